@@ -1,0 +1,76 @@
+// An error model decides which bits of a site a fault changes. It draws edits; the host applies them, so every
+// model can be stored and replayed without code of its own.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "bitfall/number_format.h"
+#include "bitfall/random.h"
+
+namespace bitfall {
+
+/// The values are part of the plugin ABI and of the result store.
+enum class EditOperation : std::uint8_t {
+  kFlip = 0,   // code ^= mask
+  kSet = 1,    // code |= mask
+  kClear = 2,  // code &= ~mask
+  kWrite = 3,  // code = mask
+  kValue = 4,  // the register's real value becomes `value`, then is encoded; payload only
+};
+
+/// One change to one register.
+struct Edit {
+  std::int64_t element = 0;  // flat index: of the value for the payload, of the register among its kind for metadata
+  std::int32_t register_index = 0;  // 0 = payload, else NumberFormat::registers()[register_index]
+  EditOperation operation = EditOperation::kFlip;
+  std::uint32_t mask = 0;
+  float value = 0;  // for kValue
+};
+
+/// The values are part of the plugin ABI and of the result store.
+enum class Target : std::uint8_t { kActivation = 0, kWeight = 1, kInput = 2 };
+
+/// A register kind as it lies at one site.
+struct SiteRegister {
+  const char* name;
+  int bits;
+  std::int64_t count;  // how many at this site: the number of values for the payload
+  std::span<const BitClass> bit_classes;
+};
+
+/// What an error model may know of a place. Valid during the call only.
+struct SiteView {
+  std::string_view name;
+  Target target;
+  std::span<const std::int64_t> shape;       // one image's slab, or the parameter
+  std::span<const SiteRegister> registers;   // [0] is the payload
+  Range golden;                              // range of the site's golden values; zero unless needs_golden_range()
+  float largest;                             // largest finite magnitude of the payload in its format
+};
+
+class EditSink {
+ public:
+  virtual ~EditSink() = default;
+  virtual void add(const Edit& edit) = 0;
+};
+
+/// Thread-safe after construction.
+class ErrorModel {
+ public:
+  virtual ~ErrorModel() = default;
+
+  /// True when draw() reads SiteView::golden; the host then profiles golden data first.
+  virtual bool needs_golden_range() const { return false; }
+
+  /// N: the number of different faults that draw() can produce at this site (a double: it may pass 2^64).
+  /// 0 = this model cannot hit this site (no such bit class or bit range in its format).
+  virtual double population(const SiteView& site) const = 0;
+
+  /// Draws one fault: adds one edit or more to `edits`. Uses no randomness but `random`'s.
+  /// Called only where population() > 0.
+  virtual void draw(const SiteView& site, RandomStream& random, EditSink& edits) const = 0;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,42 @@
+// A metric turns the golden and the faulty answer to one image into named numbers, a row a trial.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace bitfall {
+
+/// The values are part of the plugin ABI and of the result store.
+enum class ColumnKind : std::uint8_t {
+  kEvent = 0,     // 0 or 1; reported as a proportion with its interval
+  kQuantity = 1,  // any real number; NaN = not defined for this trial, counted and never averaged
+};
+
+struct MetricColumn {
+  const char* name;  // snake_case, unique among the campaign's metrics; the store's column
+  ColumnKind kind;
+  const char* unit;  // "nats", "1", "probability"
+  const char* help;
+};
+
+/// One trial as a metric sees it. Valid during the call only.
+struct Observation {
+  std::span<const float> golden_logits;  // [classes]
+  std::span<const float> faulty_logits;  // [classes]
+  std::int64_t label;                    // 0 to classes - 1
+  double golden_loss;  // cross-entropy against the label, nats, float64 from float32 logits; may be Inf or NaN
+  double faulty_loss;
+  std::int64_t golden_top1;  // index of the largest logit, the first on ties; NaN counts as largest (torch.argmax)
+  std::int64_t faulty_top1;
+};
+
+/// Thread-safe after construction.
+class Metric {
+ public:
+  virtual ~Metric() = default;
+  virtual std::span<const MetricColumn> columns() const = 0;
+  /// Writes one number a column. Must accept NaN and Inf logits.
+  virtual void measure(const Observation& observation, std::span<double> values) const = 0;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,63 @@
+// What a trial did: exhaustive and exclusive, and the facts that are kept of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bitfall/error_model.h"
+
+namespace bitfall {
+
+/// The numbers are part of the store: never change the value of an existing entry.
+enum class Outcome : std::uint8_t {
+  kMasked = 0,       // the logits are bitwise equal to golden (with `activated` = false: not even the hit value changed)
+  kTop1Same = 1,     // logits changed, finite, top-1 kept
+  kTop1Changed = 2,  // logits finite, top-1 differs from golden
+  kNonfinite = 3,    // NaN or Inf among the logits
+};
+const char* to_string(Outcome outcome);  // "masked", "top1_same", "top1_changed", "nonfinite"
+
+/// One edit as it happened.
+struct EditRecord {
+  Edit edit;
+  std::uint32_t code_before = 0;  // of the register
+  std::uint32_t code_after = 0;
+  float value_before = 0;  // payload: the element's value; metadata: the register's value (a scale)
+  float value_after = 0;   // after decoding, and after clamping when hit_value = "clamped"
+};
+
+struct TrialResult {
+  std::int64_t trial = 0;
+  std::int32_t entry = 0;
+  std::int32_t site = 0;
+  std::int32_t image = 0;
+  Outcome outcome = Outcome::kMasked;
+  bool activated = false;  // any value at the site changed its bits
+  double golden_loss = 0;  // nats
+  double faulty_loss = 0;
+  std::int32_t golden_top1 = 0;
+  std::int32_t faulty_top1 = 0;
+  std::vector<double> metrics;  // in the order of the campaign's metric columns
+  std::vector<EditRecord> edits;
+};
+
+/// One image without a fault, in the campaign's format and in plain FP32.
+struct GoldenResult {
+  std::int32_t image = 0;
+  double loss = 0;
+  std::int32_t top1 = 0;
+  float top2diff = 0;      // softmax probability of the first class minus the second
+  double fp32_loss = 0;
+  std::int32_t fp32_top1 = 0;
+};
+
+/// Receives what the engine finds. Implemented by the store.
+class ResultSink {
+ public:
+  virtual ~ResultSink() = default;
+  virtual void golden(const GoldenResult& result) = 0;
+  virtual void trial(const TrialResult& result) = 0;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,32 @@
+// The host's random stream: Philox4x32-10 (Salmon et al., SC'11; Random123), keyed by (seed, id, domain).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "bitfall/random.h"
+
+namespace bitfall {
+
+/// What a stream is used for, so that two uses with one id never share draws.
+enum class RandomDomain : std::uint32_t { kTrial = 1, kImageOrder = 2, kSiteChoice = 3 };
+
+/// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments give the same
+/// stream on every machine.
+class PhiloxStream final : public RandomStream {
+ public:
+  PhiloxStream(std::uint64_t seed, RandomDomain domain, std::uint64_t id);
+  std::uint32_t next() override;
+
+ private:
+  std::array<std::uint32_t, 2> key_;
+  std::array<std::uint32_t, 4> counter_;
+  std::array<std::uint32_t, 4> block_{};
+  int left_ = 0;
+};
+
+/// A uniformly drawn order of 0..n-1 (Fisher-Yates).
+std::vector<std::int32_t> random_order(std::int32_t n, RandomStream& random);
+
+}  // namespace bitfall

@@ -1,0 +1,83 @@
+// Loads plugins and makes their components.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bitfall/plugin.h"
+#include "config.h"
+#include "diagnostics.h"
+
+namespace bitfall {
+
+enum class ComponentKind { kFormat, kErrorModel, kMetric };
+const char* to_string(ComponentKind kind);  // "format", "error_model", "metric"
+
+/// One registered component, for `bitfall plugin list|info`.
+struct ComponentDescription {
+  ComponentKind kind;
+  std::string id;
+  std::string summary;
+  std::span<const OptionSpec> options;
+  std::size_t plugin;  // index into plugins()
+};
+
+/// One loaded plugin.
+struct PluginDescription {
+  std::string name;
+  std::string version;
+  std::string summary;
+  std::filesystem::path path;
+  std::string sha256;  // of the file
+};
+
+/// A file that was refused while scanning a folder, shown as a row and never hidden.
+struct RefusedPlugin {
+  std::filesystem::path path;
+  std::string reason;
+};
+
+/// Libraries stay loaded until the process ends (handles are leaked on purpose).
+class PluginHost {
+ public:
+  PluginHost();
+  ~PluginHost();
+  PluginHost(const PluginHost&) = delete;
+  PluginHost& operator=(const PluginHost&) = delete;
+
+  /// Loads one shared library. Throws Error(kPlugin) with the reason; then nothing of it is registered.
+  void load(const std::filesystem::path& path);
+
+  /// Loads every *.so of a folder in name order; refused ones are collected in refused(). A missing folder is empty.
+  void load_folder(const std::filesystem::path& folder);
+
+  const std::vector<PluginDescription>& plugins() const;
+  const std::vector<ComponentDescription>& components() const;
+  const std::vector<RefusedPlugin>& refused() const;
+
+  /// Null if there is none.
+  const ComponentDescription* find(ComponentKind kind, std::string_view id) const;
+
+  /// Checks id and options; problems (unknown id with the nearest known one, unknown option, wrong type, out of
+  /// range, a missing required option) go to `diagnostics`, and null is returned.
+  /// Throws Error(kPlugin) where the plugin's own code fails.
+  std::unique_ptr<NumberFormat> make_format(const PluginChoice& choice, Diagnostics& diagnostics) const;
+  std::unique_ptr<ErrorModel> make_error_model(const PluginChoice& choice, Diagnostics& diagnostics) const;
+  std::unique_ptr<Metric> make_metric(const PluginChoice& choice, Diagnostics& diagnostics) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The folder that the program's own plugins lie in: <prefix>/lib/bitfall/plugins beside <prefix>/bin/bitfall.
+std::filesystem::path default_plugin_folder();
+
+/// Loads default_plugin_folder(), then each folder or file of the colon-separated $BITFALL_PLUGIN_PATH, then `extra`.
+/// A file named explicitly (in `extra`) that is refused throws.
+void load_plugins(PluginHost& host, std::span<const std::filesystem::path> extra);
+
+}  // namespace bitfall
