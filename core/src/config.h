@@ -63,6 +63,8 @@ struct FaultsConfig {
   std::optional<std::int64_t> total;              // over all sites, each site in proportion to its population
   std::optional<double> precision;                // half-width of the interval wanted a site, e.g. 0.01
   SourceRange where;
+  std::vector<SourceRange> operations_where;      // of each item of `operations`; empty when defaulted
+  std::vector<SourceRange> sites_where;           // of each item of `sites`; empty when defaulted
 };
 
 enum class HitValue { kRaw, kClamped };  // method.md section 3

@@ -9,6 +9,9 @@
 
 namespace bitfall {
 
+/// Larger images are refused, as by Pillow ("decompression bomb").
+inline constexpr std::uint64_t kMaxImagePixels = 178'956'970;
+
 /// Interleaved 8-bit pixels: pixels[(y * width + x) * channels + c].
 struct Image {
   int width = 0;
@@ -22,7 +25,12 @@ struct Image {
 /// Throws Error(kInput): "PATH: what is wrong".
 Image decode_image(const std::filesystem::path& path, bool grey = false);
 
-/// Pillow's Image.resize((width, height), BILINEAR), bit for bit: 8-bit, anti-aliased, horizontal pass first.
+/// Pillow's convert("L") of an RGB image, convert("RGB") of a grey one; the image itself when it has `channels`.
+Image with_channels(Image image, int channels);
+
+/// Pillow's Image.resize((width, height), BILINEAR), bit for bit: 8-bit, anti-aliased. The order of
+/// the passes is Pillow 13's: horizontal first, as always before, but for strong shrinking of the height alone.
+/// Throws Error(kInput) when the result, or the image between the passes, is over kMaxImagePixels.
 Image resize_bilinear(const Image& image, int width, int height);
 
 /// torchvision's CenterCrop: size x size around the middle, zero padding where the image is smaller.

@@ -7,7 +7,8 @@ namespace bitfall {
 
 void log_info(const std::string& message);
 void log_warning(const std::string& message);
-/// Quiet: warnings only.
+/// Quiet: warnings only, and no progress line.
 void set_quiet(bool quiet);
+bool is_quiet();
 
 }  // namespace bitfall

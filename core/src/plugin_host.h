@@ -49,7 +49,11 @@ class PluginHost {
   PluginHost& operator=(const PluginHost&) = delete;
 
   /// Loads one shared library. Throws Error(kPlugin) with the reason; then nothing of it is registered.
+  /// A file that is loaded already is left alone.
   void load(const std::filesystem::path& path);
+
+  /// The same, but a refused file is collected in refused().
+  void try_load(const std::filesystem::path& path);
 
   /// Loads every *.so of a folder in name order; refused ones are collected in refused(). A missing folder is empty.
   void load_folder(const std::filesystem::path& folder);

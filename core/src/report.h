@@ -30,6 +30,9 @@ struct DeltaLossSummary {
 struct GroupSummary {
   std::string name;       // site, "bit 14 (exponent)", "sign", "all"
   std::string operation;
+  std::string register_name;  // of a bit's row
+  std::string bit_class;      // of a bit's row
+  int bit = -1;               // of a bit's row
   double population = 0;
   std::int64_t trials = 0;
   std::int64_t activated = 0;
@@ -40,8 +43,22 @@ struct GroupSummary {
   DeltaLossSummary delta_loss;
 };
 
+/// One of the trials with the largest finite change of loss.
+struct WorstTrial {
+  std::int64_t trial = 0;
+  std::string site;
+  std::string image;
+  std::string edit;  // "payload[812] flip bit 14: 0.0312 → 2048", and how many more
+  std::string golden_class, faulty_class;
+  double golden_loss = 0, faulty_loss = 0;
+  double delta_loss = 0;
+};
+
 struct ReportData {
   Facts facts;
+  std::string directory;  // of the run, as it was opened
+  double confidence = 0.99;
+  double clip = 10;       // nats
   std::int64_t images = 0;
   Proportion golden_accuracy;  // in the campaign's format
   Proportion fp32_accuracy;
@@ -51,6 +68,8 @@ struct ReportData {
   GroupSummary network;                   // all trials pooled
   double delta_loss_layer_mean = 0;       // plain mean over layers of their means (the paper's)
   double delta_loss_bit_weighted = 0;     // mean over layers weighted by their populations' bits
+  bool plain_mean_misleads = false;       // the format's exponent reaches 1e38 and hit values are not clamped
+  std::vector<WorstTrial> worst;          // at most ten, the worst first
   std::vector<std::string> warnings;      // unfinished run, unreliable intervals, refused sites, ...
   std::int64_t planned = 0, done = 0;
 };

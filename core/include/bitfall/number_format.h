@@ -72,6 +72,9 @@ class NumberFormat {
   /// slice may be encoded alone; false when a slice must be the whole tensor.
   virtual bool elementwise() const { return true; }
 
+  /// True when decode(encode(x)) has the bits of x for every float32, so that the host need not emulate at all.
+  virtual bool exact() const { return false; }
+
   /// values -> codes (low bits of each word, the rest zero). Reads calibrated metadata, or else writes the
   /// metadata of the tensor. Every float32 is accepted: NaN and Inf are encoded as the format declares.
   virtual void encode(std::span<const float> values, const Slice& slice,

@@ -51,6 +51,7 @@ struct Plugin {
 
 }  // namespace bitfall
 
-#define BITFALL_PLUGIN(name, version, summary, ...)                                            \
-  extern "C" __attribute__((visibility("default"))) const ::bitfall::Plugin bitfall_plugin = { \
-      ::bitfall::kAbi, name, version, summary, __VA_ARGS__}
+// Declared first, defined after: in one step GCC 12 takes local variables of the lambda for `extern` ones.
+#define BITFALL_PLUGIN(name, version, summary, ...)                                      \
+  extern "C" __attribute__((visibility("default"))) const ::bitfall::Plugin bitfall_plugin; \
+  const ::bitfall::Plugin bitfall_plugin = {::bitfall::kAbi, name, version, summary, __VA_ARGS__}

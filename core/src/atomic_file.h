@@ -1,0 +1,13 @@
+// Writing a small file so that a reader, or a crash, never meets half of it.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace bitfall {
+
+/// Writes `text` to a temporary name beside `path`, flushes it to the disk and renames it to
+/// `path`. Throws Error(kFailure) with the path and the reason; `path` is then as it was.
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+}  // namespace bitfall

@@ -1,0 +1,214 @@
+#include "campaign_keys.h"
+
+#include <cstdio>
+#include <limits>
+
+namespace bitfall {
+namespace {
+
+constexpr double kMost = std::numeric_limits<double>::infinity();
+constexpr bool kOpen = true;
+constexpr bool kClosed = false;
+
+// clang-format off
+constexpr SectionSpec kSections[] = {
+    {"campaign", false, false, false, "the campaign as a whole"},
+    {"model", false, true, false, "the network"},
+    {"data", false, true, false, "images, labels and preprocessing"},
+    {"format", false, false, true, "the number format that the values of all sites are stored in"},
+    {"faults", true, false, false, "which faults hit where, and how many; may be repeated"},
+    {"metrics", false, false, false, "what is measured of a trial"},
+    {"plugins", false, false, false, "further plugins"},
+    {"run", false, false, false, "how the campaign is run"},
+};
+
+// section, key, type, default, minimum, maximum, open ends, choices, help
+constexpr KeySpec kKeys[] = {
+    {"campaign", "seed", KeyType::kInteger, "1", 0, kMost, kClosed, nullptr,
+     "Seed of every random draw; the same seed gives the same trials."},
+    {"campaign", "output", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+     "Run directory; unset: `runs/` and the campaign file's name without its extension."},
+    {"campaign", "hit_value", KeyType::kText, "\"raw\"", -kMost, kMost, kClosed, "raw|clamped",
+     "`raw`: a faulty value is used as decoded; `clamped`: it is cut to the golden range of its "
+     "site, NaN and Inf too."},
+    {"campaign", "clip", KeyType::kNumber, "10.0", 0, kMost, kOpen, nullptr,
+     "Nats at which a trial's loss change is cut for the clipped mean."},
+    {"campaign", "confidence", KeyType::kNumber, "0.99", 0, 1, kOpen, nullptr,
+     "Confidence of all intervals."},
+
+    {"model", "path", KeyType::kPath, nullptr, -kMost, kMost, kClosed, nullptr,
+     "TorchScript file of the classifier."},
+
+    {"data", "path", KeyType::kPath, nullptr, -kMost, kMost, kClosed, nullptr,
+     "Folder with one folder of images a class, or images in one .npy file "
+     "([N,C,H,W] float32 or [N,H,W,C] uint8)."},
+    {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+     "Labels of an images .npy: a .npy file of N integers."},
+    {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+     "Text file with a class name a line, in the order of the model's outputs; "
+     "unset: the folder names, sorted."},
+    {"data", "limit", KeyType::kInteger, "0", 0, 2147483647, kClosed, nullptr,
+     "Number of images to use, taken evenly from the classes; 0 = all."},
+    {"data", "on_error", KeyType::kText, "\"fail\"", -kMost, kMost, kClosed, "fail|skip",
+     "What a broken image does: end the campaign, or be left out and named."},
+    {"data", "preprocess", KeyType::kTable, "", -kMost, kMost, kClosed, nullptr,
+     "What happens to a decoded image, in the order of the keys below."},
+
+    {"data.preprocess", "colour", KeyType::kText, "\"rgb\"", -kMost, kMost, kClosed, "rgb|grey",
+     "Channels that an image is decoded to: three or one."},
+    {"data.preprocess", "resize", KeyType::kSize, "", 1, 65535, kClosed, nullptr,
+     "Length in pixels that the shorter side is resized to (bilinear, as Pillow), "
+     "or [height, width]."},
+    {"data.preprocess", "crop", KeyType::kInteger, "", 1, 65535, kClosed, nullptr,
+     "Side in pixels of the square cut from the centre; smaller images are padded with zeros."},
+    {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, nullptr,
+     "Factor on pixel values 0 to 255."},
+    {"data.preprocess", "mean", KeyType::kNumbers, "", -kMost, kMost, kClosed, nullptr,
+     "Subtracted after scaling: one number a channel; unset: 0."},
+    {"data.preprocess", "std", KeyType::kNumbers, "", 0, kMost, kOpen, nullptr,
+     "Divided by after the mean is subtracted: one number a channel; unset: 1."},
+
+    {"format", "id", KeyType::kText, "\"fp32\"", -kMost, kMost, kClosed, nullptr,
+     "Number format, from `bitfall plugin list`; its options stand beside."},
+
+    {"faults", "error_model", KeyType::kComponent, "\"bit_flip\"", -kMost, kMost, kClosed, nullptr,
+     "Error model, from `bitfall plugin list`: its id, or a table with `id` and its options."},
+    {"faults", "target", KeyType::kText, "\"activation\"", -kMost, kMost, kClosed,
+     "activation|weight|input",
+     "What is hit: outputs of operations, parameters, or the model's input."},
+    {"faults", "operations", KeyType::kTexts, "[\"conv\", \"linear\"]", -kMost, kMost,
+     kClosed, nullptr,
+     "Kinds of operation whose sites are hit, from `bitfall sites`; `\"*\"` = every kind."},
+    {"faults", "sites", KeyType::kTexts, "[\"*\"]", -kMost, kMost, kClosed, nullptr,
+     "Names of sites; `*` stands for any text, `?` for one character, `[abc]` for one of these."},
+    {"faults", "per_site", KeyType::kInteger, "1024", 1, 1000000000, kClosed, nullptr,
+     "Trials at each site. Only one of `per_site`, `total` and `precision` may be given."},
+    {"faults", "total", KeyType::kInteger, "", 1, 100000000, kClosed, nullptr,
+     "Trials over all sites, each site in proportion to its population of faults."},
+    {"faults", "precision", KeyType::kNumber, "", 0, 0.5, kOpen, nullptr,
+     "Largest half-width of a site's interval at the campaign's confidence "
+     "(0.01 = 1 percentage point); sets the trials."},
+
+    {"metrics", "ids", KeyType::kComponents,
+     "[\"delta_loss\", \"mismatch\", \"misclassified\", \"top2diff\", \"output_error\"]", -kMost,
+     kMost, kClosed, nullptr,
+     "Metrics, from `bitfall plugin list`: ids, or tables with `id` and options."},
+
+    {"plugins", "paths", KeyType::kPaths, "[]", -kMost, kMost, kClosed, nullptr,
+     "Shared libraries to load beside those that come with the program."},
+
+    {"run", "device", KeyType::kText, "\"cpu\"", -kMost, kMost, kClosed, nullptr,
+     "`cpu`, `cuda` or `cuda:N`."},
+    {"run", "batch", KeyType::kInteger, "32", 1, 65536, kClosed, nullptr,
+     "Images a pass, each with a fault of its own."},
+    {"run", "threads", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
+     "Threads of LibTorch; 0 = its own choice."},
+    {"run", "suffix", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+     "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
+    {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
+     "Trials a transaction of the result file; a crash loses at most these."},
+};
+// clang-format on
+
+std::string number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g", value);
+  return text;
+}
+
+/// The type's name without its article, for tables.
+std::string table_type(const KeySpec& key) {
+  if (!key.choices) return to_string(key.type);
+  std::string words = "`\"";
+  for (const char* c = key.choices; *c; ++c) words += *c == '|' ? "\"`, `\"" : std::string(1, *c);
+  return words + "\"`";
+}
+
+std::string section_title(std::string_view name) {
+  for (const SectionSpec& section : kSections) {
+    if (section.name == name) {
+      const std::string text(name);
+      return "`" + (section.repeated ? "[[" + text + "]]" : "[" + text + "]") +
+             "`: " + section.help + (section.required ? " (required)" : "");
+    }
+  }
+  const std::size_t dot = name.find('.');
+  return "`" + std::string(name.substr(dot + 1)) + " = { ... }` in `[" +
+         std::string(name.substr(0, dot)) + "]`";
+}
+
+}  // namespace
+
+const char* to_string(KeyType type) {
+  switch (type) {
+    case KeyType::kFlag:
+      return "true or false";
+    case KeyType::kInteger:
+      return "an integer";
+    case KeyType::kNumber:
+      return "a number";
+    case KeyType::kText:
+    case KeyType::kPath:
+      return "a string";
+    case KeyType::kPaths:
+    case KeyType::kTexts:
+      return "a string or an array of strings";
+    case KeyType::kNumbers:
+      return "an array of numbers";
+    case KeyType::kSize:
+      return "an integer or [height, width]";
+    case KeyType::kScale:
+      return "a number or \"1/255\"";
+    case KeyType::kComponent:
+      return "an id or a table with an id";
+    case KeyType::kComponents:
+      return "an array of ids or of tables with an id";
+    case KeyType::kTable:
+      return "a table";
+  }
+  return "?";
+}
+
+std::span<const SectionSpec> campaign_sections() { return kSections; }
+std::span<const KeySpec> campaign_keys() { return kKeys; }
+
+const KeySpec* find_key(std::string_view section, std::string_view name) {
+  for (const KeySpec& key : kKeys) {
+    if (section == key.section && name == key.name) return &key;
+  }
+  return nullptr;
+}
+
+std::string range_text(const KeySpec& key) {
+  const bool low = key.minimum > -kMost;
+  const bool high = key.maximum < kMost;
+  const std::string minimum = number_text(key.minimum), maximum = number_text(key.maximum);
+  if (low && high) {
+    return key.open ? "greater than " + minimum + " and less than " + maximum
+                    : "from " + minimum + " to " + maximum;
+  }
+  if (low) return (key.open ? "greater than " : "at least ") + minimum;
+  if (high) return (key.open ? "less than " : "at most ") + maximum;
+  return "";
+}
+
+std::string campaign_keys_markdown() {
+  std::string out;
+  std::string_view section;
+  for (const KeySpec& key : kKeys) {
+    if (section != key.section) {
+      section = key.section;
+      out += (out.empty() ? "" : "\n") + section_title(section) +
+             "\n\n| key | value | default | what it does |\n| --- | --- | --- | --- |\n";
+    }
+    const std::string range = range_text(key);
+    const std::string fallback = !key.default_value   ? "required"
+                                 : *key.default_value ? "`" + std::string(key.default_value) + "`"
+                                                      : "unset";
+    out += "| `" + std::string(key.name) + "` | " + table_type(key) +
+           (range.empty() ? "" : ", " + range) + " | " + fallback + " | " + key.help + " |\n";
+  }
+  return out;
+}
+
+}  // namespace bitfall

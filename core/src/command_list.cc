@@ -1,0 +1,155 @@
+// bitfall sites, formats, plugin, env: what there is.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "commands.h"
+#include "error.h"
+#include "model.h"
+#include "plugin_host.h"
+#include "plugin_tables.h"
+#include "text_table.h"
+
+namespace bitfall {
+namespace {
+
+std::array<std::int64_t, 3> parse_shape(const std::string& text) {
+  std::array<std::int64_t, 3> shape{};
+  std::stringstream in(text);
+  char x1 = 0, x2 = 0;
+  in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
+  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 || shape[2] < 1) {
+    throw Error(ExitCode::kUsage, "--input " + text + ": give channels x height x width, such as 3x224x224");
+  }
+  return shape;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  std::stringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+bool listed(const Site& site, const SitesOptions& options, const std::vector<std::string>& operations) {
+  if (options.all) return true;
+  if (operations.empty()) {
+    return site.target != Target::kActivation || site.operation == "conv" || site.operation == "linear";
+  }
+  for (const std::string& kind : operations) {
+    if (kind == site.operation || kind == "*") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int sites_command(const SitesOptions& options) {
+  PluginHost host;
+  load_plugins(host, {});
+  Diagnostics diagnostics("--format", "");
+  PluginChoice choice;
+  choice.id = options.format.empty() ? "fp32" : options.format;
+  const auto format = host.make_format(choice, diagnostics);
+  diagnostics.throw_if_any();
+  const ModelCard card = read_model_card(options.model);
+  std::array<std::int64_t, 3> input{3, 224, 224};
+  if (card.input[0] > 0) input = card.input;
+  if (!options.input.empty()) input = parse_shape(options.input);
+  const Model model(options.model, input, 3, "cpu", 0);
+  const auto operations = split(options.operations);
+  std::vector<Site> shown;
+  std::size_t hidden = 0;
+  for (const Site& site : model.sites()) {
+    if (listed(site, options, operations)) shown.push_back(site);
+    else ++hidden;
+  }
+  if (options.json) {
+    std::printf("%s", sites_json(shown, *format).c_str());
+    return 0;
+  }
+  std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s", sites_text(shown, *format).c_str(),
+              shown.size(), static_cast<long long>(model.classes()), static_cast<long long>(input[0]),
+              static_cast<long long>(input[1]), static_cast<long long>(input[2]), choice.id.c_str());
+  if (hidden > 0) std::printf("; %zu more with --all", hidden);
+  std::printf("\n");
+  return 0;
+}
+
+int formats_command(bool json) {
+  PluginHost host;
+  load_plugins(host, {});
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  TextTable table({{"id"}, {"bits", TextTable::kRight}, {"metadata"}, {"summary"}});
+  for (const ComponentDescription& component : host.components()) {
+    if (component.kind != ComponentKind::kFormat) continue;
+    bool needs_options = false;
+    for (const OptionSpec& option : component.options) needs_options |= option.default_value == nullptr;
+    std::string bits = "-", metadata;
+    if (!needs_options) {
+      Diagnostics diagnostics("", "");
+      PluginChoice choice;
+      choice.id = component.id;
+      const auto format = host.make_format(choice, diagnostics);
+      diagnostics.throw_if_any();
+      const auto registers = format->registers();
+      bits = std::to_string(registers[0].bits);
+      for (const Register& kind : registers.subspan(1)) {
+        metadata += (metadata.empty() ? "" : ", ") + std::string(kind.name) + " (" + std::to_string(kind.bits) + " bits)";
+      }
+    }
+    table.add({component.id, bits, metadata.empty() ? "-" : metadata, component.summary});
+    list.push_back({{"id", component.id}, {"bits", bits}, {"metadata", metadata}, {"summary", component.summary}});
+  }
+  if (json) {
+    std::printf("%s\n", nlohmann::ordered_json{{"schema", "bitfall.formats/1"}, {"formats", list}}.dump(2).c_str());
+  } else {
+    std::printf("%s", table.render().c_str());
+  }
+  return 0;
+}
+
+int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool json) {
+  PluginHost host;
+  load_plugins(host, extra);
+  std::printf("%s", (json ? plugin_list_json(host) : plugin_list_text(host)).c_str());
+  return 0;
+}
+
+int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra, bool json) {
+  PluginHost host;
+  load_plugins(host, extra);
+  std::printf("%s", (json ? plugin_info_json(host, id) : plugin_info_text(host, id)).c_str());
+  return 0;
+}
+
+int env_command(bool json) {
+  PluginHost host;
+  load_plugins(host, {});
+  const Runtime runtime = runtime_of("cpu");
+  nlohmann::ordered_json facts = {{"bitfall_version", BITFALL_VERSION},
+                                  {"plugin_abi", kAbi},
+                                  {"torch_version", runtime.torch_version},
+                                  {"cpu_capability", runtime.cpu},
+                                  {"threads", runtime.threads},
+                                  {"cuda", cuda_available()},
+                                  {"compiler", __VERSION__},
+                                  {"plugin_folder", default_plugin_folder().string()},
+                                  {"plugins", host.plugins().size()},
+                                  {"plugins_refused", host.refused().size()}};
+  if (json) {
+    nlohmann::ordered_json document = {{"schema", "bitfall.env/1"}};
+    document.update(facts);
+    std::printf("%s\n", document.dump(2).c_str());
+    return 0;
+  }
+  for (const auto& [key, value] : facts.items()) {
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::printf("%-16s %s\n", key.c_str(), text.c_str());
+  }
+  return 0;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,317 @@
+// bitfall run, bitfall resume.
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "error.h"
+#include "log.h"
+#include "progress.h"
+#include "report.h"
+#include "session.h"
+#include "text_table.h"
+
+namespace bitfall {
+
+std::atomic<bool> stop_requested{false};
+
+namespace {
+
+std::string now_text() {
+  const std::time_t now = std::time(nullptr);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  return text;
+}
+
+std::string percent(double share, int digits = 2) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f %%", digits, share * 100);
+  return text;
+}
+
+std::string duration_text(double seconds) {
+  char text[48];
+  if (seconds < 90) std::snprintf(text, sizeof text, "%.0f s", std::max(seconds, 1.0));
+  else if (seconds < 5400) std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
+  else std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
+  return text;
+}
+
+std::string count_text(double count) {
+  char text[32];
+  std::snprintf(text, sizeof text, count < 1e15 ? "%.0f" : "%.3g", count);
+  return text;
+}
+
+int dry_run(Session& session, bool json) {
+  session.profile(stop_requested, session.model().batch());
+  const double seconds = session.engine().estimate_seconds(session.plan());
+  const auto& sites = session.model().sites();
+  const double confidence = session.campaign().confidence;
+  const auto width = [&](const Stratum& stratum, double p) {
+    return half_width(stratum.trials, confidence, p, stratum.population);
+  };
+  double population = 0;
+  for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
+  const std::int64_t trials = session.plan().size();
+  if (json) {
+    nlohmann::ordered_json document = {{"schema", "bitfall.dry_run/1"}, {"trials", trials},
+                                       {"population", population},      {"estimated_s", seconds},
+                                       {"confidence", confidence},      {"images", session.dataset().size()}};
+    for (const Stratum& stratum : session.plan().strata()) {
+      document["strata"].push_back({{"entry", stratum.entry},
+                                    {"site", sites[static_cast<std::size_t>(stratum.site)].name},
+                                    {"population", stratum.population},
+                                    {"trials", stratum.trials},
+                                    {"half_width_worst", width(stratum, 0.5)},
+                                    {"half_width_at_1_percent", width(stratum, 0.01)}});
+    }
+    std::printf("%s\n", document.dump(2).c_str());
+    return 0;
+  }
+  TextTable table({{"site"}, {"population N", TextTable::kRight}, {"trials n", TextTable::kRight},
+                   {"+- at 50 %", TextTable::kRight}, {"+- at 1 %", TextTable::kRight}});
+  for (const Stratum& stratum : session.plan().strata()) {
+    table.add({sites[static_cast<std::size_t>(stratum.site)].name,
+               stratum.population > 0 ? count_text(stratum.population) : "listed", std::to_string(stratum.trials),
+               percent(width(stratum, 0.5)), percent(width(stratum, 0.01))});
+  }
+  std::printf("%s\n", table.render().c_str());
+  std::printf("%lld trials of a population of %s (faults x images) on %d images; interval half-widths at %s confidence,\n"
+              "if the rate is 50 %% (the widest) or 1 %%.\n"
+              "about %s on this machine, batch %lld. Nothing was written.\n",
+              static_cast<long long>(trials), population > 0 ? count_text(population).c_str() : "listed faults",
+              session.dataset().size(), percent(confidence, 1).c_str(), duration_text(seconds).c_str(),
+              static_cast<long long>(session.model().batch()));
+  return 0;
+}
+
+std::string rate_text(const EngineProgress& count, double confidence) {
+  const Proportion rate = proportion(count.mismatches, count.done, confidence);
+  char text[96];
+  std::snprintf(text, sizeof text, "mismatch %.2f %% [%.2f, %.2f]", rate.rate * 100, rate.headline.low * 100,
+                rate.headline.high * 100);
+  return count.done > 0 ? text : "";
+}
+
+int execute(Session& session, Store& store) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto done = store.trials_done();
+  const auto stored = store.golden_rows();
+  std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
+  for (const GoldenResult& row : stored) golden_done[static_cast<std::size_t>(row.image)] = true;
+  const std::int64_t before = store.count_done();
+  Progress progress("trials", session.plan().size(), before);
+  const double confidence = session.campaign().confidence;
+  const bool finished = session.engine().run(
+      session.plan(), done, golden_done, session.measure(), store, stop_requested,
+      [&](const EngineProgress& count) { progress.update(before + count.done, rate_text(count, confidence)); });
+  store.commit();
+  progress.finish();
+  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const Facts facts = store.facts();
+  const auto earlier = facts.find("wall_s");
+  store.set_fact("wall_s", exact_text(wall + (earlier == facts.end() ? 0 : std::atof(earlier->second.c_str()))));
+  const std::string directory = store.directory().string();
+  if (!finished) {
+    log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
+                std::to_string(session.plan().size()) + " trials, all stored; go on with:\n  bitfall resume " + directory);
+    return static_cast<int>(ExitCode::kInterrupted);
+  }
+  store.set_fact("finished", now_text());
+  store.commit();
+  std::printf("%s", report_text(summarise(store)).c_str());
+  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(), directory.c_str());
+  return 0;
+}
+
+void remove_run(const std::filesystem::path& directory) {
+  if (!std::filesystem::exists(directory / "campaign.sqlite")) return;
+  for (const char* name : {"campaign.sqlite", "campaign.sqlite-wal", "campaign.sqlite-shm", "campaign.toml",
+                           "faults.csv", "report.html"}) {
+    std::filesystem::remove(directory / name);
+  }
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  const std::string text = read_text(options.campaign);
+  std::optional<std::filesystem::path> faults;
+  if (!options.faults.empty()) faults = options.faults;
+  Session session(options.campaign, text, faults);
+  if (options.dry_run) return dry_run(session, options.json);
+  const std::filesystem::path output = options.output.empty() ? session.campaign().output : options.output;
+  if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
+    throw Error(ExitCode::kUsage, output.string() + ": holds a run already; go on with `bitfall resume " +
+                                      output.string() + "`, read it with `bitfall report " + output.string() +
+                                      "`, or replace it with --force");
+  }
+  if (!session.profile(stop_requested)) {
+    log_warning("interrupted before the first trial; nothing was written");
+    return static_cast<int>(ExitCode::kInterrupted);
+  }
+  RunDescription run = session.describe();
+  run.facts["created"] = now_text();
+  if (options.force) remove_run(output);
+  const auto store = Store::create(output, run, session.campaign().commit_every);
+  log_info(std::to_string(session.plan().size()) + " trials on " + std::to_string(session.dataset().size()) +
+           " images into " + output.string());
+  return execute(session, *store);
+}
+
+namespace {
+
+// A stored run's session, with its own thread count.
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored, const Facts& facts) {
+  std::optional<std::filesystem::path> faults;
+  if (!stored.fault_list_text.empty()) faults = run / "faults.csv";
+  const auto threads = facts.find("threads");
+  return std::make_unique<Session>(facts.at("campaign_file"), stored.campaign_text, faults,
+                                   threads == facts.end() ? 0 : std::atoll(threads->second.c_str()));
+}
+
+std::string hex(std::uint32_t code) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%x", code);
+  return text;
+}
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+bool same_result(const TrialResult& a, const TrialResult& b) {
+  bool equal = a.outcome == b.outcome && a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
+               same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
+               a.faulty_top1 == b.faulty_top1 && a.edits.size() == b.edits.size() &&
+               a.metrics.size() == b.metrics.size();
+  for (std::size_t i = 0; equal && i < a.metrics.size(); ++i) equal = same(a.metrics[i], b.metrics[i]);
+  for (std::size_t i = 0; equal && i < a.edits.size(); ++i) {
+    const EditRecord &x = a.edits[i], &y = b.edits[i];
+    equal = x.edit.element == y.edit.element && x.edit.mask == y.edit.mask &&
+            x.edit.register_index == y.edit.register_index && x.edit.operation == y.edit.operation &&
+            x.code_before == y.code_before && x.code_after == y.code_after && same(x.value_before, y.value_before) &&
+            same(x.value_after, y.value_after);
+  }
+  return equal;
+}
+
+std::string bits_text(std::uint32_t mask) {
+  std::string text;
+  for (int bit = 0; bit < 32; ++bit) {
+    if (mask >> bit & 1) text += (text.empty() ? "" : ", ") + std::to_string(bit);
+  }
+  return text;
+}
+
+}  // namespace
+
+int resume_command(const std::filesystem::path& run) {
+  std::unique_ptr<Store> store = Store::open(run, 256);
+  const RunDescription stored = store->description();
+  const Facts facts = store->facts();
+  if (store->count_done() == stored.trials && facts.count("finished")) {
+    std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
+                static_cast<long long>(stored.trials), run.c_str());
+    return 0;
+  }
+  const auto session = reopen(run, stored, facts);
+  check_same_facts(facts, session->facts());
+  if (session->plan().size() != stored.trials) {
+    throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) + " trials then, " +
+                                      std::to_string(session->plan().size()) + " now; the run cannot go on");
+  }
+  session->use_profiles(stored.profiles);
+  log_info("going on with " + std::to_string(stored.trials - store->count_done()) + " of " +
+           std::to_string(stored.trials) + " trials");
+  return execute(*session, *store);
+}
+
+int replay_command(const std::filesystem::path& run, std::int64_t trial, bool json) {
+  const auto store = Store::open_read_only(run);
+  const RunDescription stored = store->description();
+  if (trial < 0 || trial >= stored.trials) {
+    throw Error(ExitCode::kUsage, "trial " + std::to_string(trial) + ": this run has trials 0 to " +
+                                      std::to_string(stored.trials - 1));
+  }
+  const Facts facts = store->facts();
+  const TrialResult before = store->read_trial(trial);
+  const auto session = reopen(run, stored, facts);
+  std::string drift;
+  try {
+    check_same_facts(facts, session->facts());
+  } catch (const Error& error) {
+    log_warning(error.what());
+  }
+  session->use_profiles(stored.profiles);
+  const TrialResult now = session->engine().run_one(session->plan(), trial, session->measure());
+  const bool equal = same_result(before, now);
+  const Site& site = session->model().sites()[static_cast<std::size_t>(now.site)];
+  const auto& classes = session->dataset().classes();
+  const auto class_name = [&](std::int32_t index) {
+    return std::to_string(index) + " (" + classes.at(static_cast<std::size_t>(index)) + ")";
+  };
+  const std::int32_t label = session->dataset().label(now.image);
+  if (json) {
+    nlohmann::ordered_json document = {{"schema", "bitfall.replay/1"},
+                                       {"trial", trial},
+                                       {"site", site.name},
+                                       {"target", to_string(site.target)},
+                                       {"image", session->dataset().name(now.image)},
+                                       {"label", label},
+                                       {"outcome", to_string(now.outcome)},
+                                       {"activated", now.activated},
+                                       {"golden_loss", now.golden_loss},
+                                       {"faulty_loss", now.faulty_loss},
+                                       {"golden_top1", now.golden_top1},
+                                       {"faulty_top1", now.faulty_top1},
+                                       {"equals_stored", equal}};
+    for (const EditRecord& record : now.edits) {
+      const Register& kind = session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+      document["edits"].push_back({{"element", record.edit.element},
+                                   {"register", kind.name},
+                                   {"op", to_string(record.edit.operation)},
+                                   {"mask", hex(record.edit.mask)},
+                                   {"code_before", hex(record.code_before)},
+                                   {"code_after", hex(record.code_after)},
+                                   {"value_before", record.value_before},
+                                   {"value_after", record.value_after}});
+    }
+    std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    return equal ? 0 : static_cast<int>(ExitCode::kFailure);
+  }
+  std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
+              static_cast<long long>(trial), site.name.c_str(), to_string(site.target), site.operation.c_str(),
+              session->dataset().name(now.image).c_str(), class_name(label).c_str(),
+              session->campaign().format.id.c_str());
+  for (const EditRecord& record : now.edits) {
+    const Register& kind = session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+    std::string what = to_string(record.edit.operation);
+    if (record.edit.operation == EditOperation::kValue) what += " " + exact_text(record.edit.value);
+    else if (record.edit.operation == EditOperation::kWrite) what += " " + hex(record.edit.mask);
+    else what += " bit " + bits_text(record.edit.mask);
+    std::printf("edit      %s %lld, %s\n  code    %s -> %s\n  value   %s -> %s\n", kind.name,
+                static_cast<long long>(record.edit.element), what.c_str(), hex(record.code_before).c_str(),
+                hex(record.code_after).c_str(), exact_text(record.value_before).c_str(),
+                exact_text(record.value_after).c_str());
+  }
+  std::printf("outcome   %s%s\nloss      %s -> %s nats\ntop-1     %s -> %s\n", to_string(now.outcome),
+              now.activated ? "" : " (no value at the site changed)", exact_text(now.golden_loss).c_str(),
+              exact_text(now.faulty_loss).c_str(), class_name(now.golden_top1).c_str(),
+              class_name(now.faulty_top1).c_str());
+  for (std::size_t i = 0; i < now.metrics.size(); ++i) {
+    std::printf("metric    %s = %s\n", session->columns()[i].name.c_str(), exact_text(now.metrics[i]).c_str());
+  }
+  if (equal) {
+    std::printf("equal to the stored trial, every bit\n");
+    return 0;
+  }
+  std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n", to_string(before.outcome),
+              exact_text(before.golden_loss).c_str(), exact_text(before.faulty_loss).c_str(), before.golden_top1,
+              before.faulty_top1);
+  return static_cast<int>(ExitCode::kFailure);
+}
+
+}  // namespace bitfall

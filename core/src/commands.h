@@ -1,0 +1,58 @@
+// The subcommands, one function each; main parses the command line into their options.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bitfall {
+
+/// Set by SIGINT and SIGTERM: long work finishes its pass and returns.
+extern std::atomic<bool> stop_requested;
+
+struct RunOptions {
+  std::filesystem::path campaign;
+  std::filesystem::path faults;  // empty = drawn
+  std::filesystem::path output;  // empty = the campaign's
+  bool dry_run = false;
+  bool force = false;
+  bool json = false;
+};
+/// Each returns the process's exit code.
+int run_command(const RunOptions& options);
+int resume_command(const std::filesystem::path& run);
+int status_command(const std::filesystem::path& run, bool json);
+
+struct ReportOptions {
+  std::filesystem::path run;
+  std::filesystem::path html;  // empty = RUN/report.html
+  bool json = false;
+  bool markdown = false;
+  bool charts = false;  // print the Vega-Lite specs
+};
+int report_command(const ReportOptions& options);
+
+enum class ExportFormat { kCsv, kJsonl, kFaults };
+int export_command(const std::filesystem::path& run, ExportFormat format, const std::filesystem::path& output);
+
+int replay_command(const std::filesystem::path& run, std::int64_t trial, bool json);
+
+struct SitesOptions {
+  std::filesystem::path model;
+  std::string input;   // "3x224x224"; empty = recorded in the model, else 3x224x224
+  std::string format;  // id
+  std::string operations;  // comma-separated kinds; empty = conv,linear + parameters + input
+  bool all = false;
+  bool json = false;
+};
+int sites_command(const SitesOptions& options);
+
+int formats_command(bool json);
+int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool json);
+int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra, bool json);
+int env_command(bool json);
+
+}  // namespace bitfall

@@ -1,0 +1,599 @@
+// A folder a class, or .npy arrays. Both become a list of entries; load() reads one of them.
+#include "dataset.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "error.h"
+#include "image.h"
+#include "log.h"
+#include "npy.h"
+#include "preprocess.h"
+#include "sha256.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
+[[noreturn]] void fail(const fs::path& path, const std::string& what) {
+  fail(path.string() + ": " + what);
+}
+
+/// More classes than any labels file should name without a class list.
+constexpr std::int64_t kMostClasses = 1'000'000;
+
+// Names
+// -------------------------------------------------------------------------------------------------------
+
+/// Length of the UTF-8 sequence at the front of `text`, or 0 if there is none (RFC 3629).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [text](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto tail = [&byte](std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i <= last; ++i) {
+      if ((byte(i) & 0xC0U) != 0x80U) return false;
+    }
+    return true;
+  };
+  const unsigned a = byte(0);
+  const unsigned b = byte(1);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(1, 1) ? 2 : 0;
+  if (a >= 0xE0 && a <= 0xEF) {
+    const bool excluded = (a == 0xE0 && b < 0xA0) || (a == 0xED && b > 0x9F);
+    return !excluded && tail(1, 2) ? 3 : 0;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    const bool excluded = (a == 0xF0 && b < 0x90) || (a == 0xF4 && b > 0x8F);
+    return !excluded && tail(1, 3) ? 4 : 0;
+  }
+  return 0;
+}
+
+/// Names go into CSV, JSON and HTML: UTF-8 without control characters.
+bool is_presentable(std::string_view name) {
+  while (!name.empty()) {
+    const std::size_t length = utf8_length(name);
+    const auto first = static_cast<unsigned char>(name.front());
+    if (length == 0 || first < 0x20 || first == 0x7F) return false;
+    name.remove_prefix(length);
+  }
+  return true;
+}
+
+std::string escaped(std::string_view name) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F) {
+      text += c;
+    } else {
+      text += std::string("\\x") + kDigits[byte >> 4] + kDigits[byte & 15];
+    }
+  }
+  return text;
+}
+
+bool is_hidden(const std::string& name) { return name.front() == '.'; }
+
+bool has_image_extension(const std::string& name) {
+  std::string extension = fs::path(name).extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+/// Lines without surrounding blanks; a last empty line does not count.
+std::vector<std::string> read_class_list(const fs::path& path) {
+  std::string text = read_text(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  std::vector<std::string> classes;
+  std::set<std::string> seen;
+  const auto where = [&](std::size_t line) {
+    return path.string() + ":" + std::to_string(line + 1);
+  };
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    line.erase(0, std::min(line.find_first_not_of(" \t"), line.size()));
+    lines.push_back(std::move(line));
+    begin = end + 1;
+  }
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();
+  if (lines.empty()) fail(path, "the class list is empty; it needs one name a line");
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].empty()) fail(where(i) + ": empty line in the class list");
+    if (!is_presentable(lines[i])) fail(where(i) + ": the class name is not plain UTF-8 text");
+    if (!seen.insert(lines[i]).second) {
+      fail(where(i) + ": class '" + lines[i] + "' is in the list twice");
+    }
+  }
+  return lines;
+}
+
+// Folders
+// -----------------------------------------------------------------------------------------------------
+
+struct Folder {
+  std::string name;
+  bool is_folder;
+};
+
+/// Names in `folder` in byte-wise order, links followed. Nothing but folders and files.
+std::vector<Folder> entries_of(const fs::path& folder) {
+  std::vector<Folder> entries;
+  std::error_code status;
+  fs::directory_iterator iterator(folder, status);
+  for (; !status && iterator != fs::directory_iterator(); iterator.increment(status)) {
+    std::error_code ignored;  // a link that leads nowhere is no folder
+    entries.push_back({iterator->path().filename().string(), iterator->is_directory(ignored)});
+  }
+  if (status) fail(folder, "the folder cannot be read: " + status.message());
+  std::sort(entries.begin(), entries.end(),
+            [](const Folder& a, const Folder& b) { return a.name < b.name; });
+  return entries;
+}
+
+/// Finds the images of one class.
+class ClassWalk {
+ public:
+  ClassWalk(const fs::path& root, std::int64_t& ignored) : root_(root), ignored_(ignored) {
+    enter(root_);
+  }
+
+  /// Paths relative to the root with '/', in byte-wise order.
+  std::vector<std::string> files_of(const std::string& class_name) {
+    walk(class_name);
+    std::sort(files_.begin(), files_.end());
+    return std::move(files_);
+  }
+
+ private:
+  /// False if the walk has been there: a link that leads back must not go round for ever.
+  bool enter(const fs::path& folder) {
+    std::error_code status;
+    const fs::path real = fs::canonical(folder, status);
+    if (status) fail(folder, "the folder cannot be read: " + status.message());
+    return entered_.insert(real).second;
+  }
+
+  void walk(const std::string& folder) {
+    if (!enter(root_ / folder)) {
+      log_warning((root_ / folder).string() + ": leads to a folder already listed; passed over");
+      return;
+    }
+    for (const Folder& entry : entries_of(root_ / folder)) {
+      const std::string name = folder + "/" + entry.name;
+      if (is_hidden(entry.name)) {
+        ++ignored_;
+      } else if (entry.is_folder) {
+        walk(name);
+      } else if (has_image_extension(entry.name)) {
+        files_.push_back(name);
+      } else {
+        ++ignored_;
+      }
+    }
+  }
+
+  fs::path root_;
+  std::int64_t& ignored_;
+  std::set<fs::path> entered_;
+  std::vector<std::string> files_;
+};
+
+/// What the data folder holds before anything is decoded.
+struct FolderListing {
+  std::vector<std::string> classes;
+  std::vector<std::vector<std::string>> files;  // by class
+};
+
+std::vector<std::string> class_folders(const fs::path& root, std::int64_t& ignored) {
+  std::vector<std::string> folders;
+  for (const Folder& entry : entries_of(root)) {
+    if (!entry.is_folder || is_hidden(entry.name)) {
+      ++ignored;
+      continue;
+    }
+    if (!is_presentable(entry.name)) {
+      fail(root,
+           "the folder name '" + escaped(entry.name) + "' is not plain UTF-8 text; rename it");
+    }
+    folders.push_back(entry.name);
+  }
+  if (folders.empty()) {
+    fail(root, "holds no class folders; put the images of each class into a folder of its name");
+  }
+  return folders;
+}
+
+void check_listed(const fs::path& root, const std::vector<std::string>& folders,
+                  const std::vector<std::string>& classes, const fs::path& list) {
+  const std::set<std::string_view> known(classes.begin(), classes.end());
+  for (const std::string& folder : folders) {
+    if (known.contains(folder)) continue;
+    const std::string near = nearest(folder, classes);
+    fail(root / folder, "the folder is no class of " + list.string() +
+                            (near.empty() ? "" : "; did you mean '" + near + "'?"));
+  }
+}
+
+FolderListing list_folder(const DataConfig& config) {
+  std::int64_t ignored = 0;
+  const std::vector<std::string> folders = class_folders(config.path, ignored);
+  FolderListing listing;
+  listing.classes = folders;
+  if (!config.classes.empty()) {
+    listing.classes = read_class_list(config.classes);
+    check_listed(config.path, folders, listing.classes, config.classes);
+  }
+  std::size_t images = 0;
+  for (const std::string& name : listing.classes) {
+    listing.files.emplace_back();
+    if (!std::binary_search(folders.begin(), folders.end(), name)) continue;
+    listing.files.back() = ClassWalk(config.path, ignored).files_of(name);
+    images += listing.files.back().size();
+    if (listing.files.back().empty()) log_warning("class '" + name + "' has no images");
+  }
+  if (images == 0) fail(config.path, "holds no images (.jpg, .jpeg or .png) in its class folders");
+  if (ignored > 0) {
+    log_info(config.path.string() + ": ignored " + std::to_string(ignored) +
+             (ignored == 1 ? " entry" : " entries") +
+             " (hidden, or not named .jpg, .jpeg or .png)");
+  }
+  return listing;
+}
+
+std::uint64_t size_or_zero(const fs::path& file) {
+  std::error_code status;
+  const auto size = fs::file_size(file, status);
+  return status ? 0 : size;
+}
+
+// Arrays
+// ------------------------------------------------------------------------------------------------------
+
+/// How a row of an images array lies: float32 [C, H, W], or 8-bit [H, W, C] or [C, H, W].
+struct ArrayLayout {
+  bool floats = false;
+  bool channels_last = false;
+  std::int64_t channels = 0, height = 0, width = 0;
+};
+
+bool is_channel_count(std::int64_t size) { return size == 1 || size == 3; }
+
+ArrayLayout float_layout(const fs::path& path, const NpyFile& array, const Preprocess& steps) {
+  const auto& shape = array.shape();
+  if (shape.size() != 4) {
+    fail(path, "float32 images must be [N, C, H, W]; this array is " + array.shape_text());
+  }
+  if (steps.resize || steps.crop) {
+    fail(
+        path,
+        "data.preprocess.resize and crop are for 8-bit images; this array is float32 and must have "
+        "the network's size already");
+  }
+  if (steps.colour == "grey" && shape[1] != 1) {
+    fail(path, "data.preprocess.colour = \"grey\" is for 8-bit images; this float32 array has " +
+                   std::to_string(shape[1]) + " channels");
+  }
+  return {true, false, shape[1], shape[2], shape[3]};
+}
+
+/// 8-bit images carry their channels last, or else first: the dimension that is 1 or 3. [N, H, W]
+/// is grey.
+ArrayLayout byte_layout(const fs::path& path, const NpyFile& array) {
+  const auto& shape = array.shape();
+  if (shape.size() == 3) return {false, true, 1, shape[1], shape[2]};
+  if (shape.size() == 4 && is_channel_count(shape[3])) {
+    return {false, true, shape[3], shape[1], shape[2]};
+  }
+  if (shape.size() == 4 && is_channel_count(shape[1])) {
+    return {false, false, shape[1], shape[2], shape[3]};
+  }
+  fail(path,
+       "uint8 images must be [N, H, W, C], [N, C, H, W] or [N, H, W] with 1 or 3 channels; this "
+       "array is " +
+           array.shape_text());
+}
+
+ArrayLayout layout_of(const fs::path& path, const NpyFile& array, const Preprocess& steps) {
+  ArrayLayout layout;
+  if (array.type() == NpyType::kFloat32) {
+    layout = float_layout(path, array, steps);
+  } else if (array.type() == NpyType::kUint8) {
+    layout = byte_layout(path, array);
+  } else {
+    fail(path, std::string("images must be float32 or uint8; this array is ") +
+                   npy_type_name(array.type()) + " (save array.astype(numpy.float32))");
+  }
+  const auto limit = static_cast<std::int64_t>(kMaxImagePixels);
+  if (array.shape()[0] == 0) fail(path, "holds no images");
+  if (array.shape()[0] > std::numeric_limits<std::int32_t>::max())
+    fail(path, "holds too many images");
+  if (layout.channels < 1 || layout.height < 1 || layout.width < 1 || layout.channels > limit ||
+      layout.height > limit / layout.channels ||
+      layout.width > limit / layout.channels / layout.height) {
+    fail(path, "images of " + array.shape_text() + " are empty or too large");
+  }
+  return layout;
+}
+
+Image image_of(const std::vector<std::byte>& row, const ArrayLayout& layout) {
+  Image image{static_cast<int>(layout.width),
+              static_cast<int>(layout.height),
+              static_cast<int>(layout.channels),
+              {}};
+  image.pixels.resize(row.size());
+  const std::size_t channels = static_cast<std::size_t>(layout.channels);
+  const std::size_t pixels = row.size() / channels;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    const std::size_t from = layout.channels_last ? i : i % channels * pixels + i / channels;
+    image.pixels[i] = static_cast<std::uint8_t>(row[from]);
+  }
+  return image;
+}
+
+std::vector<std::int32_t> read_labels(const fs::path& path, std::int64_t images,
+                                      std::int64_t classes) {
+  const NpyFile file(path);
+  if (file.shape().size() != 1 || file.shape()[0] != images) {
+    fail(path, "labels must be [" + std::to_string(images) + "], one an image; this array is " +
+                   file.shape_text());
+  }
+  std::vector<std::int32_t> labels;
+  for (const std::int64_t label : file.read_integers()) {
+    if (label < 0 || label >= classes) {
+      fail(path, "the label of row " + std::to_string(labels.size()) + " is " +
+                     std::to_string(label) + "; labels must be from 0 to " +
+                     std::to_string(classes - 1));
+    }
+    labels.push_back(static_cast<std::int32_t>(label));
+  }
+  return labels;
+}
+
+}  // namespace
+
+// The data set
+// ------------------------------------------------------------------------------------------------
+
+struct Dataset::State {
+  explicit State(const DataConfig& given) : config(given) {}
+
+  void open_folder();
+  void open_array();
+  void take_images(const FolderListing& listing);
+  bool usable(const std::string& file);
+  void add(std::string name, std::int32_t label, std::uint64_t bytes);
+  bool full() const { return config.limit > 0 && std::ssize(names) >= config.limit; }
+  Image decode(const std::string& file) const;
+  void check_shape(const fs::path& path, const Image& image) const;
+  void load_row(std::int32_t row, std::span<float> out) const;
+  void finish();
+
+  DataConfig config;
+  std::optional<Preprocessing> preprocessing;
+  std::optional<NpyFile> array;  // none for a folder
+  ArrayLayout layout;
+  std::vector<std::string> classes;
+  std::vector<std::string> names;
+  std::vector<std::int32_t> labels;
+  std::vector<std::uint64_t> bytes;
+  std::unordered_map<std::string_view, std::int32_t>
+      index;  // keys lie in `names`, which no longer grows
+  std::array<std::int64_t, 3> shape{};
+  std::vector<std::string> skipped;
+  std::string digest;
+};
+
+void Dataset::State::add(std::string name, std::int32_t label, std::uint64_t size) {
+  if (names.size() == static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    fail(config.path, "holds too many images");
+  }
+  names.push_back(std::move(name));
+  labels.push_back(label);
+  bytes.push_back(size);
+}
+
+Image Dataset::State::decode(const std::string& file) const {
+  const fs::path path = config.path / file;
+  Image image = decode_image(path, config.preprocess.colour == "grey");
+  try {
+    return preprocessing->shape(std::move(image));
+  } catch (const Error& error) {
+    fail(path, error.what());
+  }
+}
+
+void Dataset::State::check_shape(const fs::path& path, const Image& image) const {
+  if (image.height == shape[1] && image.width == shape[2]) return;
+  const auto text = [](std::int64_t height, std::int64_t width) {
+    return std::to_string(height) + " x " + std::to_string(width);
+  };
+  fail(path, "gives an input of " + text(image.height, image.width) +
+                 " pixels (height x width), the first image one of " + text(shape[1], shape[2]) +
+                 "; set data.preprocess.resize and crop so that all images get one shape");
+}
+
+/// With on_error = "skip": decodes the file, and puts it on the list of skipped ones if it is
+/// broken.
+bool Dataset::State::usable(const std::string& file) {
+  const bool skip = config.on_error == "skip";
+  if (!is_presentable(file)) {
+    const std::string what = escaped(file) + ": the file name is not plain UTF-8 text; rename it";
+    if (!skip) fail(config.path, what);
+    skipped.push_back(what);
+    return false;
+  }
+  if (!skip) return true;
+  Image image;
+  try {
+    image = decode(file);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    const std::string path = (config.path / file).string();
+    skipped.push_back(what.starts_with(path) ? file + what.substr(path.size()) : what);
+    return false;
+  }
+  if (shape[1] == 0) shape = {image.channels, image.height, image.width};
+  check_shape(config.path / file, image);
+  return true;
+}
+
+/// Deals the files round-robin over the classes until the limit is reached.
+void Dataset::State::take_images(const FolderListing& listing) {
+  std::vector<std::size_t> next(listing.files.size());
+  for (bool more = true; more && !full();) {
+    more = false;
+    for (std::size_t label = 0; label < next.size() && !full(); ++label) {
+      const std::vector<std::string>& files = listing.files[label];
+      while (next[label] < files.size() && !usable(files[next[label]])) ++next[label];
+      if (next[label] == files.size()) continue;
+      const std::string& file = files[next[label]++];
+      add(file, static_cast<std::int32_t>(label), size_or_zero(config.path / file));
+      more = true;
+    }
+  }
+  if (names.empty()) fail(config.path, "every image is broken; the first one: " + skipped.front());
+}
+
+void Dataset::State::open_folder() {
+  if (!config.labels.empty()) {
+    fail(config.labels,
+         "data.labels goes with images in a .npy file; in a folder the folders are the labels");
+  }
+  const int channels = config.preprocess.colour == "grey" ? 1 : 3;
+  preprocessing.emplace(config.preprocess, channels);
+  if (const auto size = preprocessing->fixed_size()) shape = {channels, (*size)[0], (*size)[1]};
+  const FolderListing listing = list_folder(config);
+  classes = listing.classes;
+  take_images(listing);
+  if (shape[1] == 0) {
+    const Image first = decode(names.front());
+    shape = {channels, first.height, first.width};
+  }
+}
+
+void Dataset::State::open_array() {
+  array.emplace(config.path);
+  layout = layout_of(config.path, *array, config.preprocess);
+  if (config.labels.empty())
+    fail(config.path, "data.labels is needed: a .npy with one integer an image");
+  if (!config.classes.empty()) classes = read_class_list(config.classes);
+  const std::int64_t images = array->shape()[0];
+  const std::vector<std::int32_t> all =
+      read_labels(config.labels, images, classes.empty() ? kMostClasses : std::ssize(classes));
+  if (classes.empty()) {
+    const std::int32_t last = *std::max_element(all.begin(), all.end());
+    for (std::int32_t label = 0; label <= last; ++label) classes.push_back(std::to_string(label));
+  }
+  const auto row_bytes =
+      static_cast<std::uint64_t>(layout.channels * layout.height * layout.width) *
+      array->item_size();
+  for (std::int64_t row = 0; row < images && !full(); ++row) {
+    add(std::to_string(row), all[static_cast<std::size_t>(row)], row_bytes);
+  }
+  const int channels = layout.floats                        ? static_cast<int>(layout.channels)
+                       : config.preprocess.colour == "grey" ? 1
+                                                            : 3;
+  preprocessing.emplace(config.preprocess, channels);
+  shape = {channels, layout.height, layout.width};
+  if (layout.floats) return;
+  Image sized{static_cast<int>(layout.width), static_cast<int>(layout.height), channels, {}};
+  sized.pixels.resize(static_cast<std::size_t>(channels * layout.height * layout.width));
+  sized = preprocessing->shape(std::move(sized));
+  shape = {channels, sized.height, sized.width};
+}
+
+void Dataset::State::load_row(std::int32_t row, std::span<float> out) const {
+  if (layout.floats) {
+    array->read(row * std::ssize(out), std::as_writable_bytes(out));
+    preprocessing->scale(out);
+    return;
+  }
+  std::vector<std::byte> bytes_of_row(bytes[static_cast<std::size_t>(row)]);
+  array->read(row * std::ssize(bytes_of_row), bytes_of_row);
+  preprocessing->scale(preprocessing->shape(image_of(bytes_of_row, layout)), out);
+}
+
+void Dataset::State::finish() {
+  Sha256 sha;
+  index.reserve(names.size());
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    index.emplace(names[i], static_cast<std::int32_t>(i));
+    const std::string line =
+        names[i] + '\n' + std::to_string(labels[i]) + ' ' + std::to_string(bytes[i]) + '\n';
+    sha.update(line.data(), line.size());
+  }
+  digest = sha.hex();
+}
+
+Dataset::Dataset(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Dataset::~Dataset() = default;
+Dataset::Dataset(Dataset&&) noexcept = default;
+
+Dataset Dataset::open(const DataConfig& config) {
+  auto state = std::make_unique<State>(config);
+  std::error_code status;
+  if (!fs::exists(config.path, status)) {
+    fail(config.path, status && status != std::errc::no_such_file_or_directory
+                          ? "cannot be read: " + status.message()
+                          : "there is no such file or folder (data.path)");
+  }
+  if (fs::is_directory(config.path)) {
+    state->open_folder();
+  } else {
+    state->open_array();
+  }
+  state->finish();
+  return Dataset(std::move(state));
+}
+
+std::int32_t Dataset::size() const { return static_cast<std::int32_t>(state_->names.size()); }
+
+const std::vector<std::string>& Dataset::classes() const { return state_->classes; }
+
+const std::string& Dataset::name(std::int32_t image) const {
+  return state_->names.at(static_cast<std::size_t>(image));
+}
+
+std::int32_t Dataset::label(std::int32_t image) const {
+  return state_->labels.at(static_cast<std::size_t>(image));
+}
+
+std::int32_t Dataset::find(std::string_view name) const {
+  const auto found = state_->index.find(name);
+  return found == state_->index.end() ? -1 : found->second;
+}
+
+std::array<std::int64_t, 3> Dataset::shape() const { return state_->shape; }
+
+void Dataset::load(std::int32_t image, std::span<float> out) const {
+  const auto [channels, height, width] = state_->shape;
+  if (std::ssize(out) != channels * height * width) {
+    throw std::invalid_argument("Dataset::load: the buffer is not of the image's size");
+  }
+  if (state_->array) return state_->load_row(image, out);
+  const Image decoded = state_->decode(name(image));
+  state_->check_shape(state_->config.path / name(image), decoded);
+  state_->preprocessing->scale(decoded, out);
+}
+
+const std::vector<std::string>& Dataset::skipped() const { return state_->skipped; }
+
+const std::string& Dataset::digest() const { return state_->digest; }
+
+}  // namespace bitfall

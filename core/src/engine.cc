@@ -1,0 +1,643 @@
+#include "engine.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "error.h"
+#include "injection.h"
+#include "program.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::int64_t kImageCacheBytes = std::int64_t{1} << 30;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::span<const float> row_of(const at::Tensor& logits, std::int64_t row) {
+  return {logits.const_data_ptr<float>() + row * logits.size(1), static_cast<std::size_t>(logits.size(1))};
+}
+
+bool all_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+void extend(Range& range, bool& any, const at::Tensor& values) {
+  const at::Tensor finite = values.isfinite();
+  if (!finite.any().item<bool>()) return;
+  const at::Tensor kept = finite.all().item<bool>() ? values : values.masked_select(finite);
+  const auto [low, high] = at::aminmax(kept);
+  range.minimum = any ? std::min(range.minimum, low.item<float>()) : low.item<float>();
+  range.maximum = any ? std::max(range.maximum, high.item<float>()) : high.item<float>();
+  any = true;
+}
+
+// Bit patterns of a trial's edits, to find weight trials that share one fault.
+std::vector<std::uint64_t> key_of(std::span<const Edit> edits) {
+  std::vector<std::uint64_t> key;
+  for (const Edit& edit : edits) {
+    std::uint32_t value = 0;
+    std::memcpy(&value, &edit.value, sizeof value);
+    key.push_back(static_cast<std::uint64_t>(edit.element));
+    key.push_back((static_cast<std::uint64_t>(edit.register_index) << 40) |
+                  (static_cast<std::uint64_t>(edit.operation) << 32) | edit.mask);
+    key.push_back(value);
+  }
+  return key;
+}
+
+// A trial that is ready to run: its edits were applied to the golden values of its place.
+struct Ready {
+  std::int64_t id = 0;
+  Trial trial;
+  std::int64_t row = 0;
+  Injection injection;
+};
+
+// One run of the suffix: trials that share it, at most one an image row unless they share one weight fault.
+using Pass = std::vector<const Ready*>;
+
+}  // namespace
+
+struct Engine::State {
+  const Model& model;
+  const Dataset& dataset;
+  const NumberFormat& format;
+  EngineOptions options;
+  std::vector<SiteProfile> profiles;
+  std::vector<int> hook;                              // hook[step]: emulated site whose value the step makes, or -1
+  bool input_emulated = false;
+  std::vector<std::pair<int, at::Tensor>> overrides;  // slots of emulated parameters
+  std::vector<at::Tensor> emulated_parameters;        // by site; undefined where not emulated
+  std::map<std::int32_t, at::Tensor> images;          // decoded, while they fit
+  std::int64_t image_bytes = 0;
+  std::optional<bool> keep;                           // golden values of a chunk fit the budget
+  struct Fp32Answer {
+    double loss = 0;
+    std::int32_t top1 = 0;
+  };
+  std::vector<std::optional<Fp32Answer>> fp32;        // by image, once known
+
+  // One chunk's golden values: a table that stands at step `position`, or holds everything if `kept`.
+  struct Front {
+    at::Tensor input;
+    Slots slots;
+    int position = 0;
+    bool kept = false;
+    at::Tensor logits;  // golden
+  };
+
+  State(const Model& m, const Dataset& d, const NumberFormat& f, EngineOptions o)
+      : model(m), dataset(d), format(f), options(std::move(o)) {}
+
+  int steps() const { return static_cast<int>(model.program().steps().size()); }
+  std::int64_t batch() const { return model.batch(); }
+  std::int64_t chunks() const { return (dataset.size() + batch() - 1) / batch(); }
+
+  std::int32_t image_at(std::int64_t chunk, std::int64_t row) const;
+  at::Tensor image(std::int32_t index);
+  at::Tensor load_chunk(std::int64_t chunk);
+  void prepare_hooks();
+  void calibrate(std::size_t site);
+  void emulate_parameters();
+  std::span<const std::uint32_t> metadata(std::int32_t site) const;
+  at::Tensor emulated(std::int32_t site, const at::Tensor& value) const;
+  Slots start(const at::Tensor& input, bool emulating) const;
+  void run(Slots& slots, int from, int to, bool emulating, bool keep_values = false) const;
+  at::Tensor fp32_logits(const at::Tensor& input) const;
+  void note_fp32(std::int64_t chunk, const at::Tensor& logits);
+  bool values_fit(const at::Tensor& input) const;
+  Front golden_front(const at::Tensor& input);
+  void advance(Front& front, int step) const;
+  const at::Tensor& site_value(const Front& front, std::int32_t site) const;
+
+  std::optional<float> clamp_of(std::int32_t site) const;
+  std::vector<Ready> prepare(const Plan& plan, std::int32_t site, std::span<const std::int64_t> ids,
+                             const Front& front) const;
+  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready, const Plan& plan) const;
+  at::Tensor faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const;
+  at::Tensor run_pass(const Front& front, std::int32_t site, const Pass& pass) const;
+  at::Tensor run_whole(const Front& front, std::int32_t site, const Pass& pass) const;
+  TrialResult result_of(const Ready& ready, const at::Tensor& golden, std::span<const float> faulty,
+                        const Measure& measure) const;
+  std::vector<std::int32_t> in_network_order(std::vector<std::int32_t> sites) const;
+};
+
+// The last chunk is filled up with its own images over again, so that every pass has the same shape.
+std::int32_t Engine::State::image_at(std::int64_t chunk, std::int64_t row) const {
+  const std::int64_t first = chunk * batch();
+  const std::int64_t count = std::min<std::int64_t>(batch(), dataset.size() - first);
+  return static_cast<std::int32_t>(first + row % count);
+}
+
+at::Tensor Engine::State::image(std::int32_t index) {
+  const auto known = images.find(index);
+  if (known != images.end()) return known->second;
+  const auto shape = dataset.shape();
+  at::Tensor tensor = at::empty({shape[0], shape[1], shape[2]}, at::kFloat);
+  dataset.load(index, {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())});
+  if (image_bytes + static_cast<std::int64_t>(tensor.nbytes()) <= kImageCacheBytes) {
+    image_bytes += static_cast<std::int64_t>(tensor.nbytes());
+    images[index] = tensor;
+  }
+  return tensor;
+}
+
+at::Tensor Engine::State::load_chunk(std::int64_t chunk) {
+  std::vector<at::Tensor> rows;
+  for (std::int64_t row = 0; row < batch(); ++row) rows.push_back(image(image_at(chunk, row)));
+  return at::stack(rows).to(c10::Device(model.device()));
+}
+
+void Engine::State::prepare_hooks() {
+  hook.assign(static_cast<std::size_t>(steps()), -1);
+  for (const std::int32_t site : options.emulated) {
+    const Target target = model.sites()[static_cast<std::size_t>(site)].target;
+    if (target == Target::kActivation) hook[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
+    if (target == Target::kInput) input_emulated = true;
+  }
+}
+
+void Engine::State::calibrate(std::size_t index) {
+  if (!format.calibrated()) return;
+  const Site& site = model.sites()[index];
+  std::int64_t size = 0;
+  for (int kind = 1; kind < static_cast<int>(format.registers().size()); ++kind) {
+    size += format.register_count(kind, site.shape);
+  }
+  profiles[index].metadata.assign(static_cast<std::size_t>(size), 0);
+  format.calibrate(profiles[index].golden, site.shape, profiles[index].metadata);
+}
+
+void Engine::State::emulate_parameters() {
+  overrides.clear();
+  emulated_parameters.assign(model.sites().size(), {});
+  for (const std::int32_t site : options.emulated) {
+    if (model.sites()[static_cast<std::size_t>(site)].target != Target::kWeight) continue;
+    at::Tensor value = model.parameter(site).cpu().contiguous().clone();
+    emulate(format, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())},
+            model.sites()[static_cast<std::size_t>(site)].shape, metadata(site));
+    value = format.exact() ? model.parameter(site) : value.to(c10::Device(model.device()));
+    emulated_parameters[static_cast<std::size_t>(site)] = value;
+    for (const int slot : model.slots(site)) overrides.emplace_back(slot, value);
+  }
+}
+
+std::span<const std::uint32_t> Engine::State::metadata(std::int32_t site) const {
+  return profiles[static_cast<std::size_t>(site)].metadata;
+}
+
+// The value as the format holds it, in the same memory layout; a fresh tensor unless the format is exact.
+at::Tensor Engine::State::emulated(std::int32_t site, const at::Tensor& value) const {
+  if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
+  const Site& place = model.sites()[static_cast<std::size_t>(site)];
+  at::Tensor slabs = value.to(at::kCPU).contiguous();
+  if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
+  float* data = slabs.data_ptr<float>();
+  const std::int64_t size = place.values;
+  // Blocks of a slab are independent where each element is.
+  const std::int64_t block = format.elementwise() ? std::min<std::int64_t>(size, 1 << 16) : size;
+  const std::int64_t blocks = (size + block - 1) / block;
+  at::parallel_for(0, batch() * blocks, 1, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) {
+      const std::int64_t first = (i % blocks) * block;
+      const std::span<float> part(data + (i / blocks) * size + first,
+                                  static_cast<std::size_t>(std::min(block, size - first)));
+      if (format.elementwise()) {
+        emulate_slice(format, part, {place.shape, first}, metadata(site));
+      } else {
+        emulate(format, part, place.shape, metadata(site));
+      }
+    }
+  });
+  if (value.is_contiguous() && value.is_cpu()) return slabs;
+  if (!value.is_non_overlapping_and_dense()) return slabs.to(value.device());
+  at::Tensor same_layout = at::empty_like(value);
+  same_layout.copy_(slabs);
+  return same_layout;
+}
+
+Slots Engine::State::start(const at::Tensor& input, bool emulating) const {
+  const Program& program = model.program();
+  const bool through = emulating && input_emulated;
+  Slots slots = program.start(through ? emulated(0, input) : input);
+  if (emulating) {
+    for (const auto& [slot, value] : overrides) slots[static_cast<std::size_t>(slot)] = value;
+  }
+  return slots;
+}
+
+void Engine::State::run(Slots& slots, int from, int to, bool emulating, bool keep_values) const {
+  const Program& program = model.program();
+  int done = from;
+  if (emulating) {
+    for (int step = from; step < to; ++step) {
+      const int site = hook[static_cast<std::size_t>(step)];
+      if (site < 0) continue;
+      program.run(slots, done, step + 1, keep_values);
+      done = step + 1;
+      c10::IValue& value = slots[static_cast<std::size_t>(model.slots(site)[0])];
+      if (value.isTensor() && value.toTensor().defined()) value = emulated(site, value.toTensor());
+    }
+  }
+  program.run(slots, done, to, keep_values);
+}
+
+at::Tensor Engine::State::fp32_logits(const at::Tensor& input) const {
+  Slots slots = start(input, false);
+  run(slots, 0, steps(), false);
+  return model.program().output(slots);
+}
+
+void Engine::State::note_fp32(std::int64_t chunk, const at::Tensor& logits) {
+  for (std::int64_t row = 0; row < batch(); ++row) {
+    const std::int32_t index = image_at(chunk, row);
+    if (fp32[static_cast<std::size_t>(index)]) continue;
+    const auto values = row_of(logits, row);
+    fp32[static_cast<std::size_t>(index)] = Fp32Answer{cross_entropy(values, dataset.label(index)), top1(values)};
+  }
+}
+
+// Whether all that one golden pass computes may be kept at once.
+bool Engine::State::values_fit(const at::Tensor& input) const {
+  if (model.program().writes_in_place()) return false;
+  Slots slots = start(input, true);
+  std::int64_t bytes = 0;
+  for (int step = 0; step < steps(); ++step) {
+    run(slots, step, step + 1, true);
+    const int slot = model.program().steps()[static_cast<std::size_t>(step)].output;
+    if (slot >= 0 && slots[static_cast<std::size_t>(slot)].isTensor()) {
+      const at::Tensor& made = slots[static_cast<std::size_t>(slot)].toTensor();
+      if (made.defined() && !made.is_view()) bytes += static_cast<std::int64_t>(made.nbytes());
+    }
+    if (bytes > options.keep_bytes) return false;
+  }
+  return true;
+}
+
+Engine::State::Front Engine::State::golden_front(const at::Tensor& input) {
+  if (!keep) keep = values_fit(input);
+  Front front;
+  front.input = input;
+  front.kept = *keep;
+  front.slots = start(input, true);
+  if (front.kept) {
+    run(front.slots, 0, steps(), true, true);
+    front.logits = model.program().output(front.slots);
+    front.position = steps();
+  } else {
+    Slots once = model.program().fork(front.slots, 0);
+    run(once, 0, steps(), true);
+    front.logits = model.program().output(once);
+  }
+  return front;
+}
+
+void Engine::State::advance(Front& front, int step) const {
+  if (front.kept || front.position >= step) return;
+  run(front.slots, front.position, step, true);
+  front.position = step;
+}
+
+const at::Tensor& Engine::State::site_value(const Front& front, std::int32_t site) const {
+  if (model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight) {
+    return emulated_parameters[static_cast<std::size_t>(site)];
+  }
+  return front.slots[static_cast<std::size_t>(model.slots(site)[0])].toTensor();
+}
+
+std::optional<float> Engine::State::clamp_of(std::int32_t site) const {
+  if (options.hit_value != HitValue::kClamped) return std::nullopt;
+  return profiles[static_cast<std::size_t>(site)].golden.absolute();
+}
+
+std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
+                                          std::span<const std::int64_t> ids, const Front& front) const {
+  const Site& place = model.sites()[static_cast<std::size_t>(site)];
+  const bool weight = place.target == Target::kWeight;
+  const at::Tensor values = site_value(front, site).to(at::kCPU).contiguous();
+  const float* data = values.const_data_ptr<float>();
+  std::vector<Ready> ready(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    Ready& one = ready[i];
+    one.id = ids[i];
+    one.trial = plan.trial(ids[i]);
+    one.row = one.trial.image % batch();
+    const std::span<const float> slab(data + (weight ? 0 : one.row * place.values),
+                                      static_cast<std::size_t>(place.values));
+    one.injection =
+        inject(format, slab, place.shape, metadata(site), plan.edits(one.trial), clamp_of(site));
+  }
+  return ready;
+}
+
+// Only trials that change a value need a run. Activations and inputs: the n-th such trial of every image goes into the
+// n-th pass. Weights: all images of the chunk that meet the same fault share a pass.
+std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready, const Plan& plan) const {
+  std::vector<Pass> passes;
+  if (model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight) {
+    std::map<std::vector<std::uint64_t>, std::size_t> pass_of;
+    for (const Ready& one : ready) {
+      if (one.injection.changes.empty()) continue;
+      const auto [it, fresh] = pass_of.try_emplace(key_of(plan.edits(one.trial)), passes.size());
+      if (fresh) passes.emplace_back();
+      passes[it->second].push_back(&one);
+    }
+    return passes;
+  }
+  std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
+  for (const Ready& one : ready) {
+    if (one.injection.changes.empty()) continue;
+    const std::size_t pass = used[static_cast<std::size_t>(one.row)]++;
+    if (pass == passes.size()) passes.emplace_back();
+    passes[pass].push_back(&one);
+  }
+  return passes;
+}
+
+// A copy of `golden` in the same layout with the pass's changed values in it.
+at::Tensor Engine::State::faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const {
+  const Site& place = model.sites()[static_cast<std::size_t>(site)];
+  const bool weight = place.target == Target::kWeight;
+  at::Tensor faulty = at::empty_like(golden);
+  faulty.copy_(golden);
+  const auto sizes = faulty.sizes();
+  const auto strides = faulty.strides();
+  std::vector<std::int64_t> places;
+  std::vector<float> values;
+  for (const Ready* one : pass) {
+    const std::int64_t base = weight ? 0 : one->row * place.values;
+    for (const Change& change : one->injection.changes) {
+      std::int64_t rest = base + change.element, offset = 0;
+      for (std::int64_t d = faulty.dim() - 1; d >= 0; --d) {
+        offset += (rest % sizes[d]) * strides[d];
+        rest /= sizes[d];
+      }
+      places.push_back(offset);
+      values.push_back(change.value);
+    }
+    if (weight) break;  // the same change for all of the pass
+  }
+  if (faulty.is_cpu()) {
+    float* data = faulty.data_ptr<float>();
+    for (std::size_t i = 0; i < places.size(); ++i) data[places[i]] = values[i];
+    return faulty;
+  }
+  const auto count = static_cast<std::int64_t>(places.size());
+  const at::Tensor where = at::from_blob(places.data(), {count}, at::kLong).to(faulty.device());
+  const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(faulty.device());
+  faulty.as_strided({faulty.numel()}, {1}).index_copy_(0, where, what);
+  return faulty;
+}
+
+at::Tensor Engine::State::run_pass(const Front& front, std::int32_t site, const Pass& pass) const {
+  const int first = model.first_step(site);
+  const at::Tensor faulty = faulty_value(site, site_value(front, site), pass);
+  Slots slots = model.program().fork(front.slots, first);
+  for (const int slot : model.slots(site)) slots[static_cast<std::size_t>(slot)] = faulty;
+  run(slots, first, steps(), true);
+  return model.program().output(slots);
+}
+
+// The oracle: the whole network from the image, the fault put in on the way.
+at::Tensor Engine::State::run_whole(const Front& front, std::int32_t site, const Pass& pass) const {
+  const int first = model.first_step(site);
+  Slots slots = start(front.input, true);
+  run(slots, 0, first, true);
+  const at::Tensor golden = model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight
+                                ? emulated_parameters[static_cast<std::size_t>(site)]
+                                : slots[static_cast<std::size_t>(model.slots(site)[0])].toTensor();
+  const at::Tensor faulty = faulty_value(site, golden, pass);
+  for (const int slot : model.slots(site)) slots[static_cast<std::size_t>(slot)] = faulty;
+  run(slots, first, steps(), true);
+  return model.program().output(slots);
+}
+
+TrialResult Engine::State::result_of(const Ready& ready, const at::Tensor& golden,
+                                     std::span<const float> faulty, const Measure& measure) const {
+  const auto clean = row_of(golden, ready.row);
+  const std::int64_t label = dataset.label(ready.trial.image);
+  TrialResult result;
+  result.trial = ready.id;
+  result.entry = ready.trial.entry;
+  result.site = ready.trial.site;
+  result.image = ready.trial.image;
+  result.activated = !ready.injection.changes.empty();
+  result.edits = ready.injection.records;
+  result.golden_loss = cross_entropy(clean, label);
+  result.golden_top1 = top1(clean);
+  result.faulty_loss = cross_entropy(faulty, label);
+  result.faulty_top1 = top1(faulty);
+  result.outcome = same_bits(clean, faulty)                    ? Outcome::kMasked
+                   : !all_finite(faulty)                       ? Outcome::kNonfinite
+                   : result.faulty_top1 != result.golden_top1 ? Outcome::kTop1Changed
+                                                              : Outcome::kTop1Same;
+  if (measure) {
+    measure({clean, faulty, label, result.golden_loss, result.faulty_loss, result.golden_top1, result.faulty_top1},
+            result.metrics);
+  }
+  return result;
+}
+
+std::vector<std::int32_t> Engine::State::in_network_order(std::vector<std::int32_t> sites) const {
+  std::stable_sort(sites.begin(), sites.end(),
+                   [&](std::int32_t a, std::int32_t b) { return model.first_step(a) < model.first_step(b); });
+  return sites;
+}
+
+Engine::Engine(const Model& model, const Dataset& dataset, const NumberFormat& format, EngineOptions options)
+    : state_(std::make_unique<State>(model, dataset, format, std::move(options))) {
+  state_->profiles.resize(model.sites().size());
+  state_->fp32.resize(static_cast<std::size_t>(dataset.size()));
+  state_->prepare_hooks();
+}
+
+Engine::~Engine() = default;
+
+const std::vector<SiteProfile>& Engine::profiles() const { return state_->profiles; }
+
+void Engine::set_profiles(std::vector<SiteProfile> profiles) {
+  const c10::InferenceMode guard;
+  state_->profiles = std::move(profiles);
+  state_->profiles.resize(state_->model.sites().size());
+  state_->emulate_parameters();
+}
+
+bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
+                     std::int64_t most_images) {
+  const c10::InferenceMode guard;
+  State& state = *state_;
+  std::vector<char> seen(state.profiles.size(), 0);
+  const auto& sites = state.model.sites();
+  for (const std::int32_t site : state.options.emulated) {
+    if (sites[static_cast<std::size_t>(site)].target != Target::kWeight) continue;
+    bool any = false;
+    extend(state.profiles[static_cast<std::size_t>(site)].golden, any, state.model.parameter(site));
+  }
+  const bool needed = state.format.calibrated() || state.options.needs_ranges ||
+                      state.options.hit_value == HitValue::kClamped;
+  const std::int64_t chunks =
+      most_images > 0 ? std::min(state.chunks(), (most_images + state.batch() - 1) / state.batch()) : state.chunks();
+  for (std::int64_t chunk = 0; needed && chunk < chunks; ++chunk) {
+    if (stop) return false;
+    const at::Tensor input = state.load_chunk(chunk);
+    Slots slots = state.start(input, false);
+    const auto look = [&](std::int32_t site) {
+      const auto index = static_cast<std::size_t>(site);
+      bool any = seen[index] != 0;
+      extend(state.profiles[index].golden, any,
+             slots[static_cast<std::size_t>(state.model.slots(site)[0])].toTensor());
+      seen[index] = any ? 1 : 0;
+    };
+    if (state.input_emulated) look(0);
+    int done = 0;
+    for (int step = 0; step < state.steps(); ++step) {
+      if (state.hook[static_cast<std::size_t>(step)] < 0) continue;
+      state.model.program().run(slots, done, step + 1);
+      done = step + 1;
+      look(state.hook[static_cast<std::size_t>(step)]);
+    }
+    state.model.program().run(slots, done, state.steps());
+    state.note_fp32(chunk, state.model.program().output(slots));
+    if (tick) tick(std::min<std::int64_t>((chunk + 1) * state.batch(), state.dataset.size()));
+  }
+  for (const std::int32_t site : state.options.emulated) state.calibrate(static_cast<std::size_t>(site));
+  state.emulate_parameters();
+  return true;
+}
+
+bool Engine::run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
+                 const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
+                 const std::function<void(const EngineProgress&)>& progress) {
+  const c10::InferenceMode guard;
+  State& state = *state_;
+  std::vector<std::vector<std::int64_t>> by_chunk(static_cast<std::size_t>(state.chunks()));
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    if (static_cast<std::size_t>(id) < done.size() && done[static_cast<std::size_t>(id)]) continue;
+    by_chunk[static_cast<std::size_t>(plan.trial(id).image / state.batch())].push_back(id);
+  }
+  EngineProgress count;
+  const auto finish = [&](const Ready& one, const at::Tensor& golden, std::span<const float> faulty) {
+    const TrialResult result = state.result_of(one, golden, faulty, measure);
+    sink.trial(result);
+    ++count.done;
+    count.mismatches += result.outcome >= Outcome::kTop1Changed ? 1 : 0;
+  };
+  for (std::int64_t chunk = 0; chunk < state.chunks(); ++chunk) {
+    if (stop) return false;
+    const std::int64_t first = chunk * state.batch();
+    const std::int64_t images = std::min<std::int64_t>(state.batch(), state.dataset.size() - first);
+    bool rows_missing = false;
+    for (std::int64_t i = first; i < first + images; ++i) {
+      rows_missing |= static_cast<std::size_t>(i) >= golden_done.size() || !golden_done[static_cast<std::size_t>(i)];
+    }
+    const auto& ids = by_chunk[static_cast<std::size_t>(chunk)];
+    if (ids.empty() && !rows_missing) continue;
+    const at::Tensor input = state.load_chunk(chunk);
+    State::Front front = state.golden_front(input);
+    if (front.logits.size(1) <= 0) throw Error(ExitCode::kInput, "the model gives no logits");
+    if (rows_missing) {
+      if (state.format.exact()) {
+        state.note_fp32(chunk, front.logits);
+      } else if (!state.fp32[static_cast<std::size_t>(first + images - 1)]) {
+        state.note_fp32(chunk, state.fp32_logits(input));
+      }
+      for (std::int64_t row = 0; row < images; ++row) {
+        const auto image = static_cast<std::int32_t>(first + row);
+        const auto logits = row_of(front.logits, row);
+        const auto& plain = *state.fp32[static_cast<std::size_t>(image)];
+        sink.golden({image, cross_entropy(logits, state.dataset.label(image)), top1(logits),
+                     static_cast<float>(top2diff(logits)), plain.loss, plain.top1});
+      }
+    }
+    std::map<std::int32_t, std::vector<std::int64_t>> by_site;
+    for (const std::int64_t id : ids) by_site[plan.trial(id).site].push_back(id);
+    std::vector<std::int32_t> sites;
+    for (const auto& [site, _] : by_site) sites.push_back(site);
+    for (const std::int32_t site : state.in_network_order(std::move(sites))) {
+      state.advance(front, state.model.first_step(site));
+      const std::vector<Ready> ready = state.prepare(plan, site, by_site[site], front);
+      for (const Ready& one : ready) {
+        if (one.injection.changes.empty()) finish(one, front.logits, row_of(front.logits, one.row));
+      }
+      for (const Pass& pass : state.pack(site, ready, plan)) {
+        if (stop) return false;
+        const at::Tensor logits =
+            state.options.suffix ? state.run_pass(front, site, pass) : state.run_whole(front, site, pass);
+        for (const Ready* one : pass) finish(*one, front.logits, row_of(logits, one->row));
+        if (progress) progress(count);
+      }
+      if (progress) progress(count);
+    }
+  }
+  return true;
+}
+
+TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& measure) {
+  const c10::InferenceMode guard;
+  State& state = *state_;
+  const Trial trial = plan.trial(id);
+  const at::Tensor input = state.load_chunk(trial.image / state.batch());
+  State::Front front = state.golden_front(input);
+  state.advance(front, state.model.first_step(trial.site));
+  const std::vector<Ready> ready = state.prepare(plan, trial.site, std::span(&id, 1), front);
+  if (ready[0].injection.changes.empty()) {
+    return state.result_of(ready[0], front.logits, row_of(front.logits, ready[0].row), measure);
+  }
+  const Pass pass = {&ready[0]};
+  const at::Tensor logits =
+      state.options.suffix ? state.run_pass(front, trial.site, pass) : state.run_whole(front, trial.site, pass);
+  return state.result_of(ready[0], front.logits, row_of(logits, ready[0].row), measure);
+}
+
+double Engine::estimate_seconds(const Plan& plan) {
+  const c10::InferenceMode guard;
+  State& state = *state_;
+  const at::Tensor input = state.load_chunk(0);
+  std::vector<double> behind(static_cast<std::size_t>(state.steps()) + 1, 0);
+  for (int round = 0; round < 2; ++round) {  // the second is warm
+    Slots slots = state.start(input, true);
+    std::vector<double> took(static_cast<std::size_t>(state.steps()), 0);
+    for (int step = 0; step < state.steps(); ++step) {
+      const auto start = Clock::now();
+      state.run(slots, step, step + 1, true);
+      took[static_cast<std::size_t>(step)] = seconds_since(start);
+    }
+    behind.back() = 0;
+    for (int step = state.steps() - 1; step >= 0; --step) {
+      behind[static_cast<std::size_t>(step)] =
+          behind[static_cast<std::size_t>(step) + 1] + took[static_cast<std::size_t>(step)];
+    }
+  }
+  double seconds = 2 * behind[0] * static_cast<double>(state.chunks());
+  for (const Stratum& stratum : plan.strata()) {
+    const bool weight = state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
+    const double rounds = std::ceil(static_cast<double>(stratum.trials) / state.dataset.size());
+    const double passes =
+        weight ? static_cast<double>(stratum.trials)
+               : std::min<double>(static_cast<double>(stratum.trials), rounds * static_cast<double>(state.chunks()));
+    const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
+    seconds += passes * behind[static_cast<std::size_t>(from)];
+  }
+  return seconds;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,80 @@
+// Runs trials. Per chunk of `batch` images: golden once, then for each site only the steps behind it, with up to
+// `batch` different faults a pass, one an image row. An image keeps its row in every pass, since a row's bits may
+// depend on the row and on the batch's shape. No value of the model is ever written to.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bitfall/metric.h"
+#include "dataset.h"
+#include "model.h"
+#include "outcome.h"
+#include "plan.h"
+
+namespace bitfall {
+
+struct EngineOptions {
+  bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the fast path)
+  HitValue hit_value = HitValue::kRaw;
+  std::vector<std::int32_t> emulated;  // sites whose values pass through the format, golden and faulty alike
+  bool needs_ranges = false;           // profile golden ranges even if the format does not calibrate
+  std::int64_t keep_bytes = std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
+};
+
+struct EngineProgress {
+  std::int64_t done = 0;        // trials stored so far in this call
+  std::int64_t mismatches = 0;  // of them, top-1 changed or non-finite
+};
+
+/// A metric as the engine calls it: `values` in the order of all metrics' columns.
+using Measure = std::function<void(const Observation&, std::vector<double>& values)>;
+
+class Engine {
+ public:
+  /// Borrows everything; the format and the dataset must outlive the engine.
+  Engine(const Model& model, const Dataset& dataset, const NumberFormat& format, EngineOptions options);
+  ~Engine();
+
+  /// Golden FP32 pass over all images if the format calibrates, hit values are clamped or needs_ranges: fills
+  /// profiles(). Otherwise profiles() of weights only. `tick(images done)` after each chunk; stops early (profiles
+  /// unusable, returns false) when `stop` becomes true. `most_images`: look at no more than the chunks that hold these
+  /// (0 = all), for an estimate.
+  bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
+               std::int64_t most_images = 0);
+  const std::vector<SiteProfile>& profiles() const;
+  /// Uses stored profiles instead (resume, replay).
+  void set_profiles(std::vector<SiteProfile> profiles);
+
+  /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink unless
+  /// `golden_done[image]`. Returns false if `stop` became true first.
+  bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
+           const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
+           const std::function<void(const EngineProgress&)>& progress);
+
+  /// One trial, in the same row of the same chunk as in the campaign.
+  TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);
+
+  /// Seconds that the plan will take, from one timed golden pass.
+  double estimate_seconds(const Plan& plan);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Cross-entropy of one row of logits against a label: natural log, float64. NaN if a logit is NaN or the largest is
+/// infinite (as torch's), Inf if the label's logit is -Inf.
+double cross_entropy(std::span<const float> logits, std::int64_t label);
+
+/// torch.argmax: the first largest; NaN counts as largest.
+std::int32_t top1(std::span<const float> logits);
+
+/// Largest minus second largest softmax probability, float64.
+double top2diff(std::span<const float> logits);
+
+}  // namespace bitfall

@@ -1,0 +1,141 @@
+// A run as a table of text: one row an edit, in the order of trials.
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "error.h"
+#include "faults.h"
+#include "sites.h"
+#include "store.h"
+
+namespace bitfall {
+namespace {
+
+std::string hexadecimal(std::uint32_t code) {
+  std::array<char, 8> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), code, 16).ptr;
+  return "0x" + std::string(digits.data(), end);
+}
+
+// A kValue edit's number travels as its bit pattern, so that a fault list reads back exactly.
+std::uint32_t mask_of(const Edit& edit) {
+  return edit.operation == EditOperation::kValue ? std::bit_cast<std::uint32_t>(edit.value)
+                                                 : edit.mask;
+}
+
+// What the numbers of a stored trial stand for.
+class Names {
+ public:
+  explicit Names(const Store& store) : run_(store.description()), directory_(store.directory()) {}
+
+  const Site& site(const TrialResult& trial) const {
+    return at(run_.sites, trial.site, trial, "site");
+  }
+  const std::string& image(const TrialResult& trial) const {
+    return at(run_.image_names, trial.image, trial, "image");
+  }
+  std::int32_t label(const TrialResult& trial) const {
+    return at(run_.labels, trial.image, trial, "image");
+  }
+  const std::string& register_name(const TrialResult& trial, const Edit& edit) const {
+    return at(run_.register_names, edit.register_index, trial, "register");
+  }
+  const std::vector<StoredColumn>& metrics() const { return run_.metric_columns; }
+
+ private:
+  template <typename Value>
+  const Value& at(const std::vector<Value>& values, std::int32_t index, const TrialResult& trial,
+                  const char* what) const {
+    if (index >= 0 && static_cast<std::size_t>(index) < values.size()) {
+      return values[static_cast<std::size_t>(index)];
+    }
+    throw Error(ExitCode::kInput, directory_.string() + ": is damaged: trial " +
+                                      std::to_string(trial.trial) + " names " + what + " " +
+                                      std::to_string(index) + ", which the run does not have");
+  }
+
+  RunDescription run_;
+  std::filesystem::path directory_;
+};
+
+template <typename Row>
+void for_each_row(const Store& store, Row row) {
+  store.for_each_trial([&](const TrialResult& trial) {
+    for (const EditRecord& record : trial.edits) row(trial, record);
+  });
+}
+
+std::string json_number(double value) { return std::isfinite(value) ? exact_text(value) : "null"; }
+std::string json_number(float value) { return std::isfinite(value) ? exact_text(value) : "null"; }
+
+std::string json_text(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+void export_csv(const Store& store, std::ostream& out) {
+  const Names names(store);
+  out << "trial,site,image,label,target,element,register,op,mask,code_before,code_after,"
+         "value_before,value_after,golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,"
+         "activated";
+  for (const StoredColumn& column : names.metrics()) out << ',' << csv_field(column.name);
+  out << '\n';
+  for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    const Edit& edit = record.edit;
+    const Site& site = names.site(trial);
+    out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
+        << names.label(trial) << ',' << to_string(site.target) << ',' << edit.element << ','
+        << csv_field(names.register_name(trial, edit)) << ',' << to_string(edit.operation) << ','
+        << hexadecimal(mask_of(edit)) << ',' << hexadecimal(record.code_before) << ','
+        << hexadecimal(record.code_after) << ',' << exact_text(record.value_before) << ','
+        << exact_text(record.value_after) << ',' << exact_text(trial.golden_loss) << ','
+        << exact_text(trial.faulty_loss) << ',' << trial.golden_top1 << ',' << trial.faulty_top1
+        << ',' << to_string(trial.outcome) << ',' << (trial.activated ? 1 : 0);
+    for (const double value : trial.metrics) out << ',' << exact_text(value);
+    out << '\n';
+  });
+}
+
+void export_jsonl(const Store& store, std::ostream& out) {
+  const Names names(store);
+  for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    const Edit& edit = record.edit;
+    const Site& site = names.site(trial);
+    out << "{\"trial\":" << trial.trial << ",\"site\":" << json_text(site.name)
+        << ",\"image\":" << json_text(names.image(trial)) << ",\"label\":" << names.label(trial)
+        << ",\"target\":\"" << to_string(site.target) << "\",\"element\":" << edit.element
+        << ",\"register\":" << json_text(names.register_name(trial, edit)) << ",\"op\":\""
+        << to_string(edit.operation) << "\",\"mask\":\"" << hexadecimal(mask_of(edit))
+        << "\",\"code_before\":\"" << hexadecimal(record.code_before) << "\",\"code_after\":\""
+        << hexadecimal(record.code_after)
+        << "\",\"value_before\":" << json_number(record.value_before)
+        << ",\"value_after\":" << json_number(record.value_after)
+        << ",\"golden_loss\":" << json_number(trial.golden_loss)
+        << ",\"faulty_loss\":" << json_number(trial.faulty_loss)
+        << ",\"golden_top1\":" << trial.golden_top1 << ",\"faulty_top1\":" << trial.faulty_top1
+        << ",\"outcome\":\"" << to_string(trial.outcome)
+        << "\",\"activated\":" << (trial.activated ? "true" : "false");
+    for (std::size_t i = 0; i < trial.metrics.size(); ++i) {
+      out << ',' << json_text(names.metrics()[i].name) << ':' << json_number(trial.metrics[i]);
+    }
+    out << "}\n";
+  });
+}
+
+void export_faults(const Store& store, std::ostream& out) {
+  const Names names(store);
+  out << "fault,site,image,target,element,register,op,mask\n";
+  for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    const Site& site = names.site(trial);
+    out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
+        << to_string(site.target) << ',' << record.edit.element << ','
+        << csv_field(names.register_name(trial, record.edit)) << ','
+        << to_string(record.edit.operation) << ',' << hexadecimal(mask_of(record.edit)) << '\n';
+  });
+}
+
+}  // namespace bitfall

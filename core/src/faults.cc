@@ -1,0 +1,450 @@
+#include "faults.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <optional>
+#include <ostream>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "csv.h"
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::size_t kShownErrors = 20;
+constexpr std::size_t kShownText = 60;  // characters of a field quoted in a message
+constexpr const char* kHeader = "fault,site,image,target,element,register,op,mask";
+
+constexpr std::array kOperations = {EditOperation::kFlip, EditOperation::kSet,
+                                    EditOperation::kClear, EditOperation::kWrite,
+                                    EditOperation::kValue};
+constexpr std::array kTargets = {Target::kActivation, Target::kWeight, Target::kInput};
+
+enum Column : std::size_t {
+  kSiteColumn,
+  kImageColumn,
+  kTargetColumn,
+  kElementColumn,
+  kRegisterColumn,
+  kOpColumn,
+  kMaskColumn,
+  kColumns
+};
+constexpr std::array<const char*, kColumns> kColumnNames = {
+    "site", "image", "target", "element", "register", "op", "mask"};
+
+std::string hexadecimal(std::uint32_t code) {
+  std::array<char, 8> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), code, 16).ptr;
+  return "0x" + std::string(digits.data(), end);
+}
+
+/// A field for a message: in quotes, short, and without control characters.
+std::string shown(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text.substr(0, kShownText)) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += byte < 0x20 || byte == 0x7F ? '?' : c;
+  }
+  return out + (text.size() > kShownText ? "...'" : "'");
+}
+
+/// The first errors of a list with their places, and how many there are.
+class ListErrors {
+ public:
+  explicit ListErrors(std::string path) : path_(std::move(path)) {}
+
+  void add(CsvPlace where, const std::string& message) {
+    if (count_++ < kShownErrors) {
+      text_ += path_ + ':' + std::to_string(where.line) + ':' + std::to_string(where.column) +
+               ": " + message + '\n';
+    }
+  }
+  /// True when a further message would not be shown, so that it need not be made.
+  bool full() const { return count_ >= kShownErrors; }
+
+  void throw_if_any() const {
+    if (count_ == 0) return;
+    const std::size_t hidden = count_ - std::min(count_, kShownErrors);
+    throw Error(ExitCode::kInput,
+                text_ + (hidden ? "... and " + std::to_string(hidden) + " more; " : "") +
+                    std::to_string(count_) + (count_ == 1 ? " error" : " errors") + " in " + path_);
+  }
+
+ private:
+  std::string path_;
+  std::string text_;
+  std::size_t count_ = 0;
+};
+
+std::string did_you_mean(std::string_view given, std::span<const std::string> known) {
+  const std::string near = nearest(given, known);
+  return near.empty() ? "" : "; did you mean '" + near + "'?";
+}
+
+class FaultListReader {
+ public:
+  FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
+                  const Dataset& dataset, const NumberFormat& format);
+  std::vector<ListedFault> read();
+
+ private:
+  using Row = std::vector<CsvField>;
+  using NumberOf = std::unordered_map<std::string_view, std::int32_t>;
+
+  void read_header();
+  void read_row(const Row& row);
+  const CsvField& field(const Row& row, Column column) const { return row[columns_[column]]; }
+  std::optional<Target> read_target(const CsvField& field);
+  std::optional<std::int32_t> read_site(const CsvField& field, Target target);
+  std::optional<std::int32_t> read_image(const CsvField& field);
+  std::optional<std::int32_t> read_register(const CsvField& field);
+  std::optional<EditOperation> read_operation(const CsvField& field);
+  std::optional<std::int64_t> read_number(const CsvField& field, const char* what);
+  std::optional<std::uint32_t> read_mask(const CsvField& field);
+  bool check_edit(const Row& row, std::int32_t site, const Edit& edit);
+  void add_edit(const Row& row, std::optional<std::int64_t> group, std::int32_t site,
+                std::int32_t image, const Edit& edit);
+  const std::vector<SiteRegister>& registers_of(std::int32_t site);
+
+  CsvReader rows_;
+  std::string path_;
+  ListErrors errors_;
+  std::span<const Site> sites_;
+  const Dataset& dataset_;
+  const NumberFormat& format_;
+  std::array<NumberOf, kTargets.size()> site_numbers_;     // by target
+  std::vector<std::vector<SiteRegister>> site_registers_;  // by site, filled when first met
+  std::array<std::size_t, kColumns> columns_{};            // where each column stands in a row
+  std::optional<std::size_t> group_column_;
+  std::size_t width_ = 0;
+  std::vector<ListedFault> faults_;
+  std::optional<std::int64_t> group_;  // of the last fault
+};
+
+FaultListReader::FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
+                                 const Dataset& dataset, const NumberFormat& format)
+    : rows_(path),
+      path_(path.string()),
+      errors_(path_),
+      sites_(sites),
+      dataset_(dataset),
+      format_(format),
+      site_registers_(sites.size()) {
+  const auto numbers = [&](const Site& site) -> NumberOf& {
+    return site_numbers_[static_cast<std::size_t>(site.target)];
+  };
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    numbers(sites[i]).try_emplace(sites[i].name, static_cast<std::int32_t>(i));
+  }
+  for (std::size_t i = 0; i < sites.size(); ++i) {  // a name goes before another site's alias
+    for (const std::string& alias : sites[i].aliases) {
+      numbers(sites[i]).try_emplace(alias, static_cast<std::int32_t>(i));
+    }
+  }
+}
+
+std::vector<ListedFault> FaultListReader::read() {
+  read_header();
+  errors_.throw_if_any();
+  while (const Row* row = rows_.next()) read_row(*row);
+  if (rows_.problem()) errors_.add(rows_.problem()->where, rows_.problem()->message);
+  errors_.throw_if_any();
+  if (faults_.empty()) throw Error(ExitCode::kInput, path_ + ": the list has no faults");
+  return std::move(faults_);
+}
+
+void FaultListReader::read_header() {
+  const Row* row = rows_.next();
+  if (!row) {
+    if (rows_.problem()) errors_.add(rows_.problem()->where, rows_.problem()->message);
+    errors_.throw_if_any();
+    throw Error(ExitCode::kInput, path_ + ": is empty; the first line must be " + kHeader);
+  }
+  width_ = row->size();
+  std::array<bool, kColumns> seen{};
+  std::optional<std::size_t> fault, trial;
+  std::string found;
+  for (std::size_t i = 0; i < row->size(); ++i) {
+    const CsvField& field = (*row)[i];
+    if (i < kShownErrors) found += (found.empty() ? "" : ", ") + shown(field.text);
+    const auto name = std::find(kColumnNames.begin(), kColumnNames.end(), field.text);
+    const bool group = field.text == "fault" || field.text == "trial";
+    std::optional<std::size_t>& group_place = field.text == "fault" ? fault : trial;
+    const auto column = static_cast<std::size_t>(name - kColumnNames.begin());
+    if ((group && group_place) || (!group && column < kColumns && seen[column])) {
+      errors_.add(field.where, "the column " + shown(field.text) + " stands twice");
+    } else if (group) {
+      group_place = i;
+    } else if (column < kColumns) {
+      seen[column] = true;
+      columns_[column] = i;
+    }
+  }
+  group_column_ = fault ? fault : trial;
+  std::string missing;
+  for (std::size_t column = 0; column < kColumns; ++column) {
+    if (!seen[column])
+      missing += (missing.empty() ? "'" : ", '") + std::string(kColumnNames[column]) + "'";
+  }
+  if (!missing.empty()) {
+    errors_.add(row->front().where, "the header lacks " + missing + "; it has " + found +
+                                        (row->size() > kShownErrors ? ", ..." : "") +
+                                        " (a list begins with " + kHeader + ")");
+  }
+}
+
+void FaultListReader::read_row(const Row& row) {
+  if (row.size() != width_) {
+    errors_.add(row.front().where, "the row has " + std::to_string(row.size()) +
+                                       (row.size() == 1 ? " field" : " fields") +
+                                       ", the header has " + std::to_string(width_));
+    return;
+  }
+  std::optional<std::int64_t> group;
+  bool good = true;
+  if (group_column_) {
+    group = read_number(row[*group_column_], "the fault's number");
+    good = group.has_value();
+  }
+  const auto target = read_target(field(row, kTargetColumn));
+  const auto site = target ? read_site(field(row, kSiteColumn), *target) : std::nullopt;
+  const auto image = read_image(field(row, kImageColumn));
+  const auto element = read_number(field(row, kElementColumn), "element");
+  const auto index = read_register(field(row, kRegisterColumn));
+  const auto operation = read_operation(field(row, kOpColumn));
+  const auto mask = read_mask(field(row, kMaskColumn));
+  if (!good || !site || !image || !element || !index || !operation || !mask) return;
+
+  Edit edit{*element, *index, *operation, *mask, 0};
+  if (!check_edit(row, *site, edit)) return;
+  if (edit.operation == EditOperation::kValue) {
+    edit.value = std::bit_cast<float>(edit.mask);
+    edit.mask = 0;
+  }
+  add_edit(row, group, *site, *image, edit);
+}
+
+void FaultListReader::add_edit(const Row& row, std::optional<std::int64_t> group, std::int32_t site,
+                               std::int32_t image, const Edit& edit) {
+  if (!group || group != group_ || faults_.empty()) {
+    faults_.push_back({site, image, {edit}});
+    group_ = group;
+    return;
+  }
+  ListedFault& fault = faults_.back();
+  if (fault.site != site || fault.image != image) {
+    const Column column = fault.site != site ? kSiteColumn : kImageColumn;
+    errors_.add(field(row, column).where, "fault " + std::to_string(*group) +
+                                              " goes on at another " + kColumnNames[column] +
+                                              "; the rows of one fault share their site and image");
+    return;
+  }
+  fault.edits.push_back(edit);
+}
+
+std::optional<Target> FaultListReader::read_target(const CsvField& field) {
+  for (const Target target : kTargets) {
+    if (field.text == to_string(target)) return target;
+  }
+  errors_.add(field.where,
+              "target must be activation, weight or input, found " + shown(field.text));
+  return std::nullopt;
+}
+
+std::optional<std::int32_t> FaultListReader::read_site(const CsvField& field, Target target) {
+  const NumberOf& numbers = site_numbers_[static_cast<std::size_t>(target)];
+  const auto found = numbers.find(field.text);
+  if (found != numbers.end()) {
+    const Site& site = sites_[static_cast<std::size_t>(found->second)];
+    if (site.refusal.empty()) return found->second;
+    errors_.add(field.where, "site '" + site.name + "' cannot be hit: " + site.refusal);
+    return std::nullopt;
+  }
+  std::string hint;
+  if (!errors_.full()) {
+    std::vector<std::string> names;
+    for (const Site& site : sites_) {
+      if (site.target == target) names.push_back(site.name);
+    }
+    hint = did_you_mean(field.text, names);
+  }
+  errors_.add(field.where, std::string("the model has no ") + to_string(target) + " site " +
+                               shown(field.text) + hint);
+  return std::nullopt;
+}
+
+std::optional<std::int32_t> FaultListReader::read_image(const CsvField& field) {
+  const std::int32_t image = dataset_.find(field.text);
+  if (image >= 0) return image;
+  std::string hint;
+  if (!errors_.full()) {
+    std::vector<std::string> names;
+    for (std::int32_t i = 0; i < dataset_.size(); ++i) names.push_back(dataset_.name(i));
+    hint = did_you_mean(field.text, names);
+  }
+  errors_.add(field.where, "the data have no image " + shown(field.text) +
+                               (hint.empty() ? " (a path relative to the data folder, such as '" +
+                                                   dataset_.name(0) + "')"
+                                             : hint));
+  return std::nullopt;
+}
+
+std::optional<std::int32_t> FaultListReader::read_register(const CsvField& field) {
+  const auto registers = format_.registers();
+  std::string names;
+  for (std::size_t i = 0; i < registers.size(); ++i) {
+    if (field.text == registers[i].name) return static_cast<std::int32_t>(i);
+    names += (i ? ", '" : "'") + std::string(registers[i].name) + "'";
+  }
+  errors_.add(field.where, "the format has no register " + shown(field.text) + "; it has " + names);
+  return std::nullopt;
+}
+
+std::optional<EditOperation> FaultListReader::read_operation(const CsvField& field) {
+  for (const EditOperation operation : kOperations) {
+    if (field.text == to_string(operation)) return operation;
+  }
+  errors_.add(field.where,
+              "op must be flip, set, clear, write or value, found " + shown(field.text));
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> FaultListReader::read_number(const CsvField& field, const char* what) {
+  std::int64_t value = 0;
+  const char* end = field.text.data() + field.text.size();
+  const auto [stop, status] = std::from_chars(field.text.data(), end, value);
+  if (status == std::errc::result_out_of_range && stop == end) {
+    errors_.add(field.where, std::string(what) + " " + shown(field.text) + " is too large");
+  } else if (status != std::errc() || stop != end || value < 0) {
+    errors_.add(field.where, std::string(what) + " must be a whole number from 0 on, found " +
+                                 shown(field.text));
+  } else {
+    return value;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> FaultListReader::read_mask(const CsvField& field) {
+  std::string_view digits = field.text;
+  if (digits.starts_with("0x") || digits.starts_with("0X")) digits.remove_prefix(2);
+  std::uint32_t value = 0;
+  const char* end = digits.data() + digits.size();
+  const auto [stop, status] = std::from_chars(digits.data(), end, value, 16);
+  if (status == std::errc::result_out_of_range && stop == end) {
+    errors_.add(field.where, "mask " + shown(field.text) + " does not fit in 32 bits");
+  } else if (status != std::errc() || stop != end) {
+    errors_.add(field.where,
+                "mask must be hexadecimal, such as 0x4000, found " + shown(field.text));
+  } else {
+    return value;
+  }
+  return std::nullopt;
+}
+
+const std::vector<SiteRegister>& FaultListReader::registers_of(std::int32_t site) {
+  auto& registers = site_registers_[static_cast<std::size_t>(site)];
+  if (registers.empty()) {
+    registers = site_registers(sites_[static_cast<std::size_t>(site)], format_);
+  }
+  return registers;
+}
+
+bool FaultListReader::check_edit(const Row& row, std::int32_t site, const Edit& edit) {
+  const SiteRegister& place = registers_of(site)[static_cast<std::size_t>(edit.register_index)];
+  const std::string name = std::string("'") + place.name + "'";
+  bool good = true;
+  const auto refuse = [&](Column column, const std::string& message) {
+    errors_.add(field(row, column).where, message);
+    good = false;
+  };
+  if (edit.element >= place.count) {
+    const std::string& site_name = sites_[static_cast<std::size_t>(site)].name;
+    refuse(kElementColumn,
+           "element " + std::to_string(edit.element) + " is outside site '" + site_name + "': " +
+               (place.count ? "register " + name + " has 0 to " + std::to_string(place.count - 1)
+                            : "it has no register " + name));
+  }
+  if (edit.operation == EditOperation::kValue) {
+    if (edit.register_index != 0) {
+      refuse(kOpColumn, "op 'value' goes with the payload, not with register " + name);
+    }
+    return good;
+  }
+  if (place.bits < 32 && edit.mask >> place.bits != 0) {
+    refuse(kMaskColumn, "mask " + hexadecimal(edit.mask) + " is wider than register " + name +
+                            " of " + std::to_string(place.bits) + " bits");
+  }
+  if (edit.mask == 0 && edit.operation != EditOperation::kWrite) {
+    refuse(kMaskColumn,
+           std::string("mask 0 makes op '") + to_string(edit.operation) + "' change nothing");
+  }
+  return good;
+}
+
+}  // namespace
+
+const char* to_string(EditOperation operation) {
+  switch (operation) {
+    case EditOperation::kFlip:
+      return "flip";
+    case EditOperation::kSet:
+      return "set";
+    case EditOperation::kClear:
+      return "clear";
+    case EditOperation::kWrite:
+      return "write";
+    case EditOperation::kValue:
+      return "value";
+  }
+  return "?";
+}
+
+std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
+                                         std::span<const Site> sites, const Dataset& dataset,
+                                         const NumberFormat& format) {
+  return FaultListReader(path, sites, dataset, format).read();
+}
+
+std::string csv_field(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + '"';
+}
+
+void write_fault_header(std::ostream& out) { out << kHeader << '\n'; }
+
+void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,
+                     const std::string& image, const Edit& edit, const NumberFormat& format) {
+  // A number travels as its bit pattern, so that the list reads back exactly.
+  const std::uint32_t mask = edit.operation == EditOperation::kValue
+                                 ? std::bit_cast<std::uint32_t>(edit.value)
+                                 : edit.mask;
+  const Register& place = format.registers()[static_cast<std::size_t>(edit.register_index)];
+  out << fault << ',' << csv_field(site.name) << ',' << csv_field(image) << ','
+      << to_string(site.target) << ',' << edit.element << ',' << csv_field(place.name) << ','
+      << to_string(edit.operation) << ',' << hexadecimal(mask) << '\n';
+}
+
+std::vector<SiteRegister> site_registers(const Site& site, const NumberFormat& format) {
+  const auto kinds = format.registers();
+  std::vector<SiteRegister> registers;
+  for (std::size_t i = 0; i < kinds.size(); ++i) {
+    const std::int64_t count =
+        i == 0 ? site.values : format.register_count(static_cast<int>(i), site.shape);
+    registers.push_back({kinds[i].name, kinds[i].bits, count, kinds[i].bit_classes});
+  }
+  return registers;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,65 @@
+#include "image_orders.h"
+
+#include <algorithm>
+
+#include "philox.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::size_t kNodeBytes = 160;  // of a list node and a map entry, roughly
+
+/// Unique below 4096 entries, 2^32 sites and 2^20 rounds; beyond that orders come again, which
+/// harms nothing.
+std::uint64_t order_id(std::int32_t entry, std::int32_t site, std::int64_t round) {
+  return (static_cast<std::uint64_t>(round) << 44) + (static_cast<std::uint64_t>(entry) << 32) +
+         static_cast<std::uint64_t>(site);
+}
+
+}  // namespace
+
+ImageOrders::ImageOrders(std::uint64_t seed, std::int32_t images, std::size_t keep)
+    : seed_(seed), images_(images), keep_(keep) {}
+
+std::size_t ImageOrders::bytes(const Order& order) {
+  return order.images.capacity() * sizeof(std::int32_t) + kNodeBytes;
+}
+
+void ImageOrders::forget_oldest() const {
+  kept_ -= bytes(orders_.back());
+  place_.erase(orders_.back().id);
+  orders_.pop_back();
+}
+
+std::int32_t ImageOrders::image(std::int32_t entry, std::int32_t site, std::int64_t index,
+                                std::int64_t trials) const {
+  if (images_ == 1) return 0;
+  const std::int64_t round = index / images_;
+  const auto position = static_cast<std::size_t>(index % images_);
+  const std::uint64_t id = order_id(entry, site, round);
+
+  const std::lock_guard lock(mutex_);
+  const auto found = place_.find(id);
+  if (found != place_.end() && position < found->second->images.size()) {
+    orders_.splice(orders_.begin(), orders_, found->second);
+    return found->second->images[position];
+  }
+  PhiloxStream random(seed_, RandomDomain::kImageOrder, id);
+  std::vector<std::int32_t> order = random_order(images_, random);
+  const std::int64_t needed = std::min<std::int64_t>(images_, trials - round * images_);
+  order.resize(std::max<std::size_t>(static_cast<std::size_t>(needed), position + 1));
+  order.shrink_to_fit();
+  const std::int32_t image = order[position];
+  if (found != place_.end()) {  // ids that come again may need different lengths
+    kept_ -= bytes(*found->second);
+    orders_.erase(found->second);
+    place_.erase(found);
+  }
+  orders_.push_front({id, std::move(order)});
+  place_.emplace(id, orders_.begin());
+  kept_ += bytes(orders_.front());
+  while (kept_ > keep_ && orders_.size() > 1) forget_oldest();
+  return image;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,170 @@
+// The command line.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include <CLI/CLI.hpp>
+
+#include "commands.h"
+#include "error.h"
+#include "log.h"
+
+namespace {
+
+void on_signal(int) {
+  if (bitfall::stop_requested.exchange(true)) std::_Exit(130);  // the second time: at once
+}
+
+void catch_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_DFL);
+}
+
+constexpr const char* kExamples = R"(bitfall - what bit errors do to a neural network's answers
+
+Examples:
+  bitfall sites model.pt                    the places that a fault can hit
+  bitfall run campaign.toml --dry-run       how many trials, how precise, how long
+  bitfall run campaign.toml                 run it (Ctrl-C is safe)
+  bitfall resume runs/campaign              go on after an interruption
+  bitfall report runs/campaign              the tables, and report.html with charts
+  bitfall replay runs/campaign --trial 7    one trial again, bit for bit
+  bitfall export runs/campaign --csv        every trial as a table
+  bitfall plugin info bit_flip              a plugin's options, with a snippet to copy
+
+A campaign file needs two sections; everything else has a default:
+  [model]
+  path = "model.pt"      # TorchScript, from scripts/export_model.py or torch.jit
+  [data]
+  path = "images"        # one folder a class
+)";
+
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or corrupt;\n"
+    "75 interrupted, go on with `bitfall resume`.";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace bitfall;
+  CLI::App app{kExamples};
+  app.name("bitfall");
+  app.footer(kExitCodes);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "bitfall " BITFALL_VERSION);
+  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
+    return std::string("bitfall: ") + error.what() + "\n" + "try: " + failed->get_name() + " --help\n";
+  });
+  bool quiet = false;
+  app.add_flag("-q,--quiet", quiet, "no progress and no notes on stderr, only warnings and errors");
+  int status = 0;
+  bool json = false;
+
+  RunOptions run;
+  auto* run_app = app.add_subcommand("run", "run a campaign file to its end");
+  run_app->add_option("campaign", run.campaign, "the campaign file (TOML)")->required();
+  run_app->add_option("--faults", run.faults, "run exactly this fault list (CSV: site,image,target,element,register,op,mask)");
+  run_app->add_option("-o,--output", run.output, "run directory, instead of [campaign] output");
+  run_app->add_flag("--dry-run", run.dry_run, "print population, trials, interval widths and time; write nothing");
+  run_app->add_flag("--force", run.force, "replace the run that the directory holds");
+  run_app->add_flag("--json", run.json, "with --dry-run: JSON");
+  run_app->callback([&] { status = run_command(run); });
+
+  std::filesystem::path directory;
+  const auto reading = [&](CLI::App* sub) { sub->add_option("run", directory, "the run directory")->required(); };
+
+  auto* resume_app = app.add_subcommand("resume", "go on with an interrupted run");
+  reading(resume_app);
+  resume_app->callback([&] { status = resume_command(directory); });
+
+  auto* status_app = app.add_subcommand("status", "how far a run is, and the digest of its trials");
+  reading(status_app);
+  status_app->add_flag("--json", json, "JSON on stdout");
+  status_app->callback([&] { status = status_command(directory, json); });
+
+  ReportOptions report;
+  auto* report_app = app.add_subcommand("report", "print a run's tables and write its HTML page");
+  report_app->add_option("run", report.run, "the run directory")->required();
+  report_app->add_option("--html", report.html, "where to write the page (default: RUN/report.html)");
+  report_app->add_flag("--json", report.json, "JSON on stdout");
+  report_app->add_flag("--markdown", report.markdown, "a markdown table on stdout");
+  report_app->add_flag("--charts", report.charts, "the page's Vega-Lite charts as JSON on stdout; write nothing");
+  report_app->callback([&] { status = report_command(report); });
+
+  std::int64_t trial = 0;
+  auto* replay_app = app.add_subcommand("replay", "run one stored trial again and compare every bit");
+  reading(replay_app);
+  replay_app->add_option("--trial", trial, "the trial's number")->required();
+  replay_app->add_flag("--json", json, "JSON on stdout");
+  replay_app->callback([&] { status = replay_command(directory, trial, json); });
+
+  std::filesystem::path output;
+  bool csv = false, jsonl = false, faults = false;
+  auto* export_app = app.add_subcommand("export", "every trial as a table, a row an edit");
+  reading(export_app);
+  auto* kinds = export_app->add_option_group("format", "one of");
+  kinds->add_flag("--csv", csv, "CSV with a header");
+  kinds->add_flag("--jsonl", jsonl, "a JSON object a line");
+  kinds->add_flag("--faults", faults, "the fault list, for `bitfall run CAMPAIGN --faults`");
+  kinds->require_option(1);
+  export_app->add_option("-o,--output", output, "file (default: stdout)");
+  export_app->callback([&] {
+    status = export_command(directory,
+                            csv     ? ExportFormat::kCsv
+                            : jsonl ? ExportFormat::kJsonl
+                                    : ExportFormat::kFaults,
+                            output);
+  });
+
+  SitesOptions sites;
+  auto* sites_app = app.add_subcommand("sites", "the places of a model that a fault can hit");
+  sites_app->add_option("model", sites.model, "TorchScript file")->required();
+  sites_app->add_option("--input", sites.input, "CxHxW of one image (default: recorded in the model, else 3x224x224)");
+  sites_app->add_option("--format", sites.format, "number format for the column of bits (default fp32)");
+  sites_app->add_option("--operations", sites.operations, "kinds, comma-separated: conv,linear,matmul,softmax,add,... or *");
+  sites_app->add_flag("--all", sites.all, "every operation");
+  sites_app->add_flag("--json", sites.json, "JSON on stdout");
+  sites_app->callback([&] { status = sites_command(sites); });
+
+  auto* formats_app = app.add_subcommand("formats", "the number formats");
+  formats_app->add_flag("--json", json, "JSON on stdout");
+  formats_app->callback([&] { status = formats_command(json); });
+
+  std::vector<std::filesystem::path> plugins;
+  std::string id;
+  auto* plugin_app = app.add_subcommand("plugin", "formats, error models and metrics that are installed");
+  plugin_app->require_subcommand(1);
+  auto* list_app = plugin_app->add_subcommand("list", "all components, and files that were refused");
+  list_app->add_option("--plugin", plugins, "further shared libraries");
+  list_app->add_flag("--json", json, "JSON on stdout");
+  list_app->callback([&] { status = plugin_list_command(plugins, json); });
+  auto* info_app = plugin_app->add_subcommand("info", "a component's options, with a snippet to copy");
+  info_app->add_option("id", id, "a component's id, or kind/id")->required();
+  info_app->add_option("--plugin", plugins, "further shared libraries");
+  info_app->add_flag("--json", json, "JSON on stdout");
+  info_app->callback([&] { status = plugin_info_command(id, plugins, json); });
+
+  auto* env_app = app.add_subcommand("env", "versions and settings, for bug reports");
+  env_app->add_flag("--json", json, "JSON on stdout");
+  env_app->callback([&] { status = env_command(json); });
+
+  for (CLI::App* sub : app.get_subcommands({})) sub->fallthrough();
+  app.parse_complete_callback([&] { set_quiet(quiet); });
+  catch_signals();
+  try {
+    app.parse(argc, argv);
+    return status;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "bitfall: error: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bitfall: error: %s\n", error.what());
+    return static_cast<int>(ExitCode::kFailure);
+  }
+}

@@ -1,0 +1,318 @@
+#include "model.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/version.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+#include "faults.h"
+#include "program.h"
+#include "text_table.h"
+
+namespace bitfall {
+
+ModelCard read_model_card(const std::filesystem::path& path) {
+  ModelCard card;
+  const auto json = nlohmann::json::parse(Program::extra_file(path, "bitfall.json"), nullptr, false);
+  if (!json.is_object()) return card;
+  if (json.contains("name") && json["name"].is_string()) card.name = json["name"];
+  if (json.contains("input") && json["input"].is_array() && json["input"].size() == 3) {
+    for (int i = 0; i < 3; ++i) {
+      if (json["input"][i].is_number_integer()) card.input[i] = json["input"][i];
+    }
+  }
+  if (json.contains("classes") && json["classes"].is_array()) {
+    for (const auto& name : json["classes"]) {
+      if (name.is_string()) card.classes.push_back(name);
+    }
+  }
+  return card;
+}
+
+struct Model::State {
+  std::unique_ptr<Program> program;
+  std::vector<Site> sites;
+  std::vector<std::vector<int>> slots;
+  std::vector<int> first_steps;
+  std::vector<at::Tensor> parameters;
+  std::array<std::int64_t, 3> input;
+  std::int64_t batch = 0;
+  std::int64_t classes = 0;
+  std::string device;
+
+  void add(Site site, std::vector<int> where, int first_step, at::Tensor parameter = {});
+  void add_activations();
+  void add_parameters();
+  void prove_batch_major(const at::Tensor& images);
+};
+
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::string text;
+  for (const auto extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
+  return text.empty() ? "scalar" : text;
+}
+
+// Names of the computing steps: the module's path where it runs one operation of that kind, else path/kind#n.
+struct StepNames {
+  std::string name;
+  std::vector<std::string> aliases;
+};
+
+bool is_default_kind(const std::string& kind) { return kind == "conv" || kind == "linear"; }
+
+std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
+  std::map<std::pair<std::string, std::string>, int> of_kind;  // (path, kind) -> how many
+  std::map<std::string, int> defaults, kinds_alone;
+  for (const Step& step : steps) {
+    if (step.operation.empty()) continue;
+    ++of_kind[{step.path, step.operation}];
+    if (is_default_kind(step.operation)) ++defaults[step.path];
+  }
+  std::map<std::string, int> singles;  // path -> how many kinds occur just once in it
+  std::map<std::string, int> kinds;    // path -> how many kinds
+  for (const auto& [key, count] : of_kind) {
+    ++kinds[key.first];
+    if (count == 1) ++singles[key.first];
+  }
+  std::map<std::pair<std::string, std::string>, int> seen;
+  std::vector<StepNames> names(steps.size());
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const std::string& path = steps[i].path;
+    const std::string& kind = steps[i].operation;
+    if (kind.empty()) continue;
+    const int number = ++seen[{path, kind}];
+    const bool one = of_kind[{path, kind}] == 1;
+    const std::string stem = path.empty() ? kind : path + "/" + kind;
+    const std::string numbered = stem + "#" + std::to_string(number);
+    // A convolution or linear layer owns its module's path; any other kind does where nothing else competes.
+    const bool owns = one && !path.empty() &&
+                      (is_default_kind(kind) ? defaults[path] == 1
+                                             : defaults[path] == 0 && singles[path] == 1);
+    names[i].name = owns ? path : one ? stem : numbered;
+    for (const std::string& other : {stem, numbered}) {
+      if (other != names[i].name && (one || other == numbered)) names[i].aliases.push_back(other);
+    }
+  }
+  return names;
+}
+
+at::Tensor bits_of(const at::Tensor& tensor) {
+  return tensor.contiguous().view(at::kInt);
+}
+
+}  // namespace
+
+void Model::State::add(Site site, std::vector<int> where, int first_step, at::Tensor parameter) {
+  sites.push_back(std::move(site));
+  slots.push_back(std::move(where));
+  first_steps.push_back(first_step);
+  parameters.push_back(std::move(parameter));
+}
+
+void Model::State::add_activations() {
+  Site image;
+  image.name = "input";
+  image.target = Target::kInput;
+  image.operation = "input";
+  image.shape.assign(input.begin(), input.end());
+  image.values = input[0] * input[1] * input[2];
+  add(std::move(image), {program->input_slot()}, 0);
+
+  const auto& steps = program->steps();
+  const auto names = name_steps(steps);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].operation.empty() || steps[i].output < 0) continue;
+    Site site;
+    site.name = names[i].name;
+    site.aliases = names[i].aliases;
+    site.operation = steps[i].operation;
+    if (steps[i].in_place) site.refusal = "the operation writes into its own input";
+    add(std::move(site), {steps[i].output}, static_cast<int>(i) + 1);
+  }
+}
+
+void Model::State::add_parameters() {
+  for (const Parameter& parameter : program->parameters()) {
+    Site site;
+    site.name = parameter.name;
+    site.target = Target::kWeight;
+    site.operation = parameter.operation;
+    site.shape = parameter.value.sizes().vec();
+    site.values = parameter.value.numel();
+    if (parameter.first_step < 0) site.refusal = "nothing in the network reads it";
+    if (parameter.value.scalar_type() != at::kFloat) {
+      site.refusal = std::string("holds ") + c10::toString(parameter.value.scalar_type()) + ", not float32";
+    }
+    add(std::move(site), parameter.slots, std::max(parameter.first_step, 0), parameter.value);
+  }
+}
+
+// Runs two batches that differ in one image in step, and compares every site's output bit for bit.
+void Model::State::prove_batch_major(const at::Tensor& images) {
+  const std::int64_t changed = batch > 1 ? 1 : 0;
+  at::Tensor other = images.clone();
+  other.select(0, changed).copy_(at::randn_like(images.select(0, changed)));
+  Slots a = program->start(images);
+  Slots b = program->start(other);
+  std::map<int, std::size_t> site_of_step;
+  for (std::size_t s = 0; s < sites.size(); ++s) {
+    if (sites[s].target == Target::kActivation) site_of_step[first_steps[s] - 1] = s;
+  }
+  const auto judge = [&](Site& site, const at::Tensor& left, const at::Tensor& right) {
+    if (!site.refusal.empty()) return;
+    if (left.scalar_type() != at::kFloat || left.layout() != at::kStrided || left.is_quantized()) {
+      site.refusal = std::string("holds ") + c10::toString(left.scalar_type()) + ", not float32";
+      return;
+    }
+    const bool fits = left.dim() > 0 && left.size(0) % batch == 0 && left.sizes() == right.sizes() &&
+                      left.numel() > 0;
+    if (!fits) {
+      site.refusal = "its output [" + shape_text(left.sizes()) + "] is not one slab an image of a batch of " +
+                     std::to_string(batch);
+      return;
+    }
+    site.shape = left.sizes().slice(1).vec();
+    if (left.size(0) != batch) site.shape.insert(site.shape.begin(), left.size(0) / batch);
+    site.values = left.numel() / batch;
+    const at::Tensor differs = bits_of(left).ne(bits_of(right)).reshape({batch, -1}).any(1).cpu();
+    for (std::int64_t row = 0; row < batch; ++row) {
+      if (row != changed && differs[row].item<bool>()) {
+        site.refusal = "changing one image changes other images' values (not batch-major)";
+        return;
+      }
+    }
+    if (!differs[changed].item<bool>()) site.refusal = "its values do not depend on the image";
+  };
+  const int steps = static_cast<int>(program->steps().size());
+  const int output = steps == 0 ? -1 : program->steps().back().output;
+  (void)output;
+  for (int i = 0; i < steps; ++i) {
+    // Looked at before the run empties a slot that nothing reads.
+    const int slot = program->steps()[i].output;
+    program->run(a, i, i + 1);
+    program->run(b, i, i + 1);
+    const auto site = site_of_step.find(i);
+    if (site == site_of_step.end()) continue;
+    if (!a[slot].isTensor() || !a[slot].toTensor().defined()) {
+      sites[site->second].refusal = "nothing in the network reads it";
+      continue;
+    }
+    judge(sites[site->second], a[slot].toTensor(), b[slot].toTensor());
+  }
+  const at::Tensor logits = program->output(a);
+  if (logits.dim() != 2 || logits.size(0) != batch) {
+    throw Error(ExitCode::kInput, "the model's answer has shape [" + shape_text(logits.sizes()) +
+                                      "]; a classifier gives [" + std::to_string(batch) + " x classes]");
+  }
+  classes = logits.size(1);
+}
+
+Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
+             const std::string& device, std::int64_t threads)
+    : state_(std::make_unique<State>()) {
+  const c10::InferenceMode guard;
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  if (!at::hasCUDA() && device.rfind("cuda", 0) == 0) {
+    throw Error(ExitCode::kUsage, "device \"" + device + "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
+  }
+  State& state = *state_;
+  state.input = input;
+  state.batch = batch;
+  state.device = device;
+  state.program = std::make_unique<Program>(path, device);
+  at::manual_seed(0);
+  const at::Tensor images =
+      at::randn({batch, input[0], input[1], input[2]}, at::kFloat).to(c10::Device(device));
+  try {
+    state.program->specialise(images);
+    state.add_activations();
+    state.add_parameters();
+    state.prove_batch_major(images);
+  } catch (const Error& error) {
+    throw Error(error.code(), path.string() + ": " + error.what());
+  } catch (const std::exception& error) {
+    const std::string text = error.what();
+    throw Error(ExitCode::kInput, path.string() + ": the model fails on an input of [" + shape_text(images.sizes()) +
+                                      "]: " + text.substr(0, text.find('\n')) +
+                                      "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
+  }
+}
+
+Model::~Model() = default;
+
+const std::vector<Site>& Model::sites() const { return state_->sites; }
+std::int64_t Model::classes() const { return state_->classes; }
+std::int64_t Model::batch() const { return state_->batch; }
+std::array<std::int64_t, 3> Model::input() const { return state_->input; }
+const std::string& Model::device() const { return state_->device; }
+const Program& Model::program() const { return *state_->program; }
+const std::vector<int>& Model::slots(std::int32_t site) const { return state_->slots.at(site); }
+int Model::first_step(std::int32_t site) const { return state_->first_steps.at(site); }
+at::Tensor Model::parameter(std::int32_t site) const { return state_->parameters.at(site); }
+
+namespace {
+
+std::string slab_text(const Site& site) {
+  return site.shape.empty() ? (site.values == 1 ? "scalar" : "-") : shape_text(site.shape);
+}
+
+std::int64_t stored_bits(const Site& site, const NumberFormat& format) {
+  std::int64_t bits = 0;
+  for (const SiteRegister& kind : site_registers(site, format)) bits += kind.bits * kind.count;
+  return bits;
+}
+
+}  // namespace
+
+std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format) {
+  TextTable table({{"name"}, {"kind"}, {"operation"}, {"shape an image"},
+                   {"values", TextTable::kRight}, {"bits", TextTable::kRight}, {"note"}});
+  for (const Site& site : sites) {
+    const bool shaped = site.values > 0;
+    table.add({site.name, to_string(site.target), site.operation.empty() ? "-" : site.operation, slab_text(site),
+               shaped ? std::to_string(site.values) : "-",
+               shaped ? std::to_string(stored_bits(site, format)) : "-",
+               site.refusal.empty() ? "" : "refused: " + site.refusal});
+  }
+  return table.render();
+}
+
+std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Site& site : sites) {
+    nlohmann::ordered_json row;
+    row["name"] = site.name;
+    row["aliases"] = site.aliases;
+    row["kind"] = to_string(site.target);
+    row["operation"] = site.operation;
+    row["shape"] = site.shape;
+    row["values"] = site.values;
+    row["bits"] = site.values > 0 ? stored_bits(site, format) : 0;
+    row["refusal"] = site.refusal.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(site.refusal);
+    list.push_back(std::move(row));
+  }
+  nlohmann::ordered_json document;
+  document["schema"] = "bitfall.sites/1";
+  document["sites"] = std::move(list);
+  return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+Runtime runtime_of(const std::string& device) {
+  Runtime runtime;
+  runtime.torch_version = TORCH_VERSION;
+  runtime.cpu = at::get_cpu_capability();
+  runtime.threads = at::get_num_threads();
+  runtime.device_name = device;
+  return runtime;
+}
+
+bool cuda_available() { return at::hasCUDA(); }
+
+}  // namespace bitfall

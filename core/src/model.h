@@ -1,0 +1,73 @@
+// A model with its sites. No LibTorch type is needed to include this.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sites.h"
+
+namespace at {
+class Tensor;
+}
+
+namespace bitfall {
+
+class Program;
+
+/// What export_model.py writes into the archive as bitfall.json; every field may be absent.
+struct ModelCard {
+  std::string name;
+  std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded
+  std::vector<std::string> classes;            // names in output order; empty when not recorded
+};
+ModelCard read_model_card(const std::filesystem::path& path);
+
+class Model {
+ public:
+  /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation site that its output
+  /// is batch-major: with one image of the batch replaced, that image's slab and nothing else changes; a site
+  /// that fails has a refusal. Sites come in network order: the input, activations by step, parameters.
+  /// threads: intra-op threads, 0 = LibTorch's choice.
+  /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
+  Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
+        const std::string& device, std::int64_t threads);
+  ~Model();
+
+  const std::vector<Site>& sites() const;
+  std::int64_t classes() const;  // width of the answer
+  std::int64_t batch() const;
+  std::array<std::int64_t, 3> input() const;
+  const std::string& device() const;
+
+  const Program& program() const;
+  /// The slots that hold the site's value (several for a parameter read in several places).
+  const std::vector<int>& slots(std::int32_t site) const;
+  /// The first step that reads a changed value at this site: runs start here.
+  int first_step(std::int32_t site) const;
+  /// A parameter's value; undefined for other sites.
+  at::Tensor parameter(std::int32_t site) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The table of `bitfall sites`: name, kind, operation, shape an image, values, bits in the format.
+std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format);
+std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format);
+
+/// Versions and settings that decide results: torch_version, threads, cpu (capability), build configuration.
+struct Runtime {
+  std::string torch_version;
+  std::string cpu;  // "AVX512", "AVX2", "DEFAULT"
+  std::int64_t threads = 0;
+  std::string device_name;
+};
+Runtime runtime_of(const std::string& device);
+bool cuda_available();
+
+}  // namespace bitfall

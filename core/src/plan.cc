@@ -1,0 +1,338 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include "error.h"
+#include "image_orders.h"
+#include "philox.h"
+#include "plugin_guard.h"
+#include "statistics.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::int64_t kDefaultPerSite = 1024;
+constexpr double kWorstRate = 0.5;  // the rate at which an interval is widest
+
+/// A site as an error model sees it.
+struct Place {
+  std::vector<SiteRegister> registers;
+  Range golden;
+  float largest = 0;
+};
+
+/// One [[faults]] entry: its trials stand together, those of its first stratum first, or (with
+/// `total`) mixed.
+struct Entry {
+  const ErrorModel* model = nullptr;
+  std::string name;        // "error model 'bit_flip'"
+  std::int64_t first = 0;  // id of its first trial
+  std::int64_t trials = 0;
+  std::size_t strata_begin = 0;  // its strata: from begin to end, exclusive
+  std::size_t strata_end = 0;
+  bool mixed = false;
+  // Of a mixed entry, by stratum counted from strata_begin:
+  std::vector<double> cumulative;                   // populations added up
+  std::vector<std::vector<std::uint32_t>> members;  // trials, counted from `first`, ascending
+};
+
+/// Collects what a model draws.
+class Edits final : public EditSink {
+ public:
+  void add(const Edit& edit) override { edits.push_back(edit); }
+  std::vector<Edit> edits;
+};
+
+std::string describe(const std::string& what, const Site& site, std::int64_t trial) {
+  return what + " at site '" + site.name + "' (trial " + std::to_string(trial) + ")";
+}
+
+/// "" if the edit fits, else what is wrong with it.
+std::string problem_of(const Edit& edit, std::span<const SiteRegister> registers) {
+  const auto index = static_cast<std::size_t>(edit.register_index);
+  if (edit.register_index < 0 || index >= registers.size()) {
+    return "register number " + std::to_string(edit.register_index) + ", but the format has " +
+           std::to_string(registers.size());
+  }
+  const SiteRegister& place = registers[index];
+  const std::string name = std::string("register '") + place.name + "'";
+  if (edit.element < 0 || edit.element >= place.count) {
+    return "element " + std::to_string(edit.element) + " of " + name + ", which has " +
+           std::to_string(place.count);
+  }
+  switch (edit.operation) {
+    case EditOperation::kValue:
+      return edit.register_index == 0 ? "" : "a real value for " + name;
+    case EditOperation::kFlip:
+    case EditOperation::kSet:
+    case EditOperation::kClear:
+      if (edit.mask == 0) return "a mask of 0 for " + name;
+      break;
+    case EditOperation::kWrite:
+      break;
+    default:
+      return "operation number " + std::to_string(static_cast<int>(edit.operation));
+  }
+  if (place.bits < 32 && edit.mask >> place.bits != 0) {
+    return "mask " + std::to_string(edit.mask) + " for " + name + " of " +
+           std::to_string(place.bits) + " bits";
+  }
+  return "";
+}
+
+}  // namespace
+
+struct Plan::State {
+  std::uint64_t seed = 0;
+  std::int64_t images = 0;
+  double confidence = 0;
+  const NumberFormat* format = nullptr;
+  std::vector<Site> sites;
+  std::vector<Place> places;          // by site; filled for the planned ones
+  std::vector<SiteProfile> profiles;  // by site, or empty
+  std::vector<Entry> entries;
+  std::vector<Stratum> strata;
+  std::vector<std::int64_t>
+      stratum_first;  // id of a stratum's first trial; of no use in a mixed entry
+  std::unique_ptr<ImageOrders> orders;
+  std::vector<ListedFault> list;  // instead of all that, for a fault list
+  std::int64_t trials = 0;
+
+  void set_place(std::int32_t site);
+  double population(const Entry& entry, std::int32_t site) const;
+  SiteView view(std::int32_t site) const;
+  void add_entry(std::int32_t index, const FaultsConfig& config,
+                 std::span<const std::int32_t> selected, const ErrorModel& model,
+                 const std::string& format_id, Diagnostics& diagnostics);
+  void add_mixed_trials(Entry& entry, std::int64_t total);
+  std::size_t drawn_stratum(const Entry& entry, std::int64_t id) const;
+  std::vector<Edit> draw_edits(const Trial& trial) const;
+};
+
+/// Registers, golden range and largest value of one site, from the profiles where there are any.
+void Plan::State::set_place(std::int32_t site) {
+  const auto index = static_cast<std::size_t>(site);
+  Place& place = places[index];
+  place.registers = site_registers(sites[index], *format);
+  std::vector<std::uint32_t> metadata;
+  if (!profiles.empty()) {
+    place.golden = profiles[index].golden;
+    metadata = profiles[index].metadata;
+  }
+  if (metadata.empty()) {  // not known yet, or made anew for each tensor
+    std::int64_t count = 0;
+    for (std::size_t i = 1; i < place.registers.size(); ++i) count += place.registers[i].count;
+    metadata.resize(static_cast<std::size_t>(count));
+  }
+  place.largest = format->largest(metadata);
+}
+
+SiteView Plan::State::view(std::int32_t site) const {
+  const Site& described = sites[static_cast<std::size_t>(site)];
+  const Place& place = places[static_cast<std::size_t>(site)];
+  return {described.name,  described.target, described.shape,
+          place.registers, place.golden,     place.largest};
+}
+
+double Plan::State::population(const Entry& entry, std::int32_t site) const {
+  const double count =
+      call_plugin(entry.name, "population", [&] { return entry.model->population(view(site)); });
+  if (std::isfinite(count) && count >= 0) return count;
+  throw Error(ExitCode::kPlugin, entry.name + " gives " + std::to_string(count) +
+                                     " as its population of faults at site '" +
+                                     sites[static_cast<std::size_t>(site)].name +
+                                     "'; it must be a number from 0 on");
+}
+
+void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
+                            std::span<const std::int32_t> selected, const ErrorModel& model,
+                            const std::string& format_id, Diagnostics& diagnostics) {
+  Entry entry;
+  entry.model = &model;
+  entry.name = "error model '" + config.error_model.id + "'";
+  entry.first = trials;
+  entry.strata_begin = strata.size();
+  entry.mixed = config.total.has_value();
+  double sum = 0;
+  for (const std::int32_t site : selected) {
+    set_place(site);
+    const double faults = population(entry, site);
+    sum += faults;
+    Stratum stratum{index, site, faults * static_cast<double>(images), 0};
+    if (faults > 0 && !entry.mixed) {
+      stratum.trials = config.precision ? sample_size(*config.precision, confidence, kWorstRate,
+                                                      stratum.population)
+                                        : config.per_site.value_or(kDefaultPerSite);
+    }
+    if (entry.mixed) entry.cumulative.push_back(sum);
+    strata.push_back(stratum);
+    stratum_first.push_back(trials + entry.trials);
+    entry.trials += stratum.trials;
+  }
+  entry.strata_end = strata.size();
+  if (sum > 0) {
+    if (entry.mixed) add_mixed_trials(entry, *config.total);
+  } else if (!selected.empty()) {
+    const bool named = config.error_model.where.line > 0;
+    diagnostics.add(named ? config.error_model.where : config.where,
+                    entry.name + " can hit none of the " + std::to_string(selected.size()) +
+                        " selected sites in format '" + format_id + "'",
+                    "compare its bits with the format's registers");
+  }
+  trials += entry.trials;
+  entries.push_back(std::move(entry));
+}
+
+/// Draws a site for each trial, and notes which trials each site got.
+void Plan::State::add_mixed_trials(Entry& entry, std::int64_t total) {
+  assert(total <= std::numeric_limits<std::uint32_t>::max());
+  entry.trials = total;
+  entry.members.resize(entry.cumulative.size());
+  for (std::int64_t i = 0; i < total; ++i) {
+    entry.members[drawn_stratum(entry, entry.first + i)].push_back(static_cast<std::uint32_t>(i));
+  }
+  for (std::size_t s = 0; s < entry.members.size(); ++s) {
+    entry.members[s].shrink_to_fit();
+    strata[entry.strata_begin + s].trials = static_cast<std::int64_t>(entry.members[s].size());
+  }
+}
+
+/// The stratum of a mixed entry that trial `id` belongs to, counted from the entry's first.
+std::size_t Plan::State::drawn_stratum(const Entry& entry, std::int64_t id) const {
+  PhiloxStream random(seed, RandomDomain::kSiteChoice, static_cast<std::uint64_t>(id));
+  const double point = random.uniform() * entry.cumulative.back();
+  // The first sum above the point: a stratum without faults adds nothing and is never the first.
+  // Rounding may put the point on the last sum; the last stratum with faults is the first to reach
+  // that.
+  auto chosen = std::upper_bound(entry.cumulative.begin(), entry.cumulative.end(), point);
+  if (chosen == entry.cumulative.end()) {
+    chosen =
+        std::lower_bound(entry.cumulative.begin(), entry.cumulative.end(), entry.cumulative.back());
+  }
+  return static_cast<std::size_t>(chosen - entry.cumulative.begin());
+}
+
+std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
+  const Entry& entry = entries[static_cast<std::size_t>(trial.entry)];
+  if (entry.model->needs_golden_range() && profiles.empty()) {
+    throw std::logic_error(entry.name + " needs golden ranges: call set_profiles first");
+  }
+  const Site& site = sites[static_cast<std::size_t>(trial.site)];
+  PhiloxStream random(seed, RandomDomain::kTrial, static_cast<std::uint64_t>(trial.id));
+  Edits sink;
+  call_plugin(entry.name, "draw", [&] { entry.model->draw(view(trial.site), random, sink); });
+  if (sink.edits.empty()) {
+    throw Error(ExitCode::kPlugin, describe(entry.name + " drew no edit", site, trial.id));
+  }
+  const Place& place = places[static_cast<std::size_t>(trial.site)];
+  for (const Edit& edit : sink.edits) {
+    const std::string problem = problem_of(edit, place.registers);
+    if (!problem.empty()) {
+      throw Error(
+          ExitCode::kPlugin,
+          describe(entry.name + " drew an impossible edit", site, trial.id) + ": " + problem);
+    }
+  }
+  return std::move(sink.edits);
+}
+
+Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+Plan::~Plan() = default;
+
+Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const NumberFormat& format,
+                std::int32_t images, std::vector<std::vector<std::int32_t>> entries,
+                std::vector<const ErrorModel*> models, Diagnostics& diagnostics) {
+  assert(entries.size() == campaign.faults.size() && models.size() == entries.size());
+  if (images < 1) throw Error(ExitCode::kInput, "the data have no image to draw trials for");
+  auto state = std::make_unique<State>();
+  state->seed = campaign.seed;
+  state->images = images;
+  state->confidence = campaign.confidence;
+  state->format = &format;
+  state->sites.assign(sites.begin(), sites.end());
+  state->places.resize(sites.size());
+  state->orders = std::make_unique<ImageOrders>(campaign.seed, images);
+  for (std::size_t e = 0; e < entries.size(); ++e) {
+    state->add_entry(static_cast<std::int32_t>(e), campaign.faults[e], entries[e], *models[e],
+                     campaign.format.id, diagnostics);
+  }
+  return Plan(std::move(state));
+}
+
+Plan Plan::from_list(std::vector<ListedFault> faults, std::span<const Site> sites,
+                     const NumberFormat&) {
+  auto state = std::make_unique<State>();
+  std::vector<std::int32_t> stratum_of(sites.size(), -1);
+  for (const ListedFault& fault : faults) {
+    std::int32_t& stratum = stratum_of[static_cast<std::size_t>(fault.site)];
+    if (stratum < 0) {
+      stratum = static_cast<std::int32_t>(state->strata.size());
+      state->strata.push_back({0, fault.site, 0, 0});
+    }
+    ++state->strata[static_cast<std::size_t>(stratum)].trials;
+  }
+  state->trials = static_cast<std::int64_t>(faults.size());
+  state->list = std::move(faults);
+  return Plan(std::move(state));
+}
+
+void Plan::set_profiles(std::vector<SiteProfile> profiles) {
+  if (state_->entries.empty()) return;  // a list has its edits already
+  if (profiles.size() != state_->sites.size()) {
+    throw std::logic_error("Plan::set_profiles needs one profile a site");
+  }
+  state_->profiles = std::move(profiles);
+  for (const Stratum& stratum : state_->strata) state_->set_place(stratum.site);
+}
+
+std::int64_t Plan::size() const { return state_->trials; }
+const std::vector<Stratum>& Plan::strata() const { return state_->strata; }
+
+Trial Plan::trial(std::int64_t id) const {
+  const State& state = *state_;
+  if (id < 0 || id >= state.trials) {
+    throw Error(ExitCode::kUsage, "there is no trial " + std::to_string(id) + "; the plan has " +
+                                      std::to_string(state.trials) + " trials, counted from 0");
+  }
+  if (state.entries.empty()) {
+    const ListedFault& fault = state.list[static_cast<std::size_t>(id)];
+    return {id, 0, fault.site, fault.image};
+  }
+  // An entry or stratum without trials begins where the next one does, so the last that begins at
+  // or before `id` holds it.
+  const auto after = std::upper_bound(state.entries.begin(), state.entries.end(), id,
+                                      [](std::int64_t i, const Entry& e) { return i < e.first; });
+  const Entry& entry = *(after - 1);
+  std::size_t stratum = 0;
+  std::int64_t index = 0;  // of the trial in its stratum
+  if (entry.mixed) {
+    const std::size_t member = state.drawn_stratum(entry, id);
+    const std::vector<std::uint32_t>& ids = entry.members[member];
+    stratum = entry.strata_begin + member;
+    index = std::lower_bound(ids.begin(), ids.end(), static_cast<std::uint32_t>(id - entry.first)) -
+            ids.begin();
+  } else {
+    const auto begin = state.stratum_first.begin();
+    const auto next = std::upper_bound(begin + static_cast<std::ptrdiff_t>(entry.strata_begin),
+                                       begin + static_cast<std::ptrdiff_t>(entry.strata_end), id);
+    stratum = static_cast<std::size_t>(next - begin) - 1;
+    index = id - state.stratum_first[stratum];
+  }
+  const Stratum& place = state.strata[stratum];
+  return {id, place.entry, place.site,
+          state.orders->image(place.entry, place.site, index, place.trials)};
+}
+
+std::vector<Edit> Plan::edits(const Trial& trial) const {
+  if (state_->entries.empty()) return state_->list.at(static_cast<std::size_t>(trial.id)).edits;
+  return state_->draw_edits(trial);
+}
+
+}  // namespace bitfall

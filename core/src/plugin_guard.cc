@@ -1,0 +1,158 @@
+#include "plugin_guard.h"
+
+#include <set>
+#include <string_view>
+
+#include "plugin_options.h"
+
+namespace bitfall {
+namespace {
+
+[[noreturn]] void refuse(const std::string& who, const std::string& problem) {
+  throw Error(ExitCode::kPlugin, who + " " + problem);
+}
+
+class GuardedFormat final : public NumberFormat {
+ public:
+  GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who)
+      : format_(std::move(format)), who_(std::move(who)) {}
+
+  std::span<const Register> registers() const override {
+    return call_plugin(who_, "registers", [&] { return format_->registers(); });
+  }
+  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+    const auto count =
+        call_plugin(who_, "register_count", [&] { return format_->register_count(index, shape); });
+    if (count < 0) refuse(who_, "has a negative count of registers");
+    return count;
+  }
+  bool calibrated() const override {
+    return call_plugin(who_, "calibrated", [&] { return format_->calibrated(); });
+  }
+  void calibrate(const Range& range, std::span<const std::int64_t> shape,
+                 std::span<std::uint32_t> metadata) const override {
+    call_plugin(who_, "calibrate", [&] { format_->calibrate(range, shape, metadata); });
+  }
+  bool elementwise() const override {
+    return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
+  }
+  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
+              std::span<std::uint32_t> codes) const override {
+    call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });
+  }
+  void decode(std::span<const std::uint32_t> codes, const Slice& slice,
+              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+    call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, values); });
+  }
+  double metadata_value(int index, std::uint32_t code) const override {
+    return call_plugin(who_, "metadata_value",
+                       [&] { return format_->metadata_value(index, code); });
+  }
+  float largest(std::span<const std::uint32_t> metadata) const override {
+    return call_plugin(who_, "largest", [&] { return format_->largest(metadata); });
+  }
+
+ private:
+  std::unique_ptr<NumberFormat> format_;
+  std::string who_;
+};
+
+class GuardedErrorModel final : public ErrorModel {
+ public:
+  GuardedErrorModel(std::unique_ptr<ErrorModel> model, std::string who)
+      : model_(std::move(model)), who_(std::move(who)) {}
+
+  bool needs_golden_range() const override {
+    return call_plugin(who_, "needs_golden_range", [&] { return model_->needs_golden_range(); });
+  }
+  double population(const SiteView& site) const override {
+    const double count = call_plugin(who_, "population", [&] { return model_->population(site); });
+    if (!(count >= 0))
+      refuse(who_, "has a population that is no count at site '" + std::string(site.name) + "'");
+    return count;
+  }
+  void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
+    call_plugin(who_, "draw", [&] { model_->draw(site, random, edits); });
+  }
+
+ private:
+  std::unique_ptr<ErrorModel> model_;
+  std::string who_;
+};
+
+class GuardedMetric final : public Metric {
+ public:
+  GuardedMetric(std::unique_ptr<Metric> metric, std::string who)
+      : metric_(std::move(metric)), who_(std::move(who)) {}
+
+  std::span<const MetricColumn> columns() const override {
+    return call_plugin(who_, "columns", [&] { return metric_->columns(); });
+  }
+  void measure(const Observation& observation, std::span<double> values) const override {
+    call_plugin(who_, "measure", [&] { metric_->measure(observation, values); });
+  }
+
+ private:
+  std::unique_ptr<Metric> metric_;
+  std::string who_;
+};
+
+/// A name that is usable as a column or in a fault list, and new among `names`.
+void check_name(const std::string& who, const char* noun, const char* name,
+                std::set<std::string>& names) {
+  const std::string quoted = std::string(noun) + " '" + (name ? name : "") + "'";
+  if (name == nullptr || !is_snake_case(name)) refuse(who, "has a " + quoted + ", not snake_case");
+  if (!names.insert(name).second) refuse(who, "has the " + quoted + " twice");
+}
+
+}  // namespace
+
+std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, std::string who) {
+  auto guarded = std::make_unique<GuardedFormat>(std::move(format), who);
+  const auto registers = guarded->registers();
+  if (registers.empty()) refuse(who, "has no registers");
+  std::set<std::string> names;
+  for (const auto& reg : registers) {
+    check_name(who, "register", reg.name, names);
+    const std::string quoted = "a register '" + std::string(reg.name) + "'";
+    if (reg.bits < 1 || reg.bits > 32) {
+      refuse(who,
+             "has " + quoted + " of " + std::to_string(reg.bits) + " bits, allowed are 1 to 32");
+    }
+    if (reg.bit_classes.size() != static_cast<std::size_t>(reg.bits)) {
+      refuse(who, "has " + quoted + " of " + std::to_string(reg.bits) + " bits with " +
+                      std::to_string(reg.bit_classes.size()) + " bit classes");
+    }
+    for (const BitClass bit_class : reg.bit_classes) {
+      if (bit_class > BitClass::kMetadata)
+        refuse(who, "has " + quoted + " with an unknown bit class");
+    }
+  }
+  if (std::string_view(registers[0].name) != "payload") {
+    refuse(who, "has a first register '" + std::string(registers[0].name) + "', not 'payload'");
+  }
+  return guarded;
+}
+
+std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, std::string who) {
+  return std::make_unique<GuardedErrorModel>(std::move(model), std::move(who));
+}
+
+std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, std::string who) {
+  auto guarded = std::make_unique<GuardedMetric>(std::move(metric), who);
+  const auto columns = guarded->columns();
+  if (columns.empty()) refuse(who, "has no columns");
+  std::set<std::string> names;
+  for (const auto& column : columns) {
+    check_name(who, "column", column.name, names);
+    if (column.kind > ColumnKind::kQuantity) {
+      refuse(who, "has a column '" + std::string(column.name) + "' of an unknown kind");
+    }
+    if (column.unit == nullptr || column.help == nullptr) {
+      refuse(who, "has a column '" + std::string(column.name) + "' without unit or help");
+    }
+  }
+  return guarded;
+}
+
+}  // namespace bitfall

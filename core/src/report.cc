@@ -1,0 +1,392 @@
+#include "report.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "error.h"
+#include "report_number.h"
+
+namespace bitfall {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kReliableChanges = 40;
+constexpr std::size_t kWorst = 10;
+constexpr std::array kBitClasses = {"sign", "exponent", "mantissa", "regime", "metadata"};
+
+// What the report needs of one trial.
+struct Effect {
+  Outcome outcome = Outcome::kMasked;
+  bool activated = false;
+  bool mismatch = false;
+  bool misclassified = false;
+  double change = 0;  // faulty loss - golden loss
+};
+
+// Percentile by linear interpolation between the ordered values (as numpy's default).
+double percentile(const std::vector<double>& ordered, double q) {
+  if (ordered.empty()) return kNan;
+  const double position = q * static_cast<double>(ordered.size() - 1);
+  const auto below = static_cast<std::size_t>(position);
+  const auto above = std::min(below + 1, ordered.size() - 1);
+  return ordered[below] +
+         (position - static_cast<double>(below)) * (ordered[above] - ordered[below]);
+}
+
+// Collects the trials of one group.
+class Tally {
+ public:
+  void add(const Effect& effect, double clip) {
+    ++group.trials;
+    group.activated += effect.activated;
+    group.masked += effect.outcome == Outcome::kMasked;
+    group.top1_same += effect.outcome == Outcome::kTop1Same;
+    group.top1_changed += effect.outcome == Outcome::kTop1Changed;
+    group.nonfinite += effect.outcome == Outcome::kNonfinite;
+    mismatches_ += effect.mismatch;
+    misclassified_ += effect.misclassified;
+    const double delta = std::abs(effect.change);
+    if (std::isfinite(delta)) {
+      deltas_.push_back(delta);
+      group.delta_loss.changing += delta > 0;
+      sum_ += delta;
+      signed_sum_ += effect.change;
+    }
+    clipped_sum_ += std::isfinite(delta) ? std::min(delta, clip) : clip;
+  }
+
+  GroupSummary finish(double confidence) {
+    const std::int64_t n = group.trials;
+    group.mismatch = proportion(mismatches_, n, confidence);
+    group.nonfinite_rate = proportion(group.nonfinite, n, confidence);
+    group.misclassified = proportion(misclassified_, n, confidence);
+    DeltaLossSummary& loss = group.delta_loss;
+    const auto finite = static_cast<double>(deltas_.size());
+    std::sort(deltas_.begin(), deltas_.end());
+    loss.trials = n;
+    loss.nonfinite = n - static_cast<std::int64_t>(deltas_.size());
+    loss.changes = proportion(loss.changing + loss.nonfinite, n, confidence);
+    loss.mean = deltas_.empty() ? kNan : sum_ / finite;
+    loss.signed_mean = deltas_.empty() ? kNan : signed_sum_ / finite;
+    loss.mean_given_change = loss.changing ? sum_ / static_cast<double>(loss.changing) : kNan;
+    loss.mean_clipped = n ? clipped_sum_ / static_cast<double>(n) : kNan;
+    loss.median = percentile(deltas_, 0.5);
+    loss.p99 = percentile(deltas_, 0.99);
+    loss.maximum = deltas_.empty() ? kNan : deltas_.back();
+    loss.unreliable = loss.changing < kReliableChanges;
+    return std::move(group);
+  }
+
+  GroupSummary group;
+
+ private:
+  std::int64_t mismatches_ = 0;
+  std::int64_t misclassified_ = 0;
+  double sum_ = 0;
+  double signed_sum_ = 0;
+  double clipped_sum_ = 0;
+  std::vector<double> deltas_;
+};
+
+double number_fact(const Store& store, const Facts& facts, const std::string& key,
+                   double otherwise) {
+  const auto found = facts.find(key);
+  if (found == facts.end()) return otherwise;
+  const std::string& text = found->second;
+  double value = 0;
+  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (result.ec == std::errc() && result.ptr == text.data() + text.size() && value > 0)
+    return value;
+  throw Error(ExitCode::kInput, store.directory().string() + ": the fact '" + key + "' is '" +
+                                    text + "', which is no positive number");
+}
+
+// The bits that an edit names (a mask) or, for an edit that writes a whole code, changes.
+std::uint32_t edited_bits(const EditRecord& record) {
+  const bool whole = record.edit.operation == EditOperation::kWrite ||
+                     record.edit.operation == EditOperation::kValue;
+  return whole ? record.code_before ^ record.code_after : record.edit.mask;
+}
+
+// A value as people write it: 2048, 6.1e-05.
+std::string plain(float value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.6g", static_cast<double>(value));
+  return text.data();
+}
+
+std::string edit_text(const TrialResult& trial, const RunDescription& run) {
+  if (trial.edits.empty()) return "";
+  const EditRecord& record = trial.edits.front();
+  const auto index = static_cast<std::size_t>(record.edit.register_index);
+  std::string text =
+      index < run.register_names.size() ? run.register_names[index] : std::to_string(index);
+  text += "[" + std::to_string(record.edit.element) + "] " + to_string(record.edit.operation);
+  for (int bit = 31; bit >= 0; --bit) {
+    if (std::popcount(edited_bits(record)) == 1 && (edited_bits(record) >> bit & 1)) {
+      text += " bit " + std::to_string(bit);
+    }
+  }
+  text += ": " + plain(record.value_before) + " → " + plain(record.value_after);
+  const std::size_t more = trial.edits.size() - 1;
+  return more == 0 ? text : text + ", and " + std::to_string(more) + " more";
+}
+
+class Summary {
+ public:
+  explicit Summary(const Store& store) : store_(store), run_(store.description()) {
+    data_.facts = run_.facts;
+    data_.directory = store.directory().string();
+    data_.planned = run_.trials;
+    data_.confidence = number_fact(store, run_.facts, "confidence", data_.confidence);
+    if (data_.confidence >= 1) {
+      throw Error(ExitCode::kInput, data_.directory + ": the fact 'confidence' must be under 1");
+    }
+    data_.clip = number_fact(store, run_.facts, "clip", data_.clip);
+    find_mismatch_column();
+    prepare_layers();
+  }
+
+  ReportData finish() {
+    store_.for_each_trial([&](const TrialResult& trial) { add(trial); });
+    for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence));
+    for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence));
+    for (auto& [key, tally] : classes_) data_.bit_classes.push_back(tally.finish(data_.confidence));
+    network_.group.name = "all";
+    for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
+    data_.network = network_.finish(data_.confidence);
+    data_.done = data_.network.trials;
+    finish_means();
+    finish_accuracy();
+    add_warnings();
+    return std::move(data_);
+  }
+
+ private:
+  void find_mismatch_column() {
+    for (std::size_t i = 0; i < run_.metric_columns.size(); ++i) {
+      if (run_.metric_columns[i].name == "mismatch" &&
+          run_.metric_columns[i].metric == "mismatch") {
+        mismatch_column_ = static_cast<int>(i);
+      }
+    }
+  }
+
+  void prepare_layers() {
+    std::map<std::int32_t, int> strata_of_site;
+    for (const Stratum& stratum : run_.strata) ++strata_of_site[stratum.site];
+    for (const Stratum& stratum : run_.strata) {
+      const auto site = static_cast<std::size_t>(stratum.site);
+      if (site >= run_.sites.size()) damaged("a stratum", "site", stratum.site);
+      layer_of_[{stratum.entry, stratum.site}] = layers_.size();
+      GroupSummary& group = layers_.emplace_back().group;
+      group.name = run_.sites[site].name;
+      // An entry is called by its number in the file, counted from 1.
+      if (strata_of_site[stratum.site] > 1)
+        group.name += " (faults " + std::to_string(stratum.entry + 1) + ")";
+      group.operation = run_.sites[site].operation;
+      group.population = stratum.population;
+      weights_.push_back(static_cast<double>(run_.sites[site].values));
+    }
+  }
+
+  [[noreturn]] void damaged(const std::string& who, const char* what, std::int64_t index) const {
+    throw Error(ExitCode::kInput, data_.directory + ": is damaged: " + who + " names " + what +
+                                      " " + std::to_string(index) +
+                                      ", which the run does not have");
+  }
+
+  Effect effect_of(const TrialResult& trial) const {
+    Effect effect;
+    effect.outcome = trial.outcome;
+    effect.activated = trial.activated;
+    // A masked trial of an image with an infinite golden loss has changed nothing, though Inf - Inf
+    // is NaN.
+    effect.change = trial.outcome == Outcome::kMasked ? 0 : trial.faulty_loss - trial.golden_loss;
+    // NaN among the logits makes the loss NaN; the metric knows it from an infinite logit, the loss
+    // alone does not.
+    effect.mismatch =
+        mismatch_column_ >= 0
+            ? trial.metrics[static_cast<std::size_t>(mismatch_column_)] == 1
+            : trial.faulty_top1 != trial.golden_top1 ||
+                  (trial.outcome == Outcome::kNonfinite && std::isnan(trial.faulty_loss));
+    const auto image = static_cast<std::size_t>(trial.image);
+    if (image >= run_.labels.size()) {
+      damaged("trial " + std::to_string(trial.trial), "image", trial.image);
+    }
+    effect.misclassified = trial.golden_top1 == run_.labels[image] && effect.mismatch;
+    return effect;
+  }
+
+  void add(const TrialResult& trial) {
+    const auto layer = layer_of_.find({trial.entry, trial.site});
+    if (layer == layer_of_.end()) {
+      damaged("trial " + std::to_string(trial.trial), "site", trial.site);
+    }
+    const Effect effect = effect_of(trial);
+    layers_[layer->second].add(effect, data_.clip);
+    network_.add(effect, data_.clip);
+    add_to_bit(trial, effect);
+    add_to_worst(trial, std::abs(effect.change));
+  }
+
+  void add_to_bit(const TrialResult& trial, const Effect& effect) {
+    if (trial.edits.size() != 1) return;
+    const EditRecord& record = trial.edits.front();
+    const std::uint32_t bits = edited_bits(record);
+    const auto index = static_cast<std::size_t>(record.edit.register_index);
+    if (bits == 0 || index >= run_.register_bit_classes.size()) return;
+    const int bit = std::bit_width(bits) - 1;
+    const auto& classes = run_.register_bit_classes[index];
+    if (static_cast<std::size_t>(bit) >= classes.size()) return;
+    const auto bit_class = static_cast<std::size_t>(classes[static_cast<std::size_t>(bit)]);
+    const std::string class_name =
+        bit_class < kBitClasses.size() ? kBitClasses[bit_class] : "other";
+
+    Tally& of_bit = bits_[{index, bit}];
+    of_bit.group.register_name = run_.register_names[index];
+    of_bit.group.bit = bit;
+    of_bit.group.bit_class = class_name;
+    of_bit.group.name = (index == 0 ? "" : run_.register_names[index] + " ") + "bit " +
+                        std::to_string(bit) + " (" + class_name + ")";
+    of_bit.add(effect, data_.clip);
+    Tally& of_class = classes_[bit_class];
+    of_class.group.name = of_class.group.bit_class = class_name;
+    of_class.add(effect, data_.clip);
+  }
+
+  void add_to_worst(const TrialResult& trial, double delta) {
+    auto& worst = data_.worst;
+    if (!std::isfinite(delta) || delta == 0) return;
+    if (worst.size() == kWorst && delta <= worst.back().delta_loss) return;
+    WorstTrial entry;
+    entry.trial = trial.trial;
+    entry.site = run_.sites[static_cast<std::size_t>(trial.site)].name;
+    entry.image = run_.image_names[static_cast<std::size_t>(trial.image)];
+    entry.edit = edit_text(trial, run_);
+    entry.golden_class = class_name(trial.golden_top1);
+    entry.faulty_class = class_name(trial.faulty_top1);
+    entry.golden_loss = trial.golden_loss;
+    entry.faulty_loss = trial.faulty_loss;
+    entry.delta_loss = delta;
+    const auto place = std::find_if(worst.begin(), worst.end(),
+                                    [&](const WorstTrial& w) { return w.delta_loss < delta; });
+    worst.insert(place, std::move(entry));
+    if (worst.size() > kWorst) worst.pop_back();
+  }
+
+  std::string class_name(std::int32_t index) const {
+    const auto i = static_cast<std::size_t>(index);
+    return index >= 0 && i < run_.classes.size() ? run_.classes[i] : std::to_string(index);
+  }
+
+  void finish_means() {
+    double sum = 0, weighted = 0, weight = 0;
+    int layers = 0;
+    for (std::size_t i = 0; i < data_.layers.size(); ++i) {
+      const double mean = data_.layers[i].delta_loss.mean;
+      if (std::isnan(mean)) continue;
+      sum += mean;
+      ++layers;
+      weighted += mean * weights_[i];
+      weight += weights_[i];
+    }
+    data_.delta_loss_layer_mean = layers ? sum / layers : kNan;
+    data_.delta_loss_bit_weighted = weight > 0 ? weighted / weight : kNan;
+  }
+
+  void finish_accuracy() {
+    std::int64_t golden = 0, fp32 = 0;
+    const std::vector<GoldenResult> rows = store_.golden_rows();
+    for (const GoldenResult& row : rows) {
+      const auto image = static_cast<std::size_t>(row.image);
+      if (image >= run_.labels.size()) damaged("a golden row", "image", row.image);
+      golden += row.top1 == run_.labels[image];
+      fp32 += row.fp32_top1 == run_.labels[image];
+    }
+    data_.images = static_cast<std::int64_t>(run_.image_names.size());
+    const auto n = static_cast<std::int64_t>(rows.size());
+    data_.golden_accuracy = proportion(golden, n, data_.confidence);
+    data_.fp32_accuracy = proportion(fp32, n, data_.confidence);
+  }
+
+  void add_warnings() {
+    auto& warnings = data_.warnings;
+    if (data_.done < data_.planned) {
+      warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
+                         std::to_string(data_.planned) +
+                         " trials are in. Go on by: bitfall resume " + data_.directory);
+    }
+    data_.plain_mean_misleads = wide_exponent() && fact(data_, "hit_value") != "clamped";
+    if (data_.plain_mean_misleads) {
+      warnings.push_back(
+          "In this number format a flip in the exponent makes values near 1e38, so the plain mean "
+          "of "
+          "delta loss says nothing. Read the mismatch rate, the share of changing trials, the "
+          "median "
+          "and the clipped mean.");
+    }
+    const auto few = std::count_if(data_.layers.begin(), data_.layers.end(), [](const auto& layer) {
+      return layer.trials > 0 && layer.delta_loss.unreliable;
+    });
+    if (few > 0) {
+      warnings.push_back(
+          "Delta loss is unreliable in " + std::to_string(few) + " of " +
+          std::to_string(data_.layers.size()) +
+          " layers (marked *): fewer than 40 trials there changed the loss. The rates "
+          "and their intervals hold.");
+    }
+    add_refusals();
+    const bool listed =
+        !run_.strata.empty() && std::all_of(run_.strata.begin(), run_.strata.end(),
+                                            [](const Stratum& s) { return s.population == 0; });
+    if (listed) {
+      warnings.push_back(
+          "The faults came from a list. The intervals hold for a wider population only if the list "
+          "was drawn from it at random.");
+    }
+  }
+
+  bool wide_exponent() const {
+    if (run_.register_bit_classes.empty()) return false;
+    const auto& classes = run_.register_bit_classes.front();
+    return std::count(classes.begin(), classes.end(), BitClass::kExponent) >= 8;
+  }
+
+  void add_refusals() {
+    std::string names;
+    std::int64_t refused = 0;
+    for (const Site& site : run_.sites) {
+      if (site.refusal.empty()) continue;
+      if (++refused <= 3) names += (refused > 1 ? ", " : "") + site.name;
+    }
+    if (refused == 0) return;
+    data_.warnings.push_back(std::to_string(refused) +
+                             " site(s) of the model cannot be hit and are not in these figures (" +
+                             names + (refused > 3 ? ", ..." : "") + "); bitfall sites says why.");
+  }
+
+  const Store& store_;
+  RunDescription run_;
+  ReportData data_;
+  int mismatch_column_ = -1;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
+  std::vector<Tally> layers_;
+  std::vector<double> weights_;  // bits of a layer's site in units of the payload's width
+  std::map<std::pair<std::size_t, int>, Tally> bits_;  // (register, bit)
+  std::map<std::size_t, Tally> classes_;
+  Tally network_;
+};
+
+}  // namespace
+
+ReportData summarise(const Store& store) { return Summary(store).finish(); }
+
+}  // namespace bitfall

@@ -1,0 +1,378 @@
+// The report as one HTML file that needs no network: tables, charts, and the JavaScript that draws
+// them.
+#include <algorithm>
+
+#include "atomic_file.h"
+#include "report.h"
+#include "report_number.h"
+
+namespace bitfall {
+namespace {
+
+std::string escaped(const std::string& text) {
+  std::string html;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        html += "&amp;";
+        break;
+      case '<':
+        html += "&lt;";
+        break;
+      case '>':
+        html += "&gt;";
+        break;
+      case '"':
+        html += "&quot;";
+        break;
+      case '\'':
+        html += "&#39;";
+        break;
+      default:
+        html += c;
+    }
+  }
+  return html;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+// The policy lets the page run what it holds and fetch nothing. Vega compiles its expressions
+// ('unsafe-eval').
+constexpr const char* kHead = R"html(<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
+<link rel="icon" href="data:,">
+)html";
+
+constexpr const char* kStyle = R"html(<style>
+:root { color-scheme: light; }
+body { margin: 0 auto; max-width: 1160px; padding: 20px 20px 60px; font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
+h1 { font-size: 24px; margin: 0 0 2px; }
+h2 { font-size: 18px; margin: 34px 0 8px; border-bottom: 1px solid #ccc; padding-bottom: 3px; }
+p { margin: 6px 0 10px; max-width: 90ch; }
+.lead { color: #555; margin-bottom: 14px; overflow-wrap: anywhere; }
+.warning { border-left: 5px solid #D55E00; background: #fdf3ec; padding: 7px 12px; margin: 7px 0; overflow-wrap: anywhere; }
+.numbers { display: flex; flex-wrap: wrap; gap: 10px; margin: 14px 0; }
+.number { flex: 1 1 170px; border: 1px solid #d5d5d5; border-radius: 6px; padding: 8px 10px; }
+.number b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; }
+.number span { color: #555; font-size: 13px; }
+.chart { overflow-x: auto; padding-bottom: 4px; }
+.facts { display: grid; grid-template-columns: repeat(2, max-content minmax(0, 1fr)); gap: 2px 14px; font-size: 14px; }
+.facts dt { color: #555; } .facts dd { margin: 0; overflow-wrap: anywhere; }
+dl.terms { font-size: 14px; display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 14px; }
+dl.terms dt { font-weight: 600; } dl.terms dd { margin: 0; }
+table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums; margin: 8px 0; }
+th { text-align: right; border-bottom: 2px solid #999; padding: 3px 5px; vertical-align: bottom; font-weight: 600; }
+td { text-align: right; padding: 2px 5px; border-bottom: 1px solid #e8e8e8; white-space: nowrap; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 5em; }
+td.text:first-child { min-width: 12em; }
+table.worst td.text:first-child { min-width: 0; white-space: nowrap; }
+tr.total td { border-top: 2px solid #999; font-weight: 600; }
+code { background: #f3f3f3; padding: 1px 5px; border-radius: 3px; overflow-wrap: anywhere; }
+details > summary { cursor: pointer; color: #0072B2; margin: 6px 0; }
+.note { color: #555; font-size: 13px; }
+@media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { break-after: avoid; } tr, .number, .warning { break-inside: avoid; } .vega-actions, details > summary { display: none; } }
+</style>
+)html";
+
+constexpr const char* kDraw = R"html(<script type="module">
+const charts = JSON.parse(document.getElementById('charts').textContent);
+const options = {mode: 'vega-lite', renderer: 'svg',
+  actions: {export: true, source: false, compiled: false, editor: false}};
+for (const [name, chart] of Object.entries(charts)) {
+  const place = document.getElementById('chart-' + name);
+  if (!place) continue;
+  window.vegaEmbed(place, chart, options).catch(error => {
+    place.textContent = 'This chart could not be drawn (' + error.message + '). The table below has its numbers.';
+  });
+}
+</script>
+)html";
+
+class Page {
+ public:
+  Page(const ReportData& data, bool charts)
+      : data_(data), charts_(charts), decimals_(percent_decimals(data)) {}
+
+  std::string body() {
+    head();
+    headline_numbers();
+    layers();
+    bits();
+    worst();
+    facts();
+    meaning();
+    return std::move(html_);
+  }
+
+ private:
+  void head() {
+    std::string title = fact(data_, "model_path");
+    title = title.substr(title.find_last_of('/') + 1);
+    if (title.empty()) title = "campaign";
+    html_ += "<title>Bitfall: " + escaped(title) + "</title>\n" + kStyle + "</head>\n<body>\n";
+    html_ += "<h1>Fault injection report: " + escaped(title) + "</h1>\n";
+    std::string line = data_.directory;
+    for (const char* key : {"format", "error_models", "finished"}) {
+      if (!fact(data_, key).empty()) line += " · " + fact(data_, key);
+    }
+    html_ += "<p class=\"lead\">" + escaped(line) + "</p>\n";
+    for (const std::string& warning : data_.warnings) {
+      html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
+    }
+  }
+
+  void number(const std::string& value, const std::string& meaning) {
+    html_ += "<div class=\"number\"><b>" + escaped(value) + "</b><span>" + escaped(meaning) +
+             "</span></div>\n";
+  }
+
+  void rate(const Proportion& p, int decimals, const std::string& meaning) {
+    if (p.trials == 0) return number("-", meaning);
+    const std::string text = percent(p, decimals);
+    number(percent(p.rate, decimals), text.substr(text.find('[')) + " " + meaning);
+  }
+
+  void headline_numbers() {
+    const GroupSummary& all = data_.network;
+    html_ += "<div class=\"numbers\">\n";
+    rate(all.mismatch, decimals_, "mismatch: top-1 differs from the fault-free run");
+    const DeltaLossSummary& loss = all.delta_loss;
+    if (data_.plain_mean_misleads) {
+      number(quantity(loss.mean_clipped), "delta loss in nats: mean with each trial cut at " +
+                                              quantity(data_.clip) + "; median " +
+                                              quantity(loss.median) + ", changing " +
+                                              percent(loss.changes.rate, decimals_));
+    } else {
+      number(quantity(data_.delta_loss_layer_mean),
+             "delta loss in nats: mean over layers; clipped mean of all trials " +
+                 quantity(loss.mean_clipped) + ", median " + quantity(loss.median));
+    }
+    rate(all.nonfinite_rate, decimals_, "non-finite logits");
+    rate(data_.golden_accuracy, 2,
+         "accuracy without faults in " + format() + "; in plain FP32 " +
+             percent(data_.fp32_accuracy, 2));
+    number(std::to_string(data_.done), "of " + std::to_string(data_.planned) + " trials, on " +
+                                           std::to_string(data_.images) + " images");
+    html_ +=
+        "</div>\n<p class=\"note\">Brackets are " + confidence_text(data_) + " intervals.</p>\n";
+  }
+
+  std::string format() const {
+    const std::string format = fact(data_, "format");
+    return format.empty() ? "the campaign's format" : format;
+  }
+
+  void chart(const std::string& name) {
+    if (charts_) {
+      html_ += "<div class=\"chart\" id=\"chart-" + name + "\"></div>\n";
+    } else {
+      html_ +=
+          "<p class=\"note\">No chart: the charting library was not installed when this report was "
+          "written. Run <code>scripts/setup.sh</code>, build again and repeat the report.</p>\n";
+    }
+  }
+
+  void layers() {
+    html_ += "<h2>Layers</h2>\n";
+    if (data_.layers.empty()) {
+      html_ += "<p>The campaign has no layers to show.</p>\n";
+      return;
+    }
+    html_ += "<p>In network order, from the input down. Point at a mark for its numbers.</p>\n";
+    if (data_.done > 0) chart("layers");
+    table("layer", data_.layers, true);
+  }
+
+  void bits() {
+    html_ += "<h2>Bits</h2>\n";
+    if (data_.bits.empty()) {
+      html_ += "<p>No trial changed one register alone, so there is nothing to show by bit.</p>\n";
+      return;
+    }
+    html_ +=
+        "<p>Trials by the highest bit that their fault edits; trials with several edits are left "
+        "out.</p>\n";
+    chart("bits");
+    table("bit class", data_.bit_classes, false);
+    table("bit", data_.bits, false);
+  }
+
+  void cell(const std::string& text, bool is_text = false) {
+    html_ += std::string(is_text ? "<td class=\"text\">" : "<td>") + escaped(text) + "</td>";
+  }
+
+  void header(const std::vector<std::string>& titles, std::size_t text_columns) {
+    html_ += "<thead><tr>";
+    for (std::size_t i = 0; i < titles.size(); ++i) {
+      html_ += std::string(i < text_columns ? "<th class=\"text\">" : "<th>") + escaped(titles[i]) +
+               "</th>";
+    }
+    html_ += "</tr></thead>\n<tbody>\n";
+  }
+
+  void row(const GroupSummary& group, bool layer) {
+    const DeltaLossSummary& loss = group.delta_loss;
+    cell(group.name, true);
+    if (layer) {
+      cell(group.operation);
+      cell(group.population > 0 ? quantity(group.population) : "-");
+    }
+    cell(std::to_string(group.trials));
+    cell(percent(share(group.masked, group.trials), 1));
+    cell(percent(group.mismatch, decimals_));
+    cell(percent(group.misclassified.rate, decimals_));
+    cell(percent(group.nonfinite_rate.rate, decimals_));
+    cell(percent(loss.changes.rate, decimals_));
+    cell(quantity(loss.mean) + (group.trials > 0 && loss.unreliable ? "*" : ""));
+    cell(quantity(loss.mean_clipped));
+    cell(quantity(loss.median));
+    cell(quantity(loss.p99));
+    cell(quantity(loss.maximum));
+  }
+
+  void table(const std::string& first, const std::vector<GroupSummary>& groups, bool layer) {
+    std::vector<std::string> titles = {first};
+    if (layer) titles.insert(titles.end(), {"operation", "population"});
+    titles.insert(titles.end(),
+                  {"trials", "masked", "mismatch [" + confidence_text(data_) + "]", "misclassified",
+                   "non-finite", "changing", "delta loss", "clipped", "median", "p99", "max"});
+    html_ += "<details open><summary>Table by " + first + "</summary>\n<table>\n";
+    header(titles, 1);
+    for (const GroupSummary& group : groups) {
+      html_ += "<tr>";
+      row(group, layer);
+      html_ += "</tr>\n";
+    }
+    if (layer) {
+      html_ += "<tr class=\"total\">";
+      row(data_.network, layer);
+      html_ += "</tr>\n";
+    }
+    html_ += "</tbody></table></details>\n";
+  }
+
+  void worst() {
+    if (data_.worst.empty()) return;
+    const std::string command = "bitfall replay " + data_.directory + " --trial ";
+    html_ +=
+        "<h2>Worst trials</h2>\n<p>The largest finite changes of the loss. Run one again, and "
+        "compare it with what is stored, by <code>" +
+        escaped(command) + "N</code></p>\n<table class=\"worst\">\n";
+    header({"trial", "layer", "image", "edit", "golden top-1", "faulty top-1", "golden loss",
+            "faulty loss", "delta loss"},
+           6);
+    for (const WorstTrial& w : data_.worst) {
+      html_ += "<tr id=\"trial-" + std::to_string(w.trial) + "\"><td class=\"text\" title=\"" +
+               escaped(command) + std::to_string(w.trial) + "\"><code>--trial " +
+               std::to_string(w.trial) + "</code></td>";
+      for (const std::string& text : {w.site, w.image, w.edit, w.golden_class, w.faulty_class}) {
+        cell(text, true);
+      }
+      cell(quantity(w.golden_loss));
+      cell(quantity(w.faulty_loss));
+      cell(quantity(w.delta_loss));
+      html_ += "</tr>\n";
+    }
+    html_ += "</tbody></table>\n";
+  }
+
+  void pair(const std::string& name, const std::string& value) {
+    if (value.empty()) return;
+    html_ += "<dt>" + escaped(name) + "</dt><dd>" + escaped(value) + "</dd>\n";
+  }
+
+  void facts() {
+    struct Known {
+      const char* key;
+      const char* name;
+    };
+    static constexpr Known kKnown[] = {{"model_path", "model"},
+                                       {"model_sha256", "model SHA-256"},
+                                       {"data_path", "data"},
+                                       {"data_digest", "data SHA-256"},
+                                       {"images", "images"},
+                                       {"classes", "classes"},
+                                       {"format", "format"},
+                                       {"format_options", "format options"},
+                                       {"error_models", "error models"},
+                                       {"fault_list", "fault list"},
+                                       {"hit_value", "hit value"},
+                                       {"seed", "seed"},
+                                       {"confidence", "confidence"},
+                                       {"clip", "clip (nats)"},
+                                       {"device", "device"},
+                                       {"batch", "batch"},
+                                       {"threads", "threads"},
+                                       {"cpu", "CPU"},
+                                       {"created", "created"},
+                                       {"finished", "finished"},
+                                       {"wall_s", "time (s)"},
+                                       {"bitfall_version", "Bitfall"},
+                                       {"torch_version", "LibTorch"},
+                                       {"plugins", "plugins"},
+                                       {"campaign_file", "campaign file"},
+                                       {"command", "command"}};
+    html_ += "<h2>The campaign</h2>\n<dl class=\"facts\">\n";
+    pair("accuracy in " + format(), percent(data_.golden_accuracy, 2));
+    pair("accuracy in plain FP32", percent(data_.fp32_accuracy, 2));
+    for (const Known& known : kKnown) pair(known.name, fact(data_, known.key));
+    for (const auto& [key, value] : data_.facts) {
+      const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
+                                     [&](const Known& k) { return key == k.key; });
+      if (!known) pair(key, value);
+    }
+    html_ += "</dl>\n";
+  }
+
+  void meaning() {
+    html_ += "<h2>What the words mean</h2>\n<dl class=\"terms\">\n";
+    for (const Definition& definition : definitions()) {
+      html_ +=
+          "<dt>" + escaped(definition.term) + "</dt><dd>" + escaped(definition.meaning) + "</dd>\n";
+    }
+    html_ +=
+        "<dt>* (asterisk)</dt><dd>fewer than 40 trials changed the loss, so its mean may be far "
+        "off</dd>\n</dl>\n";
+    html_ += "<p class=\"note\">Delta loss over the network: plain mean over layers " +
+             quantity(data_.delta_loss_layer_mean) + ", weighted by each layer's bits " +
+             quantity(data_.delta_loss_bit_weighted) + ". Signed mean of all trials " +
+             quantity(data_.network.delta_loss.signed_mean) + "; mean given a change " +
+             quantity(data_.network.delta_loss.mean_given_change) +
+             "; trials with a non-finite delta loss " +
+             std::to_string(data_.network.delta_loss.nonfinite) + ".</p>\n";
+  }
+
+  const ReportData& data_;
+  bool charts_;
+  int decimals_;
+  std::string html_;
+};
+
+}  // namespace
+
+void write_report_html(const ReportData& data, const std::optional<std::string>& bundle,
+                       const std::filesystem::path& path) {
+  std::string html = kHead + Page(data, bundle.has_value()).body();
+  if (bundle) {
+    // Within a script element only "</script" and "<!--" end or change it; JSON can spell '<'
+    // otherwise.
+    html += "<script type=\"application/json\" id=\"charts\">" +
+            replaced(report_charts_json(data), "<", "\\u003c") + "</script>\n";
+    html +=
+        "<script type=\"module\">" + replaced(*bundle, "</script", "<\\/script") + "</script>\n";
+    html += kDraw;
+  }
+  write_file_atomically(path, html + "</body>\n</html>\n");
+}
+
+}  // namespace bitfall

@@ -1,0 +1,92 @@
+#include "report_number.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+namespace bitfall {
+namespace {
+
+std::string print(const char* format, double value) {
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+std::string fixed(double value, int decimals) {
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), "%.*f", decimals, value);
+  return text.data();
+}
+
+}  // namespace
+
+int percent_decimals(const ReportData& data) {
+  std::int64_t largest = 0;
+  for (const GroupSummary& layer : data.layers) largest = std::max(largest, layer.trials);
+  return largest > 20'000 ? 3 : 2;
+}
+
+std::string percent(double share, int decimals) {
+  return std::isnan(share) ? "-" : fixed(100 * share, decimals) + " %";
+}
+
+std::string percent(const Proportion& proportion, int decimals) {
+  if (proportion.trials == 0) return "-";
+  return percent(proportion.rate, decimals) + " [" +
+         fixed(100 * proportion.headline.low, decimals) + ", " +
+         fixed(100 * proportion.headline.high, decimals) + "]";
+}
+
+std::string quantity(double value) { return std::isnan(value) ? "-" : print("%.3g", value); }
+
+double share(std::int64_t part, std::int64_t whole) {
+  if (whole == 0) return std::numeric_limits<double>::quiet_NaN();
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
+
+std::string confidence_text(const ReportData& data) {
+  return print("%.6g", 100 * data.confidence) + " %";
+}
+
+std::string fact(const ReportData& data, const std::string& key) {
+  const auto found = data.facts.find(key);
+  return found == data.facts.end() ? "" : found->second;
+}
+
+const std::vector<Definition>& definitions() {
+  static const std::vector<Definition> all = {
+      {"trial",
+       "one fault meeting one image; every rate below is a share of trials, none left out"},
+      {"masked", "trials whose logits are bitwise equal to the golden ones, of all trials"},
+      {"top-1 same",
+       "trials whose logits changed, are finite and keep the golden top-1, of all trials"},
+      {"top-1 changed",
+       "trials whose logits are finite with another top-1 than golden, of all trials"},
+      {"non-finite",
+       "trials with NaN or infinity among the logits, of all trials; the four outcomes add up to "
+       "100 %"},
+      {"mismatch",
+       "trials whose top-1 differs from the golden top-1, or with NaN among the logits, of all "
+       "trials "
+       "(also called SDC; the label plays no part)"},
+      {"misclassified",
+       "trials where the golden top-1 is the label and the faulty one is not, of all trials"},
+      {"delta loss",
+       "|golden cross-entropy - faulty cross-entropy| in nats; the mean is over trials where it is "
+       "finite, the others are counted as \"delta non-finite\""},
+      {"clipped",
+       "the mean with each trial's delta loss cut at the clip; a non-finite one counts as "
+       "the clip, so it is over all trials"},
+      {"changing", "trials whose delta loss is above 0 or non-finite, of all trials"},
+      {"golden", "the same model in the same number format without a fault"},
+      {"interval",
+       "Wilson's score interval; Clopper-Pearson's where there are fewer than 5 events or "
+       "fewer than 5 trials without one"},
+  };
+  return all;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,34 @@
+// How the reports write numbers.
+#pragma once
+
+#include <string>
+
+#include "report.h"
+
+namespace bitfall {
+
+/// Decimals of a percentage such that one trial more or less shows: 2 up to 20 000 trials a row,
+/// else 3.
+int percent_decimals(const ReportData& data);
+
+/// 0.0342 -> "3.42 %"; "-" for NaN.
+std::string percent(double share, int decimals);
+/// "3.42 % [2.74, 4.25]": the rate with its headline interval, in percent; "-" without trials.
+std::string percent(const Proportion& proportion, int decimals);
+/// Three significant digits, "-" for NaN: "0.0312", "3.02e+34", "0".
+std::string quantity(double value);
+/// part / whole; NaN when whole = 0.
+double share(std::int64_t part, std::int64_t whole);
+/// "99 %".
+std::string confidence_text(const ReportData& data);
+/// A fact's value, or "" where the run has none of this name.
+std::string fact(const ReportData& data, const std::string& key);
+
+/// What a rate of the reports means, with its denominator.
+struct Definition {
+  const char* term;
+  const char* meaning;
+};
+const std::vector<Definition>& definitions();
+
+}  // namespace bitfall

@@ -1,0 +1,63 @@
+#include "run_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+std::string holder(int file) {
+  std::array<char, 32> text;
+  const ssize_t size = ::pread(file, text.data(), text.size(), 0);
+  if (size <= 0) return "another process";
+  std::string id(text.data(), static_cast<std::size_t>(size));
+  return "process " + id.substr(0, id.find('\n'));
+}
+
+}  // namespace
+
+RunLock::RunLock(const std::filesystem::path& directory) {
+  const std::filesystem::path path = directory / "lock";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0) {
+    throw Error(ExitCode::kFailure, path.string() +
+                                        ": cannot be opened for writing: " + std::strerror(errno) +
+                                        "; a run needs a folder that it may write to");
+  }
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const std::string who = holder(file_);
+    ::close(file_);
+    throw Error(ExitCode::kFailure,
+                directory.string() + ": " + who +
+                    " is writing this run; wait for it, stop it, or give another output folder");
+  }
+  // A file system without flock leaves us without this safeguard; SQLite's own locks remain.
+  const std::string id = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, id.data(), id.size(), 0) < 0) return;
+}
+
+RunLock::~RunLock() { ::close(file_); }
+
+bool on_network(const std::filesystem::path& path) {
+  // From statfs(2) and the file systems' own headers: NFS, SMB1, SMB2, CIFS, Lustre, GPFS, FUSE,
+  // 9P, Ceph, BeeGFS, AFS, OCFS2.
+  constexpr std::array<unsigned long, 12> kShared = {
+      0x6969,     0x517B,     0xFE534D42, 0xFF534D42, 0x0BD00BD0, 0x47504653,
+      0x65735546, 0x01021997, 0x00C36400, 0x19830326, 0x5346414F, 0x7461636F};
+  struct statfs about;
+  if (::statfs(path.c_str(), &about) != 0) return false;
+  const auto type = static_cast<unsigned long>(about.f_type) & 0xFFFFFFFFUL;
+  return std::find(kShared.begin(), kShared.end(), type) != kShared.end();
+}
+
+}  // namespace bitfall

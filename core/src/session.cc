@@ -1,0 +1,270 @@
+#include "session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "error.h"
+#include "log.h"
+#include "progress.h"
+
+namespace bitfall {
+namespace {
+
+const std::vector<std::string>& deciding_facts() {
+  static const std::vector<std::string> kKeys = {
+      "model_sha256", "data_digest", "format",  "format_options", "error_models", "hit_value",
+      "seed",         "batch",       "threads", "cpu",            "device",       "torch_version",
+      "plugins",      "suffix"};
+  return kKeys;
+}
+
+struct OptionText {
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const { return std::to_string(value); }
+  std::string operator()(double value) const { return exact_text(value); }
+  std::string operator()(const std::string& value) const { return value; }
+  std::string operator()(const std::vector<std::int64_t>& values) const {
+    std::string text = "[";
+    for (const auto value : values) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
+    return text + "]";
+  }
+};
+
+std::string options_text(const PluginChoice& choice) {
+  std::string text;
+  for (const GivenOption& option : choice.options) {
+    text += (text.empty() ? "" : ", ") + option.name + " = " + std::visit(OptionText{}, option.value);
+  }
+  return text;
+}
+
+std::string choice_text(const PluginChoice& choice) {
+  const std::string options = options_text(choice);
+  return options.empty() ? choice.id : choice.id + " (" + options + ")";
+}
+
+}  // namespace
+
+Session::Session(const std::filesystem::path& file, const std::string& text,
+                 const std::optional<std::filesystem::path>& fault_list, std::optional<std::int64_t> threads)
+    : fault_list_(fault_list) {
+  Diagnostics diagnostics(file.string(), text);
+  campaign_ = parse_campaign(file, text, diagnostics);
+  if (threads) campaign_.threads = *threads;
+  open_plugins(diagnostics);
+  diagnostics.throw_if_any();
+  open_data();
+  open_model();
+  select(diagnostics);
+}
+
+Session::~Session() = default;
+
+void Session::open_plugins(Diagnostics& diagnostics) {
+  load_plugins(host_, campaign_.plugins);
+  format_ = host_.make_format(campaign_.format, diagnostics);
+  for (const FaultsConfig& entry : campaign_.faults) {
+    error_models_.push_back(host_.make_error_model(entry.error_model, diagnostics));
+  }
+  std::set<std::string> names;
+  for (const PluginChoice& choice : campaign_.metrics) {
+    auto metric = host_.make_metric(choice, diagnostics);
+    if (!metric) continue;
+    for (const MetricColumn& column : metric->columns()) {
+      if (!names.insert(column.name).second) {
+        diagnostics.add(choice.where, std::string("metric column '") + column.name + "' is given twice",
+                        "name each metric once");
+      }
+      columns_.push_back({column.name, choice.id, column.kind, column.unit});
+    }
+    metrics_.push_back(std::move(metric));
+  }
+}
+
+void Session::open_data() {
+  dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
+  for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
+  campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
+}
+
+void Session::check_classes(const std::vector<std::string>& recorded) const {
+  const auto& classes = dataset_->classes();
+  const auto wanted = static_cast<std::size_t>(model_->classes());
+  const std::string data = campaign_.data.path.string(), model = campaign_.model.string();
+  if (classes.size() != wanted) {
+    throw Error(ExitCode::kInput,
+                data + ": has " + std::to_string(classes.size()) + " classes, but the model " + model + " answers " +
+                    std::to_string(wanted) +
+                    "\n  give [data] classes = \"FILE\" with the model's class names in the order of its outputs, one a line");
+  }
+  if (recorded.size() != wanted) return;
+  for (std::size_t i = 0; i < wanted; ++i) {
+    if (recorded[i] == classes[i]) continue;
+    throw Error(ExitCode::kInput, data + ": class " + std::to_string(i) + " is '" + classes[i] +
+                                      "', but output " + std::to_string(i) + " of " + model + " is '" + recorded[i] +
+                                      "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
+                                      "model's order, and name the folders likewise");
+  }
+}
+
+void Session::open_model() {
+  model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch, campaign_.device,
+                                   campaign_.threads);
+  check_classes(read_model_card(campaign_.model).classes);
+}
+
+void Session::select(Diagnostics& diagnostics) {
+  const auto& sites = model_->sites();
+  std::vector<std::vector<std::int32_t>> entries;
+  std::set<std::int32_t> emulated;
+  for (const FaultsConfig& entry : campaign_.faults) {
+    entries.push_back(select_sites(sites, entry, diagnostics));
+    emulated.insert(entries.back().begin(), entries.back().end());
+  }
+  diagnostics.throw_if_any();
+  bool needs_ranges = false;
+  if (fault_list_) {
+    auto faults = read_fault_list(*fault_list_, sites, *dataset_, *format_);
+    for (const ListedFault& fault : faults) emulated.insert(fault.site);
+    plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites, *format_));
+  } else {
+    std::vector<const ErrorModel*> models;
+    for (const auto& model : error_models_) {
+      models.push_back(model.get());
+      needs_ranges |= model->needs_golden_range();
+    }
+    plan_ = std::make_unique<Plan>(
+        Plan::draw(campaign_, sites, *format_, dataset_->size(), std::move(entries), std::move(models), diagnostics));
+    diagnostics.throw_if_any();
+  }
+  EngineOptions options;
+  options.suffix = campaign_.suffix;
+  options.hit_value = campaign_.hit_value;
+  options.needs_ranges = needs_ranges;
+  options.emulated.assign(emulated.begin(), emulated.end());
+  engine_ = std::make_unique<Engine>(*model_, *dataset_, *format_, std::move(options));
+}
+
+bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
+  Progress progress("profile: images", dataset_->size(), 0);
+  bool ticked = false;
+  const bool done = engine_->profile(
+      stop,
+      [&](std::int64_t images) {
+        ticked = true;
+        progress.update(images);
+      },
+      most_images);
+  if (ticked) progress.finish();
+  if (done) plan_->set_profiles(engine_->profiles());
+  return done;
+}
+
+void Session::use_profiles(std::vector<SiteProfile> profiles) {
+  engine_->set_profiles(std::move(profiles));
+  plan_->set_profiles(engine_->profiles());
+}
+
+Measure Session::measure() const {
+  return [this](const Observation& observation, std::vector<double>& values) {
+    values.assign(columns_.size(), std::numeric_limits<double>::quiet_NaN());
+    std::size_t at = 0;
+    for (const auto& metric : metrics_) {
+      const std::size_t width = metric->columns().size();
+      try {
+        metric->measure(observation, std::span(values).subspan(at, width));
+      } catch (const std::exception& error) {
+        throw Error(ExitCode::kPlugin, "metric '" + columns_[at].metric + "' failed: " + error.what());
+      }
+      at += width;
+    }
+  };
+}
+
+Facts Session::facts() const {
+  const Runtime runtime = runtime_of(campaign_.device);
+  Facts facts;
+  facts["bitfall_version"] = BITFALL_VERSION;
+  facts["torch_version"] = runtime.torch_version;
+  facts["cpu"] = runtime.cpu;
+  facts["threads"] = std::to_string(runtime.threads);
+  facts["device"] = campaign_.device;
+  facts["batch"] = std::to_string(campaign_.batch);
+  facts["seed"] = std::to_string(campaign_.seed);
+  facts["confidence"] = exact_text(campaign_.confidence);
+  facts["clip"] = exact_text(campaign_.clip);
+  facts["hit_value"] = campaign_.hit_value == HitValue::kClamped ? "clamped" : "raw";
+  facts["suffix"] = campaign_.suffix ? "true" : "false";
+  facts["model_path"] = campaign_.model.string();
+  facts["model_sha256"] = sha256_file(campaign_.model);
+  facts["data_path"] = campaign_.data.path.string();
+  facts["data_digest"] = dataset_->digest();
+  facts["images"] = std::to_string(dataset_->size());
+  facts["classes"] = std::to_string(dataset_->classes().size());
+  facts["format"] = campaign_.format.id;
+  facts["format_options"] = options_text(campaign_.format);
+  facts["fault_list"] = fault_list_ ? fault_list_->string() : "";
+  std::string models, plugins;
+  for (const FaultsConfig& entry : campaign_.faults) {
+    models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " + to_string(entry.target);
+  }
+  facts["error_models"] = fault_list_ ? "fault list" : models;
+  std::set<std::size_t> used;
+  const auto use = [&](ComponentKind kind, const std::string& id) {
+    if (const ComponentDescription* component = host_.find(kind, id)) used.insert(component->plugin);
+  };
+  use(ComponentKind::kFormat, campaign_.format.id);
+  for (const FaultsConfig& entry : campaign_.faults) use(ComponentKind::kErrorModel, entry.error_model.id);
+  for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
+  for (const std::size_t index : used) {
+    const PluginDescription& plugin = host_.plugins()[index];
+    plugins += (plugins.empty() ? "" : "; ") + plugin.name + " " + plugin.version + " " + plugin.sha256;
+  }
+  facts["plugins"] = plugins;
+  facts["campaign_file"] = std::filesystem::absolute(campaign_.file).string();
+  return facts;
+}
+
+RunDescription Session::describe() const {
+  RunDescription run;
+  run.facts = facts();
+  run.campaign_text = campaign_.text;
+  run.campaign_file = campaign_.file;
+  if (fault_list_) run.fault_list_text = read_text(*fault_list_);
+  run.classes = dataset_->classes();
+  for (std::int32_t image = 0; image < dataset_->size(); ++image) {
+    run.image_names.push_back(dataset_->name(image));
+    run.labels.push_back(dataset_->label(image));
+  }
+  run.sites = model_->sites();
+  run.profiles = engine_->profiles();
+  run.strata = plan_->strata();
+  run.metric_columns = columns_;
+  for (const Register& kind : format_->registers()) {
+    run.register_names.emplace_back(kind.name);
+    run.register_bits.push_back(kind.bits);
+    run.register_bit_classes.emplace_back(kind.bit_classes.begin(), kind.bit_classes.end());
+  }
+  run.trials = plan_->size();
+  return run;
+}
+
+void check_same_facts(const Facts& stored, const Facts& now) {
+  std::string differing;
+  for (const std::string& key : deciding_facts()) {
+    const auto before = stored.find(key), after = now.find(key);
+    const std::string old_value = before == stored.end() ? "" : before->second;
+    const std::string new_value = after == now.end() ? "" : after->second;
+    if (old_value != new_value) {
+      differing += "\n  " + key + ": " + (old_value.empty() ? "-" : old_value) + " then, " +
+                   (new_value.empty() ? "-" : new_value) + " now";
+    }
+  }
+  if (differing.empty()) return;
+  throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" + differing +
+                                    "\n  restore it, or start a new run");
+}
+
+}  // namespace bitfall

@@ -1,0 +1,72 @@
+// Everything that a campaign needs, opened and checked against each other: what `run`, `resume` and `replay` start from.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "dataset.h"
+#include "engine.h"
+#include "model.h"
+#include "plan.h"
+#include "plugin_host.h"
+#include "store.h"
+
+namespace bitfall {
+
+class Session {
+ public:
+  /// Parses the campaign text, then opens plugins, data, model, sites and plan in this order. Problems of the campaign
+  /// file are reported all at once; anything else throws as it is met.
+  /// file: for relative paths and messages. fault_list: runs exactly this list. threads: overrides the file's.
+  Session(const std::filesystem::path& file, const std::string& text,
+          const std::optional<std::filesystem::path>& fault_list,
+          std::optional<std::int64_t> threads = std::nullopt);
+  ~Session();
+
+  const Campaign& campaign() const { return campaign_; }
+  const Dataset& dataset() const { return *dataset_; }
+  const Model& model() const { return *model_; }
+  const NumberFormat& format() const { return *format_; }
+  const Plan& plan() const { return *plan_; }
+  Engine& engine() { return *engine_; }
+  const std::vector<StoredColumn>& columns() const { return columns_; }
+
+  /// Profiles golden data where needed and completes the plan. False if stopped.
+  bool profile(const std::atomic<bool>& stop, std::int64_t most_images = 0);
+  /// Takes the profiles of a stored run instead.
+  void use_profiles(std::vector<SiteProfile> profiles);
+
+  Measure measure() const;
+
+  /// What decides a result, for the store: versions, hashes, seed, batch, threads, CPU.
+  Facts facts() const;
+  RunDescription describe() const;
+
+ private:
+  void open_plugins(Diagnostics& diagnostics);
+  void open_data();
+  void open_model();
+  void select(Diagnostics& diagnostics);
+  void check_classes(const std::vector<std::string>& recorded) const;
+
+  Campaign campaign_;
+  std::optional<std::filesystem::path> fault_list_;
+  PluginHost host_;
+  std::unique_ptr<NumberFormat> format_;
+  std::vector<std::unique_ptr<ErrorModel>> error_models_;
+  std::vector<std::unique_ptr<Metric>> metrics_;
+  std::vector<StoredColumn> columns_;
+  std::unique_ptr<Dataset> dataset_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Plan> plan_;
+  std::unique_ptr<Engine> engine_;
+};
+
+/// Throws Error(kInput) naming every fact that decides results and differs between a stored run and this session.
+void check_same_facts(const Facts& stored, const Facts& now);
+
+}  // namespace bitfall

@@ -1,0 +1,171 @@
+#include "sqlite.h"
+
+#include <sqlite3.h>
+
+#include <cerrno>
+#include <cstring>
+#include <limits>
+
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+constexpr int kBusyMilliseconds = 10'000;
+
+int flags_of(Database::Mode mode) {
+  switch (mode) {
+    case Database::Mode::kCreate:
+      return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    case Database::Mode::kWrite:
+      return SQLITE_OPEN_READWRITE;
+    case Database::Mode::kRead:
+      return SQLITE_OPEN_READONLY;
+    case Database::Mode::kImmutable:
+      return SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
+  }
+  return 0;
+}
+
+std::string uri_of(const std::filesystem::path& path) {
+  std::string uri = "file:";
+  for (const char c : std::filesystem::absolute(path).string()) {
+    if (c == '?' || c == '#' || c == '%') {
+      constexpr char kDigits[] = "0123456789abcdef";
+      uri += {'%', kDigits[(c >> 4) & 15], kDigits[c & 15]};
+    } else {
+      uri += c;
+    }
+  }
+  return uri + "?immutable=1";
+}
+
+}  // namespace
+
+void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
+void Statement::Finalize::operator()(sqlite3_stmt* handle) const { sqlite3_finalize(handle); }
+
+Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
+  const std::string name = mode == Mode::kImmutable ? uri_of(path) : path.string();
+  sqlite3* handle = nullptr;
+  const int code = sqlite3_open_v2(name.c_str(), &handle, flags_of(mode), nullptr);
+  handle_.reset(handle);
+  if (code != SQLITE_OK) fail();
+  sqlite3_busy_timeout(handle, kBusyMilliseconds);
+}
+
+void Database::execute(const std::string& sql) {
+  if (sqlite3_exec(handle_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail();
+}
+
+std::string Database::text(const std::string& sql) {
+  Statement statement(*this, sql);
+  return statement.step() ? statement.text(0) : "";
+}
+
+std::int64_t Database::integer(const std::string& sql) {
+  Statement statement(*this, sql);
+  return statement.step() ? statement.integer(0) : 0;
+}
+
+bool Database::in_transaction() const { return sqlite3_get_autocommit(handle_.get()) == 0; }
+
+bool Database::moved() const {
+  int moved = 0;
+  sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return moved != 0;
+}
+
+void Database::fail() const {
+  const int last = errno;
+  if (!handle_) throw Error(ExitCode::kFailure, path_.string() + ": out of memory");
+  const int code = sqlite3_errcode(handle_.get());
+  const bool damaged = code == SQLITE_NOTADB || code == SQLITE_CORRUPT || code == SQLITE_ERROR;
+  std::string message = path_.string() + (damaged ? ": is damaged or no campaign: " : ": ") +
+                        sqlite3_errmsg(handle_.get());
+  // SQLite remembers the system's error for some calls only; after a failed write errno still holds it.
+  int system = sqlite3_system_errno(handle_.get());
+  if (system == 0 && code == SQLITE_IOERR) system = last;
+  const bool of_system = code == SQLITE_IOERR || code == SQLITE_CANTOPEN || code == SQLITE_FULL;
+  if (of_system && system != 0) message += std::string(" (") + std::strerror(system) + ")";
+  throw Error(damaged ? ExitCode::kInput : ExitCode::kFailure, message);
+}
+
+Statement::Statement(const Database& database, const std::string& sql) : database_(&database) {
+  sqlite3_stmt* handle = nullptr;
+  const int code = sqlite3_prepare_v3(database.handle(), sql.c_str(), -1, SQLITE_PREPARE_PERSISTENT,
+                                      &handle, nullptr);
+  handle_.reset(handle);
+  if (code != SQLITE_OK) database.fail();
+}
+
+void Statement::check_bind(int code) {
+  if (code == SQLITE_OK) return;
+  next_ = 1;
+  database_->fail();
+}
+
+Statement& Statement::bind(std::int64_t value) {
+  check_bind(sqlite3_bind_int64(handle_.get(), next_++, value));
+  return *this;
+}
+
+Statement& Statement::bind(double value) {
+  check_bind(sqlite3_bind_double(handle_.get(), next_++, value));
+  return *this;
+}
+
+Statement& Statement::bind(std::string_view value) {
+  check_bind(sqlite3_bind_text64(handle_.get(), next_++, value.data() ? value.data() : "",
+                                 value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  return *this;
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(handle_.get());
+  if (code == SQLITE_ROW) return true;
+  if (code != SQLITE_DONE) database_->fail();
+  return false;
+}
+
+void Statement::run() {
+  const int code = sqlite3_step(handle_.get());
+  reset();  // keeps the code of a failed step for fail()
+  if (code != SQLITE_DONE) database_->fail();
+}
+
+bool Statement::insert() {
+  const int code = sqlite3_step(handle_.get());
+  reset();
+  if (code == SQLITE_DONE) return true;
+  const int extended = sqlite3_extended_errcode(database_->handle());
+  if (extended == SQLITE_CONSTRAINT_PRIMARYKEY || extended == SQLITE_CONSTRAINT_ROWID) return false;
+  database_->fail();
+}
+
+void Statement::reset() {
+  sqlite3_reset(handle_.get());
+  next_ = 1;
+}
+
+std::int64_t Statement::integer(int column) const {
+  return sqlite3_column_int64(handle_.get(), column);
+}
+
+double Statement::real(int column) const {
+  if (is_null(column)) return std::numeric_limits<double>::quiet_NaN();
+  return sqlite3_column_double(handle_.get(), column);
+}
+
+std::string Statement::text(int column) const {
+  const auto* text = sqlite3_column_text(handle_.get(), column);
+  if (!text) return "";
+  return std::string(reinterpret_cast<const char*>(text),
+                     static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
+}
+
+bool Statement::is_null(int column) const {
+  return sqlite3_column_type(handle_.get(), column) == SQLITE_NULL;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,82 @@
+// SQLite's C interface with owners and exceptions. Only the store's files include this.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace bitfall {
+
+/// An open SQLite file. Every failure throws Error with the file's path and SQLite's message:
+/// kInput when the file is no database or is damaged, else kFailure (disk full, locked, read-only).
+class Database {
+ public:
+  enum class Mode {
+    kCreate,     // a new file, or an existing one for writing
+    kWrite,      // an existing file
+    kRead,       // an existing file, only for reading
+    kImmutable,  // only for reading, where nothing can be written beside the file
+  };
+  Database(const std::filesystem::path& path, Mode mode);
+
+  /// One or more statements without results.
+  void execute(const std::string& sql);
+  /// The first column of the first row as text; "" without a row.
+  std::string text(const std::string& sql);
+  std::int64_t integer(const std::string& sql);
+
+  bool in_transaction() const;
+  /// True when the open file no longer is what its path names (deleted or replaced).
+  bool moved() const;
+  const std::filesystem::path& path() const { return path_; }
+  sqlite3* handle() const { return handle_.get(); }
+  /// Throws the Error of the last call.
+  [[noreturn]] void fail() const;
+
+ private:
+  struct Close {
+    void operator()(sqlite3* handle) const;
+  };
+  std::filesystem::path path_;
+  std::unique_ptr<sqlite3, Close> handle_;
+};
+
+/// A prepared statement. Columns count from 0; bind() fills the parameters from left to right.
+class Statement {
+ public:
+  Statement(const Database& database, const std::string& sql);
+
+  Statement& bind(std::int64_t value);
+  Statement& bind(double value);  // NaN becomes NULL
+  Statement& bind(std::string_view value);
+
+  /// True when a row is there.
+  bool step();
+  /// Runs a statement without results and makes it ready for the next bind().
+  void run();
+  /// The same, but returns false where a row with this primary key exists already.
+  bool insert();
+  void reset();
+
+  std::int64_t integer(int column) const;
+  double real(int column) const;  // NULL becomes NaN
+  std::string text(int column) const;
+  bool is_null(int column) const;
+
+ private:
+  void check_bind(int code);
+
+  struct Finalize {
+    void operator()(sqlite3_stmt* handle) const;
+  };
+  const Database* database_;
+  std::unique_ptr<sqlite3_stmt, Finalize> handle_;
+  int next_ = 1;
+};
+
+}  // namespace bitfall

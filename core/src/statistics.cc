@@ -1,0 +1,114 @@
+#include "statistics.h"
+
+#include <algorithm>
+#include <boost/math/special_functions/beta.hpp>
+#include <boost/math/special_functions/erf.hpp>
+#include <cassert>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+// Fewer events, or fewer non-events, than this make Wilson's coverage drop under the nominal one.
+constexpr std::int64_t kFewEvents = 5;
+// The share of the population above which sampling without replacement is worth correcting for.
+constexpr double kFiniteShare = 0.05;
+
+void check_confidence(double confidence) {
+  if (!(confidence > 0 && confidence < 1)) {
+    throw Error(ExitCode::kUsage, "confidence is " + std::to_string(confidence) +
+                                      "; it must lie between 0 and 1, such as 0.99");
+  }
+}
+
+void check_rate(double p) {
+  if (!(p > 0 && p < 1)) {
+    throw Error(ExitCode::kUsage, "the expected rate is " + std::to_string(p) +
+                                      "; it must lie between 0 and 1, such as 0.5");
+  }
+}
+
+}  // namespace
+
+double normal_quantile(double confidence) {
+  check_confidence(confidence);
+  return std::sqrt(2.0) * boost::math::erf_inv(confidence);
+}
+
+Interval wilson(std::int64_t k, std::int64_t n, double confidence, double population) {
+  assert(k >= 0 && k <= n);
+  const double z = normal_quantile(confidence);
+  if (n <= 0) return {0, 1};
+  double size = static_cast<double>(n);
+  const double p = static_cast<double>(k) / size;
+  if (population > 0 && size > kFiniteShare * population) {
+    if (size >= population) return {p, p};  // everything was looked at
+    size *= (population - 1) / (population - size);
+  }
+  const double z2 = z * z;
+  const double centre = p + z2 / (2 * size);
+  const double spread = z * std::sqrt(p * (1 - p) / size + z2 / (4 * size * size));
+  const double scale = 1 + z2 / size;
+  // At k = 0 and k = n an end is exactly 0 or 1; rounding would leave 1e-19 there.
+  return {k == 0 ? 0.0 : std::max(0.0, (centre - spread) / scale),
+          k == n ? 1.0 : std::min(1.0, (centre + spread) / scale)};
+}
+
+Interval clopper_pearson(std::int64_t k, std::int64_t n, double confidence) {
+  assert(k >= 0 && k <= n);
+  check_confidence(confidence);
+  if (n <= 0) return {0, 1};
+  const double tail = (1 - confidence) / 2;
+  const double events = static_cast<double>(k);
+  const double others = static_cast<double>(n - k);
+  Interval interval;
+  if (k > 0) interval.low = boost::math::ibeta_inv(events, others + 1, tail);
+  if (k < n) interval.high = boost::math::ibetac_inv(events + 1, others, tail);
+  return interval;
+}
+
+Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population) {
+  Proportion result;
+  result.events = k;
+  result.trials = n;
+  result.rate = n > 0 ? static_cast<double>(k) / static_cast<double>(n)
+                      : std::numeric_limits<double>::quiet_NaN();
+  result.wilson = wilson(k, n, confidence, population);
+  result.clopper_pearson = clopper_pearson(k, n, confidence);
+  const bool few = k < kFewEvents || n - k < kFewEvents;
+  result.headline = few ? result.clopper_pearson : result.wilson;
+  result.method = few ? "clopper-pearson" : "wilson";
+  return result;
+}
+
+std::int64_t sample_size(double margin, double confidence, double p, double population) {
+  check_rate(p);
+  if (!(margin > 0 && margin < 1)) {
+    throw Error(ExitCode::kUsage, "the margin is " + std::to_string(margin) +
+                                      "; it must lie between 0 and 1, such as 0.01");
+  }
+  const double t = normal_quantile(confidence);
+  const double variance = t * t * p * (1 - p);
+  const double squared = margin * margin;
+  const double n = population > 0 ? population / (1 + squared * (population - 1) / variance)
+                                  : variance / squared;
+  constexpr auto kLargest = std::numeric_limits<std::int64_t>::max();
+  if (n >= static_cast<double>(kLargest)) return kLargest;
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(n)));
+}
+
+double half_width(std::int64_t n, double confidence, double p, double population) {
+  check_rate(p);
+  const double t = normal_quantile(confidence);
+  if (n <= 0) return std::numeric_limits<double>::infinity();
+  const double size = static_cast<double>(n);
+  if (population > 0 && size >= population) return 0;
+  const double correction = population > 0 ? (population - size) / (population - 1) : 1;
+  return t * std::sqrt(p * (1 - p) / size * correction);
+}
+
+}  // namespace bitfall

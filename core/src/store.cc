@@ -1,0 +1,481 @@
+#include "store.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <optional>
+
+#include "atomic_file.h"
+#include "error.h"
+#include "run_lock.h"
+#include "sha256.h"
+#include "sqlite.h"
+#include "store_schema.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFileName = "campaign.sqlite";
+constexpr const char* kKept =
+    "\nWhat was committed before is kept. When the cause is gone: bitfall resume ";
+
+void make_directory(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) {
+    throw Error(ExitCode::kFailure, directory.string() + ": cannot be made: " + error.message());
+  }
+}
+
+// The write-ahead log lets a report read while a campaign writes, but needs memory shared by all
+// readers, so it fails, or worse, seems to work, on network file systems.
+void choose_journal(Database& database) {
+  bool wal = false;
+  if (!on_network(database.path())) {
+    try {
+      wal = database.text("PRAGMA journal_mode = WAL") == "wal";
+    } catch (const Error& error) {
+      if (error.code() == ExitCode::kInput) throw;  // damaged, not a matter of the journal
+    }
+  }
+  if (!wal) database.text("PRAGMA journal_mode = TRUNCATE");
+  database.execute(wal ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
+}
+
+// The file appears under its name complete or not at all, whenever the process is killed.
+void create_file(const fs::path& path, const RunDescription& run) {
+  const fs::path temporary = path.string() + ".new";
+  fs::remove(temporary);
+  {
+    Database database(temporary, Database::Mode::kCreate);
+    database.text("PRAGMA journal_mode = MEMORY");
+    write_schema(database, run);
+  }
+  fs::rename(temporary, path);
+}
+
+fs::path existing_file(const fs::path& directory) {
+  const fs::path path = directory / kFileName;
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    throw Error(ExitCode::kInput, directory.string() + ": is not a run directory: it has no " +
+                                      kFileName + (error ? " (" + error.message() + ")" : ""));
+  }
+  if (fs::file_size(path, error) == 0 && !error) {
+    throw Error(ExitCode::kInput, path.string() + ": is empty, so it is not a campaign");
+  }
+  return path;
+}
+
+Database open_for_reading(const fs::path& path) {
+  // Write access is asked for first: it repairs what a killed writer left, and tidies up behind
+  // itself. Where that is refused, a reader must do without; the last way out reads a file on a
+  // medium that nobody can write to.
+  try {
+    Database database(path, Database::Mode::kWrite);
+    check_schema(database);
+    database.execute("PRAGMA query_only = 1");
+    return database;
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kInput) throw;
+  }
+  try {
+    Database database(path, Database::Mode::kRead);
+    check_schema(database);
+    return database;
+  } catch (const Error& error) {
+    std::error_code ignored;
+    const auto log_size = fs::file_size(path.string() + "-wal", ignored);
+    if (error.code() == ExitCode::kInput || (!ignored && log_size > 0)) throw;
+  }
+  Database database(path, Database::Mode::kImmutable);
+  check_schema(database);
+  return database;
+}
+
+std::string insert_trial_sql(std::size_t metrics) {
+  std::string sql = "INSERT INTO trials VALUES(?,?,?,?,?,?,?,?,?,?";
+  for (std::size_t i = 0; i < metrics; ++i) sql += ",?";
+  return sql + ")";
+}
+
+// What a writing store has beside the file.
+struct Writer {
+  Writer(const Database& database, std::size_t metrics)
+      : insert_trial(database, insert_trial_sql(metrics)),
+        insert_edit(database, "INSERT INTO edits VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"),
+        delete_trial(database, "DELETE FROM trials WHERE trial = ?"),
+        delete_edits(database, "DELETE FROM edits WHERE trial = ?"),
+        insert_golden(database, "INSERT OR REPLACE INTO golden VALUES(?,?,?,?,?,?)"),
+        insert_fact(database, "INSERT OR REPLACE INTO facts VALUES(?,?)") {}
+
+  Statement insert_trial;
+  Statement insert_edit;
+  Statement delete_trial;
+  Statement delete_edits;
+  Statement insert_golden;
+  Statement insert_fact;
+};
+
+void bind_trial(Statement& insert, const TrialResult& result) {
+  insert.bind(result.trial).bind(std::int64_t{result.entry}).bind(std::int64_t{result.site});
+  insert.bind(std::int64_t{result.image}).bind(static_cast<std::int64_t>(result.outcome));
+  insert.bind(std::int64_t{result.activated}).bind(result.golden_loss).bind(result.faulty_loss);
+  insert.bind(std::int64_t{result.golden_top1}).bind(std::int64_t{result.faulty_top1});
+  for (const double value : result.metrics) insert.bind(value);
+}
+
+void bind_edit(Statement& insert, std::int64_t trial, std::int64_t position,
+               const EditRecord& record) {
+  const Edit& edit = record.edit;
+  insert.bind(trial).bind(position).bind(edit.element).bind(std::int64_t{edit.register_index});
+  insert.bind(static_cast<std::int64_t>(edit.operation)).bind(std::int64_t{edit.mask});
+  insert.bind(static_cast<double>(edit.value));
+  insert.bind(std::int64_t{std::bit_cast<std::uint32_t>(edit.value)});
+  insert.bind(std::int64_t{record.code_before}).bind(std::int64_t{record.code_after});
+  insert.bind(static_cast<double>(record.value_before));
+  insert.bind(static_cast<double>(record.value_after));
+}
+
+// Trials with their edits in the order of ids, from `first` to `last` (inclusive).
+class TrialCursor {
+ public:
+  TrialCursor(const Database& database, std::size_t metrics, std::int64_t first, std::int64_t last)
+      : path_(database.path()),
+        trials_(database, "SELECT * FROM trials WHERE trial BETWEEN ? AND ? ORDER BY trial"),
+        edits_(database,
+               "SELECT trial, element, register, operation, mask, value_bits, code_before, "
+               "code_after, "
+               "value_before, value_after FROM edits WHERE trial BETWEEN ? AND ? "
+               "ORDER BY trial, position") {
+    trials_.bind(first).bind(last);
+    edits_.bind(first).bind(last);
+    result_.metrics.resize(metrics);
+  }
+
+  const TrialResult* next() {
+    if (!trials_.step()) return nullptr;
+    if (!started_) more_edits_ = edits_.step();
+    started_ = true;
+    read_trial();
+    result_.edits.clear();
+    while (more_edits_ && edits_.integer(0) <= result_.trial) {
+      if (edits_.integer(0) == result_.trial) read_edit();
+      more_edits_ = edits_.step();
+    }
+    return &result_;
+  }
+
+ private:
+  void read_trial() {
+    result_.trial = trials_.integer(0);
+    result_.entry = static_cast<std::int32_t>(trials_.integer(1));
+    result_.site = static_cast<std::int32_t>(trials_.integer(2));
+    result_.image = static_cast<std::int32_t>(trials_.integer(3));
+    result_.outcome = static_cast<Outcome>(checked(trials_.integer(4), 3, "outcome"));
+    result_.activated = trials_.integer(5) != 0;
+    result_.golden_loss = trials_.real(6);
+    result_.faulty_loss = trials_.real(7);
+    result_.golden_top1 = static_cast<std::int32_t>(trials_.integer(8));
+    result_.faulty_top1 = static_cast<std::int32_t>(trials_.integer(9));
+    for (std::size_t i = 0; i < result_.metrics.size(); ++i) {
+      result_.metrics[i] = trials_.real(10 + static_cast<int>(i));
+    }
+  }
+
+  void read_edit() {
+    EditRecord record;
+    record.edit.element = edits_.integer(1);
+    record.edit.register_index = static_cast<std::int32_t>(edits_.integer(2));
+    record.edit.operation = static_cast<EditOperation>(checked(edits_.integer(3), 4, "operation"));
+    record.edit.mask = static_cast<std::uint32_t>(edits_.integer(4));
+    record.edit.value = std::bit_cast<float>(static_cast<std::uint32_t>(edits_.integer(5)));
+    record.code_before = static_cast<std::uint32_t>(edits_.integer(6));
+    record.code_after = static_cast<std::uint32_t>(edits_.integer(7));
+    record.value_before = static_cast<float>(edits_.real(8));
+    record.value_after = static_cast<float>(edits_.real(9));
+    result_.edits.push_back(record);
+  }
+
+  std::int64_t checked(std::int64_t value, std::int64_t largest, const char* what) const {
+    if (value >= 0 && value <= largest) return value;
+    throw Error(ExitCode::kInput, path_.string() + ": is damaged: trial " +
+                                      std::to_string(result_.trial) + " has the " + what + " " +
+                                      std::to_string(value));
+  }
+
+  fs::path path_;
+  Statement trials_;
+  Statement edits_;
+  bool started_ = false;
+  bool more_edits_ = false;
+  TrialResult result_;
+};
+
+// Feeds numbers to a hash in one byte order; every NaN is the same NaN, as it is to the store.
+class NumberHash {
+ public:
+  void add(std::int64_t value) {
+    std::array<unsigned char, 8> bytes;
+    auto bits = static_cast<std::uint64_t>(value);
+    for (unsigned char& byte : bytes) {
+      byte = static_cast<unsigned char>(bits & 255);
+      bits >>= 8;
+    }
+    hash_.update(bytes.data(), bytes.size());
+  }
+  void add(double value) {
+    constexpr std::int64_t kNan = 0x7FF8000000000000;
+    add(std::isnan(value) ? kNan : std::bit_cast<std::int64_t>(value));
+  }
+  void add(const TrialResult& result) {
+    add(result.trial);
+    add(std::int64_t{result.entry});
+    add(std::int64_t{result.site});
+    add(std::int64_t{result.image});
+    add(static_cast<std::int64_t>(result.outcome));
+    add(std::int64_t{result.activated});
+    add(result.golden_loss);
+    add(result.faulty_loss);
+    add(std::int64_t{result.golden_top1});
+    add(std::int64_t{result.faulty_top1});
+    for (const double value : result.metrics) add(value);
+    add(static_cast<std::int64_t>(result.edits.size()));
+    for (const EditRecord& record : result.edits) add(record);
+  }
+  void add(const EditRecord& record) {
+    add(record.edit.element);
+    add(std::int64_t{record.edit.register_index});
+    add(static_cast<std::int64_t>(record.edit.operation));
+    add(std::int64_t{record.edit.mask});
+    add(std::int64_t{std::bit_cast<std::uint32_t>(record.edit.value)});
+    add(std::int64_t{record.code_before});
+    add(std::int64_t{record.code_after});
+    add(static_cast<double>(record.value_before));
+    add(static_cast<double>(record.value_after));
+  }
+  std::string hex() { return hash_.hex(); }
+
+ private:
+  Sha256 hash_;
+};
+
+}  // namespace
+
+struct Store::State {
+  State(fs::path where, std::unique_ptr<RunLock> held, Database file)
+      : directory(std::move(where)), lock(std::move(held)), database(std::move(file)) {
+    planned = database.integer("SELECT trials FROM campaign");
+    metrics = read_metric_columns(database).size();
+  }
+
+  void start_writing(std::int64_t every) {
+    choose_journal(database);
+    commit_every = std::max<std::int64_t>(1, every);
+    writer.emplace(database, metrics);
+  }
+
+  void commit() {
+    if (!database.in_transaction()) return;
+    if (database.moved()) {
+      throw Error(ExitCode::kFailure,
+                  database.path().string() + ": was deleted or replaced while the campaign ran");
+    }
+    database.execute("COMMIT");
+    pending = 0;
+  }
+
+  // Runs `write` within the open transaction; on failure drops the open batch.
+  template <typename Write>
+  void guarded(Write write) {
+    if (!writer) throw Error(ExitCode::kFailure, directory.string() + ": is open for reading only");
+    try {
+      if (!database.in_transaction()) database.execute("BEGIN IMMEDIATE");
+      write(*writer);
+    } catch (const Error& error) {
+      roll_back();
+      throw Error(error.code(), error.what() + std::string(kKept) + directory.string());
+    }
+  }
+
+  void roll_back() noexcept {
+    pending = 0;
+    try {
+      if (database.in_transaction()) database.execute("ROLLBACK");
+    } catch (const Error&) {
+      // Nothing more can be done; SQLite undoes the batch when the file is next opened.
+    }
+  }
+
+  fs::path directory;
+  std::unique_ptr<RunLock> lock;
+  Database database;
+  std::int64_t planned = 0;
+  std::size_t metrics = 0;
+  std::int64_t commit_every = 1;
+  std::int64_t pending = 0;
+  std::optional<Writer> writer;  // absent when reading only
+};
+
+Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+std::unique_ptr<Store> Store::create(const fs::path& directory, const RunDescription& run,
+                                     std::int64_t commit_every) {
+  make_directory(directory);
+  auto lock = std::make_unique<RunLock>(directory);
+  const fs::path path = directory / kFileName;
+  if (fs::exists(path)) {
+    throw Error(
+        ExitCode::kUsage,
+        directory.string() + ": already holds a campaign; go on with it by 'bitfall resume " +
+            directory.string() + "', give another output folder, or start over with --force");
+  }
+  write_file_atomically(directory / "campaign.toml", run.campaign_text);
+  if (!run.fault_list_text.empty()) {
+    write_file_atomically(directory / "faults.csv", run.fault_list_text);
+  }
+  try {
+    create_file(path, run);
+  } catch (const fs::filesystem_error& error) {
+    throw Error(ExitCode::kFailure, path.string() + ": cannot be made: " + error.code().message());
+  }
+  auto state =
+      std::make_unique<State>(directory, std::move(lock), Database(path, Database::Mode::kWrite));
+  state->start_writing(commit_every);
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+std::unique_ptr<Store> Store::open(const fs::path& directory, std::int64_t commit_every) {
+  const fs::path path = existing_file(directory);
+  auto lock = std::make_unique<RunLock>(directory);
+  Database database(path, Database::Mode::kWrite);
+  check_schema(database);
+  auto state = std::make_unique<State>(directory, std::move(lock), std::move(database));
+  state->start_writing(commit_every);
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+std::unique_ptr<Store> Store::open_read_only(const fs::path& directory) {
+  auto state =
+      std::make_unique<State>(directory, nullptr, open_for_reading(existing_file(directory)));
+  return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+Store::~Store() {
+  try {
+    if (state_->writer) state_->commit();
+  } catch (const Error&) {
+    state_->roll_back();  // whoever needs to know calls commit() first
+  }
+}
+
+void Store::golden(const GoldenResult& result) {
+  state_->guarded([&](Writer& writer) {
+    Statement& insert = writer.insert_golden;
+    insert.bind(std::int64_t{result.image}).bind(result.loss).bind(std::int64_t{result.top1});
+    insert.bind(static_cast<double>(result.top2diff)).bind(result.fp32_loss);
+    insert.bind(std::int64_t{result.fp32_top1}).run();
+  });
+}
+
+void Store::trial(const TrialResult& result) {
+  state_->guarded([&](Writer& writer) {
+    if (result.metrics.size() != state_->metrics || result.trial < 0 ||
+        result.trial >= state_->planned) {
+      throw Error(ExitCode::kFailure,
+                  "trial " + std::to_string(result.trial) + " with " +
+                      std::to_string(result.metrics.size()) + " metric values does not belong to " +
+                      state_->directory.string() + " (" + std::to_string(state_->planned) +
+                      " trials, " + std::to_string(state_->metrics) + " metric columns)");
+    }
+    bind_trial(writer.insert_trial, result);
+    if (!writer.insert_trial.insert()) {  // run before: replace it with all its edits
+      writer.delete_trial.bind(result.trial).run();
+      writer.delete_edits.bind(result.trial).run();
+      bind_trial(writer.insert_trial, result);
+      writer.insert_trial.run();
+    }
+    for (std::size_t i = 0; i < result.edits.size(); ++i) {
+      bind_edit(writer.insert_edit, result.trial, static_cast<std::int64_t>(i), result.edits[i]);
+      writer.insert_edit.run();
+    }
+    if (++state_->pending >= state_->commit_every) state_->commit();
+  });
+}
+
+void Store::commit() {
+  state_->guarded([&](Writer&) { state_->commit(); });
+}
+
+void Store::set_fact(const std::string& key, const std::string& value) {
+  state_->guarded([&](Writer& writer) {
+    writer.insert_fact.bind(key).bind(value).run();
+    state_->commit();
+  });
+}
+
+Facts Store::facts() const { return read_facts(state_->database); }
+
+RunDescription Store::description() const { return read_description(state_->database); }
+
+std::vector<bool> Store::trials_done() const {
+  std::vector<bool> done(static_cast<std::size_t>(state_->planned));
+  Statement row(state_->database, "SELECT trial FROM trials");
+  while (row.step()) {
+    const auto id = static_cast<std::size_t>(row.integer(0));
+    if (id < done.size()) done[id] = true;
+  }
+  return done;
+}
+
+std::int64_t Store::count_done() const {
+  return state_->database.integer("SELECT count(*) FROM trials");
+}
+
+std::vector<GoldenResult> Store::golden_rows() const {
+  std::vector<GoldenResult> rows;
+  Statement row(
+      state_->database,
+      "SELECT image, loss, top1, top2diff, fp32_loss, fp32_top1 FROM golden ORDER BY image");
+  while (row.step()) {
+    GoldenResult result;
+    result.image = static_cast<std::int32_t>(row.integer(0));
+    result.loss = row.real(1);
+    result.top1 = static_cast<std::int32_t>(row.integer(2));
+    result.top2diff = static_cast<float>(row.real(3));
+    result.fp32_loss = row.real(4);
+    result.fp32_top1 = static_cast<std::int32_t>(row.integer(5));
+    rows.push_back(result);
+  }
+  return rows;
+}
+
+TrialResult Store::read_trial(std::int64_t id) const {
+  TrialCursor cursor(state_->database, state_->metrics, id, id);
+  const TrialResult* result = cursor.next();
+  if (result) return *result;
+  const std::string range = "0 to " + std::to_string(state_->planned - 1);
+  const bool planned = id >= 0 && id < state_->planned;
+  throw Error(
+      ExitCode::kInput,
+      state_->directory.string() + ": has no trial " + std::to_string(id) +
+          (planned ? "; it was not run yet (bitfall resume " + state_->directory.string() + ")"
+                   : "; its trials are " + range));
+}
+
+void Store::for_each_trial(const std::function<void(const TrialResult&)>& f) const {
+  TrialCursor cursor(state_->database, state_->metrics, 0, INT64_MAX);
+  while (const TrialResult* result = cursor.next()) f(*result);
+}
+
+std::string Store::digest() const {
+  NumberHash hash;
+  for_each_trial([&](const TrialResult& result) { hash.add(result); });
+  return hash.hex();
+}
+
+const fs::path& Store::directory() const { return state_->directory; }
+
+}  // namespace bitfall

@@ -1,0 +1,332 @@
+#include "store_schema.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+using Json = nlohmann::json;
+
+// Columns of measured numbers have no declared type: SQLite keeps what it is given there, while a
+// REAL column turns -0.0 into 0. The views declare REAL for readers that want a type (DuckDB). NaN
+// is stored as NULL.
+constexpr const char* kTables = R"sql(
+CREATE TABLE campaign(file TEXT NOT NULL, text TEXT NOT NULL, fault_list TEXT NOT NULL, trials INTEGER NOT NULL);
+CREATE TABLE facts(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE classes(id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+CREATE TABLE images(id INTEGER PRIMARY KEY, name TEXT NOT NULL, label INTEGER NOT NULL);
+CREATE TABLE sites(id INTEGER PRIMARY KEY, name TEXT NOT NULL, target INTEGER NOT NULL, operation TEXT NOT NULL,
+  shape TEXT NOT NULL, values_ INTEGER NOT NULL, refusal TEXT NOT NULL, aliases TEXT NOT NULL,
+  golden_minimum, golden_maximum, metadata TEXT);
+CREATE TABLE strata(id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT NULL, population REAL,
+  trials INTEGER NOT NULL);
+CREATE TABLE registers(id INTEGER PRIMARY KEY, name TEXT NOT NULL, bits INTEGER NOT NULL);
+CREATE TABLE register_bits(register INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT NULL,
+  PRIMARY KEY(register, bit)) WITHOUT ROWID;
+CREATE TABLE metric_columns(id INTEGER PRIMARY KEY, name TEXT NOT NULL, metric TEXT NOT NULL, kind INTEGER NOT NULL,
+  unit TEXT NOT NULL);
+CREATE TABLE golden(image INTEGER PRIMARY KEY, loss, top1 INTEGER NOT NULL, top2diff, fp32_loss,
+  fp32_top1 INTEGER NOT NULL);
+CREATE TABLE edits(trial INTEGER NOT NULL, position INTEGER NOT NULL, element INTEGER NOT NULL,
+  register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL, value, value_bits INTEGER NOT NULL,
+  code_before INTEGER NOT NULL, code_after INTEGER NOT NULL, value_before, value_after,
+  PRIMARY KEY(trial, position)) WITHOUT ROWID;
+)sql";
+
+constexpr const char* kOutcomeName =
+    "CASE t.outcome WHEN 0 THEN 'masked' WHEN 1 THEN 'top1_same' WHEN 2 THEN 'top1_changed' "
+    "WHEN 3 THEN 'nonfinite' END";
+constexpr const char* kTargetName =
+    "CASE s.target WHEN 0 THEN 'activation' WHEN 1 THEN 'weight' WHEN 2 THEN 'input' END";
+
+// Bits that an edit changes or names: a mask, or for 'write' and 'value' the difference of the
+// codes (SQLite has no exclusive or).
+constexpr const char* kOtherViews = R"sql(
+CREATE VIEW v_edits AS
+  SELECT e.trial, e.position, s.name AS site, i.name AS image, e.element, r.name AS register,
+    CASE e.operation WHEN 0 THEN 'flip' WHEN 1 THEN 'set' WHEN 2 THEN 'clear' WHEN 3 THEN 'write' WHEN 4 THEN 'value'
+      END AS operation,
+    e.mask, CAST(e.value AS REAL) AS value, e.code_before, e.code_after,
+    CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
+    CASE WHEN e.operation >= 3 THEN (e.code_before | e.code_after) - (e.code_before & e.code_after) ELSE e.mask END
+      AS edited_bits
+  FROM edits e JOIN trials t USING(trial) JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image
+    JOIN registers r ON r.id = e.register;
+CREATE VIEW v_by_layer AS
+  SELECT t.entry, s.name AS site, s.operation, count(*) AS trials, sum(t.activated) AS activated,
+    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same, sum(t.outcome = 2) AS top1_changed,
+    sum(t.outcome = 3) AS nonfinite, avg(CASE WHEN abs(t.faulty_loss - t.golden_loss) < 9e999
+      THEN abs(t.faulty_loss - t.golden_loss) END) AS mean_delta_loss
+  FROM trials t JOIN sites s ON s.id = t.site GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
+CREATE VIEW v_by_bit AS
+  SELECT r.name AS register, b.bit,
+    CASE b.class WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa' WHEN 3 THEN 'regime'
+      WHEN 4 THEN 'metadata' END AS class,
+    count(*) AS trials, sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
+    sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite
+  FROM edits e JOIN trials t USING(trial) JOIN registers r ON r.id = e.register
+    JOIN register_bits b ON b.register = e.register AND
+      (CASE WHEN e.operation >= 3 THEN (e.code_before | e.code_after) - (e.code_before & e.code_after)
+        ELSE e.mask END >> b.bit) = 1
+  WHERE NOT EXISTS (SELECT 1 FROM edits o WHERE o.trial = e.trial AND o.position <> e.position)
+  GROUP BY e.register, b.bit ORDER BY e.register, b.bit;
+)sql";
+
+// Every name that an export or a view uses for something else.
+constexpr std::array kTaken = {
+    "trial",       "entry",       "site",        "target",     "operation",
+    "image",       "label",       "outcome",     "activated",  "golden_loss",
+    "faulty_loss", "golden_top1", "faulty_top1", "element",    "register",
+    "op",          "mask",        "code_before", "code_after", "value_before",
+    "value_after", "position",    "rowid",       "oid",        "_rowid_"};
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+void check_columns(const std::vector<StoredColumn>& columns) {
+  std::vector<std::string> taken(kTaken.begin(), kTaken.end());
+  for (const StoredColumn& column : columns) {
+    const std::string name = lower(column.name);  // SQLite's names know no case
+    if (name.empty() || std::find(taken.begin(), taken.end(), name) != taken.end()) {
+      throw Error(ExitCode::kPlugin, "metric '" + column.metric + "' has a column called '" +
+                                         column.name +
+                                         "', a name that is already taken in the store; "
+                                         "leave this metric out or rename its column");
+    }
+    taken.push_back(name);
+  }
+}
+
+std::string trials_table(const std::vector<StoredColumn>& columns) {
+  std::string sql =
+      "CREATE TABLE trials(trial INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT "
+      "NULL, "
+      "image INTEGER NOT NULL, outcome INTEGER NOT NULL, activated INTEGER NOT NULL, golden_loss, "
+      "faulty_loss, "
+      "golden_top1 INTEGER NOT NULL, faulty_top1 INTEGER NOT NULL";
+  for (const StoredColumn& column : columns) sql += ", " + quoted(column.name);
+  return sql + ");\n";
+}
+
+std::string trials_view(const std::vector<StoredColumn>& columns) {
+  std::string sql =
+      std::string("CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, ") +
+      kTargetName + " AS target, s.operation, i.name AS image, i.label, " + kOutcomeName +
+      " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
+      "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1";
+  for (const StoredColumn& column : columns) {
+    sql += ", CAST(t." + quoted(column.name) + " AS REAL) AS " + quoted(column.name);
+  }
+  return sql + " FROM trials t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image;\n";
+}
+
+template <typename Value>
+std::string list_text(const std::vector<Value>& values) {
+  return Json(values).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+template <typename Value>
+std::vector<Value> read_list(const Database& database, const std::string& text) {
+  try {
+    return Json::parse(text).get<std::vector<Value>>();
+  } catch (const Json::exception&) {
+    throw Error(ExitCode::kInput, database.path().string() + ": is damaged: '" + text +
+                                      "' is not the list that belongs there");
+  }
+}
+
+void write_sites(Database& database, const RunDescription& run) {
+  Statement with_profile(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,?,?,?)");
+  Statement plain(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL)");
+  for (std::size_t i = 0; i < run.sites.size(); ++i) {
+    const Site& site = run.sites[i];
+    const bool profiled = i < run.profiles.size();
+    Statement& insert = profiled ? with_profile : plain;
+    insert.bind(static_cast<std::int64_t>(i)).bind(site.name);
+    insert.bind(static_cast<std::int64_t>(site.target)).bind(site.operation);
+    insert.bind(list_text(site.shape)).bind(site.values).bind(site.refusal);
+    insert.bind(list_text(site.aliases));
+    if (profiled) {
+      const SiteProfile& profile = run.profiles[i];
+      insert.bind(static_cast<double>(profile.golden.minimum));
+      insert.bind(static_cast<double>(profile.golden.maximum)).bind(list_text(profile.metadata));
+    }
+    insert.run();
+  }
+}
+
+void write_registers(Database& database, const RunDescription& run) {
+  Statement insert(database, "INSERT INTO registers VALUES(?,?,?)");
+  Statement insert_bit(database, "INSERT INTO register_bits VALUES(?,?,?)");
+  for (std::size_t i = 0; i < run.register_names.size(); ++i) {
+    const auto id = static_cast<std::int64_t>(i);
+    insert.bind(id).bind(run.register_names[i]);
+    insert.bind(static_cast<std::int64_t>(run.register_bits.at(i))).run();
+    std::int64_t bit = 0;
+    for (const BitClass bit_class : run.register_bit_classes.at(i)) {
+      insert_bit.bind(id).bind(bit++).bind(static_cast<std::int64_t>(bit_class)).run();
+    }
+  }
+}
+
+void write_description(Database& database, const RunDescription& run) {
+  Statement(database, "INSERT INTO campaign VALUES(?,?,?,?)")
+      .bind(run.campaign_file.string())
+      .bind(run.campaign_text)
+      .bind(run.fault_list_text)
+      .bind(run.trials)
+      .run();
+  Statement fact(database, "INSERT INTO facts VALUES(?,?)");
+  for (const auto& [key, value] : run.facts) fact.bind(key).bind(value).run();
+  Statement insert_class(database, "INSERT INTO classes VALUES(?,?)");
+  for (std::size_t i = 0; i < run.classes.size(); ++i) {
+    insert_class.bind(static_cast<std::int64_t>(i)).bind(run.classes[i]).run();
+  }
+  Statement image(database, "INSERT INTO images VALUES(?,?,?)");
+  for (std::size_t i = 0; i < run.image_names.size(); ++i) {
+    image.bind(static_cast<std::int64_t>(i)).bind(run.image_names[i]);
+    image.bind(static_cast<std::int64_t>(run.labels.at(i))).run();
+  }
+  write_sites(database, run);
+  Statement stratum(database, "INSERT INTO strata VALUES(?,?,?,?,?)");
+  for (std::size_t i = 0; i < run.strata.size(); ++i) {
+    const Stratum& s = run.strata[i];
+    stratum.bind(static_cast<std::int64_t>(i))
+        .bind(std::int64_t{s.entry})
+        .bind(std::int64_t{s.site});
+    stratum.bind(s.population).bind(s.trials).run();
+  }
+  write_registers(database, run);
+  Statement column(database, "INSERT INTO metric_columns VALUES(?,?,?,?,?)");
+  for (std::size_t i = 0; i < run.metric_columns.size(); ++i) {
+    const StoredColumn& c = run.metric_columns[i];
+    column.bind(static_cast<std::int64_t>(i)).bind(c.name).bind(c.metric);
+    column.bind(static_cast<std::int64_t>(c.kind)).bind(c.unit).run();
+  }
+}
+
+void read_sites(Database& database, RunDescription& run) {
+  Statement row(database,
+                "SELECT name, target, operation, shape, values_, refusal, aliases, golden_minimum, "
+                "golden_maximum, metadata FROM sites ORDER BY id");
+  while (row.step()) {
+    Site site;
+    site.name = row.text(0);
+    site.target = static_cast<Target>(row.integer(1));
+    site.operation = row.text(2);
+    site.shape = read_list<std::int64_t>(database, row.text(3));
+    site.values = row.integer(4);
+    site.refusal = row.text(5);
+    site.aliases = read_list<std::string>(database, row.text(6));
+    run.sites.push_back(std::move(site));
+    if (row.is_null(9)) continue;
+    SiteProfile profile;
+    profile.golden = {static_cast<float>(row.real(7)), static_cast<float>(row.real(8))};
+    profile.metadata = read_list<std::uint32_t>(database, row.text(9));
+    run.profiles.push_back(std::move(profile));
+  }
+}
+
+void read_registers(Database& database, RunDescription& run) {
+  Statement row(database, "SELECT name, bits FROM registers ORDER BY id");
+  while (row.step()) {
+    run.register_names.push_back(row.text(0));
+    run.register_bits.push_back(static_cast<int>(row.integer(1)));
+  }
+  run.register_bit_classes.resize(run.register_names.size());
+  Statement bit(database, "SELECT register, class FROM register_bits ORDER BY register, bit");
+  while (bit.step()) {
+    const auto id = static_cast<std::size_t>(bit.integer(0));
+    if (id >= run.register_bit_classes.size()) continue;
+    run.register_bit_classes[id].push_back(static_cast<BitClass>(bit.integer(1)));
+  }
+}
+
+}  // namespace
+
+std::string quoted(const std::string& name) {
+  std::string text = "\"";
+  for (const char c : name) text += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return text + "\"";
+}
+
+void write_schema(Database& database, const RunDescription& run) {
+  check_columns(run.metric_columns);
+  database.execute("BEGIN");
+  database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
+  database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
+  database.execute(kTables + trials_table(run.metric_columns) + trials_view(run.metric_columns) +
+                   kOtherViews);
+  write_description(database, run);
+  database.execute("COMMIT");
+}
+
+void check_schema(Database& database) {
+  const std::string path = database.path().string();
+  if (database.integer("PRAGMA application_id") != kApplicationId) {
+    throw Error(ExitCode::kInput, path + ": is an SQLite file, but not a campaign of Bitfall");
+  }
+  const std::int64_t version = database.integer("PRAGMA user_version");
+  if (version != kSchemaVersion) {
+    throw Error(ExitCode::kInput, path + ": has schema version " + std::to_string(version) +
+                                      ", this program reads version " +
+                                      std::to_string(kSchemaVersion) +
+                                      "; use the version of Bitfall that wrote it");
+  }
+}
+
+RunDescription read_description(Database& database) {
+  RunDescription run;
+  Statement campaign(database, "SELECT file, text, fault_list, trials FROM campaign");
+  if (!campaign.step()) {
+    throw Error(ExitCode::kInput, database.path().string() + ": is damaged: it has no campaign");
+  }
+  run.campaign_file = campaign.text(0);
+  run.campaign_text = campaign.text(1);
+  run.fault_list_text = campaign.text(2);
+  run.trials = campaign.integer(3);
+  run.facts = read_facts(database);
+  Statement classes(database, "SELECT name FROM classes ORDER BY id");
+  while (classes.step()) run.classes.push_back(classes.text(0));
+  Statement image(database, "SELECT name, label FROM images ORDER BY id");
+  while (image.step()) {
+    run.image_names.push_back(image.text(0));
+    run.labels.push_back(static_cast<std::int32_t>(image.integer(1)));
+  }
+  read_sites(database, run);
+  Statement stratum(database, "SELECT entry, site, population, trials FROM strata ORDER BY id");
+  while (stratum.step()) {
+    run.strata.push_back({static_cast<std::int32_t>(stratum.integer(0)),
+                          static_cast<std::int32_t>(stratum.integer(1)), stratum.real(2),
+                          stratum.integer(3)});
+  }
+  run.metric_columns = read_metric_columns(database);
+  read_registers(database, run);
+  return run;
+}
+
+Facts read_facts(Database& database) {
+  Facts facts;
+  Statement row(database, "SELECT key, value FROM facts");
+  while (row.step()) facts[row.text(0)] = row.text(1);
+  return facts;
+}
+
+std::vector<StoredColumn> read_metric_columns(Database& database) {
+  std::vector<StoredColumn> columns;
+  Statement row(database, "SELECT name, metric, kind, unit FROM metric_columns ORDER BY id");
+  while (row.step()) {
+    columns.push_back(
+        {row.text(0), row.text(1), static_cast<ColumnKind>(row.integer(2)), row.text(3)});
+  }
+  return columns;
+}
+
+}  // namespace bitfall

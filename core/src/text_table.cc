@@ -1,0 +1,40 @@
+#include "text_table.h"
+
+#include <algorithm>
+
+namespace bitfall {
+namespace {
+
+std::size_t width_of(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+}  // namespace
+
+std::string TextTable::render() const {
+  std::vector<std::size_t> widths;
+  for (std::size_t c = 0; c < columns_.size(); ++c) {
+    std::size_t width = width_of(columns_[c].title);
+    for (const auto& row : rows_) width = std::max(width, width_of(row[c]));
+    widths.push_back(width);
+  }
+  std::string text;
+  const auto line = [&](const auto& cell) {
+    std::string row;
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      const std::string content = cell(c);
+      const std::string padding(widths[c] - width_of(content), ' ');
+      if (c > 0) row += "  ";
+      row += columns_[c].align == kRight ? padding + content : content + padding;
+    }
+    row.erase(row.find_last_not_of(' ') + 1);
+    text += row + "\n";
+  };
+  line([&](std::size_t c) { return columns_[c].title; });
+  line([&](std::size_t c) { return std::string(widths[c], '-'); });
+  for (const auto& row : rows_) line([&](std::size_t c) { return row[c]; });
+  return text;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,27 @@
+// An aligned table of text for the terminal.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace bitfall {
+
+class TextTable {
+ public:
+  enum Align { kLeft, kRight };
+  struct Column {
+    std::string title;
+    Align align = kLeft;
+  };
+  explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  /// One cell a column.
+  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  /// Title line, a rule, a line a row; two blanks between columns, none at line ends. Widths count code points.
+  std::string render() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,30 @@
+// mismatch: the fault changed the answer, whether or not it was right (silent data corruption as
+// GoldenEye counts it).
+#include "metrics.h"
+
+namespace bitfall {
+namespace {
+
+constexpr MetricColumn kColumns[] = {
+    {"mismatch", ColumnKind::kEvent, "1",
+     "The faulty top-1 class differs from the golden one, or a faulty logit is NaN"},
+};
+
+class Mismatch final : public Metric {
+ public:
+  std::span<const MetricColumn> columns() const override { return kColumns; }
+
+  void measure(const Observation& observation, std::span<double> values) const override {
+    values[0] =
+        observation.faulty_top1 != observation.golden_top1 || any_nan(observation.faulty_logits);
+  }
+};
+
+}  // namespace
+
+const Component<Metric> kMismatch{
+    "mismatch", "Top-1 class differs from the golden one", {}, [](const Options&) -> Metric* {
+      return new Mismatch;
+    }};
+
+}  // namespace bitfall

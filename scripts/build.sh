@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# build.sh PRESET [CMAKE OPTION...]: configures and builds build/PRESET; the presets are in
+# CMakePresets.json.
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+preset=${1:?usage: build.sh PRESET [CMAKE OPTION...]}
+shift
+
+# A source file that includes LibTorch takes up to 2 GB to compile.
+jobs=$(nproc)
+if [[ -r /proc/meminfo ]]; then
+  room=$(awk '/^MemAvailable:/ {print int($2 / 2097152)}' /proc/meminfo)
+  ((room >= jobs)) || jobs=$((room > 1 ? room : 1))
+fi
+cmake --preset "$preset" --log-level=NOTICE "$@"
+cmake --build --preset "$preset" -j "$jobs"

@@ -1,0 +1,575 @@
+#!/usr/bin/env python3
+"""Export an image classifier to TorchScript, the form that `bitfall` loads.
+
+  export_model.py resnet18 --random --seed 1 -o resnet18.pt
+  export_model.py resnet50 --weights resnet50-11ad3fa6.pth -o resnet50.pt
+  export_model.py timm:focalnet_tiny_srf --random -o focalnet_t.pt
+  export_model.py cifar_resnet20 --weights resnet20-12fca82f.th -o resnet20.pt
+  export_model.py --list focal
+
+Nothing is downloaded: weights come from a file or are random. Scripts the model where that works,
+else traces it; then loads the file again and compares its logits with the eager model's.
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Optional
+
+import torch
+from torch import nn
+
+import cifar_resnet
+
+CIFAR10_CLASSES = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+]
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+# Batch sizes that the written file is checked at: two of them show that no batch size is baked into
+# a trace.
+CHECKED_BATCHES = (2, 3)
+
+
+class ExportError(Exception):
+    """What cannot be exported and what to do; printed without a traceback."""
+
+
+@dataclass
+class Source:
+    """A network known by name; `build(classes, input)` takes None for its own defaults."""
+
+    name: str
+    build: Callable[[Optional[int], Optional[list]], nn.Module]
+    input: list = field(default_factory=lambda: [3, 224, 224])
+    preprocess: Optional[dict] = None
+    class_names: Optional[list] = None
+    versions: dict = field(default_factory=dict)
+
+
+@functools.cache
+def import_torchvision():
+    """torchvision, or None. Its Python half is enough for the classifiers."""
+    # A torchvision without its compiled operators fails while it describes them to torch.compile,
+    # which nothing here needs: leave out the descriptions of operators that do not exist.
+    register_fake = torch.library.register_fake
+
+    def register_known(op, *args, **kwargs):
+        decorate = register_fake(op, *args, **kwargs)
+
+        def ignoring_missing(function):
+            try:
+                return decorate(function)
+            except RuntimeError as error:
+                if "does not exist" not in str(error):
+                    raise
+                return function
+
+        return ignoring_missing if callable(decorate) else decorate
+
+    torch.library.register_fake = register_known
+    try:
+        import torchvision
+
+        return torchvision
+    except (ImportError, RuntimeError):  # RuntimeError: built for another torch
+        return None
+    finally:
+        torch.library.register_fake = register_fake
+
+
+@functools.cache
+def import_timm():
+    """timm, or None. It imports torchvision where there is one, so that goes first."""
+    import_torchvision()
+    try:
+        import timm
+
+        return timm
+    except (ImportError, RuntimeError):
+        return None
+
+
+def cifar_names() -> list:
+    return [f"cifar_resnet{depth}" for depth in cifar_resnet.DEPTHS]
+
+
+def torchvision_names() -> list:
+    torchvision = import_torchvision()
+    return torchvision.models.list_models(module=torchvision.models) if torchvision else []
+
+
+def timm_names() -> list:
+    timm = import_timm()
+    return [f"timm:{name}" for name in timm.list_models()] if timm else []
+
+
+def cifar_source(name: str) -> Source:
+    depth = int(name.removeprefix("cifar_resnet"))
+    return Source(
+        name,
+        lambda classes, _: cifar_resnet.cifar_resnet(depth, classes or 10),
+        input=[3, 32, 32],
+        preprocess={"mean": IMAGENET_MEAN, "std": IMAGENET_STD},
+        class_names=CIFAR10_CLASSES,
+    )
+
+
+def torchvision_source(name: str) -> Source:
+    torchvision = import_torchvision()
+    models = torchvision.models
+    recipe = models.get_model_weights(name).DEFAULT.transforms()
+    crop = recipe.crop_size[0]
+    preprocess = {
+        "resize": recipe.resize_size[0],
+        "crop": crop,
+        "mean": list(recipe.mean),
+        "std": list(recipe.std),
+        "interpolation": recipe.interpolation.value,
+    }
+
+    def build(classes, size):
+        options = {"weights": None}
+        if classes is not None:
+            options["num_classes"] = classes
+        # The networks with position embeddings are built for one image size.
+        if size is not None and name.startswith("vit_"):
+            options["image_size"] = size[1]
+        if size is not None and name.startswith("maxvit"):
+            options["input_size"] = tuple(size[1:])
+        # These two draw their random weights slowly and warn about it unless told to.
+        if name in ("googlenet", "inception_v3"):
+            options["init_weights"] = True
+        return models.get_model(name, **options)
+
+    return Source(
+        name, build, [3, crop, crop], preprocess, versions={"torchvision": torchvision.__version__}
+    )
+
+
+def timm_source(name: str) -> Source:
+    timm = import_timm()
+    if timm is None:
+        raise ExportError(f"{name}: timm is not installed; scripts/setup.sh installs it")
+    if name not in timm.list_models():
+        raise ExportError(unknown_name(f"timm:{name}", timm_names()))
+    config = timm.get_pretrained_cfg(name)
+    config = config.to_dict() if config else {}
+    size = list(config.get("input_size", (3, 224, 224)))
+    preprocess = {
+        "resize": int(size[1] / config.get("crop_pct", 0.875)),
+        "crop": size[1],
+        "mean": list(config.get("mean", IMAGENET_MEAN)),
+        "std": list(config.get("std", IMAGENET_STD)),
+        "interpolation": config.get("interpolation", "bicubic"),
+    }
+
+    def build(classes, given):
+        options = {"pretrained": False, "scriptable": True}
+        if classes is not None:
+            options["num_classes"] = classes
+        if given is None:
+            return timm.create_model(name, **options)
+        options["in_chans"] = given[0]
+        try:  # only networks built for one image size know this option
+            return timm.create_model(name, img_size=tuple(given[1:]), **options)
+        except TypeError:
+            return timm.create_model(name, **options)
+
+    return Source(f"timm:{name}", build, size, preprocess, versions={"timm": timm.__version__})
+
+
+def unknown_name(name: str, known: list) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    return f"no model is called '{name}'{hint}. `export_model.py --list` names them all"
+
+
+def find_source(name: str) -> Source:
+    if name in cifar_names():
+        return cifar_source(name)
+    if name.startswith("timm:"):
+        return timm_source(name.removeprefix("timm:"))
+    if name in torchvision_names():
+        return torchvision_source(name)
+    timm = import_timm()
+    if timm and name in timm.list_models():
+        return timm_source(name)
+    missing = [
+        m for m, found in (("torchvision", import_torchvision()), ("timm", timm)) if found is None
+    ]
+    if missing:
+        raise ExportError(
+            f"no model is called '{name}', but {' and '.join(missing)} could not be imported; "
+            "scripts/setup.sh installs both"
+        )
+    torchvision = import_torchvision()
+    if name in torchvision.models.list_models():
+        raise ExportError(f"'{name}' is not an image classifier: only those can be exported")
+    raise ExportError(unknown_name(name, cifar_names() + torchvision_names() + timm_names()))
+
+
+def read_weights(path: Path) -> dict:
+    """The state_dict in a file: as it is, or under `state_dict` or `model`, without any `module.`
+    in front of the keys."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ExportError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:
+        # PyTorch's own message advises to run the file's code, which is no advice for a file that
+        # is merely broken.
+        raise ExportError(
+            f"{path}: is broken, or holds more than tensors and plain containers (a whole pickled "
+            "model must be saved again as its state_dict)"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if (
+        not isinstance(content, dict)
+        or not all(isinstance(v, torch.Tensor) for v in content.values())
+        or not content
+    ):
+        raise ExportError(
+            f"{path}: holds no state_dict (a dict of tensors, or one under 'state_dict' or 'model')"
+        )
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def load_weights(model: nn.Module, path: Path, name: str) -> None:
+    given, wanted = read_weights(path), model.state_dict()
+    # Older files lack this counter, which only training reads.
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in given if k not in wanted]
+    shapes = [
+        f"{k}: {list(given[k].shape)} in the file, {list(wanted[k].shape)} in the model"
+        for k in wanted
+        if k in given and given[k].shape != wanted[k].shape
+    ]
+    problems = []
+    for what, keys in (
+        ("missing in the file", missing),
+        ("unknown to the model", unexpected),
+        ("of another shape", shapes),
+    ):
+        if keys:
+            more = f"\n    ... and {len(keys) - 5} more" if len(keys) > 5 else ""
+            problems.append(f"  {len(keys)} {what}:\n    " + "\n    ".join(keys[:5]) + more)
+    if problems:
+        hint = ""
+        last = given[shapes[-1].split(":")[0]] if shapes else None
+        if last is not None and last.dim() and len(shapes) <= 2 and not missing and not unexpected:
+            hint = f"\n  Only the classifier differs: try --classes {len(last)}"
+        raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint)
+    model.load_state_dict(given, strict=False)
+
+
+def calibrate(model: nn.Module, size: list) -> str:
+    """Makes a random network's activations neither vanish nor explode; returns what was done.
+
+    Batch norms get the statistics of 4 batches of standard normal images. A network without any
+    normalisation gets He initialisation (its default shrinks a signal layer by layer until the
+    biases alone decide).
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if norms:
+        model.eval()  # dropout and stochastic depth stay off
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+            norm.train()
+        with torch.no_grad():
+            for _ in range(4):
+                model(torch.randn(8, *size))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.eval()
+        return f"{len(norms)} batch norms calibrated"
+    if any("Norm" in type(m).__name__ for m in model.modules()):
+        return "normalisation needs no calibration"
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return "He initialisation"
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return (text.splitlines() or [""])[0] or type(error).__name__
+
+
+def shape_text(size: list) -> str:
+    return "x".join(map(str, size))
+
+
+def logits_of(model: Callable, images: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        out = model(images)
+    if not isinstance(out, torch.Tensor) or out.dim() != 2 or out.size(0) != images.size(0):
+        shape = list(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise ExportError(f"no classifier with one [N, classes] output: it returns {shape}")
+    return out
+
+
+def convert(model: nn.Module, method: str, size: list) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if method == "script":
+            return torch.jit.script(model)
+        # Not one image: a batch of one would let broadcasting hide a baked-in size.
+        with torch.no_grad():
+            return torch.jit.trace(model, torch.randn(2, *size), check_trace=False)
+
+
+def largest_difference(path: Path, model: nn.Module, size: list, seed: int) -> float:
+    """Largest |logit of the file - logit of the model| on random images at each checked batch."""
+    loaded = torch.jit.load(str(path), map_location="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    largest = 0.0
+    for batch in CHECKED_BATCHES:
+        images = torch.randn(batch, *size, generator=generator)
+        expected, found = logits_of(model, images), logits_of(loaded, images)
+        if expected.shape != found.shape:
+            raise ExportError(
+                f"exported logits are {list(found.shape)}, the model's are {list(expected.shape)}"
+            )
+        if not torch.equal(expected.isfinite(), found.isfinite()):
+            raise ExportError("non-finite logits differ between the model and the exported file")
+        finite = expected.isfinite()
+        largest = max(
+            largest, (expected - found)[finite].abs().max().item() if finite.any() else 0.0
+        )
+    return largest
+
+
+def export(
+    model: nn.Module, path: Path, facts: dict, methods=("script", "trace"), say=print
+) -> str:
+    """Writes `model` to `path` as TorchScript with `facts` as its bitfall.json; returns the method.
+
+    `facts` must have `name` and `input` ([C, H, W]). The file appears under its name only after it
+    has been loaded again and given the eager model's logits. Throws ExportError when no method
+    does that.
+    """
+    model.eval()
+    size = facts["input"]
+    probe = torch.randn(CHECKED_BATCHES[0], *size, generator=torch.Generator().manual_seed(0))
+    try:
+        reference = logits_of(model, probe)
+    except RuntimeError as error:
+        raise ExportError(
+            f"{facts['name']} cannot take an input of {shape_text(size)}: {first_line(error)}"
+        ) from error
+    except ExportError as error:
+        raise ExportError(f"{facts['name']}: {error}") from error
+    # As far as rounding may go: kernels may differ between the two, though they rarely do.
+    tolerance = 1e-5 * max(1.0, reference.abs().max().item())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{path}: its folder cannot be made: {error.strerror}") from error
+    partial = path.with_name(path.name + ".part")
+    reasons = []
+    try:
+        for method in methods:
+            try:
+                converted = convert(model, method, size)
+                text = json.dumps(
+                    {"schema": "bitfall.model/1", **facts, "method": method}, indent=1
+                )
+                torch.jit.save(converted, str(partial), _extra_files={"bitfall.json": text})
+                difference = largest_difference(partial, model, size, seed=1)
+                if difference > tolerance:
+                    raise ExportError(f"logits differ by up to {difference:.3g}")
+            except Exception as error:
+                reasons.append(f"{method}: {first_line(error)}")
+                continue
+            os.replace(partial, path)
+            say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) by {method}")
+            for reason in reasons:
+                say(f"  not by {reason}")
+            say(
+                f"  logits of the file against the model at batch "
+                f"{' and '.join(map(str, CHECKED_BATCHES))}: max abs difference {difference:.3g}"
+            )
+            return method
+    finally:
+        partial.unlink(missing_ok=True)
+    raise ExportError(f"{facts['name']} could not be exported:\n  " + "\n  ".join(reasons))
+
+
+def model_facts(source: Source, size: list, classes, weights: dict, versions: dict) -> dict:
+    facts = {"name": source.name, "input": size, "classes": classes}
+    if source.preprocess:
+        facts["preprocess"] = dict(source.preprocess)
+        if "crop" in facts["preprocess"] and facts["preprocess"]["crop"] != size[1]:
+            # Another input size than the recipe's: keep the proportion of resize to crop.
+            recipe = facts["preprocess"]
+            recipe["resize"] = round(recipe["resize"] * size[1] / recipe["crop"])
+            recipe["crop"] = size[1]
+    return {**facts, "weights": weights, "exported_by": versions}
+
+
+def parse_input(text: str) -> list:
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not CxHxW, as in 3x224x224")
+    return [int(part) for part in text.split("x")]
+
+
+def parse_arguments(arguments) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="torchvision name, timm:NAME, or cifar_resnet20|32|44|56|110",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="TorchScript file to write"
+    )
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights", type=Path, metavar="FILE", help="state_dict: .pt, .pth, .th or .safetensors"
+    )
+    weights.add_argument("--random", action="store_true", help="random weights")
+    parser.add_argument("--seed", type=int, default=1, help="of the random weights (default 1)")
+    parser.add_argument(
+        "--calibrate",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with --random: keep activations in a sane range (default)",
+    )
+    parser.add_argument(
+        "--classes", type=int, metavar="N", help="number of outputs (default: the network's own)"
+    )
+    parser.add_argument(
+        "--class-names",
+        type=Path,
+        metavar="FILE",
+        help="text file, a class name a line, in the order "
+        "of the outputs; kept in the model's file",
+    )
+    parser.add_argument(
+        "--input", type=parse_input, metavar="CxHxW", help="one image (default: the network's own)"
+    )
+    method = parser.add_mutually_exclusive_group()
+    method.add_argument(
+        "--script", action="store_const", dest="method", const="script", help="script only"
+    )
+    method.add_argument(
+        "--trace", action="store_const", dest="method", const="trace", help="trace only"
+    )
+    parser.add_argument(
+        "--list", nargs="?", const="", metavar="PART", help="print the names (that hold PART)"
+    )
+    options = parser.parse_args(arguments)
+    if options.list is None:
+        if options.name is None or options.output is None:
+            parser.error("give a model's NAME and -o FILE, or --list")
+        if options.weights is None and not options.random:
+            parser.error("say where the weights come from: --weights FILE or --random")
+    return options
+
+
+def read_class_names(path: Path) -> list:
+    try:
+        return [
+            line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    except OSError as error:
+        raise ExportError(f"{path}: {error.strerror}") from error
+
+
+def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
+    """Loads or calibrates the weights as the options say; returns their part of bitfall.json."""
+    if options.weights:
+        load_weights(model, options.weights, source.name)
+        print(f"{source.name}: weights of {options.weights}")
+        digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()
+        return {"file": options.weights.name, "sha256": digest}
+    done = calibrate(model, size) if options.calibrate else "not calibrated"
+    print(f"{source.name}: random weights, seed {options.seed}, {done}")
+    return {"random_seed": options.seed, "calibrated": options.calibrate}
+
+
+def run(options: argparse.Namespace) -> None:
+    start = time.monotonic()
+    source = find_source(options.name)
+    size = options.input or source.input
+    names = read_class_names(options.class_names) if options.class_names else None
+    if names and options.classes and len(names) != options.classes:
+        raise ExportError(
+            f"{options.class_names} has {len(names)} names, but --classes says {options.classes}"
+        )
+
+    torch.manual_seed(options.seed)
+    try:
+        model = source.build(len(names) if names else options.classes, options.input).eval()
+    except Exception as error:
+        raise ExportError(f"{source.name} could not be built: {first_line(error)}") from error
+    try:
+        weights = give_weights(model, source, size, options)
+        outputs = logits_of(model, torch.zeros(2, *size)).size(1)
+    except (RuntimeError, AssertionError) as error:
+        raise ExportError(
+            f"{source.name} cannot take an input of {shape_text(size)}: {first_line(error)}"
+        ) from error
+    if names and len(names) != outputs:
+        raise ExportError(
+            f"{options.class_names} has {len(names)} names, but {source.name} has {outputs} outputs"
+        )
+    if names is None and source.class_names and len(source.class_names) == outputs:
+        names = source.class_names
+    versions = {"torch": torch.__version__, **source.versions}
+    facts = model_facts(source, size, names or outputs, weights, versions)
+    methods = [options.method] if options.method else ("script", "trace")
+    export(model, options.output, facts, methods)
+    print(f"  input {shape_text(size)}, {outputs} classes, {time.monotonic() - start:.1f} s")
+
+
+def main(arguments=None) -> int:
+    options = parse_arguments(arguments)
+    if options.list is not None:
+        names = cifar_names() + torchvision_names() + timm_names()
+        print("\n".join(name for name in names if options.list in name))
+        return 0
+    try:
+        run(options)
+    except ExportError as error:
+        print(f"export_model.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

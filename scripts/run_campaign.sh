@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# run_campaign.sh CAMPAIGN.toml RUN MODEL: brings the run directory RUN to its end. Starts it, goes
+# on with it, or leaves it as it is when it is finished; starts it anew when the campaign file or
+# the model has changed since.
+set -euo pipefail
+
+bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"
+campaign=${1:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
+run=${2:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
+model=${3:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
+
+if [[ ! -f $run/campaign.sqlite ]]; then
+  exec "$bitfall" run "$campaign" --output "$run" --force
+elif ! cmp -s -- "$campaign" "$run/campaign.toml" || [[ $model -nt $run/campaign.toml ]]; then
+  echo "$run was made from another campaign file or model: starting it anew" >&2
+  exec "$bitfall" run "$campaign" --output "$run" --force
+else
+  exec "$bitfall" resume "$run"
+fi

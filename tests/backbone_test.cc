@@ -1,0 +1,133 @@
+// The published backbones: exported by scripts/export_model.py with random weights, listed, run step by step, and hit
+// once in every kind of site.
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <set>
+#include <utility>
+
+#include "campaign_fixture.h"
+#include "program.h"
+#include "session.h"
+
+namespace bitfall {
+namespace {
+
+struct Backbone {
+  const char* name;                // as export_model.py takes it
+  std::vector<const char*> sites;  // some that must be there
+};
+
+void PrintTo(const Backbone& backbone, std::ostream* out) { *out << backbone.name; }
+
+const std::vector<Backbone>& backbones() {
+  static const std::vector<Backbone> kBackbones = {
+      {"alexnet", {"features.0", "classifier.6"}},
+      {"vgg16_bn", {"features.40", "classifier.6"}},
+      {"resnet50", {"conv1", "layer1.0.conv2", "layer4.2.conv3", "fc"}},
+      {"mobilenet_v2", {"features.0.0", "classifier.1"}},
+      {"maxvit_t", {"stem.0.0", "classifier.5"}},
+      {"swin_v2_t", {"features.0.0", "features.1.0.attn/linear#2", "head"}},
+      {"timm:focalnet_tiny_srf", {"stem.proj", "head.fc"}},
+  };
+  return kBackbones;
+}
+
+std::string file_stem(std::string name) {
+  for (char& c : name) {
+    if (c == ':') c = '_';
+  }
+  return name;
+}
+
+class BackboneTest : public testing::TestWithParam<Backbone> {
+ protected:
+  void SetUp() override {
+    if (std::system(("\"" + std::string(BITFALL_PYTHON) + "\" -c \"import timm\" 2>/dev/null >/dev/null").c_str()) != 0) {
+      GTEST_SKIP() << "timm (and torchvision) are not installed; scripts/setup.sh installs them";
+    }
+    folder_ = std::filesystem::path(BITFALL_BUILD_DIR) / "tests" / "models" / file_stem(GetParam().name);
+    std::filesystem::create_directories(folder_);
+    model_ = folder_ / "model.pt";
+    if (std::filesystem::exists(model_)) return;
+    const auto fresh = folder_ / ("new_" + std::to_string(::getpid()) + ".pt");
+    const std::string command = "\"" + std::string(BITFALL_PYTHON) + "\" \"" + BITFALL_SOURCE_DIR +
+                                "/scripts/export_model.py\" " + GetParam().name + " --random --seed 1 -o \"" +
+                                fresh.string() + "\"";
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+    std::filesystem::rename(fresh, model_);
+  }
+  std::filesystem::path folder_, model_;
+};
+
+// One fault in the first usable site of every kind: (target, operation).
+std::string one_fault_a_kind(const Model& model) {
+  std::string list = "site,image,target,element,register,op,mask\n";
+  std::set<std::pair<Target, std::string>> kinds;
+  for (const Site& site : model.sites()) {
+    if (!site.refusal.empty() || !kinds.insert({site.target, site.operation}).second) continue;
+    list += site.name + "," + std::to_string(kinds.size() % 2) + "," + to_string(site.target) + "," +
+            std::to_string(site.values / 2) + ",payload,flip,0x4000\n";
+  }
+  return list;
+}
+
+TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
+  const c10::InferenceMode guard;
+  constexpr std::int64_t kBatch = 2;
+  const ModelCard card = read_model_card(model_);
+  ASSERT_EQ(card.input[0], 3);
+  at::manual_seed(3);
+  const at::Tensor images = at::randn({kBatch, card.input[0], card.input[1], card.input[2]});
+  std::string list;
+  {
+    const Model model(model_, card.input, kBatch, "cpu", 0);
+    const at::Tensor want = model.program().forward(images);
+    Slots slots = model.program().start(images);
+    model.program().run(slots, 0, static_cast<int>(model.program().steps().size()));
+    EXPECT_TRUE(at::equal(model.program().output(slots), want)) << "golden differs from Module::forward";
+    EXPECT_TRUE(want.isfinite().all().item<bool>());
+    for (const char* name : GetParam().sites) {
+      const auto site = find_site(model.sites(), Target::kActivation, name);
+      ASSERT_GE(site, 0) << name;
+      EXPECT_EQ(model.sites()[static_cast<std::size_t>(site)].refusal, "") << name;
+    }
+    list = one_fault_a_kind(model);
+    std::ofstream classes(folder_ / "classes.txt");
+    for (std::int64_t i = 0; i < model.classes(); ++i) classes << "class_" << i << "\n";
+  }
+  std::ofstream(folder_ / "faults.csv") << list;
+  write_npy(folder_ / "images.npy", "<f4",
+            "2, 3, " + std::to_string(card.input[1]) + ", " + std::to_string(card.input[2]),
+            {static_cast<const char*>(images.data_ptr()), images.nbytes()});
+  write_npy(folder_ / "labels.npy", "<i8", "2,", std::string(16, '\0'));
+  Collected results[2];
+  for (const bool suffix : {true, false}) {
+    const std::string text =
+        "[model]\npath = \"model.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
+        "classes = \"classes.txt\"\n[format]\nid = \"fp16\"\n[plugins]\npaths = [\"" +
+        std::string(BITFALL_BUILD_DIR) + "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nsuffix = " +
+        (suffix ? "true" : "false") + "\n";
+    Session session(folder_ / "campaign.toml", text, folder_ / "faults.csv");
+    const std::atomic<bool> stop{false};
+    ASSERT_TRUE(session.profile(stop));
+    const std::string before = session.model().program().checksum();
+    ASSERT_TRUE(session.engine().run(session.plan(), {}, {}, session.measure(), results[suffix], stop, nullptr));
+    EXPECT_EQ(session.model().program().checksum(), before);
+  }
+  EXPECT_GE(results[0].trials.size(), 8U) << "kinds of sites";
+  expect_equal(results[true], results[false]);
+  int activated = 0;
+  for (const auto& [id, trial] : results[0].trials) activated += trial.activated;
+  EXPECT_EQ(activated, static_cast<int>(results[0].trials.size())) << "a flip of a stored bit changes its value";
+}
+
+INSTANTIATE_TEST_SUITE_P(Published, BackboneTest, testing::ValuesIn(backbones()),
+                         [](const auto& info) { return file_stem(info.param.name); });
+
+}  // namespace
+}  // namespace bitfall

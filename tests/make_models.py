@@ -1,0 +1,196 @@
+"""Writes the small TorchScript models that program_test, model_test and engine_test run.
+
+usage: make_models.py FOLDER
+"""
+
+import pathlib
+import sys
+import warnings
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+warnings.filterwarnings("ignore")
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.conv2(y)
+        y += x
+        return F.relu(y, inplace=True)
+
+
+class Residual(nn.Module):
+    """In-place ReLU and add, one block, a linear head."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.layer = nn.Sequential(Block(8), Block(8))
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.layer(self.stem(x))
+        return self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+
+
+class Attention(nn.Module):
+    """Functional linears, matmuls, a softmax and a layer norm in one module."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 4, stride=4)
+        self.qkv = nn.Parameter(torch.randn(48, 16) * 0.2)
+        self.out = nn.Parameter(torch.randn(16, 16) * 0.2)
+        self.norm = nn.LayerNorm(16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        q, k, v = F.linear(self.norm(x), self.qkv).chunk(3, dim=-1)
+        weights = torch.softmax(q @ k.transpose(-2, -1) * 0.25, dim=-1)
+        x = x + F.linear(weights @ v, self.out)
+        return self.head(x.mean(1))
+
+
+class Masked(nn.Module):
+    """Builds a mask in place, as Swin does, and uses it late."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        mask = x.new_zeros((x.size(2), x.size(3)))
+        count = 0
+        for rows in ((0, 3), (3, 8)):
+            for columns in ((0, 5), (5, 8)):
+                mask[rows[0]:rows[1], columns[0]:columns[1]] = count
+                count += 1
+        x = self.conv(x) + mask
+        mask.mul_(0.5)
+        x = self.conv2(x) * mask
+        return self.fc(x.mean((2, 3)))
+
+
+class Branches(nn.Module):
+    """Conditionals on shapes and on values, a loop over modules, a data-dependent loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.small = nn.Conv2d(3, 4, 1)
+        self.large = nn.Conv2d(3, 4, 3, padding=1)
+        self.steps = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)])
+        self.positive = nn.Linear(4, 5)
+        self.negative = nn.Linear(4, 5)
+
+    def forward(self, x):
+        if x.size(2) > 4 and x.dim() == 4:
+            x = self.large(x)
+        else:
+            x = self.small(x)
+        for step in self.steps:
+            x = torch.relu(step(x))
+        total = x.mean((2, 3))
+        rounds = 0
+        while bool(total.abs().max() < 3.0) and rounds < 4:
+            total = total * 1.5
+            rounds += 1
+        if bool(total.sum() > 0):
+            return self.positive(total)
+        return self.negative(total)
+
+
+class Shared(nn.Module):
+    """One convolution called twice, and one tensor under two parameter names."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.first = nn.Linear(3, 3, bias=False)
+        self.second = nn.Linear(3, 3, bias=False)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(3, 5)
+
+    def forward(self, x):
+        x = self.conv(torch.relu(self.conv(x))).mean((2, 3))
+        return self.head(self.second(torch.relu(self.first(x))))
+
+
+class Mixing(nn.Module):
+    """Subtracts the batch's mean: what follows depends on the other images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.conv(x).mean((2, 3))
+        return self.fc(x - x.mean(0))
+
+
+class Pair(nn.Module):
+    """Returns a tuple, logits first."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 5)
+
+    def forward(self, x):
+        x = x.mean((2, 3))
+        return self.fc(x), x
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x, y):
+        return (x + y).flatten(1)
+
+
+class Dictionary(nn.Module):
+    def forward(self, x):
+        return {"logits": x.flatten(1)}
+
+
+class FeatureMap(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, TwoInputs, Dictionary, FeatureMap):
+        torch.manual_seed(7)
+        model = network()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        model.eval()
+        torch.jit.script(model).save(folder / f"{network.__name__.lower()}.pt")
+        if network in (Residual, Attention):
+            traced = torch.jit.trace(model, torch.randn(2, 3, 8, 8))
+            traced.save(folder / f"{network.__name__.lower()}_traced.pt")
+    torch.save({"weight": torch.zeros(3)}, folder / "state_dict.pt")
+    whole = (folder / "residual.pt").read_bytes()
+    (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.pt").write_text("this is no model\n")
+
+
+main()

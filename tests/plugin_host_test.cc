@@ -1,0 +1,601 @@
+// Loading, refusing, options and listings. The bad plugins are in tests/plugins.
+#include "plugin_host.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+#include "loaded_plugins.h"
+#include "plugin_tables.h"
+#include "store.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+fs::path test_plugin(const std::string& name) {
+  return fs::path(BITFALL_BUILD_DIR) / "tests/plugins" / (name + ".so");
+}
+
+/// A fresh, empty folder.
+fs::path scratch_folder(const std::string& name) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("plugin_host_test_" + name);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+/// The reason behind "plugin PATH is refused: ", and a check that nothing of the plugin was kept.
+std::string refusal(const fs::path& path) {
+  PluginHost host;
+  host.load(built_plugin_folder() / "formats_ieee.so");
+  const auto components = host.components().size();
+  std::string message;
+  try {
+    host.load(path);
+    ADD_FAILURE() << path << " was loaded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kPlugin);
+    message = error.what();
+  }
+  EXPECT_EQ(host.components().size(), components);
+  EXPECT_EQ(host.plugins().size(), 1u);
+  const std::string opening = "plugin " + path.string() + " is refused: ";
+  EXPECT_THAT(message, StartsWith(opening));
+  return message.substr(std::min(opening.size(), message.size()));
+}
+
+TEST(PluginHost, LoadsTheFirstPartyPlugins) {
+  const PluginHost& host = first_party_plugins();
+  EXPECT_NE(host.find(ComponentKind::kFormat, "int8"), nullptr);
+  EXPECT_NE(host.find(ComponentKind::kErrorModel, "bit_flip"), nullptr);
+  EXPECT_NE(host.find(ComponentKind::kMetric, "mismatch"), nullptr);
+  EXPECT_EQ(host.find(ComponentKind::kMetric, "int8"), nullptr);
+  const auto* fp16 = host.find(ComponentKind::kFormat, "fp16");
+  ASSERT_NE(fp16, nullptr);
+  const auto& plugin = host.plugins().at(fp16->plugin);
+  EXPECT_EQ(plugin.name, "formats_ieee");
+  EXPECT_EQ(plugin.path, fs::canonical(built_plugin_folder() / "formats_ieee.so"));
+  EXPECT_EQ(plugin.sha256, sha256_file(plugin.path));
+}
+
+TEST(PluginHost, RefusesAFileWithoutAnEntry) {
+  EXPECT_EQ(
+      refusal(test_plugin("no_entry")),
+      "it exports no symbol 'bitfall_plugin'; a plugin's source ends with BITFALL_PLUGIN(...)");
+}
+
+TEST(PluginHost, RefusesAnotherAbi) {
+  EXPECT_EQ(
+      refusal(test_plugin("wrong_abi")),
+      "it was built for ABI 7, this Bitfall has ABI 1: rebuild it against this version's headers");
+}
+
+TEST(PluginHost, RefusesAnEntryWithHoles) {
+  EXPECT_EQ(refusal(test_plugin("nameless")), "its entry lacks a name, version or summary");
+  EXPECT_EQ(refusal(test_plugin("null_register")), "its entry has no registration function");
+  EXPECT_EQ(refusal(test_plugin("null_create")), "metric 'null_create' has no create function");
+  EXPECT_EQ(refusal(test_plugin("registers_nothing")), "it registers no component");
+}
+
+TEST(PluginHost, RefusesRegistrationThatThrows) {
+  EXPECT_EQ(refusal(test_plugin("throws_std")),
+            "its registration failed: no licence for this plugin");
+  EXPECT_EQ(refusal(test_plugin("throws_other")),
+            "its registration threw something that is not a std::exception");
+}
+
+TEST(PluginHost, RefusesIdsThatAreTaken) {
+  EXPECT_EQ(refusal(test_plugin("duplicate_id")),
+            "format 'fp16' is already registered by plugin formats_ieee (" +
+                fs::canonical(built_plugin_folder() / "formats_ieee.so").string() + ")");
+  EXPECT_EQ(refusal(test_plugin("duplicate_within")), "metric 'twin' is registered twice");
+}
+
+TEST(PluginHost, RefusesBadIds) {
+  EXPECT_EQ(
+      refusal(test_plugin("bad_ids")),
+      "the id of metric 'Has Blanks' is not snake_case; the id of metric '' is not snake_case; "
+      "metric 'no_summary' has no summary");
+}
+
+TEST(PluginHost, RefusesBadOptionDeclarations) {
+  const std::string option = "metric 'bad_options': option ";
+  const std::vector<std::string> problems{
+      option + "'outside' has a bad default: it is 99, allowed are 1 to 32",
+      option + "'item_outside' has a bad default: it holds 40, allowed are 0 to 31",
+      option + "'other_word' has a bad default: it is 'blue', allowed are red, green",
+      option + "'not_integer' has the default '1.5', which is not an integer",
+      option + "'not_flag' has the default 'yes', which is not true or false",
+      option + "'not_array' has the default '[1, ]', which is not an array of integers",
+      option + "'empty_range' has an empty range, 1 to -1",
+      option + "'same_words' has a choice twice",
+      option + "'no_help' has no help",
+      option + "'no_type' has an unknown type",
+      option + "name 'CamelCase' is not snake_case",
+      option + "'id' is taken: it names the component",
+      option + "'twice' is declared twice"};
+  std::string expected;
+  for (const auto& problem : problems) expected += (expected.empty() ? "" : "; ") + problem;
+  EXPECT_EQ(refusal(test_plugin("bad_options")), expected);
+}
+
+TEST(PluginHost, RefusesAnUndefinedSymbol) {
+  EXPECT_EQ(refusal(test_plugin("undefined_symbol")),
+            "undefined symbol: _Z7missingv (missing()); link the plugin against what defines it");
+}
+
+TEST(PluginHost, RefusesWhatIsNoLibrary) {
+  EXPECT_EQ(refusal(test_plugin("not_a_library")), "not a shared library: file too short");
+  const fs::path text = scratch_folder("text") / "long_text.so";
+  std::ofstream(text) << std::string(10000, 'x');
+  EXPECT_EQ(refusal(text), "not a shared library: invalid ELF header");
+  const fs::path empty = scratch_folder("empty") / "empty.so";
+  std::ofstream(empty).flush();
+  EXPECT_EQ(refusal(empty), "not a shared library: file too short");
+}
+
+TEST(PluginHost, RefusesMissingFilesAndFolders) {
+  EXPECT_EQ(refusal(test_plugin("no_such_file")), "there is no such file");
+  EXPECT_EQ(refusal(scratch_folder("folder.so")), "it is a folder; name the shared library in it");
+  EXPECT_EQ(refusal("/dev/null"), "it is not a regular file");
+}
+
+/// Mapping a library that ends early kills the process where it reads past the end, so no length
+/// may reach the loader.
+TEST(PluginHost, RefusesALibraryCutAtAnyLength) {
+  const fs::path whole = test_plugin("good_options");
+  const auto size = fs::file_size(whole);
+  const fs::path cut = scratch_folder("truncated") / "cut.so";
+  fs::copy_file(whole, cut);
+  for (const auto length :
+       {size - 1, size - 200, size * 3 / 4, size / 2, size / 4, std::uintmax_t{4096},
+        std::uintmax_t{600}, std::uintmax_t{100}, std::uintmax_t{64}}) {
+    fs::resize_file(cut, size);
+    fs::copy_file(whole, cut, fs::copy_options::overwrite_existing);
+    fs::resize_file(cut, length);
+    EXPECT_EQ(refusal(cut), "not a shared library: truncated, it ends after " +
+                                std::to_string(length) + " bytes; copy or build it again");
+  }
+  fs::resize_file(cut, 40);
+  EXPECT_EQ(refusal(cut), "not a shared library: file too short");
+}
+
+TEST(PluginHost, RefusesAHeaderFullOfNonsense) {
+  const fs::path broken = scratch_folder("nonsense") / "nonsense.so";
+  for (const char fill : {'\x00', '\x7F', '\xFF'}) {
+    fs::copy_file(test_plugin("good_options"), broken, fs::copy_options::overwrite_existing);
+    std::fstream file(broken, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(16);
+    file << std::string(48, fill);
+    file.close();
+    EXPECT_FALSE(refusal(broken).empty());
+  }
+}
+
+TEST(PluginHost, LoadsAFileOnce) {
+  PluginHost host;
+  const fs::path folder = scratch_folder("once");
+  fs::create_symlink(test_plugin("good_options"), folder / "link.so");
+  host.load(test_plugin("good_options"));
+  host.load(test_plugin("good_options"));
+  host.load(folder / "link.so");
+  EXPECT_EQ(host.plugins().size(), 1u);
+  EXPECT_EQ(host.components().size(), 1u);
+}
+
+TEST(PluginHost, LoadsAFolderInNameOrderAndShowsWhatItRefused) {
+  const fs::path folder = scratch_folder("mixed");
+  fs::copy_file(built_plugin_folder() / "formats_integer.so", folder / "b.so");
+  fs::copy_file(test_plugin("good_options"), folder / "a.so");
+  fs::copy_file(test_plugin("wrong_abi"), folder / "c.so");
+  std::ofstream(folder / "notes.txt") << "no plugin";
+  PluginHost host;
+  host.load_folder(folder);
+  ASSERT_EQ(host.plugins().size(), 2u);
+  EXPECT_EQ(host.plugins()[0].name, "good_options");
+  EXPECT_EQ(host.plugins()[1].name, "formats_integer");
+  ASSERT_EQ(host.refused().size(), 1u);
+  EXPECT_EQ(host.refused()[0].path, folder / "c.so");
+  EXPECT_THAT(host.refused()[0].reason, StartsWith("it was built for ABI 7"));
+  host.load_folder(folder / "nowhere");
+  EXPECT_EQ(host.refused().size(), 1u);
+}
+
+/// Sets a variable of the environment until the end of its scope.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value) : name_(name) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~Environment() { unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+TEST(LoadPlugins, ReadsTheProgramsFolderThenThePathThenTheExtraFiles) {
+  const fs::path folder = scratch_folder("path");
+  fs::copy_file(test_plugin("good_options"), folder / "good_options.so");
+  const Environment path("BITFALL_PLUGIN_PATH", folder.string() +
+                                                    "::" + test_plugin("throws_std").string() +
+                                                    ":" + test_plugin("no_such_file").string());
+  PluginHost host;
+  const std::vector<fs::path> extra{test_plugin("fragile")};
+  load_plugins(host, extra);
+  EXPECT_NE(host.find(ComponentKind::kFormat, "fp16"), nullptr);
+  EXPECT_NE(host.find(ComponentKind::kMetric, "gives_back"), nullptr);
+  EXPECT_NE(host.find(ComponentKind::kErrorModel, "throwing"), nullptr);
+  ASSERT_EQ(host.refused().size(), 2u);
+  EXPECT_EQ(host.refused()[0].reason, "its registration failed: no licence for this plugin");
+  EXPECT_EQ(host.refused()[1].reason, "there is no such file");
+}
+
+TEST(LoadPlugins, ThrowsWhereAnExtraFileIsRefused) {
+  PluginHost host;
+  const std::vector<fs::path> extra{test_plugin("wrong_abi")};
+  EXPECT_THROW(load_plugins(host, extra), Error);
+}
+
+TEST(LoadPlugins, FindsTheProgramsFolder) {
+  EXPECT_EQ(fs::canonical(default_plugin_folder()), fs::canonical(built_plugin_folder()));
+}
+
+// --- options ---
+
+class GivesBack : public testing::Test {
+ protected:
+  using Given = std::vector<std::pair<std::string, OptionValue>>;
+
+  GivesBack() { host_.load(test_plugin("good_options")); }
+
+  std::vector<double> values(Given given) {
+    Diagnostics diagnostics("", "");
+    const auto metric =
+        host_.make_metric(plugin_choice("gives_back", std::move(given)), diagnostics);
+    EXPECT_TRUE(diagnostics.empty()) << diagnostics.render();
+    std::vector<double> values(7);
+    if (metric) metric->measure({}, values);
+    return values;
+  }
+
+  std::string refused(Given given) {
+    given.emplace_back("required", std::int64_t{7});
+    const auto choice = plugin_choice("gives_back", std::move(given));
+    Diagnostics diagnostics("campaign.toml", "");
+    EXPECT_EQ(host_.make_metric(choice, diagnostics), nullptr);
+    return diagnostics.render();
+  }
+
+  PluginHost host_;
+};
+
+TEST_F(GivesBack, TheDefaults) {
+  EXPECT_EQ(values({{"required", std::int64_t{7}}}),
+            (std::vector<double>{1, 3, 0.25, 3, 8, 12, 7}));
+}
+
+TEST_F(GivesBack, WhatIsGiven) {
+  EXPECT_EQ(values({{"required", std::int64_t{8}},
+                    {"flag", false},
+                    {"integer", std::int64_t{-5}},
+                    {"number", 1e6},
+                    {"word", std::string("green")},
+                    {"text", std::string()},
+                    {"integers", std::vector<std::int64_t>{9, 0, 8}}}),
+            (std::vector<double>{0, -5, 1e6, 5, 0, 908, 8}));
+}
+
+TEST_F(GivesBack, AnIntegerWhereANumberIsDeclared) {
+  EXPECT_EQ(values({{"required", std::int64_t{7}}, {"number", std::int64_t{12}}})[2], 12);
+}
+
+TEST_F(GivesBack, AnErrorForEveryWrongType) {
+  const std::string opening = "campaign.toml:2:10: option ";
+  EXPECT_THAT(refused({{"flag", std::int64_t{1}}}),
+              StartsWith(opening + "'flag' of metric 'gives_back' must be true or false"));
+  EXPECT_THAT(refused({{"integer", 1.5}}),
+              StartsWith(opening + "'integer' of metric 'gives_back' must be an integer, -5 to 5"));
+  EXPECT_THAT(refused({{"number", std::string("1")}}),
+              StartsWith(opening + "'number' of metric 'gives_back' must be a number, 0 to 1e+06"));
+  EXPECT_THAT(
+      refused({{"word", true}}),
+      StartsWith(opening + "'word' of metric 'gives_back' must be one of red, green, blue"));
+  EXPECT_THAT(refused({{"text", 1.0}}),
+              StartsWith(opening + "'text' of metric 'gives_back' must be a text in quotes"));
+  EXPECT_THAT(
+      refused({{"integers", std::int64_t{3}}}),
+      StartsWith(opening +
+                 "'integers' of metric 'gives_back' must be an array of integers, each 0 to 9"));
+}
+
+TEST_F(GivesBack, AnErrorForEveryValueOutOfRange) {
+  const std::string opening = "campaign.toml:2:10: option ";
+  EXPECT_THAT(refused({{"integer", std::int64_t{6}}}),
+              StartsWith(opening + "'integer' of metric 'gives_back' is 6, allowed are -5 to 5"));
+  EXPECT_THAT(
+      refused({{"number", -0.5}}),
+      StartsWith(opening + "'number' of metric 'gives_back' is -0.5, allowed are 0 to 1e+06"));
+  EXPECT_THAT(
+      refused({{"number", std::numeric_limits<double>::quiet_NaN()}}),
+      StartsWith(opening + "'number' of metric 'gives_back' is nan, allowed are 0 to 1e+06"));
+  EXPECT_THAT(
+      refused({{"integers", std::vector<std::int64_t>{1, 10}}}),
+      StartsWith(opening + "'integers' of metric 'gives_back' holds 10, allowed are 0 to 9"));
+  const std::string word = refused({{"word", std::string("gren")}});
+  EXPECT_THAT(word,
+              StartsWith(opening +
+                         "'word' of metric 'gives_back' is 'gren', allowed are red, green, blue"));
+  EXPECT_THAT(word, HasSubstr("did you mean 'green'?"));
+}
+
+TEST_F(GivesBack, AnErrorForUnknownAndMissingOptionsAllAtOnce) {
+  Diagnostics diagnostics("campaign.toml", "");
+  const auto choice = plugin_choice("gives_back", {{"nunber", 1.0}, {"zzz", true}});
+  EXPECT_EQ(host_.make_metric(choice, diagnostics), nullptr);
+  const std::string text = diagnostics.render();
+  EXPECT_THAT(text, HasSubstr("campaign.toml:2:1: unknown option 'nunber' of metric 'gives_back'"));
+  EXPECT_THAT(text, HasSubstr("did you mean 'number'?"));
+  EXPECT_THAT(text, HasSubstr("campaign.toml:3:1: unknown option 'zzz' of metric 'gives_back'"));
+  EXPECT_THAT(text,
+              HasSubstr("its options are flag, integer, number, word, text, integers, required"));
+  EXPECT_THAT(text,
+              HasSubstr("campaign.toml:1:8: option 'required' of metric 'gives_back' is required: "
+                        "an integer, 7 to 8"));
+}
+
+TEST_F(GivesBack, ThePluginsOwnComplaintAtItsOption) {
+  EXPECT_THAT(
+      refused({{"word", std::string("blue")}, {"integer", std::int64_t{-1}}}),
+      StartsWith("campaign.toml:3:10: metric 'gives_back': integer: must not be negative with "
+                 "word = \"blue\""));
+}
+
+TEST(PluginHost, NamesTheNearestComponent) {
+  const auto says = [](const std::string& id) {
+    Diagnostics diagnostics("campaign.toml", "");
+    EXPECT_EQ(first_party_plugins().make_format(plugin_choice(id), diagnostics), nullptr);
+    return diagnostics.render();
+  };
+  EXPECT_THAT(says("fp61"), StartsWith("campaign.toml:1:8: unknown format 'fp61'\n"));
+  EXPECT_THAT(says("fp61"), HasSubstr("did you mean 'fp16'?"));
+  EXPECT_THAT(says("posit_of_another_kind"), HasSubstr("known are bf16, fp16, fp32, int8"));
+  Diagnostics diagnostics("campaign.toml", "");
+  EXPECT_EQ(PluginHost().make_format(plugin_choice("fp16"), diagnostics), nullptr);
+  EXPECT_THAT(diagnostics.render(), HasSubstr("none is loaded; see 'bitfall plugin list'"));
+}
+
+// --- plugins whose code fails ---
+
+template <typename Call>
+std::string plugin_error(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kPlugin);
+    return error.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+class Fragile : public testing::Test {
+ protected:
+  Fragile() { host_.load(test_plugin("fragile")); }
+
+  std::string format_error(const std::string& id) {
+    return plugin_error([&] { host_.make_format(plugin_choice(id), diagnostics_); });
+  }
+  std::string metric_error(const std::string& id) {
+    return plugin_error([&] { host_.make_metric(plugin_choice(id), diagnostics_); });
+  }
+
+  PluginHost host_;
+  Diagnostics diagnostics_{"", ""};
+};
+
+TEST_F(Fragile, FailuresInCreateAreNamed) {
+  EXPECT_EQ(metric_error("create_throws"),
+            "metric 'create_throws' of plugin fragile failed in create: out of luck");
+  EXPECT_EQ(
+      metric_error("create_throws_other"),
+      "metric 'create_throws_other' of plugin fragile failed in create: it threw something that is "
+      "not a std::exception");
+  EXPECT_EQ(metric_error("create_makes_nothing"),
+            "metric 'create_makes_nothing' of plugin fragile made nothing in create");
+  EXPECT_EQ(
+      metric_error("create_asks_undeclared"),
+      "metric 'create_asks_undeclared' of plugin fragile failed in create: option 'undeclared' is "
+      "not declared");
+  EXPECT_EQ(
+      metric_error("create_asks_wrong_type"),
+      "metric 'create_asks_wrong_type' of plugin fragile failed in create: option 'integer' is "
+      "declared with another type");
+  EXPECT_TRUE(diagnostics_.empty());
+}
+
+TEST_F(Fragile, DescriptionsAreChecked) {
+  EXPECT_EQ(metric_error("no_columns"), "metric 'no_columns' of plugin fragile has no columns");
+  EXPECT_EQ(metric_error("odd_column_name"),
+            "metric 'odd_column_name' of plugin fragile has a column 'Odd Name', not snake_case");
+  EXPECT_EQ(metric_error("column_twice"),
+            "metric 'column_twice' of plugin fragile has the column 'twice' twice");
+  EXPECT_EQ(
+      metric_error("column_without_unit"),
+      "metric 'column_without_unit' of plugin fragile has a column 'no_unit' without unit or help");
+  EXPECT_EQ(
+      metric_error("odd_column_kind"),
+      "metric 'odd_column_kind' of plugin fragile has a column 'odd_kind' of an unknown kind");
+  EXPECT_EQ(format_error("no_registers"),
+            "format 'no_registers' of plugin fragile has no registers");
+  EXPECT_EQ(
+      format_error("class_missing"),
+      "format 'class_missing' of plugin fragile has a register 'payload' of 3 bits with 2 bit "
+      "classes");
+  EXPECT_EQ(format_error("too_wide"),
+            "format 'too_wide' of plugin fragile has a register 'payload' of 33 bits, allowed are "
+            "1 to 32");
+  EXPECT_EQ(format_error("no_payload"),
+            "format 'no_payload' of plugin fragile has a first register 'codes', not 'payload'");
+  EXPECT_EQ(
+      format_error("odd_class"),
+      "format 'odd_class' of plugin fragile has a register 'payload' with an unknown bit class");
+}
+
+TEST_F(Fragile, FailuresAtWorkAreNamed) {
+  const auto format = host_.make_format(plugin_choice("throwing"), diagnostics_);
+  const auto model = host_.make_error_model(plugin_choice("throwing"), diagnostics_);
+  const auto metric = host_.make_metric(plugin_choice("throwing"), diagnostics_);
+  ASSERT_TRUE(format && model && metric);
+  class NoRandom final : public RandomStream {
+    std::uint32_t next() override { return 0; }
+  } random;
+  class NoEdits final : public EditSink {
+    void add(const Edit&) override {}
+  } edits;
+  SiteView site{};
+  site.name = "layer1";
+  EXPECT_EQ(plugin_error([&] { format->encode({}, {}, {}, {}); }),
+            "format 'throwing' of plugin fragile failed in encode: lost count");
+  EXPECT_EQ(
+      plugin_error([&] { format->decode({}, {}, {}, {}); }),
+      "format 'throwing' of plugin fragile failed in decode: it threw something that is not a "
+      "std::exception");
+  EXPECT_EQ(plugin_error([&] { format->register_count(1, {}); }),
+            "format 'throwing' of plugin fragile has a negative count of registers");
+  EXPECT_EQ(plugin_error([&] { model->draw(site, random, edits); }),
+            "error_model 'throwing' of plugin fragile failed in draw: no bit to be had");
+  EXPECT_EQ(plugin_error([&] { model->population(site); }),
+            "error_model 'throwing' of plugin fragile has a population that is no count at site "
+            "'layer1'");
+  EXPECT_EQ(plugin_error([&] { metric->measure({}, {}); }),
+            "metric 'throwing' of plugin fragile failed in measure: beyond measure");
+}
+
+// --- listings ---
+
+TEST(PluginTables, ListComponentsAndRefusedFiles) {
+  PluginHost host;
+  host.load(built_plugin_folder() / "formats_integer.so");
+  host.load(test_plugin("good_options"));
+  host.try_load(test_plugin("throws_std"));
+  EXPECT_EQ(plugin_list_text(host).substr(0, 5), "kind ");
+  EXPECT_THAT(plugin_list_text(host), HasSubstr("\nformat  int8 "));
+  EXPECT_THAT(plugin_list_text(host), HasSubstr("\nmetric  gives_back "));
+  EXPECT_THAT(plugin_list_text(host),
+              HasSubstr("\n" + test_plugin("throws_std").string() +
+                        "  its registration failed: no licence for this plugin\n"));
+
+  const auto json = nlohmann::json::parse(plugin_list_json(host));
+  EXPECT_EQ(json["schema"], "bitfall.plugin_list/1");
+  ASSERT_EQ(json["components"].size(), 2u);
+  EXPECT_EQ(json["components"][0]["kind"], "format");
+  EXPECT_EQ(json["components"][0]["id"], "int8");
+  EXPECT_EQ(json["components"][1]["plugin"], "good_options");
+  EXPECT_EQ(json["components"][1]["version"], "2.5");
+  EXPECT_EQ(json["plugins"][1]["sha256"], sha256_file(test_plugin("good_options")));
+  EXPECT_EQ(json["refused"][0]["path"], test_plugin("throws_std").string());
+}
+
+TEST(PluginTables, DescribeEveryOption) {
+  PluginHost host;
+  host.load(test_plugin("good_options"));
+  const std::string text = plugin_info_text(host, "gives_back");
+  EXPECT_THAT(text, StartsWith("metric/gives_back\n  Gives back its options\n"));
+  EXPECT_THAT(text, HasSubstr("\n  integer = 3\n      An integer\n      an integer, -5 to 5\n"));
+  EXPECT_THAT(text, HasSubstr("\n  required (required)\n      An integer without a default\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("\n  word = \"red\"\n      One of three words\n      one of red, green, blue\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("\nin a campaign file\n  [metrics]\n  ids = [{ id = \"gives_back\", flag = true,"));
+  EXPECT_EQ(text, plugin_info_text(host, "metric/gives_back"));
+
+  const auto json = nlohmann::json::parse(plugin_info_json(host, "gives_back"));
+  EXPECT_EQ(json["schema"], "bitfall.plugin_info/1");
+  ASSERT_EQ(json["options"].size(), 7u);
+  EXPECT_EQ(json["options"][0]["default"], true);
+  EXPECT_EQ(json["options"][1]["minimum"], -5);
+  EXPECT_EQ(json["options"][2]["default"], 0.25);
+  EXPECT_EQ(json["options"][3]["choices"], (std::vector<std::string>{"red", "green", "blue"}));
+  EXPECT_EQ(json["options"][5]["default"], (std::vector<int>{1, 2}));
+  EXPECT_EQ(json["options"][6]["required"], true);
+  EXPECT_FALSE(json["options"][6].contains("default"));
+}
+
+TEST(PluginTables, DescribeRegistersAndColumns) {
+  const std::string int8 = plugin_info_text(first_party_plugins(), "int8");
+  EXPECT_THAT(
+      int8,
+      HasSubstr("\n  payload: 8 bits (1 sign, 7 mantissa)\n  scale: 32 bits (32 metadata)\n"));
+  const std::string mismatch = plugin_info_text(first_party_plugins(), "mismatch");
+  EXPECT_THAT(mismatch, HasSubstr("\n  mismatch (event)\n"));
+  const auto json = nlohmann::json::parse(plugin_info_json(first_party_plugins(), "top2diff"));
+  EXPECT_EQ(json["columns"][0]["unit"], "probability");
+}
+
+TEST(PluginTables, NameTheNearestComponentOrTheKindsThatShareAnId) {
+  const auto says = [](const PluginHost& host, const std::string& name) -> std::string {
+    try {
+      plugin_info_text(host, name);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kUsage);
+      return error.what();
+    }
+    return "found";
+  };
+  EXPECT_EQ(says(first_party_plugins(), "bitflip"),
+            "no component 'bitflip' is loaded; did you mean 'bit_flip'?");
+  EXPECT_EQ(says(first_party_plugins(), "an_unheard_of_name"),
+            "no component 'an_unheard_of_name' is loaded; see 'bitfall plugin list'");
+  PluginHost host;
+  host.load(test_plugin("fragile"));
+  EXPECT_EQ(says(host, "throwing"),
+            "'throwing' names several components: say format/throwing or error_model/throwing or "
+            "metric/throwing");
+  EXPECT_EQ(says(host, "error_model/throwing"), "found");
+}
+
+/// The printed piece of a campaign file is one that Bitfall accepts.
+TEST(PluginTables, ShowACampaignThatWorks) {
+  PluginHost host;
+  host.load_folder(built_plugin_folder());
+  host.load(test_plugin("good_options"));
+  for (const auto& component : host.components()) {
+    const auto json = nlohmann::json::parse(plugin_info_json(host, component.id));
+    const std::string text =
+        "[model]\npath = \"model.pt\"\n[data]\npath = \"data\"\n" + json["toml"].get<std::string>();
+    Diagnostics diagnostics("campaign.toml", text);
+    const Campaign campaign = parse_campaign("campaign.toml", text, diagnostics);
+    switch (component.kind) {
+      case ComponentKind::kFormat:
+        EXPECT_EQ(campaign.format.id, component.id);
+        EXPECT_NE(host.make_format(campaign.format, diagnostics), nullptr);
+        break;
+      case ComponentKind::kErrorModel:
+        ASSERT_EQ(campaign.faults.size(), 1u);
+        EXPECT_EQ(campaign.faults[0].error_model.id, component.id);
+        EXPECT_EQ(campaign.faults[0].error_model.options.size(), component.options.size());
+        EXPECT_NE(host.make_error_model(campaign.faults[0].error_model, diagnostics), nullptr);
+        break;
+      case ComponentKind::kMetric:
+        ASSERT_EQ(campaign.metrics.size(), 1u);
+        EXPECT_EQ(campaign.metrics[0].id, component.id);
+        EXPECT_EQ(campaign.metrics[0].options.size(), component.options.size());
+        EXPECT_NE(host.make_metric(campaign.metrics[0], diagnostics), nullptr);
+        break;
+    }
+    EXPECT_TRUE(diagnostics.empty()) << text << diagnostics.render();
+  }
+}
+
+}  // namespace
+}  // namespace bitfall

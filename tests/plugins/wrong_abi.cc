@@ -1,0 +1,5 @@
+// Built against other headers: ABI 7. The fields behind the ABI number are not even there.
+extern "C" {
+__attribute__((visibility("default"))) extern const unsigned bitfall_plugin;
+const unsigned bitfall_plugin = 7;
+}

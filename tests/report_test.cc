@@ -1,0 +1,464 @@
+#include "report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "error.h"
+#include "report_number.h"
+#include "run_fixture.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::int64_t kTrials = 600;
+constexpr double kClip = 2.5;  // of small_run
+
+// Everything that a group's row says, counted anew and naively from the trials.
+struct Expected {
+  explicit Expected(const std::vector<TrialResult>& trials) {
+    const RunDescription run = small_run(kTrials);
+    for (const TrialResult& t : trials) {
+      ++outcomes[static_cast<int>(t.outcome)];
+      activated += t.activated;
+      const bool nan = t.outcome == Outcome::kNonfinite && std::isnan(t.faulty_loss);
+      const bool mismatch = t.golden_top1 != t.faulty_top1 || nan;
+      mismatches += mismatch;
+      misclassified += mismatch && t.golden_top1 == run.labels[static_cast<std::size_t>(t.image)];
+      const double change = t.outcome == Outcome::kMasked ? 0 : t.faulty_loss - t.golden_loss;
+      if (std::isfinite(change)) {
+        deltas.push_back(std::abs(change));
+        changes.push_back(change);
+      }
+    }
+    std::sort(deltas.begin(), deltas.end());
+    nonfinite = static_cast<std::int64_t>(trials.size() - deltas.size());
+  }
+
+  double mean(double cut = 1e300) const {
+    double sum = 0;
+    for (const double delta : deltas) sum += std::min(delta, cut);
+    return sum / static_cast<double>(deltas.size());
+  }
+
+  std::map<int, std::int64_t> outcomes;
+  std::int64_t activated = 0, mismatches = 0, misclassified = 0, nonfinite = 0;
+  std::vector<double> deltas, changes;
+};
+
+void expect_group(const GroupSummary& group, const std::vector<TrialResult>& trials) {
+  SCOPED_TRACE(group.name);
+  const Expected expected(trials);
+  const auto n = static_cast<std::int64_t>(trials.size());
+  ASSERT_GT(n, 0);
+  EXPECT_EQ(group.trials, n);
+  EXPECT_EQ(group.masked + group.top1_same + group.top1_changed + group.nonfinite, n);
+  auto outcomes = expected.outcomes;
+  EXPECT_EQ(group.masked, outcomes[0]);
+  EXPECT_EQ(group.top1_same, outcomes[1]);
+  EXPECT_EQ(group.top1_changed, outcomes[2]);
+  EXPECT_EQ(group.nonfinite, outcomes[3]);
+  EXPECT_EQ(group.activated, expected.activated);
+  EXPECT_EQ(group.mismatch.events, expected.mismatches);
+  EXPECT_EQ(group.mismatch.trials, n);
+  EXPECT_EQ(group.misclassified.events, expected.misclassified);
+  EXPECT_EQ(group.nonfinite_rate.events, outcomes[3]);
+  EXPECT_EQ(group.mismatch.wilson.low, wilson(expected.mismatches, n, 0.95).low);
+  const DeltaLossSummary& loss = group.delta_loss;
+  const auto changing = static_cast<std::int64_t>(std::count_if(
+      expected.deltas.begin(), expected.deltas.end(), [](double d) { return d > 0; }));
+  EXPECT_EQ(loss.nonfinite, expected.nonfinite);
+  EXPECT_EQ(loss.changing, changing);
+  EXPECT_EQ(loss.changes.events, changing + expected.nonfinite);
+  EXPECT_EQ(loss.unreliable, changing < 40);
+  const auto finite = static_cast<double>(expected.deltas.size());
+  EXPECT_NEAR(loss.mean, expected.mean(), 1e-12 * expected.mean());
+  EXPECT_NEAR(loss.mean_given_change, expected.mean() * finite / static_cast<double>(changing),
+              1e-12 * loss.mean_given_change);
+  const double clipped =
+      (expected.mean(kClip) * finite + kClip * static_cast<double>(expected.nonfinite)) /
+      static_cast<double>(n);
+  EXPECT_NEAR(loss.mean_clipped, clipped, 1e-12);
+  double signed_sum = 0;
+  for (const double change : expected.changes) signed_sum += change;
+  EXPECT_NEAR(loss.signed_mean, signed_sum / finite, 1e-12 * std::abs(expected.mean()));
+  EXPECT_EQ(loss.maximum, expected.deltas.back());
+  const std::size_t middle = expected.deltas.size() / 2;
+  const double median = expected.deltas.size() % 2
+                            ? expected.deltas[middle]
+                            : (expected.deltas[middle - 1] + expected.deltas[middle]) / 2;
+  EXPECT_NEAR(loss.median, median, 1e-12);
+  EXPECT_LE(loss.median, loss.p99);
+  EXPECT_LE(loss.p99, loss.maximum);
+}
+
+template <typename Condition>
+std::vector<TrialResult> trials_where(Condition condition) {
+  std::vector<TrialResult> chosen;
+  for (std::int64_t id = 0; id < kTrials; ++id) {
+    TrialResult trial = wild_trial(id, kTrials);
+    if (condition(trial)) chosen.push_back(std::move(trial));
+  }
+  return chosen;
+}
+
+// -1 for a trial that belongs to no bit's row; else 100 x register + bit.
+int bit_of(const TrialResult& trial) {
+  if (trial.edits.size() != 1) return -1;
+  const EditRecord& record = trial.edits[0];
+  std::uint32_t bits = record.edit.mask;
+  if (record.edit.operation == EditOperation::kWrite ||
+      record.edit.operation == EditOperation::kValue) {
+    bits = record.code_before ^ record.code_after;
+  }
+  int highest = -1;
+  for (int bit = 0; bit < 32; ++bit) highest = bits >> bit & 1 ? bit : highest;
+  return highest < 0 ? -1 : 100 * record.edit.register_index + highest;
+}
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+ReportData wild_report() { return summarise(*wild_store(fresh_directory("wild"), kTrials)); }
+
+// One site, `trials` masked trials of a flip of bit `bit`; `facts` are added.
+ReportData plain_report(std::int64_t trials, const std::string& site, const Facts& facts = {},
+                        int exponent_bits = 5) {
+  const fs::path directory = fresh_directory("plain");
+  RunDescription run = small_run(trials);
+  for (const auto& [key, value] : facts) run.facts[key] = value;
+  run.sites = {{site, {}, Target::kActivation, "conv", {4}, 4, ""}};
+  run.profiles.clear();
+  run.strata = {{0, 0, 64, trials}};
+  run.register_names = {"payload"};
+  run.register_bits = {16};
+  run.register_bit_classes = {std::vector<BitClass>(16, BitClass::kMantissa)};
+  for (int bit = 0; bit < exponent_bits; ++bit)
+    run.register_bit_classes[0][bit] = BitClass::kExponent;
+  auto store = Store::create(directory, run, 100);
+  for (std::int64_t id = 0; id < trials; ++id) {
+    TrialResult trial;
+    trial.trial = id;
+    trial.metrics = {0, 0};
+    trial.edits = {{{0, 0, EditOperation::kFlip, 1u << (id % 16), 0}, 0, 1, 0.5f, -0.5f}};
+    store->trial(trial);
+  }
+  store->commit();
+  return summarise(*store);
+}
+
+TEST(Summary, OfLayersAgreesWithACountByHand) {
+  const ReportData data = wild_report();
+  ASSERT_EQ(data.layers.size(), 3u);
+  EXPECT_EQ(data.layers[0].name, "conv1");
+  EXPECT_EQ(data.layers[1].name, "layer/linear#2 (faults 1)");
+  EXPECT_EQ(data.layers[2].name, "layer/linear#2 (faults 2)");
+  EXPECT_EQ(data.layers[1].population, 0x1p70);
+  expect_group(data.layers[0], trials_where([](auto& t) { return t.site == 0; }));
+  expect_group(data.layers[1], trials_where([](auto& t) { return t.site == 1 && t.entry == 0; }));
+  expect_group(data.layers[2], trials_where([](auto& t) { return t.entry == 1; }));
+  expect_group(data.network, trials_where([](auto&) { return true; }));
+  EXPECT_EQ(data.done, kTrials);
+  EXPECT_EQ(data.planned, kTrials);
+}
+
+TEST(Summary, OfBitsAgreesWithACountByHand) {
+  const ReportData data = wild_report();
+  std::int64_t in_bits = 0, in_classes = 0;
+  int last = -1;
+  for (const GroupSummary& group : data.bits) {
+    const int key = 100 * (group.register_name == "scale") + group.bit;
+    EXPECT_LT(last, key);  // the payload's bit 0 comes first
+    last = key;
+    expect_group(group, trials_where([&](auto& t) { return bit_of(t) == key; }));
+    in_bits += group.trials;
+  }
+  EXPECT_EQ(data.bits.size(), 24u);
+  EXPECT_EQ(data.bits[14].name, "bit 14 (exponent)");
+  EXPECT_EQ(data.bits[23].name, "scale bit 7 (metadata)");
+  ASSERT_EQ(data.bit_classes.size(), 4u);
+  expect_group(data.bit_classes[0], trials_where([](auto& t) { return bit_of(t) == 15; }));
+  expect_group(data.bit_classes[1],
+               trials_where([](auto& t) { return bit_of(t) >= 10 && bit_of(t) < 15; }));
+  expect_group(data.bit_classes[2],
+               trials_where([](auto& t) { return bit_of(t) >= 0 && bit_of(t) < 10; }));
+  expect_group(data.bit_classes[3], trials_where([](auto& t) { return bit_of(t) >= 100; }));
+  for (const GroupSummary& group : data.bit_classes) in_classes += group.trials;
+  EXPECT_EQ(in_bits, in_classes);
+  EXPECT_EQ(in_bits,
+            static_cast<std::int64_t>(trials_where([](auto& t) { return bit_of(t) >= 0; }).size()));
+}
+
+TEST(Summary, OfTheNetworkAveragesLayers) {
+  const ReportData data = wild_report();
+  const double a = data.layers[0].delta_loss.mean, b = data.layers[1].delta_loss.mean,
+               c = data.layers[2].delta_loss.mean;
+  EXPECT_NEAR(data.delta_loss_layer_mean, (a + b + c) / 3, 1e-12 * data.delta_loss_layer_mean);
+  EXPECT_NEAR(data.delta_loss_bit_weighted, (36 * a + 10 * b + 10 * c) / 56,
+              1e-12 * data.delta_loss_bit_weighted);
+}
+
+TEST(Summary, CountsGoldenAccuracyInBothFormats) {
+  const ReportData data = wild_report();
+  // Labels 0 1 2 0 0; golden top-1 is image % 3, in FP32 image % 2.
+  EXPECT_EQ(data.golden_accuracy.events, 4);
+  EXPECT_EQ(data.fp32_accuracy.events, 2 + 0 + 1);
+  EXPECT_EQ(data.golden_accuracy.trials, 5);
+  EXPECT_EQ(data.images, 5);
+}
+
+TEST(Summary, TakesMismatchFromItsMetricWhereThereIsOne) {
+  // An infinite logit keeps its top-1 and makes the loss NaN: only the metric can tell it from a
+  // NaN.
+  RunDescription run = small_run(4);
+  run.metric_columns[1] = {"mismatch", "mismatch", ColumnKind::kEvent, "1"};
+  run.strata = {{0, 0, 100, 4}};
+  auto store = Store::create(fresh_directory("run"), run, 10);
+  for (std::int64_t id = 0; id < 4; ++id) {
+    TrialResult trial;
+    trial.trial = id;
+    trial.outcome = Outcome::kNonfinite;
+    trial.faulty_loss = std::numeric_limits<double>::quiet_NaN();
+    trial.metrics = {0, id == 0 ? 1.0 : 0.0};
+    store->trial(trial);
+  }
+  EXPECT_EQ(summarise(*store).network.mismatch.events, 1);
+}
+
+TEST(Summary, RanksTheWorstTrials) {
+  const ReportData data = wild_report();
+  std::vector<std::pair<double, std::int64_t>> all;
+  for (const TrialResult& t : trials_where([](auto&) { return true; })) {
+    const double delta = std::abs(t.faulty_loss - t.golden_loss);
+    if (t.outcome != Outcome::kMasked && std::isfinite(delta)) all.push_back({-delta, t.trial});
+  }
+  std::sort(all.begin(), all.end());
+  ASSERT_EQ(data.worst.size(), 10u);
+  for (std::size_t i = 0; i < 10; ++i) {
+    EXPECT_EQ(data.worst[i].trial, all[i].second);
+    EXPECT_EQ(data.worst[i].delta_loss, -all[i].first);
+  }
+}
+
+TEST(Summary, WarnsWhereNumbersMislead) {
+  ReportData data = plain_report(64, "conv1");
+  ASSERT_EQ(data.warnings.size(), 1u);
+  EXPECT_THAT(data.warnings[0], HasSubstr("unreliable in 1 of 1 layers"));
+
+  data = plain_report(64, "conv1", {}, 8);
+  EXPECT_TRUE(data.plain_mean_misleads);
+  EXPECT_THAT(data.warnings[0], HasSubstr("the plain mean of delta loss says nothing"));
+  data = plain_report(64, "conv1", {{"hit_value", "clamped"}}, 8);
+  EXPECT_FALSE(data.plain_mean_misleads);
+
+  const fs::path directory = fresh_directory("unfinished");
+  auto store = Store::create(directory, small_run(10), 5);
+  data = summarise(*store);
+  EXPECT_THAT(data.warnings[0], AllOf(HasSubstr("Unfinished: 0 of 10"),
+                                      HasSubstr("bitfall resume " + directory.string())));
+  EXPECT_THAT(data.warnings.back(), AllOf(HasSubstr("1 site(s)"), HasSubstr("fc.weight")));
+
+  RunDescription list = small_run(10);
+  for (Stratum& stratum : list.strata) stratum.population = 0;
+  data = summarise(*Store::create(fresh_directory("list"), list, 5));
+  EXPECT_THAT(data.warnings.back(), HasSubstr("came from a list"));
+}
+
+TEST(Summary, RefusesFactsAndIndicesThatMakeNoSense) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, std::string>>{
+           {"confidence", "high"}, {"confidence", "1.5"}, {"clip", "-1"}, {"clip", "10 nats"}}) {
+    EXPECT_THROW(plain_report(1, "conv1", {{key, value}}), Error) << key << value;
+  }
+  auto store = Store::create(fresh_directory("run"), small_run(10), 5);
+  TrialResult trial = wild_trial(0, 10);
+  trial.image = 5;
+  store->trial(trial);
+  EXPECT_THROW(summarise(*store), Error);
+  trial.image = 0;
+  trial.site = 2;  // no stratum
+  store->trial(trial);
+  EXPECT_THROW(summarise(*store), Error);
+}
+
+TEST(ReportText, AlignsItsColumnsWithinTheWidth) {
+  const std::string text = report_text(wild_report(), 100);
+  std::istringstream lines(text);
+  std::string line, header;
+  std::vector<std::string> table;
+  while (std::getline(lines, line)) {
+    EXPECT_LE(line.size(), 100u) << line;
+    if (line.rfind("layer ", 0) == 0 && table.empty()) header = line;
+    if (!header.empty() && table.size() < 6) table.push_back(line);
+  }
+  ASSERT_EQ(table.size(), 6u) << text;
+  // Right-aligned columns end where their titles end.
+  for (const std::string title :
+       {"trials", "masked", "mismatch [95 %]", "clipped", "median", "non-finite"}) {
+    const std::size_t end = header.find(title) + title.size();
+    for (std::size_t i = 1; i < table.size(); ++i) {
+      ASSERT_GE(table[i].size(), end) << table[i];
+      EXPECT_NE(table[i][end - 1], ' ') << table[i];
+      EXPECT_TRUE(table[i].size() == end || table[i][end] == ' ') << table[i];
+    }
+  }
+  EXPECT_THAT(text, HasSubstr("(faults 1)"));
+  EXPECT_THAT(text, HasSubstr("outcomes "));
+}
+
+TEST(ReportText, ShowsTheNumbersOfTheSummary) {
+  const ReportData data = plain_report(64, "conv1");
+  const std::string text = report_text(data);
+  EXPECT_THAT(text, HasSubstr("conv1"));
+  EXPECT_THAT(text, HasSubstr("100.0 %"));              // masked
+  EXPECT_THAT(text, HasSubstr("0.00 % [0.00, 5.60]"));  // 0 of 64 at 95 %: 1 - 0.025^(1/64)
+  EXPECT_THAT(text, HasSubstr("64 of 64"));
+}
+
+TEST(ReportText, KeepsTheEndOfLongNames) {
+  const std::string text =
+      report_text(plain_report(8, "features.0.1.block.attention.projection/linear#2"), 100);
+  EXPECT_THAT(text, AllOf(HasSubstr("...n/linear#2"), Not(HasSubstr("features"))));
+}
+
+TEST(ReportNumber, WritesPercentagesAndQuantities) {
+  EXPECT_EQ(percent(0.03421, 2), "3.42 %");
+  EXPECT_EQ(percent(std::nan(""), 2), "-");
+  EXPECT_EQ(quantity(0.031234), "0.0312");
+  EXPECT_EQ(quantity(3.0212e34), "3.02e+34");
+  EXPECT_EQ(quantity(0), "0");
+  EXPECT_EQ(quantity(std::nan("")), "-");
+  EXPECT_EQ(percent(proportion(0, 0, 0.99), 2), "-");
+  EXPECT_EQ(percent(proportion(1, 1, 0.5), 1), "100.0 % [25.0, 100.0]");  // (1/4)^(1/1)
+}
+
+TEST(ReportMarkdown, EscapesNames) {
+  const std::string text = report_markdown(plain_report(4, "a|b<script>*c*"));
+  EXPECT_THAT(text, HasSubstr("| a\\|b&lt;script>\\*c\\* |"));
+  EXPECT_THAT(text, Not(HasSubstr("<script>")));
+}
+
+TEST(ReportJson, HoldsEveryGroup) {
+  const ReportData data = wild_report();
+  const json report = json::parse(report_json(data));
+  EXPECT_EQ(report["schema"], "bitfall.report/1");
+  ASSERT_EQ(report["layers"].size(), 3u);
+  const json& layer = report["layers"][0];
+  EXPECT_EQ(layer["masked"].get<int>() + layer["top1_same"].get<int>() +
+                layer["top1_changed"].get<int>() + layer["nonfinite"].get<int>(),
+            layer["trials"].get<int>());
+  EXPECT_EQ(layer["mismatch"]["rate"].get<double>(), data.layers[0].mismatch.rate);
+  EXPECT_EQ(layer["mismatch"]["interval"][1].get<double>(), data.layers[0].mismatch.headline.high);
+  EXPECT_EQ(layer["delta_loss"]["median"].get<double>(), data.layers[0].delta_loss.median);
+  EXPECT_EQ(report["bits"].size(), data.bits.size());
+  EXPECT_EQ(report["worst_trials"].size(), 10u);
+  EXPECT_EQ(report["facts"]["seed"], "1");
+}
+
+TEST(ReportJson, SurvivesNamesThatAreNotUtf8AndRunsWithoutTrials) {
+  EXPECT_NO_THROW(json::parse(report_json(plain_report(2, "caf\xE9"))));
+  const ReportData empty = summarise(*Store::create(fresh_directory("run"), small_run(10), 5));
+  const json report = json::parse(report_json(empty));
+  EXPECT_TRUE(report["network"]["mismatch"]["rate"].is_null());
+  EXPECT_TRUE(json::parse(report_charts_json(empty)).empty());
+  EXPECT_THAT(report_text(empty), HasSubstr("0 of 10"));
+}
+
+TEST(Charts, HoldARowAGroupAndNoneATrial) {
+  const ReportData data = wild_report();
+  const json charts = json::parse(report_charts_json(data));
+  const json& rows = charts["layers"]["data"]["values"];
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0]["rate"].get<double>(), data.layers[0].mismatch.rate);
+  EXPECT_EQ(rows[0]["low"].get<double>(), data.layers[0].mismatch.headline.low);
+  double sum = 0;
+  for (const char* outcome : {"masked", "top-1 same", "top-1 changed", "non-finite"}) {
+    sum += rows[1][outcome].get<double>();
+  }
+  EXPECT_NEAR(sum, 1, 1e-12);
+  EXPECT_EQ(charts["bits"]["vconcat"].size(), 2u);  // payload and scale
+  EXPECT_EQ(charts["bits"]["vconcat"][0]["data"]["values"].size(), 16u);
+}
+
+TEST(ReportHtml, IsHarmlessWhateverNamesSay) {
+  const std::string evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&";
+  const ReportData data = plain_report(32, evil, {{"model_path", evil}, {"own fact", evil}});
+  const fs::path path = fresh_directory("page.html");
+  write_report_html(data, "window.vegaEmbed = '</script>';", path);
+  const std::string page = content_of(path);
+  EXPECT_THAT(page, Not(HasSubstr("alert(1)</script>")));
+  EXPECT_THAT(page, Not(HasSubstr("<img")));
+  EXPECT_THAT(page, HasSubstr("&lt;img src=x onerror=alert(2)&gt;"));
+  const auto count = [&](const std::string& what) {
+    int found = 0;
+    for (auto at = page.find(what); at != std::string::npos; at = page.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<script"), 3);  // data, bundle, drawing
+  EXPECT_EQ(count("</script"), 3);
+  // The data island still says the same.
+  const std::string open = "id=\"charts\">";
+  const auto start = page.find(open) + open.size();
+  const json charts = json::parse(page.substr(start, page.find("</script>", start) - start));
+  EXPECT_EQ(charts["layers"]["data"]["values"][0]["name"], evil);
+}
+
+TEST(ReportHtml, AsksForNothingFromTheNetwork) {
+  const fs::path path = fresh_directory("page.html");
+  write_report_html(wild_report(), "/* bundle */", path);
+  const std::string page = content_of(path);
+  EXPECT_THAT(page, AllOf(HasSubstr("default-src 'none'"), Not(HasSubstr("src=\"")),
+                          Not(HasSubstr("href=\"http")), Not(HasSubstr("@import")),
+                          Not(HasSubstr("url("))));
+}
+
+TEST(ReportHtml, WithoutTheBundleHasTablesAndSaysWhy) {
+  const fs::path path = fresh_directory("page.html");
+  write_report_html(wild_report(), std::nullopt, path);
+  const std::string page = content_of(path);
+  EXPECT_THAT(page, AllOf(HasSubstr("Table by layer"), HasSubstr("No chart"),
+                          HasSubstr("scripts/setup.sh"), Not(HasSubstr("<script"))));
+}
+
+TEST(ReportHtml, DefinesItsRatesAndNamesTheReplay) {
+  const fs::path path = fresh_directory("page.html");
+  const ReportData data = wild_report();
+  write_report_html(data, std::nullopt, path);
+  const std::string page = content_of(path);
+  for (const Definition& definition : definitions()) {
+    EXPECT_THAT(page, HasSubstr("<dt>" + std::string(definition.term) + "</dt>"));
+  }
+  EXPECT_THAT(page, HasSubstr("bitfall replay " + data.directory + " --trial N"));
+  EXPECT_THAT(page, HasSubstr("--trial " + std::to_string(data.worst[0].trial) + "<"));
+}
+
+TEST(ReportHtml, NamesAPathThatCannotBeWritten) {
+  const ReportData data = plain_report(1, "conv1");
+  const fs::path path = fs::path(data.directory) / "no such folder" / "report.html";
+  try {
+    write_report_html(data, std::nullopt, path);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kFailure);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(path.string()), HasSubstr("No such file")));
+  }
+}
+
+}  // namespace
+}  // namespace bitfall

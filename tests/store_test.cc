@@ -1,0 +1,715 @@
+#include "store.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "atomic_file.h"
+#include "error.h"
+#include "run_fixture.h"
+#include "sha256.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+template <typename Call>
+Error error_of(Call call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  return Error(ExitCode::kDone, "no error");
+}
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::uint64_t bits(double value) {
+  return std::isnan(value) ? 0x7FF8000000000000u : std::bit_cast<std::uint64_t>(value);
+}
+std::uint32_t bits(float value) {
+  return std::isnan(value) ? 0x7FC00000u : std::bit_cast<std::uint32_t>(value);
+}
+
+void expect_equal(const TrialResult& a, const TrialResult& b) {
+  EXPECT_EQ(a.trial, b.trial);
+  EXPECT_EQ(a.entry, b.entry);
+  EXPECT_EQ(a.site, b.site);
+  EXPECT_EQ(a.image, b.image);
+  EXPECT_EQ(a.outcome, b.outcome);
+  EXPECT_EQ(a.activated, b.activated);
+  EXPECT_EQ(bits(a.golden_loss), bits(b.golden_loss));
+  EXPECT_EQ(bits(a.faulty_loss), bits(b.faulty_loss));
+  EXPECT_EQ(a.golden_top1, b.golden_top1);
+  EXPECT_EQ(a.faulty_top1, b.faulty_top1);
+  ASSERT_EQ(a.metrics.size(), b.metrics.size());
+  for (std::size_t i = 0; i < a.metrics.size(); ++i)
+    EXPECT_EQ(bits(a.metrics[i]), bits(b.metrics[i]));
+  ASSERT_EQ(a.edits.size(), b.edits.size());
+  for (std::size_t i = 0; i < a.edits.size(); ++i) {
+    const EditRecord& x = a.edits[i];
+    const EditRecord& y = b.edits[i];
+    EXPECT_EQ(x.edit.element, y.edit.element);
+    EXPECT_EQ(x.edit.register_index, y.edit.register_index);
+    EXPECT_EQ(x.edit.operation, y.edit.operation);
+    EXPECT_EQ(x.edit.mask, y.edit.mask);
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(x.edit.value),
+              std::bit_cast<std::uint32_t>(y.edit.value));
+    EXPECT_EQ(x.code_before, y.code_before);
+    EXPECT_EQ(x.code_after, y.code_after);
+    EXPECT_EQ(bits(x.value_before), bits(y.value_before));
+    EXPECT_EQ(bits(x.value_after), bits(y.value_after));
+  }
+}
+
+// Runs `work` in a child process; the exit status as waitpid gives it.
+template <typename Work>
+int in_child(Work work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      work();
+      ::_exit(0);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ::_exit(99);
+    }
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// What an unmodified SQLite shell would answer.
+std::string sql(const fs::path& file, const std::string& query) {
+  sqlite3* database = nullptr;
+  EXPECT_EQ(sqlite3_open(file.c_str(), &database), SQLITE_OK);
+  std::string answer;
+  char* message = nullptr;
+  const auto collect = [](void* out, int columns, char** values, char**) {
+    for (int i = 0; i < columns; ++i) {
+      *static_cast<std::string*>(out) +=
+          (i ? "|" : "") + std::string(values[i] ? values[i] : "NULL");
+    }
+    *static_cast<std::string*>(out) += "\n";
+    return 0;
+  };
+  EXPECT_EQ(sqlite3_exec(database, query.c_str(), collect, &answer, &message), SQLITE_OK)
+      << message;
+  sqlite3_free(message);
+  sqlite3_close(database);
+  return answer;
+}
+
+TEST(Sha256, OfPublishedVectors) {
+  // FIPS 180-4 examples.
+  EXPECT_EQ(sha256_text("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_text(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+}
+
+TEST(Sha256, OfAFileLargerThanTheBuffer) {
+  const fs::path path = fs::path(testing::TempDir()) / "bitfall_sha256";
+  // FIPS 180-4: a million times 'a'.
+  std::ofstream(path) << std::string(1'000'000, 'a');
+  EXPECT_EQ(sha256_file(path), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, NamesTheFileThatItCannotRead) {
+  const Error missing = error_of([] { sha256_file("/nowhere/model.pt"); });
+  EXPECT_EQ(missing.code(), ExitCode::kInput);
+  EXPECT_STREQ(missing.what(), "/nowhere/model.pt: cannot be read: No such file or directory");
+  const Error folder = error_of([] { sha256_file(testing::TempDir()); });
+  EXPECT_EQ(folder.code(), ExitCode::kInput);
+  EXPECT_THAT(folder.what(), HasSubstr("Is a directory"));
+}
+
+TEST(ExactText, ReadsBackToTheSameBits) {
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 20'000; ++i) {
+    const auto value = std::bit_cast<double>(random());
+    EXPECT_EQ(bits(std::strtod(exact_text(value).c_str(), nullptr)), bits(value));
+    const auto single = std::bit_cast<float>(static_cast<std::uint32_t>(random()));
+    EXPECT_EQ(bits(std::strtof(exact_text(single).c_str(), nullptr)), bits(single));
+  }
+}
+
+TEST(ExactText, IsShort) {
+  EXPECT_EQ(exact_text(0.1), "0.1");
+  EXPECT_EQ(exact_text(0.1f), "0.1");
+  EXPECT_EQ(exact_text(-0.0), "-0");
+  EXPECT_EQ(exact_text(kInf), "inf");
+  EXPECT_EQ(exact_text(-kInf), "-inf");
+  EXPECT_EQ(exact_text(std::copysign(kNan, -1.0)), "nan");
+}
+
+TEST(Store, GivesTheDescriptionBack) {
+  const fs::path directory = fresh_directory("run") / "nested" / "run";
+  RunDescription run = small_run(100);
+  run.fault_list_text = "site,image\n\"a,b\",c\n";
+  const auto check = [&](const RunDescription& read) {
+    EXPECT_EQ(read.facts, run.facts);
+    EXPECT_EQ(read.campaign_text, run.campaign_text);
+    EXPECT_EQ(read.campaign_file, run.campaign_file);
+    EXPECT_EQ(read.fault_list_text, run.fault_list_text);
+    EXPECT_EQ(read.classes, run.classes);
+    EXPECT_EQ(read.image_names, run.image_names);
+    EXPECT_EQ(read.labels, run.labels);
+    EXPECT_EQ(read.register_names, run.register_names);
+    EXPECT_EQ(read.register_bits, run.register_bits);
+    EXPECT_EQ(read.register_bit_classes, run.register_bit_classes);
+    EXPECT_EQ(read.trials, 100);
+    ASSERT_EQ(read.sites.size(), 3u);
+    ASSERT_EQ(read.profiles.size(), 3u);
+    for (std::size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(read.sites[i].name, run.sites[i].name);
+      EXPECT_EQ(read.sites[i].aliases, run.sites[i].aliases);
+      EXPECT_EQ(read.sites[i].target, run.sites[i].target);
+      EXPECT_EQ(read.sites[i].operation, run.sites[i].operation);
+      EXPECT_EQ(read.sites[i].shape, run.sites[i].shape);
+      EXPECT_EQ(read.sites[i].values, run.sites[i].values);
+      EXPECT_EQ(read.sites[i].refusal, run.sites[i].refusal);
+      EXPECT_EQ(read.profiles[i].metadata, run.profiles[i].metadata);
+      EXPECT_EQ(bits(read.profiles[i].golden.minimum), bits(run.profiles[i].golden.minimum));
+      EXPECT_EQ(bits(read.profiles[i].golden.maximum), bits(run.profiles[i].golden.maximum));
+      EXPECT_EQ(read.strata[i].entry, run.strata[i].entry);
+      EXPECT_EQ(read.strata[i].site, run.strata[i].site);
+      EXPECT_EQ(read.strata[i].population, run.strata[i].population);
+      EXPECT_EQ(read.strata[i].trials, run.strata[i].trials);
+    }
+    ASSERT_EQ(read.metric_columns.size(), 2u);
+    EXPECT_EQ(read.metric_columns[1].name, "odd \"name\"");
+    EXPECT_EQ(read.metric_columns[1].metric, "other");
+    EXPECT_EQ(read.metric_columns[1].kind, ColumnKind::kEvent);
+    EXPECT_EQ(read.metric_columns[0].unit, "nats");
+  };
+  check(Store::create(directory, run, 64)->description());
+  check(Store::open(directory, 64)->description());
+  check(Store::open_read_only(directory)->description());
+  EXPECT_EQ(content_of(directory / "campaign.toml"), run.campaign_text);
+  EXPECT_EQ(content_of(directory / "faults.csv"), run.fault_list_text);
+}
+
+TEST(Store, KeepsEveryBitOfTrials) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kFirstUnsafe = (std::int64_t{1} << 53) + 1;  // no double holds it
+  RunDescription run = small_run(100);
+  run.trials = kFirstUnsafe + 1;
+  auto store = Store::create(directory, run, 64);
+  TrialResult trial;
+  trial.trial = kFirstUnsafe;
+  trial.entry = 1;
+  trial.site = 2;
+  trial.image = 4;
+  trial.outcome = Outcome::kNonfinite;
+  trial.activated = true;
+  trial.golden_loss = -0.0;
+  trial.faulty_loss = kNan;
+  trial.golden_top1 = 2;
+  trial.faulty_top1 = 1;
+  trial.metrics = {-kInf, 5e-324};
+  const float floats[] = {-0.0f,
+                          1e-45f,
+                          3.4028235e38f,
+                          -std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN(),
+                          0.1f};
+  for (const float value : floats) {
+    EditRecord record;
+    record.edit.element = kFirstUnsafe;
+    record.edit.operation = EditOperation::kValue;
+    record.edit.register_index = 1;
+    record.edit.mask = 0xFFFFFFFFu;
+    record.edit.value = value;
+    record.code_before = 0x80000000u;
+    record.code_after = 0xFFFFFFFFu;
+    record.value_before = value;
+    record.value_after = -value;
+    trial.edits.push_back(record);
+  }
+  trial.edits[4].edit.value = std::bit_cast<float>(0xFFC12345u);  // a payload that must survive
+  store->trial(trial);
+  expect_equal(store->read_trial(kFirstUnsafe), trial);
+  store.reset();
+  expect_equal(Store::open_read_only(directory)->read_trial(kFirstUnsafe), trial);
+}
+
+TEST(Store, KeepsGoldenRowsAndFacts) {
+  const fs::path directory = fresh_directory("run");
+  auto store = Store::create(directory, small_run(10), 64);
+  store->golden({3, kNan, 2, -0.0f, kInf, 1});
+  store->golden({1, 0.1, 0, 0.75f, 0.2, 2});
+  store->golden({3, 5e-324, 1, 1e-45f, -0.0, 0});  // replaces the first
+  store->set_fact("wall_s", "12.5");
+  store->set_fact("seed", "2");
+  store.reset();
+  store = Store::open_read_only(directory);
+  const auto rows = store->golden_rows();
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].image, 1);
+  EXPECT_EQ(rows[1].image, 3);
+  EXPECT_EQ(rows[1].loss, 5e-324);
+  EXPECT_EQ(rows[1].top1, 1);
+  EXPECT_EQ(rows[1].top2diff, 1e-45f);
+  EXPECT_EQ(bits(rows[1].fp32_loss), bits(-0.0));
+  EXPECT_EQ(rows[1].fp32_top1, 0);
+  EXPECT_EQ(store->facts().at("wall_s"), "12.5");
+  EXPECT_EQ(store->facts().at("seed"), "2");
+}
+
+TEST(Store, GivesTrialsInTheOrderOfTheirIds) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kTrials = 300;
+  auto store = Store::create(directory, small_run(kTrials), 7);
+  std::vector<std::int64_t> order(kTrials);
+  for (std::int64_t i = 0; i < kTrials; ++i) order[static_cast<std::size_t>(i)] = i;
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(3));
+  order.resize(200);
+  for (const std::int64_t id : order) store->trial(wild_trial(id, kTrials));
+  EXPECT_EQ(store->count_done(), 200);
+  const std::vector<bool> done = store->trials_done();
+  ASSERT_EQ(done.size(), 300u);
+  std::sort(order.begin(), order.end());
+  std::size_t next = 0;
+  store->for_each_trial([&](const TrialResult& trial) {
+    ASSERT_LT(next, order.size());
+    expect_equal(trial, wild_trial(order[next++], kTrials));
+  });
+  EXPECT_EQ(next, 200u);
+  for (std::int64_t id = 0; id < kTrials; ++id) {
+    EXPECT_EQ(done[static_cast<std::size_t>(id)],
+              std::binary_search(order.begin(), order.end(), id));
+  }
+}
+
+TEST(Store, ReplacesATrialThatRunsAgain) {
+  const fs::path directory = fresh_directory("run");
+  auto store = Store::create(directory, small_run(50), 4);
+  TrialResult trial = wild_trial(7, 50);
+  trial.edits.resize(1);
+  TrialResult longer = trial;
+  longer.faulty_top1 = 0;
+  longer.edits.assign(5, trial.edits[0]);
+  store->trial(longer);
+  store->trial(wild_trial(8, 50));
+  store->trial(trial);
+  EXPECT_EQ(store->count_done(), 2);
+  expect_equal(store->read_trial(7), trial);
+  store->commit();
+  EXPECT_EQ(sql(directory / "campaign.sqlite", "SELECT count(*) FROM edits WHERE trial = 7"),
+            "1\n");
+}
+
+TEST(Store, DigestDependsOnResultsAlone) {
+  constexpr std::int64_t kTrials = 120;
+  const auto first = wild_store(fresh_directory("a"), kTrials);
+  const fs::path directory = fresh_directory("b");
+  auto second = Store::create(directory, small_run(kTrials), 5);
+  for (std::int64_t id = kTrials - 1; id >= 50; --id) second->trial(wild_trial(id, kTrials));
+  EXPECT_NE(first->digest(), second->digest());
+  second.reset();
+  second = Store::open(directory, 1000);
+  for (std::int64_t id = 0; id < 60; ++id) second->trial(wild_trial(id, kTrials));
+  second->set_fact("finished", "now");
+  EXPECT_EQ(first->digest(), second->digest());
+  EXPECT_EQ(Store::open_read_only(directory)->digest(), first->digest());
+}
+
+TEST(Store, DigestSeesEveryNumber) {
+  constexpr std::int64_t kTrials = 20;
+  auto store = wild_store(fresh_directory("run"), kTrials);
+  std::vector<std::string> digests = {store->digest()};
+  const TrialResult original = store->read_trial(3);
+  const auto digest_of = [&](auto change) {
+    TrialResult changed = original;
+    change(changed);
+    store->trial(changed);
+    digests.push_back(store->digest());
+  };
+  digest_of([](TrialResult& t) { t.entry += 1; });
+  digest_of([](TrialResult& t) { t.site = 2; });
+  digest_of([](TrialResult& t) { t.image = (t.image + 1) % 5; });
+  digest_of([](TrialResult& t) { t.outcome = static_cast<Outcome>((int(t.outcome) + 1) % 4); });
+  digest_of([](TrialResult& t) { t.activated = !t.activated; });
+  digest_of([](TrialResult& t) { t.golden_loss = 0.25000000000000006; });
+  digest_of([](TrialResult& t) { t.faulty_loss = 1e-300; });
+  digest_of([](TrialResult& t) { t.golden_top1 += 1; });
+  digest_of([](TrialResult& t) { t.faulty_top1 += 1; });
+  digest_of([](TrialResult& t) { t.metrics[0] = 77; });
+  digest_of([](TrialResult& t) { t.edits[0].edit.element += 1; });
+  digest_of([](TrialResult& t) { t.edits[0].edit.register_index ^= 1; });
+  digest_of([](TrialResult& t) { t.edits[0].edit.mask ^= 0x8000; });
+  digest_of([](TrialResult& t) { t.edits[0].edit.value = 9; });
+  digest_of([](TrialResult& t) {
+    t.edits[0].edit.operation =
+        static_cast<EditOperation>((int(t.edits[0].edit.operation) + 1) % 5);
+  });
+  digest_of([](TrialResult& t) { t.edits[0].code_before ^= 1; });
+  digest_of([](TrialResult& t) { t.edits[0].code_after ^= 1; });
+  digest_of([](TrialResult& t) { t.edits[0].value_before = 123; });
+  digest_of([](TrialResult& t) { t.edits[0].value_after = 124; });
+  digest_of([](TrialResult& t) { t.edits.push_back(t.edits[0]); });
+  const std::size_t made = digests.size();
+  std::sort(digests.begin(), digests.end());
+  EXPECT_EQ(std::unique(digests.begin(), digests.end()) - digests.begin(),
+            static_cast<std::ptrdiff_t>(made));
+}
+
+TEST(Store, SurvivesKill) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kTrials = 5000, kKilledAt = 3333, kEvery = 100;
+  const int status = in_child([&] {
+    auto store = Store::create(directory, small_run(kTrials), kEvery);
+    for (std::int64_t id = 0; id < kKilledAt; ++id) store->trial(wild_trial(id, kTrials));
+    ::raise(SIGKILL);
+  });
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_EQ(Store::open_read_only(directory)->count_done(), kKilledAt / kEvery * kEvery);
+
+  auto store = Store::open(directory, kEvery);  // the lock died with its holder
+  const std::vector<bool> done = store->trials_done();
+  EXPECT_EQ(std::count(done.begin(), done.end(), true), kKilledAt / kEvery * kEvery);
+  for (std::int64_t id = 0; id < kTrials; ++id) {
+    if (!done[static_cast<std::size_t>(id)]) store->trial(wild_trial(id, kTrials));
+  }
+  store->commit();
+  EXPECT_EQ(store->digest(), wild_store(fresh_directory("whole"), kTrials)->digest());
+}
+
+TEST(Store, SurvivesKillAtAnyMoment) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kTrials = 1'000'000;
+  Store::create(directory, small_run(kTrials), 16);
+  for (int round = 0; round < 5; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto store = Store::open(directory, 16);
+      const std::int64_t first = store->count_done();
+      for (std::int64_t id = first; id < kTrials; ++id) store->trial(wild_trial(id, kTrials));
+      ::_exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(40 + 23 * round));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const auto store = Store::open_read_only(directory);
+    std::int64_t next = 0;
+    store->for_each_trial([&](const TrialResult& trial) {
+      ASSERT_EQ(trial.trial, next);
+      expect_equal(trial, wild_trial(next++, kTrials));
+    });
+    EXPECT_EQ(next % 16, 0);
+  }
+  EXPECT_GT(Store::open_read_only(directory)->count_done(), 0);
+  EXPECT_EQ(sql(directory / "campaign.sqlite", "PRAGMA integrity_check"), "ok\n");
+}
+
+TEST(Store, ShowsCommittedTrialsToAReaderWhileWriting) {
+  const fs::path directory = fresh_directory("run");
+  auto writer = Store::create(directory, small_run(100), 10);
+  for (std::int64_t id = 0; id < 25; ++id) writer->trial(wild_trial(id, 100));
+  auto reader = Store::open_read_only(directory);
+  EXPECT_EQ(reader->count_done(), 20);
+  EXPECT_EQ(writer->count_done(), 25);
+  for (std::int64_t id = 25; id < 40; ++id) writer->trial(wild_trial(id, 100));
+  EXPECT_EQ(reader->count_done(), 40);
+  const Error error = error_of([&] { reader->trial(wild_trial(50, 100)); });
+  EXPECT_THAT(error.what(), HasSubstr("reading only"));
+  writer.reset();
+  reader.reset();
+  EXPECT_FALSE(fs::exists(directory / "campaign.sqlite-wal"));  // nothing is left lying about
+}
+
+TEST(Store, CommitsWhenItIsClosed) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 1000)->trial(wild_trial(3, 10));
+  EXPECT_EQ(Store::open_read_only(directory)->count_done(), 1);
+}
+
+TEST(Store, RefusesASecondWriter) {
+  const fs::path directory = fresh_directory("run");
+  const auto first = Store::create(directory, small_run(10), 10);
+  const Error error = error_of([&] { Store::open(directory, 10); });
+  EXPECT_EQ(error.code(), ExitCode::kFailure);
+  EXPECT_THAT(error.what(),
+              AllOf(HasSubstr(directory.string()),
+                    HasSubstr("process " + std::to_string(::getpid()) + " is writing")));
+  const int status = in_child([&] {
+    const Error other = error_of([&] { Store::open(directory, 10); });
+    if (other.code() != ExitCode::kFailure) throw std::runtime_error(other.what());
+  });
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Store, RefusesADirectoryThatHoldsACampaign) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 10)->trial(wild_trial(0, 10));
+  const Error error = error_of([&] { Store::create(directory, small_run(10), 10); });
+  EXPECT_EQ(error.code(), ExitCode::kUsage);
+  EXPECT_THAT(error.what(),
+              AllOf(HasSubstr("bitfall resume " + directory.string()), HasSubstr("--force")));
+  EXPECT_EQ(Store::open_read_only(directory)->count_done(), 1);
+}
+
+TEST(Store, NamesADirectoryThatCannotBeMade) {
+  const fs::path file = fresh_directory("file");
+  std::ofstream(file) << "a file";
+  const Error error = error_of([&] { Store::create(file / "run", small_run(10), 10); });
+  EXPECT_EQ(error.code(), ExitCode::kFailure);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr((file / "run").string()), HasSubstr("cannot be made")));
+}
+
+TEST(Store, RefusesWhatIsNoRun) {
+  const fs::path directory = fresh_directory("run");
+  for (const bool missing : {true, false}) {
+    if (!missing) fs::create_directories(directory);
+    const Error error = error_of([&] { Store::open(directory, 10); });
+    EXPECT_EQ(error.code(), ExitCode::kInput);
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr(directory.string()), HasSubstr("no campaign.sqlite")));
+  }
+}
+
+TEST(Store, RefusesForeignAndDamagedFiles) {
+  const fs::path directory = fresh_directory("run");
+  fs::create_directories(directory);
+  const fs::path file = directory / "campaign.sqlite";
+  const auto expect_refused = [&](const std::string& why) {
+    for (const bool writing : {true, false}) {
+      const Error error = error_of([&] {
+        if (writing) {
+          Store::open(directory, 10);
+        } else {
+          Store::open_read_only(directory);
+        }
+      });
+      EXPECT_EQ(error.code(), ExitCode::kInput) << error.what();
+      EXPECT_THAT(error.what(), AllOf(HasSubstr(file.string()), HasSubstr(why)));
+    }
+  };
+  std::ofstream(file) << "";
+  expect_refused("is empty");
+  std::ofstream(file)
+      << "This is a text, and long enough to be looked at as a database header, no?";
+  expect_refused("is damaged or no campaign");
+  fs::remove(file);
+  sql(file, "CREATE TABLE trials(x)");
+  expect_refused("is an SQLite file, but not a campaign of Bitfall");
+}
+
+TEST(Store, RefusesAnotherSchemaVersionWithBothNumbers) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 10);
+  sql(directory / "campaign.sqlite", "PRAGMA user_version = 99");
+  const Error error = error_of([&] { Store::open_read_only(directory); });
+  EXPECT_EQ(error.code(), ExitCode::kInput);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 1")));
+}
+
+TEST(Store, RefusesATruncatedFile) {
+  const fs::path directory = fresh_directory("run");
+  wild_store(directory, 2000).reset();
+  const fs::path file = directory / "campaign.sqlite";
+  const auto size = fs::file_size(file);
+  for (const double part : {0.9, 0.5, 0.1, 0.001}) {
+    fs::resize_file(file, static_cast<std::uintmax_t>(part * static_cast<double>(size)));
+    const Error error = error_of([&] {
+      const auto store = Store::open_read_only(directory);
+      store->description();
+      store->for_each_trial([](const TrialResult&) {});
+    });
+    EXPECT_EQ(error.code(), ExitCode::kInput) << part << ": " << error.what();
+    EXPECT_THAT(error.what(), HasSubstr(file.string()));
+  }
+}
+
+TEST(Store, ReportsDamageWithinTheFile) {
+  const fs::path directory = fresh_directory("run");
+  wild_store(directory, 2000).reset();
+  const fs::path file = directory / "campaign.sqlite";
+  const auto size = static_cast<std::streamoff>(fs::file_size(file));
+  std::mt19937_64 random(11);
+  int refused = 0;
+  for (int round = 0; round < 40; ++round) {
+    const fs::path copy = fresh_directory("copy");
+    fs::create_directories(copy);
+    fs::copy_file(file, copy / "campaign.sqlite");
+    {
+      std::fstream stream(copy / "campaign.sqlite",
+                          std::ios::in | std::ios::out | std::ios::binary);
+      stream.seekp(static_cast<std::streamoff>(random() % static_cast<std::uint64_t>(size - 4096)));
+      for (int i = 0; i < 2048; ++i) stream.put(static_cast<char>(random()));
+    }
+    try {
+      const auto store = Store::open_read_only(copy);
+      std::ostringstream out;
+      export_csv(*store, out);  // either reads or throws Error; never anything else
+    } catch (const Error& error) {
+      ++refused;
+      EXPECT_EQ(error.code(), ExitCode::kInput) << error.what();
+    }
+  }
+  EXPECT_GT(refused, 20);
+}
+
+TEST(Store, RefusesOutcomesThatDoNotExist) {
+  const fs::path directory = fresh_directory("run");
+  wild_store(directory, 20).reset();
+  sql(directory / "campaign.sqlite", "UPDATE trials SET outcome = 9 WHERE trial = 4");
+  const Error error = error_of([&] { Store::open_read_only(directory)->read_trial(4); });
+  EXPECT_EQ(error.code(), ExitCode::kInput);
+  EXPECT_THAT(error.what(), HasSubstr("trial 4 has the outcome 9"));
+}
+
+TEST(Store, SaysWhichTrialsThereAre) {
+  const fs::path directory = fresh_directory("run");
+  auto store = Store::create(directory, small_run(20), 10);
+  store->trial(wild_trial(4, 20));
+  EXPECT_THAT(error_of([&] { store->read_trial(5); }).what(), HasSubstr("was not run yet"));
+  EXPECT_THAT(error_of([&] { store->read_trial(20); }).what(), HasSubstr("its trials are 0 to 19"));
+  EXPECT_THAT(error_of([&] { store->read_trial(-1); }).what(), HasSubstr("has no trial -1"));
+  EXPECT_EQ(error_of([&] { store->read_trial(5); }).code(), ExitCode::kInput);
+}
+
+TEST(Store, RefusesTrialsThatDoNotBelong) {
+  const fs::path directory = fresh_directory("run");
+  auto store = Store::create(directory, small_run(20), 10);
+  EXPECT_THAT(error_of([&] { store->trial(wild_trial(20, 20)); }).what(), HasSubstr("trial 20"));
+  TrialResult narrow = wild_trial(1, 20);
+  narrow.metrics.pop_back();
+  EXPECT_THAT(error_of([&] { store->trial(narrow); }).what(), HasSubstr("1 metric values"));
+  store->trial(wild_trial(2, 20));
+  EXPECT_EQ(store->count_done(), 1);
+}
+
+TEST(Store, RefusesMetricColumnsWithTakenNames) {
+  for (const char* name : {"outcome", "Golden_Loss", "mask", "", "delta_LOSS"}) {
+    RunDescription run = small_run(10);
+    run.metric_columns[1].name = name;
+    const Error error = error_of([&] { Store::create(fresh_directory("run"), run, 10); });
+    EXPECT_EQ(error.code(), ExitCode::kPlugin) << name;
+    EXPECT_THAT(error.what(), HasSubstr("metric 'other'"));
+  }
+}
+
+TEST(Store, ReportsAFullDiskAndKeepsWhatWasCommitted) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kTrials = 100'000;
+  const fs::path message_file = fresh_directory("message");
+  const int status = in_child([&] {
+    auto store = Store::create(directory, small_run(kTrials), 50);
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{600'000, 600'000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const Error error = error_of([&] {
+      for (std::int64_t id = 0; id < kTrials; ++id) store->trial(wild_trial(id, kTrials));
+    });
+    if (error.code() != ExitCode::kFailure) throw std::runtime_error(error.what());
+    if (store->count_done() % 50 != 0) throw std::runtime_error("the open batch was not dropped");
+    std::ofstream(message_file) << error.what();
+    // What the process does next must not crash either.
+    error_of([&] { store->commit(); });
+  });
+  ASSERT_EQ(status, 0);
+  EXPECT_THAT(content_of(message_file),
+              AllOf(HasSubstr((directory / "campaign.sqlite").string()),
+                    testing::AnyOf(HasSubstr("full"), HasSubstr("File too large")),
+                    HasSubstr("bitfall resume " + directory.string())));
+
+  auto store = Store::open(directory, 50);  // the disk has room again
+  const std::int64_t done = store->count_done();
+  EXPECT_GT(done, 0);
+  EXPECT_EQ(done % 50, 0);
+  store->for_each_trial(
+      [&](const TrialResult& trial) { expect_equal(trial, wild_trial(trial.trial, kTrials)); });
+  store->trial(wild_trial(done, kTrials));
+  store->commit();
+  EXPECT_EQ(store->count_done(), done + 1);
+}
+
+TEST(Store, NoticesThatItsFileWasDeleted) {
+  const fs::path directory = fresh_directory("run");
+  auto store = Store::create(directory, small_run(20), 2);
+  store->trial(wild_trial(0, 20));
+  fs::remove(directory / "campaign.sqlite");
+  const Error error = error_of([&] { store->trial(wild_trial(1, 20)); });
+  EXPECT_EQ(error.code(), ExitCode::kFailure);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr((directory / "campaign.sqlite").string()),
+                                  HasSubstr("was deleted or replaced")));
+}
+
+TEST(Store, LeavesNoHalfMadeFile) {
+  // A process killed while it creates the file leaves another name, which the next one clears away.
+  const fs::path directory = fresh_directory("run");
+  fs::create_directories(directory);
+  std::ofstream(directory / "campaign.sqlite.new") << "half";
+  Store::create(directory, small_run(10), 10)->trial(wild_trial(0, 10));
+  EXPECT_FALSE(fs::exists(directory / "campaign.sqlite.new"));
+  EXPECT_EQ(Store::open_read_only(directory)->count_done(), 1);
+}
+
+TEST(Store, IdentifiesItsFile) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 10);
+  const fs::path file = directory / "campaign.sqlite";
+  EXPECT_EQ(sql(file, "PRAGMA application_id"), std::to_string(0x4254464C) + "\n");
+  EXPECT_EQ(sql(file, "PRAGMA user_version"), std::to_string(kSchemaVersion) + "\n");
+  EXPECT_EQ(sql(file, "PRAGMA journal_mode"), "wal\n");
+}
+
+TEST(Views, AgreeWithTheTrials) {
+  const fs::path directory = fresh_directory("run");
+  constexpr std::int64_t kTrials = 400;
+  wild_store(directory, kTrials).reset();
+  const fs::path file = directory / "campaign.sqlite";
+  ASSERT_EQ(wild_trial(300, kTrials).image, 1);  // the one named below
+  std::int64_t masked = 0, edits = 0, single = 0;
+  for (std::int64_t id = 0; id < kTrials; ++id) {
+    const TrialResult trial = wild_trial(id, kTrials);
+    masked += trial.outcome == Outcome::kMasked;
+    edits += static_cast<std::int64_t>(trial.edits.size());
+    const EditRecord& record = trial.edits[0];
+    const bool whole = record.edit.operation >= EditOperation::kWrite;
+    const std::uint32_t bits = whole ? record.code_before ^ record.code_after : record.edit.mask;
+    single += trial.edits.size() == 1 && bits != 0;
+  }
+  EXPECT_EQ(sql(file, "SELECT count(*) FROM v_trials WHERE outcome = 'masked'"),
+            std::to_string(masked) + "\n");
+  EXPECT_EQ(sql(file,
+                "SELECT sum(masked), sum(trials), sum(masked + top1_same + top1_changed + "
+                "nonfinite) FROM v_by_layer"),
+            std::to_string(masked) + "|400|400\n");
+  EXPECT_EQ(sql(file, "SELECT count(*) FROM v_edits"), std::to_string(edits) + "\n");
+  EXPECT_EQ(sql(file, "SELECT sum(trials) FROM v_by_bit"), std::to_string(single) + "\n");
+  EXPECT_EQ(sql(file, "SELECT count(DISTINCT class) FROM v_by_bit"), "4\n");
+  EXPECT_EQ(sql(file,
+                "SELECT site, target, operation, image, label, golden_loss, \"odd \"\"name\"\"\" "
+                "FROM v_trials WHERE trial = 300"),
+            "layer/linear#2|activation|linear|dog, large/1.png|1|0.25|1.0\n");
+}
+
+}  // namespace
+}  // namespace bitfall
