@@ -97,6 +97,8 @@ class IeeeFloat final : public NumberFormat {
  public:
   std::span<const Register> registers() const override { return {&kPayload, 1}; }
 
+  bool exact() const override { return kLayout == kBinary32; }
+
   void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
               std::span<std::uint32_t> codes) const override {
     for (std::size_t i = 0; i < values.size(); ++i) codes[i] = encode_value<kLayout>(values[i]);

@@ -299,9 +299,9 @@ TEST_F(FaultList, EveryTruncationIsReadOrRefused) {
   for (std::size_t length = 0; length <= text.size(); ++length) {
     accepted += error_of(text.substr(0, length)) == "accepted";
   }
-  // From the end of the first row on: with its line end or without, and with parts of the last
-  // mask.
-  EXPECT_EQ(accepted, 2u + 9u);
+  // After the first row, with its line end or without; with "0", "0x3" ... "0x3f800000" as the last
+  // field; and at the end.
+  EXPECT_EQ(accepted, 2u + 1u + 8u + 1u);
 }
 
 TEST_F(FaultList, ALongListIsReadWhole) {

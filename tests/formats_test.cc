@@ -297,6 +297,7 @@ TEST(IeeeFormats, DescribeTheirRegisters) {
     EXPECT_EQ(format->largest({}), largest) << id;
     EXPECT_FALSE(format->calibrated());
     EXPECT_TRUE(format->elementwise());
+    EXPECT_EQ(format->exact(), std::string(id) == "fp32");
   }
 }
 
@@ -426,6 +427,7 @@ TEST(Int8, DescribesItsRegisters) {
   EXPECT_EQ(format->register_count(1, shape), 1);
   EXPECT_TRUE(format->calibrated());
   EXPECT_TRUE(format->elementwise());
+  EXPECT_FALSE(format->exact());
   EXPECT_EQ(format->metadata_value(1, 0x3F000000), 0.5);
   const std::uint32_t half = 0x3F000000;
   EXPECT_EQ(format->largest({&half, 1}), 64.0f);

@@ -1,11 +1,16 @@
-"""Writes tests/data/int8_vectors.csv: what NumPy makes of symmetric int8 quantisation, as the formats' oracle.
+"""Writes tests/data/int8_vectors.csv: symmetric int8 quantisation by NumPy, the formats' oracle.
 
     make_format_vectors.py > tests/data/int8_vectors.csv
 
-Columns: absolute maximum of the golden values, scale, value, decoded value (float32 bit patterns in hexadecimal), code.
+Columns: absolute maximum of the golden values, scale, value, decoded value (float32 bit patterns in
+hexadecimal), code.
 """
 
 import numpy as np
+
+
+LARGEST = 3.4028235e38
+MAXIMA = [0.0, 1e-45, 1e-43, 1.1754944e-38, 3e-5, 0.7071, 1.0, 6.35, 127.0, 3.1e4, LARGEST]
 
 
 def bits(value):
@@ -13,13 +18,13 @@ def bits(value):
 
 
 def values_for(scale, random):
-    """Code points, ties between them and their neighbours, the ends of the range, and random values."""
+    """Code points, ties and their neighbours, the ends of the range, and random values."""
     with np.errstate(over="ignore"):
         ties = (random.choice(np.arange(-129, 129), 12, replace=False) + np.float32(0.5)) * scale
         points = random.integers(-130, 130, 6).astype(np.float32) * scale
         spread = random.normal(0, 60, 12).astype(np.float32) * scale
     near = np.concatenate([np.nextafter(ties, -np.inf), ties, np.nextafter(ties, np.inf)])
-    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4028235e38, -3.4028235e38]
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, LARGEST, -LARGEST]
     ends = np.array([127.5, -128.5, 127.0, -128.0, 0.5, -0.5, 1.5, -1.5], np.float32) * scale
     return np.concatenate([near, points, spread, ends, special]).astype(np.float32)
 
@@ -27,7 +32,7 @@ def values_for(scale, random):
 def main():
     random = np.random.default_rng(20231210)
     print("absolute_maximum,scale,value,decoded,code")
-    for maximum in [0.0, 1e-45, 1e-43, 1.1754944e-38, 3e-5, 0.7071, 1.0, 6.35, 127.0, 3.1e4, 3.4028235e38]:
+    for maximum in MAXIMA:
         maximum = np.float32(maximum)
         scale = maximum / np.float32(127)
         if scale == 0:

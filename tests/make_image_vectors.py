@@ -2,7 +2,8 @@
 
     make_image_vectors.py decode MODE PATH...            each file (a folder: its files in order of name) as an answer
     make_image_vectors.py resize MODE WxH,... PATH...    each file decoded, then resized (bilinear) to each size
-    make_image_vectors.py pipeline STEPS PATH...         STEPS as JSON: resize, crop, mean, std, mode; float32 [C, H, W]
+    make_image_vectors.py pipeline PIPELINES PATH...     each file through each pipeline, float32 [C, H, W]; PIPELINES is
+                                                         a JSON list of {resize, crop, mean, std, mode}
     make_image_vectors.py transpose FROM TO              rows become columns
     make_image_vectors.py version MODULE                 the module's version
     make_image_vectors.py pngs FOLDER                    writes PNGs of every kind
@@ -99,21 +100,21 @@ def import_torchvision():
     return torchvision.transforms
 
 
-def pipeline(steps, *paths):
+def pipeline(pipelines, *paths):
     transforms = import_torchvision()
-    steps = json.loads(steps)
-    chain = []
-    if "resize" in steps:
-        chain.append(transforms.Resize(steps["resize"]))
-    if "crop" in steps:
-        chain.append(transforms.CenterCrop(steps["crop"]))
-    chain.append(transforms.ToTensor())
-    if "mean" in steps:
-        chain.append(transforms.Normalize(steps["mean"], steps["std"]))
-    compose = transforms.Compose(chain)
-    for path in files_of(paths):
-        tensor = compose(decoded(path, steps.get("mode", "RGB")))
-        answer(tensor.shape, tensor.numpy().tobytes())
+    for steps in json.loads(pipelines):
+        chain = []
+        if "resize" in steps:
+            chain.append(transforms.Resize(steps["resize"]))
+        if "crop" in steps:
+            chain.append(transforms.CenterCrop(steps["crop"]))
+        chain.append(transforms.ToTensor())
+        if "mean" in steps:
+            chain.append(transforms.Normalize(steps["mean"], steps["std"]))
+        compose = transforms.Compose(chain)
+        for path in files_of(paths):
+            tensor = compose(decoded(path, steps.get("mode", "RGB")))
+            answer(tensor.shape, tensor.numpy().tobytes())
 
 
 def chunk(kind, data):

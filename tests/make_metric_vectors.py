@@ -1,16 +1,19 @@
-"""Writes tests/data/metric_vectors.csv: what PyTorch makes of golden and faulty logits, as the metrics' oracle.
+"""Writes tests/data/metric_vectors.csv: golden and faulty logits by PyTorch, the metrics' oracle.
 
     make_metric_vectors.py > tests/data/metric_vectors.csv
 
-Logits are float32 bit patterns in hexadecimal, separated by blanks; losses and expected values are float64.
+Logits are float32 bit patterns in hexadecimal, separated by blanks; losses and expected values are
+float64.
 """
 
 import math
 
 import torch
 
-EXPECTED = ["delta_loss", "delta_loss_signed", "mismatch", "misclassified", "top2diff_golden", "top2diff_faulty",
-            "top2diff_change", "output_error_max", "output_error_mean", "nonfinite"]
+GIVEN = ["golden", "faulty", "label", "golden_loss", "faulty_loss", "golden_top1", "faulty_top1"]
+EXPECTED = ["delta_loss", "delta_loss_signed", "mismatch", "misclassified", "top2diff_golden",
+            "top2diff_faulty", "top2diff_change", "output_error_max", "output_error_mean",
+            "nonfinite"]
 
 
 def bits(logits):
@@ -37,7 +40,8 @@ def row(golden, faulty, label):
                 int(golden_right and not faulty_right),
                 top2diff(golden), top2diff(faulty), top2diff(faulty) - top2diff(golden),
                 error.max().item(), error.mean().item(), int(not faulty.isfinite().all())]
-    return [bits(golden), bits(faulty), label, golden_loss, faulty_loss, golden_top1, faulty_top1, *expected]
+    given = [bits(golden), bits(faulty), label, golden_loss, faulty_loss, golden_top1, faulty_top1]
+    return given + expected
 
 
 def with_value(logits, place, value):
@@ -71,7 +75,7 @@ def cases():
 
 
 def main():
-    print(",".join(["golden", "faulty", "label", "golden_loss", "faulty_loss", "golden_top1", "faulty_top1", *EXPECTED]))
+    print(",".join(GIVEN + EXPECTED))
     for golden, faulty, label in cases():
         print(",".join(str(value) for value in row(golden, faulty, label)))
 

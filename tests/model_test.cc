@@ -81,7 +81,11 @@ TEST(Model, SeesIntoBranchesOnShapes) {
   const auto sites = by_name(small("branches"));
   EXPECT_EQ(sites.count("activation large"), 1U);
   EXPECT_EQ(sites.count("activation small"), 0U);
+  // A module in a list keeps the whole path, in both of its names.
   EXPECT_EQ(sites.count("activation steps.0"), 1U);
+  EXPECT_EQ(sites.count("weight steps.0.weight"), 1U);
+  // Read inside a conditional that stays one.
+  EXPECT_EQ(sites.at("weight positive.weight").operation, "linear");
 }
 
 TEST(Model, TiedParametersAreOneMemory) {

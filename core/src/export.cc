@@ -68,8 +68,12 @@ void for_each_row(const Store& store, Row row) {
   });
 }
 
-std::string json_number(double value) { return std::isfinite(value) ? exact_text(value) : "null"; }
-std::string json_number(float value) { return std::isfinite(value) ? exact_text(value) : "null"; }
+template <typename Number>
+std::string json_number(Number value) {
+  if (!std::isfinite(value)) return "null";
+  if (value == 0 && std::signbit(value)) return "-0.0";  // readers take "-0" for the integer 0
+  return exact_text(value);
+}
 
 std::string json_text(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <cmath>
 #include <csetjmp>
 #include <cstdio>
@@ -72,8 +71,7 @@ Image blank(std::uint64_t width, std::uint64_t height, int channels) {
   return image;
 }
 
-// JPEG
-// --------------------------------------------------------------------------------------------------------
+// JPEG --------------------------------------------------------------------------------------------
 
 struct JpegContext {
   Guard guard;
@@ -195,8 +193,7 @@ Image decode_jpeg(const Bytes& file, int channels) {
   return result;
 }
 
-// PNG
-// ---------------------------------------------------------------------------------------------------------
+// PNG ---------------------------------------------------------------------------------------------
 
 struct PngContext {
   Guard guard;
@@ -332,8 +329,7 @@ class PngReader {
   PngContext context_{};
 };
 
-// Files
-// -------------------------------------------------------------------------------------------------------
+// Files -------------------------------------------------------------------------------------------
 
 Bytes read_file(const std::filesystem::path& path) {
   std::error_code status;
@@ -365,8 +361,7 @@ std::string other_format(const Bytes& file) {
   return "";
 }
 
-// Resampling
-// --------------------------------------------------------------------------------------------------
+// Resampling --------------------------------------------------------------------------------------
 
 constexpr int kPrecisionBits = 32 - 8 - 2;  // Pillow's fixed point: 8 bits of result, 2 to spare
 

@@ -6,13 +6,18 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
-
-#include "progress.h"
+#include <string>
+#include <utility>
 
 namespace bitfall {
 namespace {
 
 std::atomic<bool> quiet{false};
+std::atomic<void (*)()> eraser{nullptr};
+
+void erase_line() {
+  if (void (*erase)() = eraser.load()) erase();
+}
 
 /// NO_COLOR (no-color.org): set and not empty.
 spdlog::color_mode colours() {
@@ -34,17 +39,18 @@ std::shared_ptr<spdlog::logger> make_logger(const char* name, const char* prefix
 void log_info(const std::string& message) {
   if (quiet) return;
   static const auto logger = make_logger("info", "bitfall:");
-  hide_progress();
+  erase_line();
   logger->info("{}", message);
 }
 
 void log_warning(const std::string& message) {
   static const auto logger = make_logger("warning", "%^bitfall: warning:%$");
-  hide_progress();
+  erase_line();
   logger->warn("{}", message);
 }
 
 void set_quiet(bool value) { quiet = value; }
 bool is_quiet() { return quiet; }
+void set_line_eraser(void (*erase)()) { eraser = erase; }
 
 }  // namespace bitfall

@@ -1,4 +1,5 @@
-// Messages for people, on stderr. spdlog stays behind this header (it cannot share a file with LibTorch).
+// Messages for people, on stderr. spdlog stays behind this header (it cannot share a file with
+// LibTorch).
 #pragma once
 
 #include <string>
@@ -10,5 +11,7 @@ void log_warning(const std::string& message);
 /// Quiet: warnings only, and no progress line.
 void set_quiet(bool quiet);
 bool is_quiet();
+/// Called before every message, so that a line that is being redrawn can make room; null = nothing.
+void set_line_eraser(void (*erase)());
 
 }  // namespace bitfall

@@ -36,6 +36,9 @@ class GuardedFormat final : public NumberFormat {
   bool elementwise() const override {
     return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
   }
+  bool exact() const override {
+    return call_plugin(who_, "exact", [&] { return format_->exact(); });
+  }
   void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
               std::span<std::uint32_t> codes) const override {
     call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });

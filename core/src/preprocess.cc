@@ -1,7 +1,6 @@
 #include "preprocess.h"
 
 #include <algorithm>
-#include <climits>
 #include <cmath>
 #include <string>
 #include <utility>

@@ -78,17 +78,44 @@ bool reads_shape_only(const Node* node) {
   return kNames.count(node->kind().toQualString()) > 0;
 }
 
-std::string module_path(const Node* node) {
-  std::string path;
-  const auto stack = node->callstack();
-  if (!stack) return path;
-  for (const auto& entry : (*stack)->vec()) {
-    const auto& info = std::get<2>(entry);
-    if (!info || info->instance_name() == "SELF" || info->instance_name().empty()) continue;
-    if (!path.empty()) path += '.';
-    path += info->instance_name();
+// The path of the module that a value holds, from the root: "" for self, "blocks.0.conv" behind GetAttr chains.
+std::string object_path(const Value* value) {
+  const Node* node = value->node();
+  if (node->kind() != c10::prim::GetAttr) return "";
+  const std::string owner = object_path(node->input());
+  const std::string& attribute = node->s(c10::attr::name);
+  return owner.empty() ? attribute : owner + "." + attribute;
+}
+
+void inline_calls(Block* block, const std::string& path);
+
+// Replaces a call by the callee's nodes, each marked by its scope with the path of the module that runs it. (LibTorch's
+// own inliner keeps only the last name of a path: "0" for blocks.0.)
+void inline_call(Node* node, const std::string& path) {
+  for (Block* inner : node->blocks()) inline_calls(inner, path);
+  static const auto root = c10::make_intrusive<jit::Scope>();
+  node->setScope(path.empty() ? root : root->push(c10::Symbol::scope(path)));
+  const bool method = node->kind() == c10::prim::CallMethod;
+  if (!method && node->kind() != c10::prim::CallFunction) return;
+  jit::GraphFunction* callee = jit::tryToGraphFunction(node);
+  if (callee == nullptr) return;
+  const std::string callee_path = method ? object_path(node->input(0)) : path;
+  if (!method) node->removeInput(0);
+  Node* const before = node->prev();
+  Node* const after = node->next();
+  jit::inlineCallTo(node, callee, callee->graph().get());
+  for (Node* inlined = before->next(); inlined != after;) {
+    Node* const next = inlined->next();
+    inline_call(inlined, callee_path);
+    inlined = next;
   }
-  return path;
+}
+
+void inline_calls(Block* block, const std::string& path) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    inline_call(node, path);
+  }
 }
 
 void use_plain_executor() {
@@ -239,7 +266,7 @@ void Program::State::describe_steps() {
   for (const Instruction& instruction : instructions) {
     Step step;
     const Node* node = instruction.node;
-    step.path = module_path(node);
+    step.path = node->scopeName();
     const bool one_tensor =
         node->outputs().size() == 1 && node->output()->type()->isSubtypeOf(*c10::TensorType::get());
     if (one_tensor) {
@@ -264,6 +291,27 @@ void collect_reads(const Instruction& instruction, std::set<int>& reads) {
 
 }  // namespace
 
+namespace {
+
+// The kind of the first computing operation that reads one of the carriers, or a view of one; "" if none does.
+std::string reading_operation(const std::vector<Instruction>& instructions, std::set<int>& carriers) {
+  for (const Instruction& instruction : instructions) {
+    for (const CompiledBlock& block : instruction.blocks) {
+      const std::string inner = reading_operation(block.instructions, carriers);
+      if (!inner.empty()) return inner;
+    }
+    const bool reads = std::any_of(instruction.in.begin(), instruction.in.end(),
+                                   [&](int slot) { return carriers.count(slot) > 0; });
+    if (!reads) continue;
+    const std::string kind = operation_kind(instruction.node->kind().toQualString());
+    if (!kind.empty()) return kind;
+    carriers.insert(instruction.out.begin(), instruction.out.end());
+  }
+  return "";
+}
+
+}  // namespace
+
 void Program::State::find_parameters() {
   parameters.clear();
   std::map<std::string, Parameter> by_name;
@@ -281,17 +329,12 @@ void Program::State::find_parameters() {
   for (auto& [_, parameter] : by_name) {
     parameter.slots = by_memory[parameter.value.unsafeGetTensorImpl()];
     std::set<int> carriers(parameter.slots.begin(), parameter.slots.end());
-    for (std::size_t i = 0; i < instructions.size(); ++i) {
+    for (std::size_t i = 0; i < instructions.size() && parameter.first_step < 0; ++i) {
       const bool hit = std::any_of(carriers.begin(), carriers.end(),
                                    [&](int carrier) { return reads[i].count(carrier) > 0; });
-      if (!hit) continue;
-      if (parameter.first_step < 0) parameter.first_step = static_cast<int>(i);
-      if (!steps[i].operation.empty()) {
-        parameter.operation = steps[i].operation;
-        break;
-      }
-      carriers.insert(instructions[i].out.begin(), instructions[i].out.end());  // a view of it
+      if (hit) parameter.first_step = static_cast<int>(i);
     }
+    parameter.operation = reading_operation(instructions, carriers);
     parameters.push_back(parameter);
   }
   std::sort(parameters.begin(), parameters.end(), [](const Parameter& a, const Parameter& b) {
@@ -454,12 +497,13 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
   }
   state_->original.eval();
   try {
+    jit::Module inlined = state_->original.clone();
+    inline_calls(inlined.get_method("forward").graph()->block(), "");
     // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that would be
     // torch::jit::freeze). Without it in-place operations survive in scripted models.
     const jit::Module frozen =
-        jit::freeze_module(state_->original.clone(), {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
+        jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
     state_->graph = frozen.get_method("forward").graph()->copy();
-    jit::Inline(*state_->graph);
     state_->object[state_->graph->inputs()[0]] = frozen._ivalue();
     state_->resolve(state_->graph->block());
     state_->clean();

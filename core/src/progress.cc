@@ -27,6 +27,11 @@ constexpr const char* kClearLine = "\r\x1B[K";
 /// True while a line stands on the terminal of stderr. One is enough: jobs do not run side by side.
 std::atomic<bool> standing{false};
 
+/// Takes the line away before a message; the next update draws it again.
+void hide_line() {
+  if (standing.exchange(false)) std::cerr << kClearLine << std::flush;
+}
+
 template <typename... Values>
 std::string formatted(const char* format, Values... values) {
   char text[64];
@@ -153,13 +158,10 @@ void Progress::draw(double now) {
     *output_.stream << kClearLine << fitted(now) << std::flush;
     shown_ = true;
     standing = true;
+    set_line_eraser(hide_line);
   } else {
     *output_.stream << "bitfall: " << line(now) << '\n' << std::flush;
   }
-}
-
-void hide_progress() {
-  if (standing.exchange(false)) std::cerr << kClearLine << std::flush;
 }
 
 std::string short_count(double count) {

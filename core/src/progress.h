@@ -67,10 +67,6 @@ class Progress {
   std::deque<Sample> samples_;  // of the last seconds, oldest first
 };
 
-/// Takes away the progress line that stands on the terminal, so that a message can be written; the
-/// next update draws it again.
-void hide_progress();
-
 /// "412", "9.9 k", "412 k", "1.0 M", "3.2 G": at most three digits.
 std::string short_count(double count);
 

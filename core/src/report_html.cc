@@ -49,29 +49,36 @@ constexpr const char* kHead = R"html(<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+  script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
 <link rel="icon" href="data:,">
 )html";
 
 constexpr const char* kStyle = R"html(<style>
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 1160px; padding: 20px 20px 60px; font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
+body { margin: 0 auto; max-width: 1160px; padding: 20px 20px 60px;
+  font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
 h1 { font-size: 24px; margin: 0 0 2px; }
 h2 { font-size: 18px; margin: 34px 0 8px; border-bottom: 1px solid #ccc; padding-bottom: 3px; }
 p { margin: 6px 0 10px; max-width: 90ch; }
 .lead { color: #555; margin-bottom: 14px; overflow-wrap: anywhere; }
-.warning { border-left: 5px solid #D55E00; background: #fdf3ec; padding: 7px 12px; margin: 7px 0; overflow-wrap: anywhere; }
+.warning { border-left: 5px solid #D55E00; background: #fdf3ec; padding: 7px 12px; margin: 7px 0;
+  overflow-wrap: anywhere; }
 .numbers { display: flex; flex-wrap: wrap; gap: 10px; margin: 14px 0; }
 .number { flex: 1 1 170px; border: 1px solid #d5d5d5; border-radius: 6px; padding: 8px 10px; }
 .number b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; }
 .number span { color: #555; font-size: 13px; }
 .chart { overflow-x: auto; padding-bottom: 4px; }
-.facts { display: grid; grid-template-columns: repeat(2, max-content minmax(0, 1fr)); gap: 2px 14px; font-size: 14px; }
+.facts { display: grid; grid-template-columns: repeat(2, max-content minmax(0, 1fr));
+  gap: 2px 14px; font-size: 14px; }
 .facts dt { color: #555; } .facts dd { margin: 0; overflow-wrap: anywhere; }
-dl.terms { font-size: 14px; display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 14px; }
+dl.terms { font-size: 14px; display: grid; grid-template-columns: max-content minmax(0, 1fr);
+  gap: 3px 14px; }
 dl.terms dt { font-weight: 600; } dl.terms dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; font-size: 12px; font-variant-numeric: tabular-nums; margin: 8px 0; }
-th { text-align: right; border-bottom: 2px solid #999; padding: 3px 5px; vertical-align: bottom; font-weight: 600; }
+table { border-collapse: collapse; width: 100%; font-size: 12px; margin: 8px 0;
+  font-variant-numeric: tabular-nums; }
+th { text-align: right; border-bottom: 2px solid #999; padding: 3px 5px; vertical-align: bottom;
+  font-weight: 600; }
 td { text-align: right; padding: 2px 5px; border-bottom: 1px solid #e8e8e8; white-space: nowrap; }
 th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 5em; }
 td.text:first-child { min-width: 12em; }
@@ -80,7 +87,12 @@ tr.total td { border-top: 2px solid #999; font-weight: 600; }
 code { background: #f3f3f3; padding: 1px 5px; border-radius: 3px; overflow-wrap: anywhere; }
 details > summary { cursor: pointer; color: #0072B2; margin: 6px 0; }
 .note { color: #555; font-size: 13px; }
-@media print { body { max-width: none; padding: 0; font-size: 11px; } h2 { break-after: avoid; } tr, .number, .warning { break-inside: avoid; } .vega-actions, details > summary { display: none; } }
+@media print {
+  body { max-width: none; padding: 0; font-size: 11px; }
+  h2 { break-after: avoid; }
+  tr, .number, .warning { break-inside: avoid; }
+  .vega-actions, details > summary { display: none; }
+}
 </style>
 )html";
 
@@ -92,7 +104,8 @@ for (const [name, chart] of Object.entries(charts)) {
   const place = document.getElementById('chart-' + name);
   if (!place) continue;
   window.vegaEmbed(place, chart, options).catch(error => {
-    place.textContent = 'This chart could not be drawn (' + error.message + '). The table below has its numbers.';
+    place.textContent = 'This chart could not be drawn (' + error.message +
+      '). The table below has its numbers.';
   });
 }
 </script>

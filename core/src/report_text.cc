@@ -9,8 +9,6 @@
 namespace bitfall {
 namespace {
 
-// Width of all columns but the first, with their gaps, in the layers' table.
-constexpr int kNumbersWidth = 80;
 constexpr int kShortestName = 12;
 
 std::string star(const DeltaLossSummary& loss) {
@@ -42,16 +40,31 @@ std::vector<std::string> cells(const GroupSummary& group, int decimals) {
           percent(share(group.nonfinite, group.trials), decimals)};
 }
 
+// Columns are as wide as their widest cell; the names get what the numbers leave of the line.
+std::size_t room_for_names(const std::vector<std::string>& titles,
+                           const std::vector<std::vector<std::string>>& rows, int width) {
+  std::size_t numbers = 0;
+  for (std::size_t c = 1; c < titles.size(); ++c) {
+    std::size_t widest = titles[c].size();
+    for (const auto& row : rows) widest = std::max(widest, row[c].size());
+    numbers += widest + 2;
+  }
+  return static_cast<std::size_t>(std::max(kShortestName, width - static_cast<int>(numbers)));
+}
+
 std::string table(const ReportData& data, const std::string& first,
-                  const std::vector<GroupSummary>& groups, std::size_t name_width) {
+                  const std::vector<GroupSummary>& groups, int width) {
+  const std::vector<std::string> names = titles(data, first);
   std::vector<TextTable::Column> columns;
-  for (const std::string& title : titles(data, first)) {
+  for (const std::string& title : names) {
     columns.push_back({title, columns.empty() ? TextTable::kLeft : TextTable::kRight});
   }
+  std::vector<std::vector<std::string>> rows;
+  for (const GroupSummary& group : groups) rows.push_back(cells(group, percent_decimals(data)));
+  const std::size_t room = room_for_names(names, rows, width);
   TextTable text(columns);
-  for (const GroupSummary& group : groups) {
-    std::vector<std::string> row = cells(group, percent_decimals(data));
-    row[0] = shortened(row[0], name_width);
+  for (std::vector<std::string>& row : rows) {
+    row[0] = shortened(row[0], room);
     text.add(std::move(row));
   }
   return text.render();
@@ -148,16 +161,15 @@ std::string markdown_table(const ReportData& data, const std::string& first,
 }  // namespace
 
 std::string report_text(const ReportData& data, int width) {
-  const auto room = static_cast<std::size_t>(std::max(kShortestName, width - kNumbersWidth));
   const auto line_width = static_cast<std::size_t>(std::max(40, width));
   std::string text;
   for (const std::string& warning : data.warnings) {
     text += wrapped("warning: " + warning, line_width, "");
   }
   if (!text.empty()) text += "\n";
-  text += table(data, "layer", layers_and_all(data), room) + "\n";
+  text += table(data, "layer", layers_and_all(data), width) + "\n";
   if (!data.bit_classes.empty()) {
-    text += table(data, "bit class", data.bit_classes, room) + "\n";
+    text += table(data, "bit class", data.bit_classes, width) + "\n";
   }
   constexpr std::size_t kNames = 17;
   for (const Line& line : totals(data)) {

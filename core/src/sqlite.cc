@@ -83,7 +83,8 @@ void Database::fail() const {
   const bool damaged = code == SQLITE_NOTADB || code == SQLITE_CORRUPT || code == SQLITE_ERROR;
   std::string message = path_.string() + (damaged ? ": is damaged or no campaign: " : ": ") +
                         sqlite3_errmsg(handle_.get());
-  // SQLite remembers the system's error for some calls only; after a failed write errno still holds it.
+  // SQLite remembers the system's error for some calls only; after a failed write errno still
+  // holds it.
   int system = sqlite3_system_errno(handle_.get());
   if (system == 0 && code == SQLITE_IOERR) system = last;
   const bool of_system = code == SQLITE_IOERR || code == SQLITE_CANTOPEN || code == SQLITE_FULL;

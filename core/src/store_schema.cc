@@ -16,24 +16,32 @@ using Json = nlohmann::json;
 // REAL column turns -0.0 into 0. The views declare REAL for readers that want a type (DuckDB). NaN
 // is stored as NULL.
 constexpr const char* kTables = R"sql(
-CREATE TABLE campaign(file TEXT NOT NULL, text TEXT NOT NULL, fault_list TEXT NOT NULL, trials INTEGER NOT NULL);
+CREATE TABLE campaign(
+  file TEXT NOT NULL, text TEXT NOT NULL, fault_list TEXT NOT NULL, trials INTEGER NOT NULL);
 CREATE TABLE facts(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE classes(id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE images(id INTEGER PRIMARY KEY, name TEXT NOT NULL, label INTEGER NOT NULL);
-CREATE TABLE sites(id INTEGER PRIMARY KEY, name TEXT NOT NULL, target INTEGER NOT NULL, operation TEXT NOT NULL,
+CREATE TABLE sites(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, target INTEGER NOT NULL, operation TEXT NOT NULL,
   shape TEXT NOT NULL, values_ INTEGER NOT NULL, refusal TEXT NOT NULL, aliases TEXT NOT NULL,
   golden_minimum, golden_maximum, metadata TEXT);
-CREATE TABLE strata(id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT NULL, population REAL,
+CREATE TABLE strata(
+  id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT NULL, population REAL,
   trials INTEGER NOT NULL);
 CREATE TABLE registers(id INTEGER PRIMARY KEY, name TEXT NOT NULL, bits INTEGER NOT NULL);
-CREATE TABLE register_bits(register INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT NULL,
+CREATE TABLE register_bits(
+  register INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT NULL,
   PRIMARY KEY(register, bit)) WITHOUT ROWID;
-CREATE TABLE metric_columns(id INTEGER PRIMARY KEY, name TEXT NOT NULL, metric TEXT NOT NULL, kind INTEGER NOT NULL,
+CREATE TABLE metric_columns(
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, metric TEXT NOT NULL, kind INTEGER NOT NULL,
   unit TEXT NOT NULL);
-CREATE TABLE golden(image INTEGER PRIMARY KEY, loss, top1 INTEGER NOT NULL, top2diff, fp32_loss,
-  fp32_top1 INTEGER NOT NULL);
-CREATE TABLE edits(trial INTEGER NOT NULL, position INTEGER NOT NULL, element INTEGER NOT NULL,
-  register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL, value, value_bits INTEGER NOT NULL,
+CREATE TABLE golden(
+  image INTEGER PRIMARY KEY, loss, top1 INTEGER NOT NULL, top2diff,
+  fp32_loss, fp32_top1 INTEGER NOT NULL);
+CREATE TABLE edits(
+  trial INTEGER NOT NULL, position INTEGER NOT NULL, element INTEGER NOT NULL,
+  register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL,
+  value, value_bits INTEGER NOT NULL,
   code_before INTEGER NOT NULL, code_after INTEGER NOT NULL, value_before, value_after,
   PRIMARY KEY(trial, position)) WITHOUT ROWID;
 )sql";
@@ -44,37 +52,42 @@ constexpr const char* kOutcomeName =
 constexpr const char* kTargetName =
     "CASE s.target WHEN 0 THEN 'activation' WHEN 1 THEN 'weight' WHEN 2 THEN 'input' END";
 
-// Bits that an edit changes or names: a mask, or for 'write' and 'value' the difference of the
-// codes (SQLite has no exclusive or).
+// edited_bits are those that an edit names (a mask) or, for 'write' and 'value', changes: the
+// difference of the codes (SQLite has no exclusive or).
 constexpr const char* kOtherViews = R"sql(
 CREATE VIEW v_edits AS
   SELECT e.trial, e.position, s.name AS site, i.name AS image, e.element, r.name AS register,
-    CASE e.operation WHEN 0 THEN 'flip' WHEN 1 THEN 'set' WHEN 2 THEN 'clear' WHEN 3 THEN 'write' WHEN 4 THEN 'value'
-      END AS operation,
+    CASE e.operation WHEN 0 THEN 'flip' WHEN 1 THEN 'set' WHEN 2 THEN 'clear'
+      WHEN 3 THEN 'write' WHEN 4 THEN 'value' END AS operation,
     e.mask, CAST(e.value AS REAL) AS value, e.code_before, e.code_after,
     CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
-    CASE WHEN e.operation >= 3 THEN (e.code_before | e.code_after) - (e.code_before & e.code_after) ELSE e.mask END
-      AS edited_bits
-  FROM edits e JOIN trials t USING(trial) JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image
+    CASE WHEN e.operation < 3 THEN e.mask
+      ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits
+  FROM edits e JOIN trials t USING(trial)
+    JOIN sites s ON s.id = t.site
+    JOIN images i ON i.id = t.image
     JOIN registers r ON r.id = e.register;
 CREATE VIEW v_by_layer AS
-  SELECT t.entry, s.name AS site, s.operation, count(*) AS trials, sum(t.activated) AS activated,
-    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same, sum(t.outcome = 2) AS top1_changed,
-    sum(t.outcome = 3) AS nonfinite, avg(CASE WHEN abs(t.faulty_loss - t.golden_loss) < 9e999
+  SELECT t.entry, s.name AS site, s.operation,
+    count(*) AS trials, sum(t.activated) AS activated,
+    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
+    sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite,
+    avg(CASE WHEN abs(t.faulty_loss - t.golden_loss) < 9e999
       THEN abs(t.faulty_loss - t.golden_loss) END) AS mean_delta_loss
-  FROM trials t JOIN sites s ON s.id = t.site GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
+  FROM trials t JOIN sites s ON s.id = t.site
+  GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
 CREATE VIEW v_by_bit AS
-  SELECT r.name AS register, b.bit,
-    CASE b.class WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa' WHEN 3 THEN 'regime'
-      WHEN 4 THEN 'metadata' END AS class,
-    count(*) AS trials, sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
+  SELECT e.register, b.bit,
+    CASE b.class WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa'
+      WHEN 3 THEN 'regime' WHEN 4 THEN 'metadata' END AS class,
+    count(*) AS trials,
+    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
     sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite
-  FROM edits e JOIN trials t USING(trial) JOIN registers r ON r.id = e.register
-    JOIN register_bits b ON b.register = e.register AND
-      (CASE WHEN e.operation >= 3 THEN (e.code_before | e.code_after) - (e.code_before & e.code_after)
-        ELSE e.mask END >> b.bit) = 1
+  FROM v_edits e JOIN trials t USING(trial)
+    JOIN registers r ON r.name = e.register
+    JOIN register_bits b ON b.register = r.id AND e.edited_bits >> b.bit = 1
   WHERE NOT EXISTS (SELECT 1 FROM edits o WHERE o.trial = e.trial AND o.position <> e.position)
-  GROUP BY e.register, b.bit ORDER BY e.register, b.bit;
+  GROUP BY r.id, b.bit ORDER BY r.id, b.bit;
 )sql";
 
 // Every name that an export or a view uses for something else.
