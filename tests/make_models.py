@@ -193,4 +193,5 @@ def main():
     (folder / "text.pt").write_text("this is no model\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

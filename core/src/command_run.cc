@@ -239,7 +239,6 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
   const Facts facts = store->facts();
   const TrialResult before = store->read_trial(trial);
   const auto session = reopen(run, stored, facts);
-  std::string drift;
   try {
     check_same_facts(facts, session->facts());
   } catch (const Error& error) {
@@ -251,7 +250,8 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
   const Site& site = session->model().sites()[static_cast<std::size_t>(now.site)];
   const auto& classes = session->dataset().classes();
   const auto class_name = [&](std::int32_t index) {
-    return std::to_string(index) + " (" + classes.at(static_cast<std::size_t>(index)) + ")";
+    const auto place = static_cast<std::size_t>(index);
+    return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")" : std::to_string(index);
   };
   const std::int32_t label = session->dataset().label(now.image);
   if (json) {

@@ -93,6 +93,9 @@ void Session::check_classes(const std::vector<std::string>& recorded) const {
   const auto& classes = dataset_->classes();
   const auto wanted = static_cast<std::size_t>(model_->classes());
   const std::string data = campaign_.data.path.string(), model = campaign_.model.string();
+  // Labels of a .npy without a class list are numbers; the model may know more classes than occur.
+  const bool unnamed = !campaign_.data.labels.empty() && campaign_.data.classes.empty();
+  if (unnamed && classes.size() <= wanted) return;
   if (classes.size() != wanted) {
     throw Error(ExitCode::kInput,
                 data + ": has " + std::to_string(classes.size()) + " classes, but the model " + model + " answers " +
@@ -119,8 +122,11 @@ void Session::select(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
   std::vector<std::vector<std::int32_t>> entries;
   std::set<std::int32_t> emulated;
+  // A list names its own sites: the entry that stands in for missing [[faults]] may then match nothing.
+  Diagnostics ignored("", "");
+  Diagnostics& problems = fault_list_ && !campaign_.faults_given ? ignored : diagnostics;
   for (const FaultsConfig& entry : campaign_.faults) {
-    entries.push_back(select_sites(sites, entry, diagnostics));
+    entries.push_back(select_sites(sites, entry, problems));
     emulated.insert(entries.back().begin(), entries.back().end());
   }
   diagnostics.throw_if_any();
