@@ -47,7 +47,10 @@ std::string file_stem(std::string name) {
 class BackboneTest : public testing::TestWithParam<Backbone> {
  protected:
   void SetUp() override {
-    if (std::system(("\"" + std::string(BITFALL_PYTHON) + "\" -c \"import timm\" 2>/dev/null >/dev/null").c_str()) != 0) {
+    const std::string find = "\"" + std::string(BITFALL_PYTHON) +
+                             "\" -c \"import sys; from importlib.util import find_spec as find; "
+                             "sys.exit(not (find('timm') and find('torchvision')))\"";
+    if (std::system(find.c_str()) != 0) {
       GTEST_SKIP() << "timm (and torchvision) are not installed; scripts/setup.sh installs them";
     }
     folder_ = std::filesystem::path(BITFALL_BUILD_DIR) / "tests" / "models" / file_stem(GetParam().name);
