@@ -1,5 +1,5 @@
-// The published backbones: exported by scripts/export_model.py with random weights, listed, run step by step, and hit
-// once in every kind of site.
+// The published backbones: exported by scripts/export_model.py with random weights, listed, run
+// step by step, and hit once in every kind of site.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
@@ -53,14 +53,15 @@ class BackboneTest : public testing::TestWithParam<Backbone> {
     if (std::system(find.c_str()) != 0) {
       GTEST_SKIP() << "timm (and torchvision) are not installed; scripts/setup.sh installs them";
     }
-    folder_ = std::filesystem::path(BITFALL_BUILD_DIR) / "tests" / "models" / file_stem(GetParam().name);
+    folder_ =
+        std::filesystem::path(BITFALL_BUILD_DIR) / "tests" / "models" / file_stem(GetParam().name);
     std::filesystem::create_directories(folder_);
     model_ = folder_ / "model.pt";
     if (std::filesystem::exists(model_)) return;
     const auto fresh = folder_ / ("new_" + std::to_string(::getpid()) + ".pt");
     const std::string command = "\"" + std::string(BITFALL_PYTHON) + "\" \"" + BITFALL_SOURCE_DIR +
-                                "/scripts/export_model.py\" " + GetParam().name + " --random --seed 1 -o \"" +
-                                fresh.string() + "\"";
+                                "/scripts/export_model.py\" " + GetParam().name +
+                                " --random --seed 1 -o \"" + fresh.string() + "\"";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     std::filesystem::rename(fresh, model_);
   }
@@ -73,8 +74,8 @@ std::string one_fault_a_kind(const Model& model) {
   std::set<std::pair<Target, std::string>> kinds;
   for (const Site& site : model.sites()) {
     if (!site.refusal.empty() || !kinds.insert({site.target, site.operation}).second) continue;
-    list += site.name + "," + std::to_string(kinds.size() % 2) + "," + to_string(site.target) + "," +
-            std::to_string(site.values / 2) + ",payload,flip,0x4000\n";
+    list += site.name + "," + std::to_string(kinds.size() % 2) + "," + to_string(site.target) +
+            "," + std::to_string(site.values / 2) + ",payload,flip,0x4000\n";
   }
   return list;
 }
@@ -92,7 +93,8 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
     const at::Tensor want = model.program().forward(images);
     Slots slots = model.program().start(images);
     model.program().run(slots, 0, static_cast<int>(model.program().steps().size()));
-    EXPECT_TRUE(at::equal(model.program().output(slots), want)) << "golden differs from Module::forward";
+    EXPECT_TRUE(at::equal(model.program().output(slots), want))
+        << "golden differs from Module::forward";
     EXPECT_TRUE(want.isfinite().all().item<bool>());
     for (const char* name : GetParam().sites) {
       const auto site = find_site(model.sites(), Target::kActivation, name);
@@ -113,20 +115,22 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
     const std::string text =
         "[model]\npath = \"model.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
         "classes = \"classes.txt\"\n[format]\nid = \"fp16\"\n[plugins]\npaths = [\"" +
-        std::string(BITFALL_BUILD_DIR) + "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nsuffix = " +
-        (suffix ? "true" : "false") + "\n";
+        std::string(BITFALL_BUILD_DIR) +
+        "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nsuffix = " + (suffix ? "true" : "false") + "\n";
     Session session(folder_ / "campaign.toml", text, folder_ / "faults.csv");
     const std::atomic<bool> stop{false};
     ASSERT_TRUE(session.profile(stop));
     const std::string before = session.model().program().checksum();
-    ASSERT_TRUE(session.engine().run(session.plan(), {}, {}, session.measure(), results[suffix], stop, nullptr));
+    ASSERT_TRUE(session.engine().run(session.plan(), {}, {}, session.measure(), results[suffix],
+                                     stop, nullptr));
     EXPECT_EQ(session.model().program().checksum(), before);
   }
   EXPECT_GE(results[0].trials.size(), 8U) << "kinds of sites";
   expect_equal(results[true], results[false]);
   int activated = 0;
   for (const auto& [id, trial] : results[0].trials) activated += trial.activated;
-  EXPECT_EQ(activated, static_cast<int>(results[0].trials.size())) << "a flip of a stored bit changes its value";
+  EXPECT_EQ(activated, static_cast<int>(results[0].trials.size()))
+      << "a flip of a stored bit changes its value";
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, BackboneTest, testing::ValuesIn(backbones()),

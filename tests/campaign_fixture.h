@@ -1,4 +1,5 @@
-// What tests of whole campaigns share: .npy data, an in-memory sink, comparison of results bit for bit.
+// What tests of whole campaigns share: .npy data, an in-memory sink, comparison of results bit for
+// bit.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,17 +26,21 @@ class Collected : public ResultSink {
 };
 
 // A .npy file, format version 1.0 (numpy's own description of it).
-inline void write_npy(const std::filesystem::path& path, const std::string& type, const std::string& shape,
-               const std::string& bytes) {
-  std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+inline void write_npy(const std::filesystem::path& path, const std::string& type,
+                      const std::string& shape, const std::string& bytes) {
+  std::string header =
+      "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
   while ((header.size() + 11) % 64 != 0) header += ' ';
   header += '\n';
   const auto size = static_cast<std::uint16_t>(header.size());
   std::ofstream out(path, std::ios::binary);
-  out << "\x93NUMPY" << '\1' << '\0' << static_cast<char>(size & 255) << static_cast<char>(size >> 8) << header << bytes;
+  out << "\x93NUMPY" << '\1' << '\0' << static_cast<char>(size & 255)
+      << static_cast<char>(size >> 8) << header << bytes;
 }
 
-inline std::uint64_t bits(double value) { return std::isnan(value) ? 0 : std::bit_cast<std::uint64_t>(value); }
+inline std::uint64_t bits(double value) {
+  return std::isnan(value) ? 0 : std::bit_cast<std::uint64_t>(value);
+}
 
 inline void expect_equal(const TrialResult& a, const TrialResult& b) {
   SCOPED_TRACE("trial " + std::to_string(a.trial) + " site " + std::to_string(a.site));
@@ -46,7 +51,8 @@ inline void expect_equal(const TrialResult& a, const TrialResult& b) {
   EXPECT_EQ(a.golden_top1, b.golden_top1);
   EXPECT_EQ(a.faulty_top1, b.faulty_top1);
   ASSERT_EQ(a.metrics.size(), b.metrics.size());
-  for (std::size_t i = 0; i < a.metrics.size(); ++i) EXPECT_EQ(bits(a.metrics[i]), bits(b.metrics[i]));
+  for (std::size_t i = 0; i < a.metrics.size(); ++i)
+    EXPECT_EQ(bits(a.metrics[i]), bits(b.metrics[i]));
   ASSERT_EQ(a.edits.size(), b.edits.size());
   for (std::size_t i = 0; i < a.edits.size(); ++i) {
     EXPECT_EQ(a.edits[i].code_before, b.edits[i].code_before);

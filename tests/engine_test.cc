@@ -43,8 +43,10 @@ std::filesystem::path data_folder() {
 
 std::string campaign(const std::string& model, const std::string& format, const std::string& rest) {
   return "[model]\npath = \"" + model +
-         ".pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\nclasses = \"classes.txt\"\n"
-         "[format]\nid = \"" + format + "\"\n[plugins]\npaths = [\"" + std::string(BITFALL_BUILD_DIR) +
+         ".pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\nclasses = "
+         "\"classes.txt\"\n"
+         "[format]\nid = \"" +
+         format + "\"\n[plugins]\npaths = [\"" + std::string(BITFALL_BUILD_DIR) +
          "/lib/bitfall/plugins\"]\n" + rest;
 }
 
@@ -68,7 +70,8 @@ Collected run(const std::string& text) {
   EXPECT_TRUE(session.profile(stop));
   Collected collected;
   const std::string before = session.model().program().checksum();
-  EXPECT_TRUE(session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+  EXPECT_TRUE(
+      session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
   EXPECT_EQ(session.model().program().checksum(), before) << "a parameter was written to";
   EXPECT_EQ(collected.trials.size(), static_cast<std::size_t>(session.plan().size()));
   EXPECT_EQ(collected.goldens.size(), static_cast<std::size_t>(kImages));
@@ -80,22 +83,27 @@ class EngineOnModel : public testing::TestWithParam<std::tuple<const char*, cons
 // The oracle runs the whole network for every pass.
 TEST_P(EngineOnModel, SuffixRunsEqualWholeForwards) {
   const auto& [model, format] = GetParam();
-  const Collected suffix = run(campaign(model, format, std::string(kEverything) + "[run]\nbatch = 4\n"));
-  const Collected whole = run(campaign(model, format, std::string(kEverything) + "[run]\nbatch = 4\nsuffix = false\n"));
+  const Collected suffix =
+      run(campaign(model, format, std::string(kEverything) + "[run]\nbatch = 4\n"));
+  const Collected whole =
+      run(campaign(model, format, std::string(kEverything) + "[run]\nbatch = 4\nsuffix = false\n"));
   expect_equal(suffix, whole);
   int changed = 0;
   for (const auto& [id, trial] : suffix.trials) changed += trial.outcome != Outcome::kMasked;
-  EXPECT_GT(changed, static_cast<int>(suffix.trials.size()) / 10) << "hardly any fault did anything";
+  EXPECT_GT(changed, static_cast<int>(suffix.trials.size()) / 10)
+      << "hardly any fault did anything";
 }
 
 INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
-                         testing::Combine(testing::Values("residual", "residual_traced", "attention", "masked",
-                                                          "branches", "shared", "pair"),
+                         testing::Combine(testing::Values("residual", "residual_traced",
+                                                          "attention", "masked", "branches",
+                                                          "shared", "pair"),
                                           testing::Values("fp32", "fp16", "int8")));
 
 TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   data_folder();
-  const std::string text = campaign("residual", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
+  const std::string text =
+      campaign("residual", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
   Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
   const std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
@@ -117,7 +125,8 @@ TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
 
 TEST(Engine, StoppedAndContinuedEqualsAtOnce) {
   data_folder();
-  const std::string text = campaign("residual", "bf16", std::string(kEverything) + "[run]\nbatch = 4\n");
+  const std::string text =
+      campaign("residual", "bf16", std::string(kEverything) + "[run]\nbatch = 4\n");
   const Collected at_once = run(text);
   Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
   std::atomic<bool> stop{false};
@@ -129,10 +138,10 @@ TEST(Engine, StoppedAndContinuedEqualsAtOnce) {
     stop = false;
     std::vector<bool> done(static_cast<std::size_t>(session.plan().size()), false);
     for (const auto& [id, trial] : pieces.trials) done[static_cast<std::size_t>(id)] = true;
-    const bool finished =
-        session.engine().run(session.plan(), done, {}, session.measure(), pieces, stop, [&](const EngineProgress&) {
-          if (pieces.trials.size() >= next) stop = true;
-        });
+    const bool finished = session.engine().run(session.plan(), done, {}, session.measure(), pieces,
+                                               stop, [&](const EngineProgress&) {
+                                                 if (pieces.trials.size() >= next) stop = true;
+                                               });
     if (finished) break;
     next += 100;
     ASSERT_LT(++rounds, 1000);
@@ -143,20 +152,25 @@ TEST(Engine, StoppedAndContinuedEqualsAtOnce) {
 
 TEST(Engine, ReplaysOneTrialAsInTheCampaign) {
   data_folder();
-  const std::string text = campaign("attention", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
+  const std::string text =
+      campaign("attention", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
   const Collected campaign_run = run(text);
   Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
   const std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
   for (std::int64_t id = 0; id < session.plan().size(); id += 7) {
-    expect_equal(campaign_run.trials.at(id), session.engine().run_one(session.plan(), id, session.measure()));
+    expect_equal(campaign_run.trials.at(id),
+                 session.engine().run_one(session.plan(), id, session.measure()));
   }
 }
 
 TEST(Engine, ClampedHitValuesStayWithinTheProfile) {
-  const std::string entry = "[[faults]]\nsites = \"stem\"\nper_site = 400\nerror_model = { id = \"bit_flip\", bit_class = \"exponent\" }\n";
+  const std::string entry =
+      "[[faults]]\nsites = \"stem\"\nper_site = 400\nerror_model = { id = \"bit_flip\", bit_class "
+      "= \"exponent\" }\n";
   const Collected raw = run(campaign("residual", "fp32", entry));
-  const Collected clamped = run("[campaign]\nhit_value = \"clamped\"\n" + campaign("residual", "fp32", entry));
+  const Collected clamped =
+      run("[campaign]\nhit_value = \"clamped\"\n" + campaign("residual", "fp32", entry));
   float largest_raw = 0, largest = 0;
   for (const auto& [id, trial] : raw.trials) {
     const float value = std::abs(trial.edits[0].value_after);
@@ -166,16 +180,18 @@ TEST(Engine, ClampedHitValuesStayWithinTheProfile) {
     const float value = trial.edits[0].value_after;
     ASSERT_TRUE(std::isfinite(value));
     largest = std::max(largest, std::abs(value));
-    EXPECT_EQ(trial.edits[0].code_after, raw.trials.at(id).edits[0].code_after) << "the stored bits are the fault's";
+    EXPECT_EQ(trial.edits[0].code_after, raw.trials.at(id).edits[0].code_after)
+        << "the stored bits are the fault's";
   }
   EXPECT_GT(largest_raw, 1e9F);
   EXPECT_LT(largest, 100.0F);
 }
 
 TEST(Engine, ScaleFaultsScaleTheWholeTensorOfOneImage) {
-  const Collected result = run(campaign("residual", "int8",
-                                        "[[faults]]\nsites = \"fc\"\nper_site = 200\n"
-                                        "error_model = { id = \"bit_flip\", bit_class = \"metadata\" }\n"));
+  const Collected result =
+      run(campaign("residual", "int8",
+                   "[[faults]]\nsites = \"fc\"\nper_site = 200\n"
+                   "error_model = { id = \"bit_flip\", bit_class = \"metadata\" }\n"));
   int changed = 0;
   for (const auto& [id, trial] : result.trials) {
     const EditRecord& edit = trial.edits.at(0);
@@ -197,7 +213,9 @@ TEST(Answer, CrossEntropyFollowsTorch) {
   EXPECT_EQ(cross_entropy(std::vector<float>{-inf, 0}, 0), static_cast<double>(inf));
   EXPECT_EQ(top1(std::vector<float>{1, 3, 3}), 1);
   EXPECT_EQ(top1(std::vector<float>{1, nan, 3}), 1);
-  EXPECT_NEAR(top2diff(plain), (std::exp(2.0) - std::exp(1.0)) / (std::exp(1.0) + std::exp(2.0) + std::exp(-0.5)), 1e-12);
+  EXPECT_NEAR(top2diff(plain),
+              (std::exp(2.0) - std::exp(1.0)) / (std::exp(1.0) + std::exp(2.0) + std::exp(-0.5)),
+              1e-12);
 }
 
 }  // namespace

@@ -54,8 +54,9 @@ TEST(Model, NamesAreTheSameTracedAndScripted) {
 
 TEST(Model, NumbersOperationsThatShareAModule) {
   const auto attention = by_name(small("attention"));
-  for (const char* name : {"activation linear#1", "activation linear#2", "activation matmul#1",
-                           "activation matmul#2", "activation softmax", "activation norm", "activation patch"}) {
+  for (const char* name :
+       {"activation linear#1", "activation linear#2", "activation matmul#1", "activation matmul#2",
+        "activation softmax", "activation norm", "activation patch"}) {
     EXPECT_EQ(attention.count(name), 1U) << name;
   }
   const auto shared = by_name(small("shared"));
@@ -74,7 +75,8 @@ TEST(Model, FindsSitesByAlias) {
 TEST(Model, RefusesSitesThatMixImages) {
   const auto sites = by_name(small("mixing"));
   EXPECT_EQ(sites.at("activation conv").refusal, "");
-  EXPECT_THAT(sites.at("activation fc").refusal, testing::HasSubstr("changes other images' values"));
+  EXPECT_THAT(sites.at("activation fc").refusal,
+              testing::HasSubstr("changes other images' values"));
 }
 
 TEST(Model, SeesIntoBranchesOnShapes) {
@@ -95,7 +97,8 @@ TEST(Model, TiedParametersAreOneMemory) {
   EXPECT_GE(model.slots(first).size(), 1U);
 }
 
-void expect_refused(const std::string& name, std::array<std::int64_t, 3> input, const std::string& reason) {
+void expect_refused(const std::string& name, std::array<std::int64_t, 3> input,
+                    const std::string& reason) {
   try {
     const Model model(small_model(name), input, 3, "cpu", 0);
     FAIL() << name << " was accepted";

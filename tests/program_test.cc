@@ -46,7 +46,8 @@ TEST_P(ProgramOfModel, RunsFromEveryStep) {
     for (int repeat = 0; repeat < 2; ++repeat) {
       Slots fork = program.fork(front, at);
       program.run(fork, at, steps);
-      EXPECT_TRUE(at::equal(program.output(fork), want)) << "from step " << at << ", repeat " << repeat;
+      EXPECT_TRUE(at::equal(program.output(fork), want))
+          << "from step " << at << ", repeat " << repeat;
     }
     if (at < steps) program.run(front, at, at + 1);
   }
@@ -66,8 +67,9 @@ TEST_P(ProgramOfModel, WritesToNoParameterAndNotToTheInput) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Small, ProgramOfModel,
-                         testing::Values("residual", "residual_traced", "attention", "attention_traced", "masked",
-                                         "branches", "shared", "mixing", "pair"));
+                         testing::Values("residual", "residual_traced", "attention",
+                                         "attention_traced", "masked", "branches", "shared",
+                                         "mixing", "pair"));
 
 TEST(Program, TakesTheBranchThatTheValuesChoose) {
   const c10::InferenceMode guard;
@@ -86,8 +88,9 @@ TEST(Program, NamesParametersAsTheStateDict) {
   Program program(small_model("residual"), "cpu");
   std::vector<std::string> names;
   for (const Parameter& parameter : program.parameters()) names.push_back(parameter.name);
-  EXPECT_THAT(names, testing::IsSupersetOf({"stem.weight", "stem.bias", "layer.0.conv1.weight", "layer.0.bn1.weight",
-                                            "layer.1.conv2.bias", "fc.weight", "fc.bias"}));
+  EXPECT_THAT(names, testing::IsSupersetOf({"stem.weight", "stem.bias", "layer.0.conv1.weight",
+                                            "layer.0.bn1.weight", "layer.1.conv2.bias", "fc.weight",
+                                            "fc.bias"}));
 }
 
 TEST(Program, ReadsTheExtraFileAndMissesAnAbsentOne) {

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "campaign_keys.h"
 #include "commands.h"
 #include "error.h"
 #include "model.h"
@@ -18,8 +19,10 @@ std::array<std::int64_t, 3> parse_shape(const std::string& text) {
   std::stringstream in(text);
   char x1 = 0, x2 = 0;
   in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
-  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 || shape[2] < 1) {
-    throw Error(ExitCode::kUsage, "--input " + text + ": give channels x height x width, such as 3x224x224");
+  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 ||
+      shape[2] < 1) {
+    throw Error(ExitCode::kUsage,
+                "--input " + text + ": give channels x height x width, such as 3x224x224");
   }
   return shape;
 }
@@ -33,10 +36,12 @@ std::vector<std::string> split(const std::string& text) {
   return parts;
 }
 
-bool listed(const Site& site, const SitesOptions& options, const std::vector<std::string>& operations) {
+bool listed(const Site& site, const SitesOptions& options,
+            const std::vector<std::string>& operations) {
   if (options.all) return true;
   if (operations.empty()) {
-    return site.target != Target::kActivation || site.operation == "conv" || site.operation == "linear";
+    return site.target != Target::kActivation || site.operation == "conv" ||
+           site.operation == "linear";
   }
   for (const std::string& kind : operations) {
     if (kind == site.operation || kind == "*") return true;
@@ -63,16 +68,20 @@ int sites_command(const SitesOptions& options) {
   std::vector<Site> shown;
   std::size_t hidden = 0;
   for (const Site& site : model.sites()) {
-    if (listed(site, options, operations)) shown.push_back(site);
-    else ++hidden;
+    if (listed(site, options, operations))
+      shown.push_back(site);
+    else
+      ++hidden;
   }
   if (options.json) {
     std::printf("%s", sites_json(shown, *format).c_str());
     return 0;
   }
-  std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s", sites_text(shown, *format).c_str(),
-              shown.size(), static_cast<long long>(model.classes()), static_cast<long long>(input[0]),
-              static_cast<long long>(input[1]), static_cast<long long>(input[2]), choice.id.c_str());
+  std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
+              sites_text(shown, *format).c_str(), shown.size(),
+              static_cast<long long>(model.classes()), static_cast<long long>(input[0]),
+              static_cast<long long>(input[1]), static_cast<long long>(input[2]),
+              choice.id.c_str());
   if (hidden > 0) std::printf("; %zu more with --all", hidden);
   std::printf("\n");
   return 0;
@@ -86,7 +95,8 @@ int formats_command(bool json) {
   for (const ComponentDescription& component : host.components()) {
     if (component.kind != ComponentKind::kFormat) continue;
     bool needs_options = false;
-    for (const OptionSpec& option : component.options) needs_options |= option.default_value == nullptr;
+    for (const OptionSpec& option : component.options)
+      needs_options |= option.default_value == nullptr;
     std::string bits = "-", metadata;
     if (!needs_options) {
       Diagnostics diagnostics("", "");
@@ -97,17 +107,28 @@ int formats_command(bool json) {
       const auto registers = format->registers();
       bits = std::to_string(registers[0].bits);
       for (const Register& kind : registers.subspan(1)) {
-        metadata += (metadata.empty() ? "" : ", ") + std::string(kind.name) + " (" + std::to_string(kind.bits) + " bits)";
+        metadata += (metadata.empty() ? "" : ", ") + std::string(kind.name) + " (" +
+                    std::to_string(kind.bits) + " bits)";
       }
     }
     table.add({component.id, bits, metadata.empty() ? "-" : metadata, component.summary});
-    list.push_back({{"id", component.id}, {"bits", bits}, {"metadata", metadata}, {"summary", component.summary}});
+    list.push_back({{"id", component.id},
+                    {"bits", bits},
+                    {"metadata", metadata},
+                    {"summary", component.summary}});
   }
   if (json) {
-    std::printf("%s\n", nlohmann::ordered_json{{"schema", "bitfall.formats/1"}, {"formats", list}}.dump(2).c_str());
+    std::printf(
+        "%s\n",
+        nlohmann::ordered_json{{"schema", "bitfall.formats/1"}, {"formats", list}}.dump(2).c_str());
   } else {
     std::printf("%s", table.render().c_str());
   }
+  return 0;
+}
+
+int config_command() {
+  std::printf("%s", campaign_keys_markdown().c_str());
   return 0;
 }
 
@@ -118,7 +139,8 @@ int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool js
   return 0;
 }
 
-int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra, bool json) {
+int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra,
+                        bool json) {
   PluginHost host;
   load_plugins(host, extra);
   std::printf("%s", (json ? plugin_info_json(host, id) : plugin_info_text(host, id)).c_str());

@@ -34,11 +34,15 @@ int status_command(const std::filesystem::path& run, bool json) {
     return it == facts.end() ? std::string("-") : it->second;
   };
   if (json) {
-    nlohmann::ordered_json document = {{"schema", "bitfall.status/1"}, {"run", run.string()},
-                                       {"trials", description.trials}, {"done", done},
-                                       {"finished", finished},         {"digest", digest},
+    nlohmann::ordered_json document = {{"schema", "bitfall.status/1"},
+                                       {"run", run.string()},
+                                       {"trials", description.trials},
+                                       {"done", done},
+                                       {"finished", finished},
+                                       {"digest", digest},
                                        {"facts", facts}};
-    std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n",
+                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
   std::printf("run       %s\nstate     %s\ntrials    %lld of %lld\n", run.c_str(),
@@ -46,9 +50,12 @@ int status_command(const std::filesystem::path& run, bool json) {
               : done == description.trials ? "all trials done, not closed"
                                            : "unfinished",
               static_cast<long long>(done), static_cast<long long>(description.trials));
-  std::printf("model     %s\ndata      %s (%s images)\nformat    %s %s\nfaults    %s\nseed      %s\ndigest    %s\n",
-              fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(), fact("format").c_str(),
-              fact("format_options").c_str(), fact("error_models").c_str(), fact("seed").c_str(), digest.c_str());
+  std::printf(
+      "model     %s\ndata      %s (%s images)\nformat    %s %s\nfaults    %s\nseed      %s\ndigest "
+      "   %s\n",
+      fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(),
+      fact("format").c_str(), fact("format_options").c_str(), fact("error_models").c_str(),
+      fact("seed").c_str(), digest.c_str());
   if (!finished) std::printf("next      bitfall resume %s\n", run.c_str());
   return 0;
 }
@@ -60,16 +67,21 @@ int report_command(const ReportOptions& options) {
     std::printf("%s\n", report_charts_json(data).c_str());
     return 0;
   }
-  const std::filesystem::path html = options.html.empty() ? options.run / "report.html" : options.html;
+  const std::filesystem::path html =
+      options.html.empty() ? options.run / "report.html" : options.html;
   write_report_html(data, vega_bundle(), html);
-  if (options.json) std::printf("%s", report_json(data).c_str());
-  else if (options.markdown) std::printf("%s", report_markdown(data).c_str());
-  else std::printf("%s", report_text(data).c_str());
+  if (options.json)
+    std::printf("%s", report_json(data).c_str());
+  else if (options.markdown)
+    std::printf("%s", report_markdown(data).c_str());
+  else
+    std::printf("%s", report_text(data).c_str());
   std::fprintf(options.json || options.markdown ? stderr : stdout, "\nreport: %s\n", html.c_str());
   return 0;
 }
 
-int export_command(const std::filesystem::path& run, ExportFormat format, const std::filesystem::path& output) {
+int export_command(const std::filesystem::path& run, ExportFormat format,
+                   const std::filesystem::path& output) {
   const auto store = Store::open_read_only(run);
   std::ofstream file;
   if (!output.empty()) {
@@ -81,7 +93,9 @@ int export_command(const std::filesystem::path& run, ExportFormat format, const 
   if (format == ExportFormat::kJsonl) export_jsonl(*store, out);
   if (format == ExportFormat::kFaults) export_faults(*store, out);
   out.flush();
-  if (!out) throw Error(ExitCode::kFailure, (output.empty() ? "standard output" : output.string()) + ": write failed");
+  if (!out)
+    throw Error(ExitCode::kFailure,
+                (output.empty() ? "standard output" : output.string()) + ": write failed");
   return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "log.h"
 #include "progress.h"
 #include "report.h"
+#include "run_lock.h"
 #include "session.h"
 #include "text_table.h"
 
@@ -34,9 +35,12 @@ std::string percent(double share, int digits = 2) {
 
 std::string duration_text(double seconds) {
   char text[48];
-  if (seconds < 90) std::snprintf(text, sizeof text, "%.0f s", std::max(seconds, 1.0));
-  else if (seconds < 5400) std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
-  else std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
+  if (seconds < 90)
+    std::snprintf(text, sizeof text, "%.0f s", std::max(seconds, 1.0));
+  else if (seconds < 5400)
+    std::snprintf(text, sizeof text, "%.0f min", seconds / 60);
+  else
+    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
   return text;
 }
 
@@ -58,9 +62,10 @@ int dry_run(Session& session, bool json) {
   for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
   const std::int64_t trials = session.plan().size();
   if (json) {
-    nlohmann::ordered_json document = {{"schema", "bitfall.dry_run/1"}, {"trials", trials},
-                                       {"population", population},      {"estimated_s", seconds},
-                                       {"confidence", confidence},      {"images", session.dataset().size()}};
+    nlohmann::ordered_json document = {
+        {"schema", "bitfall.dry_run/1"}, {"trials", trials},
+        {"population", population},      {"estimated_s", seconds},
+        {"confidence", confidence},      {"images", session.dataset().size()}};
     for (const Stratum& stratum : session.plan().strata()) {
       document["strata"].push_back({{"entry", stratum.entry},
                                     {"site", sites[static_cast<std::size_t>(stratum.site)].name},
@@ -72,28 +77,35 @@ int dry_run(Session& session, bool json) {
     std::printf("%s\n", document.dump(2).c_str());
     return 0;
   }
-  TextTable table({{"site"}, {"population N", TextTable::kRight}, {"trials n", TextTable::kRight},
-                   {"+- at 50 %", TextTable::kRight}, {"+- at 1 %", TextTable::kRight}});
+  TextTable table({{"site"},
+                   {"population N", TextTable::kRight},
+                   {"trials n", TextTable::kRight},
+                   {"+- at 50 %", TextTable::kRight},
+                   {"+- at 1 %", TextTable::kRight}});
   for (const Stratum& stratum : session.plan().strata()) {
     table.add({sites[static_cast<std::size_t>(stratum.site)].name,
-               stratum.population > 0 ? count_text(stratum.population) : "listed", std::to_string(stratum.trials),
-               percent(width(stratum, 0.5)), percent(width(stratum, 0.01))});
+               stratum.population > 0 ? count_text(stratum.population) : "listed",
+               std::to_string(stratum.trials), percent(width(stratum, 0.5)),
+               percent(width(stratum, 0.01))});
   }
   std::printf("%s\n", table.render().c_str());
-  std::printf("%lld trials of a population of %s (faults x images) on %d images; interval half-widths at %s confidence,\n"
-              "if the rate is 50 %% (the widest) or 1 %%.\n"
-              "about %s on this machine, batch %lld. Nothing was written.\n",
-              static_cast<long long>(trials), population > 0 ? count_text(population).c_str() : "listed faults",
-              session.dataset().size(), percent(confidence, 1).c_str(), duration_text(seconds).c_str(),
-              static_cast<long long>(session.model().batch()));
+  std::printf(
+      "%lld trials of a population of %s (faults x images) on %d images; interval half-widths at "
+      "%s confidence,\n"
+      "if the rate is 50 %% (the widest) or 1 %%.\n"
+      "about %s on this machine, batch %lld. Nothing was written.\n",
+      static_cast<long long>(trials),
+      population > 0 ? count_text(population).c_str() : "listed faults", session.dataset().size(),
+      percent(confidence, 1).c_str(), duration_text(seconds).c_str(),
+      static_cast<long long>(session.model().batch()));
   return 0;
 }
 
 std::string rate_text(const EngineProgress& count, double confidence) {
   const Proportion rate = proportion(count.mismatches, count.done, confidence);
   char text[96];
-  std::snprintf(text, sizeof text, "mismatch %.2f %% [%.2f, %.2f]", rate.rate * 100, rate.headline.low * 100,
-                rate.headline.high * 100);
+  std::snprintf(text, sizeof text, "mismatch %.2f %% [%.2f, %.2f]", rate.rate * 100,
+                rate.headline.low * 100, rate.headline.high * 100);
   return count.done > 0 ? text : "";
 }
 
@@ -106,32 +118,41 @@ int execute(Session& session, Store& store) {
   const std::int64_t before = store.count_done();
   Progress progress("trials", session.plan().size(), before);
   const double confidence = session.campaign().confidence;
-  const bool finished = session.engine().run(
-      session.plan(), done, golden_done, session.measure(), store, stop_requested,
-      [&](const EngineProgress& count) { progress.update(before + count.done, rate_text(count, confidence)); });
+  const bool finished =
+      session.engine().run(session.plan(), done, golden_done, session.measure(), store,
+                           stop_requested, [&](const EngineProgress& count) {
+                             progress.update(before + count.done, rate_text(count, confidence));
+                           });
   store.commit();
   progress.finish();
-  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double wall =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Facts facts = store.facts();
   const auto earlier = facts.find("wall_s");
-  store.set_fact("wall_s", exact_text(wall + (earlier == facts.end() ? 0 : std::atof(earlier->second.c_str()))));
+  store.set_fact(
+      "wall_s",
+      exact_text(wall + (earlier == facts.end() ? 0 : std::atof(earlier->second.c_str()))));
   const std::string directory = store.directory().string();
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
-                std::to_string(session.plan().size()) + " trials, all stored; go on with:\n  bitfall resume " + directory);
+                std::to_string(session.plan().size()) +
+                " trials, all stored; go on with:\n  bitfall resume " + directory);
     return static_cast<int>(ExitCode::kInterrupted);
   }
   store.set_fact("finished", now_text());
   store.commit();
   std::printf("%s", report_text(summarise(store)).c_str());
-  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(), directory.c_str());
+  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
+              directory.c_str());
   return 0;
 }
 
+// Only what a run writes; throws if another process is writing it.
 void remove_run(const std::filesystem::path& directory) {
   if (!std::filesystem::exists(directory / "campaign.sqlite")) return;
-  for (const char* name : {"campaign.sqlite", "campaign.sqlite-wal", "campaign.sqlite-shm", "campaign.toml",
-                           "faults.csv", "report.html"}) {
+  const RunLock lock(directory);
+  for (const char* name : {"campaign.sqlite", "campaign.sqlite-wal", "campaign.sqlite-shm",
+                           "campaign.toml", "faults.csv", "report.html"}) {
     std::filesystem::remove(directory / name);
   }
 }
@@ -144,11 +165,13 @@ int run_command(const RunOptions& options) {
   if (!options.faults.empty()) faults = options.faults;
   Session session(options.campaign, text, faults);
   if (options.dry_run) return dry_run(session, options.json);
-  const std::filesystem::path output = options.output.empty() ? session.campaign().output : options.output;
+  const std::filesystem::path output =
+      options.output.empty() ? session.campaign().output : options.output;
   if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
-    throw Error(ExitCode::kUsage, output.string() + ": holds a run already; go on with `bitfall resume " +
-                                      output.string() + "`, read it with `bitfall report " + output.string() +
-                                      "`, or replace it with --force");
+    throw Error(ExitCode::kUsage, output.string() +
+                                      ": holds a run already; go on with `bitfall resume " +
+                                      output.string() + "`, read it with `bitfall report " +
+                                      output.string() + "`, or replace it with --force");
   }
   if (!session.profile(stop_requested)) {
     log_warning("interrupted before the first trial; nothing was written");
@@ -158,20 +181,22 @@ int run_command(const RunOptions& options) {
   run.facts["created"] = now_text();
   if (options.force) remove_run(output);
   const auto store = Store::create(output, run, session.campaign().commit_every);
-  log_info(std::to_string(session.plan().size()) + " trials on " + std::to_string(session.dataset().size()) +
-           " images into " + output.string());
+  log_info(std::to_string(session.plan().size()) + " trials on " +
+           std::to_string(session.dataset().size()) + " images into " + output.string());
   return execute(session, *store);
 }
 
 namespace {
 
 // A stored run's session, with its own thread count.
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored, const Facts& facts) {
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
+                                const Facts& facts) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) faults = run / "faults.csv";
   const auto threads = facts.find("threads");
-  return std::make_unique<Session>(facts.at("campaign_file"), stored.campaign_text, faults,
-                                   threads == facts.end() ? 0 : std::atoll(threads->second.c_str()));
+  return std::make_unique<Session>(
+      facts.at("campaign_file"), stored.campaign_text, faults,
+      threads == facts.end() ? 0 : std::atoll(threads->second.c_str()));
 }
 
 std::string hex(std::uint32_t code) {
@@ -183,16 +208,18 @@ std::string hex(std::uint32_t code) {
 bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
 bool same_result(const TrialResult& a, const TrialResult& b) {
-  bool equal = a.outcome == b.outcome && a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
-               same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
-               a.faulty_top1 == b.faulty_top1 && a.edits.size() == b.edits.size() &&
-               a.metrics.size() == b.metrics.size();
-  for (std::size_t i = 0; equal && i < a.metrics.size(); ++i) equal = same(a.metrics[i], b.metrics[i]);
+  bool equal = a.outcome == b.outcome && a.activated == b.activated &&
+               same(a.golden_loss, b.golden_loss) && same(a.faulty_loss, b.faulty_loss) &&
+               a.golden_top1 == b.golden_top1 && a.faulty_top1 == b.faulty_top1 &&
+               a.edits.size() == b.edits.size() && a.metrics.size() == b.metrics.size();
+  for (std::size_t i = 0; equal && i < a.metrics.size(); ++i)
+    equal = same(a.metrics[i], b.metrics[i]);
   for (std::size_t i = 0; equal && i < a.edits.size(); ++i) {
     const EditRecord &x = a.edits[i], &y = b.edits[i];
     equal = x.edit.element == y.edit.element && x.edit.mask == y.edit.mask &&
-            x.edit.register_index == y.edit.register_index && x.edit.operation == y.edit.operation &&
-            x.code_before == y.code_before && x.code_after == y.code_after && same(x.value_before, y.value_before) &&
+            x.edit.register_index == y.edit.register_index &&
+            x.edit.operation == y.edit.operation && x.code_before == y.code_before &&
+            x.code_after == y.code_after && same(x.value_before, y.value_before) &&
             same(x.value_after, y.value_after);
   }
   return equal;
@@ -220,8 +247,9 @@ int resume_command(const std::filesystem::path& run) {
   const auto session = reopen(run, stored, facts);
   check_same_facts(facts, session->facts());
   if (session->plan().size() != stored.trials) {
-    throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) + " trials then, " +
-                                      std::to_string(session->plan().size()) + " now; the run cannot go on");
+    throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) +
+                                      " trials then, " + std::to_string(session->plan().size()) +
+                                      " now; the run cannot go on");
   }
   session->use_profiles(stored.profiles);
   log_info("going on with " + std::to_string(stored.trials - store->count_done()) + " of " +
@@ -251,7 +279,8 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
   const auto& classes = session->dataset().classes();
   const auto class_name = [&](std::int32_t index) {
     const auto place = static_cast<std::size_t>(index);
-    return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")" : std::to_string(index);
+    return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")"
+                                  : std::to_string(index);
   };
   const std::int32_t label = session->dataset().label(now.image);
   if (json) {
@@ -269,7 +298,8 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
                                        {"faulty_top1", now.faulty_top1},
                                        {"equals_stored", equal}};
     for (const EditRecord& record : now.edits) {
-      const Register& kind = session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+      const Register& kind =
+          session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
       document["edits"].push_back({{"element", record.edit.element},
                                    {"register", kind.name},
                                    {"op", to_string(record.edit.operation)},
@@ -279,38 +309,44 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
                                    {"value_before", record.value_before},
                                    {"value_after", record.value_after}});
     }
-    std::printf("%s\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n",
+                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return equal ? 0 : static_cast<int>(ExitCode::kFailure);
   }
   std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
-              static_cast<long long>(trial), site.name.c_str(), to_string(site.target), site.operation.c_str(),
-              session->dataset().name(now.image).c_str(), class_name(label).c_str(),
-              session->campaign().format.id.c_str());
+              static_cast<long long>(trial), site.name.c_str(), to_string(site.target),
+              site.operation.c_str(), session->dataset().name(now.image).c_str(),
+              class_name(label).c_str(), session->campaign().format.id.c_str());
   for (const EditRecord& record : now.edits) {
-    const Register& kind = session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+    const Register& kind =
+        session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
     std::string what = to_string(record.edit.operation);
-    if (record.edit.operation == EditOperation::kValue) what += " " + exact_text(record.edit.value);
-    else if (record.edit.operation == EditOperation::kWrite) what += " " + hex(record.edit.mask);
-    else what += " bit " + bits_text(record.edit.mask);
+    if (record.edit.operation == EditOperation::kValue)
+      what += " " + exact_text(record.edit.value);
+    else if (record.edit.operation == EditOperation::kWrite)
+      what += " " + hex(record.edit.mask);
+    else
+      what += " bit " + bits_text(record.edit.mask);
     std::printf("edit      %s %lld, %s\n  code    %s -> %s\n  value   %s -> %s\n", kind.name,
-                static_cast<long long>(record.edit.element), what.c_str(), hex(record.code_before).c_str(),
-                hex(record.code_after).c_str(), exact_text(record.value_before).c_str(),
-                exact_text(record.value_after).c_str());
+                static_cast<long long>(record.edit.element), what.c_str(),
+                hex(record.code_before).c_str(), hex(record.code_after).c_str(),
+                exact_text(record.value_before).c_str(), exact_text(record.value_after).c_str());
   }
-  std::printf("outcome   %s%s\nloss      %s -> %s nats\ntop-1     %s -> %s\n", to_string(now.outcome),
-              now.activated ? "" : " (no value at the site changed)", exact_text(now.golden_loss).c_str(),
-              exact_text(now.faulty_loss).c_str(), class_name(now.golden_top1).c_str(),
-              class_name(now.faulty_top1).c_str());
+  std::printf("outcome   %s%s\nloss      %s -> %s nats\ntop-1     %s -> %s\n",
+              to_string(now.outcome), now.activated ? "" : " (no value at the site changed)",
+              exact_text(now.golden_loss).c_str(), exact_text(now.faulty_loss).c_str(),
+              class_name(now.golden_top1).c_str(), class_name(now.faulty_top1).c_str());
   for (std::size_t i = 0; i < now.metrics.size(); ++i) {
-    std::printf("metric    %s = %s\n", session->columns()[i].name.c_str(), exact_text(now.metrics[i]).c_str());
+    std::printf("metric    %s = %s\n", session->columns()[i].name.c_str(),
+                exact_text(now.metrics[i]).c_str());
   }
   if (equal) {
     std::printf("equal to the stored trial, every bit\n");
     return 0;
   }
-  std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n", to_string(before.outcome),
-              exact_text(before.golden_loss).c_str(), exact_text(before.faulty_loss).c_str(), before.golden_top1,
-              before.faulty_top1);
+  std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
+              to_string(before.outcome), exact_text(before.golden_loss).c_str(),
+              exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
   return static_cast<int>(ExitCode::kFailure);
 }
 

@@ -36,14 +36,15 @@ struct ReportOptions {
 int report_command(const ReportOptions& options);
 
 enum class ExportFormat { kCsv, kJsonl, kFaults };
-int export_command(const std::filesystem::path& run, ExportFormat format, const std::filesystem::path& output);
+int export_command(const std::filesystem::path& run, ExportFormat format,
+                   const std::filesystem::path& output);
 
 int replay_command(const std::filesystem::path& run, std::int64_t trial, bool json);
 
 struct SitesOptions {
   std::filesystem::path model;
-  std::string input;   // "3x224x224"; empty = recorded in the model, else 3x224x224
-  std::string format;  // id
+  std::string input;       // "3x224x224"; empty = recorded in the model, else 3x224x224
+  std::string format;      // id
   std::string operations;  // comma-separated kinds; empty = conv,linear + parameters + input
   bool all = false;
   bool json = false;
@@ -51,8 +52,11 @@ struct SitesOptions {
 int sites_command(const SitesOptions& options);
 
 int formats_command(bool json);
+/// Every key of a campaign file with its type, default and meaning.
+int config_command();
 int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool json);
-int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra, bool json);
+int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra,
+                        bool json);
 int env_command(bool json);
 
 }  // namespace bitfall

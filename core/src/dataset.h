@@ -16,27 +16,30 @@ namespace bitfall {
 /// Thread-safe after opening.
 class Dataset {
  public:
-  /// Lists the images, checks labels against classes, decodes every file once if on_error is "skip" so that the
-  /// list is final (skipped ones are kept in skipped()); with "fail" a broken image throws when it is read.
-  /// Order: classes in order, files in byte-wise name order within a class, dealt round-robin over the classes
-  /// (so that a `limit` is balanced); .npy rows keep their order.
-  /// Throws Error(kInput) naming the path and what is wrong.
+  /// Lists the images, checks labels against classes, decodes every file once if on_error is "skip"
+  /// so that the list is final (skipped ones are kept in skipped()); with "fail" a broken image
+  /// throws when it is read. Order: classes in order, files in byte-wise name order within a class,
+  /// dealt round-robin over the classes (so that a `limit` is balanced); .npy rows keep their
+  /// order. Throws Error(kInput) naming the path and what is wrong.
   static Dataset open(const DataConfig& config);
   ~Dataset();
   Dataset(Dataset&&) noexcept;
 
   std::int32_t size() const;
-  /// Number of classes, and their names (row numbers as text when a .npy comes without a class list).
+  /// Number of classes, and their names (row numbers as text when a .npy comes without a class
+  /// list).
   const std::vector<std::string>& classes() const;
-  /// Path relative to the data folder with '/' ("cat/0001.png"), or the row number of a .npy ("17").
+  /// Path relative to the data folder with '/' ("cat/0001.png"), or the row number of a .npy
+  /// ("17").
   const std::string& name(std::int32_t image) const;
   std::int32_t label(std::int32_t image) const;
   /// Index of the image called `name`, or -1.
   std::int32_t find(std::string_view name) const;
-  /// [C, H, W] of one preprocessed image, the same for all; found from the first image when crop is not given.
+  /// [C, H, W] of one preprocessed image, the same for all; found from the first image when crop is
+  /// not given.
   std::array<std::int64_t, 3> shape() const;
-  /// Decodes and preprocesses into C*H*W floats. Throws Error(kInput) naming the file when broken or of another
-  /// shape than shape() (says to set preprocess.resize/crop).
+  /// Decodes and preprocesses into C*H*W floats. Throws Error(kInput) naming the file when broken
+  /// or of another shape than shape() (says to set preprocess.resize/crop).
   void load(std::int32_t image, std::span<float> out) const;
   /// Files left out with their reasons (on_error = "skip").
   const std::vector<std::string>& skipped() const;

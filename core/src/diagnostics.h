@@ -15,8 +15,8 @@ struct SourceRange {
   int end_column = 0;
 };
 
-/// The name in `known` nearest to `given` (Damerau-Levenshtein distance at most a third of its length, at
-/// least 1), or "" if none is near.
+/// The name in `known` nearest to `given` (Damerau-Levenshtein distance at most a third of its
+/// length, at least 1), or "" if none is near.
 std::string nearest(std::string_view given, std::span<const std::string> known);
 
 class Diagnostics {

@@ -29,11 +29,13 @@ double seconds_since(Clock::time_point start) {
 }
 
 std::span<const float> row_of(const at::Tensor& logits, std::int64_t row) {
-  return {logits.const_data_ptr<float>() + row * logits.size(1), static_cast<std::size_t>(logits.size(1))};
+  return {logits.const_data_ptr<float>() + row * logits.size(1),
+          static_cast<std::size_t>(logits.size(1))};
 }
 
 bool all_finite(std::span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  return std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); });
 }
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
@@ -72,7 +74,8 @@ struct Ready {
   Injection injection;
 };
 
-// One run of the suffix: trials that share it, at most one an image row unless they share one weight fault.
+// One run of the suffix: trials that share it, at most one an image row unless they share one
+// weight fault.
 using Pass = std::vector<const Ready*>;
 
 }  // namespace
@@ -83,20 +86,21 @@ struct Engine::State {
   const NumberFormat& format;
   EngineOptions options;
   std::vector<SiteProfile> profiles;
-  std::vector<int> hook;                              // hook[step]: emulated site whose value the step makes, or -1
+  std::vector<int> hook;  // hook[step]: emulated site whose value the step makes, or -1
   bool input_emulated = false;
   std::vector<std::pair<int, at::Tensor>> overrides;  // slots of emulated parameters
   std::vector<at::Tensor> emulated_parameters;        // by site; undefined where not emulated
   std::map<std::int32_t, at::Tensor> images;          // decoded, while they fit
   std::int64_t image_bytes = 0;
-  std::optional<bool> keep;                           // golden values of a chunk fit the budget
+  std::optional<bool> keep;  // golden values of a chunk fit the budget
   struct Fp32Answer {
     double loss = 0;
     std::int32_t top1 = 0;
   };
-  std::vector<std::optional<Fp32Answer>> fp32;        // by image, once known
+  std::vector<std::optional<Fp32Answer>> fp32;  // by image, once known
 
-  // One chunk's golden values: a table that stands at step `position`, or holds everything if `kept`.
+  // One chunk's golden values: a table that stands at step `position`, or holds everything if
+  // `kept`.
   struct Front {
     at::Tensor input;
     Slots slots;
@@ -132,7 +136,8 @@ struct Engine::State {
   std::optional<float> clamp_of(std::int32_t site) const;
   std::vector<Ready> prepare(const Plan& plan, std::int32_t site, std::span<const std::int64_t> ids,
                              const Front& front) const;
-  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready, const Plan& plan) const;
+  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready,
+                         const Plan& plan) const;
   at::Tensor faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const;
   at::Tensor run_pass(const Front& front, std::int32_t site, const Pass& pass) const;
   at::Tensor run_whole(const Front& front, std::int32_t site, const Pass& pass) const;
@@ -141,7 +146,8 @@ struct Engine::State {
   std::vector<std::int32_t> in_network_order(std::vector<std::int32_t> sites) const;
 };
 
-// The last chunk is filled up with its own images over again, so that every pass has the same shape.
+// The last chunk is filled up with its own images over again, so that every pass has the same
+// shape.
 std::int32_t Engine::State::image_at(std::int64_t chunk, std::int64_t row) const {
   const std::int64_t first = chunk * batch();
   const std::int64_t count = std::min<std::int64_t>(batch(), dataset.size() - first);
@@ -171,7 +177,8 @@ void Engine::State::prepare_hooks() {
   hook.assign(static_cast<std::size_t>(steps()), -1);
   for (const std::int32_t site : options.emulated) {
     const Target target = model.sites()[static_cast<std::size_t>(site)].target;
-    if (target == Target::kActivation) hook[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
+    if (target == Target::kActivation)
+      hook[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
     if (target == Target::kInput) input_emulated = true;
   }
 }
@@ -205,7 +212,8 @@ std::span<const std::uint32_t> Engine::State::metadata(std::int32_t site) const 
   return profiles[static_cast<std::size_t>(site)].metadata;
 }
 
-// The value as the format holds it, in the same memory layout; a fresh tensor unless the format is exact.
+// The value as the format holds it, in the same memory layout; a fresh tensor unless the format is
+// exact.
 at::Tensor Engine::State::emulated(std::int32_t site, const at::Tensor& value) const {
   if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
@@ -272,7 +280,8 @@ void Engine::State::note_fp32(std::int64_t chunk, const at::Tensor& logits) {
     const std::int32_t index = image_at(chunk, row);
     if (fp32[static_cast<std::size_t>(index)]) continue;
     const auto values = row_of(logits, row);
-    fp32[static_cast<std::size_t>(index)] = Fp32Answer{cross_entropy(values, dataset.label(index)), top1(values)};
+    fp32[static_cast<std::size_t>(index)] =
+        Fp32Answer{cross_entropy(values, dataset.label(index)), top1(values)};
   }
 }
 
@@ -330,7 +339,8 @@ std::optional<float> Engine::State::clamp_of(std::int32_t site) const {
 }
 
 std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
-                                          std::span<const std::int64_t> ids, const Front& front) const {
+                                          std::span<const std::int64_t> ids,
+                                          const Front& front) const {
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
   const bool weight = place.target == Target::kWeight;
   const at::Tensor values = site_value(front, site).to(at::kCPU).contiguous();
@@ -349,9 +359,11 @@ std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
   return ready;
 }
 
-// Only trials that change a value need a run. Activations and inputs: the n-th such trial of every image goes into the
-// n-th pass. Weights: all images of the chunk that meet the same fault share a pass.
-std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready, const Plan& plan) const {
+// Only trials that change a value need a run. Activations and inputs: the n-th such trial of every
+// image goes into the n-th pass. Weights: all images of the chunk that meet the same fault share a
+// pass.
+std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready,
+                                      const Plan& plan) const {
   std::vector<Pass> passes;
   if (model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight) {
     std::map<std::vector<std::uint64_t>, std::size_t> pass_of;
@@ -374,7 +386,8 @@ std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready
 }
 
 // A copy of `golden` in the same layout with the pass's changed values in it.
-at::Tensor Engine::State::faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const {
+at::Tensor Engine::State::faulty_value(std::int32_t site, const at::Tensor& golden,
+                                       const Pass& pass) const {
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
   const bool weight = place.target == Target::kWeight;
   at::Tensor faulty = at::empty_like(golden);
@@ -446,24 +459,27 @@ TrialResult Engine::State::result_of(const Ready& ready, const at::Tensor& golde
   result.golden_top1 = top1(clean);
   result.faulty_loss = cross_entropy(faulty, label);
   result.faulty_top1 = top1(faulty);
-  result.outcome = same_bits(clean, faulty)                    ? Outcome::kMasked
-                   : !all_finite(faulty)                       ? Outcome::kNonfinite
+  result.outcome = same_bits(clean, faulty)                   ? Outcome::kMasked
+                   : !all_finite(faulty)                      ? Outcome::kNonfinite
                    : result.faulty_top1 != result.golden_top1 ? Outcome::kTop1Changed
                                                               : Outcome::kTop1Same;
   if (measure) {
-    measure({clean, faulty, label, result.golden_loss, result.faulty_loss, result.golden_top1, result.faulty_top1},
+    measure({clean, faulty, label, result.golden_loss, result.faulty_loss, result.golden_top1,
+             result.faulty_top1},
             result.metrics);
   }
   return result;
 }
 
 std::vector<std::int32_t> Engine::State::in_network_order(std::vector<std::int32_t> sites) const {
-  std::stable_sort(sites.begin(), sites.end(),
-                   [&](std::int32_t a, std::int32_t b) { return model.first_step(a) < model.first_step(b); });
+  std::stable_sort(sites.begin(), sites.end(), [&](std::int32_t a, std::int32_t b) {
+    return model.first_step(a) < model.first_step(b);
+  });
   return sites;
 }
 
-Engine::Engine(const Model& model, const Dataset& dataset, const NumberFormat& format, EngineOptions options)
+Engine::Engine(const Model& model, const Dataset& dataset, const NumberFormat& format,
+               EngineOptions options)
     : state_(std::make_unique<State>(model, dataset, format, std::move(options))) {
   state_->profiles.resize(model.sites().size());
   state_->fp32.resize(static_cast<std::size_t>(dataset.size()));
@@ -495,7 +511,8 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
   const bool needed = state.format.calibrated() || state.options.needs_ranges ||
                       state.options.hit_value == HitValue::kClamped;
   const std::int64_t chunks =
-      most_images > 0 ? std::min(state.chunks(), (most_images + state.batch() - 1) / state.batch()) : state.chunks();
+      most_images > 0 ? std::min(state.chunks(), (most_images + state.batch() - 1) / state.batch())
+                      : state.chunks();
   for (std::int64_t chunk = 0; needed && chunk < chunks; ++chunk) {
     if (stop) return false;
     const at::Tensor input = state.load_chunk(chunk);
@@ -519,13 +536,15 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
     state.note_fp32(chunk, state.model.program().output(slots));
     if (tick) tick(std::min<std::int64_t>((chunk + 1) * state.batch(), state.dataset.size()));
   }
-  for (const std::int32_t site : state.options.emulated) state.calibrate(static_cast<std::size_t>(site));
+  for (const std::int32_t site : state.options.emulated)
+    state.calibrate(static_cast<std::size_t>(site));
   state.emulate_parameters();
   return true;
 }
 
-bool Engine::run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
-                 const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
+bool Engine::run(const Plan& plan, const std::vector<bool>& done,
+                 const std::vector<bool>& golden_done, const Measure& measure, ResultSink& sink,
+                 const std::atomic<bool>& stop,
                  const std::function<void(const EngineProgress&)>& progress) {
   const c10::InferenceMode guard;
   State& state = *state_;
@@ -535,7 +554,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done, const std::vec
     by_chunk[static_cast<std::size_t>(plan.trial(id).image / state.batch())].push_back(id);
   }
   EngineProgress count;
-  const auto finish = [&](const Ready& one, const at::Tensor& golden, std::span<const float> faulty) {
+  const auto finish = [&](const Ready& one, const at::Tensor& golden,
+                          std::span<const float> faulty) {
     const TrialResult result = state.result_of(one, golden, faulty, measure);
     sink.trial(result);
     ++count.done;
@@ -547,7 +567,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done, const std::vec
     const std::int64_t images = std::min<std::int64_t>(state.batch(), state.dataset.size() - first);
     bool rows_missing = false;
     for (std::int64_t i = first; i < first + images; ++i) {
-      rows_missing |= static_cast<std::size_t>(i) >= golden_done.size() || !golden_done[static_cast<std::size_t>(i)];
+      rows_missing |= static_cast<std::size_t>(i) >= golden_done.size() ||
+                      !golden_done[static_cast<std::size_t>(i)];
     }
     const auto& ids = by_chunk[static_cast<std::size_t>(chunk)];
     if (ids.empty() && !rows_missing) continue;
@@ -580,8 +601,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done, const std::vec
       }
       for (const Pass& pass : state.pack(site, ready, plan)) {
         if (stop) return false;
-        const at::Tensor logits =
-            state.options.suffix ? state.run_pass(front, site, pass) : state.run_whole(front, site, pass);
+        const at::Tensor logits = state.options.suffix ? state.run_pass(front, site, pass)
+                                                       : state.run_whole(front, site, pass);
         for (const Ready* one : pass) finish(*one, front.logits, row_of(logits, one->row));
         if (progress) progress(count);
       }
@@ -603,8 +624,8 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
     return state.result_of(ready[0], front.logits, row_of(front.logits, ready[0].row), measure);
   }
   const Pass pass = {&ready[0]};
-  const at::Tensor logits =
-      state.options.suffix ? state.run_pass(front, trial.site, pass) : state.run_whole(front, trial.site, pass);
+  const at::Tensor logits = state.options.suffix ? state.run_pass(front, trial.site, pass)
+                                                 : state.run_whole(front, trial.site, pass);
   return state.result_of(ready[0], front.logits, row_of(logits, ready[0].row), measure);
 }
 
@@ -629,11 +650,12 @@ double Engine::estimate_seconds(const Plan& plan) {
   }
   double seconds = 2 * behind[0] * static_cast<double>(state.chunks());
   for (const Stratum& stratum : plan.strata()) {
-    const bool weight = state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
+    const bool weight =
+        state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
     const double rounds = std::ceil(static_cast<double>(stratum.trials) / state.dataset.size());
-    const double passes =
-        weight ? static_cast<double>(stratum.trials)
-               : std::min<double>(static_cast<double>(stratum.trials), rounds * static_cast<double>(state.chunks()));
+    const double passes = weight ? static_cast<double>(stratum.trials)
+                                 : std::min<double>(static_cast<double>(stratum.trials),
+                                                    rounds * static_cast<double>(state.chunks()));
     const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
     seconds += passes * behind[static_cast<std::size_t>(from)];
   }

@@ -1,6 +1,7 @@
-// Runs trials. Per chunk of `batch` images: golden once, then for each site only the steps behind it, with up to
-// `batch` different faults a pass, one an image row. An image keeps its row in every pass, since a row's bits may
-// depend on the row and on the batch's shape. No value of the model is ever written to.
+// Runs trials. Per chunk of `batch` images: golden once, then for each site only the steps behind
+// it, with up to `batch` different faults a pass, one an image row. An image keeps its row in every
+// pass, since a row's bits may depend on the row and on the batch's shape. No value of the model is
+// ever written to.
 #pragma once
 
 #include <atomic>
@@ -19,11 +20,14 @@
 namespace bitfall {
 
 struct EngineOptions {
-  bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the fast path)
+  bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the
+                       // fast path)
   HitValue hit_value = HitValue::kRaw;
-  std::vector<std::int32_t> emulated;  // sites whose values pass through the format, golden and faulty alike
-  bool needs_ranges = false;           // profile golden ranges even if the format does not calibrate
-  std::int64_t keep_bytes = std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
+  std::vector<std::int32_t>
+      emulated;               // sites whose values pass through the format, golden and faulty alike
+  bool needs_ranges = false;  // profile golden ranges even if the format does not calibrate
+  std::int64_t keep_bytes =
+      std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
 };
 
 struct EngineProgress {
@@ -37,21 +41,22 @@ using Measure = std::function<void(const Observation&, std::vector<double>& valu
 class Engine {
  public:
   /// Borrows everything; the format and the dataset must outlive the engine.
-  Engine(const Model& model, const Dataset& dataset, const NumberFormat& format, EngineOptions options);
+  Engine(const Model& model, const Dataset& dataset, const NumberFormat& format,
+         EngineOptions options);
   ~Engine();
 
-  /// Golden FP32 pass over all images if the format calibrates, hit values are clamped or needs_ranges: fills
-  /// profiles(). Otherwise profiles() of weights only. `tick(images done)` after each chunk; stops early (profiles
-  /// unusable, returns false) when `stop` becomes true. `most_images`: look at no more than the chunks that hold these
-  /// (0 = all), for an estimate.
+  /// Golden FP32 pass over all images if the format calibrates, hit values are clamped or
+  /// needs_ranges: fills profiles(). Otherwise profiles() of weights only. `tick(images done)`
+  /// after each chunk; stops early (profiles unusable, returns false) when `stop` becomes true.
+  /// `most_images`: look at no more than the chunks that hold these (0 = all), for an estimate.
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                std::int64_t most_images = 0);
   const std::vector<SiteProfile>& profiles() const;
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 
-  /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink unless
-  /// `golden_done[image]`. Returns false if `stop` became true first.
+  /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
+  /// unless `golden_done[image]`. Returns false if `stop` became true first.
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
            const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
@@ -67,8 +72,8 @@ class Engine {
   std::unique_ptr<State> state_;
 };
 
-/// Cross-entropy of one row of logits against a label: natural log, float64. NaN if a logit is NaN or the largest is
-/// infinite (as torch's), Inf if the label's logit is -Inf.
+/// Cross-entropy of one row of logits against a label: natural log, float64. NaN if a logit is NaN
+/// or the largest is infinite (as torch's), Inf if the label's logit is -Inf.
 double cross_entropy(std::span<const float> logits, std::int64_t label);
 
 /// torch.argmax: the first largest; NaN counts as largest.

@@ -16,10 +16,10 @@ namespace bitfall {
 
 /// One fault meeting one image: the unit that is run, stored, counted and replayed.
 struct Trial {
-  std::int64_t id = 0;      // 0-based, position in the plan
-  std::int32_t entry = 0;   // [[faults]] entry; 0 for a fault list
-  std::int32_t site = 0;    // index into the model's sites
-  std::int32_t image = 0;   // index into the dataset
+  std::int64_t id = 0;     // 0-based, position in the plan
+  std::int32_t entry = 0;  // [[faults]] entry; 0 for a fault list
+  std::int32_t site = 0;   // index into the model's sites
+  std::int32_t image = 0;  // index into the dataset
 };
 
 /// A fault of a list, resolved against the campaign.
@@ -31,13 +31,14 @@ struct ListedFault {
 
 const char* to_string(EditOperation operation);  // "flip", "set", "clear", "write", "value"
 
-/// Reads `[fault,]site,image,target,element,register,op,mask` (header line required; columns by name, any order,
-/// further columns ignored, so an exported trial table is accepted). CRLF, quotes (RFC 4180), a byte order mark and blank lines are accepted.
-/// A leading `fault` or `trial` column groups consecutive rows with the same number into one fault; without one, each
-/// row is a fault. `mask` is hexadecimal (0x optional); for op `value` it is the float32's bit pattern.
-/// Checks: site and target known and not refused, image known, element in range, register known in this format,
-/// mask non-zero (but for write and value) and within the register's width. All errors (first 20) with
-/// path:line:column in one Error(kInput).
+/// Reads `[fault,]site,image,target,element,register,op,mask` (header line required; columns by
+/// name, any order, further columns ignored, so an exported trial table is accepted). CRLF, quotes
+/// (RFC 4180), a byte order mark and blank lines are accepted. A leading `fault` or `trial` column
+/// groups consecutive rows with the same number into one fault; without one, each row is a fault.
+/// `mask` is hexadecimal (0x optional); for op `value` it is the float32's bit pattern. Checks:
+/// site and target known and not refused, image known, element in range, register known in this
+/// format, mask non-zero (but for write and value) and within the register's width. All errors
+/// (first 20) with path:line:column in one Error(kInput).
 std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
                                          std::span<const Site> sites, const Dataset& dataset,
                                          const NumberFormat& format);

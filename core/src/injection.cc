@@ -29,13 +29,15 @@ std::size_t metadata_size(const NumberFormat& format, std::span<const std::int64
 }
 
 // Where registers of a kind start within the metadata.
-std::size_t metadata_offset(const NumberFormat& format, int kind, std::span<const std::int64_t> shape) {
+std::size_t metadata_offset(const NumberFormat& format, int kind,
+                            std::span<const std::int64_t> shape) {
   std::int64_t offset = 0;
   for (int i = 1; i < kind; ++i) offset += format.register_count(i, shape);
   return static_cast<std::size_t>(offset);
 }
 
-std::vector<std::uint32_t> own_metadata(const NumberFormat& format, std::span<const std::int64_t> shape,
+std::vector<std::uint32_t> own_metadata(const NumberFormat& format,
+                                        std::span<const std::int64_t> shape,
                                         std::span<const std::uint32_t> calibrated) {
   std::vector<std::uint32_t> metadata(metadata_size(format, shape));
   if (calibrated.size() == metadata.size()) {
@@ -48,8 +50,9 @@ std::vector<std::uint32_t> own_metadata(const NumberFormat& format, std::span<co
 
 // Payload edits under an elementwise format: only the hit elements are encoded.
 Injection inject_elements(const NumberFormat& format, std::span<const float> golden,
-                          std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
-                          std::span<const Edit> edits, std::optional<float> clamp) {
+                          std::span<const std::int64_t> shape,
+                          std::span<const std::uint32_t> calibrated, std::span<const Edit> edits,
+                          std::optional<float> clamp) {
   std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
   const auto encode = [&](std::int64_t element, float value) {
     std::uint32_t code = 0;
@@ -73,7 +76,8 @@ Injection inject_elements(const NumberFormat& format, std::span<const float> gol
     float value = 0;
     format.decode({&code, 1}, {shape, element}, metadata, {&value, 1});
     const float before = golden[static_cast<std::size_t>(element)];
-    // A code that the edits left alone stands for the golden value even if decoding has a second form of it.
+    // A code that the edits left alone stands for the golden value even if decoding has a second
+    // form of it.
     if (code == encode(element, before)) value = before;
     if (!same_bits(value, before)) value = clamped(value, clamp);
     after[element] = value;
@@ -85,11 +89,13 @@ Injection inject_elements(const NumberFormat& format, std::span<const float> gol
 
 // Anything else: the whole tensor is stored, edited and decoded.
 Injection inject_tensor(const NumberFormat& format, std::span<const float> golden,
-                        std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
-                        std::span<const Edit> edits, std::optional<float> clamp) {
+                        std::span<const std::int64_t> shape,
+                        std::span<const std::uint32_t> calibrated, std::span<const Edit> edits,
+                        std::optional<float> clamp) {
   std::vector<float> values(golden.begin(), golden.end());
   for (const Edit& edit : edits) {
-    if (edit.operation == EditOperation::kValue) values[static_cast<std::size_t>(edit.element)] = edit.value;
+    if (edit.operation == EditOperation::kValue)
+      values[static_cast<std::size_t>(edit.element)] = edit.value;
   }
   std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
   std::vector<std::uint32_t> clean_metadata = metadata;
@@ -124,7 +130,8 @@ Injection inject_tensor(const NumberFormat& format, std::span<const float> golde
     if (same_metadata && codes[i] == clean_codes[i]) values[i] = golden[i];
     if (same_bits(values[i], golden[i])) continue;
     values[i] = clamped(values[i], clamp);
-    if (!same_bits(values[i], golden[i])) result.changes.push_back({static_cast<std::int64_t>(i), values[i]});
+    if (!same_bits(values[i], golden[i]))
+      result.changes.push_back({static_cast<std::int64_t>(i), values[i]});
   }
   for (EditRecord& record : result.records) {
     if (record.edit.register_index == 0) {
@@ -138,11 +145,16 @@ Injection inject_tensor(const NumberFormat& format, std::span<const float> golde
 
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
   switch (edit.operation) {
-    case EditOperation::kFlip: return code ^ edit.mask;
-    case EditOperation::kSet: return code | edit.mask;
-    case EditOperation::kClear: return code & ~edit.mask;
-    case EditOperation::kWrite: return edit.mask;
-    case EditOperation::kValue: break;
+    case EditOperation::kFlip:
+      return code ^ edit.mask;
+    case EditOperation::kSet:
+      return code | edit.mask;
+    case EditOperation::kClear:
+      return code & ~edit.mask;
+    case EditOperation::kWrite:
+      return edit.mask;
+    case EditOperation::kValue:
+      break;
   }
   return code;
 }
@@ -150,8 +162,8 @@ std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
                  std::span<const Edit> edits, std::optional<float> clamp) {
-  const bool payload_only =
-      std::all_of(edits.begin(), edits.end(), [](const Edit& edit) { return edit.register_index == 0; });
+  const bool payload_only = std::all_of(edits.begin(), edits.end(),
+                                        [](const Edit& edit) { return edit.register_index == 0; });
   return payload_only && format.elementwise()
              ? inject_elements(format, golden, shape, metadata, edits, clamp)
              : inject_tensor(format, golden, shape, metadata, edits, clamp);
@@ -171,8 +183,8 @@ void emulate_slice(const NumberFormat& format, std::span<float> values, const Sl
   }
 }
 
-void emulate(const NumberFormat& format, std::span<float> values, std::span<const std::int64_t> shape,
-             std::span<const std::uint32_t> metadata) {
+void emulate(const NumberFormat& format, std::span<float> values,
+             std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata) {
   if (format.exact()) return;
   if (format.elementwise()) return emulate_slice(format, values, {shape, 0}, metadata);
   std::vector<std::uint32_t> registers = own_metadata(format, shape, metadata);

@@ -19,12 +19,12 @@ struct Change {
 
 struct Injection {
   std::vector<EditRecord> records;  // one an edit, in order
-  std::vector<Change> changes;      // every value whose bits differ from `golden`, by rising element
+  std::vector<Change> changes;  // every value whose bits differ from `golden`, by rising element
 };
 
-/// `golden`: the tensor's values as the format holds them. `metadata`: calibrated registers, empty if none.
-/// `clamp`: replaces hit values beyond +-clamp (NaN becomes +clamp); not finite means no clamping.
-/// Edits of one element act one after the other.
+/// `golden`: the tensor's values as the format holds them. `metadata`: calibrated registers, empty
+/// if none. `clamp`: replaces hit values beyond +-clamp (NaN becomes +clamp); not finite means no
+/// clamping. Edits of one element act one after the other.
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
                  std::span<const Edit> edits, std::optional<float> clamp);
@@ -33,10 +33,11 @@ Injection inject(const NumberFormat& format, std::span<const float> golden,
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code);
 
 /// values <- decode(encode(values)) for one tensor.
-void emulate(const NumberFormat& format, std::span<float> values, std::span<const std::int64_t> shape,
-             std::span<const std::uint32_t> metadata);
+void emulate(const NumberFormat& format, std::span<float> values,
+             std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata);
 
-/// The same for elements [first, first + values.size()) of a tensor; the format must be elementwise().
+/// The same for elements [first, first + values.size()) of a tensor; the format must be
+/// elementwise().
 void emulate_slice(const NumberFormat& format, std::span<float> values, const Slice& slice,
                    std::span<const std::uint32_t> metadata);
 

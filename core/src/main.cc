@@ -1,9 +1,8 @@
 // The command line.
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <exception>
-
-#include <CLI/CLI.hpp>
 
 #include "commands.h"
 #include "error.h"
@@ -43,7 +42,8 @@ A campaign file needs two sections; everything else has a default:
 )";
 
 constexpr const char* kExitCodes =
-    "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or corrupt;\n"
+    "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or "
+    "corrupt;\n"
     "75 interrupted, go on with `bitfall resume`.";
 
 }  // namespace
@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "bitfall " BITFALL_VERSION);
   app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
-    return std::string("bitfall: ") + error.what() + "\n" + "try: " + failed->get_name() + " --help\n";
+    return std::string("bitfall: ") + error.what() + "\n" + "try: " + failed->get_name() +
+           " --help\n";
   });
   bool quiet = false;
   app.add_flag("-q,--quiet", quiet, "no progress and no notes on stderr, only warnings and errors");
@@ -66,15 +67,20 @@ int main(int argc, char** argv) {
   RunOptions run;
   auto* run_app = app.add_subcommand("run", "run a campaign file to its end");
   run_app->add_option("campaign", run.campaign, "the campaign file (TOML)")->required();
-  run_app->add_option("--faults", run.faults, "run exactly this fault list (CSV: site,image,target,element,register,op,mask)");
+  run_app->add_option(
+      "--faults", run.faults,
+      "run exactly this fault list (CSV: site,image,target,element,register,op,mask)");
   run_app->add_option("-o,--output", run.output, "run directory, instead of [campaign] output");
-  run_app->add_flag("--dry-run", run.dry_run, "print population, trials, interval widths and time; write nothing");
+  run_app->add_flag("--dry-run", run.dry_run,
+                    "print population, trials, interval widths and time; write nothing");
   run_app->add_flag("--force", run.force, "replace the run that the directory holds");
   run_app->add_flag("--json", run.json, "with --dry-run: JSON");
   run_app->callback([&] { status = run_command(run); });
 
   std::filesystem::path directory;
-  const auto reading = [&](CLI::App* sub) { sub->add_option("run", directory, "the run directory")->required(); };
+  const auto reading = [&](CLI::App* sub) {
+    sub->add_option("run", directory, "the run directory")->required();
+  };
 
   auto* resume_app = app.add_subcommand("resume", "go on with an interrupted run");
   reading(resume_app);
@@ -88,14 +94,17 @@ int main(int argc, char** argv) {
   ReportOptions report;
   auto* report_app = app.add_subcommand("report", "print a run's tables and write its HTML page");
   report_app->add_option("run", report.run, "the run directory")->required();
-  report_app->add_option("--html", report.html, "where to write the page (default: RUN/report.html)");
+  report_app->add_option("--html", report.html,
+                         "where to write the page (default: RUN/report.html)");
   report_app->add_flag("--json", report.json, "JSON on stdout");
   report_app->add_flag("--markdown", report.markdown, "a markdown table on stdout");
-  report_app->add_flag("--charts", report.charts, "the page's Vega-Lite charts as JSON on stdout; write nothing");
+  report_app->add_flag("--charts", report.charts,
+                       "the page's Vega-Lite charts as JSON on stdout; write nothing");
   report_app->callback([&] { status = report_command(report); });
 
   std::int64_t trial = 0;
-  auto* replay_app = app.add_subcommand("replay", "run one stored trial again and compare every bit");
+  auto* replay_app =
+      app.add_subcommand("replay", "run one stored trial again and compare every bit");
   reading(replay_app);
   replay_app->add_option("--trial", trial, "the trial's number")->required();
   replay_app->add_flag("--json", json, "JSON on stdout");
@@ -122,9 +131,12 @@ int main(int argc, char** argv) {
   SitesOptions sites;
   auto* sites_app = app.add_subcommand("sites", "the places of a model that a fault can hit");
   sites_app->add_option("model", sites.model, "TorchScript file")->required();
-  sites_app->add_option("--input", sites.input, "CxHxW of one image (default: recorded in the model, else 3x224x224)");
-  sites_app->add_option("--format", sites.format, "number format for the column of bits (default fp32)");
-  sites_app->add_option("--operations", sites.operations, "kinds, comma-separated: conv,linear,matmul,softmax,add,... or *");
+  sites_app->add_option("--input", sites.input,
+                        "CxHxW of one image (default: recorded in the model, else 3x224x224)");
+  sites_app->add_option("--format", sites.format,
+                        "number format for the column of bits (default fp32)");
+  sites_app->add_option("--operations", sites.operations,
+                        "kinds, comma-separated: conv,linear,matmul,softmax,add,... or *");
   sites_app->add_flag("--all", sites.all, "every operation");
   sites_app->add_flag("--json", sites.json, "JSON on stdout");
   sites_app->callback([&] { status = sites_command(sites); });
@@ -133,15 +145,21 @@ int main(int argc, char** argv) {
   formats_app->add_flag("--json", json, "JSON on stdout");
   formats_app->callback([&] { status = formats_command(json); });
 
+  auto* config_app = app.add_subcommand("config", "the keys of a campaign file, with defaults");
+  config_app->callback([&] { status = config_command(); });
+
   std::vector<std::filesystem::path> plugins;
   std::string id;
-  auto* plugin_app = app.add_subcommand("plugin", "formats, error models and metrics that are installed");
+  auto* plugin_app =
+      app.add_subcommand("plugin", "formats, error models and metrics that are installed");
   plugin_app->require_subcommand(1);
-  auto* list_app = plugin_app->add_subcommand("list", "all components, and files that were refused");
+  auto* list_app =
+      plugin_app->add_subcommand("list", "all components, and files that were refused");
   list_app->add_option("--plugin", plugins, "further shared libraries");
   list_app->add_flag("--json", json, "JSON on stdout");
   list_app->callback([&] { status = plugin_list_command(plugins, json); });
-  auto* info_app = plugin_app->add_subcommand("info", "a component's options, with a snippet to copy");
+  auto* info_app =
+      plugin_app->add_subcommand("info", "a component's options, with a snippet to copy");
   info_app->add_option("id", id, "a component's id, or kind/id")->required();
   info_app->add_option("--plugin", plugins, "further shared libraries");
   info_app->add_flag("--json", json, "JSON on stdout");

@@ -18,7 +18,8 @@ namespace bitfall {
 
 ModelCard read_model_card(const std::filesystem::path& path) {
   ModelCard card;
-  const auto json = nlohmann::json::parse(Program::extra_file(path, "bitfall.json"), nullptr, false);
+  const auto json =
+      nlohmann::json::parse(Program::extra_file(path, "bitfall.json"), nullptr, false);
   if (!json.is_object()) return card;
   if (json.contains("name") && json["name"].is_string()) card.name = json["name"];
   if (json.contains("input") && json["input"].is_array() && json["input"].size() == 3) {
@@ -59,7 +60,8 @@ std::string shape_text(at::IntArrayRef shape) {
   return text.empty() ? "scalar" : text;
 }
 
-// Names of the computing steps: the module's path where it runs one operation of that kind, else path/kind#n.
+// Names of the computing steps: the module's path where it runs one operation of that kind, else
+// path/kind#n.
 struct StepNames {
   std::string name;
   std::vector<std::string> aliases;
@@ -91,10 +93,11 @@ std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
     const bool one = of_kind[{path, kind}] == 1;
     const std::string stem = path.empty() ? kind : path + "/" + kind;
     const std::string numbered = stem + "#" + std::to_string(number);
-    // A convolution or linear layer owns its module's path; any other kind does where nothing else competes.
-    const bool owns = one && !path.empty() &&
-                      (is_default_kind(kind) ? defaults[path] == 1
-                                             : defaults[path] == 0 && singles[path] == 1);
+    // A convolution or linear layer owns its module's path; any other kind does where nothing else
+    // competes.
+    const bool owns =
+        one && !path.empty() &&
+        (is_default_kind(kind) ? defaults[path] == 1 : defaults[path] == 0 && singles[path] == 1);
     names[i].name = owns ? path : one ? stem : numbered;
     for (const std::string& other : {stem, numbered}) {
       if (other != names[i].name && (one || other == numbered)) names[i].aliases.push_back(other);
@@ -103,9 +106,7 @@ std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
   return names;
 }
 
-at::Tensor bits_of(const at::Tensor& tensor) {
-  return tensor.contiguous().view(at::kInt);
-}
+at::Tensor bits_of(const at::Tensor& tensor) { return tensor.contiguous().view(at::kInt); }
 
 }  // namespace
 
@@ -148,7 +149,8 @@ void Model::State::add_parameters() {
     site.values = parameter.value.numel();
     if (parameter.first_step < 0) site.refusal = "nothing in the network reads it";
     if (parameter.value.scalar_type() != at::kFloat) {
-      site.refusal = std::string("holds ") + c10::toString(parameter.value.scalar_type()) + ", not float32";
+      site.refusal =
+          std::string("holds ") + c10::toString(parameter.value.scalar_type()) + ", not float32";
     }
     add(std::move(site), parameter.slots, std::max(parameter.first_step, 0), parameter.value);
   }
@@ -171,11 +173,11 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
       site.refusal = std::string("holds ") + c10::toString(left.scalar_type()) + ", not float32";
       return;
     }
-    const bool fits = left.dim() > 0 && left.size(0) % batch == 0 && left.sizes() == right.sizes() &&
-                      left.numel() > 0;
+    const bool fits = left.dim() > 0 && left.size(0) % batch == 0 &&
+                      left.sizes() == right.sizes() && left.numel() > 0;
     if (!fits) {
-      site.refusal = "its output [" + shape_text(left.sizes()) + "] is not one slab an image of a batch of " +
-                     std::to_string(batch);
+      site.refusal = "its output [" + shape_text(left.sizes()) +
+                     "] is not one slab an image of a batch of " + std::to_string(batch);
       return;
     }
     site.shape = left.sizes().slice(1).vec();
@@ -209,18 +211,20 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
   const at::Tensor logits = program->output(a);
   if (logits.dim() != 2 || logits.size(0) != batch) {
     throw Error(ExitCode::kInput, "the model's answer has shape [" + shape_text(logits.sizes()) +
-                                      "]; a classifier gives [" + std::to_string(batch) + " x classes]");
+                                      "]; a classifier gives [" + std::to_string(batch) +
+                                      " x classes]");
   }
   classes = logits.size(1);
 }
 
-Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
-             const std::string& device, std::int64_t threads)
+Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input,
+             std::int64_t batch, const std::string& device, std::int64_t threads)
     : state_(std::make_unique<State>()) {
   const c10::InferenceMode guard;
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (!at::hasCUDA() && device.rfind("cuda", 0) == 0) {
-    throw Error(ExitCode::kUsage, "device \"" + device + "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
+    throw Error(ExitCode::kUsage, "device \"" + device +
+                                      "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
   }
   State& state = *state_;
   state.input = input;
@@ -239,9 +243,10 @@ Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> inpu
     throw Error(error.code(), path.string() + ": " + error.what());
   } catch (const std::exception& error) {
     const std::string text = error.what();
-    throw Error(ExitCode::kInput, path.string() + ": the model fails on an input of [" + shape_text(images.sizes()) +
-                                      "]: " + text.substr(0, text.find('\n')) +
-                                      "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
+    throw Error(ExitCode::kInput,
+                path.string() + ": the model fails on an input of [" + shape_text(images.sizes()) +
+                    "]: " + text.substr(0, text.find('\n')) +
+                    "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
   }
 }
 
@@ -272,12 +277,17 @@ std::int64_t stored_bits(const Site& site, const NumberFormat& format) {
 }  // namespace
 
 std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format) {
-  TextTable table({{"name"}, {"kind"}, {"operation"}, {"shape an image"},
-                   {"values", TextTable::kRight}, {"bits", TextTable::kRight}, {"note"}});
+  TextTable table({{"name"},
+                   {"kind"},
+                   {"operation"},
+                   {"shape an image"},
+                   {"values", TextTable::kRight},
+                   {"bits", TextTable::kRight},
+                   {"note"}});
   for (const Site& site : sites) {
     const bool shaped = site.values > 0;
-    table.add({site.name, to_string(site.target), site.operation.empty() ? "-" : site.operation, slab_text(site),
-               shaped ? std::to_string(site.values) : "-",
+    table.add({site.name, to_string(site.target), site.operation.empty() ? "-" : site.operation,
+               slab_text(site), shaped ? std::to_string(site.values) : "-",
                shaped ? std::to_string(stored_bits(site, format)) : "-",
                site.refusal.empty() ? "" : "refused: " + site.refusal});
   }
@@ -295,7 +305,8 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
     row["shape"] = site.shape;
     row["values"] = site.values;
     row["bits"] = site.values > 0 ? stored_bits(site, format) : 0;
-    row["refusal"] = site.refusal.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(site.refusal);
+    row["refusal"] = site.refusal.empty() ? nlohmann::ordered_json(nullptr)
+                                          : nlohmann::ordered_json(site.refusal);
     list.push_back(std::move(row));
   }
   nlohmann::ordered_json document;

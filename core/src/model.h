@@ -28,10 +28,10 @@ ModelCard read_model_card(const std::filesystem::path& path);
 
 class Model {
  public:
-  /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation site that its output
-  /// is batch-major: with one image of the batch replaced, that image's slab and nothing else changes; a site
-  /// that fails has a refusal. Sites come in network order: the input, activations by step, parameters.
-  /// threads: intra-op threads, 0 = LibTorch's choice.
+  /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
+  /// site that its output is batch-major: with one image of the batch replaced, that image's slab
+  /// and nothing else changes; a site that fails has a refusal. Sites come in network order: the
+  /// input, activations by step, parameters. threads: intra-op threads, 0 = LibTorch's choice.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
   Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
         const std::string& device, std::int64_t threads);
@@ -60,7 +60,8 @@ class Model {
 std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format);
 std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format);
 
-/// Versions and settings that decide results: torch_version, threads, cpu (capability), build configuration.
+/// Versions and settings that decide results: torch_version, threads, cpu (capability), build
+/// configuration.
 struct Runtime {
   std::string torch_version;
   std::string cpu;  // "AVX512", "AVX2", "DEFAULT"

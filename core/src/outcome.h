@@ -11,8 +11,9 @@ namespace bitfall {
 
 /// The numbers are part of the store: never change the value of an existing entry.
 enum class Outcome : std::uint8_t {
-  kMasked = 0,       // the logits are bitwise equal to golden (with `activated` = false: not even the hit value changed)
-  kTop1Same = 1,     // logits changed, finite, top-1 kept
+  kMasked = 0,    // the logits are bitwise equal to golden (with `activated` = false: not even the
+                  // hit value changed)
+  kTop1Same = 1,  // logits changed, finite, top-1 kept
   kTop1Changed = 2,  // logits finite, top-1 differs from golden
   kNonfinite = 3,    // NaN or Inf among the logits
 };
@@ -47,7 +48,7 @@ struct GoldenResult {
   std::int32_t image = 0;
   double loss = 0;
   std::int32_t top1 = 0;
-  float top2diff = 0;      // softmax probability of the first class minus the second
+  float top2diff = 0;  // softmax probability of the first class minus the second
   double fp32_loss = 0;
   std::int32_t fp32_top1 = 0;
 };

@@ -1,4 +1,5 @@
-// The host's random stream: Philox4x32-10 (Salmon et al., SC'11; Random123), keyed by (seed, id, domain).
+// The host's random stream: Philox4x32-10 (Salmon et al., SC'11; Random123), keyed by (seed, id,
+// domain).
 #pragma once
 
 #include <array>
@@ -12,8 +13,8 @@ namespace bitfall {
 /// What a stream is used for, so that two uses with one id never share draws.
 enum class RandomDomain : std::uint32_t { kTrial = 1, kImageOrder = 2, kSiteChoice = 3 };
 
-/// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments give the same
-/// stream on every machine.
+/// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments
+/// give the same stream on every machine.
 class PhiloxStream final : public RandomStream {
  public:
   PhiloxStream(std::uint64_t seed, RandomDomain domain, std::uint64_t id);

@@ -18,7 +18,8 @@ struct Stratum {
   std::int64_t trials = 0;  // n
 };
 
-/// What planning needs to know of one site beyond its shape. `golden` is only filled when an error model asks.
+/// What planning needs to know of one site beyond its shape. `golden` is only filled when an error
+/// model asks.
 struct SiteProfile {
   Range golden;
   std::vector<std::uint32_t> metadata;  // calibrated metadata; empty if the format has none
@@ -26,13 +27,15 @@ struct SiteProfile {
 
 class Plan {
  public:
-  /// Draws the campaign's trials. `entries[e]` are the sites selected by entry e, `models[e]` its error model
-  /// (borrowed; must outlive the plan). `profiles[site]` may be empty when no model needs golden ranges and the
-  /// format is not calibrated; it may also be set later by set_profiles, before the first fault().
-  /// Each site's trials meet the images in a random order of its own, dealt evenly.
-  /// A site where an entry's population is 0 gets no trials; all of them 0 is a problem reported to `diagnostics`.
-  static Plan draw(const Campaign& campaign, std::span<const Site> sites, const NumberFormat& format,
-                   std::int32_t images, std::vector<std::vector<std::int32_t>> entries,
+  /// Draws the campaign's trials. `entries[e]` are the sites selected by entry e, `models[e]` its
+  /// error model (borrowed; must outlive the plan). `profiles[site]` may be empty when no model
+  /// needs golden ranges and the format is not calibrated; it may also be set later by
+  /// set_profiles, before the first fault(). Each site's trials meet the images in a random order
+  /// of its own, dealt evenly. A site where an entry's population is 0 gets no trials; all of them
+  /// 0 is a problem reported to `diagnostics`.
+  static Plan draw(const Campaign& campaign, std::span<const Site> sites,
+                   const NumberFormat& format, std::int32_t images,
+                   std::vector<std::vector<std::int32_t>> entries,
                    std::vector<const ErrorModel*> models, Diagnostics& diagnostics);
 
   /// Exactly the list, in its order: trial i is faults[i].
@@ -47,8 +50,9 @@ class Plan {
 
   std::int64_t size() const;
   Trial trial(std::int64_t id) const;
-  /// The edits of a trial: drawn from Philox keyed by (seed, trial id), the same at every call, thread-safe.
-  /// Throws Error(kPlugin) if the error model draws no edit or one outside the site's registers.
+  /// The edits of a trial: drawn from Philox keyed by (seed, trial id), the same at every call,
+  /// thread-safe. Throws Error(kPlugin) if the error model draws no edit or one outside the site's
+  /// registers.
   std::vector<Edit> edits(const Trial& trial) const;
 
   /// In the order entry, site; for a list one stratum a site (population 0: not drawn at random).

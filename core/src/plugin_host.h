@@ -48,14 +48,15 @@ class PluginHost {
   PluginHost(const PluginHost&) = delete;
   PluginHost& operator=(const PluginHost&) = delete;
 
-  /// Loads one shared library. Throws Error(kPlugin) with the reason; then nothing of it is registered.
-  /// A file that is loaded already is left alone.
+  /// Loads one shared library. Throws Error(kPlugin) with the reason; then nothing of it is
+  /// registered. A file that is loaded already is left alone.
   void load(const std::filesystem::path& path);
 
   /// The same, but a refused file is collected in refused().
   void try_load(const std::filesystem::path& path);
 
-  /// Loads every *.so of a folder in name order; refused ones are collected in refused(). A missing folder is empty.
+  /// Loads every *.so of a folder in name order; refused ones are collected in refused(). A missing
+  /// folder is empty.
   void load_folder(const std::filesystem::path& folder);
 
   const std::vector<PluginDescription>& plugins() const;
@@ -65,11 +66,13 @@ class PluginHost {
   /// Null if there is none.
   const ComponentDescription* find(ComponentKind kind, std::string_view id) const;
 
-  /// Checks id and options; problems (unknown id with the nearest known one, unknown option, wrong type, out of
-  /// range, a missing required option) go to `diagnostics`, and null is returned.
+  /// Checks id and options; problems (unknown id with the nearest known one, unknown option, wrong
+  /// type, out of range, a missing required option) go to `diagnostics`, and null is returned.
   /// Throws Error(kPlugin) where the plugin's own code fails.
-  std::unique_ptr<NumberFormat> make_format(const PluginChoice& choice, Diagnostics& diagnostics) const;
-  std::unique_ptr<ErrorModel> make_error_model(const PluginChoice& choice, Diagnostics& diagnostics) const;
+  std::unique_ptr<NumberFormat> make_format(const PluginChoice& choice,
+                                            Diagnostics& diagnostics) const;
+  std::unique_ptr<ErrorModel> make_error_model(const PluginChoice& choice,
+                                               Diagnostics& diagnostics) const;
   std::unique_ptr<Metric> make_metric(const PluginChoice& choice, Diagnostics& diagnostics) const;
 
  private:
@@ -77,11 +80,12 @@ class PluginHost {
   std::unique_ptr<State> state_;
 };
 
-/// The folder that the program's own plugins lie in: <prefix>/lib/bitfall/plugins beside <prefix>/bin/bitfall.
+/// The folder that the program's own plugins lie in: <prefix>/lib/bitfall/plugins beside
+/// <prefix>/bin/bitfall.
 std::filesystem::path default_plugin_folder();
 
-/// Loads default_plugin_folder(), then each folder or file of the colon-separated $BITFALL_PLUGIN_PATH, then `extra`.
-/// A file named explicitly (in `extra`) that is refused throws.
+/// Loads default_plugin_folder(), then each folder or file of the colon-separated
+/// $BITFALL_PLUGIN_PATH, then `extra`. A file named explicitly (in `extra`) that is refused throws.
 void load_plugins(PluginHost& host, std::span<const std::filesystem::path> extra);
 
 }  // namespace bitfall

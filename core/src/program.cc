@@ -33,30 +33,80 @@ using jit::Value;
 
 // Operations that hand on values without computing any: no sites of their own.
 const std::unordered_set<std::string>& moving_operations() {
-  static const std::unordered_set<std::string> kNames = {
-      "view",       "reshape",     "flatten",   "permute",    "transpose",  "t",
-      "numpy_T",    "contiguous",  "expand",    "expand_as",  "slice",      "select",
-      "squeeze",    "unsqueeze",   "chunk",     "split",      "split_with_sizes",
-      "unbind",     "unflatten",   "narrow",    "detach",     "clone",      "to",
-      "type_as",    "dropout",     "feature_dropout", "alpha_dropout",      "movedim",
-      "swapaxes",   "view_as",     "alias",     "copy",       "tensor_split", "size",
-      "zeros",      "ones",        "empty",     "full",       "zeros_like", "ones_like",
-      "new_zeros",  "new_ones",    "new_full",  "new_empty",  "arange",     "meshgrid",
-      "fill",       "zero",        "tensor",    "scalar_tensor", "empty_like", "full_like"};
+  static const std::unordered_set<std::string> kNames = {"view",
+                                                         "reshape",
+                                                         "flatten",
+                                                         "permute",
+                                                         "transpose",
+                                                         "t",
+                                                         "numpy_T",
+                                                         "contiguous",
+                                                         "expand",
+                                                         "expand_as",
+                                                         "slice",
+                                                         "select",
+                                                         "squeeze",
+                                                         "unsqueeze",
+                                                         "chunk",
+                                                         "split",
+                                                         "split_with_sizes",
+                                                         "unbind",
+                                                         "unflatten",
+                                                         "narrow",
+                                                         "detach",
+                                                         "clone",
+                                                         "to",
+                                                         "type_as",
+                                                         "dropout",
+                                                         "feature_dropout",
+                                                         "alpha_dropout",
+                                                         "movedim",
+                                                         "swapaxes",
+                                                         "view_as",
+                                                         "alias",
+                                                         "copy",
+                                                         "tensor_split",
+                                                         "size",
+                                                         "zeros",
+                                                         "ones",
+                                                         "empty",
+                                                         "full",
+                                                         "zeros_like",
+                                                         "ones_like",
+                                                         "new_zeros",
+                                                         "new_ones",
+                                                         "new_full",
+                                                         "new_empty",
+                                                         "arange",
+                                                         "meshgrid",
+                                                         "fill",
+                                                         "zero",
+                                                         "tensor",
+                                                         "scalar_tensor",
+                                                         "empty_like",
+                                                         "full_like"};
   return kNames;
 }
 
 // The kind of a schema name such as "aten::conv2d"; empty if the operation computes nothing.
 std::string operation_kind(const std::string& qualified) {
   static const std::unordered_map<std::string, std::string> kKinds = {
-      {"conv1d", "conv"},           {"conv2d", "conv"},
-      {"conv3d", "conv"},           {"_convolution", "conv"},
-      {"convolution", "conv"},      {"conv_transpose1d", "conv"},
-      {"conv_transpose2d", "conv"}, {"conv_transpose3d", "conv"},
-      {"addmm", "linear"},          {"mm", "matmul"},
-      {"bmm", "matmul"},            {"baddbmm", "matmul"},
-      {"_softmax", "softmax"},      {"native_layer_norm", "layer_norm"},
-      {"relu6", "relu"},            {"scaled_dot_product_attention", "attention"},
+      {"conv1d", "conv"},
+      {"conv2d", "conv"},
+      {"conv3d", "conv"},
+      {"_convolution", "conv"},
+      {"convolution", "conv"},
+      {"conv_transpose1d", "conv"},
+      {"conv_transpose2d", "conv"},
+      {"conv_transpose3d", "conv"},
+      {"addmm", "linear"},
+      {"mm", "matmul"},
+      {"bmm", "matmul"},
+      {"baddbmm", "matmul"},
+      {"_softmax", "softmax"},
+      {"native_layer_norm", "layer_norm"},
+      {"relu6", "relu"},
+      {"scaled_dot_product_attention", "attention"},
       {"_scaled_dot_product_attention", "attention"}};
   const auto colons = qualified.find("::");
   if (colons == std::string::npos || qualified.substr(0, colons) == "prim") return "";
@@ -70,15 +120,16 @@ std::string operation_kind(const std::string& qualified) {
 // Operations that read the shape or type of a tensor and never its values.
 bool reads_shape_only(const Node* node) {
   static const std::unordered_set<std::string> kNames = {
-      "aten::size",   "aten::dim",           "aten::len",         "aten::numel",
-      "prim::dtype",  "prim::device",        "aten::stride",      "aten::is_floating_point",
-      "aten::is_complex", "prim::is_cuda",   "aten::sym_size",    "aten::sym_numel",
-      "prim::layout", "prim::is_sparse",     "prim::is_quantized", "prim::requires_grad",
-      "prim::shape",  "aten::is_contiguous", "prim::ndim"};
+      "aten::size",       "aten::dim",           "aten::len",          "aten::numel",
+      "prim::dtype",      "prim::device",        "aten::stride",       "aten::is_floating_point",
+      "aten::is_complex", "prim::is_cuda",       "aten::sym_size",     "aten::sym_numel",
+      "prim::layout",     "prim::is_sparse",     "prim::is_quantized", "prim::requires_grad",
+      "prim::shape",      "aten::is_contiguous", "prim::ndim"};
   return kNames.count(node->kind().toQualString()) > 0;
 }
 
-// The path of the module that a value holds, from the root: "" for self, "blocks.0.conv" behind GetAttr chains.
+// The path of the module that a value holds, from the root: "" for self, "blocks.0.conv" behind
+// GetAttr chains.
 std::string object_path(const Value* value) {
   const Node* node = value->node();
   if (node->kind() != c10::prim::GetAttr) return "";
@@ -89,8 +140,8 @@ std::string object_path(const Value* value) {
 
 void inline_calls(Block* block, const std::string& path);
 
-// Replaces a call by the callee's nodes, each marked by its scope with the path of the module that runs it. (LibTorch's
-// own inliner keeps only the last name of a path: "0" for blocks.0.)
+// Replaces a call by the callee's nodes, each marked by its scope with the path of the module that
+// runs it. (LibTorch's own inliner keeps only the last name of a path: "0" for blocks.0.)
 void inline_call(Node* node, const std::string& path) {
   for (Block* inner : node->blocks()) inline_calls(inner, path);
   static const auto root = c10::make_intrusive<jit::Scope>();
@@ -132,12 +183,12 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 }  // namespace
 
-// A step as it is run: the operation and the slots of its operands. Blocks of a conditional or a loop are
-// programs of their own over the same table.
+// A step as it is run: the operation and the slots of its operands. Blocks of a conditional or a
+// loop are programs of their own over the same table.
 struct Instruction;
 struct CompiledBlock {
   std::vector<Instruction> instructions;
-  std::vector<int> inputs;   // slots of the block's own inputs (a loop's counter and carried values)
+  std::vector<int> inputs;  // slots of the block's own inputs (a loop's counter and carried values)
   std::vector<int> outputs;
 };
 struct Instruction {
@@ -153,12 +204,13 @@ struct Program::State {
   std::unordered_map<const Value*, c10::IValue> object;  // what a GetAttr chain from self gives
   std::unordered_map<const Value*, std::string> name;    // and its state_dict name
   std::unordered_map<const Value*, int> slot;
-  Slots fixed;                                // constants and parameters; the rest empty
+  Slots fixed;  // constants and parameters; the rest empty
   std::vector<Instruction> instructions;
   std::vector<Step> steps;
   std::vector<Parameter> parameters;
-  std::vector<std::vector<int>> dies;         // dies[i]: slots that nothing after step i reads
-  std::vector<std::pair<int, int>> writes;    // (step, slot): the step may write to that slot's memory
+  std::vector<std::vector<int>> dies;  // dies[i]: slots that nothing after step i reads
+  std::vector<std::pair<int, int>>
+      writes;  // (step, slot): the step may write to that slot's memory
   int input = -1;
   int output = -1;
   std::vector<std::pair<Node*, bool>> taken;  // conditionals met while specialising
@@ -179,7 +231,8 @@ struct Program::State {
   void clean();
 };
 
-// Walks prim::GetAttr chains from self: modules stay objects, tensors become named parameters, the rest constants.
+// Walks prim::GetAttr chains from self: modules stay objects, tensors become named parameters, the
+// rest constants.
 void Program::State::resolve(Block* block) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
     Node* node = *it++;
@@ -293,8 +346,10 @@ void collect_reads(const Instruction& instruction, std::set<int>& reads) {
 
 namespace {
 
-// The kind of the first computing operation that reads one of the carriers, or a view of one; "" if none does.
-std::string reading_operation(const std::vector<Instruction>& instructions, std::set<int>& carriers) {
+// The kind of the first computing operation that reads one of the carriers, or a view of one; "" if
+// none does.
+std::string reading_operation(const std::vector<Instruction>& instructions,
+                              std::set<int>& carriers) {
   for (const Instruction& instruction : instructions) {
     for (const CompiledBlock& block : instruction.blocks) {
       const std::string inner = reading_operation(block.instructions, carriers);
@@ -384,7 +439,8 @@ void Program::State::find_writes() {
   jit::AliasDb aliases(graph);
   for (const auto& [value, index] : slot) {
     for (const auto& [step, target] : written) {
-      if (value == target || aliases.mayContainAlias(const_cast<Value*>(value), const_cast<Value*>(target))) {
+      if (value == target ||
+          aliases.mayContainAlias(const_cast<Value*>(value), const_cast<Value*>(target))) {
         writes.emplace_back(step, index);
       }
     }
@@ -405,7 +461,8 @@ void Program::State::execute_loop(const Instruction& instruction, Slots& slots) 
   bool go_on = slots[instruction.in[1]].toBool();
   const CompiledBlock& block = instruction.blocks[0];
   std::vector<c10::IValue> carried;
-  for (std::size_t j = 2; j < instruction.in.size(); ++j) carried.push_back(slots[instruction.in[j]]);
+  for (std::size_t j = 2; j < instruction.in.size(); ++j)
+    carried.push_back(slots[instruction.in[j]]);
   for (std::int64_t i = 0; i < limit && go_on; ++i) {
     slots[block.inputs[0]] = i;
     for (std::size_t j = 0; j < carried.size(); ++j) slots[block.inputs[j + 1]] = carried[j];
@@ -424,7 +481,8 @@ void Program::State::execute(const Instruction& instruction, Slots& slots) const
   stack.reserve(instruction.in.size());
   for (const int s : instruction.in) stack.push_back(slots[s]);
   if (node->kind() == c10::prim::ListConstruct) {  // torch::jit::listConstruct is not exported
-    c10::impl::GenericList list(node->output()->type()->expectRef<c10::ListType>().getElementType());
+    c10::impl::GenericList list(
+        node->output()->type()->expectRef<c10::ListType>().getElementType());
     for (const auto& value : stack) list.push_back(value);
     stack = {list};
   } else if (node->kind() == c10::prim::TupleConstruct) {
@@ -438,7 +496,8 @@ void Program::State::execute(const Instruction& instruction, Slots& slots) const
   } else if (node->kind() == c10::prim::DictConstruct) {
     const auto& type = node->output()->type()->expectRef<c10::DictType>();
     c10::impl::GenericDict dict(type.getKeyType(), type.getValueType());
-    for (std::size_t i = 0; i + 1 < stack.size(); i += 2) dict.insert_or_assign(stack[i], stack[i + 1]);
+    for (std::size_t i = 0; i + 1 < stack.size(); i += 2)
+      dict.insert_or_assign(stack[i], stack[i + 1]);
     stack = {dict};
   } else if (!node->maybeOperator()) {
     throw Error(ExitCode::kInput, std::string("the model uses ") + node->kind().toQualString() +
@@ -489,7 +548,8 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
   } catch (const std::exception& error) {
     throw Error(ExitCode::kInput,
                 path.string() + ": not a readable TorchScript model: " + first_line(error.what()) +
-                    "\n  export one with scripts/export_model.py, or with torch.jit.script(model.eval()).save(\"" +
+                    "\n  export one with scripts/export_model.py, or with "
+                    "torch.jit.script(model.eval()).save(\"" +
                     path.filename().string() + "\")");
   }
   if (!state_->original.find_method("forward")) {
@@ -499,8 +559,9 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
   try {
     jit::Module inlined = state_->original.clone();
     inline_calls(inlined.get_method("forward").graph()->block(), "");
-    // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that would be
-    // torch::jit::freeze). Without it in-place operations survive in scripted models.
+    // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
+    // (that would be torch::jit::freeze). Without it in-place operations survive in scripted
+    // models.
     const jit::Module frozen =
         jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
     state_->graph = frozen.get_method("forward").graph()->copy();
@@ -508,7 +569,8 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
     state_->resolve(state_->graph->block());
     state_->clean();
   } catch (const std::exception& error) {
-    throw Error(ExitCode::kInput, path.string() + ": cannot be read as a program of steps: " + first_line(error.what()));
+    throw Error(ExitCode::kInput, path.string() + ": cannot be read as a program of steps: " +
+                                      first_line(error.what()));
   }
   if (state_->graph->inputs().size() < 2) {
     throw Error(ExitCode::kInput, path.string() + ": forward takes no input");
@@ -527,7 +589,8 @@ void Program::specialise(const at::Tensor& input) {
   const c10::InferenceMode guard;
   State& state = *state_;
   for (int round = 0; round < 32; ++round) {
-    std::vector<std::pair<Node*, int>> conditionals;  // those whose condition is shape-only, and its slot
+    std::vector<std::pair<Node*, int>>
+        conditionals;  // those whose condition is shape-only, and its slot
     for (const Instruction& instruction : state.instructions) {
       if (instruction.node->kind() == c10::prim::If &&
           state.depends_on_shapes_only(instruction.node->input(0))) {
@@ -599,7 +662,8 @@ Slots Program::fork(const Slots& slots, int at) const {
 
 at::Tensor Program::output(const Slots& slots) const {
   c10::IValue value = slots[state_->output];
-  if (value.isTuple() && !value.toTupleRef().elements().empty()) value = value.toTupleRef().elements()[0];
+  if (value.isTuple() && !value.toTupleRef().elements().empty())
+    value = value.toTupleRef().elements()[0];
   if (!value.isTensor()) {
     throw Error(ExitCode::kInput, "the model returns a " + value.tagKind() +
                                       "; a classifier returns logits [batch, classes]");
@@ -612,7 +676,8 @@ at::Tensor Program::forward(const at::Tensor& input) const {
   const c10::InferenceMode guard;
   jit::Module module = state_->original;
   c10::IValue value = module.forward({input});
-  if (value.isTuple() && !value.toTupleRef().elements().empty()) value = value.toTupleRef().elements()[0];
+  if (value.isTuple() && !value.toTupleRef().elements().empty())
+    value = value.toTupleRef().elements()[0];
   return value.toTensor().to(at::kCPU, at::kFloat).contiguous();
 }
 
@@ -622,7 +687,8 @@ std::string Program::checksum() const {
   for (const auto& value : state_->fixed) {
     if (!value.isTensor() || !value.toTensor().defined()) continue;
     const at::Tensor tensor = value.toTensor().cpu().contiguous();
-    bits += sha256_text({static_cast<const char*>(tensor.data_ptr()), static_cast<std::size_t>(tensor.nbytes())});
+    bits += sha256_text(
+        {static_cast<const char*>(tensor.data_ptr()), static_cast<std::size_t>(tensor.nbytes())});
   }
   return sha256_text(bits);
 }

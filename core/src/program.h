@@ -1,5 +1,5 @@
-// A TorchScript classifier as a list of steps over a table of slots, so that it can be run from any step.
-// The one header of the half that sees LibTorch types; only program.cc sees TorchScript.
+// A TorchScript classifier as a list of steps over a table of slots, so that it can be run from any
+// step. The one header of the half that sees LibTorch types; only program.cc sees TorchScript.
 #pragma once
 
 #include <ATen/core/ivalue.h>
@@ -13,14 +13,16 @@
 
 namespace bitfall {
 
-/// The values of a run, by slot: tensors, lists and numbers. Copying is cheap (reference counts); tensors are
-/// shared and must not be written to.
+/// The values of a run, by slot: tensors, lists and numbers. Copying is cheap (reference counts);
+/// tensors are shared and must not be written to.
 using Slots = std::vector<c10::IValue>;
 
 /// What is known of one step.
 struct Step {
-  std::string path;       // of the module that runs it: "layer1.0.conv2"; empty for the model's own forward
-  std::string operation;  // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it only moves or inspects values
+  std::string
+      path;  // of the module that runs it: "layer1.0.conv2"; empty for the model's own forward
+  std::string operation;  // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
+                          // only moves or inspects values
   int output = -1;        // slot of the result if it is one tensor, else -1
   bool in_place = false;  // writes to one of its inputs
 };
@@ -29,9 +31,10 @@ struct Step {
 struct Parameter {
   std::string name;
   at::Tensor value;
-  std::vector<int> slots;   // where the program reads it (also those of other names for the same memory)
-  int first_step = -1;      // the first step that reads it; -1 if none does
-  std::string operation;    // kind of the first computing step that reads it, behind views
+  std::vector<int>
+      slots;  // where the program reads it (also those of other names for the same memory)
+  int first_step = -1;    // the first step that reads it; -1 if none does
+  std::string operation;  // kind of the first computing step that reads it, behind views
 };
 
 class Program {
@@ -43,8 +46,9 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  /// Replaces the conditions that depend on shapes alone by what they are for this input, so that the steps in their
-  /// branches become ordinary steps. Every later input must have the same shape. Call once, before steps() is used.
+  /// Replaces the conditions that depend on shapes alone by what they are for this input, so that
+  /// the steps in their branches become ordinary steps. Every later input must have the same shape.
+  /// Call once, before steps() is used.
   void specialise(const at::Tensor& input);
 
   const std::vector<Step>& steps() const;
@@ -57,14 +61,16 @@ class Program {
   /// Runs steps [from, to). Slots that no later step reads are emptied on the way, unless `keep`.
   void run(Slots& slots, int from, int to, bool keep = false) const;
 
-  /// True if any step writes to memory that another slot may share: a kept value may then change later.
+  /// True if any step writes to memory that another slot may share: a kept value may then change
+  /// later.
   bool writes_in_place() const;
 
-  /// A table that may be run from step `at` on without harm to `slots`: values that those steps write to are
-  /// cloned (shared memory stays shared among the clones).
+  /// A table that may be run from step `at` on without harm to `slots`: values that those steps
+  /// write to are cloned (shared memory stays shared among the clones).
   Slots fork(const Slots& slots, int at) const;
 
-  /// The model's answer, [batch, classes] float32 on the CPU. The first tensor where forward returns a tuple.
+  /// The model's answer, [batch, classes] float32 on the CPU. The first tensor where forward
+  /// returns a tuple.
   at::Tensor output(const Slots& slots) const;
 
   /// The answer of Module::forward of the untouched module: the oracle.

@@ -1,4 +1,5 @@
-// What a run found: tables for the terminal, JSON, and one self-contained HTML page. Reads the store, reruns nothing.
+// What a run found: tables for the terminal, JSON, and one self-contained HTML page. Reads the
+// store, reruns nothing.
 #pragma once
 
 #include <filesystem>
@@ -11,24 +12,24 @@
 
 namespace bitfall {
 
-/// |CE_golden - CE_faulty| of a group of trials, as a two-part quantity (method: metrics). Non-finite trials are
-/// counted, never averaged.
+/// |CE_golden - CE_faulty| of a group of trials, as a two-part quantity (method: metrics).
+/// Non-finite trials are counted, never averaged.
 struct DeltaLossSummary {
   std::int64_t trials = 0;
-  std::int64_t nonfinite = 0;   // delta is NaN or Inf
-  std::int64_t changing = 0;    // delta > 0, finite
-  Proportion changes;           // (changing + nonfinite) of trials
-  double mean = 0;              // over finite trials
-  double mean_given_change = 0; // over changing trials; NaN if none
-  double mean_clipped = 0;      // each trial's change cut at `clip`; non-finite ones count as `clip`
+  std::int64_t nonfinite = 0;    // delta is NaN or Inf
+  std::int64_t changing = 0;     // delta > 0, finite
+  Proportion changes;            // (changing + nonfinite) of trials
+  double mean = 0;               // over finite trials
+  double mean_given_change = 0;  // over changing trials; NaN if none
+  double mean_clipped = 0;  // each trial's change cut at `clip`; non-finite ones count as `clip`
   double signed_mean = 0;
   double median = 0, p99 = 0, maximum = 0;  // over finite trials
-  bool unreliable = false;      // fewer than 40 changing trials
+  bool unreliable = false;                  // fewer than 40 changing trials
 };
 
 /// A row of a table: one layer (stratum), one bit, one bit class, or everything.
 struct GroupSummary {
-  std::string name;       // site, "bit 14 (exponent)", "sign", "all"
+  std::string name;  // site, "bit 14 (exponent)", "sign", "all"
   std::string operation;
   std::string register_name;  // of a bit's row
   std::string bit_class;      // of a bit's row
@@ -36,8 +37,9 @@ struct GroupSummary {
   double population = 0;
   std::int64_t trials = 0;
   std::int64_t activated = 0;
-  std::int64_t masked = 0, top1_same = 0, top1_changed = 0, nonfinite = 0;  // outcomes; add up to trials
-  Proportion mismatch;    // faulty top-1 differs from golden, or NaN among the logits
+  std::int64_t masked = 0, top1_same = 0, top1_changed = 0,
+               nonfinite = 0;  // outcomes; add up to trials
+  Proportion mismatch;         // faulty top-1 differs from golden, or NaN among the logits
   Proportion nonfinite_rate;
   Proportion misclassified;  // golden right and faulty wrong, of all trials
   DeltaLossSummary delta_loss;
@@ -58,19 +60,21 @@ struct ReportData {
   Facts facts;
   std::string directory;  // of the run, as it was opened
   double confidence = 0.99;
-  double clip = 10;       // nats
+  double clip = 10;  // nats
   std::int64_t images = 0;
   Proportion golden_accuracy;  // in the campaign's format
   Proportion fp32_accuracy;
-  std::vector<GroupSummary> layers;       // a stratum each, in network order
-  std::vector<GroupSummary> bits;         // by (register, highest edited bit), payload bit 0 first; single-register faults only
+  std::vector<GroupSummary> layers;  // a stratum each, in network order
+  std::vector<GroupSummary>
+      bits;  // by (register, highest edited bit), payload bit 0 first; single-register faults only
   std::vector<GroupSummary> bit_classes;  // sign, exponent, mantissa, metadata
   GroupSummary network;                   // all trials pooled
   double delta_loss_layer_mean = 0;       // plain mean over layers of their means (the paper's)
   double delta_loss_bit_weighted = 0;     // mean over layers weighted by their populations' bits
-  bool plain_mean_misleads = false;       // the format's exponent reaches 1e38 and hit values are not clamped
-  std::vector<WorstTrial> worst;          // at most ten, the worst first
-  std::vector<std::string> warnings;      // unfinished run, unreliable intervals, refused sites, ...
+  bool plain_mean_misleads =
+      false;  // the format's exponent reaches 1e38 and hit values are not clamped
+  std::vector<WorstTrial> worst;      // at most ten, the worst first
+  std::vector<std::string> warnings;  // unfinished run, unreliable intervals, refused sites, ...
   std::int64_t planned = 0, done = 0;
 };
 
@@ -82,12 +86,14 @@ std::string report_markdown(const ReportData& data);
 /// {"schema":"bitfall.report/1", ...}
 std::string report_json(const ReportData& data);
 
-/// Writes one HTML file with tables and Vega-Lite charts; `bundle` is the JavaScript (vega, vega-lite, vega-embed)
-/// to inline; without it (nullopt) the page has tables only and says why. Written to a temporary name, then renamed.
+/// Writes one HTML file with tables and Vega-Lite charts; `bundle` is the JavaScript (vega,
+/// vega-lite, vega-embed) to inline; without it (nullopt) the page has tables only and says why.
+/// Written to a temporary name, then renamed.
 void write_report_html(const ReportData& data, const std::optional<std::string>& bundle,
                        const std::filesystem::path& path);
 
-/// The Vega-Lite specs of the page as JSON text: {"layers": {...}, "bits": {...}}, for rendering to PNG/SVG elsewhere.
+/// The Vega-Lite specs of the page as JSON text: {"layers": {...}, "bits": {...}}, for rendering to
+/// PNG/SVG elsewhere.
 std::string report_charts_json(const ReportData& data);
 
 }  // namespace bitfall

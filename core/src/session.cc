@@ -14,9 +14,9 @@ namespace {
 
 const std::vector<std::string>& deciding_facts() {
   static const std::vector<std::string> kKeys = {
-      "model_sha256", "data_digest", "format",  "format_options", "error_models", "hit_value",
-      "seed",         "batch",       "threads", "cpu",            "device",       "torch_version",
-      "plugins",      "suffix"};
+      "model_sha256", "data_digest",   "format",  "format_options", "error_models",
+      "hit_value",    "seed",          "batch",   "threads",        "cpu",
+      "device",       "torch_version", "plugins", "suffix"};
   return kKeys;
 }
 
@@ -35,7 +35,8 @@ struct OptionText {
 std::string options_text(const PluginChoice& choice) {
   std::string text;
   for (const GivenOption& option : choice.options) {
-    text += (text.empty() ? "" : ", ") + option.name + " = " + std::visit(OptionText{}, option.value);
+    text +=
+        (text.empty() ? "" : ", ") + option.name + " = " + std::visit(OptionText{}, option.value);
   }
   return text;
 }
@@ -48,7 +49,8 @@ std::string choice_text(const PluginChoice& choice) {
 }  // namespace
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
-                 const std::optional<std::filesystem::path>& fault_list, std::optional<std::int64_t> threads)
+                 const std::optional<std::filesystem::path>& fault_list,
+                 std::optional<std::int64_t> threads)
     : fault_list_(fault_list) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
@@ -74,7 +76,8 @@ void Session::open_plugins(Diagnostics& diagnostics) {
     if (!metric) continue;
     for (const MetricColumn& column : metric->columns()) {
       if (!names.insert(column.name).second) {
-        diagnostics.add(choice.where, std::string("metric column '") + column.name + "' is given twice",
+        diagnostics.add(choice.where,
+                        std::string("metric column '") + column.name + "' is given twice",
                         "name each metric once");
       }
       columns_.push_back({column.name, choice.id, column.kind, column.unit});
@@ -97,24 +100,27 @@ void Session::check_classes(const std::vector<std::string>& recorded) const {
   const bool unnamed = !campaign_.data.labels.empty() && campaign_.data.classes.empty();
   if (unnamed && classes.size() <= wanted) return;
   if (classes.size() != wanted) {
-    throw Error(ExitCode::kInput,
-                data + ": has " + std::to_string(classes.size()) + " classes, but the model " + model + " answers " +
-                    std::to_string(wanted) +
-                    "\n  give [data] classes = \"FILE\" with the model's class names in the order of its outputs, one a line");
+    throw Error(ExitCode::kInput, data + ": has " + std::to_string(classes.size()) +
+                                      " classes, but the model " + model + " answers " +
+                                      std::to_string(wanted) +
+                                      "\n  give [data] classes = \"FILE\" with the model's class "
+                                      "names in the order of its outputs, one a line");
   }
   if (recorded.size() != wanted) return;
   for (std::size_t i = 0; i < wanted; ++i) {
     if (recorded[i] == classes[i]) continue;
-    throw Error(ExitCode::kInput, data + ": class " + std::to_string(i) + " is '" + classes[i] +
-                                      "', but output " + std::to_string(i) + " of " + model + " is '" + recorded[i] +
-                                      "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
-                                      "model's order, and name the folders likewise");
+    throw Error(
+        ExitCode::kInput,
+        data + ": class " + std::to_string(i) + " is '" + classes[i] + "', but output " +
+            std::to_string(i) + " of " + model + " is '" + recorded[i] +
+            "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
+            "model's order, and name the folders likewise");
   }
 }
 
 void Session::open_model() {
-  model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch, campaign_.device,
-                                   campaign_.threads);
+  model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
+                                   campaign_.device, campaign_.threads);
   check_classes(read_model_card(campaign_.model).classes);
 }
 
@@ -122,7 +128,8 @@ void Session::select(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
   std::vector<std::vector<std::int32_t>> entries;
   std::set<std::int32_t> emulated;
-  // A list names its own sites: the entry that stands in for missing [[faults]] may then match nothing.
+  // A list names its own sites: the entry that stands in for missing [[faults]] may then match
+  // nothing.
   Diagnostics ignored("", "");
   Diagnostics& problems = fault_list_ && !campaign_.faults_given ? ignored : diagnostics;
   for (const FaultsConfig& entry : campaign_.faults) {
@@ -141,8 +148,8 @@ void Session::select(Diagnostics& diagnostics) {
       models.push_back(model.get());
       needs_ranges |= model->needs_golden_range();
     }
-    plan_ = std::make_unique<Plan>(
-        Plan::draw(campaign_, sites, *format_, dataset_->size(), std::move(entries), std::move(models), diagnostics));
+    plan_ = std::make_unique<Plan>(Plan::draw(campaign_, sites, *format_, dataset_->size(),
+                                              std::move(entries), std::move(models), diagnostics));
     diagnostics.throw_if_any();
   }
   EngineOptions options;
@@ -182,7 +189,8 @@ Measure Session::measure() const {
       try {
         metric->measure(observation, std::span(values).subspan(at, width));
       } catch (const std::exception& error) {
-        throw Error(ExitCode::kPlugin, "metric '" + columns_[at].metric + "' failed: " + error.what());
+        throw Error(ExitCode::kPlugin,
+                    "metric '" + columns_[at].metric + "' failed: " + error.what());
       }
       at += width;
     }
@@ -214,19 +222,23 @@ Facts Session::facts() const {
   facts["fault_list"] = fault_list_ ? fault_list_->string() : "";
   std::string models, plugins;
   for (const FaultsConfig& entry : campaign_.faults) {
-    models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " + to_string(entry.target);
+    models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " +
+              to_string(entry.target);
   }
   facts["error_models"] = fault_list_ ? "fault list" : models;
   std::set<std::size_t> used;
   const auto use = [&](ComponentKind kind, const std::string& id) {
-    if (const ComponentDescription* component = host_.find(kind, id)) used.insert(component->plugin);
+    if (const ComponentDescription* component = host_.find(kind, id))
+      used.insert(component->plugin);
   };
   use(ComponentKind::kFormat, campaign_.format.id);
-  for (const FaultsConfig& entry : campaign_.faults) use(ComponentKind::kErrorModel, entry.error_model.id);
+  for (const FaultsConfig& entry : campaign_.faults)
+    use(ComponentKind::kErrorModel, entry.error_model.id);
   for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
   for (const std::size_t index : used) {
     const PluginDescription& plugin = host_.plugins()[index];
-    plugins += (plugins.empty() ? "" : "; ") + plugin.name + " " + plugin.version + " " + plugin.sha256;
+    plugins +=
+        (plugins.empty() ? "" : "; ") + plugin.name + " " + plugin.version + " " + plugin.sha256;
   }
   facts["plugins"] = plugins;
   facts["campaign_file"] = std::filesystem::absolute(campaign_.file).string();
@@ -269,8 +281,8 @@ void check_same_facts(const Facts& stored, const Facts& now) {
     }
   }
   if (differing.empty()) return;
-  throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" + differing +
-                                    "\n  restore it, or start a new run");
+  throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" +
+                                    differing + "\n  restore it, or start a new run");
 }
 
 }  // namespace bitfall

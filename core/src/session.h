@@ -1,4 +1,5 @@
-// Everything that a campaign needs, opened and checked against each other: what `run`, `resume` and `replay` start from.
+// Everything that a campaign needs, opened and checked against each other: what `run`, `resume` and
+// `replay` start from.
 #pragma once
 
 #include <filesystem>
@@ -19,9 +20,10 @@ namespace bitfall {
 
 class Session {
  public:
-  /// Parses the campaign text, then opens plugins, data, model, sites and plan in this order. Problems of the campaign
-  /// file are reported all at once; anything else throws as it is met.
-  /// file: for relative paths and messages. fault_list: runs exactly this list. threads: overrides the file's.
+  /// Parses the campaign text, then opens plugins, data, model, sites and plan in this order.
+  /// Problems of the campaign file are reported all at once; anything else throws as it is met.
+  /// file: for relative paths and messages. fault_list: runs exactly this list. threads: overrides
+  /// the file's.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
           std::optional<std::int64_t> threads = std::nullopt);
@@ -66,7 +68,8 @@ class Session {
   std::unique_ptr<Engine> engine_;
 };
 
-/// Throws Error(kInput) naming every fact that decides results and differs between a stored run and this session.
+/// Throws Error(kInput) naming every fact that decides results and differs between a stored run and
+/// this session.
 void check_same_facts(const Facts& stored, const Facts& now);
 
 }  // namespace bitfall

@@ -13,22 +13,25 @@
 namespace bitfall {
 
 struct Site {
-  std::string name;                  // "layer1.0.conv2", "features.1.0.attn/linear#2", "fc.weight", "input"
+  std::string name;  // "layer1.0.conv2", "features.1.0.attn/linear#2", "fc.weight", "input"
   std::vector<std::string> aliases;  // further exact names that mean this site
   Target target = Target::kActivation;
-  std::string operation;             // kind: "conv", "linear", "matmul", "add", ...; of the reading operation for parameters
-  std::vector<std::int64_t> shape;   // one image's slab (without the batch), or the parameter
-  std::int64_t values = 0;           // product of shape
-  std::string refusal;               // why it cannot be hit; empty = it can
+  std::string operation;  // kind: "conv", "linear", "matmul", "add", ...; of the reading operation
+                          // for parameters
+  std::vector<std::int64_t> shape;  // one image's slab (without the batch), or the parameter
+  std::int64_t values = 0;          // product of shape
+  std::string refusal;              // why it cannot be hit; empty = it can
 };
 
-/// Shell-style match of the whole name: '*' any run (dots included), '?' one character, '[abc]' a set.
+/// Shell-style match of the whole name: '*' any run (dots included), '?' one character, '[abc]' a
+/// set.
 bool glob_match(std::string_view pattern, std::string_view name);
 
-/// Indices of the sites that an entry selects: its target, an operation kind in `operations` ("*" = all; ignored
-/// for the input), and any pattern of `sites` that matches the name or an alias. Refused sites are left out
-/// unless named without a wildcard (then an error gives the refusal). A pattern that matches nothing is an
-/// error with the nearest names; an unknown operation kind is an error with the kinds that the model has.
+/// Indices of the sites that an entry selects: its target, an operation kind in `operations` ("*" =
+/// all; ignored for the input), and any pattern of `sites` that matches the name or an alias.
+/// Refused sites are left out unless named without a wildcard (then an error gives the refusal). A
+/// pattern that matches nothing is an error with the nearest names; an unknown operation kind is an
+/// error with the kinds that the model has.
 std::vector<std::int32_t> select_sites(std::span<const Site> sites, const FaultsConfig& entry,
                                        Diagnostics& diagnostics);
 

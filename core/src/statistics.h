@@ -13,8 +13,8 @@ struct Interval {
 /// Two-sided normal quantile: 2.5758 for 0.99. 0 < confidence < 1.
 double normal_quantile(double confidence);
 
-/// Wilson score interval of k events in n trials; [0, 1] when n = 0. With a finite population N (> 0) of which n is
-/// more than 5 %, n is replaced by n (N - 1) / (N - n).
+/// Wilson score interval of k events in n trials; [0, 1] when n = 0. With a finite population N (>
+/// 0) of which n is more than 5 %, n is replaced by n (N - 1) / (N - n).
 Interval wilson(std::int64_t k, std::int64_t n, double confidence, double population = 0);
 
 /// Clopper-Pearson ("exact") interval.
@@ -24,15 +24,16 @@ Interval clopper_pearson(std::int64_t k, std::int64_t n, double confidence);
 struct Proportion {
   std::int64_t events = 0;
   std::int64_t trials = 0;
-  double rate = 0;         // NaN when trials = 0
+  double rate = 0;  // NaN when trials = 0
   Interval wilson;
   Interval clopper_pearson;
   Interval headline;
-  const char* method = ""; // "wilson" or "clopper-pearson"
+  const char* method = "";  // "wilson" or "clopper-pearson"
 };
 Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population = 0);
 
-/// n = N / (1 + e^2 (N-1) / (t^2 p (1-p))), rounded up; population <= 0 means infinite (Leveugle et al., DATE 2009).
+/// n = N / (1 + e^2 (N-1) / (t^2 p (1-p))), rounded up; population <= 0 means infinite (Leveugle et
+/// al., DATE 2009).
 std::int64_t sample_size(double margin, double confidence, double p, double population);
 
 /// Half-width of the interval that n trials give at rate p: t sqrt(p (1-p) / n * (N-n)/(N-1)).

@@ -26,38 +26,43 @@ struct StoredColumn {
   std::string unit;
 };
 
-/// Facts of the campaign, key -> value as text: versions, seed, hashes of model, data and plugins, batch, threads, CPU
-/// capability, format, confidence, clip, classes... Written once at creation; `resume` compares those that decide results.
+/// Facts of the campaign, key -> value as text: versions, seed, hashes of model, data and plugins,
+/// batch, threads, CPU capability, format, confidence, clip, classes... Written once at creation;
+/// `resume` compares those that decide results.
 using Facts = std::map<std::string, std::string>;
 
 /// What creating a run needs.
 struct RunDescription {
   Facts facts;
-  std::string campaign_text;                      // campaign.toml verbatim
-  std::filesystem::path campaign_file;            // where it came from
-  std::string fault_list_text;                    // faults.csv verbatim; empty = drawn
+  std::string campaign_text;            // campaign.toml verbatim
+  std::filesystem::path campaign_file;  // where it came from
+  std::string fault_list_text;          // faults.csv verbatim; empty = drawn
   std::vector<std::string> classes;
-  std::vector<std::string> image_names;           // by image index
+  std::vector<std::string> image_names;  // by image index
   std::vector<std::int32_t> labels;
-  std::vector<Site> sites;                        // all sites; index = site id
-  std::vector<SiteProfile> profiles;              // by site; may be empty
+  std::vector<Site> sites;            // all sites; index = site id
+  std::vector<SiteProfile> profiles;  // by site; may be empty
   std::vector<Stratum> strata;
   std::vector<StoredColumn> metric_columns;
-  std::vector<std::string> register_names;        // of the format, payload first
+  std::vector<std::string> register_names;  // of the format, payload first
   std::vector<int> register_bits;
   std::vector<std::vector<BitClass>> register_bit_classes;
-  std::int64_t trials = 0;                        // planned
+  std::int64_t trials = 0;  // planned
 };
 
-/// One run directory, open. Layout: campaign.toml, faults.csv (if a list), campaign.sqlite, report.html.
+/// One run directory, open. Layout: campaign.toml, faults.csv (if a list), campaign.sqlite,
+/// report.html.
 class Store final : public ResultSink {
  public:
-  /// Creates the directory and the file (application_id, user_version = kSchemaVersion, WAL, synchronous NORMAL).
-  /// Throws Error(kUsage) if the directory already holds a campaign (says: bitfall resume DIR, or --force).
-  static std::unique_ptr<Store> create(const std::filesystem::path& directory, const RunDescription& run,
-                                       std::int64_t commit_every);
-  /// Opens for going on. Throws Error(kInput) if it is no run directory, not our file, or of another schema version.
-  static std::unique_ptr<Store> open(const std::filesystem::path& directory, std::int64_t commit_every);
+  /// Creates the directory and the file (application_id, user_version = kSchemaVersion, WAL,
+  /// synchronous NORMAL). Throws Error(kUsage) if the directory already holds a campaign (says:
+  /// bitfall resume DIR, or --force).
+  static std::unique_ptr<Store> create(const std::filesystem::path& directory,
+                                       const RunDescription& run, std::int64_t commit_every);
+  /// Opens for going on. Throws Error(kInput) if it is no run directory, not our file, or of
+  /// another schema version.
+  static std::unique_ptr<Store> open(const std::filesystem::path& directory,
+                                     std::int64_t commit_every);
   /// Opens for reading, also while another process writes.
   static std::unique_ptr<Store> open_read_only(const std::filesystem::path& directory);
   ~Store() override;
@@ -70,16 +75,16 @@ class Store final : public ResultSink {
   void set_fact(const std::string& key, const std::string& value);
 
   Facts facts() const;
-  RunDescription description() const;        // read back
-  std::vector<bool> trials_done() const;     // by trial id, size = planned trials
+  RunDescription description() const;     // read back
+  std::vector<bool> trials_done() const;  // by trial id, size = planned trials
   std::int64_t count_done() const;
   std::vector<GoldenResult> golden_rows() const;
   /// Throws Error(kInput) when trial id is not stored.
   TrialResult read_trial(std::int64_t id) const;
   /// Calls `f` for every stored trial in the order of trial ids.
   void for_each_trial(const std::function<void(const TrialResult&)>& f) const;
-  /// SHA-256 (hex) over all trials in the order of their ids with their edits and every stored number's bits:
-  /// equal for equal results.
+  /// SHA-256 (hex) over all trials in the order of their ids with their edits and every stored
+  /// number's bits: equal for equal results.
   std::string digest() const;
   const std::filesystem::path& directory() const;
 
@@ -89,10 +94,13 @@ class Store final : public ResultSink {
   std::unique_ptr<State> state_;
 };
 
-/// `bitfall export`: one row an edit (a trial with two edits gives two rows with the same trial number). Columns:
+/// `bitfall export`: one row an edit (a trial with two edits gives two rows with the same trial
+/// number). Columns:
 /// trial,site,image,label,target,element,register,op,mask,code_before,code_after,value_before,value_after,
 /// golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated, then the metric columns.
-/// Codes and masks in hexadecimal (0x...), numbers in the shortest form that reads back to the same bits, "nan", "inf", "-inf" (JSON: null for all three... and the bits stay readable from code_after).
+/// Codes and masks in hexadecimal (0x...), numbers in the shortest form that reads back to the same
+/// bits, "nan", "inf", "-inf" (JSON: null for all three... and the bits stay readable from
+/// code_after).
 void export_csv(const Store& store, std::ostream& out);
 void export_jsonl(const Store& store, std::ostream& out);
 

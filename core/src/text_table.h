@@ -16,7 +16,8 @@ class TextTable {
   explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
   /// One cell a column.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  /// Title line, a rule, a line a row; two blanks between columns, none at line ends. Widths count code points.
+  /// Title line, a rule, a line a row; two blanks between columns, none at line ends. Widths count
+  /// code points.
   std::string render() const;
 
  private:

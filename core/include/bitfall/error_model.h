@@ -1,5 +1,5 @@
-// An error model decides which bits of a site a fault changes. It draws edits; the host applies them, so every
-// model can be stored and replayed without code of its own.
+// An error model decides which bits of a site a fault changes. It draws edits; the host applies
+// them, so every model can be stored and replayed without code of its own.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ enum class EditOperation : std::uint8_t {
 
 /// One change to one register.
 struct Edit {
-  std::int64_t element = 0;  // flat index: of the value for the payload, of the register among its kind for metadata
+  std::int64_t element =
+      0;  // flat index: of the value for the payload, of the register among its kind for metadata
   std::int32_t register_index = 0;  // 0 = payload, else NumberFormat::registers()[register_index]
   EditOperation operation = EditOperation::kFlip;
   std::uint32_t mask = 0;
@@ -44,10 +45,10 @@ struct SiteRegister {
 struct SiteView {
   std::string_view name;
   Target target;
-  std::span<const std::int64_t> shape;       // one image's slab, or the parameter
-  std::span<const SiteRegister> registers;   // [0] is the payload
-  Range golden;                              // range of the site's golden values; zero unless needs_golden_range()
-  float largest;                             // largest finite magnitude of the payload in its format
+  std::span<const std::int64_t> shape;      // one image's slab, or the parameter
+  std::span<const SiteRegister> registers;  // [0] is the payload
+  Range golden;   // range of the site's golden values; zero unless needs_golden_range()
+  float largest;  // largest finite magnitude of the payload in its format
 };
 
 class EditSink {
@@ -64,8 +65,8 @@ class ErrorModel {
   /// True when draw() reads SiteView::golden; the host then profiles golden data first.
   virtual bool needs_golden_range() const { return false; }
 
-  /// N: the number of different faults that draw() can produce at this site (a double: it may pass 2^64).
-  /// 0 = this model cannot hit this site (no such bit class or bit range in its format).
+  /// N: the number of different faults that draw() can produce at this site (a double: it may pass
+  /// 2^64). 0 = this model cannot hit this site (no such bit class or bit range in its format).
   virtual double population(const SiteView& site) const = 0;
 
   /// Draws one fault: adds one edit or more to `edits`. Uses no randomness but `random`'s.

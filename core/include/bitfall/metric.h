@@ -24,9 +24,11 @@ struct Observation {
   std::span<const float> golden_logits;  // [classes]
   std::span<const float> faulty_logits;  // [classes]
   std::int64_t label;                    // 0 to classes - 1
-  double golden_loss;  // cross-entropy against the label, nats, float64 from float32 logits; may be Inf or NaN
+  double golden_loss;  // cross-entropy against the label, nats, float64 from float32 logits; may be
+                       // Inf or NaN
   double faulty_loss;
-  std::int64_t golden_top1;  // index of the largest logit, the first on ties; NaN counts as largest (torch.argmax)
+  std::int64_t golden_top1;  // index of the largest logit, the first on ties; NaN counts as largest
+                             // (torch.argmax)
   std::int64_t faulty_top1;
 };
 

@@ -18,19 +18,20 @@ enum class OptionType : std::uint8_t {
 
 /// One declared option. All strings are static storage owned by the plugin.
 struct OptionSpec {
-  const char* name;           // the TOML key, snake_case
+  const char* name;  // the TOML key, snake_case
   OptionType type;
-  const char* default_value;  // in TOML syntax without quotes: "1", "0.5", "true", "any", "[0, 3]"; null = required
+  const char* default_value;  // in TOML syntax without quotes: "1", "0.5", "true", "any", "[0, 3]";
+                              // null = required
   double minimum;             // inclusive; for kInteger, kNumber and each item of kIntegers
   double maximum;             // inclusive
   const char* choices;        // for kText: allowed words separated by '|'; null = any text
   const char* help;           // one sentence with units
 };
 
-/// The checked values that the host passes to a component's `create`. Every declared option has a value
-/// of its declared type within its range, given or default. Asking for an undeclared name or with the
-/// wrong type throws std::logic_error.
-/// Valid only during `create`: copy what is needed (text and integers point into the host).
+/// The checked values that the host passes to a component's `create`. Every declared option has a
+/// value of its declared type within its range, given or default. Asking for an undeclared name or
+/// with the wrong type throws std::logic_error. Valid only during `create`: copy what is needed
+/// (text and integers point into the host).
 class Options {
  public:
   virtual ~Options() = default;

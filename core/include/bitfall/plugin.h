@@ -2,8 +2,10 @@
 //
 //   class Fp16 : public bitfall::NumberFormat { ... };
 //   constexpr bitfall::Component<bitfall::NumberFormat> kFp16{
-//       "fp16", "IEEE 754 binary16", {}, [](const bitfall::Options&) -> bitfall::NumberFormat* { return new Fp16; }};
-//   BITFALL_PLUGIN("formats-ieee", "1.0", "IEEE-like number formats", [](bitfall::Registrar& r) { r.add(kFp16); });
+//       "fp16", "IEEE 754 binary16", {}, [](const bitfall::Options&) -> bitfall::NumberFormat* {
+//       return new Fp16; }};
+//   BITFALL_PLUGIN("formats-ieee", "1.0", "IEEE-like number formats", [](bitfall::Registrar& r) {
+//   r.add(kFp16); });
 #pragma once
 
 #include <cstdint>
@@ -22,11 +24,12 @@ inline constexpr std::uint32_t kAbi = 1;
 /// One thing that a plugin offers. Strings and options are static storage owned by the plugin.
 template <typename Interface>
 struct Component {
-  const char* id;       // snake_case, unique over all loaded plugins of this kind; the `id` in a campaign file
+  const char*
+      id;  // snake_case, unique over all loaded plugins of this kind; the `id` in a campaign file
   const char* summary;  // one sentence
   std::span<const OptionSpec> options;
-  /// Makes an instance; the host owns it and deletes it. Throws std::invalid_argument("option: what and
-  /// allowed") where options contradict each other.
+  /// Makes an instance; the host owns it and deletes it. Throws std::invalid_argument("option: what
+  /// and allowed") where options contradict each other.
   Interface* (*create)(const Options& options);
 };
 
@@ -51,7 +54,8 @@ struct Plugin {
 
 }  // namespace bitfall
 
-// Declared first, defined after: in one step GCC 12 takes local variables of the lambda for `extern` ones.
-#define BITFALL_PLUGIN(name, version, summary, ...)                                      \
+// Declared first, defined after: in one step GCC 12 takes local variables of the lambda for
+// `extern` ones.
+#define BITFALL_PLUGIN(name, version, summary, ...)                                         \
   extern "C" __attribute__((visibility("default"))) const ::bitfall::Plugin bitfall_plugin; \
   const ::bitfall::Plugin bitfall_plugin = {::bitfall::kAbi, name, version, summary, __VA_ARGS__}

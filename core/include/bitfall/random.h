@@ -19,7 +19,8 @@ class RandomStream {
   }
 
   /// Uniform over 0 (inclusive) to n (exclusive), without bias; n > 0.
-  /// Lemire's multiply-and-shift with rejection ("Fast Random Integer Generation in an Interval", 2019).
+  /// Lemire's multiply-and-shift with rejection ("Fast Random Integer Generation in an Interval",
+  /// 2019).
   std::uint64_t below(std::uint64_t n) {
     __extension__ using Wide = unsigned __int128;
     Wide product = static_cast<Wide>(next64()) * n;
