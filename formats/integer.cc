@@ -81,8 +81,9 @@ class Int8 final : public NumberFormat {
   /// 128 x |scale|, or the largest code's magnitude that stays finite under a corrupted scale.
   float largest(std::span<const std::uint32_t> metadata) const override {
     const float scale = std::fabs(std::bit_cast<float>(metadata[0]));
-    for (float code = -kLowest; code > 0; --code) {
-      if (std::isfinite(code * scale)) return code * scale;
+    for (int code = static_cast<int>(-kLowest); code > 0; --code) {
+      const float value = static_cast<float>(code) * scale;
+      if (std::isfinite(value)) return value;
     }
     return 0;
   }

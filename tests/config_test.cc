@@ -513,12 +513,24 @@ TEST(CampaignKeys, MarkdownHasARowAKey) {
             campaign_keys().size());
 }
 
+TEST(CampaignKeys, ReadmeHoldsTheTables) {
+  const std::string begin = "<!-- keys -->\n", end = "<!-- /keys -->\n";
+  const std::string readme = read_text(BITFALL_SOURCE_DIR "/core/README.md");
+  const std::size_t first = readme.find(begin), last = readme.find(end);
+  ASSERT_NE(first, readme.npos) << "core/README.md lacks the line " << begin;
+  ASSERT_NE(last, readme.npos) << "core/README.md lacks the line " << end;
+  ASSERT_LT(first, last);
+  const std::size_t start = first + begin.size();
+  EXPECT_EQ(readme.substr(start, last - start), campaign_keys_markdown())
+      << "`bitfall config` prints what belongs between the lines <!-- keys --> and <!-- /keys -->";
+}
+
 TEST(ReadText, GivesBytesVerbatim) {
   const std::string path = testing::TempDir() + "read_text.toml";
   const std::string text("a\r\n\0\xFF", 5);
   std::ofstream(path, std::ios::binary) << text;
   EXPECT_EQ(read_text(path), text);
-  std::ofstream(path, std::ios::binary | std::ios::trunc);
+  std::ofstream(path, std::ios::binary | std::ios::trunc).flush();
   EXPECT_EQ(read_text(path), "");
 }
 

@@ -391,7 +391,8 @@ class BadInput(Case):
 
     def test_command_line(self):
         self.assertIn("bitfall run campaign.toml", bitfall("--help")[0])
-        bitfall("rnu", expect=2)
+        self.assertIn("did you mean 'run'?", bitfall("rnu", expect=2)[1])
+        self.assertIn("bitfall export --help", bitfall("export", expect=2)[1])
         bitfall("run", expect=2)
         self.assertIn("2.", bitfall("env")[0])
 

@@ -11,7 +11,7 @@
 #include "error.h"
 #include "loaded_plugins.h"
 #include "plugin_tables.h"
-#include "store.h"
+#include "sha256.h"
 
 namespace bitfall {
 namespace {

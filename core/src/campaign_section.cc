@@ -145,7 +145,7 @@ std::optional<double> Section::number(const toml::node& node, const char* name) 
 }
 
 std::optional<std::string> Section::text(const toml::node& node, const char* name) const {
-  const auto value = node.value_exact<std::string>();
+  auto value = node.value_exact<std::string>();
   if (!value) {
     report_type(node, name);
     return std::nullopt;

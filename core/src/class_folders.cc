@@ -105,14 +105,12 @@ class ClassWalk {
     }
     for (const FolderEntry& entry : entries_of(root_ / folder)) {
       const std::string name = folder + "/" + entry.name;
-      if (is_hidden(entry.name)) {
+      if (is_hidden(entry.name) || !(entry.is_folder || has_image_extension(entry.name))) {
         ++ignored_;
       } else if (entry.is_folder) {
         walk(name);
-      } else if (has_image_extension(entry.name)) {
-        files_.push_back(name);
       } else {
-        ++ignored_;
+        files_.push_back(name);
       }
     }
   }

@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "error.h"
+#include "exact_text.h"
 #include "log.h"
 #include "progress.h"
 #include "report.h"
@@ -118,11 +119,19 @@ int execute(Session& session, Store& store) {
   const std::int64_t before = store.count_done();
   Progress progress("trials", session.plan().size(), before);
   const double confidence = session.campaign().confidence;
-  const bool finished =
-      session.engine().run(session.plan(), done, golden_done, session.measure(), store,
-                           stop_requested, [&](const EngineProgress& count) {
-                             progress.update(before + count.done, rate_text(count, confidence));
-                           });
+  bool finished = false;
+  try {
+    finished =
+        session.engine().run(session.plan(), done, golden_done, session.measure(), store,
+                             stop_requested, [&](const EngineProgress& count) {
+                               progress.update(before + count.done, rate_text(count, confidence));
+                             });
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                std::string(error.what()) +
+                    "\n  what was stored before is kept; when this is mended: bitfall resume " +
+                    store.directory().string());
+  }
   store.commit();
   progress.finish();
   const double wall =

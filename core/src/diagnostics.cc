@@ -130,7 +130,7 @@ std::string nearest(std::string_view given, std::span<const std::string> known) 
   return name ? *name : "";
 }
 
-Diagnostics::Diagnostics(std::string path, std::string text) : path_(std::move(path)) {
+Diagnostics::Diagnostics(std::string path, std::string_view text) : path_(std::move(path)) {
   std::string_view rest = text;
   if (rest.starts_with(kByteOrderMark)) rest.remove_prefix(kByteOrderMark.size());
   while (!rest.empty()) {

@@ -22,7 +22,7 @@ std::string nearest(std::string_view given, std::span<const std::string> known);
 class Diagnostics {
  public:
   /// `path` is printed; `text` is the file's content, quoted line by line.
-  Diagnostics(std::string path, std::string text);
+  Diagnostics(std::string path, std::string_view text);
 
   /// `hint` may be empty; it is printed behind the caret line ("did you mean 'bit_width'?").
   void add(SourceRange where, std::string message, std::string hint = "");

@@ -1,9 +1,8 @@
-// Numbers as the shortest text that reads back to the same bits.
+#include "exact_text.h"
+
 #include <array>
 #include <charconv>
 #include <cmath>
-
-#include "store.h"
 
 namespace bitfall {
 namespace {

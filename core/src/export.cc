@@ -7,6 +7,7 @@
 #include <ostream>
 
 #include "error.h"
+#include "exact_text.h"
 #include "faults.h"
 #include "sites.h"
 #include "store.h"

@@ -214,7 +214,8 @@ void FaultListReader::read_row(const Row& row) {
     good = group.has_value();
   }
   const auto target = read_target(field(row, kTargetColumn));
-  const auto site = target ? read_site(field(row, kSiteColumn), *target) : std::nullopt;
+  std::optional<std::int32_t> site;
+  if (target) site = read_site(field(row, kSiteColumn), *target);
   const auto image = read_image(field(row, kImageColumn));
   const auto element = read_number(field(row, kElementColumn), "element");
   const auto index = read_register(field(row, kRegisterColumn));
@@ -286,6 +287,7 @@ std::optional<std::int32_t> FaultListReader::read_image(const CsvField& field) {
   std::string hint;
   if (!errors_.full()) {
     std::vector<std::string> names;
+    names.reserve(static_cast<std::size_t>(dataset_.size()));
     for (std::int32_t i = 0; i < dataset_.size(); ++i) names.push_back(dataset_.name(i));
     hint = did_you_mean(field.text, names);
   }

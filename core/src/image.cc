@@ -278,8 +278,8 @@ class PngReader {
     Bytes samples(context_.stride * context_.height);
     context_.pixels = samples.data();
     run(png_pixel_step);
-    const std::size_t pixel_bytes =
-        png_get_channels(context_.png, context_.info) * (context_.depth == 16 ? 2u : 1u);
+    const std::size_t sample_bytes = context_.depth == 16 ? 2 : 1;
+    const std::size_t pixel_bytes = png_get_channels(context_.png, context_.info) * sample_bytes;
     Image image = blank(context_.width, context_.height, channels);
     std::uint8_t* out = image.pixels.data();
     for (png_uint_32 y = 0; y < context_.height; ++y) {
@@ -375,7 +375,8 @@ struct Taps {
 };
 
 /// The triangle filter, widened by the scale when shrinking. Every operation is in the order of
-/// Pillow's precompute_coeffs, since weights must round alike.
+/// Pillow's precompute_coeffs, since weights must round alike: hence the casts of x + 0.5.
+// NOLINTBEGIN(bugprone-incorrect-roundings)
 Taps bilinear_taps(int input, int output) {
   const double scale = static_cast<double>(input) / output;
   const double support = std::max(scale, 1.0);
@@ -406,22 +407,23 @@ Taps bilinear_taps(int input, int output) {
   }
   return taps;
 }
+// NOLINTEND(bugprone-incorrect-roundings)
 
 std::uint8_t round_to_byte(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
 }
 
-template <int channels>
+template <int kChannels>
 void resize_row(const std::uint8_t* in, const Taps& taps, std::uint8_t* out) {
   for (std::size_t x = 0; x < taps.first.size(); ++x) {
     const std::int32_t* weights = &taps.weights[x * static_cast<std::size_t>(taps.taps)];
-    const std::uint8_t* source = in + static_cast<std::ptrdiff_t>(taps.first[x]) * channels;
-    std::int32_t sums[channels];
-    std::fill_n(sums, channels, 1 << (kPrecisionBits - 1));
+    const std::uint8_t* source = in + static_cast<std::ptrdiff_t>(taps.first[x]) * kChannels;
+    std::int32_t sums[kChannels];
+    std::fill_n(sums, kChannels, 1 << (kPrecisionBits - 1));
     for (int k = 0; k < taps.count[x]; ++k) {
-      for (int c = 0; c < channels; ++c) sums[c] += source[k * channels + c] * weights[k];
+      for (int c = 0; c < kChannels; ++c) sums[c] += source[k * kChannels + c] * weights[k];
     }
-    for (int c = 0; c < channels; ++c) *out++ = round_to_byte(sums[c]);
+    for (int c = 0; c < kChannels; ++c) *out++ = round_to_byte(sums[c]);
   }
 }
 

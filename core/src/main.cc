@@ -1,10 +1,14 @@
 // The command line.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "commands.h"
+#include "diagnostics.h"
 #include "error.h"
 #include "log.h"
 
@@ -55,10 +59,6 @@ int main(int argc, char** argv) {
   app.footer(kExitCodes);
   app.require_subcommand(1);
   app.set_version_flag("--version", "bitfall " BITFALL_VERSION);
-  app.failure_message([](const CLI::App* failed, const CLI::Error& error) {
-    return std::string("bitfall: ") + error.what() + "\n" + "try: " + failed->get_name() +
-           " --help\n";
-  });
   bool quiet = false;
   app.add_flag("-q,--quiet", quiet, "no progress and no notes on stderr, only warnings and errors");
   int status = 0;
@@ -172,12 +172,31 @@ int main(int argc, char** argv) {
   for (CLI::App* sub : app.get_subcommands({})) sub->fallthrough();
   app.parse_complete_callback([&] { set_quiet(quiet); });
   catch_signals();
+  if (argc == 1) {
+    std::fprintf(stderr, "%s", app.help().c_str());
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  std::vector<std::string> known;
+  for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
+  const std::string first = argv[1];
+  if (first[0] != '-' && std::find(known.begin(), known.end(), first) == known.end()) {
+    const std::string near = nearest(first, known);
+    std::fprintf(stderr, "bitfall: unknown command '%s'%s\ntry: bitfall --help\n", first.c_str(),
+                 near.empty() ? "" : (", did you mean '" + near + "'?").c_str());
+    return static_cast<int>(ExitCode::kUsage);
+  }
   try {
     app.parse(argc, argv);
     return status;
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::string command = "bitfall";
+    for (const CLI::App* sub = &app; !sub->get_subcommands().empty();) {
+      sub = sub->get_subcommands().front();
+      command += " " + sub->get_name();
+    }
+    std::fprintf(stderr, "bitfall: %s\ntry: %s --help\n", error.what(), command.c_str());
+    return static_cast<int>(ExitCode::kUsage);
   } catch (const Error& error) {
     std::fprintf(stderr, "bitfall: error: %s\n", error.what());
     return static_cast<int>(error.code());

@@ -76,7 +76,7 @@ class HeaderText {
     if (quote == '[') refuse("structured types are not supported; save one plain array");
     const auto end = quote == '\'' || quote == '"' ? rest_.find(quote, 1) : rest_.npos;
     if (end == rest_.npos) refuse("the header lacks a quoted text");
-    const std::string text(rest_.substr(1, end - 1));
+    std::string text(rest_.substr(1, end - 1));
     rest_.remove_prefix(end + 1);
     return text;
   }

@@ -110,7 +110,7 @@ void check_name(const std::string& who, const char* noun, const char* name,
 
 }  // namespace
 
-std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, std::string who) {
+std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who) {
   auto guarded = std::make_unique<GuardedFormat>(std::move(format), who);
   const auto registers = guarded->registers();
   if (registers.empty()) refuse(who, "has no registers");
@@ -137,11 +137,11 @@ std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, std::s
   return guarded;
 }
 
-std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, std::string who) {
-  return std::make_unique<GuardedErrorModel>(std::move(model), std::move(who));
+std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who) {
+  return std::make_unique<GuardedErrorModel>(std::move(model), who);
 }
 
-std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, std::string who) {
+std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who) {
   auto guarded = std::make_unique<GuardedMetric>(std::move(metric), who);
   const auto columns = guarded->columns();
   if (columns.empty()) refuse(who, "has no columns");

@@ -29,8 +29,8 @@ decltype(auto) call_plugin(const std::string& who, const char* what, Call&& call
 
 /// Takes a plugin's object, checks what it says of itself (registers, columns), and wraps it.
 /// Throws Error(kPlugin) where that does not hold together.
-std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, std::string who);
-std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, std::string who);
-std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, std::string who);
+std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who);
+std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who);
+std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who);
 
 }  // namespace bitfall

@@ -18,7 +18,7 @@
 #include "error.h"
 #include "plugin_guard.h"
 #include "plugin_options.h"
-#include "store.h"
+#include "sha256.h"
 
 namespace bitfall {
 namespace fs = std::filesystem;

@@ -20,7 +20,7 @@
 #include <unordered_set>
 
 #include "error.h"
-#include "store.h"
+#include "sha256.h"
 
 namespace bitfall {
 namespace {

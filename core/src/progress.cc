@@ -178,7 +178,7 @@ std::string short_count(double count) {
 
 std::string short_duration(double seconds) {
   if (!(seconds < 1e10)) return "> 300 years";
-  const auto whole = static_cast<long long>(std::max(seconds, 0.0) + 0.5);
+  const auto whole = std::llround(std::max(seconds, 0.0));
   const long long minutes = whole / 60, hours = minutes / 60, days = hours / 24;
   if (minutes == 0) return formatted("%lld s", whole);
   if (hours == 0) return formatted("%lld m %02lld s", minutes, whole % 60);

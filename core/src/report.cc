@@ -243,7 +243,7 @@ class Summary {
     const std::uint32_t bits = edited_bits(record);
     const auto index = static_cast<std::size_t>(record.edit.register_index);
     if (bits == 0 || index >= run_.register_bit_classes.size()) return;
-    const int bit = std::bit_width(bits) - 1;
+    const int bit = static_cast<int>(std::bit_width(bits)) - 1;
     const auto& classes = run_.register_bit_classes[index];
     if (static_cast<std::size_t>(bit) >= classes.size()) return;
     const auto bit_class = static_cast<std::size_t>(classes[static_cast<std::size_t>(bit)]);

@@ -341,7 +341,7 @@ class Page {
     for (const Known& known : kKnown) pair(known.name, fact(data_, known.key));
     for (const auto& [key, value] : data_.facts) {
       const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
-                                     [&](const Known& k) { return key == k.key; });
+                                     [&key = key](const Known& k) { return key == k.key; });
       if (!known) pair(key, value);
     }
     html_ += "</dl>\n";

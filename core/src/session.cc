@@ -6,8 +6,10 @@
 #include <set>
 
 #include "error.h"
+#include "exact_text.h"
 #include "log.h"
 #include "progress.h"
+#include "sha256.h"
 
 namespace bitfall {
 namespace {

@@ -6,10 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "error.h"
-#include "store.h"
 
 namespace bitfall {
 namespace {

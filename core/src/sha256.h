@@ -1,10 +1,10 @@
-// SHA-256 of data that comes in pieces. For whole texts and files see sha256_text and sha256_file
-// in store.h.
+// SHA-256: of a text, of a file, of data that comes in pieces.
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <filesystem>
 #include <string>
+#include <string_view>
 
 struct evp_md_ctx_st;
 
@@ -24,5 +24,9 @@ class Sha256 {
  private:
   evp_md_ctx_st* context_;
 };
+
+/// In hexadecimal. sha256_file throws Error(kInput) if the file cannot be read.
+std::string sha256_text(std::string_view text);
+std::string sha256_file(const std::filesystem::path& path);
 
 }  // namespace bitfall

@@ -57,7 +57,7 @@ void create_file(const fs::path& path, const RunDescription& run) {
 }
 
 fs::path existing_file(const fs::path& directory) {
-  const fs::path path = directory / kFileName;
+  fs::path path = directory / kFileName;
   std::error_code error;
   if (!fs::exists(path, error)) {
     throw Error(ExitCode::kInput, directory.string() + ": is not a run directory: it has no " +

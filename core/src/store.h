@@ -107,12 +107,4 @@ void export_jsonl(const Store& store, std::ostream& out);
 /// The fault list of a run, in the format of read_fault_list.
 void export_faults(const Store& store, std::ostream& out);
 
-/// Shortest text that reads back to the same bits; "nan", "inf", "-inf".
-std::string exact_text(double value);
-std::string exact_text(float value);
-
-/// SHA-256 in hexadecimal. sha256_file throws Error(kInput) if the file cannot be read.
-std::string sha256_text(std::string_view text);
-std::string sha256_file(const std::filesystem::path& path);
-
 }  // namespace bitfall

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cassert>
 #include <stdexcept>
 #include <string>
 
@@ -139,6 +140,7 @@ BitChoice BitSelection::draw(const SiteView& site, RandomStream& random) const {
   for (; rank >= faults(index); ++index) rank -= faults(index);
   const std::uint32_t bits = candidates(site, index);
   const std::uint64_t sets = bit_sets(bits);
+  assert(sets > 0);  // population() was not 0
   return {static_cast<std::int32_t>(index), static_cast<std::int64_t>(rank / sets),
           bit_set(bits, static_cast<std::uint64_t>(rank % sets))};
 }
