@@ -15,7 +15,7 @@ step "1/6 set-up"
 scripts/setup.sh
 
 step "2/6 build"
-# The first build leaves the tests to scripts/test.sh, which takes twice as long.
+# The first build leaves the tests to scripts/test.sh.
 options=()
 [[ -f build/release/CMakeCache.txt ]] || options=(-DBITFALL_TESTS=OFF)
 scripts/build.sh release "${options[@]}"

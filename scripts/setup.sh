@@ -171,7 +171,7 @@ install_requirements() {
       pip_install "${index[@]}" "$(grep '^torch==' "$needed")" || exit 1
     elif ! python -c 'import torch' 2>/dev/null; then
       say "pip's default torch may bring CUDA with it (several GB);" \
-        "BITFALL_TORCH_INDEX=https://download.pytorch.org/whl/cpu is without"
+        "BITFALL_TORCH_INDEX=URL of the CPU builds is without (scripts/README.md)"
     fi
     say "installing Python packages: $(grep -v '^#' "$needed" | paste -sd ' ')"
     pip_install -r "$needed" || exit 1
