@@ -238,12 +238,12 @@ TEST(BitFlip, DrawsFromMoreThanTwoToThe64Faults) {
     ASSERT_LT(edit.element, std::int64_t{1} << 36);
     metadata += edit.register_index;
     upper_half += edit.element >= std::int64_t{1} << 35;
-    for (int bit = 0; bit < 32; ++bit) bit_counts[bit] += edit.mask >> bit & 1;
+    for (int bit = 0; bit < 32; ++bit) bit_counts[bit] += static_cast<int>(edit.mask >> bit & 1);
   }
   const double bound = 5 * std::sqrt(kDraws / 4.0);
-  EXPECT_NEAR(metadata, kDraws / 2, bound);
-  EXPECT_NEAR(upper_half, kDraws / 2, bound);
-  for (const int count : bit_counts) EXPECT_NEAR(count, kDraws / 2, bound);
+  EXPECT_NEAR(metadata, kDraws / 2.0, bound);
+  EXPECT_NEAR(upper_half, kDraws / 2.0, bound);
+  for (const int count : bit_counts) EXPECT_NEAR(count, kDraws / 2.0, bound);
 }
 
 TEST(BitFlip, RefusesOptionsThatNoRegisterCanMeet) {

@@ -54,7 +54,7 @@ class FaultList : public testing::Test {
 
   static std::vector<ListedFault> read(const std::string& text) {
     std::ofstream(file(), std::ios::binary) << text;
-    return read_fault_list(file(), sites(), *dataset_, format_);
+    return read_fault_list(file(), sites(), *dataset_, kFormat);
   }
 
   /// The message of a bad list, without the path.
@@ -81,11 +81,11 @@ class FaultList : public testing::Test {
   }
 
   static Dataset* dataset_;
-  static const FakeFormat format_;
+  static const FakeFormat kFormat;
 };
 
 Dataset* FaultList::dataset_ = nullptr;
-const FakeFormat FaultList::format_;
+const FakeFormat FaultList::kFormat;
 
 void expect_equal(const Edit& a, const Edit& b) {
   EXPECT_EQ(a.element, b.element);
@@ -168,7 +168,7 @@ TEST_F(FaultList, WrittenListsReadBack) {
     for (const Edit& edit : faults[i].edits) {
       write_fault_row(text, static_cast<std::int64_t>(i),
                       all[static_cast<std::size_t>(faults[i].site)],
-                      dataset_->name(faults[i].image), edit, format_);
+                      dataset_->name(faults[i].image), edit, kFormat);
     }
   }
   EXPECT_THAT(text.str(), StartsWith("fault,site,image,target,element,register,op,mask\n"
@@ -314,7 +314,7 @@ TEST_F(FaultList, ALongListIsReadWhole) {
     out << i << ",conv1," << csv_field(image) << ",activation," << i % 5 << ",payload,flip,0x4\n";
   }
   out.close();
-  const auto faults = read_fault_list(file(), all, *dataset_, format_);
+  const auto faults = read_fault_list(file(), all, *dataset_, kFormat);
   ASSERT_EQ(faults.size(), static_cast<std::size_t>(kRows));
   EXPECT_EQ(faults.back().edits[0].element, (kRows - 1) % 5);
   fs::remove(file());

@@ -126,10 +126,11 @@ void write_jpeg(const fs::path& path, const JpegKind& kind, unsigned width, unsi
     encoder.comp_info[c].v_samp_factor = kind.sampling[c][1];
   }
   jpeg_start_compress(&encoder, TRUE);
-  std::vector<std::uint8_t> row(width * static_cast<unsigned>(kind.components));
+  std::vector<std::uint8_t> row(width * static_cast<std::size_t>(kind.components));
   while (encoder.next_scanline < height) {
     for (std::size_t i = 0; i < row.size(); ++i) {
-      row[i] = static_cast<std::uint8_t>(i * 2 + encoder.next_scanline * 3 + random() % 64);
+      row[i] =
+          static_cast<std::uint8_t>(i * 2 + std::size_t{encoder.next_scanline} * 3 + random() % 64);
     }
     JSAMPROW pointer = row.data();
     jpeg_write_scanlines(&encoder, &pointer, 1);

@@ -123,8 +123,8 @@ class PlanTest : public testing::Test {
   }
 
   std::vector<Site> sites_ = small_model();
-  const FakeFormat format_;
-  const FlipOne flip_;
+  const FakeFormat format_{};
+  const FlipOne flip_{};
   Campaign campaign_;
   std::string messages_;
 };

@@ -6,6 +6,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
 #include "error.h"
 #include "model_fixture.h"
 
@@ -91,6 +96,20 @@ TEST(Program, NamesParametersAsTheStateDict) {
   EXPECT_THAT(names, testing::IsSupersetOf({"stem.weight", "stem.bias", "layer.0.conv1.weight",
                                             "layer.0.bn1.weight", "layer.1.conv2.bias", "fc.weight",
                                             "fc.bias"}));
+}
+
+TEST(Program, TiedParametersShareTheirSlots) {
+  Program program(small_model("shared"), "cpu");
+  std::map<std::string, std::vector<int>> slots;
+  for (const Parameter& parameter : program.parameters()) {
+    slots[parameter.name] = parameter.slots;
+    std::sort(slots[parameter.name].begin(), slots[parameter.name].end());
+  }
+  // Two layers read the one tensor: a fault in it, under either name, must reach both.
+  ASSERT_EQ(slots.count("first.weight"), 1U);
+  ASSERT_EQ(slots.count("second.weight"), 1U);
+  EXPECT_EQ(slots["first.weight"].size(), 2U);
+  EXPECT_EQ(slots["first.weight"], slots["second.weight"]);
 }
 
 TEST(Program, ReadsTheExtraFileAndMissesAnAbsentOne) {

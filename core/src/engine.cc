@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -53,15 +54,14 @@ void extend(Range& range, bool& any, const at::Tensor& values) {
 }
 
 // Bit patterns of a trial's edits, to find weight trials that share one fault.
-std::vector<std::uint64_t> key_of(std::span<const Edit> edits) {
+std::vector<std::uint64_t> key_of(std::span<const EditRecord> records) {
   std::vector<std::uint64_t> key;
-  for (const Edit& edit : edits) {
-    std::uint32_t value = 0;
-    std::memcpy(&value, &edit.value, sizeof value);
+  for (const EditRecord& record : records) {
+    const Edit& edit = record.edit;
     key.push_back(static_cast<std::uint64_t>(edit.element));
     key.push_back((static_cast<std::uint64_t>(edit.register_index) << 40) |
                   (static_cast<std::uint64_t>(edit.operation) << 32) | edit.mask);
-    key.push_back(value);
+    key.push_back(std::bit_cast<std::uint32_t>(edit.value));
   }
   return key;
 }
@@ -136,8 +136,7 @@ struct Engine::State {
   std::optional<float> clamp_of(std::int32_t site) const;
   std::vector<Ready> prepare(const Plan& plan, std::int32_t site, std::span<const std::int64_t> ids,
                              const Front& front) const;
-  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready,
-                         const Plan& plan) const;
+  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready) const;
   at::Tensor faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const;
   at::Tensor run_pass(const Front& front, std::int32_t site, const Pass& pass) const;
   at::Tensor run_whole(const Front& front, std::int32_t site, const Pass& pass) const;
@@ -362,14 +361,13 @@ std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
 // Only trials that change a value need a run. Activations and inputs: the n-th such trial of every
 // image goes into the n-th pass. Weights: all images of the chunk that meet the same fault share a
 // pass.
-std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready,
-                                      const Plan& plan) const {
+std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready) const {
   std::vector<Pass> passes;
   if (model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight) {
     std::map<std::vector<std::uint64_t>, std::size_t> pass_of;
     for (const Ready& one : ready) {
       if (one.injection.changes.empty()) continue;
-      const auto [it, fresh] = pass_of.try_emplace(key_of(plan.edits(one.trial)), passes.size());
+      const auto [it, fresh] = pass_of.try_emplace(key_of(one.injection.records), passes.size());
       if (fresh) passes.emplace_back();
       passes[it->second].push_back(&one);
     }
@@ -599,7 +597,7 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
       for (const Ready& one : ready) {
         if (one.injection.changes.empty()) finish(one, front.logits, row_of(front.logits, one.row));
       }
-      for (const Pass& pass : state.pack(site, ready, plan)) {
+      for (const Pass& pass : state.pack(site, ready)) {
         if (stop) return false;
         const at::Tensor logits = state.options.suffix ? state.run_pass(front, site, pass)
                                                        : state.run_whole(front, site, pass);

@@ -377,12 +377,12 @@ void Program::State::find_parameters() {
     Parameter& parameter = by_name[name.at(value)];
     parameter.name = name.at(value);
     parameter.value = held.toTensor();
-    by_memory[parameter.value.unsafeGetTensorImpl()].push_back(known->second);
+    by_memory[parameter.value.const_data_ptr()].push_back(known->second);
   }
   std::vector<std::set<int>> reads(instructions.size());
   for (std::size_t i = 0; i < instructions.size(); ++i) collect_reads(instructions[i], reads[i]);
   for (auto& [_, parameter] : by_name) {
-    parameter.slots = by_memory[parameter.value.unsafeGetTensorImpl()];
+    parameter.slots = by_memory[parameter.value.const_data_ptr()];
     std::set<int> carriers(parameter.slots.begin(), parameter.slots.end());
     for (std::size_t i = 0; i < instructions.size() && parameter.first_step < 0; ++i) {
       const bool hit = std::any_of(carriers.begin(), carriers.end(),
