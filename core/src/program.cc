@@ -216,6 +216,7 @@ struct Program::State {
   std::vector<std::pair<Node*, bool>> taken;  // conditionals met while specialising
 
   void resolve(Block* block);
+  at::Tensor original_tensor(const std::string& name, const at::Tensor& copy) const;
   void compile();
   int slot_of(const Value* value);
   CompiledBlock compile_block(Block* block);
@@ -231,6 +232,21 @@ struct Program::State {
   void clean();
 };
 
+// The loaded module's own tensor of that name: freezing copies every tensor, and two names of one
+// tensor twice.
+at::Tensor Program::State::original_tensor(const std::string& name, const at::Tensor& copy) const {
+  c10::IValue owner = original._ivalue();
+  std::stringstream path(name);
+  for (std::string part; std::getline(path, part, '.');) {
+    if (!owner.isObject() || !owner.toObjectRef().type()->findAttributeSlot(part)) return copy;
+    owner = owner.toObjectRef().getAttr(part);
+  }
+  const bool same = owner.isTensor() && owner.toTensor().defined() && copy.defined() &&
+                    owner.toTensor().sizes() == copy.sizes() &&
+                    owner.toTensor().scalar_type() == copy.scalar_type();
+  return same ? owner.toTensor() : copy;
+}
+
 // Walks prim::GetAttr chains from self: modules stay objects, tensors become named parameters, the
 // rest constants.
 void Program::State::resolve(Block* block) {
@@ -244,6 +260,7 @@ void Program::State::resolve(Block* block) {
     c10::IValue value = owner->second.toObject()->getAttr(attribute);
     const std::string prefix = name[node->input()];
     name[node->output()] = prefix.empty() ? attribute : prefix + "." + attribute;
+    if (value.isTensor()) value = original_tensor(name[node->output()], value.toTensor());
     object[node->output()] = value;
     if (value.isTensor() || value.isObject()) continue;
     jit::WithInsertPoint here(node);
