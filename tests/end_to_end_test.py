@@ -338,6 +338,7 @@ class BadInput(Case):
             broken.write_bytes(kept[: len(kept) // 2])
             _, err = bitfall("run", campaign, expect=4)
             self.assertIn("cat/03.png", err)
+            self.assertFalse(self.run_directory("broken").exists(), "found before anything is written")
             campaign.write_text(campaign.read_text().replace('path = "images"', 'path = "images"\non_error = "skip"'))
             _, err = bitfall("run", campaign, "--force")
             self.assertIn("cat/03.png", err)

@@ -182,6 +182,7 @@ int run_command(const RunOptions& options) {
                                       output.string() + "`, read it with `bitfall report " +
                                       output.string() + "`, or replace it with --force");
   }
+  session.engine().preload(stop_requested);
   if (!session.profile(stop_requested)) {
     log_warning("interrupted before the first trial; nothing was written");
     return static_cast<int>(ExitCode::kInterrupted);

@@ -540,6 +540,14 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
   return true;
 }
 
+void Engine::preload(const std::atomic<bool>& stop) {
+  const c10::InferenceMode guard;
+  for (std::int32_t image = 0; image < state_->dataset.size() && !stop; ++image) {
+    state_->image(image);
+    if (state_->images.count(image) == 0) return;  // the cache is full
+  }
+}
+
 bool Engine::run(const Plan& plan, const std::vector<bool>& done,
                  const std::vector<bool>& golden_done, const Measure& measure, ResultSink& sink,
                  const std::atomic<bool>& stop,

@@ -52,6 +52,9 @@ class Engine {
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                std::int64_t most_images = 0);
   const std::vector<SiteProfile>& profiles() const;
+  /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is
+  /// run or written.
+  void preload(const std::atomic<bool>& stop);
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 
