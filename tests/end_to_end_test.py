@@ -145,6 +145,16 @@ class Campaign(Case):
         _, err = bitfall("replay", self.run_directory("replayed"), "--trial", 10**6, expect=2)
         self.assertIn("this run has trials 0 to", err)
 
+    def test_populations_follow_the_golden_profile(self):
+        for form, kind in (("int8", "golden"), ("int8", "format"), ("fp16", "golden")):
+            name = f"random_{form}_{kind}"
+            rest = f'error_model = {{ id = "random_value", range = "{kind}" }}\nsites = "fc"'
+            campaign = self.campaign(name, form=form, per_site=40, rest=rest)
+            document = json.loads(bitfall("run", campaign, "--dry-run", "--json")[0])
+            self.assertGreater(document["population"], 5 * 25 * 100)
+            bitfall("run", campaign)
+            self.assertEqual(len(self.rows(name)), 40)
+
     def test_seed_decides_everything(self):
         campaign = self.campaign("seeded")
         bitfall("run", campaign)
@@ -360,8 +370,11 @@ class BadInput(Case):
     def test_sites(self):
         _, err = bitfall("run", self.campaign("site", rest='sites = "layer.0.conv3"'), expect=2)
         self.assertIn("layer.0.conv", err)
-        _, err = bitfall("run", self.campaign("mixed", model="mixing", rest='sites = "fc"'), expect=2)
-        self.assertIn("changes other images' values", err)
+        _, err = bitfall("run", self.campaign("mixed", model="mixing", rest='sites = "fc"'), expect=4)
+        self.assertIn("depends on the other images", err)
+        _, err = bitfall("run", self.campaign("branching", model="branches"), expect=4)
+        self.assertIn("batch = 1", err)
+        bitfall("run", self.campaign("alone", model="branches", batch=1, per_site=3))
 
     def test_fault_list(self):
         faults = self.folder / "bad.csv"

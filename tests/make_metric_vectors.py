@@ -36,7 +36,8 @@ def row(golden, faulty, label):
     faulty_right = faulty_top1 == label and not faulty.isnan().any()
     error = (golden.double() - faulty.double()).abs()
     expected = [abs(faulty_loss - golden_loss), faulty_loss - golden_loss,
-                int(faulty_top1 != golden_top1 or faulty.isnan().any().item()),
+                int(faulty_top1 != golden_top1
+                    or (faulty.isnan().any().item() and not golden.isnan().any().item())),
                 int(golden_right and not faulty_right),
                 top2diff(golden), top2diff(faulty), top2diff(faulty) - top2diff(golden),
                 error.max().item(), error.mean().item(), int(not faulty.isfinite().all())]

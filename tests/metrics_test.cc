@@ -123,6 +123,20 @@ TEST(Metrics, CountNanAsMismatchAndAsWrong) {
   EXPECT_TRUE(std::isnan(values.at("top2diff_faulty")));
 }
 
+/// A network that is broken without a fault says nothing of the fault: a masked trial is no event.
+TEST(Metrics, NanWithoutAFaultIsNoMismatch) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> golden{nan, 1.0f};
+  const std::vector<float> faulty{nan, 2.0f};
+  for (const auto& logits : {golden, faulty}) {
+    const Observation observation{golden, logits, 0, nan, nan, 0, 0};
+    std::map<std::string, double> values;
+    for (const auto& metric : all_metrics()) values.merge(measure(*metric, observation));
+    EXPECT_EQ(values.at("mismatch"), 0);
+    EXPECT_EQ(values.at("misclassified"), 0);
+  }
+}
+
 TEST(Metrics, MisclassifiedNeedsAGoldenAnswerThatIsRight) {
   const std::vector<float> first{5.0f, 1.0f, 0.0f};
   const std::vector<float> second{1.0f, 5.0f, 0.0f};

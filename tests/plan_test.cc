@@ -440,6 +440,33 @@ TEST_F(PlanTest, ModelsSeeTheSiteWithItsProfile) {
   EXPECT_THROW(plan.set_profiles(std::vector<SiteProfile>(2)), std::logic_error);
 }
 
+/// A population may depend on golden data: it is right only when the profiles come first.
+TEST_F(PlanTest, PopulationsSeeTheProfilesThatAreGiven) {
+  const Scripted model(
+      [](const SiteView& view) { return double{view.golden.maximum} * view.largest; },
+      [](const SiteView&, RandomStream&, EditSink& edits) {
+        edits.add({0, 0, EditOperation::kFlip, 1, 0});
+      },
+      true);
+  std::vector<SiteProfile> profiles(3);
+  profiles[1] = {{-2, 3}, {6}};
+  campaign_.faults = {per_site(7)};
+  campaign_.format.id = "fake";
+  Diagnostics without("c.toml", ""), with("c.toml", "");
+  const Plan blind = Plan::draw(campaign_, sites_, format_, 5, {{1}}, {&model}, without);
+  EXPECT_EQ(blind.size(), 0);
+  EXPECT_FALSE(without.empty());
+  const Plan plan = Plan::draw(campaign_, sites_, format_, 5, {{1}}, {&model}, with, profiles);
+  EXPECT_TRUE(with.empty());
+  EXPECT_EQ(plan.size(), 7);
+  EXPECT_EQ(plan.strata()[0].population, 3.0 * 15 * 6 * 5);
+  EXPECT_EQ(plan.edits(plan.trial(0)).size(), 1u);
+  Diagnostics ignored("c.toml", "");
+  EXPECT_THROW(Plan::draw(campaign_, sites_, format_, 5, {{1}}, {&model}, ignored,
+                          std::vector<SiteProfile>(2)),
+               std::logic_error);
+}
+
 TEST_F(PlanTest, TrialsOutsideThePlanAreRefused) {
   const Plan plan = draw({per_site(3)}, 4, {{0}});
   for (const std::int64_t id : {std::int64_t{-1}, std::int64_t{3}, INT64_MAX}) {

@@ -34,7 +34,8 @@ struct Expected {
     for (const TrialResult& t : trials) {
       ++outcomes[static_cast<int>(t.outcome)];
       activated += t.activated;
-      const bool nan = t.outcome == Outcome::kNonfinite && std::isnan(t.faulty_loss);
+      const bool nan = t.outcome == Outcome::kNonfinite && std::isnan(t.faulty_loss) &&
+                       !std::isnan(t.golden_loss);
       const bool mismatch = t.golden_top1 != t.faulty_top1 || nan;
       mismatches += mismatch;
       misclassified += mismatch && t.golden_top1 == run.labels[static_cast<std::size_t>(t.image)];
@@ -279,6 +280,18 @@ TEST(Summary, WarnsWhereNumbersMislead) {
   for (Stratum& stratum : list.strata) stratum.population = 0;
   data = summarise(*Store::create(fresh_directory("list"), list, 5));
   EXPECT_THAT(data.warnings.back(), HasSubstr("came from a list"));
+}
+
+TEST(Summary, WarnsOfImagesThatAreBrokenWithoutAFault) {
+  const auto store = Store::create(fresh_directory("run"), small_run(1), 64);
+  const double losses[] = {0.25, std::nan(""), 1, HUGE_VAL, 2};
+  for (std::int32_t image = 0; image < 5; ++image) {
+    store->golden({image, losses[image], 0, 0.5f, 0.25, 0});
+  }
+  store->commit();
+  EXPECT_THAT(summarise(*store).warnings, testing::Contains(HasSubstr("no finite loss on 2 of 5")));
+  const auto sound = wild_store(fresh_directory("sound"), kTrials);
+  EXPECT_THAT(summarise(*sound).warnings, Not(testing::Contains(HasSubstr("no finite loss"))));
 }
 
 TEST(Summary, RefusesFactsAndIndicesThatMakeNoSense) {

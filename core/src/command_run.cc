@@ -256,12 +256,12 @@ int resume_command(const std::filesystem::path& run) {
   }
   const auto session = reopen(run, stored, facts);
   check_same_facts(facts, session->facts());
+  session->use_profiles(stored.profiles);
   if (session->plan().size() != stored.trials) {
     throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) +
                                       " trials then, " + std::to_string(session->plan().size()) +
                                       " now; the run cannot go on");
   }
-  session->use_profiles(stored.profiles);
   log_info("going on with " + std::to_string(stored.trials - store->count_done()) + " of " +
            std::to_string(stored.trials) + " trials");
   return execute(*session, *store);

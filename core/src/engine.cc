@@ -248,6 +248,8 @@ Slots Engine::State::start(const at::Tensor& input, bool emulating) const {
   Slots slots = program.start(through ? emulated(0, input) : input);
   if (emulating) {
     for (const auto& [slot, value] : overrides) slots[static_cast<std::size_t>(slot)] = value;
+    // A step may write into a parameter; the emulated one must outlive this run unchanged.
+    if (program.writes_in_place()) slots = program.fork(slots, 0);
   }
   return slots;
 }

@@ -24,6 +24,8 @@ void catch_signals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file size limit is then an error of the write, as a full disk is
 }
 
 constexpr const char* kExamples = R"(bitfall - what bit errors do to a neural network's answers
@@ -187,6 +189,9 @@ int main(int argc, char** argv) {
   }
   try {
     app.parse(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+      throw Error(ExitCode::kFailure, "standard output: write failed");
+    }
     return status;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version

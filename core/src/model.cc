@@ -44,6 +44,7 @@ struct Model::State {
   std::array<std::int64_t, 3> input;
   std::int64_t batch = 0;
   std::int64_t classes = 0;
+  std::string unfit;
   std::string device;
 
   void add(Site site, std::vector<int> where, int first_step, at::Tensor parameter = {});
@@ -107,6 +108,22 @@ std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
 }
 
 at::Tensor bits_of(const at::Tensor& tensor) { return tensor.contiguous().view(at::kInt); }
+
+// What is wrong with a model whose logits for one batch are `first`, for the same batch again
+// `again`, and for a batch with another image in row `changed` `other`. Empty if nothing.
+std::string misfit(const at::Tensor& first, const at::Tensor& again, const at::Tensor& other,
+                   std::int64_t changed) {
+  if (bits_of(first).ne(bits_of(again)).any().item<bool>()) {
+    return "two runs on the same images give different answers (dropout or noise is active, or the "
+           "model keeps a state)";
+  }
+  at::Tensor differs = bits_of(first).ne(bits_of(other)).any(1);
+  differs[changed] = false;
+  if (!differs.any().item<bool>()) return "";
+  return "the answer for one image depends on the other images of its batch (batch normalisation "
+         "in "
+         "training mode, or a mean over the batch)";
+}
 
 }  // namespace
 
@@ -193,8 +210,6 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
     if (!differs[changed].item<bool>()) site.refusal = "its values do not depend on the image";
   };
   const int steps = static_cast<int>(program->steps().size());
-  const int output = steps == 0 ? -1 : program->steps().back().output;
-  (void)output;
   for (int i = 0; i < steps; ++i) {
     // Looked at before the run empties a slot that nothing reads.
     const int slot = program->steps()[i].output;
@@ -215,6 +230,14 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
                                       " x classes]");
   }
   classes = logits.size(1);
+  Slots repeat = program->start(images);
+  program->run(repeat, 0, steps);
+  unfit = misfit(logits, program->output(repeat), program->output(b), changed);
+  if (unfit.empty() && batch > 1 && program->branches_on_values()) {
+    unfit =
+        "it branches or loops on values, so one image of a batch decides for the others; set [run] "
+        "batch = 1";
+  }
 }
 
 Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input,
@@ -253,6 +276,7 @@ Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> inpu
 Model::~Model() = default;
 
 const std::vector<Site>& Model::sites() const { return state_->sites; }
+const std::string& Model::unfit() const { return state_->unfit; }
 std::int64_t Model::classes() const { return state_->classes; }
 std::int64_t Model::batch() const { return state_->batch; }
 std::array<std::int64_t, 3> Model::input() const { return state_->input; }

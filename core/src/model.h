@@ -39,6 +39,9 @@ class Model {
 
   const std::vector<Site>& sites() const;
   std::int64_t classes() const;  // width of the answer
+  /// Why faults on this model cannot be measured: its answer differs between two equal runs, or one
+  /// image's depends on another's. Empty if neither was seen.
+  const std::string& unfit() const;
   std::int64_t batch() const;
   std::array<std::int64_t, 3> input() const;
   const std::string& device() const;

@@ -248,7 +248,8 @@ Plan::~Plan() = default;
 
 Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const NumberFormat& format,
                 std::int32_t images, std::vector<std::vector<std::int32_t>> entries,
-                std::vector<const ErrorModel*> models, Diagnostics& diagnostics) {
+                std::vector<const ErrorModel*> models, Diagnostics& diagnostics,
+                std::vector<SiteProfile> profiles) {
   assert(entries.size() == campaign.faults.size() && models.size() == entries.size());
   if (images < 1) throw Error(ExitCode::kInput, "the data have no image to draw trials for");
   auto state = std::make_unique<State>();
@@ -258,6 +259,10 @@ Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const Num
   state->format = &format;
   state->sites.assign(sites.begin(), sites.end());
   state->places.resize(sites.size());
+  if (!profiles.empty() && profiles.size() != sites.size()) {
+    throw std::logic_error("Plan::draw needs one profile a site");
+  }
+  state->profiles = std::move(profiles);
   state->orders = std::make_unique<ImageOrders>(campaign.seed, images);
   for (std::size_t e = 0; e < entries.size(); ++e) {
     state->add_entry(static_cast<std::int32_t>(e), campaign.faults[e], entries[e], *models[e],

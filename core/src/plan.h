@@ -30,13 +30,14 @@ class Plan {
   /// Draws the campaign's trials. `entries[e]` are the sites selected by entry e, `models[e]` its
   /// error model (borrowed; must outlive the plan). `profiles[site]` may be empty when no model
   /// needs golden ranges and the format is not calibrated; it may also be set later by
-  /// set_profiles, before the first fault(). Each site's trials meet the images in a random order
-  /// of its own, dealt evenly. A site where an entry's population is 0 gets no trials; all of them
-  /// 0 is a problem reported to `diagnostics`.
+  /// set_profiles, before the first fault(), but then populations that depend on them are wrong.
+  /// Each site's trials meet the images in a random order of its own, dealt evenly. A site where an
+  /// entry's population is 0 gets no trials; all of them 0 is a problem reported to `diagnostics`.
   static Plan draw(const Campaign& campaign, std::span<const Site> sites,
                    const NumberFormat& format, std::int32_t images,
                    std::vector<std::vector<std::int32_t>> entries,
-                   std::vector<const ErrorModel*> models, Diagnostics& diagnostics);
+                   std::vector<const ErrorModel*> models, Diagnostics& diagnostics,
+                   std::vector<SiteProfile> profiles = {});
 
   /// Exactly the list, in its order: trial i is faults[i].
   static Plan from_list(std::vector<ListedFault> faults, std::span<const Site> sites,

@@ -644,6 +644,22 @@ Slots Program::start(const at::Tensor& input) const {
 
 bool Program::writes_in_place() const { return !state_->writes.empty(); }
 
+bool Program::branches_on_values() const {
+  const auto shapes_only = [&](const Value* value) {
+    return state_->depends_on_shapes_only(value);
+  };
+  for (const Instruction& instruction : state_->instructions) {
+    const Node* node = instruction.node;
+    if (node->kind() == c10::prim::If && !shapes_only(node->input(0))) return true;
+    if (node->kind() == c10::prim::Loop &&
+        !(shapes_only(node->input(0)) && shapes_only(node->input(1)) &&
+          shapes_only(node->blocks()[0]->outputs()[0]))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void Program::run(Slots& slots, int from, int to, bool keep) const {
   const c10::InferenceMode guard;
   for (int i = from; i < to; ++i) {

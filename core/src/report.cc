@@ -211,12 +211,12 @@ class Summary {
     // is NaN.
     effect.change = trial.outcome == Outcome::kMasked ? 0 : trial.faulty_loss - trial.golden_loss;
     // NaN among the logits makes the loss NaN; the metric knows it from an infinite logit, the loss
-    // alone does not.
-    effect.mismatch =
-        mismatch_column_ >= 0
-            ? trial.metrics[static_cast<std::size_t>(mismatch_column_)] == 1
-            : trial.faulty_top1 != trial.golden_top1 ||
-                  (trial.outcome == Outcome::kNonfinite && std::isnan(trial.faulty_loss));
+    // alone does not. One that is NaN without the fault too is not the fault's doing.
+    effect.mismatch = mismatch_column_ >= 0
+                          ? trial.metrics[static_cast<std::size_t>(mismatch_column_)] == 1
+                          : trial.faulty_top1 != trial.golden_top1 ||
+                                (trial.outcome == Outcome::kNonfinite &&
+                                 std::isnan(trial.faulty_loss) && !std::isnan(trial.golden_loss));
     const auto image = static_cast<std::size_t>(trial.image);
     if (image >= run_.labels.size()) {
       damaged("trial " + std::to_string(trial.trial), "image", trial.image);
@@ -308,6 +308,7 @@ class Summary {
     for (const GoldenResult& row : rows) {
       const auto image = static_cast<std::size_t>(row.image);
       if (image >= run_.labels.size()) damaged("a golden row", "image", row.image);
+      golden_nonfinite_ += !std::isfinite(row.loss);
       golden += row.top1 == run_.labels[image];
       fp32 += row.fp32_top1 == run_.labels[image];
     }
@@ -323,6 +324,12 @@ class Summary {
       warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
                          std::to_string(data_.planned) +
                          " trials are in. Go on by: bitfall resume " + data_.directory);
+    }
+    if (golden_nonfinite_ > 0) {
+      warnings.push_back("The network without a fault gives no finite loss on " +
+                         std::to_string(golden_nonfinite_) + " of " + std::to_string(data_.images) +
+                         " images (NaN or Inf in the model, the data or the format). Trials on "
+                         "these say nothing of faults.");
     }
     data_.plain_mean_misleads = wide_exponent() && fact(data_, "hit_value") != "clamped";
     if (data_.plain_mean_misleads) {
@@ -377,6 +384,7 @@ class Summary {
   RunDescription run_;
   ReportData data_;
   int mismatch_column_ = -1;
+  std::int64_t golden_nonfinite_ = 0;  // images whose loss without a fault is NaN or Inf
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
   std::vector<Tally> layers_;
   std::vector<double> weights_;  // bits of a layer's site in units of the payload's width

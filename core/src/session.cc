@@ -123,6 +123,12 @@ void Session::check_classes(const std::vector<std::string>& recorded) const {
 void Session::open_model() {
   model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
                                    campaign_.device, campaign_.threads);
+  if (!model_->unfit().empty()) {
+    throw Error(ExitCode::kInput,
+                campaign_.model.string() + ": " + model_->unfit() +
+                    "\n  a fault's effect cannot be told from that; export the model after "
+                    "model.eval()");
+  }
   check_classes(read_model_card(campaign_.model).classes);
 }
 
@@ -145,14 +151,8 @@ void Session::select(Diagnostics& diagnostics) {
     for (const ListedFault& fault : faults) emulated.insert(fault.site);
     plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites, *format_));
   } else {
-    std::vector<const ErrorModel*> models;
-    for (const auto& model : error_models_) {
-      models.push_back(model.get());
-      needs_ranges |= model->needs_golden_range();
-    }
-    plan_ = std::make_unique<Plan>(Plan::draw(campaign_, sites, *format_, dataset_->size(),
-                                              std::move(entries), std::move(models), diagnostics));
-    diagnostics.throw_if_any();
+    for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
+    entries_ = std::move(entries);
   }
   EngineOptions options;
   options.suffix = campaign_.suffix;
@@ -160,6 +160,21 @@ void Session::select(Diagnostics& diagnostics) {
   options.needs_ranges = needs_ranges;
   options.emulated.assign(emulated.begin(), emulated.end());
   engine_ = std::make_unique<Engine>(*model_, *dataset_, *format_, std::move(options));
+}
+
+// Populations may depend on the profiles, so that the plan is drawn when these are known.
+void Session::complete_plan() {
+  if (plan_) {
+    plan_->set_profiles(engine_->profiles());
+    return;
+  }
+  std::vector<const ErrorModel*> models;
+  for (const auto& model : error_models_) models.push_back(model.get());
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+  Plan plan = Plan::draw(campaign_, model_->sites(), *format_, dataset_->size(), entries_,
+                         std::move(models), diagnostics, engine_->profiles());
+  diagnostics.throw_if_any();
+  plan_ = std::make_unique<Plan>(std::move(plan));
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
@@ -173,13 +188,13 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
       },
       most_images);
   if (ticked) progress.finish();
-  if (done) plan_->set_profiles(engine_->profiles());
+  if (done) complete_plan();
   return done;
 }
 
 void Session::use_profiles(std::vector<SiteProfile> profiles) {
   engine_->set_profiles(std::move(profiles));
-  plan_->set_profiles(engine_->profiles());
+  complete_plan();
 }
 
 Measure Session::measure() const {

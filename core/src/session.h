@@ -20,7 +20,8 @@ namespace bitfall {
 
 class Session {
  public:
-  /// Parses the campaign text, then opens plugins, data, model, sites and plan in this order.
+  /// Parses the campaign text, then opens plugins, data, model and sites in this order;
+  /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. threads: overrides
   /// the file's.
@@ -33,6 +34,7 @@ class Session {
   const Dataset& dataset() const { return *dataset_; }
   const Model& model() const { return *model_; }
   const NumberFormat& format() const { return *format_; }
+  /// Only after profile() or use_profiles().
   const Plan& plan() const { return *plan_; }
   Engine& engine() { return *engine_; }
   const std::vector<StoredColumn>& columns() const { return columns_; }
@@ -53,6 +55,7 @@ class Session {
   void open_data();
   void open_model();
   void select(Diagnostics& diagnostics);
+  void complete_plan();
   void check_classes(const std::vector<std::string>& recorded) const;
 
   Campaign campaign_;
@@ -64,6 +67,7 @@ class Session {
   std::vector<StoredColumn> columns_;
   std::unique_ptr<Dataset> dataset_;
   std::unique_ptr<Model> model_;
+  std::vector<std::vector<std::int32_t>> entries_;  // sites that each [[faults]] entry selects
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<Engine> engine_;
 };

@@ -7,7 +7,7 @@ namespace {
 
 constexpr MetricColumn kColumns[] = {
     {"mismatch", ColumnKind::kEvent, "1",
-     "The faulty top-1 class differs from the golden one, or a faulty logit is NaN"},
+     "The faulty top-1 class differs from the golden one, or the fault made a logit NaN"},
 };
 
 class Mismatch final : public Metric {
@@ -15,8 +15,9 @@ class Mismatch final : public Metric {
   std::span<const MetricColumn> columns() const override { return kColumns; }
 
   void measure(const Observation& observation, std::span<double> values) const override {
-    values[0] =
-        observation.faulty_top1 != observation.golden_top1 || any_nan(observation.faulty_logits);
+    // An answer that is NaN without the fault too is not the fault's doing.
+    values[0] = observation.faulty_top1 != observation.golden_top1 ||
+                (any_nan(observation.faulty_logits) && !any_nan(observation.golden_logits));
   }
 };
 
