@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "python_oracle.h"
+#include "refusal.h"
 
 namespace bitfall {
 namespace {
@@ -28,17 +29,6 @@ using testing::StartsWith;
 const fs::path kPhotographs = fs::path(BITFALL_SHARED_DATA) / "imagenet_samples";
 constexpr std::array<double, 3> kMean = {0.485, 0.456, 0.406};
 constexpr std::array<double, 3> kStd = {0.229, 0.224, 0.225};
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kInput);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return "";
-}
 
 void write_text(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());

@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "python_oracle.h"
+#include "refusal.h"
 
 namespace bitfall {
 namespace {
@@ -51,17 +52,6 @@ void expect_same(const Image& image, const OracleAnswer& expected, const std::st
   EXPECT_EQ(different, 0U) << what << ": of " << bytes.size() << " bytes, the first at " << first
                            << ": " << int{static_cast<std::uint8_t>(bytes[first])} << " for "
                            << int{static_cast<std::uint8_t>(expected.data[first])};
-}
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kInput);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return "";
 }
 
 std::string read_bytes(const fs::path& path) {

@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "python_oracle.h"
+#include "refusal.h"
 
 namespace bitfall {
 namespace {
@@ -19,17 +20,6 @@ using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
-
-std::string error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kInput);
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return "";
-}
 
 class Npy : public testing::Test {
  protected:

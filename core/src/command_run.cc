@@ -11,6 +11,7 @@
 #include "log.h"
 #include "progress.h"
 #include "report.h"
+#include "report_number.h"
 #include "run_lock.h"
 #include "session.h"
 #include "text_table.h"
@@ -25,12 +26,6 @@ std::string now_text() {
   const std::time_t now = std::time(nullptr);
   char text[32];
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
-  return text;
-}
-
-std::string percent(double share, int digits = 2) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f %%", digits, share * 100);
   return text;
 }
 
@@ -86,8 +81,8 @@ int dry_run(Session& session, bool json) {
   for (const Stratum& stratum : session.plan().strata()) {
     table.add({sites[static_cast<std::size_t>(stratum.site)].name,
                stratum.population > 0 ? count_text(stratum.population) : "listed",
-               std::to_string(stratum.trials), percent(width(stratum, 0.5)),
-               percent(width(stratum, 0.01))});
+               std::to_string(stratum.trials), percent(width(stratum, 0.5), 2),
+               percent(width(stratum, 0.01), 2)});
   }
   std::printf("%s\n", table.render().c_str());
   std::printf(

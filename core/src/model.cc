@@ -72,16 +72,14 @@ bool is_default_kind(const std::string& kind) { return kind == "conv" || kind ==
 
 std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
   std::map<std::pair<std::string, std::string>, int> of_kind;  // (path, kind) -> how many
-  std::map<std::string, int> defaults, kinds_alone;
+  std::map<std::string, int> defaults;
   for (const Step& step : steps) {
     if (step.operation.empty()) continue;
     ++of_kind[{step.path, step.operation}];
     if (is_default_kind(step.operation)) ++defaults[step.path];
   }
   std::map<std::string, int> singles;  // path -> how many kinds occur just once in it
-  std::map<std::string, int> kinds;    // path -> how many kinds
   for (const auto& [key, count] : of_kind) {
-    ++kinds[key.first];
     if (count == 1) ++singles[key.first];
   }
   std::map<std::pair<std::string, std::string>, int> seen;

@@ -213,7 +213,6 @@ struct Program::State {
       writes;  // (step, slot): the step may write to that slot's memory
   int input = -1;
   int output = -1;
-  std::vector<std::pair<Node*, bool>> taken;  // conditionals met while specialising
 
   void resolve(Block* block);
   at::Tensor original_tensor(const std::string& name, const at::Tensor& copy) const;
