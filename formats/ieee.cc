@@ -1,147 +1,315 @@
-// IEEE 754-like binary formats. A format is a row of facts; one encoder and one decoder serve every
-// row.
-#include <algorithm>
+// IEEE 754-like binary formats. A format is a row of facts; one codec serves every row.
 #include <array>
-#include <bit>
+#include <cstring>
+#include <memory>
+#include <utility>
 
 #include "bitfall/plugin.h"
+#include "float_codec.h"
+#include "rounding.h"
 
 namespace bitfall {
 namespace {
 
-/// Sign, exponent, fraction, from the most significant bit down. An exponent of all ones means Inf
-/// (fraction 0) or NaN; an exponent of 0 means a subnormal. IEEE 754-2019, section 3.4.
-struct FloatLayout {
-  int exponent_bits;
-  int mantissa_bits;
+BITFALL_VECTOR_LOOP void encode_all(FloatCodec<float> codec, const float* values,
+                                    std::uint32_t* codes, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
+}
 
-  constexpr int bits() const { return 1 + exponent_bits + mantissa_bits; }
-  constexpr int bias() const { return (1 << (exponent_bits - 1)) - 1; }
-  constexpr std::uint32_t sign_bit() const { return 1u << (bits() - 1); }
-  constexpr std::int32_t infinity() const { return ((1 << exponent_bits) - 1) << mantissa_bits; }
-  constexpr std::int32_t quiet_bit() const { return 1 << (mantissa_bits - 1); }
-  constexpr bool operator==(const FloatLayout&) const = default;
+BITFALL_VECTOR_LOOP void decode_all(FloatCodec<float> codec, const std::uint32_t* codes,
+                                    float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i]);
+}
+
+BITFALL_VECTOR_LOOP void round_all(FloatCodec<float> codec, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
+}
+
+BITFALL_VECTOR_LOOP void encode_all(FloatCodec<float> codec, const float* values,
+                                    std::uint32_t* codes, std::size_t count, std::uint64_t key,
+                                    std::int64_t first, std::int64_t stride) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t element = first + static_cast<std::int64_t>(i) * stride;
+    codes[i] = codec.encode(values[i], rounding_bits(key, element));
+  }
+}
+
+// The same for formats that need double; rare, so without the vectors.
+void encode_all(FloatCodec<double> codec, const float* values, std::uint32_t* codes,
+                std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
+}
+
+void decode_all(FloatCodec<double> codec, const std::uint32_t* codes, float* values,
+                std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i]);
+}
+
+void round_all(FloatCodec<double> codec, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
+}
+
+void encode_all(FloatCodec<double> codec, const float* values, std::uint32_t* codes,
+                std::size_t count, std::uint64_t key, std::int64_t first, std::int64_t stride) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::int64_t element = first + static_cast<std::int64_t>(i) * stride;
+    codes[i] = codec.encode(values[i], rounding_bits(key, element));
+  }
+}
+
+/// What the rows have in common.
+class FloatFormat : public NumberFormat {
+ public:
+  FloatFormat(const FloatLayout& layout, const char* oracle) : layout_(layout), oracle_(oracle) {
+    classes_.fill(BitClass::kExponent);
+    std::fill_n(classes_.begin(), layout.mantissa_bits, BitClass::kMantissa);
+    classes_[static_cast<std::size_t>(layout.bits() - 1)] = BitClass::kSign;
+    payload_ = {"payload", layout.bits(),
+                std::span(classes_).first(static_cast<std::size_t>(layout.bits()))};
+  }
+  FloatFormat(const FloatFormat&) = delete;
+  FloatFormat& operator=(const FloatFormat&) = delete;
+
+  std::span<const Register> registers() const override { return {&payload_, 1}; }
+
+  float largest(std::span<const std::uint32_t>) const override {
+    return static_cast<float>(layout_.largest());
+  }
+
+  FormatTraits traits() const override {
+    const bool has_nan = layout_.specials != Specials::kNone;
+    const char* overflow = layout_.overflow == Overflow::kInf   ? "Inf"
+                           : layout_.overflow == Overflow::kNan ? "NaN"
+                                                                : "saturates";
+    return {layout_.largest(), layout_.smallest_normal(),   layout_.smallest(),
+            overflow,          has_nan ? "NaN" : "largest", oracle_};
+  }
+
+ private:
+  FloatLayout layout_;
+  const char* oracle_;
+  std::array<BitClass, 32> classes_;
+  Register payload_;
 };
 
-constexpr FloatLayout kBinary32{8, 23};
-constexpr FloatLayout kBinary16{5, 10};
-constexpr FloatLayout kBfloat16{8, 7};
-
-/// Rounds to nearest, ties to even; overflow gives Inf. A NaN keeps its sign and the upper bits of
-/// its payload and becomes quiet, so that it stays a NaN. Free of branches on the value, so that
-/// loops over it vectorise.
-template <FloatLayout kLayout>
-std::uint32_t encode_value(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if constexpr (kLayout == kBinary32) {
-    return bits;
-  } else {
-    constexpr int kDropped = kBinary32.mantissa_bits - kLayout.mantissa_bits;
-    constexpr int kRebias = (kBinary32.bias() - kLayout.bias()) << kBinary32.mantissa_bits;
-    const auto magnitude = static_cast<std::int32_t>(bits & ~kBinary32.sign_bit());
-
-    // A carry out of the fraction lands in the exponent, where it is right, up to Inf. (Unsigned,
-    // as a NaN may wrap.)
-    const std::int32_t rebiased = magnitude - kRebias;
-    const std::uint32_t half_to_even =
-        ((1u << (kDropped - 1)) - 1) + (static_cast<std::uint32_t>(rebiased) >> kDropped & 1);
-    const auto rounded =
-        static_cast<std::int32_t>(static_cast<std::uint32_t>(rebiased) + half_to_even);
-    std::int32_t code = std::min(rounded >> kDropped, kLayout.infinity());
-
-    if constexpr (kLayout.exponent_bits < kBinary32.exponent_bits) {
-      // Below the smallest normal: adding a number whose last place is the format's smallest
-      // subnormal makes the hardware round there. With 8 exponent bits float32's own subnormals
-      // line up and need nothing.
-      constexpr int kSmallestNormal = kRebias + (1 << kBinary32.mantissa_bits);
-      constexpr int kAligner = kSmallestNormal + (kDropped << kBinary32.mantissa_bits);
-      const float aligned = std::bit_cast<float>(magnitude) + std::bit_cast<float>(kAligner);
-      const std::int32_t subnormal = std::bit_cast<std::int32_t>(aligned) - kAligner;
-      code = magnitude < kSmallestNormal ? subnormal : code;
-    }
-
-    const std::int32_t payload = (magnitude >> kDropped) & (kLayout.quiet_bit() - 1);
-    const std::int32_t nan = kLayout.infinity() | kLayout.quiet_bit() | payload;
-    code = magnitude > kBinary32.infinity() ? nan : code;
-    const std::uint32_t sign = bits >> 31 << (kLayout.bits() - 1);
-    return sign | static_cast<std::uint32_t>(code);
-  }
-}
-
-/// Exact: every code is a float32. A NaN keeps all its bits. Bits above the format's width are
-/// ignored.
-template <FloatLayout kLayout>
-float decode_value(std::uint32_t word) {
-  constexpr int kDropped = kBinary32.mantissa_bits - kLayout.mantissa_bits;
-  if constexpr (kLayout.exponent_bits == kBinary32.exponent_bits) {
-    return std::bit_cast<float>(word << kDropped);
-  } else {
-    constexpr int kRebias = (kBinary32.bias() - kLayout.bias()) << kBinary32.mantissa_bits;
-    constexpr int kSmallestNormal = 1 << kLayout.mantissa_bits;
-    // 2^(1 - bias - mantissa_bits), the smallest subnormal.
-    constexpr float kStep = std::bit_cast<float>(
-        (kBinary32.bias() + 1 - kLayout.bias() - kLayout.mantissa_bits) << kBinary32.mantissa_bits);
-    const auto code = static_cast<std::int32_t>(word & (kLayout.sign_bit() - 1));
-    const std::int32_t normal = (code << kDropped) + kRebias;
-    const std::int32_t special = (code << kDropped) | kBinary32.infinity();
-    const auto subnormal = std::bit_cast<std::int32_t>(static_cast<float>(code) * kStep);
-    std::int32_t bits = code < kSmallestNormal ? subnormal : normal;
-    bits = code >= kLayout.infinity() ? special : bits;
-    const std::uint32_t sign = (word & kLayout.sign_bit()) << (32 - kLayout.bits());
-    return std::bit_cast<float>(sign | static_cast<std::uint32_t>(bits));
-  }
-}
-
-template <FloatLayout kLayout>
-class IeeeFloat final : public NumberFormat {
+/// float32 itself.
+class Binary32 final : public FloatFormat {
  public:
-  std::span<const Register> registers() const override { return {&kPayload, 1}; }
+  explicit Binary32(const char* oracle) : FloatFormat(kBinary32, oracle) {}
 
-  bool exact() const override { return kLayout == kBinary32; }
+  bool exact() const override { return true; }
 
   void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
               std::span<std::uint32_t> codes) const override {
-    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = encode_value<kLayout>(values[i]);
+    if (!values.empty()) std::memcpy(codes.data(), values.data(), values.size_bytes());
   }
 
   void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
               std::span<float> values) const override {
-    for (std::size_t i = 0; i < codes.size(); ++i) values[i] = decode_value<kLayout>(codes[i]);
+    if (!codes.empty()) std::memcpy(values.data(), codes.data(), codes.size_bytes());
   }
 
-  float largest(std::span<const std::uint32_t>) const override {
-    return decode_value<kLayout>(kLayout.infinity() - 1);
+  void emulate(std::span<float>, const Slice&, std::span<std::uint32_t>) const override {}
+};
+
+template <typename Real>
+class NarrowFloat final : public FloatFormat {
+ public:
+  NarrowFloat(const FloatLayout& layout, const Rounding& rounding, const char* oracle)
+      : FloatFormat(layout, oracle), codec_(layout), rounding_(rounding) {}
+
+  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t>,
+              std::span<std::uint32_t> codes) const override {
+    if (rounding_.stochastic) {
+      encode_all(codec_, values.data(), codes.data(), values.size(), rounding_.stream_key(slice),
+                 slice.first, slice.stride);
+    } else {
+      encode_all(codec_, values.data(), codes.data(), values.size());
+    }
+  }
+
+  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
+              std::span<float> values) const override {
+    decode_all(codec_, codes.data(), values.data(), codes.size());
+  }
+
+  void emulate(std::span<float> values, const Slice& slice,
+               std::span<std::uint32_t> metadata) const override {
+    if (rounding_.stochastic) {
+      NumberFormat::emulate(values, slice, metadata);
+    } else {
+      round_all(codec_, values.data(), values.size());
+    }
   }
 
  private:
-  static constexpr auto kClasses = [] {
-    std::array<BitClass, kLayout.bits()> classes{};
-    classes.fill(BitClass::kExponent);
-    std::fill_n(classes.begin(), kLayout.mantissa_bits, BitClass::kMantissa);
-    classes.back() = BitClass::kSign;
-    return classes;
-  }();
-  static constexpr Register kPayload{"payload", kLayout.bits(), kClasses};
+  FloatCodec<Real> codec_;
+  Rounding rounding_;
 };
 
-template <FloatLayout kLayout>
-constexpr Component<NumberFormat> row(const char* id, const char* summary) {
-  return {id, summary, {}, [](const Options&) -> NumberFormat* { return new IeeeFloat<kLayout>; }};
+constexpr OptionSpec overflow_option(const char* words, const char* help) {
+  return {"overflow", OptionType::kText, "saturate", 0, 0, words, help};
 }
 
-constexpr Component<NumberFormat> kFormats[] = {
-    row<kBinary32>(
-        "fp32",
-        "IEEE 754 binary32: 1 sign, 8 exponent, 23 mantissa bits; every bit of a value is kept"),
-    row<kBinary16>("fp16",
-                   "IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits; overflow gives Inf"),
-    row<kBfloat16>("bf16", "bfloat16: 1 sign, 8 exponent, 7 mantissa bits; overflow gives Inf"),
+constexpr OptionSpec kRounded[] = {kRoundingOption, kSeedOption};
+constexpr OptionSpec kSaturateOrNan[] = {
+    overflow_option("saturate|nan",
+                    "what magnitudes above the largest become, Inf too: the largest, or NaN"),
+    kRoundingOption, kSeedOption};
+constexpr OptionSpec kSaturateOrInf[] = {
+    overflow_option("saturate|inf",
+                    "what magnitudes above the largest become, Inf too: the largest, or Inf"),
+    kRoundingOption, kSeedOption};
+constexpr OptionSpec kAnyFloat[] = {
+    {"exponent_bits", OptionType::kInteger, nullptr, 1, 8, nullptr, "width of the exponent field"},
+    {"mantissa_bits", OptionType::kInteger, nullptr, 0, 23, nullptr, "width of the fraction"},
+    {"bias", OptionType::kInteger, "-127", -127, 150, nullptr,
+     "bias of the exponent field; -127 stands for the usual one, 2^(exponent_bits - 1) - 1"},
+    {"inf_nan", OptionType::kText, "ieee", 0, 0, "ieee|nan_only|fnuz|none",
+     "codes that are no numbers: ieee: the top exponent is Inf and NaN; nan_only: all ones is NaN; "
+     "fnuz: the code of -0 is NaN; none"},
+    {"subnormals", OptionType::kFlag, "true", 0, 0, nullptr,
+     "false: numbers that round below the smallest normal become 0, and such codes decode to 0"},
+    {"overflow", OptionType::kText, "auto", 0, 0, "auto|inf|nan|saturate",
+     "what magnitudes above the largest become, Inf too; auto: Inf if the format has it, else the "
+     "largest"},
+    kRoundingOption,
+    kSeedOption};
+
+constexpr Overflow kInf = Overflow::kInf;
+constexpr Overflow kSaturate = Overflow::kSaturate;
+
+struct FloatRow {
+  const char* id;
+  const char* summary;
+  FloatLayout layout;  // its overflow where there is no such option
+  std::span<const OptionSpec> options;
+  const char* oracle;  // what tests/formats_test.cc compares it with
 };
+
+constexpr FloatRow kRows[] = {
+    {"fp32",
+     "IEEE 754 binary32: 1 sign, 8 exponent, 23 mantissa bits; every bit of a value is kept",
+     kBinary32,
+     {},
+     "the compiler's float"},
+    {"tf32",
+     "TensorFloat-32: 1 sign, 8 exponent, 10 mantissa bits, 19 in all; overflow gives Inf",
+     {8, 10, 127, Specials::kIeee, kInf},
+     kRounded,
+     "arithmetic on the bits of a float; ties by the compiler's double"},
+    {"fp16",
+     "IEEE 754 binary16: 1 sign, 5 exponent, 10 mantissa bits; overflow gives Inf",
+     {5, 10, 15, Specials::kIeee, kInf},
+     kRounded,
+     "c10::Half, _Float16, ml_dtypes"},
+    {"bf16",
+     "bfloat16: 1 sign, 8 exponent, 7 mantissa bits; overflow gives Inf",
+     {8, 7, 127, Specials::kIeee, kInf},
+     kRounded,
+     "c10::BFloat16, ml_dtypes"},
+    {"fp8_e4m3",
+     "OCP 8-bit floating point E4M3: bias 7, no Inf, NaN is S.1111.111, largest 448",
+     {4, 3, 7, Specials::kNanOnly, kSaturate},
+     kSaturateOrNan,
+     "CUDA's cuda_fp8.h, c10::Float8_e4m3fn, ml_dtypes, gfloat"},
+    {"fp8_e5m2",
+     "OCP 8-bit floating point E5M2: bias 15, Inf and NaN as IEEE 754, largest 57344",
+     {5, 2, 15, Specials::kIeee, kSaturate},
+     kSaturateOrInf,
+     "CUDA's cuda_fp8.h, c10::Float8_e5m2, ml_dtypes, gfloat"},
+    {"fp8_e4m3fnuz",
+     "8-bit floating point E4M3 fnuz: bias 8, one NaN in place of -0, no Inf, largest 240",
+     {4, 3, 8, Specials::kFnuz, kSaturate},
+     kSaturateOrNan,
+     "c10::Float8_e4m3fnuz, ml_dtypes"},
+    {"fp8_e5m2fnuz",
+     "8-bit floating point E5M2 fnuz: bias 16, one NaN in place of -0, no Inf, largest 57344",
+     {5, 2, 16, Specials::kFnuz, kSaturate},
+     kSaturateOrNan,
+     "c10::Float8_e5m2fnuz, ml_dtypes"},
+    {"fp6_e3m2",
+     "OCP 6-bit floating point E3M2: bias 3, no Inf or NaN, largest 28",
+     {3, 2, 3, Specials::kNone, kSaturate},
+     kRounded,
+     "CUDA's cuda_fp6.h, ml_dtypes, gfloat"},
+    {"fp6_e2m3",
+     "OCP 6-bit floating point E2M3: bias 1, no Inf or NaN, largest 7.5",
+     {2, 3, 1, Specials::kNone, kSaturate},
+     kRounded,
+     "CUDA's cuda_fp6.h, ml_dtypes, gfloat"},
+    {"fp4_e2m1",
+     "OCP 4-bit floating point E2M1: bias 1, no Inf or NaN, largest 6",
+     {2, 1, 1, Specials::kNone, kSaturate},
+     kRounded,
+     "CUDA's cuda_fp4.h, ml_dtypes, gfloat"},
+    {"float",
+     "a floating-point format of your own: widths, bias, Inf and NaN, subnormals and overflow",
+     {},
+     kAnyFloat,
+     "a search over all codes"},
+};
+
+bool has_option(const FloatRow& row, std::string_view name) {
+  return std::any_of(row.options.begin(), row.options.end(),
+                     [&](const OptionSpec& option) { return option.name == name; });
+}
+
+Overflow overflow_of(std::string_view word, Specials specials) {
+  if (word == "inf") return Overflow::kInf;
+  if (word == "nan") return Overflow::kNan;
+  return word == "auto" && specials == Specials::kIeee ? Overflow::kInf : Overflow::kSaturate;
+}
+
+Specials specials_of(std::string_view word) {
+  if (word == "ieee") return Specials::kIeee;
+  if (word == "nan_only") return Specials::kNanOnly;
+  return word == "fnuz" ? Specials::kFnuz : Specials::kNone;
+}
+
+FloatLayout layout_of(const FloatRow& row, const Options& options) {
+  FloatLayout layout = row.layout;
+  if (has_option(row, "exponent_bits")) {
+    layout.exponent_bits = static_cast<int>(options.integer("exponent_bits"));
+    layout.mantissa_bits = static_cast<int>(options.integer("mantissa_bits"));
+    layout.bias = static_cast<int>(options.integer("bias"));
+    if (layout.bias == -127) layout.bias = (1 << (layout.exponent_bits - 1)) - 1;
+    layout.specials = specials_of(options.text("inf_nan"));
+    layout.subnormals = options.flag("subnormals");
+  }
+  if (has_option(row, "overflow")) {
+    layout.overflow = overflow_of(options.text("overflow"), layout.specials);
+  }
+  return layout;
+}
+
+NumberFormat* create(const FloatRow& row, const Options& options) {
+  const FloatLayout layout = layout_of(row, options);
+  layout.check();
+  if (layout == kBinary32) return new Binary32(row.oracle);
+  const Rounding rounding(options);
+  if (FloatCodec<float>::serves(layout)) {
+    return new NarrowFloat<float>(layout, rounding, row.oracle);
+  }
+  return new NarrowFloat<double>(layout, rounding, row.oracle);
+}
+
+template <std::size_t kRow>
+constexpr Component<NumberFormat> kComponent{
+    kRows[kRow].id, kRows[kRow].summary, kRows[kRow].options,
+    [](const Options& options) { return create(kRows[kRow], options); }};
+
+template <std::size_t... kIndices>
+void add_rows(Registrar& registrar, std::index_sequence<kIndices...>) {
+  (registrar.add(kComponent<kIndices>), ...);
+}
 
 }  // namespace
 }  // namespace bitfall
 
-BITFALL_PLUGIN("formats_ieee", "1.0", "IEEE 754-like binary formats, rounded to nearest even",
+BITFALL_PLUGIN("formats_ieee", "1.0",
+               "IEEE 754-like binary formats, from 32 bits down to 4, and any other by options",
                [](bitfall::Registrar& registrar) {
-                 for (const auto& format : bitfall::kFormats) registrar.add(format);
+                 bitfall::add_rows(registrar,
+                                   std::make_index_sequence<std::size(bitfall::kRows)>());
                });

@@ -56,9 +56,9 @@ class Int8 final : public NumberFormat {
   bool calibrated() const override { return true; }
 
   /// A place whose golden values are all 0, or too small to divide, gets the scale 1.
-  void calibrate(const Range& range, std::span<const std::int64_t>,
+  void calibrate(std::span<const Range> ranges, std::span<const std::int64_t>,
                  std::span<std::uint32_t> metadata) const override {
-    const float scale = range.absolute() / kHighest;
+    const float scale = ranges[0].absolute() / kHighest;
     metadata[0] = std::bit_cast<std::uint32_t>(scale > 0 ? scale : 1.0f);
   }
 

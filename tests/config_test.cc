@@ -449,11 +449,14 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
   for (const KeySpec& key : campaign_keys()) {
     if (std::string(key.section) != section) {
       section = key.section;
-      text += section == "faults" ? "[[faults]]\n" : "[" + section + "]\n";
+      const bool repeated = section == "faults" || section == "formats";
+      text += repeated ? "[[" + section + "]]\n" : "[" + section + "]\n";
     }
     const std::string name = std::string(key.name) + " = ";
     if (!key.default_value) {
-      text += name + (section == "model" ? "\"m.pt\"\n" : "\"images\"\n");
+      text += name + (section == "model"     ? "\"m.pt\"\n"
+                      : section == "formats" ? "\"fp32\"\n"
+                                             : "\"images\"\n");
     } else if (*key.default_value) {
       text += name + key.default_value + "\n";
     }

@@ -6,11 +6,14 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "campaign_fixture.h"
 #include "error.h"
+#include "image_chunks.h"
 #include "model_fixture.h"
 #include "program.h"
 #include "session.h"
@@ -118,7 +121,7 @@ TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
     EngineOptions options;
     options.emulated = all;
     options.keep_bytes = i == 0 ? 0 : std::int64_t{1} << 30;
-    Engine engine(session.model(), session.dataset(), session.format(), options);
+    Engine engine(session.model(), session.dataset(), session.formats(), options);
     ASSERT_TRUE(engine.profile(stop, nullptr));
     ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
   }
@@ -203,6 +206,187 @@ TEST(Engine, ScaleFaultsScaleTheWholeTensorOfOneImage) {
     changed += trial.outcome != Outcome::kMasked;
   }
   EXPECT_GT(changed, 100);
+}
+
+/// Every deterministic format, and one that rounds at random; as in `{ id = "..." }`.
+const char* const kFormatIds[] = {"fp32",
+                                  "tf32",
+                                  "fp16",
+                                  "bf16",
+                                  "fp8_e4m3",
+                                  "fp8_e5m2",
+                                  "fp8_e4m3fnuz",
+                                  "fp8_e5m2fnuz",
+                                  "fp6_e3m2",
+                                  "fp6_e2m3",
+                                  "fp4_e2m1",
+                                  "int8",
+                                  "int4",
+                                  "fixed",
+                                  "bfp",
+                                  "mxfp8_e4m3",
+                                  "mxfp8_e5m2",
+                                  "mxfp6_e3m2",
+                                  "mxfp6_e2m3",
+                                  "mxfp4",
+                                  "mxint8",
+                                  "posit8",
+                                  "posit16",
+                                  "adaptive_float",
+                                  "fp16\", rounding = \"stochastic"};
+
+class EngineInFormat : public testing::TestWithParam<const char*> {};
+
+/// What a format does to one image depends on no other image and not on the batch.
+TEST_P(EngineInFormat, OneImageIgnoresTheOthers) {
+  const auto golden = [](const std::string& batch, const std::string& images) {
+    std::string text = campaign("pointwise", "fp32",
+                                "[[formats]]\nformat = { id = \"" + std::string(GetParam()) +
+                                    "\" }\noperations = \"*\"\n[[faults]]\ntarget = \"input\"\n"
+                                    "per_site = 1\n[calibration]\nimages = 2\n[run]\nbatch = " +
+                                    batch + "\n");
+    text.replace(text.find("images.npy"), 10, images);
+    return run(text).goldens;
+  };
+  data_folder();
+  // The same images, but half of those that calibration does not see are a thousand times larger.
+  std::ifstream in(small_model("pointwise").parent_path() / "images.npy", std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  const ImageChunks deal(1, kImages, 1);
+  std::set<std::int32_t> large;
+  for (std::int64_t chunk = 2; chunk < 7; ++chunk) large.insert(deal.image(chunk, 0));
+  const std::size_t image = 3 * 8 * 8 * 4;
+  const std::size_t header = bytes.size() - kImages * image;
+  for (const std::int32_t index : large) {
+    for (std::size_t i = 0; i < image; i += 4) {
+      char* at = bytes.data() + header + static_cast<std::size_t>(index) * image + i;
+      float value = 0;
+      std::memcpy(&value, at, 4);
+      value *= 1000;
+      std::memcpy(at, &value, 4);
+    }
+  }
+  std::ofstream(small_model("pointwise").parent_path() / "large.npy", std::ios::binary) << bytes;
+  const auto alone = golden("1", "images.npy");
+  for (const char* batch : {"3", "10"}) {
+    const auto together = golden(batch, "images.npy");
+    const auto among_large = golden(batch, "large.npy");
+    for (std::int32_t i = 0; i < kImages; ++i) {
+      const GoldenResult& one = alone.at(i);
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(one.loss),
+                std::bit_cast<std::uint64_t>(together.at(i).loss));
+      EXPECT_EQ(one.top2diff, together.at(i).top2diff);
+      if (large.count(i) == 1) continue;
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(one.loss),
+                std::bit_cast<std::uint64_t>(among_large.at(i).loss));
+      EXPECT_EQ(one.top2diff, among_large.at(i).top2diff);
+    }
+  }
+}
+
+/// A fault that comes to nothing leaves every bit of the logits: golden and faulty passes round
+/// alike.
+TEST_P(EngineInFormat, PassesDifferByTheFaultAlone) {
+  data_folder();
+  const std::string everywhere = "[[formats]]\nformat = { id = \"" + std::string(GetParam()) +
+                                 "\" }\noperations = \"*\"\n[[formats]]\nformat = { id = \"" +
+                                 GetParam() + "\" }\ntarget = \"weight\"\noperations = \"*\"\n";
+  for (const char* suffix : {"true", "false"}) {
+    const Collected collected =
+        run(campaign("dead", "fp32",
+                     everywhere +
+                         "[[faults]]\nsites = \"dead\"\nper_site = 60\nerror_model = { id "
+                         "= \"fixed_value\", value = \"number\", number = 0.75 }\n"
+                         "[run]\nbatch = 4\nsuffix = " +
+                         suffix + "\n"));
+    int activated = 0;
+    for (const auto& [id, trial] : collected.trials) {
+      activated += trial.activated;
+      EXPECT_EQ(trial.outcome, Outcome::kMasked) << "trial " << id;
+      EXPECT_EQ(trial.faulty_loss, trial.golden_loss);
+    }
+    EXPECT_GT(activated, 20);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EngineInFormat, testing::ValuesIn(kFormatIds));
+
+/// On a GPU values are rounded where they lie; that path gives the same trials.
+TEST(Engine, RoundingByLibTorchGivesTheSame) {
+  data_folder();
+  for (const char* id : {"fp16", "int8", "posit8"}) {
+    const std::string text =
+        campaign("residual", id, std::string(kEverything) + "[run]\nbatch = 4\n");
+    Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+    const std::atomic<bool> stop{false};
+    ASSERT_TRUE(session.profile(stop));
+    std::vector<std::int32_t> all;
+    for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
+      if (session.model().sites()[i].refusal.empty()) all.push_back(static_cast<std::int32_t>(i));
+    }
+    Collected results[2];
+    for (int i = 0; i < 2; ++i) {
+      EngineOptions options;
+      options.emulated = all;
+      options.round_on_device = i == 1;
+      Engine engine(session.model(), session.dataset(), session.formats(), options);
+      ASSERT_TRUE(engine.profile(stop, nullptr));
+      ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
+    }
+    expect_equal(results[0], results[1]);
+  }
+}
+
+TEST(Engine, FormatsDifferBySite) {
+  const std::string mixed = campaign("residual", "fp32", R"(
+[[formats]]
+format = "fp16"
+operations = "*"
+[[formats]]
+format = { id = "int8", granularity = "channel" }
+target = "weight"
+sites = "*conv*"
+[[formats]]
+format = "bf16"
+sites = "fc"
+[[faults]]
+sites = ["stem", "fc"]
+per_site = 30
+[[faults]]
+target = "weight"
+sites = ["layer.0.conv1.weight", "fc.weight"]
+per_site = 10
+[run]
+batch = 4
+)");
+  data_folder();
+  Session session(small_model("campaign").replace_extension(".toml"), mixed, std::nullopt);
+  const std::atomic<bool> stop{false};
+  ASSERT_TRUE(session.profile(stop));
+  const auto format_of = [&](Target target, const char* name) {
+    return session.format_name(find_site(session.model().sites(), target, name));
+  };
+  EXPECT_EQ(format_of(Target::kActivation, "stem"), "fp16");
+  EXPECT_EQ(format_of(Target::kActivation, "fc"), "bf16");
+  EXPECT_EQ(format_of(Target::kWeight, "layer.0.conv1.weight"), "int8 (granularity = channel)");
+  EXPECT_EQ(format_of(Target::kWeight, "fc.weight"), "fp32");
+  const auto conv = static_cast<std::size_t>(
+      find_site(session.model().sites(), Target::kWeight, "layer.0.conv1.weight"));
+  EXPECT_EQ(session.engine().profiles()[conv].metadata.size(), 8u);  // a scale a channel
+  expect_equal(run(mixed), run(mixed + "suffix = false\n"));
+}
+
+TEST(Engine, FormatThatCannotHoldASiteIsNamed) {
+  data_folder();
+  try {
+    run(campaign("residual", "int8",
+                 "[[formats]]\nformat = { id = \"int8\", granularity = \"channel\" "
+                 "}\n[[faults]]\nsites = \"fc\"\nper_site = 1\n"));
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("format 'int8' cannot hold activation site 'fc' "
+                                                 "of shape [5]: per-channel scales"));
+  }
 }
 
 TEST(Answer, CrossEntropyFollowsTorch) {

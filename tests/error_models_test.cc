@@ -5,62 +5,13 @@
 #include <bit>
 #include <cmath>
 #include <map>
-#include <random>
 #include <set>
 #include <tuple>
 
-#include "loaded_plugins.h"
+#include "error_model_fixture.h"
 
 namespace bitfall {
 namespace {
-
-class TwisterStream final : public RandomStream {
- public:
-  explicit TwisterStream(std::uint32_t seed) : generator_(seed) {}
-  std::uint32_t next() override { return static_cast<std::uint32_t>(generator_()); }
-
- private:
-  std::mt19937 generator_;
-};
-
-class EditList final : public EditSink {
- public:
-  void add(const Edit& edit) override { edits.push_back(edit); }
-  std::vector<Edit> edits;
-};
-
-std::unique_ptr<ErrorModel> make_model(const PluginChoice& choice) {
-  Diagnostics diagnostics("", "");
-  auto model = first_party_plugins().make_error_model(choice, diagnostics);
-  EXPECT_NE(model, nullptr) << diagnostics.render();
-  return model;
-}
-
-std::string model_complaint(const PluginChoice& choice) {
-  return complaint(
-      [&](Diagnostics& d) { return first_party_plugins().make_error_model(choice, d); });
-}
-
-Edit draw_one(const ErrorModel& model, const SiteView& site, RandomStream& random) {
-  EditList list;
-  model.draw(site, random, list);
-  EXPECT_EQ(list.edits.size(), 1u);
-  return list.edits.at(0);
-}
-
-constexpr auto kM = BitClass::kMantissa;
-constexpr auto kE = BitClass::kExponent;
-constexpr auto kS = BitClass::kSign;
-constexpr auto kX = BitClass::kMetadata;
-constexpr BitClass kSmallFloat[] = {kM, kM, kM, kE, kE, kE, kE, kS};
-constexpr BitClass kScale[] = {kX, kX, kX, kX, kX, kX, kX, kX, kX, kX, kX};
-
-/// Five values of a float with 3 mantissa and 4 exponent bits, and two shared registers of 11 bits.
-struct SmallSite {
-  std::vector<std::int64_t> shape{5};
-  std::vector<SiteRegister> registers{{"payload", 8, 5, kSmallFloat}, {"scale", 11, 2, kScale}};
-  SiteView view{"small", Target::kActivation, shape, registers, {-1, 3}, 480};
-};
 
 /// A selection of bits in words of the options.
 struct Selection {

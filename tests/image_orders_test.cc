@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "philox.h"
@@ -19,14 +20,43 @@ std::vector<std::int32_t> dealt(const ImageOrders& orders, std::int32_t entry, s
   return images;
 }
 
-TEST(ImageOrders, FirstRoundIsTheRandomOrderOfItsStream) {
-  const ImageOrders orders(9, 100);
-  PhiloxStream random(9, RandomDomain::kImageOrder, (std::uint64_t{3} << 32) + 5);
-  EXPECT_EQ(dealt(orders, 3, 5, 0, 100), random_order(100, random));
+ImageOrders orders_of(std::uint64_t seed, std::int32_t images,
+                      std::size_t keep = std::size_t{64} << 20) {
+  return ImageOrders(seed, ImageChunks(seed, images, 3), keep);
+}
+
+/// However many trials a stratum has, all but one of the passes that it needs are full.
+TEST(ImageOrders, RoundsComeChunkByChunk) {
+  const ImageChunks chunks(9, 100, 8);
+  const ImageOrders orders(9, chunks);
+  for (std::int32_t site = 0; site < 5; ++site) {
+    const auto images = dealt(orders, 3, site, 0, 100);
+    std::set<std::int64_t> finished;
+    std::int64_t current = -1;
+    for (const std::int32_t image : images) {
+      const std::int64_t chunk = chunks.chunk_of(image);
+      if (chunk == current) continue;
+      EXPECT_TRUE(finished.insert(chunk).second) << "chunk " << chunk << " comes in two pieces";
+      current = chunk;
+    }
+  }
+}
+
+/// With fewer trials than images, each image is still as likely as any other.
+TEST(ImageOrders, FirstTrialMeetsEveryImageAlike) {
+  constexpr int kSeeds = 6000, kImages = 12;
+  std::vector<int> met(kImages, 0);
+  for (int seed = 0; seed < kSeeds; ++seed) {
+    const ImageOrders orders(static_cast<std::uint64_t>(seed),
+                             ImageChunks(static_cast<std::uint64_t>(seed), kImages, 4));
+    ++met[static_cast<std::size_t>(orders.image(0, 0, 0, 1))];
+  }
+  const double mean = kSeeds / 12.0, sigma = std::sqrt(mean * (1 - 1 / 12.0));
+  for (const int count : met) EXPECT_NEAR(count, mean, 5 * sigma);
 }
 
 TEST(ImageOrders, EveryRoundHasEachImageOnceInAFreshOrder) {
-  const ImageOrders orders(1, 4);
+  const ImageOrders orders = orders_of(1, 4);
   std::set<std::vector<std::int32_t>> seen;
   for (std::int64_t round = 0; round < 20; ++round) {
     const auto images = dealt(orders, 0, 0, round * 4, round * 4 + 4);
@@ -37,7 +67,7 @@ TEST(ImageOrders, EveryRoundHasEachImageOnceInAFreshOrder) {
 }
 
 TEST(ImageOrders, StrataAndSeedsHaveOrdersOfTheirOwn) {
-  const ImageOrders orders(1, 50), other_seed(2, 50);
+  const ImageOrders orders = orders_of(1, 50), other_seed = orders_of(2, 50);
   const auto first = dealt(orders, 0, 0, 0, 50);
   EXPECT_NE(first, dealt(orders, 0, 1, 0, 50));
   EXPECT_NE(first, dealt(orders, 1, 0, 0, 50));
@@ -45,7 +75,7 @@ TEST(ImageOrders, StrataAndSeedsHaveOrdersOfTheirOwn) {
 }
 
 TEST(ImageOrders, WhatIsKeptChangesNoAnswer) {
-  const ImageOrders forgetful(3, 7, 1), keeping(3, 7);
+  const ImageOrders forgetful = orders_of(3, 7, 1), keeping = orders_of(3, 7);
   PhiloxStream random(4, RandomDomain::kTrial, 0);
   for (int i = 0; i < 2000; ++i) {
     const auto site = static_cast<std::int32_t>(random.below(5));
@@ -55,14 +85,14 @@ TEST(ImageOrders, WhatIsKeptChangesNoAnswer) {
 }
 
 TEST(ImageOrders, LengthOfTheStratumChangesNoAnswer) {
-  const ImageOrders orders(3, 100), other(3, 100);
+  const ImageOrders orders = orders_of(3, 100), other = orders_of(3, 100);
   EXPECT_EQ(orders.image(0, 0, 2, 3), other.image(0, 0, 2, 100));
   EXPECT_EQ(orders.image(0, 0, 90, 100), other.image(0, 0, 90, 100));
   EXPECT_EQ(orders.image(0, 0, 2, 3), other.image(0, 0, 2, 100));
 }
 
 TEST(ImageOrders, OneImageIsMetByAll) {
-  const ImageOrders orders(1, 1);
+  const ImageOrders orders = orders_of(1, 1);
   EXPECT_EQ(orders.image(0, 0, 0, 1000000000000), 0);
   EXPECT_EQ(orders.image(4, 7, 999999999999, 1000000000000), 0);
 }

@@ -15,16 +15,16 @@ import sys
 # `outcome`, what a trial gave, lies before the engine that gives it. The session comes late: it
 # opens all that `run`, `resume` and `replay` need.
 STAGES = [
-    ("foundation", "error log diagnostics atomic_file run_lock sha256 exact_text text_table csv "
+    ("foundation", "error log diagnostics atomic_file run_lock sha256 exact_text shell_word text_table csv "
                    "philox statistics progress"),
     ("config", "config campaign_keys campaign_section"),
     ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables"),
     ("dataset", "dataset class_folders image npy preprocess"),
-    ("sites", "sites"),
+    ("sites", "sites site_formats"),
     ("faults", "faults"),
     ("model", "program model"),
-    ("plan", "plan image_orders outcome"),
-    ("engine", "engine injection answer"),
+    ("plan", "plan image_orders image_chunks outcome"),
+    ("engine", "engine injection calibration device_rounding answer"),
     ("store", "store store_schema sqlite export"),
     ("report", "report report_html report_json report_number report_text"),
     ("session", "session"),
@@ -37,7 +37,8 @@ TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(functio
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
     (TORCHSCRIPT, "TorchScript", {"program.cc"}),
-    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "engine.cc"}),
+    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "engine.cc",
+                                                   "device_rounding.cc", "device_rounding.h"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",

@@ -153,6 +153,32 @@ class Pair(nn.Module):
         return self.fc(x), x
 
 
+class Pointwise(nn.Module):
+    """Nothing but element-wise arithmetic: no kernel whose last bits depend on the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.37))
+
+    def forward(self, x):
+        x = torch.relu(x * self.scale + 0.01)
+        return (x * x)[:, :, 1, 2:7].flatten(1)[:, 5:10]
+
+
+class Dead(nn.Module):
+    """A branch that comes to nothing: a finite fault in it must leave no trace."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.dead = nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        y = torch.relu(self.conv(x))
+        return self.fc((y + torch.relu(self.dead(x)) * 0.0).mean((2, 3)))
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -175,7 +201,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, TwoInputs, Dictionary, FeatureMap):
+    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

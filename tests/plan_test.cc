@@ -325,14 +325,13 @@ TEST_F(PlanTest, PrecisionTakesTheSampleSizeOfEachSite) {
   const Plan plan = draw({config}, 20, {{0, 1, 2}});
   std::int64_t sum = 0;
   for (const Stratum& stratum : plan.strata()) {
-    EXPECT_EQ(stratum.trials, sample_size(0.05, 0.99, 0.5, stratum.population));
+    EXPECT_EQ(stratum.trials, sample_size(0.05, 0.99, 0.5, 0));
     sum += stratum.trials;
   }
   EXPECT_EQ(plan.size(), sum);
-  // Leveugle et al., DATE 2009, equation 1, by hand: N = 580, e = 0.05, t = 2.5758, p = 0.5.
+  // By hand, with replacement: t^2 p (1 - p) / e^2, e = 0.05, t = 2.5758, p = 0.5.
   EXPECT_EQ(plan.strata()[0].trials,
-            static_cast<std::int64_t>(
-                std::ceil(580 / (1 + 0.0025 * 579 / (2.5758293 * 2.5758293 * 0.25)))));
+            static_cast<std::int64_t>(std::ceil(2.5758293 * 2.5758293 * 0.25 / 0.0025)));
 }
 
 TEST_F(PlanTest, MoreTrialsThanFaultsAreDrawnWithReplacement) {
@@ -355,14 +354,49 @@ TEST_F(PlanTest, SitesThatAModelCannotHitGetNoTrials) {
   EXPECT_EQ(plan.strata()[0].population, 0);
 }
 
+TEST_F(PlanTest, PermanentFaultsMeetEveryImageOnce) {
+  for (const bool mixed : {false, true}) {
+    FaultsConfig config = mixed ? total(30) : per_site(10);
+    config.permanent = true;
+    const Plan plan = draw({per_site(3), config}, 7, {{0}, {0, 1, 2}});
+    ASSERT_EQ(plan.size(), 3 + 30 * 7);
+    std::set<std::vector<std::tuple<std::int64_t, int, std::uint32_t>>> faults;
+    std::int64_t at_c = 0;
+    for (std::int64_t id = 3; id < plan.size(); id += 7) {
+      const Trial first = plan.trial(id);
+      const std::vector<Edit> edits = plan.edits(first);
+      ASSERT_EQ(edits.size(), 1u);
+      for (std::int64_t image = 0; image < 7; ++image) {
+        const Trial trial = plan.trial(id + image);
+        EXPECT_EQ(trial.entry, 1);
+        EXPECT_EQ(trial.site, first.site);
+        EXPECT_EQ(trial.image, image);
+        const std::vector<Edit> same = plan.edits(trial);
+        ASSERT_EQ(same.size(), 1u);
+        EXPECT_EQ(same[0].element, edits[0].element);
+        EXPECT_EQ(same[0].register_index, edits[0].register_index);
+        EXPECT_EQ(same[0].mask, edits[0].mask);
+      }
+      faults.insert({{edits[0].element, edits[0].register_index + 10 * first.site, edits[0].mask}});
+      at_c += first.site == 2 ? 7 : 0;
+    }
+    EXPECT_GT(faults.size(), 20u) << "the faults should differ";
+    EXPECT_EQ(plan.strata()[3].trials, at_c);
+    EXPECT_TRUE(plan.strata()[3].permanent);
+    EXPECT_EQ(plan.strata()[3].population, 400 + 150);  // faults alone
+    EXPECT_EQ(plan.strata()[0].population, (20 + 9) * 7);
+  }
+}
+
 TEST_F(PlanTest, ModelThatCanHitNothingIsAProblemOfTheFile) {
   const Scripted nothing([](const SiteView&) { return 0.0; },
                          [](const SiteView&, RandomStream&, EditSink&) {});
   for (const FaultsConfig& config : {per_site(5), total(5)}) {
     EXPECT_EQ(draw({config}, 4, {{0, 1}}, {&nothing}).size(), 0);
     EXPECT_EQ(messages_,
-              "c.toml: error model 'flip_one' can hit none of the 2 selected sites in format "
-              "'fake' (compare its bits with the format's registers)\n");
+              "c.toml: error model 'flip_one' can hit none of the 2 selected sites in their format "
+              "(the format has the registers 'payload' of 4 bits, 'scale' of 3 bits; compare the "
+              "model's options with them and with the sites' shapes)\n");
   }
 }
 
@@ -404,8 +438,9 @@ TEST_F(PlanTest, ImpossibleEditsAreThePluginsFault) {
             start + "register number -1, but the format has 2");
   EXPECT_EQ(refusal_of(adds({0, 0, EditOperation::kFlip, 16, 0})),
             start + "mask 16 for register 'payload' of 4 bits");
-  EXPECT_EQ(refusal_of(adds({0, 0, EditOperation::kClear, 0, 0})),
-            start + "a mask of 0 for register 'payload'");
+  EXPECT_EQ(refusal_of(adds({0, 0, EditOperation::kClear, 0, 0})), "accepted");
+  EXPECT_EQ(refusal_of(adds({0, 1, EditOperation::kAdd, 0, 1.5F})),
+            start + "a real value for register 'scale'");
   EXPECT_EQ(refusal_of(adds({0, 1, EditOperation::kValue, 0, 1.5F})),
             start + "a real value for register 'scale'");
   EXPECT_EQ(refusal_of(adds({0, 0, static_cast<EditOperation>(9), 1, 0})),
@@ -499,7 +534,7 @@ TEST_F(PlanTest, ListsAreRunAsTheyStand) {
       {0, 5, {{3, 1, EditOperation::kSet, 4, 0}}},
       {2, 1, {{0, 0, EditOperation::kWrite, 0, 0}}},
   };
-  Plan plan = Plan::from_list(list, sites_, format_);
+  Plan plan = Plan::from_list(list, sites_);
   plan.set_profiles({});
   ASSERT_EQ(plan.size(), 3);
   for (std::int64_t id = 0; id < 3; ++id) {

@@ -75,7 +75,7 @@ TEST(PluginHost, RefusesAFileWithoutAnEntry) {
 TEST(PluginHost, RefusesAnotherAbi) {
   EXPECT_EQ(
       refusal(test_plugin("wrong_abi")),
-      "it was built for ABI 7, this Bitfall has ABI 1: rebuild it against this version's headers");
+      "it was built for ABI 7, this Bitfall has ABI 2: rebuild it against this version's headers");
 }
 
 TEST(PluginHost, RefusesAnEntryWithHoles) {

@@ -148,11 +148,10 @@ ReportData plain_report(std::int64_t trials, const std::string& site, const Fact
   run.sites = {{site, {}, Target::kActivation, "conv", {4}, 4, ""}};
   run.profiles.clear();
   run.strata = {{0, 0, 64, trials}};
-  run.register_names = {"payload"};
-  run.register_bits = {16};
-  run.register_bit_classes = {std::vector<BitClass>(16, BitClass::kMantissa)};
+  run.formats = {{"fp16", "", {{"payload", 16, std::vector<BitClass>(16, BitClass::kMantissa)}}}};
   for (int bit = 0; bit < exponent_bits; ++bit)
-    run.register_bit_classes[0][bit] = BitClass::kExponent;
+    run.formats[0].registers[0].bit_classes[bit] = BitClass::kExponent;
+  run.site_formats = {0};
   auto store = Store::create(directory, run, 100);
   for (std::int64_t id = 0; id < trials; ++id) {
     TrialResult trial;

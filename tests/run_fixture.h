@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -45,12 +46,14 @@ inline RunDescription small_run(std::int64_t trials) {
                 {1, 1, 160, trials - trials / 2 - trials / 4}};
   run.metric_columns = {{"delta_loss", "delta_loss", ColumnKind::kQuantity, "nats"},
                         {"odd \"name\"", "other", ColumnKind::kEvent, "1"}};
-  run.register_names = {"payload", "scale"};
-  run.register_bits = {16, 8};
-  run.register_bit_classes = {std::vector<BitClass>(16, BitClass::kMantissa),
-                              std::vector<BitClass>(8, BitClass::kMetadata)};
-  for (int bit = 10; bit < 15; ++bit) run.register_bit_classes[0][bit] = BitClass::kExponent;
-  run.register_bit_classes[0][15] = BitClass::kSign;
+  run.formats = {{"fp16",
+                  "",
+                  {{"payload", 16, std::vector<BitClass>(16, BitClass::kMantissa)},
+                   {"scale", 8, std::vector<BitClass>(8, BitClass::kMetadata)}}}};
+  auto& classes = run.formats[0].registers[0].bit_classes;
+  for (std::size_t bit = 10; bit < 15; ++bit) classes[bit] = BitClass::kExponent;
+  classes[15] = BitClass::kSign;
+  run.site_formats.assign(run.sites.size(), 0);
   run.trials = trials;
   return run;
 }
@@ -102,6 +105,13 @@ inline TrialResult wild_trial(std::int64_t id, std::int64_t trials) {
     record.code_before = static_cast<std::uint32_t>(random() % 256);
     record.code_after = static_cast<std::uint32_t>(random() % 256);
     if (record.edit.operation == EditOperation::kValue) record.edit.value = -0.1f;
+    const int bit = static_cast<int>(std::bit_width(edited_bits(record))) - 1;
+    const BitClass of_payload = bit == 15   ? BitClass::kSign
+                                : bit >= 10 ? BitClass::kExponent
+                                            : BitClass::kMantissa;
+    const bool scale = record.edit.register_index == 1;
+    if (bit >= 0)
+      record.bit_class = static_cast<std::int8_t>(scale ? BitClass::kMetadata : of_payload);
     record.value_before = random() % 3 ? 0.1f : -0.0f;
     record.value_after = random() % 3 ? 1e-45f : -std::numeric_limits<float>::infinity();
     result.edits.push_back(record);

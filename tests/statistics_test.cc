@@ -182,6 +182,52 @@ TEST(Proportion, OfNoTrialsSaysNothing) {
   EXPECT_EQ(p.headline.high, 1);
 }
 
+TEST(ClusterCount, WithoutSharedFaultsIsTheProportion) {
+  ClusterCount count;
+  for (int i = 0; i < 200; ++i) count.add(i, i % 5 == 0);
+  const Proportion mine = count.proportion(0.99), plain = proportion(40, 200, 0.99);
+  EXPECT_EQ(mine.wilson.low, plain.wilson.low);
+  EXPECT_EQ(mine.wilson.high, plain.wilson.high);
+  EXPECT_STREQ(mine.method, "wilson");
+}
+
+TEST(ClusterCount, FaultsThatAlwaysActAlikeCountOnce) {
+  ClusterCount count;
+  for (int fault = 0; fault < 200; ++fault) {
+    for (int image = 0; image < 50; ++image) count.add(fault, fault % 5 == 0);
+  }
+  const Proportion mine = count.proportion(0.99), faults = proportion(40, 200, 0.99);
+  EXPECT_EQ(mine.events, 2000);
+  EXPECT_EQ(mine.trials, 10000);
+  EXPECT_NEAR(mine.wilson.low, faults.wilson.low, 1e-3);  // C / (C - 1)
+  EXPECT_NEAR(mine.wilson.high, faults.wilson.high, 1e-3);
+  ClusterCount none;
+  for (int i = 0; i < 1000; ++i) none.add(i / 50, false);
+  EXPECT_NEAR(none.proportion(0.99).headline.high, proportion(0, 20, 0.99).headline.high, 1e-12);
+}
+
+// Each fault has a rate of its own; the interval of the mean rate must cover it.
+TEST(ClusterCount, CoversWhereFaultsDiffer) {
+  std::mt19937_64 random(7);
+  const auto uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
+  int covered = 0, naive = 0;
+  constexpr int kCampaigns = 2000;
+  for (int campaign = 0; campaign < kCampaigns; ++campaign) {
+    ClusterCount count;
+    for (int fault = 0; fault < 150; ++fault) {
+      const double rate = uniform() < 0.25 ? 0.8 : 0.0;  // mean 0.2
+      for (int image = 0; image < 20; ++image) count.add(fault, uniform() < rate);
+    }
+    const Proportion mine = count.proportion(0.95);
+    covered += mine.headline.low <= 0.2 && 0.2 <= mine.headline.high;
+    const Interval plain = wilson(mine.events, mine.trials, 0.95);
+    naive += plain.low <= 0.2 && 0.2 <= plain.high;
+  }
+  // 5 sigma of 0.95 over 2000 campaigns is 0.024.
+  EXPECT_GT(covered, (0.95 - 0.024) * kCampaigns);
+  EXPECT_LT(naive, 0.7 * kCampaigns) << "counting trials as independent should not cover";
+}
+
 TEST(SampleSize, IsThatOfThePublishedTable) {
   const double margins[] = {0.05, 0.03, 0.02, 0.01, 0.005, 0.001};
   struct Row {

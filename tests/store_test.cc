@@ -180,9 +180,19 @@ TEST(Store, GivesTheDescriptionBack) {
     EXPECT_EQ(read.classes, run.classes);
     EXPECT_EQ(read.image_names, run.image_names);
     EXPECT_EQ(read.labels, run.labels);
-    EXPECT_EQ(read.register_names, run.register_names);
-    EXPECT_EQ(read.register_bits, run.register_bits);
-    EXPECT_EQ(read.register_bit_classes, run.register_bit_classes);
+    ASSERT_EQ(read.formats.size(), run.formats.size());
+    for (std::size_t f = 0; f < run.formats.size(); ++f) {
+      EXPECT_EQ(read.formats[f].id, run.formats[f].id);
+      EXPECT_EQ(read.formats[f].options, run.formats[f].options);
+      ASSERT_EQ(read.formats[f].registers.size(), run.formats[f].registers.size());
+      for (std::size_t i = 0; i < run.formats[f].registers.size(); ++i) {
+        const StoredRegister& kind = run.formats[f].registers[i];
+        EXPECT_EQ(read.formats[f].registers[i].name, kind.name);
+        EXPECT_EQ(read.formats[f].registers[i].bits, kind.bits);
+        EXPECT_EQ(read.formats[f].registers[i].bit_classes, kind.bit_classes);
+      }
+    }
+    EXPECT_EQ(read.site_formats, run.site_formats);
     EXPECT_EQ(read.trials, 100);
     ASSERT_EQ(read.sites.size(), 3u);
     ASSERT_EQ(read.profiles.size(), 3u);
@@ -527,7 +537,7 @@ TEST(Store, RefusesAnotherSchemaVersionWithBothNumbers) {
   sql(directory / "campaign.sqlite", "PRAGMA user_version = 99");
   const Error error = error_of([&] { Store::open_read_only(directory); });
   EXPECT_EQ(error.code(), ExitCode::kInput);
-  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 1")));
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 2")));
 }
 
 TEST(Store, RefusesATruncatedFile) {

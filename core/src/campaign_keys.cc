@@ -16,6 +16,9 @@ constexpr SectionSpec kSections[] = {
     {"model", false, true, false, "the network"},
     {"data", false, true, false, "images, labels and preprocessing"},
     {"format", false, false, true, "the number format that the values of all sites are stored in"},
+    {"formats", true, false, false,
+     "another number format at some sites; may be repeated, and the last that matches holds"},
+    {"calibration", false, false, false, "what formats with a fixed scale learn from golden data"},
     {"faults", true, false, false, "which faults hit where, and how many; may be repeated"},
     {"metrics", false, false, false, "what is measured of a trial"},
     {"plugins", false, false, false, "further plugins"},
@@ -71,6 +74,25 @@ constexpr KeySpec kKeys[] = {
     {"format", "id", KeyType::kText, "\"fp32\"", -kMost, kMost, kClosed, nullptr,
      "Number format, from `bitfall plugin list`; its options stand beside."},
 
+    {"formats", "format", KeyType::kComponent, nullptr, -kMost, kMost, kClosed, nullptr,
+     "Number format of these sites: its id, or a table with `id` and its options."},
+    {"formats", "target", KeyType::kText, "\"activation\"", -kMost, kMost, kClosed,
+     "activation|weight|input",
+     "What is stored so, hit or not: outputs of operations, parameters, or the model's input."},
+    {"formats", "operations", KeyType::kTexts, "[\"conv\", \"linear\"]", -kMost, kMost,
+     kClosed, nullptr, "Kinds of operation, as in `[[faults]]`."},
+    {"formats", "sites", KeyType::kTexts, "[\"*\"]", -kMost, kMost, kClosed, nullptr,
+     "Names of sites, as in `[[faults]]`."},
+
+    {"calibration", "rule", KeyType::kText, "\"absmax\"", -kMost, kMost, kClosed,
+     "absmax|percentile",
+     "The magnitude that a scale just holds: the largest golden one, or a percentile of them."},
+    {"calibration", "percentile", KeyType::kNumber, "", 0, 100, kClosed, nullptr,
+     "Per cent of a site's golden magnitudes that lie within, for `rule = \"percentile\"`; "
+     "taken to 1/256 of the magnitude, upwards; unset: 99.9."},
+    {"calibration", "images", KeyType::kInteger, "0", 0, 2147483647, kClosed, nullptr,
+     "Number of images to learn from, a random sample of the data; 0 = all."},
+
     {"faults", "error_model", KeyType::kComponent, "\"bit_flip\"", -kMost, kMost, kClosed, nullptr,
      "Error model, from `bitfall plugin list`: its id, or a table with `id` and its options."},
     {"faults", "target", KeyType::kText, "\"activation\"", -kMost, kMost, kClosed,
@@ -89,6 +111,10 @@ constexpr KeySpec kKeys[] = {
      "Largest half-width of a site's interval at the campaign's confidence "
      "(0.01 = 1 percentage point); sets the trials."},
 
+    {"faults", "permanent", KeyType::kFlag, "false", -kMost, kMost, kClosed, nullptr,
+     "`true`: a fault stays while every image passes, a trial for each; then `per_site`, `total` "
+     "and `precision` count faults."},
+
     {"metrics", "ids", KeyType::kComponents,
      "[\"delta_loss\", \"mismatch\", \"misclassified\", \"top2diff\", \"output_error\"]", -kMost,
      kMost, kClosed, nullptr,
@@ -106,7 +132,7 @@ constexpr KeySpec kKeys[] = {
     {"run", "suffix", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
      "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
     {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
-     "Trials a transaction of the result file; a crash loses at most these."},
+     "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
 };
 // clang-format on
 

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "error.h"
 #include "report.h"
+#include "shell_word.h"
 #include "store.h"
 
 namespace bitfall {
@@ -56,7 +57,7 @@ int status_command(const std::filesystem::path& run, bool json) {
       fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(),
       fact("format").c_str(), fact("format_options").c_str(), fact("error_models").c_str(),
       fact("seed").c_str(), digest.c_str());
-  if (!finished) std::printf("next      bitfall resume %s\n", run.c_str());
+  if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run).c_str());
   return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "report_number.h"
 #include "run_lock.h"
 #include "session.h"
+#include "shell_word.h"
 #include "text_table.h"
 
 namespace bitfall {
@@ -52,7 +53,10 @@ int dry_run(Session& session, bool json) {
   const auto& sites = session.model().sites();
   const double confidence = session.campaign().confidence;
   const auto width = [&](const Stratum& stratum, double p) {
-    return half_width(stratum.trials, confidence, p, stratum.population);
+    // Draws are with replacement, so that a small population makes no interval narrower.
+    const std::int64_t faults =
+        stratum.permanent ? stratum.trials / session.dataset().size() : stratum.trials;
+    return half_width(faults, confidence, p, 0);
   };
   double population = 0;
   for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
@@ -125,7 +129,7 @@ int execute(Session& session, Store& store) {
     throw Error(error.code(),
                 std::string(error.what()) +
                     "\n  what was stored before is kept; when this is mended: bitfall resume " +
-                    store.directory().string());
+                    shell_word(store.directory().string()));
   }
   store.commit();
   progress.finish();
@@ -140,14 +144,14 @@ int execute(Session& session, Store& store) {
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
                 std::to_string(session.plan().size()) +
-                " trials, all stored; go on with:\n  bitfall resume " + directory);
+                " trials, all stored; go on with:\n  bitfall resume " + shell_word(directory));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   store.set_fact("finished", now_text());
   store.commit();
   std::printf("%s", report_text(summarise(store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
-              directory.c_str());
+              shell_word(directory).c_str());
   return 0;
 }
 
@@ -174,8 +178,9 @@ int run_command(const RunOptions& options) {
   if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
     throw Error(ExitCode::kUsage, output.string() +
                                       ": holds a run already; go on with `bitfall resume " +
-                                      output.string() + "`, read it with `bitfall report " +
-                                      output.string() + "`, or replace it with --force");
+                                      shell_word(output.string()) +
+                                      "`, read it with `bitfall report " +
+                                      shell_word(output.string()) + "`, or replace it with --force");
   }
   session.engine().preload(stop_requested);
   if (!session.profile(stop_requested)) {
@@ -303,8 +308,8 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
                                        {"faulty_top1", now.faulty_top1},
                                        {"equals_stored", equal}};
     for (const EditRecord& record : now.edits) {
-      const Register& kind =
-          session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+      const Register& kind = session->format(now.site)
+                                 .registers()[static_cast<std::size_t>(record.edit.register_index)];
       document["edits"].push_back({{"element", record.edit.element},
                                    {"register", kind.name},
                                    {"op", to_string(record.edit.operation)},
@@ -321,12 +326,12 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
   std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
               static_cast<long long>(trial), site.name.c_str(), to_string(site.target),
               site.operation.c_str(), session->dataset().name(now.image).c_str(),
-              class_name(label).c_str(), session->campaign().format.id.c_str());
+              class_name(label).c_str(), session->format_name(now.site).c_str());
   for (const EditRecord& record : now.edits) {
     const Register& kind =
-        session->format().registers()[static_cast<std::size_t>(record.edit.register_index)];
+        session->format(now.site).registers()[static_cast<std::size_t>(record.edit.register_index)];
     std::string what = to_string(record.edit.operation);
-    if (record.edit.operation == EditOperation::kValue)
+    if (is_real(record.edit.operation))
       what += " " + exact_text(record.edit.value);
     else if (record.edit.operation == EditOperation::kWrite)
       what += " " + hex(record.edit.mask);

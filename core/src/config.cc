@@ -34,7 +34,14 @@ class CampaignReader {
       Section(*table, "format", folder(), diagnostics_)
           .read_component(*table, "[format]", campaign_.format);
     }
-    read_all_faults();
+    read_entries("formats", campaign_.formats, &CampaignReader::read_formats);
+    if (const toml::table* table = single("calibration")) {
+      read_calibration(section(*table, "calibration"));
+    }
+    if (root_.get("faults")) {
+      campaign_.faults_given =
+          read_entries("faults", campaign_.faults, &CampaignReader::read_faults);
+    }
     if (const toml::table* table = single("metrics")) {
       section(*table, "metrics").read("ids", campaign_.metrics);
     }
@@ -61,7 +68,13 @@ class CampaignReader {
   void read_data(const Section& section);
   void read_preprocess(const Section& section);
   void check_channels(const Section& section) const;
-  void read_all_faults();
+  /// False if the section is absent or no array of tables; `entries` is then left alone.
+  template <typename Entry>
+  bool read_entries(const std::string& name, std::vector<Entry>& entries,
+                    void (CampaignReader::*read)(const Section&, Entry&) const);
+  static void read_selection(const Section& section, SiteSelection& out);
+  void read_formats(const Section& section, FormatsConfig& out) const;
+  void read_calibration(const Section& section);
   void read_faults(const Section& section, FaultsConfig& out) const;
   void read_run(const Section& section);
 
@@ -185,36 +198,37 @@ void CampaignReader::check_channels(const Section& section) const {
   }
 }
 
-void CampaignReader::read_all_faults() {
-  const toml::node* node = root_.get("faults");
-  if (!node) return;
-  const toml::array* entries = node->as_array();
-  if (!entries) {
-    diagnostics_.add(place(*node), std::string("[[faults]] must be tables, found ") + found(*node),
-                     "write [[faults]] with two brackets on each side");
-    return;
+template <typename Entry>
+bool CampaignReader::read_entries(const std::string& name, std::vector<Entry>& entries,
+                                  void (CampaignReader::*read)(const Section&, Entry&) const) {
+  const toml::node* node = root_.get(name);
+  if (!node) return false;
+  const toml::array* tables = node->as_array();
+  const std::string called = "[[" + name + "]]";
+  if (!tables) {
+    diagnostics_.add(place(*node), called + " must be tables, found " + found(*node),
+                     "write " + called + " with two brackets on each side");
+    return false;
   }
-  if (entries->empty()) {
-    diagnostics_.add(place(*node), "'faults' has no entry", "write [[faults]], or leave it out");
-    return;
+  if (tables->empty()) {
+    diagnostics_.add(place(*node), "'" + name + "' has no entry",
+                     "write " + called + ", or leave it out");
+    return false;
   }
-  campaign_.faults.clear();
-  campaign_.faults_given = true;
-  for (const toml::node& entry : *entries) {
-    campaign_.faults.emplace_back();
+  entries.clear();
+  for (const toml::node& entry : *tables) {
+    entries.emplace_back();
     if (entry.is_table()) {
-      read_faults(section(*entry.as_table(), "faults"), campaign_.faults.back());
+      (this->*read)(section(*entry.as_table(), name), entries.back());
     } else {
-      diagnostics_.add(place(entry),
-                       std::string("[[faults]] must be tables, found ") + found(entry));
+      diagnostics_.add(place(entry), called + " must be tables, found " + found(entry));
     }
   }
+  return true;
 }
 
-void CampaignReader::read_faults(const Section& section, FaultsConfig& out) const {
+void CampaignReader::read_selection(const Section& section, SiteSelection& out) {
   out.where = place(section.table());
-  out.error_model.id = "bit_flip";
-  section.read("error_model", out.error_model);
   std::string target = "activation";
   section.read("target", target);
   out.target = target == "weight"  ? Target::kWeight
@@ -222,6 +236,33 @@ void CampaignReader::read_faults(const Section& section, FaultsConfig& out) cons
                                    : Target::kActivation;
   section.read("operations", out.operations, out.operations_where);
   section.read("sites", out.sites, out.sites_where);
+}
+
+void CampaignReader::read_formats(const Section& section, FormatsConfig& out) const {
+  out.section = "[[formats]]";
+  out.format.id = "fp32";
+  section.read("format", out.format);
+  read_selection(section, out);
+}
+
+void CampaignReader::read_calibration(const Section& section) {
+  Calibration& calibration = campaign_.calibration;
+  std::string rule = "absmax";
+  section.read("rule", rule);
+  if (rule == "percentile") calibration.rule = CalibrationRule::kPercentile;
+  section.read("percentile", calibration.percentile);
+  section.read("images", calibration.images);
+  if (section.has("percentile") && calibration.rule != CalibrationRule::kPercentile) {
+    section.report(section.where("percentile"), "percentile",
+                   "is read only with rule = \"percentile\"", "set the rule, or leave it out");
+  }
+}
+
+void CampaignReader::read_faults(const Section& section, FaultsConfig& out) const {
+  out.error_model.id = "bit_flip";
+  section.read("error_model", out.error_model);
+  read_selection(section, out);
+  section.read("permanent", out.permanent);
   section.read("per_site", out.per_site);
   section.read("total", out.total);
   section.read("precision", out.precision);

@@ -61,19 +61,39 @@ struct DataConfig {
   SourceRange where;
 };
 
-/// One [[faults]] entry.
-struct FaultsConfig {
-  PluginChoice error_model;  // default bit_flip
+/// Which sites an entry means.
+struct SiteSelection {
   Target target = Target::kActivation;
   std::vector<std::string> operations = {"conv", "linear"};  // operation kinds; "*" = every kind
   std::vector<std::string> sites = {"*"};                    // glob patterns on site names
+  const char* section = "[[faults]]";                        // for messages
+  SourceRange where;
+  std::vector<SourceRange> operations_where;  // of each item of `operations`; empty when defaulted
+  std::vector<SourceRange> sites_where;       // of each item of `sites`; empty when defaulted
+};
+
+/// One [[faults]] entry.
+struct FaultsConfig : SiteSelection {
+  PluginChoice error_model;  // default bit_flip
   // At most one of the three; default per_site = 1024.
   std::optional<std::int64_t> per_site;
   std::optional<std::int64_t> total;  // over all sites, each site in proportion to its population
   std::optional<double> precision;    // half-width of the interval wanted a site, e.g. 0.01
-  SourceRange where;
-  std::vector<SourceRange> operations_where;  // of each item of `operations`; empty when defaulted
-  std::vector<SourceRange> sites_where;       // of each item of `sites`; empty when defaulted
+  bool permanent = false;             // each fault stays for all images: a trial for every one
+};
+
+/// One [[formats]] entry: another format at some sites. Where several match, the last one holds.
+struct FormatsConfig : SiteSelection {
+  PluginChoice format;
+};
+
+enum class CalibrationRule { kAbsMax, kPercentile };
+
+/// [calibration]: what a calibrated format (an integer's scale) learns from golden data.
+struct Calibration {
+  CalibrationRule rule = CalibrationRule::kAbsMax;
+  double percentile = 99.9;  // of the magnitudes; for kPercentile
+  std::int64_t images = 0;   // a random sample of the data; 0 = all
 };
 
 enum class HitValue { kRaw, kClamped };  // method.md section 3
@@ -90,7 +110,9 @@ struct Campaign {
 
   std::filesystem::path model;
   DataConfig data;
-  PluginChoice format;               // default fp32
+  PluginChoice format;                 // default fp32
+  std::vector<FormatsConfig> formats;  // exceptions from it
+  Calibration calibration;
   std::vector<FaultsConfig> faults;  // never empty after parsing: default one entry, all defaults
   bool faults_given = false;         // false when the one entry is the default
   std::vector<PluginChoice>

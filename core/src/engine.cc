@@ -14,7 +14,10 @@
 #include <optional>
 #include <set>
 
+#include "calibration.h"
+#include "device_rounding.h"
 #include "error.h"
+#include "image_chunks.h"
 #include "injection.h"
 #include "program.h"
 
@@ -41,16 +44,6 @@ bool all_finite(std::span<const float> values) {
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
   return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
-
-void extend(Range& range, bool& any, const at::Tensor& values) {
-  const at::Tensor finite = values.isfinite();
-  if (!finite.any().item<bool>()) return;
-  const at::Tensor kept = finite.all().item<bool>() ? values : values.masked_select(finite);
-  const auto [low, high] = at::aminmax(kept);
-  range.minimum = any ? std::min(range.minimum, low.item<float>()) : low.item<float>();
-  range.maximum = any ? std::max(range.maximum, high.item<float>()) : high.item<float>();
-  any = true;
 }
 
 // Bit patterns of a trial's edits, to find weight trials that share one fault.
@@ -83,14 +76,20 @@ using Pass = std::vector<const Ready*>;
 struct Engine::State {
   const Model& model;
   const Dataset& dataset;
-  const NumberFormat& format;
+  SiteFormats formats;
   EngineOptions options;
+  ImageChunks deal;
   std::vector<SiteProfile> profiles;
   std::vector<int> hook;  // hook[step]: emulated site whose value the step makes, or -1
   bool input_emulated = false;
+  bool exact = true;        // no emulated value can differ from FP32
+  bool calibrated = false;  // some emulated site's format needs golden data
+  std::int64_t chunk = 0;   // that is being run: names the images of the rows
   std::vector<std::pair<int, at::Tensor>> overrides;  // slots of emulated parameters
   std::vector<at::Tensor> emulated_parameters;        // by site; undefined where not emulated
-  std::map<std::int32_t, at::Tensor> images;          // decoded, while they fit
+  using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
+  mutable std::map<RoundingKey, std::optional<DeviceRounding>> roundings;  // by calibrated metadata
+  std::map<std::int32_t, at::Tensor> images;  // decoded, while they fit
   std::int64_t image_bytes = 0;
   std::optional<bool> keep;  // golden values of a chunk fit the budget
   struct Fp32Answer {
@@ -109,21 +108,25 @@ struct Engine::State {
     at::Tensor logits;  // golden
   };
 
-  State(const Model& m, const Dataset& d, const NumberFormat& f, EngineOptions o)
-      : model(m), dataset(d), format(f), options(std::move(o)) {}
+  State(const Model& m, const Dataset& d, const SiteFormats& f, EngineOptions o)
+      : model(m),
+        dataset(d),
+        formats(f),
+        options(std::move(o)),
+        deal(options.seed, d.size(), m.batch()) {}
 
   int steps() const { return static_cast<int>(model.program().steps().size()); }
   std::int64_t batch() const { return model.batch(); }
-  std::int64_t chunks() const { return (dataset.size() + batch() - 1) / batch(); }
-
-  std::int32_t image_at(std::int64_t chunk, std::int64_t row) const;
   at::Tensor image(std::int32_t index);
-  at::Tensor load_chunk(std::int64_t chunk);
+  at::Tensor load_chunk(std::int64_t index);
   void prepare_hooks();
-  void calibrate(std::size_t site);
+  std::vector<RangeObserver> observers() const;
+  void calibrate(std::int32_t site, const RangeObserver& observer);
   void emulate_parameters();
   std::span<const std::uint32_t> metadata(std::int32_t site) const;
+  std::uint64_t stream(std::int32_t site, std::int64_t row) const;
   at::Tensor emulated(std::int32_t site, const at::Tensor& value) const;
+  const DeviceRounding* device_rounding(std::int32_t site) const;
   Slots start(const at::Tensor& input, bool emulating) const;
   void run(Slots& slots, int from, int to, bool emulating, bool keep_values = false) const;
   at::Tensor fp32_logits(const at::Tensor& input) const;
@@ -145,14 +148,6 @@ struct Engine::State {
   std::vector<std::int32_t> in_network_order(std::vector<std::int32_t> sites) const;
 };
 
-// The last chunk is filled up with its own images over again, so that every pass has the same
-// shape.
-std::int32_t Engine::State::image_at(std::int64_t chunk, std::int64_t row) const {
-  const std::int64_t first = chunk * batch();
-  const std::int64_t count = std::min<std::int64_t>(batch(), dataset.size() - first);
-  return static_cast<std::int32_t>(first + row % count);
-}
-
 at::Tensor Engine::State::image(std::int32_t index) {
   const auto known = images.find(index);
   if (known != images.end()) return known->second;
@@ -166,9 +161,10 @@ at::Tensor Engine::State::image(std::int32_t index) {
   return tensor;
 }
 
-at::Tensor Engine::State::load_chunk(std::int64_t chunk) {
+at::Tensor Engine::State::load_chunk(std::int64_t index) {
+  chunk = index;
   std::vector<at::Tensor> rows;
-  for (std::int64_t row = 0; row < batch(); ++row) rows.push_back(image(image_at(chunk, row)));
+  for (std::int64_t row = 0; row < batch(); ++row) rows.push_back(image(deal.image(chunk, row)));
   return at::stack(rows).to(c10::Device(model.device()));
 }
 
@@ -179,18 +175,35 @@ void Engine::State::prepare_hooks() {
     if (target == Target::kActivation)
       hook[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
     if (target == Target::kInput) input_emulated = true;
+    exact &= formats.of(site).exact();
+    calibrated |= formats.of(site).calibrated();
   }
 }
 
-void Engine::State::calibrate(std::size_t index) {
+// One a site, in the order of sites; those of sites that are not emulated are never used.
+std::vector<RangeObserver> Engine::State::observers() const {
+  std::vector<RangeObserver> observers;
+  for (std::size_t i = 0; i < model.sites().size(); ++i) {
+    const Site& site = model.sites()[i];
+    const NumberFormat& format = formats.of(static_cast<std::int32_t>(i));
+    const bool fits = format.calibrated() && format.refusal(site.shape) == nullptr;
+    observers.emplace_back(site.shape, fits ? format.range_axis(site.shape) : -1,
+                           options.calibration);
+  }
+  return observers;
+}
+
+void Engine::State::calibrate(std::int32_t site, const RangeObserver& observer) {
+  const NumberFormat& format = formats.of(site);
   if (!format.calibrated()) return;
-  const Site& site = model.sites()[index];
+  const Site& place = model.sites()[static_cast<std::size_t>(site)];
   std::int64_t size = 0;
   for (int kind = 1; kind < static_cast<int>(format.registers().size()); ++kind) {
-    size += format.register_count(kind, site.shape);
+    size += format.register_count(kind, place.shape);
   }
-  profiles[index].metadata.assign(static_cast<std::size_t>(size), 0);
-  format.calibrate(profiles[index].golden, site.shape, profiles[index].metadata);
+  auto& registers = profiles[static_cast<std::size_t>(site)].metadata;
+  registers.assign(static_cast<std::size_t>(size), 0);
+  format.calibrate(observer.ranges(), place.shape, registers);
 }
 
 void Engine::State::emulate_parameters() {
@@ -198,9 +211,11 @@ void Engine::State::emulate_parameters() {
   emulated_parameters.assign(model.sites().size(), {});
   for (const std::int32_t site : options.emulated) {
     if (model.sites()[static_cast<std::size_t>(site)].target != Target::kWeight) continue;
+    const NumberFormat& format = formats.of(site);
     at::Tensor value = model.parameter(site).cpu().contiguous().clone();
     emulate(format, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())},
-            model.sites()[static_cast<std::size_t>(site)].shape, metadata(site));
+            {model.sites()[static_cast<std::size_t>(site)].shape, 0, 1, stream(site, 0)},
+            metadata(site));
     value = format.exact() ? model.parameter(site) : value.to(c10::Device(model.device()));
     emulated_parameters[static_cast<std::size_t>(site)] = value;
     for (const int slot : model.slots(site)) overrides.emplace_back(slot, value);
@@ -211,10 +226,34 @@ std::span<const std::uint32_t> Engine::State::metadata(std::int32_t site) const 
   return profiles[static_cast<std::size_t>(site)].metadata;
 }
 
+// A parameter has one value for all images.
+std::uint64_t Engine::State::stream(std::int32_t site, std::int64_t row) const {
+  const bool weight = model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
+  const std::int64_t image = weight ? 0 : deal.image(chunk, row);
+  return static_cast<std::uint64_t>(site) << 32 | static_cast<std::uint64_t>(image);
+}
+
+// Null where only the host can round so.
+const DeviceRounding* Engine::State::device_rounding(std::int32_t site) const {
+  const NumberFormat& format = formats.of(site);
+  const auto registers = metadata(site);
+  const RoundingKey key{&format, {registers.begin(), registers.end()}};
+  auto known = roundings.find(key);
+  if (known == roundings.end()) {
+    const auto& shape = model.sites()[static_cast<std::size_t>(site)].shape;
+    known = roundings.emplace(key, DeviceRounding::make(format, shape, registers)).first;
+  }
+  return known->second ? &*known->second : nullptr;
+}
+
 // The value as the format holds it, in the same memory layout; a fresh tensor unless the format is
 // exact.
 at::Tensor Engine::State::emulated(std::int32_t site, const at::Tensor& value) const {
+  const NumberFormat& format = formats.of(site);
   if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
+  if (!value.is_cpu() || options.round_on_device) {
+    if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
+  }
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
   at::Tensor slabs = value.to(at::kCPU).contiguous();
   if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
@@ -228,11 +267,7 @@ at::Tensor Engine::State::emulated(std::int32_t site, const at::Tensor& value) c
       const std::int64_t first = (i % blocks) * block;
       const std::span<float> part(data + (i / blocks) * size + first,
                                   static_cast<std::size_t>(std::min(block, size - first)));
-      if (format.elementwise()) {
-        emulate_slice(format, part, {place.shape, first}, metadata(site));
-      } else {
-        emulate(format, part, place.shape, metadata(site));
-      }
+      emulate(format, part, {place.shape, first, 1, stream(site, i / blocks)}, metadata(site));
     }
   });
   if (value.is_contiguous() && value.is_cpu()) return slabs;
@@ -278,7 +313,7 @@ at::Tensor Engine::State::fp32_logits(const at::Tensor& input) const {
 
 void Engine::State::note_fp32(std::int64_t chunk, const at::Tensor& logits) {
   for (std::int64_t row = 0; row < batch(); ++row) {
-    const std::int32_t index = image_at(chunk, row);
+    const std::int32_t index = deal.image(chunk, row);
     if (fp32[static_cast<std::size_t>(index)]) continue;
     const auto values = row_of(logits, row);
     fp32[static_cast<std::size_t>(index)] =
@@ -351,11 +386,11 @@ std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
     Ready& one = ready[i];
     one.id = ids[i];
     one.trial = plan.trial(ids[i]);
-    one.row = one.trial.image % batch();
+    one.row = deal.row_of(one.trial.image);
     const std::span<const float> slab(data + (weight ? 0 : one.row * place.values),
                                       static_cast<std::size_t>(place.values));
-    one.injection =
-        inject(format, slab, place.shape, metadata(site), plan.edits(one.trial), clamp_of(site));
+    one.injection = inject(formats.of(site), slab, place.shape, metadata(site),
+                           plan.edits(one.trial), clamp_of(site), stream(site, one.row));
   }
   return ready;
 }
@@ -478,9 +513,9 @@ std::vector<std::int32_t> Engine::State::in_network_order(std::vector<std::int32
   return sites;
 }
 
-Engine::Engine(const Model& model, const Dataset& dataset, const NumberFormat& format,
+Engine::Engine(const Model& model, const Dataset& dataset, const SiteFormats& formats,
                EngineOptions options)
-    : state_(std::make_unique<State>(model, dataset, format, std::move(options))) {
+    : state_(std::make_unique<State>(model, dataset, formats, std::move(options))) {
   state_->profiles.resize(model.sites().size());
   state_->fp32.resize(static_cast<std::size_t>(dataset.size()));
   state_->prepare_hooks();
@@ -501,28 +536,33 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
                      std::int64_t most_images) {
   const c10::InferenceMode guard;
   State& state = *state_;
-  std::vector<char> seen(state.profiles.size(), 0);
-  const auto& sites = state.model.sites();
-  for (const std::int32_t site : state.options.emulated) {
-    if (sites[static_cast<std::size_t>(site)].target != Target::kWeight) continue;
-    bool any = false;
-    extend(state.profiles[static_cast<std::size_t>(site)].golden, any, state.model.parameter(site));
-  }
-  const bool needed = state.format.calibrated() || state.options.needs_ranges ||
-                      state.options.hit_value == HitValue::kClamped;
-  const std::int64_t chunks =
-      most_images > 0 ? std::min(state.chunks(), (most_images + state.batch() - 1) / state.batch())
-                      : state.chunks();
-  for (std::int64_t chunk = 0; needed && chunk < chunks; ++chunk) {
+  auto observers = state.observers();  // of what formats learn from
+  auto all = state.observers();        // golden ranges: of every image
+  const auto observe = [](RangeObserver& observer, const at::Tensor& values) {
+    const at::Tensor flat = values.to(at::kCPU).contiguous();
+    observer.add({flat.const_data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
+  };
+  const bool every_image =
+      state.options.needs_ranges || state.options.hit_value == HitValue::kClamped;
+  std::int64_t wanted = state.dataset.size();
+  std::int64_t learning = state.options.calibration.images;
+  if (learning == 0) learning = wanted;
+  if (!every_image) wanted = state.calibrated ? std::min(learning, wanted) : 0;
+  if (most_images > 0) wanted = std::min(wanted, most_images);
+  const std::int64_t chunks = (wanted + state.batch() - 1) / state.batch();
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     if (stop) return false;
     const at::Tensor input = state.load_chunk(chunk);
     Slots slots = state.start(input, false);
+    const std::int64_t first = chunk * state.batch();
     const auto look = [&](std::int32_t site) {
       const auto index = static_cast<std::size_t>(site);
-      bool any = seen[index] != 0;
-      extend(state.profiles[index].golden, any,
-             slots[static_cast<std::size_t>(state.model.slots(site)[0])].toTensor());
-      seen[index] = any ? 1 : 0;
+      const at::Tensor& value =
+          slots[static_cast<std::size_t>(state.model.slots(site)[0])].toTensor();
+      const std::int64_t left =
+          std::clamp<std::int64_t>(learning - first, 0, state.deal.size(chunk));
+      if (left > 0) observe(observers[index], value.narrow(0, 0, left));
+      if (every_image) observe(all[index], value);
     };
     if (state.input_emulated) look(0);
     int done = 0;
@@ -534,10 +574,18 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
     }
     state.model.program().run(slots, done, state.steps());
     state.note_fp32(chunk, state.model.program().output(slots));
-    if (tick) tick(std::min<std::int64_t>((chunk + 1) * state.batch(), state.dataset.size()));
+    if (tick) tick(std::min<std::int64_t>((chunk + 1) * state.batch(), wanted));
   }
-  for (const std::int32_t site : state.options.emulated)
-    state.calibrate(static_cast<std::size_t>(site));
+  for (const std::int32_t site : state.options.emulated) {
+    const auto index = static_cast<std::size_t>(site);
+    if (state.model.sites()[index].target == Target::kWeight) {
+      observe(observers[index], state.model.parameter(site));
+      observe(all[index], state.model.parameter(site));
+    }
+    const bool seen_all = every_image || state.model.sites()[index].target == Target::kWeight;
+    state.profiles[index].golden = (seen_all ? all : observers)[index].golden();
+    state.calibrate(site, observers[index]);
+  }
   state.emulate_parameters();
   return true;
 }
@@ -556,10 +604,10 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
                  const std::function<void(const EngineProgress&)>& progress) {
   const c10::InferenceMode guard;
   State& state = *state_;
-  std::vector<std::vector<std::int64_t>> by_chunk(static_cast<std::size_t>(state.chunks()));
+  std::vector<std::vector<std::int64_t>> by_chunk(static_cast<std::size_t>(state.deal.count()));
   for (std::int64_t id = 0; id < plan.size(); ++id) {
     if (static_cast<std::size_t>(id) < done.size() && done[static_cast<std::size_t>(id)]) continue;
-    by_chunk[static_cast<std::size_t>(plan.trial(id).image / state.batch())].push_back(id);
+    by_chunk[static_cast<std::size_t>(state.deal.chunk_of(plan.trial(id).image))].push_back(id);
   }
   EngineProgress count;
   const auto finish = [&](const Ready& one, const at::Tensor& golden,
@@ -569,14 +617,13 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
     ++count.done;
     count.mismatches += result.outcome >= Outcome::kTop1Changed ? 1 : 0;
   };
-  for (std::int64_t chunk = 0; chunk < state.chunks(); ++chunk) {
+  for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
     if (stop) return false;
-    const std::int64_t first = chunk * state.batch();
-    const std::int64_t images = std::min<std::int64_t>(state.batch(), state.dataset.size() - first);
+    const std::int64_t images = state.deal.size(chunk);
     bool rows_missing = false;
-    for (std::int64_t i = first; i < first + images; ++i) {
-      rows_missing |= static_cast<std::size_t>(i) >= golden_done.size() ||
-                      !golden_done[static_cast<std::size_t>(i)];
+    for (std::int64_t row = 0; row < images; ++row) {
+      const auto image = static_cast<std::size_t>(state.deal.image(chunk, row));
+      rows_missing |= image >= golden_done.size() || !golden_done[image];
     }
     const auto& ids = by_chunk[static_cast<std::size_t>(chunk)];
     if (ids.empty() && !rows_missing) continue;
@@ -584,13 +631,13 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
     State::Front front = state.golden_front(input);
     if (front.logits.size(1) <= 0) throw Error(ExitCode::kInput, "the model gives no logits");
     if (rows_missing) {
-      if (state.format.exact()) {
+      if (state.exact) {
         state.note_fp32(chunk, front.logits);
-      } else if (!state.fp32[static_cast<std::size_t>(first + images - 1)]) {
+      } else if (!state.fp32[static_cast<std::size_t>(state.deal.image(chunk, images - 1))]) {
         state.note_fp32(chunk, state.fp32_logits(input));
       }
       for (std::int64_t row = 0; row < images; ++row) {
-        const auto image = static_cast<std::int32_t>(first + row);
+        const std::int32_t image = state.deal.image(chunk, row);
         const auto logits = row_of(front.logits, row);
         const auto& plain = *state.fp32[static_cast<std::size_t>(image)];
         sink.golden({image, cross_entropy(logits, state.dataset.label(image)), top1(logits),
@@ -624,7 +671,7 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
   const c10::InferenceMode guard;
   State& state = *state_;
   const Trial trial = plan.trial(id);
-  const at::Tensor input = state.load_chunk(trial.image / state.batch());
+  const at::Tensor input = state.load_chunk(state.deal.chunk_of(trial.image));
   State::Front front = state.golden_front(input);
   state.advance(front, state.model.first_step(trial.site));
   const std::vector<Ready> ready = state.prepare(plan, trial.site, std::span(&id, 1), front);
@@ -656,14 +703,15 @@ double Engine::estimate_seconds(const Plan& plan) {
           behind[static_cast<std::size_t>(step) + 1] + took[static_cast<std::size_t>(step)];
     }
   }
-  double seconds = 2 * behind[0] * static_cast<double>(state.chunks());
+  double seconds = 2 * behind[0] * static_cast<double>(state.deal.count());
   for (const Stratum& stratum : plan.strata()) {
     const bool weight =
         state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
     const double rounds = std::ceil(static_cast<double>(stratum.trials) / state.dataset.size());
-    const double passes = weight ? static_cast<double>(stratum.trials)
-                                 : std::min<double>(static_cast<double>(stratum.trials),
-                                                    rounds * static_cast<double>(state.chunks()));
+    const double passes = weight
+                              ? static_cast<double>(stratum.trials)
+                              : std::min<double>(static_cast<double>(stratum.trials),
+                                                 rounds * static_cast<double>(state.deal.count()));
     const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
     seconds += passes * behind[static_cast<std::size_t>(from)];
   }

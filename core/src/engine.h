@@ -20,12 +20,15 @@
 namespace bitfall {
 
 struct EngineOptions {
+  std::uint64_t seed = 1;    // deals the images into chunks
   bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the
                        // fast path)
   HitValue hit_value = HitValue::kRaw;
   std::vector<std::int32_t>
       emulated;               // sites whose values pass through the format, golden and faulty alike
-  bool needs_ranges = false;  // profile golden ranges even if the format does not calibrate
+  bool needs_ranges = false;  // profile golden ranges even if no format calibrates
+  Calibration calibration;    // of the formats that do
+  bool round_on_device = false;  // with LibTorch on the CPU too, as on a GPU (for tests)
   std::int64_t keep_bytes =
       std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
 };
@@ -40,12 +43,12 @@ using Measure = std::function<void(const Observation&, std::vector<double>& valu
 
 class Engine {
  public:
-  /// Borrows everything; the format and the dataset must outlive the engine.
-  Engine(const Model& model, const Dataset& dataset, const NumberFormat& format,
+  /// Borrows everything; the formats and the dataset must outlive the engine.
+  Engine(const Model& model, const Dataset& dataset, const SiteFormats& formats,
          EngineOptions options);
   ~Engine();
 
-  /// Golden FP32 pass over all images if the format calibrates, hit values are clamped or
+  /// Golden FP32 pass over all images if a format calibrates, hit values are clamped or
   /// needs_ranges: fills profiles(). Otherwise profiles() of weights only. `tick(images done)`
   /// after each chunk; stops early (profiles unusable, returns false) when `stop` becomes true.
   /// `most_images`: look at no more than the chunks that hold these (0 = all), for an estimate.

@@ -21,12 +21,6 @@ std::string hexadecimal(std::uint32_t code) {
   return "0x" + std::string(digits.data(), end);
 }
 
-// A kValue edit's number travels as its bit pattern, so that a fault list reads back exactly.
-std::uint32_t mask_of(const Edit& edit) {
-  return edit.operation == EditOperation::kValue ? std::bit_cast<std::uint32_t>(edit.value)
-                                                 : edit.mask;
-}
-
 // What the numbers of a stored trial stand for.
 class Names {
  public:
@@ -42,7 +36,9 @@ class Names {
     return at(run_.labels, trial.image, trial, "image");
   }
   const std::string& register_name(const TrialResult& trial, const Edit& edit) const {
-    return at(run_.register_names, edit.register_index, trial, "register");
+    const std::int32_t format = at(run_.site_formats, trial.site, trial, "site");
+    const StoredFormat& stored = at(run_.formats, format, trial, "format");
+    return at(stored.registers, edit.register_index, trial, "register").name;
   }
   const std::vector<StoredColumn>& metrics() const { return run_.metric_columns; }
 
@@ -95,7 +91,7 @@ void export_csv(const Store& store, std::ostream& out) {
     out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
         << names.label(trial) << ',' << to_string(site.target) << ',' << edit.element << ','
         << csv_field(names.register_name(trial, edit)) << ',' << to_string(edit.operation) << ','
-        << hexadecimal(mask_of(edit)) << ',' << hexadecimal(record.code_before) << ','
+        << hexadecimal(mask_column(edit)) << ',' << hexadecimal(record.code_before) << ','
         << hexadecimal(record.code_after) << ',' << exact_text(record.value_before) << ','
         << exact_text(record.value_after) << ',' << exact_text(trial.golden_loss) << ','
         << exact_text(trial.faulty_loss) << ',' << trial.golden_top1 << ',' << trial.faulty_top1
@@ -114,7 +110,7 @@ void export_jsonl(const Store& store, std::ostream& out) {
         << ",\"image\":" << json_text(names.image(trial)) << ",\"label\":" << names.label(trial)
         << ",\"target\":\"" << to_string(site.target) << "\",\"element\":" << edit.element
         << ",\"register\":" << json_text(names.register_name(trial, edit)) << ",\"op\":\""
-        << to_string(edit.operation) << "\",\"mask\":\"" << hexadecimal(mask_of(edit))
+        << to_string(edit.operation) << "\",\"mask\":\"" << hexadecimal(mask_column(edit))
         << "\",\"code_before\":\"" << hexadecimal(record.code_before) << "\",\"code_after\":\""
         << hexadecimal(record.code_after)
         << "\",\"value_before\":" << json_number(record.value_before)
@@ -139,7 +135,7 @@ void export_faults(const Store& store, std::ostream& out) {
     out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
         << to_string(site.target) << ',' << record.edit.element << ','
         << csv_field(names.register_name(trial, record.edit)) << ','
-        << to_string(record.edit.operation) << ',' << hexadecimal(mask_of(record.edit)) << '\n';
+        << to_string(record.edit.operation) << ',' << hexadecimal(mask_column(record.edit)) << '\n';
   });
 }
 

@@ -21,9 +21,9 @@ constexpr std::size_t kShownErrors = 20;
 constexpr std::size_t kShownText = 60;  // characters of a field quoted in a message
 constexpr const char* kHeader = "fault,site,image,target,element,register,op,mask";
 
-constexpr std::array kOperations = {EditOperation::kFlip, EditOperation::kSet,
-                                    EditOperation::kClear, EditOperation::kWrite,
-                                    EditOperation::kValue};
+constexpr std::array kOperations = {
+    EditOperation::kFlip,  EditOperation::kSet, EditOperation::kClear,   EditOperation::kWrite,
+    EditOperation::kValue, EditOperation::kAdd, EditOperation::kMultiply};
 constexpr std::array kTargets = {Target::kActivation, Target::kWeight, Target::kInput};
 
 enum Column : std::size_t {
@@ -91,7 +91,7 @@ std::string did_you_mean(std::string_view given, std::span<const std::string> kn
 class FaultListReader {
  public:
   FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
-                  const Dataset& dataset, const NumberFormat& format);
+                  const Dataset& dataset, const SiteFormats& formats);
   std::vector<ListedFault> read();
 
  private:
@@ -104,7 +104,7 @@ class FaultListReader {
   std::optional<Target> read_target(const CsvField& field);
   std::optional<std::int32_t> read_site(const CsvField& field, Target target);
   std::optional<std::int32_t> read_image(const CsvField& field);
-  std::optional<std::int32_t> read_register(const CsvField& field);
+  std::optional<std::int32_t> read_register(const CsvField& field, std::int32_t site);
   std::optional<EditOperation> read_operation(const CsvField& field);
   std::optional<std::int64_t> read_number(const CsvField& field, const char* what);
   std::optional<std::uint32_t> read_mask(const CsvField& field);
@@ -118,7 +118,7 @@ class FaultListReader {
   ListErrors errors_;
   std::span<const Site> sites_;
   const Dataset& dataset_;
-  const NumberFormat& format_;
+  SiteFormats formats_;
   std::array<NumberOf, kTargets.size()> site_numbers_;     // by target
   std::vector<std::vector<SiteRegister>> site_registers_;  // by site, filled when first met
   std::array<std::size_t, kColumns> columns_{};            // where each column stands in a row
@@ -129,13 +129,13 @@ class FaultListReader {
 };
 
 FaultListReader::FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
-                                 const Dataset& dataset, const NumberFormat& format)
+                                 const Dataset& dataset, const SiteFormats& formats)
     : rows_(path),
       path_(path.string()),
       errors_(path_),
       sites_(sites),
       dataset_(dataset),
-      format_(format),
+      formats_(formats),
       site_registers_(sites.size()) {
   const auto numbers = [&](const Site& site) -> NumberOf& {
     return site_numbers_[static_cast<std::size_t>(site.target)];
@@ -218,14 +218,15 @@ void FaultListReader::read_row(const Row& row) {
   if (target) site = read_site(field(row, kSiteColumn), *target);
   const auto image = read_image(field(row, kImageColumn));
   const auto element = read_number(field(row, kElementColumn), "element");
-  const auto index = read_register(field(row, kRegisterColumn));
+  std::optional<std::int32_t> index;
+  if (site) index = read_register(field(row, kRegisterColumn), *site);
   const auto operation = read_operation(field(row, kOpColumn));
   const auto mask = read_mask(field(row, kMaskColumn));
   if (!good || !site || !image || !element || !index || !operation || !mask) return;
 
   Edit edit{*element, *index, *operation, *mask, 0};
   if (!check_edit(row, *site, edit)) return;
-  if (edit.operation == EditOperation::kValue) {
+  if (is_real(edit.operation)) {
     edit.value = std::bit_cast<float>(edit.mask);
     edit.mask = 0;
   }
@@ -298,8 +299,9 @@ std::optional<std::int32_t> FaultListReader::read_image(const CsvField& field) {
   return std::nullopt;
 }
 
-std::optional<std::int32_t> FaultListReader::read_register(const CsvField& field) {
-  const auto registers = format_.registers();
+std::optional<std::int32_t> FaultListReader::read_register(const CsvField& field,
+                                                           std::int32_t site) {
+  const auto registers = formats_.of(site).registers();
   std::string names;
   for (std::size_t i = 0; i < registers.size(); ++i) {
     if (field.text == registers[i].name) return static_cast<std::int32_t>(i);
@@ -313,8 +315,8 @@ std::optional<EditOperation> FaultListReader::read_operation(const CsvField& fie
   for (const EditOperation operation : kOperations) {
     if (field.text == to_string(operation)) return operation;
   }
-  errors_.add(field.where,
-              "op must be flip, set, clear, write or value, found " + shown(field.text));
+  errors_.add(field.where, "op must be flip, set, clear, write, value, add or multiply, found " +
+                               shown(field.text));
   return std::nullopt;
 }
 
@@ -353,7 +355,7 @@ std::optional<std::uint32_t> FaultListReader::read_mask(const CsvField& field) {
 const std::vector<SiteRegister>& FaultListReader::registers_of(std::int32_t site) {
   auto& registers = site_registers_[static_cast<std::size_t>(site)];
   if (registers.empty()) {
-    registers = site_registers(sites_[static_cast<std::size_t>(site)], format_);
+    registers = site_registers(sites_[static_cast<std::size_t>(site)], formats_.of(site));
   }
   return registers;
 }
@@ -373,19 +375,16 @@ bool FaultListReader::check_edit(const Row& row, std::int32_t site, const Edit& 
                (place.count ? "register " + name + " has 0 to " + std::to_string(place.count - 1)
                             : "it has no register " + name));
   }
-  if (edit.operation == EditOperation::kValue) {
+  if (is_real(edit.operation)) {
     if (edit.register_index != 0) {
-      refuse(kOpColumn, "op 'value' goes with the payload, not with register " + name);
+      refuse(kOpColumn, std::string("op '") + to_string(edit.operation) +
+                            "' goes with the payload, not with register " + name);
     }
     return good;
   }
   if (place.bits < 32 && edit.mask >> place.bits != 0) {
     refuse(kMaskColumn, "mask " + hexadecimal(edit.mask) + " is wider than register " + name +
                             " of " + std::to_string(place.bits) + " bits");
-  }
-  if (edit.mask == 0 && edit.operation != EditOperation::kWrite) {
-    refuse(kMaskColumn,
-           std::string("mask 0 makes op '") + to_string(edit.operation) + "' change nothing");
   }
   return good;
 }
@@ -404,14 +403,22 @@ const char* to_string(EditOperation operation) {
       return "write";
     case EditOperation::kValue:
       return "value";
+    case EditOperation::kAdd:
+      return "add";
+    case EditOperation::kMultiply:
+      return "multiply";
   }
   return "?";
 }
 
+std::uint32_t mask_column(const Edit& edit) {
+  return is_real(edit.operation) ? std::bit_cast<std::uint32_t>(edit.value) : edit.mask;
+}
+
 std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
                                          std::span<const Site> sites, const Dataset& dataset,
-                                         const NumberFormat& format) {
-  return FaultListReader(path, sites, dataset, format).read();
+                                         const SiteFormats& formats) {
+  return FaultListReader(path, sites, dataset, formats).read();
 }
 
 std::string csv_field(std::string_view text) {
@@ -428,14 +435,10 @@ void write_fault_header(std::ostream& out) { out << kHeader << '\n'; }
 
 void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,
                      const std::string& image, const Edit& edit, const NumberFormat& format) {
-  // A number travels as its bit pattern, so that the list reads back exactly.
-  const std::uint32_t mask = edit.operation == EditOperation::kValue
-                                 ? std::bit_cast<std::uint32_t>(edit.value)
-                                 : edit.mask;
   const Register& place = format.registers()[static_cast<std::size_t>(edit.register_index)];
   out << fault << ',' << csv_field(site.name) << ',' << csv_field(image) << ','
       << to_string(site.target) << ',' << edit.element << ',' << csv_field(place.name) << ','
-      << to_string(edit.operation) << ',' << hexadecimal(mask) << '\n';
+      << to_string(edit.operation) << ',' << hexadecimal(mask_column(edit)) << '\n';
 }
 
 std::vector<SiteRegister> site_registers(const Site& site, const NumberFormat& format) {

@@ -10,6 +10,7 @@
 
 #include "bitfall/error_model.h"
 #include "dataset.h"
+#include "site_formats.h"
 #include "sites.h"
 
 namespace bitfall {
@@ -29,19 +30,25 @@ struct ListedFault {
   std::vector<Edit> edits;
 };
 
-const char* to_string(EditOperation operation);  // "flip", "set", "clear", "write", "value"
+/// "flip", "set", "clear", "write", "value", "add", "multiply"
+const char* to_string(EditOperation operation);
+
+/// The `mask` column of an edit: a real number travels as its float32 bit pattern, so that a list
+/// reads back exactly.
+std::uint32_t mask_column(const Edit& edit);
 
 /// Reads `[fault,]site,image,target,element,register,op,mask` (header line required; columns by
 /// name, any order, further columns ignored, so an exported trial table is accepted). CRLF, quotes
 /// (RFC 4180), a byte order mark and blank lines are accepted. A leading `fault` or `trial` column
 /// groups consecutive rows with the same number into one fault; without one, each row is a fault.
-/// `mask` is hexadecimal (0x optional); for op `value` it is the float32's bit pattern. Checks:
+/// `mask` is hexadecimal (0x optional); for the ops `value`, `add` and `multiply` it is the
+/// float32's bit pattern. Checks:
 /// site and target known and not refused, image known, element in range, register known in this
-/// format, mask non-zero (but for write and value) and within the register's width. All errors
+/// format, mask within the register's width. All errors
 /// (first 20) with path:line:column in one Error(kInput).
 std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
                                          std::span<const Site> sites, const Dataset& dataset,
-                                         const NumberFormat& format);
+                                         const SiteFormats& formats);
 
 /// Writes one row an edit with the leading `fault` column. Inverse of read_fault_list.
 void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,

@@ -1,6 +1,7 @@
 #include "image_orders.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "philox.h"
 
@@ -18,8 +19,22 @@ std::uint64_t order_id(std::int32_t entry, std::int32_t site, std::int64_t round
 
 }  // namespace
 
-ImageOrders::ImageOrders(std::uint64_t seed, std::int32_t images, std::size_t keep)
-    : seed_(seed), images_(images), keep_(keep) {}
+ImageOrders::ImageOrders(std::uint64_t seed, ImageChunks chunks, std::size_t keep)
+    : seed_(seed), chunks_(std::move(chunks)), keep_(keep) {}
+
+std::vector<std::int32_t> ImageOrders::fresh_order(std::uint64_t id) const {
+  PhiloxStream random(seed_, RandomDomain::kImageOrder, id);
+  std::vector<std::int32_t> order;
+  order.reserve(static_cast<std::size_t>(chunks_.images()));
+  for (const std::int32_t chunk :
+       random_order(static_cast<std::int32_t>(chunks_.count()), random)) {
+    for (const std::int32_t row :
+         random_order(static_cast<std::int32_t>(chunks_.size(chunk)), random)) {
+      order.push_back(chunks_.image(chunk, row));
+    }
+  }
+  return order;
+}
 
 std::size_t ImageOrders::bytes(const Order& order) {
   return order.images.capacity() * sizeof(std::int32_t) + kNodeBytes;
@@ -33,9 +48,10 @@ void ImageOrders::forget_oldest() const {
 
 std::int32_t ImageOrders::image(std::int32_t entry, std::int32_t site, std::int64_t index,
                                 std::int64_t trials) const {
-  if (images_ == 1) return 0;
-  const std::int64_t round = index / images_;
-  const auto position = static_cast<std::size_t>(index % images_);
+  const std::int32_t images = chunks_.images();
+  if (images == 1) return 0;
+  const std::int64_t round = index / images;
+  const auto position = static_cast<std::size_t>(index % images);
   const std::uint64_t id = order_id(entry, site, round);
 
   const std::lock_guard lock(mutex_);
@@ -44,9 +60,8 @@ std::int32_t ImageOrders::image(std::int32_t entry, std::int32_t site, std::int6
     orders_.splice(orders_.begin(), orders_, found->second);
     return found->second->images[position];
   }
-  PhiloxStream random(seed_, RandomDomain::kImageOrder, id);
-  std::vector<std::int32_t> order = random_order(images_, random);
-  const std::int64_t needed = std::min<std::int64_t>(images_, trials - round * images_);
+  std::vector<std::int32_t> order = fresh_order(id);
+  const std::int64_t needed = std::min<std::int64_t>(images, trials - round * images);
   order.resize(std::max<std::size_t>(static_cast<std::size_t>(needed), position + 1));
   order.shrink_to_fit();
   const std::int32_t image = order[position];

@@ -20,15 +20,7 @@ float clamped(float value, std::optional<float> clamp) {
   return std::clamp(value, -*clamp, *clamp);
 }
 
-std::size_t metadata_size(const NumberFormat& format, std::span<const std::int64_t> shape) {
-  std::int64_t size = 0;
-  for (int i = 1; i < static_cast<int>(format.registers().size()); ++i) {
-    size += format.register_count(i, shape);
-  }
-  return static_cast<std::size_t>(size);
-}
-
-// Where registers of a kind start within the metadata.
+// Where registers of a kind start within the metadata; of the kind after the last: their number.
 std::size_t metadata_offset(const NumberFormat& format, int kind,
                             std::span<const std::int64_t> shape) {
   std::int64_t offset = 0;
@@ -39,106 +31,131 @@ std::size_t metadata_offset(const NumberFormat& format, int kind,
 std::vector<std::uint32_t> own_metadata(const NumberFormat& format,
                                         std::span<const std::int64_t> shape,
                                         std::span<const std::uint32_t> calibrated) {
-  std::vector<std::uint32_t> metadata(metadata_size(format, shape));
-  if (calibrated.size() == metadata.size()) {
-    std::copy(calibrated.begin(), calibrated.end(), metadata.begin());
-  } else if (format.calibrated() && !metadata.empty()) {
+  const int kinds = static_cast<int>(format.registers().size());
+  if (kinds == 1) return {};
+  if (!format.calibrated()) {
+    return std::vector<std::uint32_t>(metadata_offset(format, kinds, shape));
+  }
+  if (calibrated.size() != metadata_offset(format, kinds, shape)) {
     throw Error(ExitCode::kFailure, "internal: a calibrated format was used before calibration");
   }
-  return metadata;
+  return {calibrated.begin(), calibrated.end()};
 }
 
-// Payload edits under an elementwise format: only the hit elements are encoded.
-Injection inject_elements(const NumberFormat& format, std::span<const float> golden,
-                          std::span<const std::int64_t> shape,
-                          std::span<const std::uint32_t> calibrated, std::span<const Edit> edits,
-                          std::optional<float> clamp) {
-  std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
-  const auto encode = [&](std::int64_t element, float value) {
-    std::uint32_t code = 0;
-    format.encode({&value, 1}, {shape, element}, metadata, {&code, 1});
-    return code;
-  };
-  std::map<std::int64_t, std::uint32_t> codes;
-  Injection result;
-  for (const Edit& edit : edits) {
-    const float before = golden[static_cast<std::size_t>(edit.element)];
-    const auto [it, fresh] = codes.try_emplace(edit.element, 0);
-    if (fresh) it->second = encode(edit.element, before);
-    EditRecord record{edit, it->second, 0, before, before};
-    it->second = edit.operation == EditOperation::kValue ? encode(edit.element, edit.value)
-                                                         : apply_edit(edit, it->second);
-    record.code_after = it->second;
-    result.records.push_back(record);
-  }
-  std::map<std::int64_t, float> after;
-  for (const auto& [element, code] : codes) {
-    float value = 0;
-    format.decode({&code, 1}, {shape, element}, metadata, {&value, 1});
-    const float before = golden[static_cast<std::size_t>(element)];
-    // A code that the edits left alone stands for the golden value even if decoding has a second
-    // form of it.
-    if (code == encode(element, before)) value = before;
-    if (!same_bits(value, before)) value = clamped(value, clamp);
-    after[element] = value;
-    if (!same_bits(value, before)) result.changes.push_back({element, value});
-  }
-  for (EditRecord& record : result.records) record.value_after = after[record.edit.element];
-  return result;
+float edited_value(const Edit& edit, float golden) {
+  if (edit.operation == EditOperation::kAdd) return golden + edit.value;
+  if (edit.operation == EditOperation::kMultiply) return golden * edit.value;
+  return edit.value;
 }
 
-// Anything else: the whole tensor is stored, edited and decoded.
-Injection inject_tensor(const NumberFormat& format, std::span<const float> golden,
-                        std::span<const std::int64_t> shape,
-                        std::span<const std::uint32_t> calibrated, std::span<const Edit> edits,
-                        std::optional<float> clamp) {
-  std::vector<float> values(golden.begin(), golden.end());
-  for (const Edit& edit : edits) {
-    if (edit.operation == EditOperation::kValue)
-      values[static_cast<std::size_t>(edit.element)] = edit.value;
+// The elements of one tensor that are stored together, as a fault changes them.
+class Block {
+ public:
+  Block(const NumberFormat& format, const ElementRun& run, std::span<const std::int64_t> shape,
+        std::uint64_t stream, std::span<const float> golden, std::vector<std::uint32_t>& metadata)
+      : format_(format),
+        run_(run),
+        slice_{shape, run.first, run.stride, stream},
+        metadata_(metadata),
+        golden_(static_cast<std::size_t>(run.count)),
+        codes_(golden_.size()) {
+    for (std::size_t i = 0; i < golden_.size(); ++i) {
+      golden_[i] = golden[static_cast<std::size_t>(element(i))];
+    }
+    format_.encode(golden_, slice_, metadata_, codes_);
+    clean_codes_ = codes_;
   }
-  std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
-  std::vector<std::uint32_t> clean_metadata = metadata;
-  std::vector<std::uint32_t> codes(golden.size()), clean_codes(golden.size());
-  format.encode(golden, {shape, 0}, clean_metadata, clean_codes);
-  format.encode(values, {shape, 0}, metadata, codes);
-  Injection result;
-  for (const Edit& edit : edits) {
-    EditRecord record;
-    record.edit = edit;
-    const auto element = static_cast<std::size_t>(edit.element);
-    if (edit.register_index == 0) {
-      const bool real = edit.operation == EditOperation::kValue;
-      record.code_before = real ? clean_codes[element] : codes[element];
-      if (!real) codes[element] = apply_edit(edit, codes[element]);
-      record.code_after = codes[element];
-      record.value_before = golden[element];
+
+  /// Metadata that the golden values alone have; only worth keeping where they may change.
+  void keep_clean_metadata() {
+    if (clean_metadata_.empty()) clean_metadata_ = metadata_;
+  }
+
+  void edit_payload(const Edit& edit, EditRecord& record) {
+    const std::size_t i = place(edit.element);
+    record.value_before = golden_[i];
+    record.code_before = codes_[i];
+    if (is_real(edit.operation)) {
+      if (!format_.elementwise()) keep_clean_metadata();
+      if (values_.empty()) {
+        values_.resize(codes_.size());
+        format_.decode(codes_, slice_, metadata_, values_);
+      }
+      values_[i] = edited_value(edit, golden_[i]);
+      // One element is stored at once; a block when all of its real numbers are known.
+      if (format_.elementwise() && codes_.size() == 1) store();
     } else {
-      std::uint32_t& code = metadata[metadata_offset(format, edit.register_index, shape) + element];
-      record.code_before = code;
-      code = apply_edit(edit, code);
-      record.code_after = code;
-      record.value_before =
-          static_cast<float>(format.metadata_value(edit.register_index, record.code_before));
-      record.value_after = static_cast<float>(format.metadata_value(edit.register_index, code));
+      store();
+      codes_[i] = apply_edit(edit, codes_[i]);
     }
-    result.records.push_back(record);
+    record.code_after = codes_[i];
   }
-  format.decode(codes, {shape, 0}, metadata, values);
-  const bool same_metadata = metadata == clean_metadata;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (same_metadata && codes[i] == clean_codes[i]) values[i] = golden[i];
-    if (same_bits(values[i], golden[i])) continue;
-    values[i] = clamped(values[i], clamp);
-    if (!same_bits(values[i], golden[i]))
-      result.changes.push_back({static_cast<std::int64_t>(i), values[i]});
+
+  void edit_metadata(const Edit& edit, EditRecord& record) {
+    store();
+    keep_clean_metadata();
+    const int kind = edit.register_index;
+    std::uint32_t& code = metadata_[metadata_offset(format_, kind, slice_.shape) +
+                                    static_cast<std::size_t>(edit.element)];
+    record.code_before = code;
+    code = apply_edit(edit, code);
+    record.code_after = code;
+    record.value_before = static_cast<float>(format_.metadata_value(kind, record.code_before));
+    record.value_after = static_cast<float>(format_.metadata_value(kind, code));
   }
-  for (EditRecord& record : result.records) {
-    if (record.edit.register_index == 0) {
-      record.value_after = values[static_cast<std::size_t>(record.edit.element)];
+
+  /// Decodes and adds what differs from golden.
+  void finish(std::optional<float> clamp, std::vector<Change>& changes) {
+    store();
+    std::vector<float> values(codes_.size());
+    format_.decode(codes_, slice_, metadata_, values);
+    const bool same_metadata = clean_metadata_.empty() || clean_metadata_ == metadata_;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      // A code that the edits left alone stands for the golden value even if decoding has a second
+      // form of it.
+      if (same_metadata && codes_[i] == clean_codes_[i]) values[i] = golden_[i];
+      if (!same_bits(values[i], golden_[i])) {
+        values[i] = clamped(values[i], clamp);
+        if (!same_bits(values[i], golden_[i])) changes.push_back({element(i), values[i]});
+      }
     }
+    values_ = std::move(values);
   }
-  return result;
+
+  /// After finish().
+  float value(std::int64_t element) const { return values_[place(element)]; }
+  std::uint32_t code(std::int64_t element) const { return codes_[place(element)]; }
+
+ private:
+  std::int64_t element(std::size_t i) const {
+    return run_.first + static_cast<std::int64_t>(i) * run_.stride;
+  }
+  std::size_t place(std::int64_t element) const {
+    return static_cast<std::size_t>((element - run_.first) / run_.stride);
+  }
+  // Encodes real numbers that were edited.
+  void store() {
+    if (values_.empty()) return;
+    format_.encode(values_, slice_, metadata_, codes_);
+    values_.clear();
+  }
+
+  const NumberFormat& format_;
+  ElementRun run_;
+  Slice slice_;
+  std::vector<std::uint32_t>& metadata_;  // of the whole tensor
+  std::vector<float> golden_;
+  std::vector<std::uint32_t> codes_, clean_codes_;
+  std::vector<std::uint32_t> clean_metadata_;  // empty while nothing can have changed them
+  std::vector<float> values_;                  // edited and not yet stored; at the end, all
+};
+
+std::int8_t class_of(const NumberFormat& format, const EditRecord& record) {
+  const std::uint32_t bits = edited_bits(record);
+  if (bits == 0) return -1;
+  if (record.edit.register_index > 0) return static_cast<std::int8_t>(BitClass::kMetadata);
+  const int highest = static_cast<int>(std::bit_width(bits)) - 1;
+  return static_cast<std::int8_t>(format.bit_class(record.code_before, highest));
 }
 
 }  // namespace
@@ -154,43 +171,56 @@ std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
     case EditOperation::kWrite:
       return edit.mask;
     case EditOperation::kValue:
+    case EditOperation::kAdd:
+    case EditOperation::kMultiply:
       break;
   }
   return code;
 }
 
 Injection inject(const NumberFormat& format, std::span<const float> golden,
-                 std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
-                 std::span<const Edit> edits, std::optional<float> clamp) {
+                 std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
+                 std::span<const Edit> edits, std::optional<float> clamp, std::uint64_t stream) {
+  std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
   const bool payload_only = std::all_of(edits.begin(), edits.end(),
                                         [](const Edit& edit) { return edit.register_index == 0; });
-  return payload_only && format.elementwise()
-             ? inject_elements(format, golden, shape, metadata, edits, clamp)
-             : inject_tensor(format, golden, shape, metadata, edits, clamp);
-}
-
-void emulate_slice(const NumberFormat& format, std::span<float> values, const Slice& slice,
-                   std::span<const std::uint32_t> metadata) {
-  constexpr std::size_t kBlock = 4096;  // codes stay in the first-level cache
-  std::uint32_t codes[kBlock];
-  std::vector<std::uint32_t> registers = own_metadata(format, slice.shape, metadata);
-  for (std::size_t at = 0; at < values.size(); at += kBlock) {
-    const std::span<float> part = values.subspan(at, std::min(kBlock, values.size() - at));
-    const Slice where{slice.shape, slice.first + static_cast<std::int64_t>(at)};
-    const std::span<std::uint32_t> used(codes, part.size());
-    format.encode(part, where, registers, used);
-    format.decode(used, where, registers, part);
+  const ElementRun whole{0, static_cast<std::int64_t>(golden.size()), 1};
+  std::map<std::int64_t, Block> blocks;  // by first element
+  const auto block_of = [&](const Edit& edit) -> Block& {
+    const ElementRun run = payload_only ? format.block(edit.element, shape) : whole;
+    return blocks.try_emplace(run.first, format, run, shape, stream, golden, metadata)
+        .first->second;
+  };
+  Injection result;
+  for (const Edit& edit : edits) {
+    EditRecord& record = result.records.emplace_back();
+    record.edit = edit;
+    if (edit.register_index == 0) {
+      block_of(edit).edit_payload(edit, record);
+    } else {
+      block_of(edit).edit_metadata(edit, record);
+    }
   }
+  for (auto& [_, block] : blocks) block.finish(clamp, result.changes);
+  std::sort(result.changes.begin(), result.changes.end(),
+            [](const Change& a, const Change& b) { return a.element < b.element; });
+  for (EditRecord& record : result.records) {
+    const Edit& edit = record.edit;
+    if (edit.register_index == 0) {
+      const Block& block = block_of(edit);
+      record.value_after = block.value(edit.element);
+      if (is_real(edit.operation)) record.code_after = block.code(edit.element);
+    }
+    record.bit_class = class_of(format, record);
+  }
+  return result;
 }
 
-void emulate(const NumberFormat& format, std::span<float> values,
-             std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata) {
+void emulate(const NumberFormat& format, std::span<float> values, const Slice& slice,
+             std::span<const std::uint32_t> metadata) {
   if (format.exact()) return;
-  if (format.elementwise()) return emulate_slice(format, values, {shape, 0}, metadata);
-  std::vector<std::uint32_t> registers = own_metadata(format, shape, metadata);
-  std::vector<std::uint32_t> codes(values.size());
-  format.encode(values, {shape, 0}, registers, codes);
-  format.decode(codes, {shape, 0}, registers, values);
+  std::vector<std::uint32_t> registers = own_metadata(format, slice.shape, metadata);
+  format.emulate(values, slice, registers);
 }
 
 }  // namespace bitfall

@@ -24,21 +24,18 @@ struct Injection {
 
 /// `golden`: the tensor's values as the format holds them. `metadata`: calibrated registers, empty
 /// if none. `clamp`: replaces hit values beyond +-clamp (NaN becomes +clamp); not finite means no
-/// clamping. Edits of one element act one after the other.
+/// clamping. Edits act one after the other; only blocks with a hit element are encoded, or the
+/// whole tensor where metadata are hit. `stream`: as in Slice.
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
-                 std::span<const Edit> edits, std::optional<float> clamp);
+                 std::span<const Edit> edits, std::optional<float> clamp, std::uint64_t stream = 0);
 
-/// code after the edit. Not for kValue.
+/// code after the edit. Not for edits of real numbers.
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code);
 
-/// values <- decode(encode(values)) for one tensor.
-void emulate(const NumberFormat& format, std::span<float> values,
-             std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata);
-
-/// The same for elements [first, first + values.size()) of a tensor; the format must be
-/// elementwise().
-void emulate_slice(const NumberFormat& format, std::span<float> values, const Slice& slice,
-                   std::span<const std::uint32_t> metadata);
+/// values <- decode(encode(values)) for the elements of a slice that the format can store alone:
+/// any if it is elementwise(), else the whole tensor.
+void emulate(const NumberFormat& format, std::span<float> values, const Slice& slice,
+             std::span<const std::uint32_t> metadata);
 
 }  // namespace bitfall

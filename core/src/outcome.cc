@@ -16,4 +16,10 @@ const char* to_string(Outcome outcome) {
   return "unknown";
 }
 
+std::uint32_t edited_bits(const EditRecord& record) {
+  const bool whole =
+      record.edit.operation == EditOperation::kWrite || is_real(record.edit.operation);
+  return whole ? record.code_before ^ record.code_after : record.edit.mask;
+}
+
 }  // namespace bitfall

@@ -26,7 +26,11 @@ struct EditRecord {
   std::uint32_t code_after = 0;
   float value_before = 0;  // payload: the element's value; metadata: the register's value (a scale)
   float value_after = 0;   // after decoding, and after clamping when hit_value = "clamped"
+  std::int8_t bit_class = -1;  // BitClass of the highest edited bit in code_before; -1: no bit
 };
+
+/// The bits that an edit names (a mask) or, for one that writes a whole code or a number, changes.
+std::uint32_t edited_bits(const EditRecord& record);
 
 struct TrialResult {
   std::int64_t trial = 0;

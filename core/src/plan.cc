@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -33,12 +34,13 @@ struct Entry {
   std::string name;        // "error model 'bit_flip'"
   std::int64_t first = 0;  // id of its first trial
   std::int64_t trials = 0;
+  std::int64_t copies = 1;       // trials a fault: all images if it is permanent
   std::size_t strata_begin = 0;  // its strata: from begin to end, exclusive
   std::size_t strata_end = 0;
   bool mixed = false;
   // Of a mixed entry, by stratum counted from strata_begin:
   std::vector<double> cumulative;                   // populations added up
-  std::vector<std::vector<std::uint32_t>> members;  // trials, counted from `first`, ascending
+  std::vector<std::vector<std::uint32_t>> members;  // faults, counted from `first`, ascending
 };
 
 /// Collects what a model draws.
@@ -67,12 +69,12 @@ std::string problem_of(const Edit& edit, std::span<const SiteRegister> registers
   }
   switch (edit.operation) {
     case EditOperation::kValue:
+    case EditOperation::kAdd:
+    case EditOperation::kMultiply:
       return edit.register_index == 0 ? "" : "a real value for " + name;
     case EditOperation::kFlip:
     case EditOperation::kSet:
     case EditOperation::kClear:
-      if (edit.mask == 0) return "a mask of 0 for " + name;
-      break;
     case EditOperation::kWrite:
       break;
     default:
@@ -91,7 +93,7 @@ struct Plan::State {
   std::uint64_t seed = 0;
   std::int64_t images = 0;
   double confidence = 0;
-  const NumberFormat* format = nullptr;
+  std::optional<SiteFormats> formats;
   std::vector<Site> sites;
   std::vector<Place> places;          // by site; filled for the planned ones
   std::vector<SiteProfile> profiles;  // by site, or empty
@@ -108,7 +110,7 @@ struct Plan::State {
   SiteView view(std::int32_t site) const;
   void add_entry(std::int32_t index, const FaultsConfig& config,
                  std::span<const std::int32_t> selected, const ErrorModel& model,
-                 const std::string& format_id, Diagnostics& diagnostics);
+                 Diagnostics& diagnostics);
   void add_mixed_trials(Entry& entry, std::int64_t total);
   std::size_t drawn_stratum(const Entry& entry, std::int64_t id) const;
   std::vector<Edit> draw_edits(const Trial& trial) const;
@@ -118,7 +120,8 @@ struct Plan::State {
 void Plan::State::set_place(std::int32_t site) {
   const auto index = static_cast<std::size_t>(site);
   Place& place = places[index];
-  place.registers = site_registers(sites[index], *format);
+  const NumberFormat& format = formats->of(site);
+  place.registers = site_registers(sites[index], format);
   std::vector<std::uint32_t> metadata;
   if (!profiles.empty()) {
     place.golden = profiles[index].golden;
@@ -129,7 +132,7 @@ void Plan::State::set_place(std::int32_t site) {
     for (std::size_t i = 1; i < place.registers.size(); ++i) count += place.registers[i].count;
     metadata.resize(static_cast<std::size_t>(count));
   }
-  place.largest = format->largest(metadata);
+  place.largest = format.largest(metadata);
 }
 
 SiteView Plan::State::view(std::int32_t site) const {
@@ -151,23 +154,33 @@ double Plan::State::population(const Entry& entry, std::int32_t site) const {
 
 void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
                             std::span<const std::int32_t> selected, const ErrorModel& model,
-                            const std::string& format_id, Diagnostics& diagnostics) {
+                            Diagnostics& diagnostics) {
   Entry entry;
   entry.model = &model;
   entry.name = "error model '" + config.error_model.id + "'";
   entry.first = trials;
   entry.strata_begin = strata.size();
   entry.mixed = config.total.has_value();
+  entry.copies = config.permanent ? images : 1;
+  std::string unfit;  // registers of the first site's format, for the message
   double sum = 0;
   for (const std::int32_t site : selected) {
     set_place(site);
     const double faults = population(entry, site);
     sum += faults;
-    Stratum stratum{index, site, faults * static_cast<double>(images), 0};
+    const double population = config.permanent ? faults : faults * static_cast<double>(images);
+    Stratum stratum{index, site, population, 0, config.permanent};
     if (faults > 0 && !entry.mixed) {
-      stratum.trials = config.precision ? sample_size(*config.precision, confidence, kWorstRate,
-                                                      stratum.population)
-                                        : config.per_site.value_or(kDefaultPerSite);
+      // Draws are with replacement, so that a small population needs no fewer.
+      stratum.trials = entry.copies *
+                       (config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
+                                         : config.per_site.value_or(kDefaultPerSite));
+    }
+    if (unfit.empty()) {
+      for (const SiteRegister& kind : places[static_cast<std::size_t>(site)].registers) {
+        unfit += (unfit.empty() ? "'" : ", '") + std::string(kind.name) + "' of " +
+                 std::to_string(kind.bits) + " bits";
+      }
     }
     if (entry.mixed) entry.cumulative.push_back(sum);
     strata.push_back(stratum);
@@ -181,28 +194,32 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     const bool named = config.error_model.where.line > 0;
     diagnostics.add(named ? config.error_model.where : config.where,
                     entry.name + " can hit none of the " + std::to_string(selected.size()) +
-                        " selected sites in format '" + format_id + "'",
-                    "compare its bits with the format's registers");
+                        " selected sites in their format",
+                    "the format has the registers " + unfit +
+                        "; compare the model's options with them and with the sites' shapes");
   }
   trials += entry.trials;
   entries.push_back(std::move(entry));
 }
 
-/// Draws a site for each trial, and notes which trials each site got.
+/// Draws a site for each fault, and notes which faults each site got.
 void Plan::State::add_mixed_trials(Entry& entry, std::int64_t total) {
   assert(total <= std::numeric_limits<std::uint32_t>::max());
-  entry.trials = total;
+  entry.trials = total * entry.copies;
   entry.members.resize(entry.cumulative.size());
   for (std::int64_t i = 0; i < total; ++i) {
-    entry.members[drawn_stratum(entry, entry.first + i)].push_back(static_cast<std::uint32_t>(i));
+    entry.members[drawn_stratum(entry, entry.first + i * entry.copies)].push_back(
+        static_cast<std::uint32_t>(i));
   }
   for (std::size_t s = 0; s < entry.members.size(); ++s) {
     entry.members[s].shrink_to_fit();
-    strata[entry.strata_begin + s].trials = static_cast<std::int64_t>(entry.members[s].size());
+    strata[entry.strata_begin + s].trials =
+        entry.copies * static_cast<std::int64_t>(entry.members[s].size());
   }
 }
 
-/// The stratum of a mixed entry that trial `id` belongs to, counted from the entry's first.
+/// The stratum of a mixed entry that the fault whose first trial is `id` belongs to, counted from
+/// the entry's first.
 std::size_t Plan::State::drawn_stratum(const Entry& entry, std::int64_t id) const {
   PhiloxStream random(seed, RandomDomain::kSiteChoice, static_cast<std::uint64_t>(id));
   const double point = random.uniform() * entry.cumulative.back();
@@ -223,7 +240,8 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
     throw std::logic_error(entry.name + " needs golden ranges: call set_profiles first");
   }
   const Site& site = sites[static_cast<std::size_t>(trial.site)];
-  PhiloxStream random(seed, RandomDomain::kTrial, static_cast<std::uint64_t>(trial.id));
+  const std::int64_t first = entry.copies > 1 ? trial.id - trial.image : trial.id;
+  PhiloxStream random(seed, RandomDomain::kTrial, static_cast<std::uint64_t>(first));
   Edits sink;
   call_plugin(entry.name, "draw", [&] { entry.model->draw(view(trial.site), random, sink); });
   if (sink.edits.empty()) {
@@ -246,7 +264,7 @@ Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
 Plan::~Plan() = default;
 
-Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const NumberFormat& format,
+Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const SiteFormats& formats,
                 std::int32_t images, std::vector<std::vector<std::int32_t>> entries,
                 std::vector<const ErrorModel*> models, Diagnostics& diagnostics,
                 std::vector<SiteProfile> profiles) {
@@ -256,23 +274,23 @@ Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const Num
   state->seed = campaign.seed;
   state->images = images;
   state->confidence = campaign.confidence;
-  state->format = &format;
+  state->formats = formats;
   state->sites.assign(sites.begin(), sites.end());
   state->places.resize(sites.size());
   if (!profiles.empty() && profiles.size() != sites.size()) {
     throw std::logic_error("Plan::draw needs one profile a site");
   }
   state->profiles = std::move(profiles);
-  state->orders = std::make_unique<ImageOrders>(campaign.seed, images);
+  state->orders = std::make_unique<ImageOrders>(campaign.seed,
+                                                ImageChunks(campaign.seed, images, campaign.batch));
   for (std::size_t e = 0; e < entries.size(); ++e) {
     state->add_entry(static_cast<std::int32_t>(e), campaign.faults[e], entries[e], *models[e],
-                     campaign.format.id, diagnostics);
+                     diagnostics);
   }
   return Plan(std::move(state));
 }
 
-Plan Plan::from_list(std::vector<ListedFault> faults, std::span<const Site> sites,
-                     const NumberFormat&) {
+Plan Plan::from_list(std::vector<ListedFault> faults, std::span<const Site> sites) {
   auto state = std::make_unique<State>();
   std::vector<std::int32_t> stratum_of(sites.size(), -1);
   for (const ListedFault& fault : faults) {
@@ -317,12 +335,13 @@ Trial Plan::trial(std::int64_t id) const {
   const Entry& entry = *(after - 1);
   std::size_t stratum = 0;
   std::int64_t index = 0;  // of the trial in its stratum
+  const std::int64_t fault = (id - entry.first) / entry.copies;
   if (entry.mixed) {
-    const std::size_t member = state.drawn_stratum(entry, id);
+    const std::size_t member = state.drawn_stratum(entry, entry.first + fault * entry.copies);
     const std::vector<std::uint32_t>& ids = entry.members[member];
     stratum = entry.strata_begin + member;
-    index = std::lower_bound(ids.begin(), ids.end(), static_cast<std::uint32_t>(id - entry.first)) -
-            ids.begin();
+    index =
+        std::lower_bound(ids.begin(), ids.end(), static_cast<std::uint32_t>(fault)) - ids.begin();
   } else {
     const auto begin = state.stratum_first.begin();
     const auto next = std::upper_bound(begin + static_cast<std::ptrdiff_t>(entry.strata_begin),
@@ -331,6 +350,10 @@ Trial Plan::trial(std::int64_t id) const {
     index = id - state.stratum_first[stratum];
   }
   const Stratum& place = state.strata[stratum];
+  if (place.permanent) {
+    return {id, place.entry, place.site,
+            static_cast<std::int32_t>((id - entry.first) % state.images)};
+  }
   return {id, place.entry, place.site,
           state.orders->image(place.entry, place.site, index, place.trials)};
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "faults.h"
+#include "site_formats.h"
 
 namespace bitfall {
 
@@ -14,8 +15,9 @@ namespace bitfall {
 struct Stratum {
   std::int32_t entry = 0;
   std::int32_t site = 0;
-  double population = 0;    // N: faults x images
-  std::int64_t trials = 0;  // n
+  double population = 0;    // N: faults x images; faults alone if permanent
+  std::int64_t trials = 0;  // n; of permanent faults n x images
+  bool permanent = false;   // each fault meets every image: consecutive trials, in image order
 };
 
 /// What planning needs to know of one site beyond its shape. `golden` is only filled when an error
@@ -31,17 +33,17 @@ class Plan {
   /// error model (borrowed; must outlive the plan). `profiles[site]` may be empty when no model
   /// needs golden ranges and the format is not calibrated; it may also be set later by
   /// set_profiles, before the first fault(), but then populations that depend on them are wrong.
-  /// Each site's trials meet the images in a random order of its own, dealt evenly. A site where an
+  /// Each site's trials meet the images in a random order of its own, dealt evenly, chunk by chunk
+  /// of campaign.batch images. A site where an
   /// entry's population is 0 gets no trials; all of them 0 is a problem reported to `diagnostics`.
   static Plan draw(const Campaign& campaign, std::span<const Site> sites,
-                   const NumberFormat& format, std::int32_t images,
+                   const SiteFormats& formats, std::int32_t images,
                    std::vector<std::vector<std::int32_t>> entries,
                    std::vector<const ErrorModel*> models, Diagnostics& diagnostics,
                    std::vector<SiteProfile> profiles = {});
 
   /// Exactly the list, in its order: trial i is faults[i].
-  static Plan from_list(std::vector<ListedFault> faults, std::span<const Site> sites,
-                        const NumberFormat& format);
+  static Plan from_list(std::vector<ListedFault> faults, std::span<const Site> sites);
 
   Plan(Plan&&) noexcept;
   Plan& operator=(Plan&&) noexcept;
@@ -51,9 +53,9 @@ class Plan {
 
   std::int64_t size() const;
   Trial trial(std::int64_t id) const;
-  /// The edits of a trial: drawn from Philox keyed by (seed, trial id), the same at every call,
-  /// thread-safe. Throws Error(kPlugin) if the error model draws no edit or one outside the site's
-  /// registers.
+  /// The edits of a trial: drawn from Philox keyed by (seed, trial id), or by the id of the fault's
+  /// first trial if it is permanent; the same at every call, thread-safe. Throws Error(kPlugin) if
+  /// the error model draws no edit or one outside the site's registers.
   std::vector<Edit> edits(const Trial& trial) const;
 
   /// In the order entry, site; for a list one stratum a site (population 0: not drawn at random).

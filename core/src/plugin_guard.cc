@@ -29,12 +29,34 @@ class GuardedFormat final : public NumberFormat {
   bool calibrated() const override {
     return call_plugin(who_, "calibrated", [&] { return format_->calibrated(); });
   }
-  void calibrate(const Range& range, std::span<const std::int64_t> shape,
+  const char* refusal(std::span<const std::int64_t> shape) const override {
+    return call_plugin(who_, "refusal", [&] { return format_->refusal(shape); });
+  }
+  int range_axis(std::span<const std::int64_t> shape) const override {
+    const int axis = call_plugin(who_, "range_axis", [&] { return format_->range_axis(shape); });
+    if (axis < -1 || axis >= static_cast<int>(shape.size())) {
+      refuse(who_, "wants ranges along dimension " + std::to_string(axis) + " of a tensor with " +
+                       std::to_string(shape.size()) + " dimensions");
+    }
+    return axis;
+  }
+  void calibrate(std::span<const Range> ranges, std::span<const std::int64_t> shape,
                  std::span<std::uint32_t> metadata) const override {
-    call_plugin(who_, "calibrate", [&] { format_->calibrate(range, shape, metadata); });
+    call_plugin(who_, "calibrate", [&] { format_->calibrate(ranges, shape, metadata); });
   }
   bool elementwise() const override {
     return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
+  }
+  ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const override {
+    const ElementRun run =
+        call_plugin(who_, "block", [&] { return format_->block(element, shape); });
+    const std::int64_t last = run.first + (run.count - 1) * run.stride;
+    if (run.first < 0 || run.count < 1 || run.stride < 1 || last >= element_count(shape) ||
+        element < run.first || element > last || (element - run.first) % run.stride != 0) {
+      refuse(who_, "gives a block that does not hold element " + std::to_string(element) +
+                       " or leaves the tensor");
+    }
+    return run;
   }
   bool exact() const override {
     return call_plugin(who_, "exact", [&] { return format_->exact(); });
@@ -46,6 +68,16 @@ class GuardedFormat final : public NumberFormat {
   void decode(std::span<const std::uint32_t> codes, const Slice& slice,
               std::span<const std::uint32_t> metadata, std::span<float> values) const override {
     call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, values); });
+  }
+  void emulate(std::span<float> values, const Slice& slice,
+               std::span<std::uint32_t> metadata) const override {
+    call_plugin(who_, "emulate", [&] { format_->emulate(values, slice, metadata); });
+  }
+  BitClass bit_class(std::uint32_t code, int bit) const override {
+    return call_plugin(who_, "bit_class", [&] { return format_->bit_class(code, bit); });
+  }
+  FormatTraits traits() const override {
+    return call_plugin(who_, "traits", [&] { return format_->traits(); });
   }
   double metadata_value(int index, std::uint32_t code) const override {
     return call_plugin(who_, "metadata_value",

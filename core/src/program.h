@@ -65,7 +65,8 @@ class Program {
   /// later.
   bool writes_in_place() const;
 
-  /// True if a conditional or a loop reads tensor values: one image of a batch then decides for all.
+  /// True if a conditional or a loop reads tensor values: one image of a batch then decides for
+  /// all.
   bool branches_on_values() const;
 
   /// A table that may be run from step `at` on without harm to `slots`: values that those steps

@@ -8,10 +8,13 @@
 #include <cstdio>
 #include <limits>
 #include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "error.h"
 #include "report_number.h"
+#include "shell_word.h"
 
 namespace bitfall {
 namespace {
@@ -27,7 +30,8 @@ struct Effect {
   bool activated = false;
   bool mismatch = false;
   bool misclassified = false;
-  double change = 0;  // faulty loss - golden loss
+  double change = 0;       // faulty loss - golden loss
+  std::int64_t fault = 0;  // equal for the trials that share a permanent fault
 };
 
 // Percentile by linear interpolation between the ordered values (as numpy's default).
@@ -50,8 +54,10 @@ class Tally {
     group.top1_same += effect.outcome == Outcome::kTop1Same;
     group.top1_changed += effect.outcome == Outcome::kTop1Changed;
     group.nonfinite += effect.outcome == Outcome::kNonfinite;
-    mismatches_ += effect.mismatch;
-    misclassified_ += effect.misclassified;
+    mismatches_.add(effect.fault, effect.mismatch);
+    misclassified_.add(effect.fault, effect.misclassified);
+    nonfinites_.add(effect.fault, effect.outcome == Outcome::kNonfinite);
+    changes_.add(effect.fault, effect.change != 0);
     const double delta = std::abs(effect.change);
     if (std::isfinite(delta)) {
       deltas_.push_back(delta);
@@ -64,15 +70,15 @@ class Tally {
 
   GroupSummary finish(double confidence) {
     const std::int64_t n = group.trials;
-    group.mismatch = proportion(mismatches_, n, confidence);
-    group.nonfinite_rate = proportion(group.nonfinite, n, confidence);
-    group.misclassified = proportion(misclassified_, n, confidence);
+    group.mismatch = mismatches_.proportion(confidence);
+    group.nonfinite_rate = nonfinites_.proportion(confidence);
+    group.misclassified = misclassified_.proportion(confidence);
     DeltaLossSummary& loss = group.delta_loss;
     const auto finite = static_cast<double>(deltas_.size());
     std::sort(deltas_.begin(), deltas_.end());
     loss.trials = n;
     loss.nonfinite = n - static_cast<std::int64_t>(deltas_.size());
-    loss.changes = proportion(loss.changing + loss.nonfinite, n, confidence);
+    loss.changes = changes_.proportion(confidence);
     loss.mean = deltas_.empty() ? kNan : sum_ / finite;
     loss.signed_mean = deltas_.empty() ? kNan : signed_sum_ / finite;
     loss.mean_given_change = loss.changing ? sum_ / static_cast<double>(loss.changing) : kNan;
@@ -87,8 +93,7 @@ class Tally {
   GroupSummary group;
 
  private:
-  std::int64_t mismatches_ = 0;
-  std::int64_t misclassified_ = 0;
+  ClusterCount mismatches_, misclassified_, nonfinites_, changes_;
   double sum_ = 0;
   double signed_sum_ = 0;
   double clipped_sum_ = 0;
@@ -108,13 +113,6 @@ double number_fact(const Store& store, const Facts& facts, const std::string& ke
                                     text + "', which is no positive number");
 }
 
-// The bits that an edit names (a mask) or, for an edit that writes a whole code, changes.
-std::uint32_t edited_bits(const EditRecord& record) {
-  const bool whole = record.edit.operation == EditOperation::kWrite ||
-                     record.edit.operation == EditOperation::kValue;
-  return whole ? record.code_before ^ record.code_after : record.edit.mask;
-}
-
 // A value as people write it: 2048, 6.1e-05.
 std::string plain(float value) {
   std::array<char, 32> text;
@@ -122,12 +120,21 @@ std::string plain(float value) {
   return text.data();
 }
 
+// Null if the store names one that its formats do not have.
+const StoredRegister* register_of(const TrialResult& trial, const EditRecord& record,
+                                  const RunDescription& run) {
+  const auto site = static_cast<std::size_t>(trial.site);
+  if (site >= run.site_formats.size()) return nullptr;
+  const auto& registers = run.formats[static_cast<std::size_t>(run.site_formats[site])].registers;
+  const auto index = static_cast<std::size_t>(record.edit.register_index);
+  return index < registers.size() ? &registers[index] : nullptr;
+}
+
 std::string edit_text(const TrialResult& trial, const RunDescription& run) {
   if (trial.edits.empty()) return "";
   const EditRecord& record = trial.edits.front();
-  const auto index = static_cast<std::size_t>(record.edit.register_index);
-  std::string text =
-      index < run.register_names.size() ? run.register_names[index] : std::to_string(index);
+  const StoredRegister* kind = register_of(trial, record, run);
+  std::string text = kind ? kind->name : std::to_string(record.edit.register_index);
   text += "[" + std::to_string(record.edit.element) + "] " + to_string(record.edit.operation);
   for (int bit = 31; bit >= 0; --bit) {
     if (std::popcount(edited_bits(record)) == 1 && (edited_bits(record) >> bit & 1)) {
@@ -186,6 +193,8 @@ class Summary {
       const auto site = static_cast<std::size_t>(stratum.site);
       if (site >= run_.sites.size()) damaged("a stratum", "site", stratum.site);
       layer_of_[{stratum.entry, stratum.site}] = layers_.size();
+      permanent_.push_back(stratum.permanent);
+      if (site < run_.site_formats.size()) formats_hit_.insert(run_.site_formats[site]);
       GroupSummary& group = layers_.emplace_back().group;
       group.name = run_.sites[site].name;
       // An entry is called by its number in the file, counted from 1.
@@ -230,7 +239,8 @@ class Summary {
     if (layer == layer_of_.end()) {
       damaged("trial " + std::to_string(trial.trial), "site", trial.site);
     }
-    const Effect effect = effect_of(trial);
+    Effect effect = effect_of(trial);
+    effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
     layers_[layer->second].add(effect, data_.clip);
     network_.add(effect, data_.clip);
     add_to_bit(trial, effect);
@@ -241,24 +251,32 @@ class Summary {
     if (trial.edits.size() != 1) return;
     const EditRecord& record = trial.edits.front();
     const std::uint32_t bits = edited_bits(record);
-    const auto index = static_cast<std::size_t>(record.edit.register_index);
-    if (bits == 0 || index >= run_.register_bit_classes.size()) return;
+    const StoredRegister* kind = register_of(trial, record, run_);
+    if (bits == 0 || !kind) return;
     const int bit = static_cast<int>(std::bit_width(bits)) - 1;
-    const auto& classes = run_.register_bit_classes[index];
-    if (static_cast<std::size_t>(bit) >= classes.size()) return;
-    const auto bit_class = static_cast<std::size_t>(classes[static_cast<std::size_t>(bit)]);
-    const std::string class_name =
-        bit_class < kBitClasses.size() ? kBitClasses[bit_class] : "other";
+    if (static_cast<std::size_t>(bit) >= kind->bit_classes.size()) return;
+    const auto name_of = [](std::size_t bit_class) {
+      return bit_class < kBitClasses.size() ? kBitClasses[bit_class] : "other";
+    };
+    const std::string place_class =
+        name_of(static_cast<std::size_t>(kind->bit_classes[static_cast<std::size_t>(bit)]));
+    const std::int32_t format = run_.site_formats[static_cast<std::size_t>(trial.site)];
 
-    Tally& of_bit = bits_[{index, bit}];
-    of_bit.group.register_name = run_.register_names[index];
+    Tally& of_bit = bits_[{format, record.edit.register_index, bit}];
+    of_bit.group.register_name = kind->name;
+    if (formats_hit_.size() > 1) {
+      of_bit.group.register_name =
+          run_.formats[static_cast<std::size_t>(format)].id + " " + kind->name;
+    }
     of_bit.group.bit = bit;
-    of_bit.group.bit_class = class_name;
-    of_bit.group.name = (index == 0 ? "" : run_.register_names[index] + " ") + "bit " +
-                        std::to_string(bit) + " (" + class_name + ")";
+    of_bit.group.bit_class = place_class;
+    const bool named = record.edit.register_index > 0 || formats_hit_.size() > 1;
+    of_bit.group.name = (named ? of_bit.group.register_name + " " : "") + "bit " +
+                        std::to_string(bit) + " (" + place_class + ")";
     of_bit.add(effect, data_.clip);
+    const auto bit_class = static_cast<std::size_t>(record.bit_class);
     Tally& of_class = classes_[bit_class];
-    of_class.group.name = of_class.group.bit_class = class_name;
+    of_class.group.name = of_class.group.bit_class = name_of(bit_class);
     of_class.add(effect, data_.clip);
   }
 
@@ -323,7 +341,7 @@ class Summary {
     if (data_.done < data_.planned) {
       warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
                          std::to_string(data_.planned) +
-                         " trials are in. Go on by: bitfall resume " + data_.directory);
+                         " trials are in. Go on by: bitfall resume " + shell_word(data_.directory));
     }
     if (golden_nonfinite_ > 0) {
       warnings.push_back("The network without a fault gives no finite loss on " +
@@ -362,9 +380,12 @@ class Summary {
   }
 
   bool wide_exponent() const {
-    if (run_.register_bit_classes.empty()) return false;
-    const auto& classes = run_.register_bit_classes.front();
-    return std::count(classes.begin(), classes.end(), BitClass::kExponent) >= 8;
+    return std::any_of(formats_hit_.begin(), formats_hit_.end(), [&](std::int32_t format) {
+      const auto& registers = run_.formats[static_cast<std::size_t>(format)].registers;
+      if (registers.empty()) return false;
+      const auto& classes = registers.front().bit_classes;
+      return std::count(classes.begin(), classes.end(), BitClass::kExponent) >= 8;
+    });
   }
 
   void add_refusals() {
@@ -388,7 +409,9 @@ class Summary {
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
   std::vector<Tally> layers_;
   std::vector<double> weights_;  // bits of a layer's site in units of the payload's width
-  std::map<std::pair<std::size_t, int>, Tally> bits_;  // (register, bit)
+  std::vector<bool> permanent_;  // by layer
+  std::set<std::int32_t> formats_hit_;
+  std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;
   Tally network_;
 };

@@ -16,8 +16,8 @@ namespace {
 
 const std::vector<std::string>& deciding_facts() {
   static const std::vector<std::string> kKeys = {
-      "model_sha256", "data_digest",   "format",  "format_options", "error_models",
-      "hit_value",    "seed",          "batch",   "threads",        "cpu",
+      "model_sha256", "data_digest",   "format",  "format_options", "site_formats", "calibration",
+      "error_models", "hit_value",     "seed",    "batch",          "threads",      "cpu",
       "device",       "torch_version", "plugins", "suffix"};
   return kKeys;
 }
@@ -48,6 +48,12 @@ std::string choice_text(const PluginChoice& choice) {
   return options.empty() ? choice.id : choice.id + " (" + options + ")";
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text;
+}
+
 }  // namespace
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
@@ -68,7 +74,10 @@ Session::~Session() = default;
 
 void Session::open_plugins(Diagnostics& diagnostics) {
   load_plugins(host_, campaign_.plugins);
-  format_ = host_.make_format(campaign_.format, diagnostics);
+  formats_.push_back(host_.make_format(campaign_.format, diagnostics));
+  for (const FormatsConfig& entry : campaign_.formats) {
+    formats_.push_back(host_.make_format(entry.format, diagnostics));
+  }
   for (const FaultsConfig& entry : campaign_.faults) {
     error_models_.push_back(host_.make_error_model(entry.error_model, diagnostics));
   }
@@ -132,10 +141,57 @@ void Session::open_model() {
   check_classes(read_model_card(campaign_.model).classes);
 }
 
+void Session::choose_formats(Diagnostics& diagnostics) {
+  const auto& sites = model_->sites();
+  format_of_.assign(sites.size(), 0);
+  std::set<std::int32_t> named;
+  for (std::size_t e = 0; e < campaign_.formats.size(); ++e) {
+    for (const std::int32_t site : select_sites(sites, campaign_.formats[e], diagnostics)) {
+      format_of_[static_cast<std::size_t>(site)] = static_cast<std::int32_t>(e) + 1;
+      named.insert(site);
+    }
+  }
+  stored_so_.assign(named.begin(), named.end());
+  std::vector<const NumberFormat*> by_site;
+  for (const std::int32_t format : format_of_) {
+    by_site.push_back(formats_[static_cast<std::size_t>(format)].get());
+  }
+  site_formats_.emplace(std::move(by_site));
+}
+
+// Tells every format that cannot hold one of its sites, with the first such site.
+void Session::check_formats(const std::vector<std::int32_t>& emulated,
+                            Diagnostics& diagnostics) const {
+  std::vector<bool> told(formats_.size(), false);
+  for (const std::int32_t site : emulated) {
+    const Site& place = model_->sites()[static_cast<std::size_t>(site)];
+    const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
+    const char* refusal = formats_[format]->refusal(place.shape);
+    if (!refusal || told[format]) continue;
+    told[format] = true;
+    std::string shape;
+    for (const std::int64_t size : place.shape) {
+      shape += (shape.empty() ? "[" : ", ") + std::to_string(size);
+    }
+    const PluginChoice& choice =
+        format == 0 ? campaign_.format : campaign_.formats[format - 1].format;
+    diagnostics.add(choice.where,
+                    "format '" + choice.id + "' cannot hold " + to_string(place.target) +
+                        " site '" + place.name + "' of shape " + shape + "]: " + refusal,
+                    "choose another format or option for it in a [[formats]] entry");
+  }
+}
+
+std::string Session::format_name(std::int32_t site) const {
+  const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
+  return choice_text(format == 0 ? campaign_.format : campaign_.formats[format - 1].format);
+}
+
 void Session::select(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
+  choose_formats(diagnostics);
   std::vector<std::vector<std::int32_t>> entries;
-  std::set<std::int32_t> emulated;
+  std::set<std::int32_t> emulated(stored_so_.begin(), stored_so_.end());
   // A list names its own sites: the entry that stands in for missing [[faults]] may then match
   // nothing.
   Diagnostics ignored("", "");
@@ -147,19 +203,23 @@ void Session::select(Diagnostics& diagnostics) {
   diagnostics.throw_if_any();
   bool needs_ranges = false;
   if (fault_list_) {
-    auto faults = read_fault_list(*fault_list_, sites, *dataset_, *format_);
+    auto faults = read_fault_list(*fault_list_, sites, *dataset_, *site_formats_);
     for (const ListedFault& fault : faults) emulated.insert(fault.site);
-    plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites, *format_));
+    plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites));
   } else {
     for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
     entries_ = std::move(entries);
   }
   EngineOptions options;
+  options.seed = campaign_.seed;
   options.suffix = campaign_.suffix;
   options.hit_value = campaign_.hit_value;
   options.needs_ranges = needs_ranges;
+  options.calibration = campaign_.calibration;
   options.emulated.assign(emulated.begin(), emulated.end());
-  engine_ = std::make_unique<Engine>(*model_, *dataset_, *format_, std::move(options));
+  check_formats(options.emulated, diagnostics);
+  diagnostics.throw_if_any();
+  engine_ = std::make_unique<Engine>(*model_, *dataset_, *site_formats_, std::move(options));
 }
 
 // Populations may depend on the profiles, so that the plan is drawn when these are known.
@@ -171,7 +231,7 @@ void Session::complete_plan() {
   std::vector<const ErrorModel*> models;
   for (const auto& model : error_models_) models.push_back(model.get());
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
-  Plan plan = Plan::draw(campaign_, model_->sites(), *format_, dataset_->size(), entries_,
+  Plan plan = Plan::draw(campaign_, model_->sites(), *site_formats_, dataset_->size(), entries_,
                          std::move(models), diagnostics, engine_->profiles());
   diagnostics.throw_if_any();
   plan_ = std::make_unique<Plan>(std::move(plan));
@@ -214,6 +274,21 @@ Measure Session::measure() const {
   };
 }
 
+// Empty where no format learns anything.
+std::string Session::calibration_text() const {
+  const bool used = std::any_of(formats_.begin(), formats_.end(),
+                                [](const auto& format) { return format->calibrated(); });
+  if (!used) return "";
+  const Calibration& calibration = campaign_.calibration;
+  const std::int64_t images = calibration.images == 0
+                                  ? dataset_->size()
+                                  : std::min<std::int64_t>(calibration.images, dataset_->size());
+  const std::string rule = calibration.rule == CalibrationRule::kPercentile
+                               ? "percentile " + exact_text(calibration.percentile)
+                               : "absmax";
+  return rule + " over " + std::to_string(images) + " images";
+}
+
 Facts Session::facts() const {
   const Runtime runtime = runtime_of(campaign_.device);
   Facts facts;
@@ -236,11 +311,19 @@ Facts Session::facts() const {
   facts["classes"] = std::to_string(dataset_->classes().size());
   facts["format"] = campaign_.format.id;
   facts["format_options"] = options_text(campaign_.format);
+  std::string elsewhere;
+  for (const FormatsConfig& entry : campaign_.formats) {
+    elsewhere += (elsewhere.empty() ? "" : "; ") + choice_text(entry.format) + " on " +
+                 to_string(entry.target) + " " + joined(entry.operations) + " " +
+                 joined(entry.sites);
+  }
+  facts["site_formats"] = elsewhere;
+  facts["calibration"] = calibration_text();
   facts["fault_list"] = fault_list_ ? fault_list_->string() : "";
   std::string models, plugins;
   for (const FaultsConfig& entry : campaign_.faults) {
     models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " +
-              to_string(entry.target);
+              to_string(entry.target) + (entry.permanent ? ", permanent" : "");
   }
   facts["error_models"] = fault_list_ ? "fault list" : models;
   std::set<std::size_t> used;
@@ -249,6 +332,9 @@ Facts Session::facts() const {
       used.insert(component->plugin);
   };
   use(ComponentKind::kFormat, campaign_.format.id);
+  for (const FormatsConfig& entry : campaign_.formats) {
+    use(ComponentKind::kFormat, entry.format.id);
+  }
   for (const FaultsConfig& entry : campaign_.faults)
     use(ComponentKind::kErrorModel, entry.error_model.id);
   for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
@@ -277,11 +363,17 @@ RunDescription Session::describe() const {
   run.profiles = engine_->profiles();
   run.strata = plan_->strata();
   run.metric_columns = columns_;
-  for (const Register& kind : format_->registers()) {
-    run.register_names.emplace_back(kind.name);
-    run.register_bits.push_back(kind.bits);
-    run.register_bit_classes.emplace_back(kind.bit_classes.begin(), kind.bit_classes.end());
+  for (std::size_t i = 0; i < formats_.size(); ++i) {
+    const PluginChoice& choice = i == 0 ? campaign_.format : campaign_.formats[i - 1].format;
+    StoredFormat& stored = run.formats.emplace_back();
+    stored.id = choice.id;
+    stored.options = options_text(choice);
+    for (const Register& kind : formats_[i]->registers()) {
+      stored.registers.push_back(
+          {kind.name, kind.bits, {kind.bit_classes.begin(), kind.bit_classes.end()}});
+    }
   }
+  run.site_formats = format_of_;
   run.trials = plan_->size();
   return run;
 }

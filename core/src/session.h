@@ -33,7 +33,11 @@ class Session {
   const Campaign& campaign() const { return campaign_; }
   const Dataset& dataset() const { return *dataset_; }
   const Model& model() const { return *model_; }
-  const NumberFormat& format() const { return *format_; }
+  const SiteFormats& formats() const { return *site_formats_; }
+  /// Of a site.
+  const NumberFormat& format(std::int32_t site) const { return site_formats_->of(site); }
+  /// "int8 (granularity = channel)".
+  std::string format_name(std::int32_t site) const;
   /// Only after profile() or use_profiles().
   const Plan& plan() const { return *plan_; }
   Engine& engine() { return *engine_; }
@@ -54,14 +58,20 @@ class Session {
   void open_plugins(Diagnostics& diagnostics);
   void open_data();
   void open_model();
+  void choose_formats(Diagnostics& diagnostics);
+  void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);
   void complete_plan();
+  std::string calibration_text() const;
   void check_classes(const std::vector<std::string>& recorded) const;
 
   Campaign campaign_;
   std::optional<std::filesystem::path> fault_list_;
   PluginHost host_;
-  std::unique_ptr<NumberFormat> format_;
+  std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
+  std::vector<std::int32_t> format_of_;                 // by site: index into formats_
+  std::vector<std::int32_t> stored_so_;                 // sites that [[formats]] names
+  std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::vector<std::unique_ptr<Metric>> metrics_;
   std::vector<StoredColumn> columns_;

@@ -28,7 +28,7 @@ bool is_called(const Site& site, std::string_view name) {
          std::find(site.aliases.begin(), site.aliases.end(), name) != site.aliases.end();
 }
 
-bool operation_selected(const Site& site, const FaultsConfig& entry) {
+bool operation_selected(const Site& site, const SiteSelection& entry) {
   if (entry.target == Target::kInput) return true;
   return std::any_of(entry.operations.begin(), entry.operations.end(), [&](const auto& kind) {
     return kind == kAnyOperation || kind == site.operation;
@@ -50,12 +50,12 @@ std::string kinds_with_counts(std::span<const Site> sites, Target target) {
 
 /// Where item `index` of a list stands in the file, or else the entry.
 SourceRange item_place(const std::vector<SourceRange>& places, std::size_t index,
-                       const FaultsConfig& entry) {
+                       const SiteSelection& entry) {
   return index < places.size() ? places[index] : entry.where;
 }
 
 /// False, with a message, where a kind of operation is unknown.
-bool check_operations(std::span<const Site> sites, const FaultsConfig& entry,
+bool check_operations(std::span<const Site> sites, const SiteSelection& entry,
                       Diagnostics& diagnostics) {
   if (entry.target == Target::kInput) return true;
   bool all_known = true;
@@ -84,7 +84,7 @@ bool check_operations(std::span<const Site> sites, const FaultsConfig& entry,
 }
 
 /// Says why a pattern selects nothing: other operations, another target, or no such name.
-void report_no_match(std::span<const Site> sites, const FaultsConfig& entry, std::size_t index,
+void report_no_match(std::span<const Site> sites, const SiteSelection& entry, std::size_t index,
                      Diagnostics& diagnostics) {
   const std::string& pattern = entry.sites[index];
   const SourceRange where = item_place(entry.sites_where, index, entry);
@@ -134,7 +134,7 @@ bool glob_match(std::string_view pattern, std::string_view name) {
   return fnmatch(std::string(pattern).c_str(), std::string(name).c_str(), FNM_NOESCAPE) == 0;
 }
 
-std::vector<std::int32_t> select_sites(std::span<const Site> sites, const FaultsConfig& entry,
+std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSelection& entry,
                                        Diagnostics& diagnostics) {
   std::vector<bool> selected(sites.size());
   // After a wrong kind the patterns are still checked, against every kind.
@@ -169,7 +169,8 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const Faults
   }
   if (indices.empty() && !error) {
     const std::string kinds = kinds_with_counts(sites, entry.target);
-    diagnostics.add(entry.where, std::string("[[faults]] selects no ") + to_string(entry.target) +
+    diagnostics.add(entry.where, std::string(entry.section) + " selects no " +
+                                     to_string(entry.target) +
                                      " site that can be hit; the model has " +
                                      (kinds.empty() ? "none" : "sites of kinds " + kinds));
   }

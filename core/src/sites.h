@@ -32,7 +32,7 @@ bool glob_match(std::string_view pattern, std::string_view name);
 /// Refused sites are left out unless named without a wildcard (then an error gives the refusal). A
 /// pattern that matches nothing is an error with the nearest names; an unknown operation kind is an
 /// error with the kinds that the model has.
-std::vector<std::int32_t> select_sites(std::span<const Site> sites, const FaultsConfig& entry,
+std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSelection& entry,
                                        Diagnostics& diagnostics);
 
 /// Index of the site with this name or alias and target, or -1.

@@ -32,6 +32,25 @@ void check_rate(double p) {
   }
 }
 
+Interval wilson_of(double p, double size, double confidence) {
+  const double z = normal_quantile(confidence);
+  const double z2 = z * z;
+  const double centre = p + z2 / (2 * size);
+  const double spread = z * std::sqrt(p * (1 - p) / size + z2 / (4 * size * size));
+  const double scale = 1 + z2 / size;
+  // At p = 0 and p = 1 an end is exactly 0 or 1; rounding would leave 1e-19 there.
+  return {p == 0 ? 0.0 : std::max(0.0, (centre - spread) / scale),
+          p == 1 ? 1.0 : std::min(1.0, (centre + spread) / scale)};
+}
+
+Interval clopper_pearson_of(double events, double others, double confidence) {
+  const double tail = (1 - confidence) / 2;
+  Interval interval;
+  if (events > 0) interval.low = boost::math::ibeta_inv(events, others + 1, tail);
+  if (others > 0) interval.high = boost::math::ibetac_inv(events + 1, others, tail);
+  return interval;
+}
+
 }  // namespace
 
 double normal_quantile(double confidence) {
@@ -41,7 +60,7 @@ double normal_quantile(double confidence) {
 
 Interval wilson(std::int64_t k, std::int64_t n, double confidence, double population) {
   assert(k >= 0 && k <= n);
-  const double z = normal_quantile(confidence);
+  check_confidence(confidence);
   if (n <= 0) return {0, 1};
   double size = static_cast<double>(n);
   const double p = static_cast<double>(k) / size;
@@ -49,26 +68,14 @@ Interval wilson(std::int64_t k, std::int64_t n, double confidence, double popula
     if (size >= population) return {p, p};  // everything was looked at
     size *= (population - 1) / (population - size);
   }
-  const double z2 = z * z;
-  const double centre = p + z2 / (2 * size);
-  const double spread = z * std::sqrt(p * (1 - p) / size + z2 / (4 * size * size));
-  const double scale = 1 + z2 / size;
-  // At k = 0 and k = n an end is exactly 0 or 1; rounding would leave 1e-19 there.
-  return {k == 0 ? 0.0 : std::max(0.0, (centre - spread) / scale),
-          k == n ? 1.0 : std::min(1.0, (centre + spread) / scale)};
+  return wilson_of(p, size, confidence);
 }
 
 Interval clopper_pearson(std::int64_t k, std::int64_t n, double confidence) {
   assert(k >= 0 && k <= n);
   check_confidence(confidence);
   if (n <= 0) return {0, 1};
-  const double tail = (1 - confidence) / 2;
-  const double events = static_cast<double>(k);
-  const double others = static_cast<double>(n - k);
-  Interval interval;
-  if (k > 0) interval.low = boost::math::ibeta_inv(events, others + 1, tail);
-  if (k < n) interval.high = boost::math::ibetac_inv(events + 1, others, tail);
-  return interval;
+  return clopper_pearson_of(static_cast<double>(k), static_cast<double>(n - k), confidence);
 }
 
 Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population) {
@@ -82,6 +89,43 @@ Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double 
   const bool few = k < kFewEvents || n - k < kFewEvents;
   result.headline = few ? result.clopper_pearson : result.wilson;
   result.method = few ? "clopper-pearson" : "wilson";
+  return result;
+}
+
+void ClusterCount::close(Sums& sums, double events, double size) {
+  sums.events_squared += events * events;
+  sums.events_size += events * size;
+  sums.size_squared += size * size;
+}
+
+void ClusterCount::add(std::int64_t cluster, bool event) {
+  if (cluster != current_ || clusters_ == 0) {
+    close(sums_, current_events_, current_size_);
+    current_ = cluster;
+    current_events_ = current_size_ = 0;
+    ++clusters_;
+  }
+  current_events_ += event ? 1 : 0;
+  current_size_ += 1;
+  events_ += event ? 1 : 0;
+  ++trials_;
+}
+
+Proportion ClusterCount::proportion(double confidence) const {
+  Proportion result = bitfall::proportion(events_, trials_, confidence);
+  if (clusters_ == trials_) return result;
+  Sums sums = sums_;
+  close(sums, current_events_, current_size_);
+  const double n = static_cast<double>(trials_), clusters = static_cast<double>(clusters_);
+  const double p = result.rate;
+  const double spread = sums.events_squared - 2 * p * sums.events_size + p * p * sums.size_squared;
+  const double variance = clusters > 1 ? clusters / (clusters - 1) * spread / (n * n) : 1;
+  const double size = variance > 0 ? std::clamp(p * (1 - p) / variance, 1.0, n) : clusters;
+  result.wilson = wilson_of(p, size, confidence);
+  result.clopper_pearson = clopper_pearson_of(p * size, (1 - p) * size, confidence);
+  const bool few = p * size < kFewEvents || (1 - p) * size < kFewEvents;
+  result.headline = few ? result.clopper_pearson : result.wilson;
+  result.method = few ? "clopper-pearson, by fault" : "wilson, by fault";
   return result;
 }
 

@@ -28,9 +28,33 @@ struct Proportion {
   Interval wilson;
   Interval clopper_pearson;
   Interval headline;
-  const char* method = "";  // "wilson" or "clopper-pearson"
+  const char* method = "";  // "wilson" or "clopper-pearson", with ", by fault" if clustered
 };
 Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population = 0);
+
+/// Adds up trials of which some share a fault: they are no independent draws, the fault is (one
+/// fault that meets many images is one cluster). Trials of a cluster come one after the other.
+class ClusterCount {
+ public:
+  void add(std::int64_t cluster, bool event);
+
+  /// Intervals for n_e = p (1 - p) / V independent trials, V the cluster-robust variance of the
+  /// rate (Cochran, Sampling Techniques, 3rd ed., section 9.7: ratio to size); n_e is at least the
+  /// number of clusters where V is 0 and at most the number of trials. Without shared faults the
+  /// same as proportion().
+  Proportion proportion(double confidence) const;
+
+ private:
+  struct Sums {
+    double events_squared = 0, events_size = 0, size_squared = 0;
+  };
+  static void close(Sums& sums, double events, double size);
+
+  std::int64_t events_ = 0, trials_ = 0, clusters_ = 0;
+  std::int64_t current_ = -1;
+  double current_events_ = 0, current_size_ = 0;
+  Sums sums_;  // of all clusters but the current one
+};
 
 /// n = N / (1 + e^2 (N-1) / (t^2 p (1-p))), rounded up; population <= 0 means infinite (Leveugle et
 /// al., DATE 2009).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -9,6 +10,7 @@
 #include "error.h"
 #include "run_lock.h"
 #include "sha256.h"
+#include "shell_word.h"
 #include "sqlite.h"
 #include "store_schema.h"
 
@@ -18,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFileName = "campaign.sqlite";
+constexpr std::chrono::seconds kLongest{5};  // that a crash may lose of a slow campaign
 constexpr const char* kKept =
     "\nWhat was committed before is kept. When the cause is gone: bitfall resume ";
 
@@ -105,7 +108,7 @@ std::string insert_trial_sql(std::size_t metrics) {
 struct Writer {
   Writer(const Database& database, std::size_t metrics)
       : insert_trial(database, insert_trial_sql(metrics)),
-        insert_edit(database, "INSERT INTO edits VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"),
+        insert_edit(database, "INSERT INTO edits VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"),
         delete_trial(database, "DELETE FROM trials WHERE trial = ?"),
         delete_edits(database, "DELETE FROM edits WHERE trial = ?"),
         insert_golden(database, "INSERT OR REPLACE INTO golden VALUES(?,?,?,?,?,?)"),
@@ -136,7 +139,7 @@ void bind_edit(Statement& insert, std::int64_t trial, std::int64_t position,
   insert.bind(std::int64_t{std::bit_cast<std::uint32_t>(edit.value)});
   insert.bind(std::int64_t{record.code_before}).bind(std::int64_t{record.code_after});
   insert.bind(static_cast<double>(record.value_before));
-  insert.bind(static_cast<double>(record.value_after));
+  insert.bind(static_cast<double>(record.value_after)).bind(std::int64_t{record.bit_class});
 }
 
 // Trials with their edits in the order of ids, from `first` to `last` (inclusive).
@@ -148,7 +151,7 @@ class TrialCursor {
         edits_(database,
                "SELECT trial, element, register, operation, mask, value_bits, code_before, "
                "code_after, "
-               "value_before, value_after FROM edits WHERE trial BETWEEN ? AND ? "
+               "value_before, value_after, bit_class FROM edits WHERE trial BETWEEN ? AND ? "
                "ORDER BY trial, position") {
     trials_.bind(first).bind(last);
     edits_.bind(first).bind(last);
@@ -189,13 +192,14 @@ class TrialCursor {
     EditRecord record;
     record.edit.element = edits_.integer(1);
     record.edit.register_index = static_cast<std::int32_t>(edits_.integer(2));
-    record.edit.operation = static_cast<EditOperation>(checked(edits_.integer(3), 4, "operation"));
+    record.edit.operation = static_cast<EditOperation>(checked(edits_.integer(3), 6, "operation"));
     record.edit.mask = static_cast<std::uint32_t>(edits_.integer(4));
     record.edit.value = std::bit_cast<float>(static_cast<std::uint32_t>(edits_.integer(5)));
     record.code_before = static_cast<std::uint32_t>(edits_.integer(6));
     record.code_after = static_cast<std::uint32_t>(edits_.integer(7));
     record.value_before = static_cast<float>(edits_.real(8));
     record.value_after = static_cast<float>(edits_.real(9));
+    record.bit_class = static_cast<std::int8_t>(edits_.integer(10));
     result_.edits.push_back(record);
   }
 
@@ -292,11 +296,14 @@ struct Store::State {
   void guarded(Write write) {
     if (!writer) throw Error(ExitCode::kFailure, directory.string() + ": is open for reading only");
     try {
-      if (!database.in_transaction()) database.execute("BEGIN IMMEDIATE");
+      if (!database.in_transaction()) {
+        database.execute("BEGIN IMMEDIATE");
+        began = std::chrono::steady_clock::now();
+      }
       write(*writer);
     } catch (const Error& error) {
       roll_back();
-      throw Error(error.code(), error.what() + std::string(kKept) + directory.string());
+      throw Error(error.code(), error.what() + std::string(kKept) + shell_word(directory.string()));
     }
   }
 
@@ -316,7 +323,8 @@ struct Store::State {
   std::size_t metrics = 0;
   std::int64_t commit_every = 1;
   std::int64_t pending = 0;
-  std::optional<Writer> writer;  // absent when reading only
+  std::chrono::steady_clock::time_point began;  // of the open transaction
+  std::optional<Writer> writer;                 // absent when reading only
 };
 
 Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -327,10 +335,11 @@ std::unique_ptr<Store> Store::create(const fs::path& directory, const RunDescrip
   auto lock = std::make_unique<RunLock>(directory);
   const fs::path path = directory / kFileName;
   if (fs::exists(path)) {
-    throw Error(
-        ExitCode::kUsage,
-        directory.string() + ": already holds a campaign; go on with it by 'bitfall resume " +
-            directory.string() + "', give another output folder, or start over with --force");
+    throw Error(ExitCode::kUsage,
+                directory.string() +
+                    ": already holds a campaign; go on with it by 'bitfall resume " +
+                    shell_word(directory.string()) +
+                    "', give another output folder, or start over with --force");
   }
   write_file_atomically(directory / "campaign.toml", run.campaign_text);
   if (!run.fault_list_text.empty()) {
@@ -401,7 +410,9 @@ void Store::trial(const TrialResult& result) {
       bind_edit(writer.insert_edit, result.trial, static_cast<std::int64_t>(i), result.edits[i]);
       writer.insert_edit.run();
     }
-    if (++state_->pending >= state_->commit_every) state_->commit();
+    ++state_->pending;
+    const bool late = std::chrono::steady_clock::now() - state_->began >= kLongest;
+    if (late || state_->pending >= state_->commit_every) state_->commit();
   });
 }
 

@@ -16,7 +16,7 @@
 
 namespace bitfall {
 
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 /// A metric column as stored.
 struct StoredColumn {
@@ -24,6 +24,18 @@ struct StoredColumn {
   std::string metric;  // id of the metric plugin
   ColumnKind kind;
   std::string unit;
+};
+
+/// A number format of the campaign as stored.
+struct StoredRegister {
+  std::string name;
+  int bits = 0;
+  std::vector<BitClass> bit_classes;
+};
+struct StoredFormat {
+  std::string id;
+  std::string options;                    // "bits = 6", or empty
+  std::vector<StoredRegister> registers;  // payload first
 };
 
 /// Facts of the campaign, key -> value as text: versions, seed, hashes of model, data and plugins,
@@ -44,10 +56,9 @@ struct RunDescription {
   std::vector<SiteProfile> profiles;  // by site; may be empty
   std::vector<Stratum> strata;
   std::vector<StoredColumn> metric_columns;
-  std::vector<std::string> register_names;  // of the format, payload first
-  std::vector<int> register_bits;
-  std::vector<std::vector<BitClass>> register_bit_classes;
-  std::int64_t trials = 0;  // planned
+  std::vector<StoredFormat> formats;       // those in use, the default one first
+  std::vector<std::int32_t> site_formats;  // by site: index into `formats`
+  std::int64_t trials = 0;                 // planned
 };
 
 /// One run directory, open. Layout: campaign.toml, faults.csv (if a list), campaign.sqlite,

@@ -24,14 +24,17 @@ CREATE TABLE images(id INTEGER PRIMARY KEY, name TEXT NOT NULL, label INTEGER NO
 CREATE TABLE sites(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, target INTEGER NOT NULL, operation TEXT NOT NULL,
   shape TEXT NOT NULL, values_ INTEGER NOT NULL, refusal TEXT NOT NULL, aliases TEXT NOT NULL,
-  golden_minimum, golden_maximum, metadata TEXT);
+  format INTEGER NOT NULL, golden_minimum, golden_maximum, metadata TEXT);
 CREATE TABLE strata(
   id INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT NULL, population REAL,
-  trials INTEGER NOT NULL);
-CREATE TABLE registers(id INTEGER PRIMARY KEY, name TEXT NOT NULL, bits INTEGER NOT NULL);
+  trials INTEGER NOT NULL, permanent INTEGER NOT NULL);
+CREATE TABLE formats(id INTEGER PRIMARY KEY, name TEXT NOT NULL, options TEXT NOT NULL);
+CREATE TABLE registers(
+  format INTEGER NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, bits INTEGER NOT NULL,
+  PRIMARY KEY(format, id)) WITHOUT ROWID;
 CREATE TABLE register_bits(
-  register INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT NULL,
-  PRIMARY KEY(register, bit)) WITHOUT ROWID;
+  format INTEGER NOT NULL, register INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT NULL,
+  PRIMARY KEY(format, register, bit)) WITHOUT ROWID;
 CREATE TABLE metric_columns(
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, metric TEXT NOT NULL, kind INTEGER NOT NULL,
   unit TEXT NOT NULL);
@@ -43,30 +46,39 @@ CREATE TABLE edits(
   register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL,
   value, value_bits INTEGER NOT NULL,
   code_before INTEGER NOT NULL, code_after INTEGER NOT NULL, value_before, value_after,
+  bit_class INTEGER NOT NULL,
   PRIMARY KEY(trial, position)) WITHOUT ROWID;
 )sql";
 
 constexpr const char* kOutcomeName =
     "CASE t.outcome WHEN 0 THEN 'masked' WHEN 1 THEN 'top1_same' WHEN 2 THEN 'top1_changed' "
     "WHEN 3 THEN 'nonfinite' END";
+constexpr const char* kClassNames =
+    "WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa' WHEN 3 THEN 'regime' "
+    "WHEN 4 THEN 'metadata' END AS class";
 constexpr const char* kTargetName =
     "CASE s.target WHEN 0 THEN 'activation' WHEN 1 THEN 'weight' WHEN 2 THEN 'input' END";
 
 // edited_bits are those that an edit names (a mask) or, for 'write' and 'value', changes: the
 // difference of the codes (SQLite has no exclusive or).
-constexpr const char* kOtherViews = R"sql(
+constexpr const char* kEditsView = R"sql(
 CREATE VIEW v_edits AS
-  SELECT e.trial, e.position, s.name AS site, i.name AS image, e.element, r.name AS register,
+  SELECT e.trial, e.position, s.name AS site, i.name AS image, f.name AS format, e.element,
+    r.name AS register,
     CASE e.operation WHEN 0 THEN 'flip' WHEN 1 THEN 'set' WHEN 2 THEN 'clear'
-      WHEN 3 THEN 'write' WHEN 4 THEN 'value' END AS operation,
+      WHEN 3 THEN 'write' WHEN 4 THEN 'value' WHEN 5 THEN 'add' WHEN 6 THEN 'multiply' END
+      AS operation,
     e.mask, CAST(e.value AS REAL) AS value, e.code_before, e.code_after,
     CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
     CASE WHEN e.operation < 3 THEN e.mask
-      ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits
+      ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits,
+    CASE e.bit_class )sql";
+constexpr const char* kOtherViews = R"sql(
   FROM edits e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
     JOIN images i ON i.id = t.image
-    JOIN registers r ON r.id = e.register;
+    JOIN formats f ON f.id = s.format
+    JOIN registers r ON r.format = s.format AND r.id = e.register;
 CREATE VIEW v_by_layer AS
   SELECT t.entry, s.name AS site, s.operation,
     count(*) AS trials, sum(t.activated) AS activated,
@@ -77,17 +89,19 @@ CREATE VIEW v_by_layer AS
   FROM trials t JOIN sites s ON s.id = t.site
   GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
 CREATE VIEW v_by_bit AS
-  SELECT e.register, b.bit,
-    CASE b.class WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa'
-      WHEN 3 THEN 'regime' WHEN 4 THEN 'metadata' END AS class,
+  SELECT e.format, e.register, b.bit,
+    CASE b.class )sql";
+constexpr const char* kByBitView = R"sql(,
     count(*) AS trials,
     sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
     sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite
   FROM v_edits e JOIN trials t USING(trial)
-    JOIN registers r ON r.name = e.register
-    JOIN register_bits b ON b.register = r.id AND e.edited_bits >> b.bit = 1
+    JOIN sites s ON s.id = t.site
+    JOIN registers r ON r.format = s.format AND r.name = e.register
+    JOIN register_bits b
+      ON b.format = s.format AND b.register = r.id AND e.edited_bits >> b.bit = 1
   WHERE NOT EXISTS (SELECT 1 FROM edits o WHERE o.trial = e.trial AND o.position <> e.position)
-  GROUP BY r.id, b.bit ORDER BY r.id, b.bit;
+  GROUP BY s.format, r.id, b.bit ORDER BY s.format, r.id, b.bit;
 )sql";
 
 // Every name that an export or a view uses for something else.
@@ -156,8 +170,8 @@ std::vector<Value> read_list(const Database& database, const std::string& text) 
 }
 
 void write_sites(Database& database, const RunDescription& run) {
-  Statement with_profile(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,?,?,?)");
-  Statement plain(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL)");
+  Statement with_profile(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,?,?,?,?)");
+  Statement plain(database, "INSERT INTO sites VALUES(?,?,?,?,?,?,?,?,?,NULL,NULL,NULL)");
   for (std::size_t i = 0; i < run.sites.size(); ++i) {
     const Site& site = run.sites[i];
     const bool profiled = i < run.profiles.size();
@@ -166,6 +180,7 @@ void write_sites(Database& database, const RunDescription& run) {
     insert.bind(static_cast<std::int64_t>(site.target)).bind(site.operation);
     insert.bind(list_text(site.shape)).bind(site.values).bind(site.refusal);
     insert.bind(list_text(site.aliases));
+    insert.bind(std::int64_t{i < run.site_formats.size() ? run.site_formats[i] : 0});
     if (profiled) {
       const SiteProfile& profile = run.profiles[i];
       insert.bind(static_cast<double>(profile.golden.minimum));
@@ -175,17 +190,24 @@ void write_sites(Database& database, const RunDescription& run) {
   }
 }
 
-void write_registers(Database& database, const RunDescription& run) {
-  Statement insert(database, "INSERT INTO registers VALUES(?,?,?)");
-  Statement insert_bit(database, "INSERT INTO register_bits VALUES(?,?,?)");
-  for (std::size_t i = 0; i < run.register_names.size(); ++i) {
-    const auto id = static_cast<std::int64_t>(i);
-    insert.bind(id).bind(run.register_names[i]);
-    insert.bind(static_cast<std::int64_t>(run.register_bits.at(i))).run();
-    std::int64_t bit = 0;
-    for (const BitClass bit_class : run.register_bit_classes.at(i)) {
-      insert_bit.bind(id).bind(bit++).bind(static_cast<std::int64_t>(bit_class)).run();
+void write_formats(Database& database, const RunDescription& run) {
+  Statement insert(database, "INSERT INTO formats VALUES(?,?,?)");
+  Statement insert_register(database, "INSERT INTO registers VALUES(?,?,?,?)");
+  Statement insert_bit(database, "INSERT INTO register_bits VALUES(?,?,?,?)");
+  std::int64_t id = 0;
+  for (const StoredFormat& format : run.formats) {
+    insert.bind(id).bind(format.id).bind(format.options).run();
+    std::int64_t index = 0;
+    for (const StoredRegister& kind : format.registers) {
+      insert_register.bind(id).bind(index).bind(kind.name).bind(std::int64_t{kind.bits}).run();
+      std::int64_t bit = 0;
+      for (const BitClass bit_class : kind.bit_classes) {
+        insert_bit.bind(id).bind(index).bind(bit++);
+        insert_bit.bind(static_cast<std::int64_t>(bit_class)).run();
+      }
+      ++index;
     }
+    ++id;
   }
 }
 
@@ -208,15 +230,15 @@ void write_description(Database& database, const RunDescription& run) {
     image.bind(static_cast<std::int64_t>(run.labels.at(i))).run();
   }
   write_sites(database, run);
-  Statement stratum(database, "INSERT INTO strata VALUES(?,?,?,?,?)");
+  Statement stratum(database, "INSERT INTO strata VALUES(?,?,?,?,?,?)");
   for (std::size_t i = 0; i < run.strata.size(); ++i) {
     const Stratum& s = run.strata[i];
     stratum.bind(static_cast<std::int64_t>(i))
         .bind(std::int64_t{s.entry})
         .bind(std::int64_t{s.site});
-    stratum.bind(s.population).bind(s.trials).run();
+    stratum.bind(s.population).bind(s.trials).bind(std::int64_t{s.permanent}).run();
   }
-  write_registers(database, run);
+  write_formats(database, run);
   Statement column(database, "INSERT INTO metric_columns VALUES(?,?,?,?,?)");
   for (std::size_t i = 0; i < run.metric_columns.size(); ++i) {
     const StoredColumn& c = run.metric_columns[i];
@@ -228,7 +250,7 @@ void write_description(Database& database, const RunDescription& run) {
 void read_sites(Database& database, RunDescription& run) {
   Statement row(database,
                 "SELECT name, target, operation, shape, values_, refusal, aliases, golden_minimum, "
-                "golden_maximum, metadata FROM sites ORDER BY id");
+                "golden_maximum, metadata, format FROM sites ORDER BY id");
   while (row.step()) {
     Site site;
     site.name = row.text(0);
@@ -239,6 +261,7 @@ void read_sites(Database& database, RunDescription& run) {
     site.refusal = row.text(5);
     site.aliases = read_list<std::string>(database, row.text(6));
     run.sites.push_back(std::move(site));
+    run.site_formats.push_back(static_cast<std::int32_t>(row.integer(10)));
     if (row.is_null(9)) continue;
     SiteProfile profile;
     profile.golden = {static_cast<float>(row.real(7)), static_cast<float>(row.real(8))};
@@ -247,19 +270,30 @@ void read_sites(Database& database, RunDescription& run) {
   }
 }
 
-void read_registers(Database& database, RunDescription& run) {
-  Statement row(database, "SELECT name, bits FROM registers ORDER BY id");
-  while (row.step()) {
-    run.register_names.push_back(row.text(0));
-    run.register_bits.push_back(static_cast<int>(row.integer(1)));
+void read_formats(Database& database, RunDescription& run) {
+  Statement row(database, "SELECT name, options FROM formats ORDER BY id");
+  while (row.step()) run.formats.push_back({row.text(0), row.text(1), {}});
+  const auto format_of = [&](std::int64_t id) -> StoredFormat& {
+    if (id >= 0 && id < static_cast<std::int64_t>(run.formats.size())) {
+      return run.formats[static_cast<std::size_t>(id)];
+    }
+    throw Error(ExitCode::kInput,
+                database.path().string() + ": is damaged: it has no format " + std::to_string(id));
+  };
+  Statement kind(database, "SELECT format, name, bits FROM registers ORDER BY format, id");
+  while (kind.step()) {
+    format_of(kind.integer(0))
+        .registers.push_back({kind.text(1), static_cast<int>(kind.integer(2)), {}});
   }
-  run.register_bit_classes.resize(run.register_names.size());
-  Statement bit(database, "SELECT register, class FROM register_bits ORDER BY register, bit");
+  Statement bit(database,
+                "SELECT format, register, class FROM register_bits ORDER BY format, register, bit");
   while (bit.step()) {
-    const auto id = static_cast<std::size_t>(bit.integer(0));
-    if (id >= run.register_bit_classes.size()) continue;
-    run.register_bit_classes[id].push_back(static_cast<BitClass>(bit.integer(1)));
+    auto& registers = format_of(bit.integer(0)).registers;
+    const auto id = static_cast<std::size_t>(bit.integer(1));
+    if (id >= registers.size()) continue;
+    registers[id].bit_classes.push_back(static_cast<BitClass>(bit.integer(2)));
   }
+  for (const std::int32_t format : run.site_formats) format_of(format);
 }
 
 }  // namespace
@@ -276,7 +310,7 @@ void write_schema(Database& database, const RunDescription& run) {
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
   database.execute(kTables + trials_table(run.metric_columns) + trials_view(run.metric_columns) +
-                   kOtherViews);
+                   kEditsView + kClassNames + kOtherViews + kClassNames + kByBitView);
   write_description(database, run);
   database.execute("COMMIT");
 }
@@ -314,14 +348,15 @@ RunDescription read_description(Database& database) {
     run.labels.push_back(static_cast<std::int32_t>(image.integer(1)));
   }
   read_sites(database, run);
-  Statement stratum(database, "SELECT entry, site, population, trials FROM strata ORDER BY id");
+  Statement stratum(database,
+                    "SELECT entry, site, population, trials, permanent FROM strata ORDER BY id");
   while (stratum.step()) {
     run.strata.push_back({static_cast<std::int32_t>(stratum.integer(0)),
                           static_cast<std::int32_t>(stratum.integer(1)), stratum.real(2),
-                          stratum.integer(3)});
+                          stratum.integer(3), stratum.integer(4) != 0});
   }
   run.metric_columns = read_metric_columns(database);
-  read_registers(database, run);
+  read_formats(database, run);
   return run;
 }
 

@@ -50,11 +50,17 @@ std::optional<BitClass> parse_bit_class(std::string_view name) {
 
 }  // namespace
 
-BitSelection::BitSelection(const Options& options, int bits, bool adjacent)
+int nth_bit(std::uint32_t bits, int skipped) {
+  for (; skipped > 0; --skipped) bits &= bits - 1;
+  return std::countr_zero(bits);
+}
+
+BitSelection::BitSelection(const Options& options, int bits, bool adjacent,
+                           std::string_view registers)
     : bits_(bits),
       adjacent_(adjacent),
-      payload_(options.text("registers") != "metadata"),
-      metadata_(options.text("registers") != "payload"),
+      payload_(registers != "metadata"),
+      metadata_(registers != "payload"),
       bit_class_(parse_bit_class(options.text("bit_class"))) {
   if (bit_class_ == BitClass::kMetadata) {
     payload_ = false;
@@ -102,9 +108,8 @@ std::uint64_t BitSelection::bit_sets(std::uint32_t candidates) const {
 /// combinatorial number system (Knuth, The Art of Computer Programming 4A, section 7.2.1.3).
 std::uint32_t BitSelection::bit_set(std::uint32_t candidates, std::uint64_t rank) const {
   if (adjacent_) {
-    std::uint32_t starts = run_starts(candidates, bits_);
-    for (; rank > 0; --rank) starts &= starts - 1;
-    return low_bits(bits_) << std::countr_zero(starts);
+    const std::uint32_t starts = run_starts(candidates, bits_);
+    return low_bits(bits_) << nth_bit(starts, static_cast<int>(rank));
   }
   std::uint32_t mask = 0;
   int wanted = bits_;

@@ -36,6 +36,9 @@ inline constexpr OptionSpec kRegistersOption{
     "payload|metadata|all",
     "Elements' codes, the format's metadata, or both; each stored bit is as likely as any other"};
 
+/// The lowest bit that is set, but for the `skipped` below it; there must be one.
+int nth_bit(std::uint32_t bits, int skipped);
+
 /// One register and the bits of it that were drawn.
 struct BitChoice {
   std::int32_t register_index = 0;
@@ -49,7 +52,11 @@ class BitSelection {
  public:
   /// Reads the three options above. `adjacent`: the bits are consecutive. Throws
   /// std::invalid_argument for options that no register can meet.
-  BitSelection(const Options& options, int bits, bool adjacent);
+  BitSelection(const Options& options, int bits, bool adjacent)
+      : BitSelection(options, bits, adjacent, options.text("registers")) {}
+
+  /// The same for a model whose `registers` is no option.
+  BitSelection(const Options& options, int bits, bool adjacent, std::string_view registers);
 
   /// How many members the set has at this site.
   double population(const SiteView& site) const;
@@ -57,8 +64,10 @@ class BitSelection {
   /// One member; population() must not be 0.
   BitChoice draw(const SiteView& site, RandomStream& random) const;
 
- private:
+  /// The bits that may be hit in each register of kind `register_index`.
   std::uint32_t candidates(const SiteView& site, std::size_t register_index) const;
+
+ private:
   std::uint64_t bit_sets(std::uint32_t candidates) const;
   std::uint32_t bit_set(std::uint32_t candidates, std::uint64_t rank) const;
 

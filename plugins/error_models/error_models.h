@@ -8,5 +8,9 @@ namespace bitfall {
 extern const Component<ErrorModel> kBitFlip;
 extern const Component<ErrorModel> kStuckAt;
 extern const Component<ErrorModel> kRandomValue;
+extern const Component<ErrorModel> kFixedValue;
+extern const Component<ErrorModel> kNoise;
+extern const Component<ErrorModel> kBitErrorRate;
+extern const Component<ErrorModel> kSpatial;
 
 }  // namespace bitfall

@@ -17,7 +17,10 @@ enum class EditOperation : std::uint8_t {
   kSet = 1,    // code |= mask
   kClear = 2,  // code &= ~mask
   kWrite = 3,  // code = mask
-  kValue = 4,  // the register's real value becomes `value`, then is encoded; payload only
+  // Of the payload only; the real number is then encoded, together with the rest of its block.
+  kValue = 4,     // the element becomes `value`
+  kAdd = 5,       // the element becomes its golden number + value
+  kMultiply = 6,  // the element becomes its golden number x value
 };
 
 /// One change to one register.
@@ -26,9 +29,11 @@ struct Edit {
       0;  // flat index: of the value for the payload, of the register among its kind for metadata
   std::int32_t register_index = 0;  // 0 = payload, else NumberFormat::registers()[register_index]
   EditOperation operation = EditOperation::kFlip;
-  std::uint32_t mask = 0;
-  float value = 0;  // for kValue
+  std::uint32_t mask = 0;  // of kFlip, kSet, kClear: 0 changes nothing, for models that may miss
+  float value = 0;         // of kValue, kAdd, kMultiply
 };
+
+inline bool is_real(EditOperation operation) { return operation >= EditOperation::kValue; }
 
 /// The values are part of the plugin ABI and of the result store.
 enum class Target : std::uint8_t { kActivation = 0, kWeight = 1, kInput = 2 };
@@ -66,7 +71,9 @@ class ErrorModel {
   virtual bool needs_golden_range() const { return false; }
 
   /// N: the number of different faults that draw() can produce at this site (a double: it may pass
-  /// 2^64). 0 = this model cannot hit this site (no such bit class or bit range in its format).
+  /// 2^64); of a model whose faults are sets of any size (a bit-error rate), the number of places
+  /// that a set is drawn from. 0 = this model cannot hit this site (no such bit class or bit range
+  /// in its format).
   virtual double population(const SiteView& site) const = 0;
 
   /// Draws one fault: adds one edit or more to `edits`. Uses no randomness but `random`'s.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace bitfall {
 
@@ -26,12 +27,39 @@ struct Register {
       bit_classes;  // bit_classes[i] is the class of bit i, bit 0 the least significant
 };
 
-/// A run of elements of one tensor: values[i] is the element with flat index first + i (row-major)
-/// of a tensor of this shape. The tensor is one image's slab at a site (C,H,W without the batch), a
-/// parameter, or one input image; formats never see the batch.
+/// A run of elements of one tensor: values[i] is the element with flat index first + i x stride
+/// (row-major) of a tensor of this shape. The tensor is one image's slab at a site (C,H,W without
+/// the batch), a parameter, or one input image; formats never see the batch.
 struct Slice {
   std::span<const std::int64_t> shape;
   std::int64_t first = 0;
+  std::int64_t stride = 1;
+  /// Names the site and image, so that stochastic rounding can draw the same for an element in the
+  /// golden and in every faulty pass. Formats that round to nearest ignore it.
+  std::uint64_t stream = 0;
+};
+
+/// Elements first, first + stride, ...: `count` of them.
+struct ElementRun {
+  std::int64_t first = 0;
+  std::int64_t count = 1;
+  std::int64_t stride = 1;
+};
+
+inline std::int64_t element_count(std::span<const std::int64_t> shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t size : shape) count *= size;
+  return count;
+}
+
+/// What people compare formats by; magnitudes with metadata that stands for 1.
+struct FormatTraits {
+  double largest = 0;          // largest finite magnitude
+  double smallest_normal = 0;  // with full precision; 0 = the format has no such distinction
+  double smallest = 0;         // smallest magnitude above 0, subnormals included
+  const char* overflow = "";   // what becomes of larger magnitudes: "Inf", "NaN", "saturates"
+  const char* nan = "";        // what becomes of NaN: "NaN", "0", "largest"
+  const char* oracle = "";     // the implementation by others that tests compare it with
 };
 
 /// What calibration learns about one tensor's place from golden data. Non-finite values are left
@@ -66,25 +94,45 @@ class NumberFormat {
   /// none.
   virtual bool calibrated() const { return false; }
 
-  /// Fills the metadata registers of a tensor of this shape from the range of its golden values.
-  /// `metadata` holds the registers of kind 1 in order, then kind 2, and so on. Called only if
-  /// calibrated().
-  virtual void calibrate(const Range& range, std::span<const std::int64_t> shape,
+  /// Null if tensors of this shape can be stored, else one clause that says what shape is needed
+  /// ("per-channel scales need at least two dimensions"). Nothing else is called for a shape that
+  /// is refused.
+  virtual const char* refusal(std::span<const std::int64_t> shape) const {
+    (void)shape;
+    return nullptr;
+  }
+
+  /// The dimension that calibration takes one range each index of, or -1 for one range in all.
+  virtual int range_axis(std::span<const std::int64_t> shape) const {
+    (void)shape;
+    return -1;
+  }
+
+  /// Fills the metadata registers of a tensor of this shape from the ranges of its golden values,
+  /// one, or one an index of range_axis(). `metadata` holds the registers of kind 1 in order, then
+  /// kind 2, and so on. Called only if calibrated().
+  virtual void calibrate(std::span<const Range> ranges, std::span<const std::int64_t> shape,
                          std::span<std::uint32_t> metadata) const {
-    (void)range, (void)shape, (void)metadata;
+    (void)ranges, (void)shape, (void)metadata;
   }
 
   /// True when an element's code depends on nothing but its value and calibrated metadata, so that
-  /// any slice may be encoded alone; false when a slice must be the whole tensor.
+  /// any slice may be encoded and decoded alone; false when a slice must be the whole tensor or one
+  /// block of it.
   virtual bool elementwise() const { return true; }
+
+  /// The elements that are encoded and decoded together with this one.
+  virtual ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const {
+    return elementwise() ? ElementRun{element, 1, 1} : ElementRun{0, element_count(shape), 1};
+  }
 
   /// True when decode(encode(x)) has the bits of x for every float32, so that the host need not
   /// emulate at all.
   virtual bool exact() const { return false; }
 
-  /// values -> codes (low bits of each word, the rest zero). Reads calibrated metadata, or else
-  /// writes the metadata of the tensor. Every float32 is accepted: NaN and Inf are encoded as the
-  /// format declares.
+  /// values -> codes (low bits of each word, the rest zero). `metadata` is the whole tensor's: read
+  /// if calibrated, else the registers of the slice are written. Every float32 is accepted: NaN and
+  /// Inf are encoded as the format declares.
   virtual void encode(std::span<const float> values, const Slice& slice,
                       std::span<std::uint32_t> metadata, std::span<std::uint32_t> codes) const = 0;
 
@@ -92,6 +140,33 @@ class NumberFormat {
   /// decode(encode(decode(c))) == decode(c) for every code that is not a NaN.
   virtual void decode(std::span<const std::uint32_t> codes, const Slice& slice,
                       std::span<const std::uint32_t> metadata, std::span<float> values) const = 0;
+
+  /// values <- decode(encode(values)), bit for bit; worth overriding where it is faster without
+  /// codes. Metadata as in encode, but what it holds afterwards is of no use.
+  virtual void emulate(std::span<float> values, const Slice& slice,
+                       std::span<std::uint32_t> metadata) const {
+    constexpr std::size_t kPart = 4096;  // codes stay in the first-level cache
+    if (elementwise() && values.size() > kPart) {
+      for (std::size_t at = 0; at < values.size(); at += kPart) {
+        Slice part = slice;
+        part.first += static_cast<std::int64_t>(at) * slice.stride;
+        emulate(values.subspan(at, values.size() - at < kPart ? values.size() - at : kPart), part,
+                metadata);
+      }
+      return;
+    }
+    std::vector<std::uint32_t> codes(values.size());
+    encode(values, slice, metadata, codes);
+    decode(codes, slice, metadata, values);
+  }
+
+  /// The class of one bit of this payload code, where it depends on the others (posits).
+  virtual BitClass bit_class(std::uint32_t code, int bit) const {
+    (void)code;
+    return registers()[0].bit_classes[static_cast<std::size_t>(bit)];
+  }
+
+  virtual FormatTraits traits() const { return {}; }
 
   /// The real number that a metadata register's code stands for (a scale, a power of two), for
   /// people to read.

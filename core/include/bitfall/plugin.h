@@ -19,7 +19,7 @@
 namespace bitfall {
 
 /// Raised whenever a header in bitfall/ changes in a way that compiled plugins notice.
-inline constexpr std::uint32_t kAbi = 1;
+inline constexpr std::uint32_t kAbi = 2;
 
 /// One thing that a plugin offers. Strings and options are static storage owned by the plugin.
 template <typename Interface>

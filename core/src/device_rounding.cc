@@ -1,0 +1,211 @@
+#include "device_rounding.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <random>
+
+namespace bitfall {
+namespace {
+
+constexpr int kMostBits = 16;
+
+/// A float32's bits as a number that rises with its value; -0 lies just below +0.
+std::int32_t place_of(float value) {
+  const auto bits = std::bit_cast<std::int32_t>(value);
+  return bits < 0 ? bits ^ std::numeric_limits<std::int32_t>::max() : bits;
+}
+
+float at_place(std::int32_t place) {
+  return std::bit_cast<float>(place < 0 ? place ^ std::numeric_limits<std::int32_t>::max() : place);
+}
+
+class Rounder {
+ public:
+  Rounder(const NumberFormat& format, std::span<const std::int64_t> shape,
+          std::span<const std::uint32_t> metadata)
+      : format_(format),
+        shape_(shape),
+        size_(element_count(shape)),
+        metadata_(metadata.begin(), metadata.end()) {}
+
+  // As elements from the shape's start on, over and over.
+  std::vector<float> round(std::vector<float> values, std::uint64_t stream = 0) {
+    for (std::size_t at = 0; at < values.size(); at += static_cast<std::size_t>(size_)) {
+      const std::size_t count = std::min(static_cast<std::size_t>(size_), values.size() - at);
+      format_.emulate(std::span(values).subspan(at, count), {shape_, 0, 1, stream}, metadata_);
+    }
+    return values;
+  }
+  float round(float value) { return round(std::vector{value})[0]; }
+
+  // Every number that a code stands for, in rising order.
+  std::vector<float> numbers() {
+    const std::size_t count = std::size_t{1} << format_.registers()[0].bits;
+    std::vector<std::uint32_t> codes(count);
+    for (std::size_t i = 0; i < count; ++i) codes[i] = static_cast<std::uint32_t>(i);
+    std::vector<float> values(count);
+    for (std::size_t at = 0; at < count; at += static_cast<std::size_t>(size_)) {
+      const std::size_t part = std::min(static_cast<std::size_t>(size_), count - at);
+      format_.decode(std::span(codes).subspan(at, part), {shape_}, metadata_,
+                     std::span(values).subspan(at, part));
+    }
+    std::erase_if(values, [](float value) { return std::isnan(value); });
+    std::sort(values.begin(), values.end(),
+              [](float a, float b) { return place_of(a) < place_of(b); });
+    values.erase(std::unique(values.begin(), values.end(),
+                             [](float a, float b) { return place_of(a) == place_of(b); }),
+                 values.end());
+    // Those that rounding never gives (a negative zero in two's complement arithmetic) are no
+    // results.
+    const std::vector<float> kept = round(values);
+    std::vector<float> results;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (place_of(kept[i]) == place_of(values[i])) results.push_back(values[i]);
+    }
+    return results;
+  }
+
+ private:
+  const NumberFormat& format_;
+  std::span<const std::int64_t> shape_;
+  std::int64_t size_;
+  std::vector<std::uint32_t> metadata_;
+};
+
+struct Table {
+  std::vector<std::int32_t> thresholds;
+  std::vector<float> results;
+};
+
+// The first place that no longer gives numbers[i], for each i but the last: by bisection, all at
+// once.
+std::vector<std::int32_t> boundaries(Rounder& rounder, const std::vector<float>& numbers) {
+  std::vector<std::int64_t> low, high;
+  for (std::size_t i = 0; i + 1 < numbers.size(); ++i) {
+    low.push_back(place_of(numbers[i]));
+    high.push_back(place_of(numbers[i + 1]));
+  }
+  for (int step = 0; step < 33; ++step) {
+    std::vector<float> middle;
+    for (std::size_t i = 0; i < low.size(); ++i) {
+      middle.push_back(at_place(static_cast<std::int32_t>((low[i] + high[i]) >> 1)));
+    }
+    const std::vector<float> rounded = rounder.round(middle);
+    for (std::size_t i = 0; i < low.size(); ++i) {
+      if (high[i] - low[i] <= 1) continue;
+      const bool below = place_of(rounded[i]) <= place_of(numbers[i]);
+      (below ? low : high)[i] = (low[i] + high[i]) >> 1;
+    }
+  }
+  return {high.begin(), high.end()};
+}
+
+// Of a last piece that ends before Inf: the first place beyond `number` that gives something else
+// (a NaN on overflow), or one past Inf. `sign` -1 looks downwards.
+std::int32_t overflow_place(Rounder& rounder, float number, int sign) {
+  const std::int32_t infinity = place_of(std::numeric_limits<float>::infinity());
+  const auto magnitude = [&](std::int64_t place) {
+    return at_place(sign > 0 ? static_cast<std::int32_t>(place)
+                             : ~static_cast<std::int32_t>(place));
+  };
+  const auto same = [&](std::int64_t place) {
+    return place_of(rounder.round(magnitude(place))) == place_of(number);
+  };
+  if (same(infinity)) return infinity + 1;
+  std::int64_t low = sign > 0 ? place_of(number) : ~place_of(number), high = infinity;
+  while (high - low > 1) {
+    const std::int64_t middle = (low + high) / 2;
+    (same(middle) ? low : high) = middle;
+  }
+  return static_cast<std::int32_t>(high);
+}
+
+Table table_of(Rounder& rounder) {
+  const std::vector<float> numbers = rounder.numbers();
+  if (numbers.empty()) return {};
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::int32_t last = place_of(infinity);
+  Table table;
+  table.results.push_back(rounder.round(std::copysign(nan, -1.0f)));
+  const auto add = [&](std::int32_t from, float result) {
+    table.thresholds.push_back(from);
+    table.results.push_back(result);
+  };
+  // ~place mirrors an ordered place at zero.
+  const std::int32_t low = overflow_place(rounder, numbers.front(), -1);
+  if (low <= last) add(~last, rounder.round(-infinity));
+  add(low <= last ? ~low + 1 : ~last, numbers.front());
+  const std::vector<std::int32_t> between = boundaries(rounder, numbers);
+  for (std::size_t i = 0; i < between.size(); ++i) add(between[i], numbers[i + 1]);
+  const std::int32_t high = overflow_place(rounder, numbers.back(), 1);
+  if (high <= last) add(high, rounder.round(infinity));
+  add(last + 1, rounder.round(nan));
+  return table;
+}
+
+// Floats all over: any bits, and ordinary numbers.
+std::vector<float> samples() {
+  std::mt19937 random(1);
+  std::vector<float> values;
+  for (int i = 0; i < 1 << 15; ++i) {
+    const auto bits = static_cast<std::uint32_t>(random());
+    const float any = std::bit_cast<float>(bits);
+    values.push_back(std::isnan(any) ? 1.0f : any);
+    values.push_back(std::ldexp(static_cast<float>(static_cast<std::int32_t>(random())),
+                                static_cast<int>(random() % 60) - 60));
+  }
+  return values;
+}
+
+}  // namespace
+
+DeviceRounding::DeviceRounding(std::vector<std::int32_t> thresholds, std::vector<float> results)
+    : thresholds_(at::tensor(thresholds, at::kInt)), results_(at::tensor(results, at::kFloat)) {}
+
+std::optional<DeviceRounding> DeviceRounding::make(const NumberFormat& format,
+                                                   std::span<const std::int64_t> shape,
+                                                   std::span<const std::uint32_t> metadata) {
+  if (!format.elementwise() || format.registers()[0].bits > kMostBits) return std::nullopt;
+  Rounder rounder(format, shape, metadata);
+  Table table = table_of(rounder);
+  if (table.results.empty() || !std::is_sorted(table.thresholds.begin(), table.thresholds.end())) {
+    return std::nullopt;
+  }
+  DeviceRounding rounding(std::move(table.thresholds), std::move(table.results));
+  // What no table can tell shows in a comparison: with another stream, at other places.
+  std::vector<float> values = samples();
+  const auto count = static_cast<std::int64_t>(values.size());
+  const at::Tensor mine = rounding(at::from_blob(values.data(), {count}, at::kFloat));
+  for (const std::uint64_t stream : {0, 1}) {
+    std::vector<float> wanted = rounder.round(values, stream);
+    const at::Tensor theirs = at::from_blob(wanted.data(), {count}, at::kFloat);
+    const bool same = at::logical_or(mine.view(at::kInt) == theirs.view(at::kInt),
+                                     at::logical_and(mine.isnan(), theirs.isnan()))
+                          .all()
+                          .item<bool>();
+    if (!same) return std::nullopt;
+  }
+  return rounding;
+}
+
+at::Tensor DeviceRounding::operator()(const at::Tensor& value) const {
+  if (!device_results_.defined() || device_results_.device() != value.device()) {
+    device_thresholds_ = thresholds_.to(value.device());
+    device_results_ = results_.to(value.device());
+  }
+  const at::Tensor bits = value.view(at::kInt);
+  const at::Tensor places =
+      at::where(bits < 0, at::bitwise_xor(bits, std::numeric_limits<std::int32_t>::max()), bits);
+  const at::Tensor piece = at::bucketize(places, device_thresholds_, /*out_int32=*/true,
+                                         /*right=*/true);
+  at::Tensor rounded = at::empty_like(value);
+  rounded.copy_(device_results_.index_select(0, piece.reshape(-1)).view(value.sizes()));
+  return rounded;
+}
+
+}  // namespace bitfall
