@@ -1,103 +1,258 @@
-// Integer formats with a scale that is calibrated once on golden data.
+// Integer formats with scales that are calibrated once on golden data.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <string>
 
 #include "bitfall/plugin.h"
+#include "rounding.h"
+#include "vector_loop.h"
 
 namespace bitfall {
 namespace {
 
-constexpr int kBits = 8;
-constexpr float kLowest = -128;
-constexpr float kHighest = 127;
-
-constexpr auto kPayloadClasses = [] {
-  std::array<BitClass, kBits> classes{};
-  classes.fill(BitClass::kMantissa);
-  classes.back() = BitClass::kSign;
-  return classes;
-}();
 constexpr auto kScaleClasses = [] {
   std::array<BitClass, 32> classes{};
   classes.fill(BitClass::kMetadata);
   return classes;
 }();
-constexpr Register kRegisters[] = {{"payload", kBits, kPayloadClasses},
-                                   {"scale", 32, kScaleClasses}};
 
-/// round-half-even(value / scale), saturated to [-128, 127]; a quotient that is NaN (as of a NaN
-/// value) gives 0.
-std::uint32_t encode_value(float value, float scale) {
-  float quotient = value / scale;
-  quotient = quotient == quotient ? quotient : 0.0f;
-  quotient = quotient < kLowest ? kLowest : quotient;
-  quotient = quotient > kHighest ? kHighest : quotient;
+/// The arithmetic of one width. All methods are free of branches on the value, so that loops over
+/// them vectorise.
+struct IntegerCodec {
+  float lowest, highest;
+  std::uint32_t mask;
+  int sign_shift;
+
+  explicit IntegerCodec(int bits)
+      : lowest(-std::ldexp(1.0f, bits - 1)),
+        highest(std::ldexp(1.0f, bits - 1) - 1),
+        mask((1u << bits) - 1),
+        sign_shift(32 - bits) {}
+
+  // value / scale, saturated; a quotient that is NaN (as of a NaN value) gives 0.
+  BITFALL_IN_LOOP float quotient(float value, float scale) const {
+    float quotient = value / scale;
+    quotient = quotient == quotient ? quotient : 0.0f;
+    quotient = quotient < lowest ? lowest : quotient;
+    return quotient > highest ? highest : quotient;
+  }
+
   // 1.5 x 2^23: the sum's last place is 1, so the addition rounds half to even, and its low bits
   // are the code in two's complement. Unlike std::rint this vectorises on every x86-64.
-  constexpr float kAligner = 0x1.8p23f;
-  return std::bit_cast<std::uint32_t>(quotient + kAligner) & 0xFF;
+  static constexpr float kAligner = 0x1.8p23f;
+
+  BITFALL_IN_LOOP std::uint32_t encode(float value, float scale) const {
+    return std::bit_cast<std::uint32_t>(quotient(value, scale) + kAligner) & mask;
+  }
+
+  // Up with a probability that is the fraction cut off.
+  BITFALL_IN_LOOP std::uint32_t encode(float value, float scale, std::uint32_t random) const {
+    float exact = quotient(value, scale);
+    // Dividing code x scale by scale may miss the code by a rounding; a number that the format has
+    // must stay.
+    const float nearest = (exact + kAligner) - kAligner;
+    if (std::fabs(exact - nearest) <= std::fabs(nearest) * 0x1p-22f) exact = nearest;
+    const float below = std::floor(exact);
+    const float threshold = static_cast<float>(random >> 8) * 0x1p-24f;
+    const float rounded = below + (threshold < exact - below ? 1.0f : 0.0f);
+    return std::bit_cast<std::uint32_t>(rounded + kAligner) & mask;
+  }
+
+  // code x scale in float32, whatever the scale's bits are.
+  BITFALL_IN_LOOP float decode(std::uint32_t code, float scale) const {
+    const auto number = static_cast<std::int32_t>(code << sign_shift) >> sign_shift;
+    return static_cast<float>(number) * scale;
+  }
+
+  BITFALL_IN_LOOP float round(float value, float scale) const {
+    return ((quotient(value, scale) + kAligner) - kAligner) * scale;
+  }
+};
+
+BITFALL_VECTOR_LOOP void encode_all(IntegerCodec codec, float scale, const float* values,
+                                    std::uint32_t* codes, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i], scale);
 }
 
-/// code x scale in float32, whatever the scale's bits are.
-float decode_value(std::uint32_t code, float scale) {
-  return static_cast<float>(static_cast<std::int8_t>(code)) * scale;
+BITFALL_VECTOR_LOOP void decode_all(IntegerCodec codec, float scale, const std::uint32_t* codes,
+                                    float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i], scale);
 }
 
-/// Symmetric, one scale a tensor: scale = largest golden magnitude / 127.
-class Int8 final : public NumberFormat {
+BITFALL_VECTOR_LOOP void round_all(IntegerCodec codec, float scale, float* values,
+                                   std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i], scale);
+}
+
+class Integer final : public NumberFormat {
  public:
-  std::span<const Register> registers() const override { return kRegisters; }
+  /// `axis`: the dimension that has a scale an index (negative: from the last), or none.
+  Integer(int bits, bool by_channel, int axis, const Rounding& rounding)
+      : codec_(bits), by_channel_(by_channel), axis_(axis), rounding_(rounding) {
+    payload_classes_.fill(BitClass::kMantissa);
+    payload_classes_[static_cast<std::size_t>(bits - 1)] = BitClass::kSign;
+    registers_[0] = {"payload", bits,
+                     std::span(payload_classes_).first(static_cast<std::size_t>(bits))};
+    registers_[1] = {"scale", 32, kScaleClasses};
+  }
+  Integer(const Integer&) = delete;
+  Integer& operator=(const Integer&) = delete;
 
-  std::int64_t register_count(int index, std::span<const std::int64_t>) const override {
-    return index == 1 ? 1 : 0;
+  std::span<const Register> registers() const override { return registers_; }
+
+  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+    if (index != 1) return 0;
+    const int axis = range_axis(shape);
+    return axis < 0 ? 1 : shape[static_cast<std::size_t>(axis)];
   }
 
   bool calibrated() const override { return true; }
 
-  /// A place whose golden values are all 0, or too small to divide, gets the scale 1.
+  const char* refusal(std::span<const std::int64_t> shape) const override {
+    const int rank = static_cast<int>(shape.size());
+    if (!by_channel_ || (rank >= 2 && axis_ < rank && axis_ >= -rank)) return nullptr;
+    return rank < 2 ? "scales by channel (granularity = \"channel\") need at least two dimensions"
+                    : "it has no dimension of that number (axis) to take scales along";
+  }
+
+  int range_axis(std::span<const std::int64_t> shape) const override {
+    if (!by_channel_) return -1;
+    return axis_ < 0 ? axis_ + static_cast<int>(shape.size()) : axis_;
+  }
+
+  /// Where the golden values are all 0, or too small to divide, the scale is 1.
   void calibrate(std::span<const Range> ranges, std::span<const std::int64_t>,
                  std::span<std::uint32_t> metadata) const override {
-    const float scale = ranges[0].absolute() / kHighest;
-    metadata[0] = std::bit_cast<std::uint32_t>(scale > 0 ? scale : 1.0f);
+    for (std::size_t i = 0; i < metadata.size(); ++i) {
+      const float scale = ranges[i].absolute() / codec_.highest;
+      metadata[i] = std::bit_cast<std::uint32_t>(scale > 0 ? scale : 1.0f);
+    }
   }
 
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t> metadata,
+  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
               std::span<std::uint32_t> codes) const override {
-    const auto scale = std::bit_cast<float>(metadata[0]);
-    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = encode_value(values[i], scale);
+    for_each_run(slice, values.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
+      const auto scale = std::bit_cast<float>(metadata[index]);
+      if (!rounding_.stochastic) {
+        return encode_all(codec_, scale, values.data() + at, codes.data() + at, count);
+      }
+      const std::uint64_t key = rounding_.stream_key(slice);
+      for (std::size_t i = at; i < at + count; ++i) {
+        const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+        codes[i] = codec_.encode(values[i], scale, rounding_bits(key, element));
+      }
+    });
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice&,
+  void decode(std::span<const std::uint32_t> codes, const Slice& slice,
               std::span<const std::uint32_t> metadata, std::span<float> values) const override {
-    const auto scale = std::bit_cast<float>(metadata[0]);
-    for (std::size_t i = 0; i < codes.size(); ++i) values[i] = decode_value(codes[i], scale);
+    for_each_run(slice, codes.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
+      decode_all(codec_, std::bit_cast<float>(metadata[index]), codes.data() + at,
+                 values.data() + at, count);
+    });
+  }
+
+  void emulate(std::span<float> values, const Slice& slice,
+               std::span<std::uint32_t> metadata) const override {
+    if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
+    for_each_run(slice, values.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
+      round_all(codec_, std::bit_cast<float>(metadata[index]), values.data() + at, count);
+    });
   }
 
   double metadata_value(int, std::uint32_t code) const override {
     return std::bit_cast<float>(code);
   }
 
-  /// 128 x |scale|, or the largest code's magnitude that stays finite under a corrupted scale.
+  /// The largest code's magnitude that stays finite, times the largest scale that does.
   float largest(std::span<const std::uint32_t> metadata) const override {
-    const float scale = std::fabs(std::bit_cast<float>(metadata[0]));
-    for (int code = static_cast<int>(-kLowest); code > 0; --code) {
-      const float value = static_cast<float>(code) * scale;
-      if (std::isfinite(value)) return value;
+    float most = 0;
+    for (const std::uint32_t bits : metadata) {
+      const float scale = std::fabs(std::bit_cast<float>(bits));
+      for (int code = static_cast<int>(-codec_.lowest); code > 0; --code) {
+        const float value = static_cast<float>(code) * scale;
+        if (!std::isfinite(value)) continue;
+        most = std::max(most, value);
+        break;
+      }
     }
-    return 0;
+    return most;
   }
+
+  FormatTraits traits() const override { return {-codec_.lowest, 0, 1, "saturates", "0", "NumPy"}; }
+
+ private:
+  // Calls run(first value, values, number of the scale) for stretches that share a scale.
+  template <typename Run>
+  void for_each_run(const Slice& slice, std::size_t count, Run run) const {
+    if (!by_channel_) return run(std::size_t{0}, count, std::size_t{0});
+    const auto axis = static_cast<std::size_t>(range_axis(slice.shape));
+    const std::int64_t inner = element_count(slice.shape.subspan(axis + 1));
+    const std::int64_t channels = slice.shape[axis];
+    for (std::size_t at = 0; at < count;) {
+      const std::int64_t element = slice.first + static_cast<std::int64_t>(at) * slice.stride;
+      const std::int64_t left = inner - element % inner;  // of the stretch, in elements
+      const auto values = static_cast<std::size_t>((left + slice.stride - 1) / slice.stride);
+      run(at, std::min(values, count - at), static_cast<std::size_t>(element / inner % channels));
+      at += values;
+    }
+  }
+
+  IntegerCodec codec_;
+  bool by_channel_;
+  int axis_;
+  Rounding rounding_;
+  std::array<BitClass, 16> payload_classes_{};
+  std::array<Register, 2> registers_{};
 };
 
-constexpr Component<NumberFormat> kInt8{
-    "int8",
-    "8-bit integer, symmetric, one scale a tensor calibrated on golden data: value = code x scale",
-    {},
-    [](const Options&) -> NumberFormat* { return new Int8; }};
+constexpr OptionSpec kGranularity{"granularity",
+                                  OptionType::kText,
+                                  "tensor",
+                                  0,
+                                  0,
+                                  "tensor|channel",
+                                  "one scale for the whole tensor, or one an index of `axis`"};
+constexpr OptionSpec kAxis{
+    "axis",
+    OptionType::kInteger,
+    "0",
+    -4,
+    3,
+    nullptr,
+    "dimension of the channels for granularity = \"channel\": 0 the first (C of C,H,W; outputs of "
+    "a weight), -1 the last"};
+constexpr OptionSpec kFixedWidth[] = {kGranularity, kAxis, kRoundingOption, kSeedOption};
+constexpr OptionSpec kAnyWidth[] = {
+    {"bits", OptionType::kInteger, nullptr, 2, 16, nullptr, "width of a code, sign included"},
+    kGranularity,
+    kAxis,
+    kRoundingOption,
+    kSeedOption};
+
+NumberFormat* create(int bits, const Options& options) {
+  return new Integer(bits, options.text("granularity") == "channel",
+                     static_cast<int>(options.integer("axis")), Rounding(options));
+}
+
+constexpr Component<NumberFormat> kFormats[] = {
+    {"int8", "8-bit integer, symmetric, scale calibrated on golden data: value = code x scale",
+     kFixedWidth, [](const Options& options) { return create(8, options); }},
+    {"int4", "4-bit integer, as int8", kFixedWidth,
+     [](const Options& options) { return create(4, options); }},
+    {"int", "an integer of any width from 2 to 16 bits, as int8", kAnyWidth,
+     [](const Options& options) {
+       return create(static_cast<int>(options.integer("bits")), options);
+     }},
+};
 
 }  // namespace
 }  // namespace bitfall
 
 BITFALL_PLUGIN("formats_integer", "1.0",
-               "Integer formats with a calibrated scale, which faults can hit too",
-               [](bitfall::Registrar& registrar) { registrar.add(bitfall::kInt8); });
+               "Integer formats with calibrated scales, which faults can hit too",
+               [](bitfall::Registrar& registrar) {
+                 for (const auto& format : bitfall::kFormats) registrar.add(format);
+               });

@@ -188,7 +188,7 @@ install_requirements() {
       pip_install -c "$needed" --retries 1 -r "$models"; then
       wanted_stamp "$needed" "$models" >"$models_stamp"
     else
-      say "warning: going on without torchvision and timm; export_model.py knows fewer models" >&2
+      say "warning: going on without these; export_model.py knows fewer models, and some tests skip" >&2
     fi
   fi
 }

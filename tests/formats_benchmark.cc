@@ -125,8 +125,9 @@ class Table final : public benchmark::BenchmarkReporter {
   void print(const std::vector<std::unique_ptr<Subject>>& subjects) const {
     const double torch = medians_.at(kBaseline);
     std::printf("float32 to float16 and back by LibTorch: %.3f ns a value\n\n", torch);
-    std::printf("| format | emulate, ns a value | ratio to LibTorch's fp16 | encode, ns | decode, ns "
-                "| one fault, ns |\n| --- | --- | --- | --- | --- | --- |\n");
+    std::printf(
+        "| format | emulate, ns a value | ratio to LibTorch's fp16 | encode, ns | decode, ns "
+        "| one fault, ns |\n| --- | --- | --- | --- | --- | --- |\n");
     for (const auto& subject : subjects) {
       const auto median = [&](const std::string& what) { return medians_.at(what + subject->id); };
       std::printf("| `%s` | %.3f | %.2f | %.3f | %.3f | %.0f |\n", subject->id.c_str(),

@@ -28,7 +28,8 @@ STAGES = [
     ("store", "store store_schema sqlite export"),
     ("report", "report report_html report_json report_number report_text"),
     ("session", "session"),
-    ("commands", "commands command_list command_read command_run main"),
+    ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
+    ("commands", "commands command_convert command_list command_read command_run main"),
 ]
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;

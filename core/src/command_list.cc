@@ -6,10 +6,10 @@
 #include "campaign_keys.h"
 #include "commands.h"
 #include "error.h"
+#include "format_tables.h"
 #include "model.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
-#include "text_table.h"
 
 namespace bitfall {
 namespace {
@@ -87,43 +87,13 @@ int sites_command(const SitesOptions& options) {
   return 0;
 }
 
-int formats_command(bool json) {
+int formats_command(bool json, bool markdown) {
   PluginHost host;
   load_plugins(host, {});
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  TextTable table({{"id"}, {"bits", TextTable::kRight}, {"metadata"}, {"summary"}});
-  for (const ComponentDescription& component : host.components()) {
-    if (component.kind != ComponentKind::kFormat) continue;
-    bool needs_options = false;
-    for (const OptionSpec& option : component.options)
-      needs_options |= option.default_value == nullptr;
-    std::string bits = "-", metadata;
-    if (!needs_options) {
-      Diagnostics diagnostics("", "");
-      PluginChoice choice;
-      choice.id = component.id;
-      const auto format = host.make_format(choice, diagnostics);
-      diagnostics.throw_if_any();
-      const auto registers = format->registers();
-      bits = std::to_string(registers[0].bits);
-      for (const Register& kind : registers.subspan(1)) {
-        metadata += (metadata.empty() ? "" : ", ") + std::string(kind.name) + " (" +
-                    std::to_string(kind.bits) + " bits)";
-      }
-    }
-    table.add({component.id, bits, metadata.empty() ? "-" : metadata, component.summary});
-    list.push_back({{"id", component.id},
-                    {"bits", bits},
-                    {"metadata", metadata},
-                    {"summary", component.summary}});
-  }
-  if (json) {
-    std::printf(
-        "%s\n",
-        nlohmann::ordered_json{{"schema", "bitfall.formats/1"}, {"formats", list}}.dump(2).c_str());
-  } else {
-    std::printf("%s", table.render().c_str());
-  }
+  std::printf("%s", (json       ? formats_json(host)
+                     : markdown ? formats_markdown(host)
+                                : formats_text(host))
+                        .c_str());
   return 0;
 }
 

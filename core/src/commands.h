@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "convert.h"
+
 namespace bitfall {
 
 /// Set by SIGINT and SIGTERM: long work finishes its pass and returns.
@@ -51,7 +53,9 @@ struct SitesOptions {
 };
 int sites_command(const SitesOptions& options);
 
-int formats_command(bool json);
+int convert_command(const ConvertOptions& options);
+
+int formats_command(bool json, bool markdown);
 /// Every key of a campaign file with its type, default and meaning.
 int config_command();
 int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool json);

@@ -39,6 +39,7 @@ Examples:
   bitfall replay runs/campaign --trial 7    one trial again, bit for bit
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy
+  bitfall convert fp16 0.1 --flip all       a number's bits, and what each flip makes of it
 
 A campaign file needs two sections; everything else has a default:
   [model]
@@ -51,6 +52,58 @@ constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or "
     "corrupt;\n"
     "75 interrupted, go on with `bitfall resume`.";
+
+constexpr const char* kConvertHelp =
+    R"(Numbers are float32, as in a network: 1.5, -2e-3, 0x1.8p3, inf, nan, between white space or commas.
+All of them together are one tensor of one dimension, for formats with scales or blocks.
+Numbers in the arguments give an aligned table; a file or standard input gives tab-separated rows
+below a header, converted as they come. What needs to see all numbers first holds them in memory:
+a calibrated scale without --range, and a block that is the whole tensor.
+
+Examples:
+  bitfall convert fp16 0.1 -65504 --flip all
+  bitfall convert int8 --range 6 --file activations.txt > codes.tsv)";
+
+CLI::App* add_convert(CLI::App& app, bitfall::ConvertOptions& convert) {
+  CLI::App* sub =
+      app.add_subcommand("convert", "numbers through a format, and what flips do to them");
+  sub->footer(kConvertHelp);
+  sub->add_option("format", convert.format, "a format's id, of `bitfall formats`")->required();
+  sub->add_option("values", convert.values, "numbers; none or -: standard input");
+  sub->add_option("-f,--file", convert.file, "a text file of numbers; -: standard input");
+  const auto repeated = [&](const char* name, std::vector<std::string>& texts, const char* help) {
+    sub->add_option(name, texts, help)->allow_extra_args(false);
+  };
+  repeated("--set", convert.set,
+           "KEY=VALUE, an option of the format (`bitfall plugin info FORMAT`); may be repeated");
+  sub->add_flag(
+      "--codes", convert.codes,
+      "the input are codes: hexadecimal, 0x being optional, or all binary digits behind 0b");
+  repeated("--flip", convert.flips,
+           "a row for each of these bits flipped: 14, 10-14, all, 0,3,7; of a metadata register: "
+           "scale:3; may be repeated. Bit 0 is the least significant");
+  sub->add_flag("--together", convert.together, "flip all bits of --flip at once, in one row");
+  sub->add_option("--range", convert.range,
+                  "largest magnitude, to which metadata is calibrated (default: the input's)");
+  repeated("--metadata", convert.metadata,
+           "NAME=CODE (0x7f) or NAME=NUMBER (0.5: the nearest that a code stands for), a metadata "
+           "register for all numbers (default with --codes: what stands for 1); may be repeated");
+  sub->add_flag("--json", convert.json,
+                "JSON lines; what is no number is \"nan\", \"inf\" or \"-inf\"");
+  return sub;
+}
+
+/// The arguments in reverse, as CLI11 takes them. A number such as -inf or -.5 looks like an option
+/// to it; behind a blank it does not, and reads as the same number.
+std::vector<std::string> command_line(int argc, char** argv) {
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (std::string& argument : arguments) {
+    if (arguments.front() != "convert") break;
+    if (argument.starts_with('-') && bitfall::parse_real(argument)) argument.insert(0, 1, ' ');
+  }
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
 
 }  // namespace
 
@@ -144,8 +197,14 @@ int main(int argc, char** argv) {
   sites_app->callback([&] { status = sites_command(sites); });
 
   auto* formats_app = app.add_subcommand("formats", "the number formats");
+  bool markdown = false;
   formats_app->add_flag("--json", json, "JSON on stdout");
-  formats_app->callback([&] { status = formats_command(json); });
+  formats_app->add_flag("--markdown", markdown, "the table of formats/README.md on stdout")
+      ->excludes("--json");
+  formats_app->callback([&] { status = formats_command(json, markdown); });
+
+  ConvertOptions convert;
+  add_convert(app, convert)->callback([&] { status = convert_command(convert); });
 
   auto* config_app = app.add_subcommand("config", "the keys of a campaign file, with defaults");
   config_app->callback([&] { status = config_command(); });
@@ -188,7 +247,7 @@ int main(int argc, char** argv) {
     return static_cast<int>(ExitCode::kUsage);
   }
   try {
-    app.parse(argc, argv);
+    app.parse(command_line(argc, argv));
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
       throw Error(ExitCode::kFailure, "standard output: write failed");
     }

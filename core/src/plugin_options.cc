@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -264,6 +265,12 @@ std::string example_toml(const DeclaredOption& option) {
     if (spec.type == OptionType::kIntegers) value = "[" + number_text(spec.minimum) + "]";
     if (spec.type == OptionType::kInteger || spec.type == OptionType::kNumber) {
       value = number_text(spec.minimum);
+      // Where the range spans decades, the power of ten in the middle of them.
+      if (spec.type == OptionType::kNumber && spec.minimum > 0 &&
+          spec.maximum / spec.minimum > 1e6) {
+        const double middle = (std::log10(spec.minimum) + std::log10(spec.maximum)) / 2;
+        value = number_text(std::pow(10.0, std::round(middle)));
+      }
     }
     if (const auto words = choices_of(spec); !words.empty()) value = words.front();
   }

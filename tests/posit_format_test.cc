@@ -1,0 +1,167 @@
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "format_fixture.h"
+
+namespace bitfall {
+namespace {
+
+/// What a code of any width stands for, read off its bits as the standard's figure says: not the
+/// format's own arithmetic. NaN for NaR.
+double standard_value(std::uint32_t code, int bits) {
+  std::string text;
+  for (int bit = bits - 1; bit >= 0; --bit) text += (code >> bit & 1) != 0 ? '1' : '0';
+  if (text.find('1') == std::string::npos) return 0;
+  if (text[0] == '1' && text.find('1', 1) == std::string::npos) return NAN;
+  if (text[0] == '1') return -standard_value((~code + 1) & ((std::uint32_t{1} << bits) - 1), bits);
+  std::size_t at = 1;
+  while (at < text.size() && text[at] == text[1]) ++at;
+  const int run = static_cast<int>(at) - 1;
+  const int regime = text[1] == '1' ? run - 1 : -run;
+  ++at;  // the bit that ends the regime
+  const auto next = [&] { return at < text.size() ? text[at++] - '0' : 0; };
+  int exponent = 2 * next();
+  exponent += next();
+  double significand = 1, place = 0.5;
+  while (at < text.size()) {
+    significand += place * next();
+    place /= 2;
+  }
+  return std::ldexp(significand, 4 * regime + exponent);
+}
+
+/// The code that the standard rounds to: the boundary between two neighbours of n bits is the code
+/// of n + 1 bits between them, a tie takes the even one; never 0 or NaR for another number.
+class Standard {
+ public:
+  explicit Standard(int bits) : bits_(bits) {
+    const std::uint32_t last = (1u << (bits - 1)) - 1;
+    for (std::uint32_t code = 1; code < last; ++code) {
+      boundaries_.push_back(standard_value(2 * code + 1, bits + 1));
+    }
+  }
+  std::uint32_t encode(float value) const {
+    const std::uint32_t nar = 1u << (bits_ - 1);
+    if (value == 0) return 0;
+    if (!std::isfinite(value)) return nar;
+    const double magnitude = std::fabs(value);
+    // boundaries_[i] lies between the codes i + 1 and i + 2.
+    const auto above = std::lower_bound(boundaries_.begin(), boundaries_.end(), magnitude);
+    auto code = static_cast<std::uint32_t>(above - boundaries_.begin()) + 1;
+    if (above != boundaries_.end() && *above == magnitude && code % 2 == 1) ++code;
+    return value < 0 ? (~code + 1) & ((1u << bits_) - 1) : code;
+  }
+
+ private:
+  int bits_;
+  std::vector<double> boundaries_;
+};
+
+class PositOf : public testing::TestWithParam<int> {
+ protected:
+  int bits() const { return GetParam(); }
+  std::unique_ptr<NumberFormat> format() const {
+    return make_format("posit" + std::to_string(bits()));
+  }
+};
+
+TEST_P(PositOf, DecodesEveryCode) {
+  const auto codes = all_codes(bits());
+  const auto values = decode(*format(), codes);
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const double wanted = standard_value(codes[i], bits());
+    if (std::isnan(wanted)) {
+      EXPECT_TRUE(std::isnan(values[i]));
+    } else {
+      ASSERT_EQ(values[i], wanted) << codes[i];
+    }
+  }
+}
+
+TEST_P(PositOf, EncodesEveryNumberTieAndNeighbour) {
+  const Standard standard(bits());
+  std::vector<float> inputs = spread_floats();
+  for (const std::uint32_t code : all_codes(bits() + 1)) {  // numbers and the boundaries between
+    const auto value = static_cast<float>(standard_value(code, bits() + 1));
+    inputs.insert(inputs.end(),
+                  {value, std::nextafter(value, INFINITY), std::nextafter(value, -INFINITY)});
+  }
+  const auto codes = encode(*format(), inputs);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    ASSERT_EQ(codes[i], standard.encode(inputs[i])) << std::hexfloat << inputs[i];
+  }
+  RecordProperty("compared", static_cast<int>(inputs.size()));
+}
+
+TEST_P(PositOf, EmulationIsEncodingAndDecoding) {
+  std::vector<float> values = spread_floats();
+  const auto made = format();
+  const auto wanted = decode(*made, encode(*made, values));
+  const std::int64_t shape[] = {static_cast<std::int64_t>(values.size())};
+  made->emulate(values, {shape}, {});
+  for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(bits_of(values[i]), bits_of(wanted[i]));
+}
+
+TEST_P(PositOf, ClassesFollowTheCode) {
+  const auto made = format();
+  for (const std::uint32_t code : all_codes(bits())) {
+    const bool negative = code >> (bits() - 1) != 0;
+    const std::uint32_t magnitude = (negative ? ~code + 1 : code) & ((1u << bits()) - 1);
+    int bit = bits() - 2;
+    const auto digit = [&](int b) { return magnitude >> b & 1; };
+    EXPECT_EQ(made->bit_class(code, bits() - 1), BitClass::kSign);
+    if (magnitude << (33 - bits()) == 0) continue;  // 0 and NaR have no fields
+    const auto first = digit(bit);
+    while (bit >= 0 && digit(bit) == first)
+      ASSERT_EQ(made->bit_class(code, bit--), BitClass::kRegime);
+    if (bit >= 0) ASSERT_EQ(made->bit_class(code, bit--), BitClass::kRegime);
+    for (int i = 0; i < 2 && bit >= 0; ++i)
+      ASSERT_EQ(made->bit_class(code, bit--), BitClass::kExponent);
+    while (bit >= 0) ASSERT_EQ(made->bit_class(code, bit--), BitClass::kMantissa);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Widths, PositOf, testing::Values(8, 16));
+
+TEST(Posit, AgreesWithSoftPosit) {
+  auto file = format_vectors("posit_vectors.txt");
+  std::map<int, std::unique_ptr<NumberFormat>> formats;
+  int width = 0, compared = 0;
+  std::string value, code, decoded;
+  while (file >> width >> value >> code >> decoded) {
+    auto& format = formats[width];
+    if (!format) format = make_format("posit" + std::to_string(width));
+    const float input = float_of(hexadecimal(value));
+    const auto got = encode(*format, std::vector{input});
+    ASSERT_EQ(got[0], hexadecimal(code)) << width << " bits, " << input;
+    ASSERT_EQ(std::bit_cast<std::uint64_t>(static_cast<double>(decode(*format, got)[0])),
+              std::stoull(decoded, nullptr, 16));
+    ++compared;
+  }
+  EXPECT_GT(compared, 8000);
+}
+
+TEST(Posit, KnownCodesOfTheStandard) {
+  const auto format = make_format("posit16");
+  const auto codes =
+      encode(*format, std::vector{1.0f, -1.0f, 3.14159f, 0x1p56f, 0x1p-56f, 1e38f, 1e-38f, 0.0f});
+  EXPECT_EQ(codes, (std::vector<std::uint32_t>{0x4000, 0xC000, 0x4C91, 0x7FFF, 1, 0x7FFF, 1, 0}));
+  EXPECT_EQ(format->largest({}), 0x1p56f);
+}
+
+RC_GTEST_PROP(Posit, RoundingIsMonotoneAndIdempotent, ()) {
+  const auto format = make_format(*rc::gen::element<std::string>("posit8", "posit16"));
+  const float a = float_of(*rc::gen::arbitrary<std::uint32_t>());
+  const float b = float_of(*rc::gen::arbitrary<std::uint32_t>());
+  RC_PRE(std::isfinite(a) && std::isfinite(b));
+  const auto once = decode(*format, encode(*format, std::vector{a, b}));
+  RC_ASSERT((a <= b) <= (once[0] <= once[1]));
+  RC_ASSERT(decode(*format, encode(*format, once)) == once);
+}
+
+}  // namespace
+}  // namespace bitfall
