@@ -1,12 +1,14 @@
 // AdaptivFloat (Tambe et al., DAC 2020): a small float whose exponent bias fits the tensor. No
 // subnormals, no Inf, no NaN; the code whose exponent and fraction are 0 stands for 0 and not for
 // the smallest power of two.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "bitfall/plugin.h"
 #include "rounding.h"
@@ -21,76 +23,119 @@ constexpr auto kBiasClasses = [] {
   return classes;
 }();
 
-/// The arithmetic of one width and bias, in double, where every float32 and every scaled code is a
-/// normal number; free of branches on the value.
+/// The arithmetic of one width and bias; free of branches on the value. In float where all numbers
+/// of the format are normal numbers there, for speed; in double they always are.
+template <typename Real>
 struct AdaptiveCodec {
-  int dropped;         // fraction bits of a double that the format lacks
-  std::int64_t first;  // code of a double's bits >> dropped, taken off
-  std::int64_t largest_code;
-  double largest, smallest;
+  static constexpr bool kSingle = std::is_same_v<Real, float>;
+  static constexpr int kFractionBits = kSingle ? 23 : 52;
+  static constexpr int kBias = kSingle ? 127 : 1023;
+  using Word = std::conditional_t<kSingle, std::uint32_t, std::uint64_t>;
+
+  int dropped;  // fraction bits of Real that the format lacks
+  Word first;   // a number's upper bits as a Real, less its code
+  Real largest, smallest;
   std::uint32_t sign_bit;
 
-  AdaptiveCodec(int exponent_bits, int mantissa_bits, int bias)
-      : dropped(52 - mantissa_bits),
-        first(static_cast<std::int64_t>(bias + 1023) << mantissa_bits),
-        largest_code((std::int64_t{1} << (exponent_bits + mantissa_bits)) - 1),
-        largest(decode_magnitude(largest_code)),
-        smallest(decode_magnitude(1)),
-        sign_bit(1u << (exponent_bits + mantissa_bits)) {}
-
-  BITFALL_IN_LOOP double decode_magnitude(std::int64_t code) const {
-    return std::bit_cast<double>((code + first) << dropped);
+  static bool serves(int exponent_bits, int bias) {
+    return bias > -kBias && bias + (1 << exponent_bits) - 1 <= kBias;
   }
 
+  AdaptiveCodec(int exponent_bits, int mantissa_bits, int bias)
+      : dropped(kFractionBits - mantissa_bits),
+        first(static_cast<Word>(bias + kBias) << mantissa_bits),
+        largest(magnitude_of((Word{1} << (exponent_bits + mantissa_bits)) - 1)),
+        smallest(magnitude_of(1)),
+        sign_bit(1u << (exponent_bits + mantissa_bits)) {}
+
   BITFALL_IN_LOOP std::uint32_t encode(float value) const {
-    const double magnitude = std::fabs(static_cast<double>(value));
-    const auto bits = std::bit_cast<std::int64_t>(magnitude);
-    const std::int64_t half_to_even =
-        (std::int64_t{1} << (dropped - 1)) - 1 + (bits >> dropped & 1);
-    return finish(value, magnitude, ((bits + half_to_even) >> dropped) - first,
-                  magnitude > smallest / 2);
+    return with_sign(value, code_of(nearest(value)));
   }
 
   // Up with a probability that is the fraction cut off.
-  std::uint32_t encode(float value, std::uint32_t random) const {
-    const double magnitude = std::fabs(static_cast<double>(value));
-    const auto bits = std::bit_cast<std::int64_t>(magnitude);
-    const std::int64_t draw = (static_cast<std::int64_t>(random) << 20) >> (52 - dropped);
-    return finish(value, magnitude, ((bits + draw) >> dropped) - first,
-                  random * 0x1p-32 < magnitude / smallest);
+  BITFALL_IN_LOOP std::uint32_t encode(float value, std::uint32_t random) const {
+    const Real magnitude = bounded(value);
+    const auto draw = static_cast<Word>(std::uint64_t{random} << 20 >> (52 - dropped));
+    const Word drawn = std::bit_cast<Word>(magnitude) + draw;
+    const bool up = random * (0x1p-32 * smallest) < magnitude;
+    return with_sign(value, magnitude < smallest ? Word{up} : (drawn >> dropped) - first);
   }
 
   BITFALL_IN_LOOP float decode(std::uint32_t word) const {
-    const std::int64_t code = word & (sign_bit - 1);
-    const double magnitude = code == 0 ? 0.0 : decode_magnitude(code);
+    const auto code = static_cast<Word>(word & (sign_bit - 1));
+    const Real magnitude = code == 0 ? Real{0} : magnitude_of(code);
     return static_cast<float>((word & sign_bit) != 0 ? -magnitude : magnitude);
   }
 
+  /// decode(encode(value)), bit for bit, without the code.
+  BITFALL_IN_LOOP float round(float value) const {
+    const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(nearest(value)));
+    const std::uint32_t sign = std::bit_cast<std::uint32_t>(value) & 0x80000000u;
+    return std::bit_cast<float>(value == value ? bits | sign : bits);
+  }
+
  private:
-  BITFALL_IN_LOOP std::uint32_t finish(float value, double magnitude, std::int64_t code,
-                                       bool up) const {
-    code = magnitude < smallest ? (up ? 1 : 0) : code;
-    code = code > largest_code ? largest_code : code;
-    code = magnitude >= largest ? largest_code : code;
-    const bool nan = value != value;
-    code = nan ? 0 : code;
-    const std::uint32_t sign = nan ? 0 : std::bit_cast<std::uint32_t>(value) >> 31;
-    return static_cast<std::uint32_t>(code) | sign * sign_bit;
+  // Of a code other than 0.
+  BITFALL_IN_LOOP Real magnitude_of(Word code) const {
+    return std::bit_cast<Real>((code + first) << dropped);
+  }
+  BITFALL_IN_LOOP Word code_of(Real magnitude) const {
+    const Word code = (std::bit_cast<Word>(magnitude) >> dropped) - first;
+    return magnitude < smallest ? 0 : code;
+  }
+  BITFALL_IN_LOOP std::uint32_t with_sign(float value, Word code) const {
+    const std::uint32_t sign = std::bit_cast<std::uint32_t>(value) >> 31 != 0 ? sign_bit : 0;
+    return static_cast<std::uint32_t>(code) | (value == value ? sign : 0);
+  }
+
+  // |value|, at most `largest`; 0 for NaN.
+  BITFALL_IN_LOOP Real bounded(float value) const {
+    Real magnitude = std::fabs(static_cast<Real>(value));
+    magnitude = magnitude < largest ? magnitude : largest;
+    return value == value ? magnitude : Real{0};
+  }
+
+  // The magnitude rounded to a number of the format: below the smallest, half-way between it and 0
+  // decides; else to nearest, ties to even.
+  BITFALL_IN_LOOP Real nearest(float value) const {
+    const Real magnitude = bounded(value);
+    const auto bits = std::bit_cast<Word>(magnitude);
+    const Word half_to_even = (Word{1} << (dropped - 1)) - 1 + (bits >> dropped & 1);
+    const Real rounded = std::bit_cast<Real>((bits + half_to_even) >> dropped << dropped);
+    const Real small = magnitude > smallest / 2 ? smallest : Real{0};
+    return magnitude < smallest ? small : rounded;
   }
 };
 
-BITFALL_VECTOR_LOOP void encode_all(AdaptiveCodec codec, const float* values, std::uint32_t* codes,
+using Single = AdaptiveCodec<float>;
+using Double = AdaptiveCodec<double>;
+
+BITFALL_VECTOR_LOOP void encode_all(Single codec, const float* values, std::uint32_t* codes,
                                     std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
 }
 
-BITFALL_VECTOR_LOOP void decode_all(AdaptiveCodec codec, const std::uint32_t* codes, float* values,
+BITFALL_VECTOR_LOOP void encode_all(Double codec, const float* values, std::uint32_t* codes,
+                                    std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
+}
+
+BITFALL_VECTOR_LOOP void decode_all(Single codec, const std::uint32_t* codes, float* values,
                                     std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i]);
 }
 
-BITFALL_VECTOR_LOOP void round_all(AdaptiveCodec codec, float* values, std::size_t count) {
-  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codec.encode(values[i]));
+BITFALL_VECTOR_LOOP void decode_all(Double codec, const std::uint32_t* codes, float* values,
+                                    std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i]);
+}
+
+BITFALL_VECTOR_LOOP void round_all(Single codec, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
+}
+
+BITFALL_VECTOR_LOOP void round_all(Double codec, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
 }
 
 class AdaptiveFloat final : public NumberFormat {
@@ -127,26 +172,31 @@ class AdaptiveFloat final : public NumberFormat {
 
   void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
               std::span<std::uint32_t> codes) const override {
-    const AdaptiveCodec codec = codec_of(metadata);
-    if (!rounding_.stochastic) {
-      return encode_all(codec, values.data(), codes.data(), values.size());
-    }
-    const std::uint64_t key = rounding_.stream_key(slice);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
-      codes[i] = codec.encode(values[i], rounding_bits(key, element));
-    }
+    with_codec(metadata, [&](const auto& codec) {
+      if (!rounding_.stochastic) {
+        return encode_all(codec, values.data(), codes.data(), values.size());
+      }
+      const std::uint64_t key = rounding_.stream_key(slice);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+        codes[i] = codec.encode(values[i], rounding_bits(key, element));
+      }
+    });
   }
 
+  /// Numbers above float32's largest become Inf, those below its smallest normal are rounded once.
   void decode(std::span<const std::uint32_t> codes, const Slice&,
               std::span<const std::uint32_t> metadata, std::span<float> values) const override {
-    decode_all(codec_of(metadata), codes.data(), values.data(), codes.size());
+    with_codec(metadata, [&](const auto& codec) {
+      decode_all(codec, codes.data(), values.data(), codes.size());
+    });
   }
 
   void emulate(std::span<float> values, const Slice& slice,
                std::span<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
-    round_all(codec_of(metadata), values.data(), values.size());
+    with_codec(metadata,
+               [&](const auto& codec) { round_all(codec, values.data(), values.size()); });
   }
 
   /// 2^bias.
@@ -155,20 +205,28 @@ class AdaptiveFloat final : public NumberFormat {
   }
 
   float largest(std::span<const std::uint32_t> metadata) const override {
-    const double most = codec_of(metadata).largest;
+    const double most = Double(exponent_bits_, mantissa_bits_, bias_of(metadata[0])).largest;
     return most > std::numeric_limits<float>::max() ? std::numeric_limits<float>::max()
                                                     : static_cast<float>(most);
   }
 
   FormatTraits traits() const override {
-    const AdaptiveCodec codec(exponent_bits_, mantissa_bits_, 0);
-    return {codec.largest, 0, codec.smallest, "saturates", "0", "the paper's algorithm in NumPy"};
+    const Double codec(exponent_bits_, mantissa_bits_, 0);
+    return {codec.largest, 0, codec.smallest, "saturates", "0", "its authors' code"};
   }
 
  private:
   static int bias_of(std::uint32_t code) { return static_cast<std::int8_t>(code & 0xFF); }
-  AdaptiveCodec codec_of(std::span<const std::uint32_t> metadata) const {
-    return {exponent_bits_, mantissa_bits_, bias_of(metadata[0])};
+
+  // Calls use(codec) with the one that serves the bias.
+  template <typename Use>
+  void with_codec(std::span<const std::uint32_t> metadata, Use use) const {
+    const int bias = bias_of(metadata[0]);
+    if (Single::serves(exponent_bits_, bias)) {
+      use(Single(exponent_bits_, mantissa_bits_, bias));
+    } else {
+      use(Double(exponent_bits_, mantissa_bits_, bias));
+    }
   }
 
   int exponent_bits_;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "bitfall/plugin.h"
 #include "rounding.h"
@@ -12,46 +13,85 @@
 namespace bitfall {
 namespace {
 
-// Codes of so few bits are exact in float32 arithmetic.
-constexpr int kFastBits = 22;
+// Codes of so few bits are exact in float32 arithmetic; wider ones are rounded in double.
+constexpr int kFloatBits = 22;
 
-/// The arithmetic of codes that float32 has room for; free of branches on the value.
-struct FastCodec {
-  float to_steps, step, lowest, highest;  // lowest and highest in steps
+/// The arithmetic of one format; free of branches on the value, so that loops over it vectorise.
+template <typename Real>
+struct FixedCodec {
+  Real to_steps, lowest, highest;  // steps in a unit; the lowest and highest number of steps
+  float step;
   std::uint32_t mask;
   int sign_shift;
 
-  static constexpr float kAligner = 0x1.8p23f;  // the sum's last place is 1: rounds half to even
+  FixedCodec(int bits, int fraction_bits)
+      : to_steps(static_cast<Real>(std::ldexp(1.0, fraction_bits))),
+        lowest(static_cast<Real>(-std::ldexp(1.0, bits - 1))),
+        highest(static_cast<Real>(std::ldexp(1.0, bits - 1) - 1)),
+        step(std::ldexp(1.0f, -fraction_bits)),
+        mask(~0u >> (32 - bits)),
+        sign_shift(32 - bits) {}
 
-  BITFALL_IN_LOOP float steps(float value) const {
-    float steps = value * to_steps;
-    steps = steps == steps ? steps : 0.0f;
+  // 1.5 x 2^23 or 2^52: the last place of a sum with it is 1, so that the addition rounds half to
+  // even, and the sum's low bits are the number in two's complement.
+  static constexpr Real kAligner =
+      std::is_same_v<Real, float> ? static_cast<Real>(0x1.8p23) : static_cast<Real>(0x1.8p52);
+
+  BITFALL_IN_LOOP static Real whole(Real steps) { return (steps + kAligner) - kAligner; }
+
+  BITFALL_IN_LOOP Real steps(float value) const {
+    Real steps = static_cast<Real>(value) * to_steps;
+    steps = steps == steps ? steps : Real{0};
     steps = steps < lowest ? lowest : steps;
     return steps > highest ? highest : steps;
   }
-  BITFALL_IN_LOOP std::uint32_t encode(float value) const {
-    return std::bit_cast<std::uint32_t>(steps(value) + kAligner) & mask;
+  BITFALL_IN_LOOP std::uint32_t code(Real steps) const {
+    using Word = std::conditional_t<std::is_same_v<Real, float>, std::uint32_t, std::uint64_t>;
+    return static_cast<std::uint32_t>(std::bit_cast<Word>(steps + kAligner)) & mask;
+  }
+  BITFALL_IN_LOOP std::uint32_t encode(float value) const { return code(steps(value)); }
+
+  // Up with a probability that is the fraction cut off.
+  BITFALL_IN_LOOP std::uint32_t encode(float value, std::uint32_t random) const {
+    const Real exact = steps(value);
+    const Real nearest = whole(exact);
+    const Real below = nearest > exact ? nearest - 1 : nearest;
+    const bool up = random * 0x1p-32 < static_cast<double>(exact - below);
+    return code(below + (up ? Real{1} : Real{0}));
   }
   BITFALL_IN_LOOP float decode(std::uint32_t code) const {
     const auto number = static_cast<std::int32_t>(code << sign_shift) >> sign_shift;
     return static_cast<float>(number) * step;
   }
   BITFALL_IN_LOOP float round(float value) const {
-    return ((steps(value) + kAligner) - kAligner) * step;
+    return static_cast<float>(whole(steps(value))) * step;
   }
 };
 
-BITFALL_VECTOR_LOOP void encode_all(FastCodec codec, const float* values, std::uint32_t* codes,
+using Narrow = FixedCodec<float>;
+using Wide = FixedCodec<double>;
+
+// The codecs are passed by value: in a local variable they stay in registers.
+BITFALL_VECTOR_LOOP void encode_all(Narrow codec, const float* values, std::uint32_t* codes,
                                     std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
 }
 
-BITFALL_VECTOR_LOOP void decode_all(FastCodec codec, const std::uint32_t* codes, float* values,
+BITFALL_VECTOR_LOOP void encode_all(Wide codec, const float* values, std::uint32_t* codes,
+                                    std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i]);
+}
+
+BITFALL_VECTOR_LOOP void decode_all(Narrow codec, const std::uint32_t* codes, float* values,
                                     std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i]);
 }
 
-BITFALL_VECTOR_LOOP void round_all(FastCodec codec, float* values, std::size_t count) {
+BITFALL_VECTOR_LOOP void round_all(Narrow codec, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
+}
+
+BITFALL_VECTOR_LOOP void round_all(Wide codec, float* values, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i]);
 }
 
@@ -60,17 +100,12 @@ class Fixed final : public NumberFormat {
   Fixed(int integer_bits, int fraction_bits, const Rounding& rounding)
       : bits_(1 + integer_bits + fraction_bits),
         fraction_bits_(fraction_bits),
-        highest_(std::ldexp(1.0, bits_ - 1) - 1),
+        narrow_(bits_, fraction_bits),
+        wide_(bits_, fraction_bits),
         rounding_(rounding) {
     classes_.fill(BitClass::kMantissa);
     classes_[static_cast<std::size_t>(bits_ - 1)] = BitClass::kSign;
     payload_ = {"payload", bits_, std::span(classes_).first(static_cast<std::size_t>(bits_))};
-    fast_ = {std::ldexp(1.0f, fraction_bits),
-             std::ldexp(1.0f, -fraction_bits),
-             -std::ldexp(1.0f, bits_ - 1),
-             static_cast<float>(highest_),
-             ~0u >> (32 - bits_),
-             32 - bits_};
   }
   Fixed(const Fixed&) = delete;
   Fixed& operator=(const Fixed&) = delete;
@@ -79,36 +114,22 @@ class Fixed final : public NumberFormat {
 
   void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t>,
               std::span<std::uint32_t> codes) const override {
-    if (bits_ <= kFastBits && !rounding_.stochastic) {
-      return encode_all(fast_, values.data(), codes.data(), values.size());
-    }
-    const std::uint64_t key = rounding_.stream_key(slice);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      double steps = std::isnan(values[i]) ? 0.0 : std::ldexp(double{values[i]}, fraction_bits_);
-      steps = std::fmin(std::fmax(steps, -highest_ - 1), highest_);
-      if (rounding_.stochastic) {
-        const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
-        const double below = std::floor(steps);
-        steps = below + (rounding_bits(key, element) * 0x1p-32 < steps - below ? 1 : 0);
-      } else {
-        steps = std::nearbyint(steps);  // ties to even
-      }
-      codes[i] = static_cast<std::uint32_t>(static_cast<std::int64_t>(steps)) & fast_.mask;
-    }
+    if (rounding_.stochastic) return encode_drawn(values, slice, codes);
+    if (bits_ > kFloatBits) return encode_all(wide_, values.data(), codes.data(), values.size());
+    encode_all(narrow_, values.data(), codes.data(), values.size());
   }
 
   /// Codes above 2^24 are rounded to float32.
   void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
               std::span<float> values) const override {
-    decode_all(fast_, codes.data(), values.data(), codes.size());
+    decode_all(narrow_, codes.data(), values.data(), codes.size());
   }
 
   void emulate(std::span<float> values, const Slice& slice,
                std::span<std::uint32_t> metadata) const override {
-    if (bits_ > kFastBits || rounding_.stochastic) {
-      return NumberFormat::emulate(values, slice, metadata);
-    }
-    round_all(fast_, values.data(), values.size());
+    if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
+    if (bits_ > kFloatBits) return round_all(wide_, values.data(), values.size());
+    round_all(narrow_, values.data(), values.size());
   }
 
   float largest(std::span<const std::uint32_t>) const override {
@@ -121,15 +142,25 @@ class Fixed final : public NumberFormat {
             std::ldexp(1.0, -fraction_bits_),
             "saturates",
             "0",
-            "exact integers in Python"};
+            "APyTypes"};
   }
 
  private:
+  void encode_drawn(std::span<const float> values, const Slice& slice,
+                    std::span<std::uint32_t> codes) const {
+    const Wide codec = wide_;
+    const std::uint64_t key = rounding_.stream_key(slice);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+      codes[i] = codec.encode(values[i], rounding_bits(key, element));
+    }
+  }
+
   int bits_;
   int fraction_bits_;
-  double highest_;
+  Narrow narrow_;
+  Wide wide_;
   Rounding rounding_;
-  FastCodec fast_{};
   std::array<BitClass, 32> classes_{};
   Register payload_{};
 };

@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <string>
+#include <type_traits>
 
 #include "bitfall/plugin.h"
 #include "rounding.h"
@@ -54,7 +54,7 @@ struct IntegerCodec {
     // must stay.
     const float nearest = (exact + kAligner) - kAligner;
     if (std::fabs(exact - nearest) <= std::fabs(nearest) * 0x1p-22f) exact = nearest;
-    const float below = std::floor(exact);
+    const float below = nearest > exact ? nearest - 1 : nearest;
     const float threshold = static_cast<float>(random >> 8) * 0x1p-24f;
     const float rounded = below + (threshold < exact - below ? 1.0f : 0.0f);
     return std::bit_cast<std::uint32_t>(rounded + kAligner) & mask;
@@ -84,6 +84,22 @@ BITFALL_VECTOR_LOOP void decode_all(IntegerCodec codec, float scale, const std::
 BITFALL_VECTOR_LOOP void round_all(IntegerCodec codec, float scale, float* values,
                                    std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i], scale);
+}
+
+// The same with a scale a value.
+BITFALL_VECTOR_LOOP void encode_all(IntegerCodec codec, const float* scales, const float* values,
+                                    std::uint32_t* codes, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) codes[i] = codec.encode(values[i], scales[i]);
+}
+
+BITFALL_VECTOR_LOOP void decode_all(IntegerCodec codec, const float* scales,
+                                    const std::uint32_t* codes, float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.decode(codes[i], scales[i]);
+}
+
+BITFALL_VECTOR_LOOP void round_all(IntegerCodec codec, const float* scales, float* values,
+                                   std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) values[i] = codec.round(values[i], scales[i]);
 }
 
 class Integer final : public NumberFormat {
@@ -133,33 +149,27 @@ class Integer final : public NumberFormat {
 
   void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
               std::span<std::uint32_t> codes) const override {
-    for_each_run(slice, values.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
-      const auto scale = std::bit_cast<float>(metadata[index]);
-      if (!rounding_.stochastic) {
-        return encode_all(codec_, scale, values.data() + at, codes.data() + at, count);
-      }
-      const std::uint64_t key = rounding_.stream_key(slice);
-      for (std::size_t i = at; i < at + count; ++i) {
-        const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
-        codes[i] = codec_.encode(values[i], scale, rounding_bits(key, element));
-      }
-    });
+    if (rounding_.stochastic) return encode_drawn(values, slice, metadata, codes);
+    for_each_run(slice, values.size(), metadata,
+                 [&](std::size_t at, std::size_t count, auto scale) {
+                   encode_all(codec_, scale, values.data() + at, codes.data() + at, count);
+                 });
   }
 
   void decode(std::span<const std::uint32_t> codes, const Slice& slice,
               std::span<const std::uint32_t> metadata, std::span<float> values) const override {
-    for_each_run(slice, codes.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
-      decode_all(codec_, std::bit_cast<float>(metadata[index]), codes.data() + at,
-                 values.data() + at, count);
+    for_each_run(slice, codes.size(), metadata, [&](std::size_t at, std::size_t count, auto scale) {
+      decode_all(codec_, scale, codes.data() + at, values.data() + at, count);
     });
   }
 
   void emulate(std::span<float> values, const Slice& slice,
                std::span<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
-    for_each_run(slice, values.size(), [&](std::size_t at, std::size_t count, std::size_t index) {
-      round_all(codec_, std::bit_cast<float>(metadata[index]), values.data() + at, count);
-    });
+    for_each_run(slice, values.size(), metadata,
+                 [&](std::size_t at, std::size_t count, auto scale) {
+                   round_all(codec_, scale, values.data() + at, count);
+                 });
   }
 
   double metadata_value(int, std::uint32_t code) const override {
@@ -184,20 +194,87 @@ class Integer final : public NumberFormat {
   FormatTraits traits() const override { return {-codec_.lowest, 0, 1, "saturates", "0", "NumPy"}; }
 
  private:
-  // Calls run(first value, values, number of the scale) for stretches that share a scale.
-  template <typename Run>
-  void for_each_run(const Slice& slice, std::size_t count, Run run) const {
-    if (!by_channel_) return run(std::size_t{0}, count, std::size_t{0});
-    const auto axis = static_cast<std::size_t>(range_axis(slice.shape));
-    const std::int64_t inner = element_count(slice.shape.subspan(axis + 1));
-    const std::int64_t channels = slice.shape[axis];
-    for (std::size_t at = 0; at < count;) {
-      const std::int64_t element = slice.first + static_cast<std::int64_t>(at) * slice.stride;
-      const std::int64_t left = inner - element % inner;  // of the stretch, in elements
-      const auto values = static_cast<std::size_t>((left + slice.stride - 1) / slice.stride);
-      run(at, std::min(values, count - at), static_cast<std::size_t>(element / inner % channels));
-      at += values;
+  /// Which scale the values of a slice have, one value after the other.
+  class ScaleCursor {
+   public:
+    ScaleCursor(const Slice& slice, int axis) {
+      const auto dimension = static_cast<std::size_t>(axis);
+      inner_ = element_count(slice.shape.subspan(dimension + 1));
+      channels_ = slice.shape[dimension];
+      inside_ = slice.first % inner_;
+      channel_ = slice.first / inner_ % channels_;
+      inside_step_ = slice.stride % inner_;
+      channel_step_ = slice.stride / inner_ % channels_;
+      stride_ = slice.stride;
     }
+    std::size_t channel() const { return static_cast<std::size_t>(channel_); }
+    /// How many values from here on share the scale, at least.
+    std::size_t run() const {
+      return static_cast<std::size_t>((inner_ - inside_ + stride_ - 1) / stride_);
+    }
+    bool has_long_runs() const { return inner_ >= kLongRun * stride_; }
+    void advance() {
+      inside_ += inside_step_;
+      channel_ += channel_step_;
+      if (inside_ >= inner_) inside_ -= inner_, ++channel_;
+      if (channel_ >= channels_) channel_ -= channels_;
+    }
+    /// By a whole run.
+    void advance(std::size_t values) {
+      inside_ += static_cast<std::int64_t>(values) * stride_;
+      channel_ = (channel_ + inside_ / inner_) % channels_;
+      inside_ %= inner_;
+    }
+
+   private:
+    static constexpr std::int64_t kLongRun = 32;  // worth a loop of its own
+    std::int64_t inner_, channels_, inside_, channel_, inside_step_, channel_step_, stride_;
+  };
+
+  // Calls run(first value, values, scale) for stretches that share a scale, a float, or, where
+  // those are short, for stretches with a scale a value, const float*.
+  template <typename Run>
+  void for_each_run(const Slice& slice, std::size_t count, std::span<const std::uint32_t> metadata,
+                    Run run) const {
+    if (!by_channel_) return run(std::size_t{0}, count, std::bit_cast<float>(metadata[0]));
+    if (count == 0) return;
+    ScaleCursor cursor(slice, range_axis(slice.shape));
+    if (cursor.has_long_runs()) {
+      for (std::size_t at = 0; at < count;) {
+        const std::size_t values = std::min(cursor.run(), count - at);
+        run(at, values, std::bit_cast<float>(metadata[cursor.channel()]));
+        cursor.advance(values);
+        at += values;
+      }
+      return;
+    }
+    std::array<float, 1024> scales;
+    for (std::size_t at = 0; at < count; at += scales.size()) {
+      const std::size_t values = std::min(scales.size(), count - at);
+      for (std::size_t i = 0; i < values; ++i, cursor.advance()) {
+        scales[i] = std::bit_cast<float>(metadata[cursor.channel()]);
+      }
+      run(at, values, static_cast<const float*>(scales.data()));
+    }
+  }
+
+  void encode_drawn(std::span<const float> values, const Slice& slice,
+                    std::span<const std::uint32_t> metadata, std::span<std::uint32_t> codes) const {
+    const std::uint64_t key = rounding_.stream_key(slice);
+    const auto draw = [&](std::size_t i, float scale) {
+      const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+      codes[i] = codec_.encode(values[i], scale, rounding_bits(key, element));
+    };
+    for_each_run(slice, values.size(), metadata,
+                 [&](std::size_t at, std::size_t count, auto scale) {
+                   for (std::size_t i = 0; i < count; ++i) {
+                     if constexpr (std::is_same_v<decltype(scale), float>) {
+                       draw(at + i, scale);
+                     } else {
+                       draw(at + i, scale[i]);
+                     }
+                   }
+                 });
   }
 
   IntegerCodec codec_;

@@ -2,14 +2,16 @@
 // significant bit down: sign, regime (a run of equal bits and the bit that ends it), two exponent
 // bits, fraction; fields that the regime leaves no room for are 0. A negative number is the two's
 // complement of its magnitude's code. No Inf; NaR ("not a real") is 100...0.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
 #include "bitfall/plugin.h"
+#include "vector_loop.h"
 
 namespace bitfall {
 namespace {
@@ -24,9 +26,9 @@ struct PositLayout {
   std::uint32_t largest_code() const { return nar() - 1; }
   int largest_exponent() const { return (bits - 2) << kExponentBits; }
 
-  /// Bits below the sign that the regime takes in a magnitude's code.
-  int regime_bits(std::uint32_t magnitude) const {
-    const std::uint32_t top = magnitude << (33 - bits);  // the first regime bit becomes bit 31
+  /// Bits below the sign that the regime takes.
+  int regime_bits(std::uint32_t code) const {
+    const std::uint32_t top = code << (33 - bits);  // the first regime bit becomes bit 31
     const int run = top >> 31 ? std::countl_one(top) : std::countl_zero(top);
     return run + 1 < bits ? run + 1 : bits - 1;
   }
@@ -55,75 +57,88 @@ struct PositLayout {
         std::ldexp(significand, (power << kExponentBits) + static_cast<int>(exponent));
     return negative ? -value : value;
   }
-
-  /// The standard's rounding: the exact number's bit string is rounded to nearest, ties to the even
-  /// code, but never to 0 or NaR.
-  std::uint32_t encode(float value) const {
-    if (value == 0) return 0;
-    if (!std::isfinite(value)) return nar();
-    int exponent = 0;
-    const float significand = std::frexp(std::fabs(value), &exponent);  // in [1/2, 1)
-    const int power = exponent - 1;
-    std::uint32_t code = 0;
-    if (power >= largest_exponent()) {
-      code = largest_code();
-    } else if (power < -largest_exponent()) {
-      code = 1;
-    } else {
-      // regime | exponent | fraction, left-aligned in 64 bits below the sign.
-      const int regime = power >> kExponentBits;  // rounds down
-      const auto low = static_cast<std::uint64_t>(power - (regime << kExponentBits));
-      const auto fraction =
-          static_cast<std::uint64_t>(std::ldexp(significand, 24)) & ((1u << 23) - 1);
-      const std::uint64_t tail = (low << 23 | fraction) << (64 - 23 - kExponentBits);
-      const int run = regime >= 0 ? regime + 1 : -regime;
-      const std::uint64_t head =
-          regime >= 0 ? ~(~std::uint64_t{0} >> run) : std::uint64_t{1} << (63 - run);
-      const std::uint64_t string = head | tail >> (run + 1);
-      const std::uint64_t lost = tail << (63 - run);  // below the 64: at most a sticky bit
-      const int cut = 64 - (bits - 1);
-      code = static_cast<std::uint32_t>(string >> cut);
-      const std::uint64_t half = std::uint64_t{1} << (cut - 1);
-      const std::uint64_t remainder = string & ((half << 1) - 1);
-      const bool above = remainder > half || (remainder == half && lost != 0);
-      if (above || (remainder == half && (code & 1) != 0)) ++code;
-      if (code == 0) code = 1;
-      if (code > largest_code()) code = largest_code();
-    }
-    return std::signbit(value) ? (0 - code) & mask() : code;
-  }
 };
+
+// Encoding. Below the regime lie two exponent bits and the fraction: the low 25 bits of a float32,
+// its exponent field counted from a multiple of 4. So a code is the regime's code plus those bits,
+// rounded at a place that the regime's length says, exponent bits that are cut off included: the
+// standard rounds the string of bits to nearest, ties to the even code, and never to 0 or NaR.
+constexpr int kTailBits = kExponentBits + 23;
+constexpr int kSaturated = 31;  // a place above all of the tail, which then rounds to 0
+constexpr int kPlaceShift = 16;
+
+/// By a float32's exponent field: the code with a tail of 0; from bit kPlaceShift on, the place.
+using Binades = std::array<std::uint32_t, 256>;
+
+Binades binades_of(const PositLayout& layout) {
+  Binades binades;
+  const int largest = layout.largest_exponent();
+  for (int field = 0; field < 256; ++field) {
+    const int power = field - 127;
+    std::uint32_t base = power < 0 ? 1 : layout.largest_code();
+    int place = kSaturated;
+    if (field == 255) base = layout.nar();
+    if (power >= -largest && power < largest) {
+      const int regime = power >> kExponentBits;  // rounds down
+      const int run = regime >= 0 ? regime + 1 : -regime;
+      const int left = layout.bits - 2 - run;  // bits for exponent and fraction
+      base = (regime >= 0 ? (2u << run) - 2 : 1u) << left;
+      place = kTailBits - left;
+    }
+    binades[static_cast<std::size_t>(field)] = base | static_cast<std::uint32_t>(place)
+                                                          << kPlaceShift;
+  }
+  return binades;
+}
+
+// Free of branches on the value; the arguments are plain so that it vectorises.
+BITFALL_VECTOR_LOOP void encode_all(const std::uint32_t* __restrict binades, std::uint32_t mask,
+                                    const float* __restrict values, std::uint32_t* __restrict codes,
+                                    std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+    const std::uint32_t magnitude = bits & 0x7FFFFFFF;
+    const std::uint32_t binade = binades[magnitude >> 23];
+    const std::uint32_t base = binade & ((1u << kPlaceShift) - 1);
+    const std::uint32_t place = binade >> kPlaceShift;
+    const std::uint32_t tail = (magnitude + 0x00800000) & ((1u << kTailBits) - 1);
+    const std::uint32_t odd = (base + (tail >> place)) & 1;
+    const std::uint32_t below_half = (1u << (place - 1)) - 1;
+    std::uint32_t code = base + ((tail + below_half + odd) >> place);
+    code = magnitude == 0 ? 0 : code;
+    const std::uint32_t negative = 0 - (bits >> 31);
+    codes[i] = ((code ^ negative) - negative) & mask;  // of NaR: NaR
+  }
+}
 
 class Posit final : public NumberFormat {
  public:
-  explicit Posit(int bits) : layout_{bits}, values_(std::size_t{1} << bits) {
+  explicit Posit(int bits)
+      : layout_{bits}, values_(std::size_t{1} << bits), binades_(binades_of(layout_)) {
     for (std::size_t code = 0; code < values_.size(); ++code) {
       values_[code] = static_cast<float>(layout_.decode(static_cast<std::uint32_t>(code)));
     }
     classes_.fill(BitClass::kRegime);
     classes_[static_cast<std::size_t>(bits - 1)] = BitClass::kSign;
     payload_ = {"payload", bits, std::span(classes_).first(static_cast<std::size_t>(bits))};
-    fill_buckets();
   }
   Posit(const Posit&) = delete;
   Posit& operator=(const Posit&) = delete;
 
   std::span<const Register> registers() const override { return {&payload_, 1}; }
 
-  /// The sign, the regime with the bit that ends it, up to two exponent bits, the fraction. Fields
-  /// of a negative number are those of its two's complement.
+  /// The sign, the regime with the bit that ends it, up to two exponent bits, the fraction: fields
+  /// of the code as it stands, as in the standard's formula, also where it is negative.
   BitClass bit_class(std::uint32_t code, int bit) const override {
     if (bit == layout_.bits - 1) return BitClass::kSign;
-    const bool negative = (code & layout_.nar()) != 0;
-    const std::uint32_t magnitude = negative ? (0 - code) & layout_.mask() : code;
-    const int from_top = layout_.bits - 2 - bit - layout_.regime_bits(magnitude);
-    if (from_top < 0) return BitClass::kRegime;
-    return from_top < kExponentBits ? BitClass::kExponent : BitClass::kMantissa;
+    const int from_regime = layout_.bits - 2 - bit - layout_.regime_bits(code);
+    if (from_regime < 0) return BitClass::kRegime;
+    return from_regime < kExponentBits ? BitClass::kExponent : BitClass::kMantissa;
   }
 
   void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
               std::span<std::uint32_t> codes) const override {
-    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = encode_fast(values[i]);
+    encode_all(binades_.data(), layout_.mask(), values.data(), codes.data(), values.size());
   }
 
   void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
@@ -132,7 +147,12 @@ class Posit final : public NumberFormat {
   }
 
   void emulate(std::span<float> values, const Slice&, std::span<std::uint32_t>) const override {
-    for (float& value : values) value = values_[encode_fast(value)];
+    std::array<std::uint32_t, 1024> codes;  // a part that stays in the first-level cache
+    for (std::size_t at = 0; at < values.size(); at += codes.size()) {
+      const std::size_t count = std::min(codes.size(), values.size() - at);
+      encode_all(binades_.data(), layout_.mask(), values.data() + at, codes.data(), count);
+      for (std::size_t i = 0; i < count; ++i) values[at + i] = values_[codes[i]];
+    }
   }
 
   float largest(std::span<const std::uint32_t>) const override {
@@ -141,63 +161,13 @@ class Posit final : public NumberFormat {
 
   FormatTraits traits() const override {
     return {values_[layout_.largest_code()], 0,     values_[1],
-            "saturates; Inf becomes NaN",    "NaN", "exact rationals in Python"};
+            "saturates; Inf becomes NaN",    "NaN", "SoftPosit"};
   }
 
  private:
-  /// How to encode the magnitudes of one binade: the code is a linear function of the float's bits
-  /// there, rounded to nearest even at a fixed place.
-  struct Bucket {
-    std::uint64_t base = 0;  // code << shift of the binade's first number
-    int shift = 0;           // 0: every magnitude of the binade has the code `base`
-  };
-
-  // Within a binade the regime and the exponent are fixed, so that the float's fraction lies behind
-  // them as it is; where they are cut off themselves, rounding is done by the slow path once.
-  void fill_buckets() {
-    for (int field = 0; field < 255; ++field) {
-      const int power = field - 127;
-      Bucket& bucket = buckets_[static_cast<std::size_t>(field)];
-      if (field == 0 || power < -layout_.largest_exponent() ||
-          power >= layout_.largest_exponent()) {
-        bucket.base = power < 0 ? 1 : layout_.largest_code();
-        continue;
-      }
-      const int regime = power >> kExponentBits;
-      const int run = regime >= 0 ? regime + 1 : -regime;
-      const int left = layout_.bits - 1 - (run + 1) - kExponentBits;  // fraction bits, may be < 0
-      if (left < 0) {
-        bucket.shift = kSlow;
-        continue;
-      }
-      bucket.shift = 23 - left;
-      bucket.base = std::uint64_t{layout_.encode(std::ldexp(1.0f, power))} << bucket.shift;
-    }
-    buckets_[255] = {layout_.nar(), 0};
-  }
-
-  std::uint32_t encode_fast(float value) const {
-    const auto bits = std::bit_cast<std::uint32_t>(value);
-    const std::uint32_t magnitude = bits & 0x7FFFFFFF;
-    if (magnitude == 0) return 0;
-    const Bucket& bucket = buckets_[magnitude >> 23];
-    if (bucket.shift == kSlow) return layout_.encode(value);
-    auto code = static_cast<std::uint32_t>(bucket.base);
-    if (bucket.shift > 0) {
-      const std::uint64_t exact = bucket.base + (magnitude & 0x7FFFFF);
-      const std::uint64_t half_to_even =
-          (std::uint64_t{1} << (bucket.shift - 1)) - 1 + (exact >> bucket.shift & 1);
-      code = static_cast<std::uint32_t>((exact + half_to_even) >> bucket.shift);
-    }
-    const bool negative = bits >> 31 != 0 && code != layout_.nar();
-    return negative ? (0 - code) & layout_.mask() : code;
-  }
-
-  static constexpr int kSlow = -1;
-
   PositLayout layout_;
   std::vector<float> values_;  // by code
-  std::array<Bucket, 256> buckets_{};
+  Binades binades_;
   std::array<BitClass, 16> classes_{};
   Register payload_{};
 };

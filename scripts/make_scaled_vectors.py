@@ -29,9 +29,9 @@ def around(value):
 
 
 def integers(random):
-    for width in (2, 4, 6, 12, 16):
+    for width in (2, 4, 6, 8, 12, 16):
         highest = 2 ** (width - 1) - 1
-        for maximum in (0.0, 1e-40, 0.37, 1.0, 811.5, LARGEST):
+        for maximum in (0.0, 1e-45, 1e-40, 0.37, 1.0, 811.5, LARGEST):
             maximum = np.float32(maximum)
             scale = maximum / np.float32(highest)
             scale = scale if scale > 0 else np.float32(1)

@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
+#include "format_digests.h"
 #include "format_fixture.h"
 
 namespace bitfall {
@@ -39,6 +42,85 @@ TEST(AdaptiveFloat, AgreesWithThePapersAlgorithm) {
     ++compared;
   }
   EXPECT_GT(compared, 3500);
+}
+
+/// Every number, every tie and their neighbours, both signs; without the tie between 0 and the
+/// smallest number, which the authors' code leaves as it is and Bitfall rounds to 0.
+TEST(AdaptiveFloat, RoundsEveryTieAsTheAuthorsCode) {
+  std::size_t compared = 0;
+  for (const FormatDigest& wanted : format_digests("adaptive")) {
+    const int bits = wanted.parameter(0);
+    const auto format = adaptive(bits, wanted.parameter(1));
+    std::vector<std::uint32_t> bias{static_cast<std::uint32_t>(wanted.parameter(2)) & 0xFF};
+    const auto numbers = decode(*format, all_codes(bits - 1), bias);
+    std::vector<float> inputs = numbers_and_ties(numbers, middles(numbers));
+    EXPECT_EQ(decode(*format, encode(*format, {{inputs[3]}}, bias), bias)[0], 0);
+    inputs.erase(inputs.begin() + 3);
+    const std::size_t half = inputs.size();
+    for (std::size_t i = 0; i < half; ++i) inputs.push_back(-inputs[i]);
+    std::vector<std::uint32_t> answers;
+    for (const float value : decode(*format, encode(*format, inputs, bias), bias)) {
+      answers.push_back(bits_of(value + 0.0f));  // -0 as 0
+    }
+    ASSERT_EQ(answers.size(), wanted.count) << wanted.line;
+    EXPECT_EQ(digest_of(answers), wanted.digest) << wanted.line;
+    compared += answers.size();
+  }
+  EXPECT_GT(compared, 600'000u);
+}
+
+/// Biases that faults make: numbers above float32's largest are Inf, those below its smallest
+/// normal are rounded once, and what was read is stored again as it is.
+TEST(AdaptiveFloat, DecodesUnderAnyBias) {
+  for (const auto& [bits, exponent_bits] : {std::pair{8, 4}, {4, 1}, {16, 5}, {12, 8}, {16, 8}}) {
+    const auto format = adaptive(bits, exponent_bits);
+    const int mantissa_bits = bits - 1 - exponent_bits;
+    for (int bias = -128; bias < 128; ++bias) {
+      std::vector<std::uint32_t> metadata{static_cast<std::uint32_t>(bias) & 0xFF};
+      EXPECT_EQ(format->metadata_value(1, metadata[0]), std::ldexp(1.0, bias));
+      const auto codes = all_codes(bits - 1);
+      const auto values = decode(*format, codes, metadata);
+      float largest = 0;
+      for (std::size_t code = 0; code < codes.size(); ++code) {
+        const double fraction = static_cast<double>(code % (1u << mantissa_bits));
+        const int field = static_cast<int>(code >> mantissa_bits);
+        const double number =
+            code == 0 ? 0 : std::ldexp(1 + std::ldexp(fraction, -mantissa_bits), field + bias);
+        ASSERT_EQ(values[code], static_cast<float>(number)) << bias << ", code " << code;
+        if (std::isfinite(values[code])) largest = std::max(largest, values[code]);
+      }
+      if (std::isfinite(values.back())) {
+        EXPECT_EQ(format->largest(metadata), largest);
+      } else {
+        EXPECT_EQ(format->largest(metadata), std::numeric_limits<float>::max());
+      }
+      ASSERT_EQ(decode(*format, encode(*format, values, metadata), metadata), values) << bias;
+    }
+  }
+}
+
+/// The top exponent means the largest golden magnitude's; where the register cannot hold the bias,
+/// the nearest that it can.
+TEST(AdaptiveFloat, IsCalibratedToTheLargestMagnitude) {
+  const auto format = make_format("adaptive_float");
+  const std::int64_t shape[] = {4};
+  const auto bias = [&](Range range) {
+    std::uint32_t code = 77;
+    format->calibrate({&range, 1}, shape, {&code, 1});
+    return static_cast<int>(static_cast<std::int8_t>(code));
+  };
+  EXPECT_EQ(bias({-1, 0.5f}), -15);
+  EXPECT_EQ(bias({-0.3f, 7.99f}), 2 - 15);
+  EXPECT_EQ(bias({0, 8}), 3 - 15);
+  EXPECT_EQ(bias({0, 0}), -15);
+  EXPECT_EQ(bias({-0x1.fffffep127f, 0}), 127 - 15);
+  EXPECT_EQ(bias({0, 0x1p-149f}), -128);
+  EXPECT_EQ(bias({0, 0x1p-113f}), -128);
+  EXPECT_EQ(bias({0, 0x1p-112f}), -127);
+  EXPECT_EQ(format->register_count(1, shape), 1);
+  EXPECT_STREQ(format->registers()[1].name, "exponent_bias");
+  EXPECT_EQ(format->registers()[1].bits, 8);
+  EXPECT_TRUE(format->calibrated());
 }
 
 TEST(AdaptiveFloat, EveryCodeReturns) {
@@ -107,6 +189,11 @@ TEST(AdaptiveFloat, SpecialValuesAreStored) {
 }
 
 TEST(AdaptiveFloat, OptionsAreChecked) {
+  for (const auto& [key, value] :
+       {std::pair{"bits", 3}, {"bits", 17}, {"exponent_bits", 0}, {"exponent_bits", 9}}) {
+    const auto refused = format_complaint("adaptive_float", {{key, std::int64_t{value}}});
+    EXPECT_NE(refused.find(key), std::string::npos) << refused;
+  }
   const auto said = format_complaint(
       "adaptive_float", {{"bits", std::int64_t{6}}, {"exponent_bits", std::int64_t{5}}});
   EXPECT_NE(said.find("exponent_bits: 5 leaves no fraction in 6 bits; allowed: 1 to 4"),
@@ -130,6 +217,16 @@ TEST(AdaptiveFloat, StochasticRoundingIsUnbiased) {
     EXPECT_GT(sigma, 0);
     EXPECT_NEAR(mean, value, 5 * sigma);
   }
+}
+
+RC_GTEST_PROP(AdaptiveFloat, FlippingTwiceRestoresTheValue, ()) {
+  const int bits = *rc::gen::inRange(4, 17);
+  const auto format = adaptive(bits, *rc::gen::inRange(1, std::min(8, bits - 2)));
+  auto metadata = bias_of(*format, std::ldexp(1.3f, *rc::gen::inRange(10, 60)));
+  const auto code = *rc::gen::inRange(0u, 1u << bits);
+  const std::uint32_t flip = 1u << *rc::gen::inRange(0, bits);
+  const auto stored = encode(*format, decode(*format, {{code ^ flip}}, metadata), metadata);
+  RC_ASSERT(decode(*format, {{stored[0] ^ flip}}, metadata) == decode(*format, {{code}}, metadata));
 }
 
 RC_GTEST_PROP(AdaptiveFloat, RoundingIsMonotoneAndIdempotent, ()) {

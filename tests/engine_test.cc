@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <set>
 
@@ -100,11 +101,34 @@ TEST_P(EngineOnModel, SuffixRunsEqualWholeForwards) {
       << "hardly any fault did anything";
 }
 
+// Every acceleration alone and all together, on activations, weights, the input and permanent
+// faults.
+TEST_P(EngineOnModel, EveryAccelerationGivesTheSameTrials) {
+  const auto& [model, format] = GetParam();
+  const std::string batch = std::string(model) == "branches" ? "1" : "4";
+  const std::string faults =
+      std::string(kEverything) +
+      "[[faults]]\ntarget = \"weight\"\nper_site = 3\npermanent = true\n"
+      "[[faults]]\nper_site = 40\nerror_model = { id = \"fixed_value\", value "
+      "= \"zero\" }\n";
+  std::optional<Collected> first;
+  for (const char* early_stop : {"true", "false"}) {
+    for (const char* share : {"true", "false"}) {
+      const Collected collected =
+          run(campaign(model, format,
+                       faults + "[run]\nbatch = " + batch + "\nearly_stop = " + early_stop +
+                           "\nshare = " + share + "\n"));
+      if (!first) first = collected;
+      expect_equal(*first, collected);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
                          testing::Combine(testing::Values("residual", "residual_traced",
                                                           "attention", "masked", "branches",
                                                           "shared", "pair"),
-                                          testing::Values("fp32", "fp16", "int8")));
+                                          testing::Values("fp32", "fp16", "int8", "mxfp4")));
 
 TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   data_folder();

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "format_digests.h"
 #include "format_fixture.h"
 
 namespace bitfall {
@@ -51,6 +52,21 @@ TEST(Fixed, EveryCodeOfNarrowFormatsReturns) {
   }
 }
 
+/// Every number, every tie and their neighbours.
+TEST(Fixed, RoundsEveryTieAsAPyTypes) {
+  std::size_t compared = 0;
+  for (const FormatDigest& wanted : format_digests("fixed")) {
+    const auto format = fixed(wanted.parameter(0), wanted.parameter(1));
+    const int bits = 1 + wanted.parameter(0) + wanted.parameter(1);
+    const auto numbers = decode(*format, codes_in_order(bits));
+    const auto codes = encode(*format, numbers_and_ties(numbers, middles(numbers)));
+    ASSERT_EQ(codes.size(), wanted.count) << wanted.line;
+    EXPECT_EQ(digest_of(codes), wanted.digest) << wanted.line;
+    compared += codes.size();
+  }
+  EXPECT_GT(compared, 1'300'000u);
+}
+
 TEST(Fixed, EmulationIsEncodingAndDecoding) {
   for (const FormatOptions& more : {FormatOptions{}, stochastic(5)}) {
     for (const auto& [integer_bits, fraction_bits] :
@@ -76,6 +92,11 @@ TEST(Fixed, OptionsAreChecked) {
       << said;
   EXPECT_NE(format_complaint("fixed", {{"integer_bits", std::int64_t{32}}}).find("31"),
             std::string::npos);
+  EXPECT_NE(format_complaint("fixed", {{"fraction_bits", std::int64_t{-1}}}).find("0"),
+            std::string::npos);
+  const auto none = format_complaint(
+      "fixed", {{"integer_bits", std::int64_t{0}}, {"fraction_bits", std::int64_t{0}}});
+  EXPECT_NE(none.find("make 1 bits; allowed: 2 to 32 in all"), std::string::npos) << none;
 }
 
 TEST(Fixed, StochasticRoundingIsUnbiased) {
@@ -90,6 +111,43 @@ TEST(Fixed, StochasticRoundingIsUnbiased) {
   }
   const auto codes = all_codes(8);
   EXPECT_EQ(encode(*format, decode(*format, codes)), codes);
+}
+
+TEST(Fixed, DescribesItself) {
+  const auto format = fixed(3, 4);
+  ASSERT_EQ(format->registers().size(), 1u);
+  EXPECT_EQ(format->registers()[0].bits, 8);
+  for (std::size_t bit = 0; bit < 7; ++bit) {
+    EXPECT_EQ(format->registers()[0].bit_classes[bit], BitClass::kMantissa);
+  }
+  EXPECT_EQ(format->registers()[0].bit_classes[7], BitClass::kSign);
+  EXPECT_EQ(format->largest({}), 8);
+  EXPECT_EQ(format->traits().smallest, 0x1p-4);
+  EXPECT_FALSE(format->calibrated());
+  EXPECT_TRUE(format->elementwise());
+}
+
+/// Codes above 2^24 are rounded once when they are decoded; storing what was read changes nothing.
+RC_GTEST_PROP(Fixed, EveryCodeOfEveryWidthIsReadBack, ()) {
+  const int integer_bits = *rc::gen::inRange(0, 32);
+  const int fraction_bits = *rc::gen::inRange(0, 32 - integer_bits);
+  RC_PRE(integer_bits + fraction_bits > 0);
+  const int bits = 1 + integer_bits + fraction_bits;
+  const auto format = fixed(integer_bits, fraction_bits);
+  const std::uint32_t mask = ~0u >> (32 - bits);
+  const auto code = *rc::gen::arbitrary<std::uint32_t>() & mask;
+  const auto number =
+      static_cast<std::int64_t>(static_cast<std::int32_t>(code << (32 - bits))) >> (32 - bits);
+  const auto value = decode(*format, {{code}});
+  RC_ASSERT(value[0] ==
+            static_cast<float>(std::ldexp(static_cast<double>(number), -fraction_bits)));
+  const auto again = encode(*format, value);
+  RC_ASSERT((again[0] & ~mask) == 0);
+  RC_ASSERT(decode(*format, again) == value);
+  if (bits > 24) return;
+  const std::uint32_t flip = 1u << *rc::gen::inRange(0, bits);
+  const auto stored = encode(*format, decode(*format, {{code ^ flip}}));
+  RC_ASSERT(decode(*format, {{stored[0] ^ flip}}) == value);
 }
 
 RC_GTEST_PROP(Fixed, RoundingIsMonotoneAndIdempotent, ()) {

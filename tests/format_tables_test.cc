@@ -15,6 +15,11 @@ namespace {
 
 using testing::HasSubstr;
 
+/// The rows of `bitfall formats --json`.
+nlohmann::json format_rows() {
+  return nlohmann::json::parse(formats_json(first_party_plugins())).at("formats");
+}
+
 TEST(ShortNumber, IsExactOrHasThreeDigits) {
   EXPECT_EQ(short_number(448), "448");
   EXPECT_EQ(short_number(65504), "65504");
@@ -57,7 +62,7 @@ TEST(FormatTables, SayWhatAFormatIs) {
               HasSubstr("\n| `fp8_e4m3` | 8 | 448 | 2^-6 | 2^-9 | saturates | NaN | - | "));
   EXPECT_THAT(markdown, HasSubstr("\n| `float` | options | options | "));
   EXPECT_THAT(markdown, HasSubstr(" | scale (32 bits) | "));
-  for (const auto& row : nlohmann::json::parse(formats_json(host))["formats"]) {
+  for (const auto& row : format_rows()) {
     if (row["id"] == "fp16") {
       EXPECT_EQ(row["bits"], 16);
     } else if (row["id"] == "float") {
@@ -70,7 +75,7 @@ TEST(FormatTables, SayWhatAFormatIs) {
 
 /// The criterion of the column: a payload of 16 bits or fewer is looked at code by code.
 TEST(FormatTables, ExactFormatsDecodeToDistinctNumbers) {
-  for (const auto& row : nlohmann::json::parse(formats_json(first_party_plugins()))["formats"]) {
+  for (const auto& row : format_rows()) {
     if (row["bits"].is_null() || row["bits"] > 16 || !row["metadata"].empty()) continue;
     ASSERT_EQ(row["exact_in_float32"], true) << row["id"];
     const auto format = make_format(row["id"]);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "format_digests.h"
 #include "format_fixture.h"
 
 namespace bitfall {
@@ -106,23 +107,81 @@ TEST_P(PositOf, EmulationIsEncodingAndDecoding) {
   for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(bits_of(values[i]), bits_of(wanted[i]));
 }
 
-TEST_P(PositOf, ClassesFollowTheCode) {
+/// The fields that the bit classes name, put into the standard's formula
+/// ((1 - 3s) + f) x 2^((1 - 2s) x (4r + e + s)), which reads negative codes as they stand.
+TEST_P(PositOf, ClassesAreTheFieldsOfTheStandard) {
   const auto made = format();
   for (const std::uint32_t code : all_codes(bits())) {
-    const bool negative = code >> (bits() - 1) != 0;
-    const std::uint32_t magnitude = (negative ? ~code + 1 : code) & ((1u << bits()) - 1);
-    int bit = bits() - 2;
-    const auto digit = [&](int b) { return magnitude >> b & 1; };
-    EXPECT_EQ(made->bit_class(code, bits() - 1), BitClass::kSign);
-    if (magnitude << (33 - bits()) == 0) continue;  // 0 and NaR have no fields
-    const auto first = digit(bit);
-    while (bit >= 0 && digit(bit) == first)
-      ASSERT_EQ(made->bit_class(code, bit--), BitClass::kRegime);
-    if (bit >= 0) ASSERT_EQ(made->bit_class(code, bit--), BitClass::kRegime);
-    for (int i = 0; i < 2 && bit >= 0; ++i)
-      ASSERT_EQ(made->bit_class(code, bit--), BitClass::kExponent);
-    while (bit >= 0) ASSERT_EQ(made->bit_class(code, bit--), BitClass::kMantissa);
+    ASSERT_EQ(made->bit_class(code, bits() - 1), BitClass::kSign);
+    const int sign = static_cast<int>(code >> (bits() - 1));
+    BitClass last = BitClass::kRegime;
+    int run = 0, exponent = 0, exponent_bits = 0;
+    bool ended = false;
+    double fraction = 0, place = 0.5;
+    const std::uint32_t first = code >> (bits() - 2) & 1;
+    for (int bit = bits() - 2; bit >= 0; --bit) {
+      const std::uint32_t digit = code >> bit & 1;
+      const BitClass is = made->bit_class(code, bit);
+      if (is == BitClass::kRegime) {
+        ASSERT_FALSE(ended) << code;
+        ended = digit != first;
+        run += ended ? 0 : 1;
+      } else if (is == BitClass::kExponent) {
+        ASSERT_NE(last, BitClass::kMantissa) << code;
+        exponent = 2 * exponent + static_cast<int>(digit);
+        ++exponent_bits;
+      } else {
+        ASSERT_EQ(is, BitClass::kMantissa);
+        ASSERT_EQ(exponent_bits, 2) << code;
+        fraction += place * digit;
+        place /= 2;
+      }
+      ASSERT_TRUE(is == BitClass::kRegime || ended) << code;
+      last = is;
+    }
+    if (code << (33 - bits()) == 0) continue;  // 0 and NaR: no regime ends
+    ASSERT_LE(exponent_bits, 2);
+    exponent <<= 2 - exponent_bits;
+    const int regime = first != 0 ? run - 1 : -run;
+    const double value =
+        std::ldexp(1 - 3 * sign + fraction, (1 - 2 * sign) * (4 * regime + exponent + sign));
+    ASSERT_EQ(value, standard_value(code, bits())) << code;
   }
+}
+
+/// Every number, every boundary between neighbours, the float32 numbers beside both, both signs.
+TEST_P(PositOf, RoundsEveryBoundaryAsSoftPosit) {
+  for (const FormatDigest& wanted : format_digests("posit")) {
+    if (wanted.parameter(0) != bits()) continue;
+    const std::uint32_t last = (1u << (bits() - 1)) - 1;
+    std::vector<float> numbers, boundaries;
+    for (std::uint32_t code = 1; code <= last; ++code) {
+      numbers.push_back(static_cast<float>(standard_value(code, bits())));
+      if (code == last) break;
+      boundaries.push_back(static_cast<float>(standard_value(2 * code + 1, bits() + 1)));
+    }
+    std::vector<float> inputs = numbers_and_ties(numbers, boundaries);
+    const std::size_t half = inputs.size();
+    for (std::size_t i = 0; i < half; ++i) inputs.push_back(-inputs[i]);
+    const auto codes = encode(*format(), inputs);
+    EXPECT_EQ(codes.size(), wanted.count);
+    EXPECT_EQ(digest_of(codes), wanted.digest) << wanted.line;
+    return;
+  }
+  FAIL() << "no digest";
+}
+
+TEST_P(PositOf, FlippingTwiceRestoresTheValue) {
+  const auto made = format();
+  const std::uint32_t nar = 1u << (bits() - 1);
+  for (int bit = 0; bit < bits(); ++bit) {
+    auto codes = all_codes(bits());
+    for (std::uint32_t& code : codes) code ^= 1u << bit;
+    auto stored = encode(*made, decode(*made, codes));
+    ASSERT_EQ(stored, codes) << bit;
+  }
+  EXPECT_EQ(encode(*made, std::vector{NAN, -NAN, INFINITY, -INFINITY}),
+            std::vector<std::uint32_t>(4, nar));
 }
 
 INSTANTIATE_TEST_SUITE_P(Widths, PositOf, testing::Values(8, 16));
@@ -151,6 +210,11 @@ TEST(Posit, KnownCodesOfTheStandard) {
       encode(*format, std::vector{1.0f, -1.0f, 3.14159f, 0x1p56f, 0x1p-56f, 1e38f, 1e-38f, 0.0f});
   EXPECT_EQ(codes, (std::vector<std::uint32_t>{0x4000, 0xC000, 0x4C91, 0x7FFF, 1, 0x7FFF, 1, 0}));
   EXPECT_EQ(format->largest({}), 0x1p56f);
+}
+
+TEST(Posit, TakesNoOptions) {
+  EXPECT_NE(format_complaint("posit8", {{"rounding", std::string("stochastic")}}).find("rounding"),
+            std::string::npos);
 }
 
 RC_GTEST_PROP(Posit, RoundingIsMonotoneAndIdempotent, ()) {

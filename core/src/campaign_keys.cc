@@ -131,6 +131,11 @@ constexpr KeySpec kKeys[] = {
      "Threads of LibTorch; 0 = its own choice."},
     {"run", "suffix", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
      "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
+    {"run", "early_stop", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+     "Finish a trial where nothing of its damage is left, and pack those that go on into fewer "
+     "passes; false: same results, slower."},
+    {"run", "share", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+     "Run faults that put the same values into the same image once; false: same results."},
     {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
      "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
 };

@@ -109,7 +109,40 @@ std::string rate_text(const EngineProgress& count, double confidence) {
   return count.done > 0 ? text : "";
 }
 
-int execute(Session& session, Store& store) {
+// Where the time of a run went.
+void print_costs(const EngineCosts& costs, std::int64_t batch) {
+  TextTable table({{"part"}, {"seconds", TextTable::kRight}, {"share", TextTable::kRight}});
+  const auto add = [&](const char* part, double seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f", seconds);
+    table.add({part, text, percent(costs.total_s > 0 ? seconds / costs.total_s : 0, 1)});
+  };
+  add("golden passes", costs.golden_s);
+  add("steps behind the faults", costs.suffix_s);
+  add("values through their format", costs.emulation_s);
+  add("drawing, encoding, editing", costs.injection_s);
+  add("metrics and store", costs.results_s);
+  add("the rest (loading images, packing)", costs.total_s - costs.golden_s - costs.suffix_s -
+                                                costs.emulation_s - costs.injection_s -
+                                                costs.results_s);
+  add("all", costs.total_s);
+  std::printf("\n%s\n", table.render().c_str());
+  std::printf(
+      "%lld chunks of %lld images; %lld trials changed no value, %lld changed the same as another, "
+      "%lld died out before an expensive step, %lld went to the end in %lld passes (%s full)\n",
+      static_cast<long long>(costs.chunks), static_cast<long long>(batch),
+      static_cast<long long>(costs.unchanged), static_cast<long long>(costs.shared),
+      static_cast<long long>(costs.died), static_cast<long long>(costs.rows),
+      static_cast<long long>(costs.passes),
+      percent(costs.passes > 0
+                  ? static_cast<double>(costs.rows) /
+                        (static_cast<double>(costs.passes) * static_cast<double>(batch))
+                  : 0,
+              0)
+          .c_str());
+}
+
+int execute(Session& session, Store& store, bool explain = false) {
   const auto start = std::chrono::steady_clock::now();
   const auto done = store.trials_done();
   const auto stored = store.golden_rows();
@@ -133,6 +166,7 @@ int execute(Session& session, Store& store) {
   }
   store.commit();
   progress.finish();
+  if (explain) print_costs(session.engine().costs(), session.campaign().batch);
   const double wall =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const Facts facts = store.facts();
@@ -176,11 +210,10 @@ int run_command(const RunOptions& options) {
   const std::filesystem::path output =
       options.output.empty() ? session.campaign().output : options.output;
   if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
-    throw Error(ExitCode::kUsage, output.string() +
-                                      ": holds a run already; go on with `bitfall resume " +
-                                      shell_word(output.string()) +
-                                      "`, read it with `bitfall report " +
-                                      shell_word(output.string()) + "`, or replace it with --force");
+    throw Error(ExitCode::kUsage,
+                output.string() + ": holds a run already; go on with `bitfall resume " +
+                    shell_word(output.string()) + "`, read it with `bitfall report " +
+                    shell_word(output.string()) + "`, or replace it with --force");
   }
   session.engine().preload(stop_requested);
   if (!session.profile(stop_requested)) {
@@ -193,7 +226,7 @@ int run_command(const RunOptions& options) {
   const auto store = Store::create(output, run, session.campaign().commit_every);
   log_info(std::to_string(session.plan().size()) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output.string());
-  return execute(session, *store);
+  return execute(session, *store, options.explain);
 }
 
 namespace {

@@ -22,6 +22,7 @@ struct RunOptions {
   bool dry_run = false;
   bool force = false;
   bool json = false;
+  bool explain = false;  // where the time went
 };
 /// Each returns the process's exit code.
 int run_command(const RunOptions& options);

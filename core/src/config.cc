@@ -291,6 +291,8 @@ void CampaignReader::read_run(const Section& section) {
   section.read("batch", campaign_.batch);
   section.read("threads", campaign_.threads);
   section.read("suffix", campaign_.suffix);
+  section.read("early_stop", campaign_.early_stop);
+  section.read("share", campaign_.share);
   section.read("commit_every", campaign_.commit_every);
 }
 

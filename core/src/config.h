@@ -122,6 +122,8 @@ struct Campaign {
   std::string device = "cpu";
   std::int64_t batch = 32;
   std::int64_t threads = 0;         // 0 = LibTorch's choice
+  bool early_stop = true;           // finish trials whose damage has died out
+  bool share = true;                // run what changes the same values once
   bool suffix = true;               // false: every trial runs the whole network (the oracle)
   std::int64_t commit_every = 256;  // trials a transaction
 };

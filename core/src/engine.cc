@@ -46,18 +46,34 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
-// Bit patterns of a trial's edits, to find weight trials that share one fault.
-std::vector<std::uint64_t> key_of(std::span<const EditRecord> records) {
+// Bit patterns of what a trial changes, to find trials that share one.
+std::vector<std::uint64_t> key_of(std::span<const Change> changes) {
   std::vector<std::uint64_t> key;
-  for (const EditRecord& record : records) {
-    const Edit& edit = record.edit;
-    key.push_back(static_cast<std::uint64_t>(edit.element));
-    key.push_back((static_cast<std::uint64_t>(edit.register_index) << 40) |
-                  (static_cast<std::uint64_t>(edit.operation) << 32) | edit.mask);
-    key.push_back(std::bit_cast<std::uint32_t>(edit.value));
+  for (const Change& change : changes) {
+    key.push_back(static_cast<std::uint64_t>(change.element));
+    key.push_back(std::bit_cast<std::uint32_t>(change.value));
   }
   return key;
 }
+
+// Where the time goes; the other steps of a network cost little beside.
+bool is_expensive(const Step& step) {
+  return step.operation == "conv" || step.operation == "linear" || step.operation == "matmul" ||
+         step.operation == "einsum" || step.operation == "attention";
+}
+
+// Adds the time until it goes out of scope.
+class Timer {
+ public:
+  explicit Timer(double& seconds) : seconds_(seconds) {}
+  ~Timer() { seconds_ += seconds_since(start_); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point start_ = Clock::now();
+};
 
 // A trial that is ready to run: its edits were applied to the golden values of its place.
 struct Ready {
@@ -70,6 +86,20 @@ struct Ready {
 // One run of the suffix: trials that share it, at most one an image row unless they share one
 // weight fault.
 using Pass = std::vector<const Ready*>;
+
+// Of a trial at a cut of the network: its image's part of every live value that depends on the
+// fault.
+using Rows = std::vector<at::Tensor>;
+
+// A tensor's memory where the images lie one behind the other, as `golden` has them; null
+// otherwise.
+float* by_image(const at::Tensor& value, const at::Tensor& golden) {
+  const bool plain = value.is_cpu() && value.scalar_type() == at::kFloat && value.dim() > 0 &&
+                     value.is_non_overlapping_and_dense() && value.sizes() == golden.sizes() &&
+                     value.strides() == golden.strides() && value.size(0) > 0 &&
+                     value.stride(0) * value.size(0) == value.numel();
+  return plain ? static_cast<float*>(value.data_ptr()) : nullptr;
+}
 
 }  // namespace
 
@@ -97,6 +127,8 @@ struct Engine::State {
     std::int32_t top1 = 0;
   };
   std::vector<std::optional<Fp32Answer>> fp32;  // by image, once known
+  std::vector<bool> by_row;  // by slot: an activation whose values are proven to lie image by image
+  mutable EngineCosts costs;
 
   // One chunk's golden values: a table that stands at step `position`, or holds everything if
   // `kept`.
@@ -139,10 +171,21 @@ struct Engine::State {
   std::optional<float> clamp_of(std::int32_t site) const;
   std::vector<Ready> prepare(const Plan& plan, std::int32_t site, std::span<const std::int64_t> ids,
                              const Front& front) const;
-  std::vector<Pass> pack(std::int32_t site, const std::vector<Ready>& ready) const;
+  std::vector<Pass> pack(std::int32_t site, std::span<const Ready* const> ready) const;
+  std::vector<Pass> pack_rows(std::span<const Ready* const> ready) const;
+  Slots faulty_slots(const Front& front, std::int32_t site, const Pass& pass) const;
   at::Tensor faulty_value(std::int32_t site, const at::Tensor& golden, const Pass& pass) const;
   at::Tensor run_pass(const Front& front, std::int32_t site, const Pass& pass) const;
   at::Tensor run_whole(const Front& front, std::int32_t site, const Pass& pass) const;
+  using Begin = std::function<Slots(const Pass&)>;  // a pass's table at a wave's first step
+  using Done = std::function<void(const Ready&, std::span<const float> logits)>;
+  std::optional<std::vector<int>> changed_slots(const Slots& slots, const Front& front) const;
+  bool row_differs(const Slots& slots, const Front& front, std::span<const int> changed,
+                   std::int64_t row) const;
+  void run_wave(const Front& front, int from, const std::vector<Pass>& passes, const Begin& begin,
+                const Done& done, bool look, const std::atomic<bool>& stop) const;
+  void run_to_end(const Front& front, int from, const std::vector<Pass>& passes, const Begin& begin,
+                  const Done& done, const std::atomic<bool>& stop) const;
   TrialResult result_of(const Ready& ready, const at::Tensor& golden, std::span<const float> faulty,
                         const Measure& measure) const;
   std::vector<std::int32_t> in_network_order(std::vector<std::int32_t> sites) const;
@@ -169,6 +212,13 @@ at::Tensor Engine::State::load_chunk(std::int64_t index) {
 }
 
 void Engine::State::prepare_hooks() {
+  for (std::size_t i = 0; i < model.sites().size(); ++i) {
+    const Site& site = model.sites()[i];
+    if (site.target != Target::kActivation || !site.refusal.empty()) continue;
+    const auto slot = static_cast<std::size_t>(model.slots(static_cast<std::int32_t>(i))[0]);
+    if (by_row.size() <= slot) by_row.resize(slot + 1);
+    by_row[slot] = true;
+  }
   hook.assign(static_cast<std::size_t>(steps()), -1);
   for (const std::int32_t site : options.emulated) {
     const Target target = model.sites()[static_cast<std::size_t>(site)].target;
@@ -250,6 +300,7 @@ const DeviceRounding* Engine::State::device_rounding(std::int32_t site) const {
 // exact.
 at::Tensor Engine::State::emulated(std::int32_t site, const at::Tensor& value) const {
   const NumberFormat& format = formats.of(site);
+  const Timer timer(costs.emulation_s);
   if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
   if (!value.is_cpu() || options.round_on_device) {
     if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
@@ -395,27 +446,30 @@ std::vector<Ready> Engine::State::prepare(const Plan& plan, std::int32_t site,
   return ready;
 }
 
-// Only trials that change a value need a run. Activations and inputs: the n-th such trial of every
-// image goes into the n-th pass. Weights: all images of the chunk that meet the same fault share a
-// pass.
-std::vector<Pass> Engine::State::pack(std::int32_t site, const std::vector<Ready>& ready) const {
+// Activations and inputs: the n-th trial of every image goes into the n-th pass. Weights: all
+// images of the chunk that meet the same fault share a pass.
+std::vector<Pass> Engine::State::pack(std::int32_t site,
+                                      std::span<const Ready* const> ready) const {
   std::vector<Pass> passes;
   if (model.sites()[static_cast<std::size_t>(site)].target == Target::kWeight) {
     std::map<std::vector<std::uint64_t>, std::size_t> pass_of;
-    for (const Ready& one : ready) {
-      if (one.injection.changes.empty()) continue;
-      const auto [it, fresh] = pass_of.try_emplace(key_of(one.injection.records), passes.size());
+    for (const Ready* one : ready) {
+      const auto [it, fresh] = pass_of.try_emplace(key_of(one->injection.changes), passes.size());
       if (fresh) passes.emplace_back();
-      passes[it->second].push_back(&one);
+      passes[it->second].push_back(one);
     }
     return passes;
   }
+  return pack_rows(ready);
+}
+
+std::vector<Pass> Engine::State::pack_rows(std::span<const Ready* const> ready) const {
+  std::vector<Pass> passes;
   std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
-  for (const Ready& one : ready) {
-    if (one.injection.changes.empty()) continue;
-    const std::size_t pass = used[static_cast<std::size_t>(one.row)]++;
+  for (const Ready* one : ready) {
+    const std::size_t pass = used[static_cast<std::size_t>(one->row)]++;
     if (pass == passes.size()) passes.emplace_back();
-    passes[pass].push_back(&one);
+    passes[pass].push_back(one);
   }
   return passes;
 }
@@ -456,13 +510,157 @@ at::Tensor Engine::State::faulty_value(std::int32_t site, const at::Tensor& gold
   return faulty;
 }
 
-at::Tensor Engine::State::run_pass(const Front& front, std::int32_t site, const Pass& pass) const {
-  const int first = model.first_step(site);
+// The table at the first step that reads the site, with the pass's faults in it.
+Slots Engine::State::faulty_slots(const Front& front, std::int32_t site, const Pass& pass) const {
   const at::Tensor faulty = faulty_value(site, site_value(front, site), pass);
-  Slots slots = model.program().fork(front.slots, first);
+  Slots slots = model.program().fork(front.slots, model.first_step(site));
   for (const int slot : model.slots(site)) slots[static_cast<std::size_t>(slot)] = faulty;
-  run(slots, first, steps(), true);
+  return slots;
+}
+
+at::Tensor Engine::State::run_pass(const Front& front, std::int32_t site, const Pass& pass) const {
+  Slots slots = faulty_slots(front, site, pass);
+  run(slots, model.first_step(site), steps(), true);
   return model.program().output(slots);
+}
+
+// The live values that are not golden's own, if the trials of different passes can be put together
+// again here: every such value must be an activation that lies image by image.
+std::optional<std::vector<int>> Engine::State::changed_slots(const Slots& slots,
+                                                             const Front& front) const {
+  std::vector<int> changed;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const c10::IValue& mine = slots[i];
+    const c10::IValue& golden = front.slots[i];
+    if (mine.isNone() || mine.is(golden)) continue;
+    if (!mine.isTensor()) {
+      if (mine.isInt() || mine.isDouble() || mine.isBool() || mine.isIntList()) continue;
+      return std::nullopt;
+    }
+    if (!golden.isTensor() || i >= by_row.size() || !by_row[i]) return std::nullopt;
+    const at::Tensor& value = mine.toTensor();
+    if (!value.defined() || value.dim() == 0 || value.size(0) != batch() ||
+        value.sizes() != golden.toTensor().sizes()) {
+      return std::nullopt;
+    }
+    changed.push_back(static_cast<int>(i));
+  }
+  return changed;
+}
+
+bool Engine::State::row_differs(const Slots& slots, const Front& front,
+                                std::span<const int> changed, std::int64_t row) const {
+  for (const int slot : changed) {
+    const at::Tensor& mine = slots[static_cast<std::size_t>(slot)].toTensor();
+    const at::Tensor& golden = front.slots[static_cast<std::size_t>(slot)].toTensor();
+    const float* a = by_image(mine, golden);
+    const float* b = by_image(golden, golden);
+    if (a && b) {
+      const auto size = static_cast<std::size_t>(mine.stride(0));
+      if (!same_bits({a + static_cast<std::size_t>(row) * size, size},
+                     {b + static_cast<std::size_t>(row) * size, size})) {
+        return true;
+      }
+      continue;
+    }
+    const at::Tensor same = mine.select(0, row).contiguous().view(at::kInt) ==
+                            golden.select(0, row).contiguous().view(at::kInt);
+    if (!same.all().item<bool>()) return true;
+  }
+  return false;
+}
+
+void Engine::State::run_to_end(const Front&, int from, const std::vector<Pass>& passes,
+                               const Begin& begin, const Done& done,
+                               const std::atomic<bool>& stop) const {
+  for (const Pass& pass : passes) {
+    if (stop) return;
+    Slots slots = begin(pass);
+    run(slots, from, steps(), true);
+    const at::Tensor logits = model.program().output(slots);
+    ++costs.passes;
+    costs.rows += static_cast<std::int64_t>(pass.size());
+    for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+  }
+}
+
+// Runs passes from step `from` on. While it pays, stops before the next expensive step: trials
+// whose row is golden's there are finished, and those left are packed anew, into fewer passes.
+void Engine::State::run_wave(const Front& front, int from, const std::vector<Pass>& passes,
+                             const Begin& begin, const Done& done, bool look,
+                             const std::atomic<bool>& stop) const {
+  constexpr std::int64_t kMostBytes = std::int64_t{256} << 20;  // of rows that wait at a cut
+  std::vector<int> cuts;
+  for (int step = from + 1; look && step < steps() && cuts.size() < 3; ++step) {
+    if (is_expensive(model.program().steps()[static_cast<std::size_t>(step)])) cuts.push_back(step);
+  }
+  if (cuts.empty()) return run_to_end(front, from, passes, begin, done, stop);
+
+  std::map<const Ready*, Rows> waiting;
+  std::vector<const Ready*> order;
+  std::vector<int> changed;
+  std::int64_t bytes = 0, met = 0, died = 0;
+  int cut = 0;
+  const auto go_on = [&] {
+    if (order.empty()) return;
+    const std::vector<Pass> packed = pack_rows(order);
+    const Begin from_cut = [&](const Pass& pass) {
+      Slots slots = model.program().fork(front.slots, cut);
+      for (std::size_t i = 0; i < changed.size(); ++i) {
+        c10::IValue& slot = slots[static_cast<std::size_t>(changed[i])];
+        at::Tensor value = slot.toTensor().clone(at::MemoryFormat::Preserve);
+        for (const Ready* one : pass) value.select(0, one->row).copy_(waiting.at(one)[i]);
+        slot = value;
+      }
+      return slots;
+    };
+    const bool paid = died * 10 >= met || packed.size() * 10 <= passes.size() * 9;
+    run_wave(front, cut, packed, from_cut, done, paid, stop);
+    waiting.clear();
+    order.clear();
+    bytes = 0;
+  };
+  for (const Pass& pass : passes) {
+    if (stop) return;
+    Slots slots = begin(pass);
+    int at = from;
+    std::optional<std::vector<int>> here;
+    for (std::size_t i = 0; i < cuts.size() && !here; ++i) {
+      run(slots, at, cuts[i], true);
+      at = cuts[i];
+      here = changed_slots(slots, front);
+    }
+    if (!here) {
+      run(slots, at, steps(), true);
+      const at::Tensor logits = model.program().output(slots);
+      ++costs.passes;
+      costs.rows += static_cast<std::int64_t>(pass.size());
+      for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+      continue;
+    }
+    if (!order.empty() && (at != cut || *here != changed)) go_on();
+    cut = at;
+    changed = *here;
+    for (const Ready* one : pass) {
+      ++met;
+      if (!row_differs(slots, front, changed, one->row)) {
+        ++died;
+        ++costs.died;
+        done(*one, row_of(front.logits, one->row));
+        continue;
+      }
+      Rows rows;
+      for (const int slot : changed) {
+        rows.push_back(
+            slots[static_cast<std::size_t>(slot)].toTensor().select(0, one->row).clone());
+        bytes += static_cast<std::int64_t>(rows.back().nbytes());
+      }
+      waiting.emplace(one, std::move(rows));
+      order.push_back(one);
+    }
+    if (bytes > kMostBytes) go_on();
+  }
+  go_on();
 }
 
 // The oracle: the whole network from the image, the fault put in on the way.
@@ -610,8 +808,12 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
     by_chunk[static_cast<std::size_t>(state.deal.chunk_of(plan.trial(id).image))].push_back(id);
   }
   EngineProgress count;
+  EngineCosts& costs = state.costs;
+  costs = {};
+  const Timer total(costs.total_s);
   const auto finish = [&](const Ready& one, const at::Tensor& golden,
                           std::span<const float> faulty) {
+    const Timer timer(costs.results_s);
     const TrialResult result = state.result_of(one, golden, faulty, measure);
     sink.trial(result);
     ++count.done;
@@ -628,12 +830,17 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
     const auto& ids = by_chunk[static_cast<std::size_t>(chunk)];
     if (ids.empty() && !rows_missing) continue;
     const at::Tensor input = state.load_chunk(chunk);
+    const double emulation = costs.emulation_s;
+    const auto start = Clock::now();
     State::Front front = state.golden_front(input);
+    ++costs.chunks;
+    costs.golden_s += seconds_since(start) - (costs.emulation_s - emulation);
     if (front.logits.size(1) <= 0) throw Error(ExitCode::kInput, "the model gives no logits");
     if (rows_missing) {
       if (state.exact) {
         state.note_fp32(chunk, front.logits);
       } else if (!state.fp32[static_cast<std::size_t>(state.deal.image(chunk, images - 1))]) {
+        const Timer timer(costs.golden_s);
         state.note_fp32(chunk, state.fp32_logits(input));
       }
       for (std::int64_t row = 0; row < images; ++row) {
@@ -650,17 +857,60 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
     for (const auto& [site, _] : by_site) sites.push_back(site);
     for (const std::int32_t site : state.in_network_order(std::move(sites))) {
       state.advance(front, state.model.first_step(site));
-      const std::vector<Ready> ready = state.prepare(plan, site, by_site[site], front);
+      std::vector<Ready> ready;
+      {
+        const Timer timer(costs.injection_s);
+        ready = state.prepare(plan, site, by_site[site], front);
+      }
+      // Trials that change nothing are masked; of those that change the same, one is run.
+      std::vector<const Ready*> wanted;
+      std::map<std::pair<std::int64_t, std::vector<std::uint64_t>>, std::vector<const Ready*>> same;
+      std::map<const Ready*, const std::vector<const Ready*>*> twins;
       for (const Ready& one : ready) {
-        if (one.injection.changes.empty()) finish(one, front.logits, row_of(front.logits, one.row));
+        if (one.injection.changes.empty()) {
+          ++costs.unchanged;
+          finish(one, front.logits, row_of(front.logits, one.row));
+          continue;
+        }
+        if (!state.options.share) {
+          wanted.push_back(&one);
+          continue;
+        }
+        auto& group = same[{one.row, key_of(one.injection.changes)}];
+        if (group.empty()) {
+          wanted.push_back(&one);
+          twins[&one] = &group;
+        } else {
+          ++costs.shared;
+        }
+        group.push_back(&one);
       }
-      for (const Pass& pass : state.pack(site, ready)) {
-        if (stop) return false;
-        const at::Tensor logits = state.options.suffix ? state.run_pass(front, site, pass)
-                                                       : state.run_whole(front, site, pass);
-        for (const Ready* one : pass) finish(*one, front.logits, row_of(logits, one->row));
-        if (progress) progress(count);
+      const State::Done done = [&](const Ready& one, std::span<const float> logits) {
+        if (!state.options.share) return finish(one, front.logits, logits);
+        for (const Ready* twin : *twins.at(&one)) finish(*twin, front.logits, logits);
+      };
+      const std::vector<Pass> passes = state.pack(site, wanted);
+      const double before = costs.emulation_s + costs.results_s;
+      const auto start = Clock::now();
+      if (!state.options.suffix) {
+        for (const Pass& pass : passes) {
+          if (stop) return false;
+          const at::Tensor logits = state.run_whole(front, site, pass);
+          ++costs.passes;
+          costs.rows += static_cast<std::int64_t>(pass.size());
+          for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+          if (progress) progress(count);
+        }
+      } else {
+        const State::Begin begin = [&](const Pass& pass) {
+          if (progress) progress(count);
+          return state.faulty_slots(front, site, pass);
+        };
+        const bool look = state.options.early_stop && front.kept;
+        state.run_wave(front, state.model.first_step(site), passes, begin, done, look, stop);
       }
+      costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - before);
+      if (stop) return false;
       if (progress) progress(count);
     }
   }
@@ -683,6 +933,8 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
                                                  : state.run_whole(front, trial.site, pass);
   return state.result_of(ready[0], front.logits, row_of(logits, ready[0].row), measure);
 }
+
+const EngineCosts& Engine::costs() const { return state_->costs; }
 
 double Engine::estimate_seconds(const Plan& plan) {
   const c10::InferenceMode guard;

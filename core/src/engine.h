@@ -20,9 +20,11 @@
 namespace bitfall {
 
 struct EngineOptions {
-  std::uint64_t seed = 1;    // deals the images into chunks
+  std::uint64_t seed = 1;  // deals the images into chunks
   bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the
                        // fast path)
+  bool early_stop = true;  // finish a trial where its damage has died out, and pack those left anew
+  bool share = true;       // run trials that change the same values in the same image once
   HitValue hit_value = HitValue::kRaw;
   std::vector<std::int32_t>
       emulated;               // sites whose values pass through the format, golden and faulty alike
@@ -31,6 +33,22 @@ struct EngineOptions {
   bool round_on_device = false;  // with LibTorch on the CPU too, as on a GPU (for tests)
   std::int64_t keep_bytes =
       std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
+};
+
+/// Where the time of a run went, and what was spared.
+struct EngineCosts {
+  double total_s = 0;
+  double golden_s = 0;     // golden passes, without emulation
+  double suffix_s = 0;     // steps behind faults, without emulation
+  double emulation_s = 0;  // putting values through number formats
+  double injection_s = 0;  // drawing edits; encoding, editing and decoding hit values
+  double results_s = 0;    // metrics and the store
+  std::int64_t chunks = 0;
+  std::int64_t unchanged = 0;  // trials whose fault changed no value: no run
+  std::int64_t shared = 0;     // trials that took the result of one that changed the same
+  std::int64_t died = 0;       // trials whose damage was gone before an expensive step
+  std::int64_t passes = 0;     // passes run to the end
+  std::int64_t rows = 0;       // trials in them
 };
 
 struct EngineProgress {
@@ -66,6 +84,9 @@ class Engine {
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
            const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
+
+  /// Of the last run().
+  const EngineCosts& costs() const;
 
   /// One trial, in the same row of the same chunk as in the campaign.
   TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);

@@ -129,6 +129,8 @@ int main(int argc, char** argv) {
   run_app->add_flag("--dry-run", run.dry_run,
                     "print population, trials, interval widths and time; write nothing");
   run_app->add_flag("--force", run.force, "replace the run that the directory holds");
+  run_app->add_flag("--explain", run.explain,
+                    "at the end: where the time went, and how many trials were spared a run");
   run_app->add_flag("--json", run.json, "with --dry-run: JSON");
   run_app->callback([&] { status = run_command(run); });
 

@@ -213,6 +213,8 @@ void Session::select(Diagnostics& diagnostics) {
   EngineOptions options;
   options.seed = campaign_.seed;
   options.suffix = campaign_.suffix;
+  options.early_stop = campaign_.early_stop;
+  options.share = campaign_.share;
   options.hit_value = campaign_.hit_value;
   options.needs_ranges = needs_ranges;
   options.calibration = campaign_.calibration;
