@@ -124,9 +124,10 @@ def check_sdk_users(root, folder, own_folder):
             elif quoted:
                 good = own_folder and "/" not in quoted and (path.parent / quoted).is_file()
             else:
-                good = is_standard(bracketed)
+                # Random123 is headers alone: counter-based random numbers for stochastic rounding.
+                good = is_standard(bracketed) or bracketed.startswith("Random123/")
             if not good:
-                allowed = "the SDK (bitfall/...) and the standard library"
+                allowed = "the SDK (bitfall/...), the standard library and Random123"
                 if own_folder:
                     allowed += ", and files beside it"
                 problems.append(f"{path.relative_to(root)} includes {quoted or bracketed}; it may "

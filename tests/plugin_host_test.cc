@@ -366,7 +366,7 @@ TEST(PluginHost, NamesTheNearestComponent) {
   };
   EXPECT_THAT(says("fp61"), StartsWith("campaign.toml:1:8: unknown format 'fp61'\n"));
   EXPECT_THAT(says("fp61"), HasSubstr("did you mean 'fp16'?"));
-  EXPECT_THAT(says("posit_of_another_kind"), HasSubstr("known are bf16, fp16, fp32, int8"));
+  EXPECT_THAT(says("posit_of_another_kind"), HasSubstr("known are adaptive_float, bf16, bfp, "));
   Diagnostics diagnostics("campaign.toml", "");
   EXPECT_EQ(PluginHost().make_format(plugin_choice("fp16"), diagnostics), nullptr);
   EXPECT_THAT(diagnostics.render(), HasSubstr("none is loaded; see 'bitfall plugin list'"));
@@ -495,11 +495,11 @@ TEST(PluginTables, ListComponentsAndRefusedFiles) {
 
   const auto json = nlohmann::json::parse(plugin_list_json(host));
   EXPECT_EQ(json["schema"], "bitfall.plugin_list/1");
-  ASSERT_EQ(json["components"].size(), 2u);
+  ASSERT_EQ(json["components"].size(), 4u);  // int8, int4, int and the metric
   EXPECT_EQ(json["components"][0]["kind"], "format");
-  EXPECT_EQ(json["components"][0]["id"], "int8");
-  EXPECT_EQ(json["components"][1]["plugin"], "good_options");
-  EXPECT_EQ(json["components"][1]["version"], "2.5");
+  EXPECT_EQ(json["components"][0]["id"], "int");
+  EXPECT_EQ(json["components"][3]["plugin"], "good_options");
+  EXPECT_EQ(json["components"][3]["version"], "2.5");
   EXPECT_EQ(json["plugins"][1]["sha256"], sha256_file(test_plugin("good_options")));
   EXPECT_EQ(json["refused"][0]["path"], test_plugin("throws_std").string());
 }

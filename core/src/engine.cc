@@ -615,7 +615,7 @@ void Engine::State::run_wave(const Front& front, int from, const std::vector<Pas
       return slots;
     };
     const bool paid = died * 10 >= met || packed.size() * 10 <= passes.size() * 9;
-    run_wave(front, cut, packed, from_cut, done, paid, stop);
+    run_wave(front, cut, packed, from_cut, done, paid && packed.size() > 1, stop);
     waiting.clear();
     order.clear();
     bytes = 0;
@@ -906,7 +906,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
           if (progress) progress(count);
           return state.faulty_slots(front, site, pass);
         };
-        const bool look = state.options.early_stop && front.kept;
+        // One pass cannot become fewer, and looking costs.
+        const bool look = state.options.early_stop && front.kept && passes.size() > 1;
         state.run_wave(front, state.model.first_step(site), passes, begin, done, look, stop);
       }
       costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - before);

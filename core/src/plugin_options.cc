@@ -265,6 +265,10 @@ std::string example_toml(const DeclaredOption& option) {
     if (spec.type == OptionType::kIntegers) value = "[" + number_text(spec.minimum) + "]";
     if (spec.type == OptionType::kInteger || spec.type == OptionType::kNumber) {
       value = number_text(spec.minimum);
+      // Widths at their least seldom fit together: a narrow range is met in the middle.
+      if (spec.type == OptionType::kInteger && spec.maximum - spec.minimum <= 64) {
+        value = number_text(std::floor((spec.minimum + spec.maximum) / 2));
+      }
       // Where the range spans decades, the power of ten in the middle of them.
       if (spec.type == OptionType::kNumber && spec.minimum > 0 &&
           spec.maximum / spec.minimum > 1e6) {
