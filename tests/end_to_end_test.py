@@ -252,6 +252,59 @@ class Oracle(Case):
             changed += row["golden_top1"] != row["faulty_top1"]
         self.assertGreater(changed, 5)
 
+    def test_formats_by_site(self):
+        """INT8 weights by output channel, FP16 activations, flips in the activations' codes."""
+        rest = """[[formats]]
+format = { id = "int8", granularity = "channel" }
+target = "weight"
+sites = "*.weight"
+"""
+        bitfall("run", self.campaign("by_site", form="fp16", per_site=30, batch=5, rest=rest))
+        names, images = self.images()
+        network = self.network()
+        quantised = 0
+        for module in network.modules():
+            if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+                weight = module.weight.data
+                scale = weight.abs().flatten(1).max(1).values / 127
+                scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
+                module.weight.data = (weight / scale).round().clamp(-128, 127) * scale
+                quantised += 1
+        self.assertEqual(quantised, 6)
+        rows = self.rows("by_site")
+        self.assertEqual(len(rows), 6 * 30)
+        close = 0
+        for row in rows:
+            index = names.index(row["image"])
+            element, mask = int(row["element"]), int(row["mask"], 16)
+            handles = []
+            for name, module in network.named_modules():
+                if not isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+                    continue
+
+                def hook(module, inputs, output, name=name):
+                    output = output.half()
+                    if name == row["site"]:
+                        codes = output.view(torch.int16).view(-1)
+                        codes[element] ^= mask - 65536 if mask >= 32768 else mask
+                    return output.float()
+
+                handles.append(module.register_forward_hook(hook))
+            with torch.no_grad():
+                logits = network(images[index : index + 1])[0].double()
+            for handle in handles:
+                handle.remove()
+            want = F.cross_entropy(logits[None], torch.tensor([int(row["label"])])).item()
+            got = float(row["faulty_loss"])
+            if not math.isfinite(want):
+                self.assertFalse(math.isfinite(got), row)
+                close += 1
+                continue
+            # A kernel's last bit may tip an FP16 rounding over, which is half an ulp of 2^-11.
+            self.assertLessEqual(abs(got - want), 1e-2 * max(1, abs(want)), row)
+            close += abs(got - want) <= 1e-6 * max(1, abs(want))
+        self.assertGreater(close, 0.8 * len(rows))
+
 
 class Interruption(Case):
     def long_campaign(self, name):

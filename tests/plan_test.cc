@@ -393,10 +393,11 @@ TEST_F(PlanTest, ModelThatCanHitNothingIsAProblemOfTheFile) {
                          [](const SiteView&, RandomStream&, EditSink&) {});
   for (const FaultsConfig& config : {per_site(5), total(5)}) {
     EXPECT_EQ(draw({config}, 4, {{0, 1}}, {&nothing}).size(), 0);
-    EXPECT_EQ(messages_,
-              "c.toml: error model 'flip_one' can hit none of the 2 selected sites in their format "
-              "(the format has the registers 'payload' of 4 bits, 'scale' of 3 bits; compare the "
-              "model's options with them and with the sites' shapes)\n");
+    EXPECT_EQ(
+        messages_,
+        "c.toml: error model 'flip_one' can hit none of the 2 selected sites in their format "
+        "(the format of 'a' has the registers 'payload' with bits 0 to 3, 'scale' with bits 0 "
+        "to 2)\n");
   }
 }
 

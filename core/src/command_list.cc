@@ -1,6 +1,7 @@
 // bitfall sites, formats, plugin, env: what there is.
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "campaign_keys.h"
@@ -49,6 +50,21 @@ bool listed(const Site& site, const SitesOptions& options,
   return false;
 }
 
+/// A kind that the model does not have is a mistake, not an empty table.
+void check_operations(const std::vector<std::string>& operations, const std::vector<Site>& sites) {
+  std::set<std::string> kinds;
+  for (const Site& site : sites) {
+    if (!site.operation.empty()) kinds.insert(site.operation);
+  }
+  for (const std::string& wanted : operations) {
+    if (wanted == "*" || kinds.count(wanted) == 1) continue;
+    std::string known;
+    for (const std::string& kind : kinds) known += (known.empty() ? "" : ", ") + kind;
+    throw Error(ExitCode::kUsage,
+                "--operations " + wanted + ": the model has no such sites; its kinds are " + known);
+  }
+}
+
 }  // namespace
 
 int sites_command(const SitesOptions& options) {
@@ -65,6 +81,7 @@ int sites_command(const SitesOptions& options) {
   if (!options.input.empty()) input = parse_shape(options.input);
   const Model model(options.model, input, 3, "cpu", 0);
   const auto operations = split(options.operations);
+  check_operations(operations, model.sites());
   std::vector<Site> shown;
   std::size_t hidden = 0;
   for (const Site& site : model.sites()) {

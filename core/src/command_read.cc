@@ -51,12 +51,15 @@ int status_command(const std::filesystem::path& run, bool json) {
               : done == description.trials ? "all trials done, not closed"
                                            : "unfinished",
               static_cast<long long>(done), static_cast<long long>(description.trials));
+  std::string format = fact("format");
+  if (!fact("format_options").empty()) format += " (" + fact("format_options") + ")";
+  if (!fact("site_formats").empty()) format += "; " + fact("site_formats");
+  if (!fact("calibration").empty()) format += "; calibrated: " + fact("calibration");
   std::printf(
-      "model     %s\ndata      %s (%s images)\nformat    %s %s\nfaults    %s\nseed      %s\ndigest "
+      "model     %s\ndata      %s (%s images)\nformat    %s\nfaults    %s\nseed      %s\ndigest "
       "   %s\n",
-      fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(),
-      fact("format").c_str(), fact("format_options").c_str(), fact("error_models").c_str(),
-      fact("seed").c_str(), digest.c_str());
+      fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(), format.c_str(),
+      fact("error_models").c_str(), fact("seed").c_str(), digest.c_str());
   if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run).c_str());
   return 0;
 }

@@ -87,6 +87,15 @@ std::string problem_of(const Edit& edit, std::span<const SiteRegister> registers
   return "";
 }
 
+/// "check 'bit_range', 'registers': ", or nothing.
+std::string given_options(const PluginChoice& choice) {
+  std::string names;
+  for (const GivenOption& option : choice.options) {
+    names += (names.empty() ? "'" : ", '") + option.name + "'";
+  }
+  return names.empty() ? "" : "check " + names + ": ";
+}
+
 }  // namespace
 
 struct Plan::State {
@@ -178,8 +187,8 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     }
     if (unfit.empty()) {
       for (const SiteRegister& kind : places[static_cast<std::size_t>(site)].registers) {
-        unfit += (unfit.empty() ? "'" : ", '") + std::string(kind.name) + "' of " +
-                 std::to_string(kind.bits) + " bits";
+        unfit += (unfit.empty() ? "'" : ", '") + std::string(kind.name) + "' with bits 0 to " +
+                 std::to_string(kind.bits - 1);
       }
     }
     if (entry.mixed) entry.cumulative.push_back(sum);
@@ -195,8 +204,9 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     diagnostics.add(named ? config.error_model.where : config.where,
                     entry.name + " can hit none of the " + std::to_string(selected.size()) +
                         " selected sites in their format",
-                    "the format has the registers " + unfit +
-                        "; compare the model's options with them and with the sites' shapes");
+                    given_options(config.error_model) + "the format of '" +
+                        sites[static_cast<std::size_t>(selected.front())].name +
+                        "' has the registers " + unfit);
   }
   trials += entry.trials;
   entries.push_back(std::move(entry));

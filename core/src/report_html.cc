@@ -180,10 +180,7 @@ class Page {
         "</div>\n<p class=\"note\">Brackets are " + confidence_text(data_) + " intervals.</p>\n";
   }
 
-  std::string format() const {
-    const std::string format = fact(data_, "format");
-    return format.empty() ? "the campaign's format" : format;
-  }
+  std::string format() const { return format_text(data_); }
 
   void chart(const std::string& name) {
     if (charts_) {
@@ -317,6 +314,8 @@ class Page {
                                        {"classes", "classes"},
                                        {"format", "format"},
                                        {"format_options", "format options"},
+                                       {"site_formats", "formats by site"},
+                                       {"calibration", "calibration"},
                                        {"error_models", "error models"},
                                        {"fault_list", "fault list"},
                                        {"hit_value", "hit value"},

@@ -89,4 +89,14 @@ const std::vector<Definition>& definitions() {
   return all;
 }
 
+std::string format_text(const ReportData& data) {
+  std::string text = fact(data, "format");
+  if (text.empty()) return "the campaign's format";
+  std::string more = fact(data, "format_options");
+  if (!fact(data, "site_formats").empty()) {
+    more += (more.empty() ? "" : "; ") + std::string("other formats at some sites");
+  }
+  return more.empty() ? text : text + " (" + more + ")";
+}
+
 }  // namespace bitfall

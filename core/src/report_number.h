@@ -31,4 +31,8 @@ struct Definition {
 };
 const std::vector<Definition>& definitions();
 
+/// "fp16", "int (bits = 6)", "fp32 (other formats at some sites)"; "the campaign's format" where
+/// the store does not say.
+std::string format_text(const ReportData& data);
+
 }  // namespace bitfall

@@ -80,10 +80,8 @@ std::vector<Line> totals(const ReportData& data) {
   const DeltaLossSummary& loss = all.delta_loss;
   const int decimals = percent_decimals(data);
   const auto part = [&](std::int64_t count) { return percent(share(count, all.trials), decimals); };
-  const std::string format = fact(data, "format");
   return {
-      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " +
-                              (format.empty() ? "the campaign's format" : format) + ", " +
+      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data) + ", " +
                               percent(data.fp32_accuracy, 2) + " in plain FP32, " +
                               std::to_string(data.golden_accuracy.trials) + " images"},
       {"trials", std::to_string(data.done) + " of " + std::to_string(data.planned) +
