@@ -164,6 +164,45 @@ class Campaign(Case):
         bitfall("run", campaign, "--output", self.run_directory("seeded_other"))
         self.assertNotEqual(self.digest("seeded"), self.digest("seeded_other"))
 
+    def test_shards_merge_to_one_run(self):
+        more = '[[faults]]\ntarget = "weight"\nper_site = 5\npermanent = true\n'
+        campaign = self.campaign("whole", per_site=20, rest=more)
+        bitfall("run", campaign)
+        shards = [self.run_directory(f"whole-{i}of3") for i in (1, 2, 3)]
+        for i, shard in enumerate(shards, 1):
+            bitfall("run", campaign, "--shard", f"{i}/3")
+            out, _ = bitfall("resume", shard)
+            self.assertIn("finished already", out)
+            self.assertIn(f"shard {i}/3", bitfall("report", shard)[0] + bitfall("report", shard)[1])
+        counts = [json.loads(bitfall("status", shard, "--json")[0])["done"] for shard in shards]
+        self.assertTrue(all(counts))
+        _, err = bitfall("merge", *shards[:2], "-o", self.run_directory("merged"), expect=4)
+        self.assertIn("shards are missing: 3/3", err)
+        _, err = bitfall("merge", shards[0], shards[0], "-o", self.run_directory("merged"), expect=4)
+        self.assertIn("given twice", err)
+        _, err = bitfall("merge", self.run_directory("whole"), "-o", self.run_directory("merged"), expect=4)
+        self.assertIn("is no shard", err)
+        bitfall("merge", *reversed(shards), "-o", self.run_directory("merged"))
+        self.assertEqual(self.digest("merged"), self.digest("whole"))
+        self.assertEqual(self.rows("merged"), self.rows("whole"))
+        _, err = bitfall("run", campaign, "--shard", "4/3", expect=2)
+        self.assertIn("give I/N", err)
+        _, err = bitfall("run", campaign, "--shard", "1/100", expect=2)
+        self.assertIn("too few for 100 shards", err)
+        # An interrupted shard goes on as a shard.
+        (shards[1] / "campaign.sqlite").unlink()
+        process = subprocess.Popen([str(PROGRAM), "run", campaign, "--shard", "2/3"], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        time.sleep(0.6)
+        process.kill()
+        process.wait()
+        if (shards[1] / "campaign.sqlite").exists():
+            bitfall("resume", shards[1])
+        else:
+            bitfall("run", campaign, "--shard", "2/3", "--force")
+        bitfall("merge", *shards, "-o", self.run_directory("merged_again"))
+        self.assertEqual(self.digest("merged_again"), self.digest("whole"))
+
     def test_report_is_one_file_without_network(self):
         bitfall("run", self.campaign("reported"))
         out, _ = bitfall("report", self.run_directory("reported"))

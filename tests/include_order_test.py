@@ -29,7 +29,7 @@ STAGES = [
     ("report", "report report_html report_json report_number report_text"),
     ("session", "session"),
     ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
-    ("commands", "commands command_convert command_list command_read command_run main"),
+    ("commands", "commands command_convert command_list command_merge command_read command_run main"),
 ]
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;

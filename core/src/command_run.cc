@@ -149,7 +149,8 @@ int execute(Session& session, Store& store, bool explain = false) {
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
   for (const GoldenResult& row : stored) golden_done[static_cast<std::size_t>(row.image)] = true;
   const std::int64_t before = store.count_done();
-  Progress progress("trials", session.plan().size(), before);
+  const std::int64_t planned = session.engine().trials(session.plan());
+  Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
   bool finished = false;
   try {
@@ -177,8 +178,8 @@ int execute(Session& session, Store& store, bool explain = false) {
   const std::string directory = store.directory().string();
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
-                std::to_string(session.plan().size()) +
-                " trials, all stored; go on with:\n  bitfall resume " + shell_word(directory));
+                std::to_string(planned) + " trials, all stored; go on with:\n  bitfall resume " +
+                shell_word(directory));
     return static_cast<int>(ExitCode::kInterrupted);
   }
   store.set_fact("finished", now_text());
@@ -201,14 +202,39 @@ void remove_run(const std::filesystem::path& directory) {
 
 }  // namespace
 
+namespace {
+
+/// "2/4" as (1, 4).
+std::pair<std::int64_t, std::int64_t> parse_shard(const std::string& text) {
+  long long index = 0, count = 0;
+  int used = 0;
+  if (std::sscanf(text.c_str(), "%lld/%lld%n", &index, &count, &used) != 2 ||
+      static_cast<std::size_t>(used) != text.size() || index < 1 || count < index) {
+    throw Error(ExitCode::kUsage,
+                "--shard " + text +
+                    ": give I/N with I from 1 to N, such as 2/4 for the second of "
+                    "four parts");
+  }
+  return {index - 1, count};
+}
+
+}  // namespace
+
 int run_command(const RunOptions& options) {
   const std::string text = read_text(options.campaign);
   std::optional<std::filesystem::path> faults;
   if (!options.faults.empty()) faults = options.faults;
   Session session(options.campaign, text, faults);
   if (options.dry_run) return dry_run(session, options.json);
-  const std::filesystem::path output =
+  std::filesystem::path output =
       options.output.empty() ? session.campaign().output : options.output;
+  if (!options.shard.empty()) {
+    const auto [index, count] = parse_shard(options.shard);
+    session.engine().set_shard(index, count);
+    if (options.output.empty()) {
+      output += "-" + std::to_string(index + 1) + "of" + std::to_string(count);
+    }
+  }
   if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
     throw Error(ExitCode::kUsage,
                 output.string() + ": holds a run already; go on with `bitfall resume " +
@@ -222,10 +248,12 @@ int run_command(const RunOptions& options) {
   }
   RunDescription run = session.describe();
   run.facts["created"] = now_text();
+  if (!options.shard.empty()) run.facts["shard"] = options.shard;
   if (options.force) remove_run(output);
   const auto store = Store::create(output, run, session.campaign().commit_every);
-  log_info(std::to_string(session.plan().size()) + " trials on " +
-           std::to_string(session.dataset().size()) + " images into " + output.string());
+  log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
+           std::to_string(session.dataset().size()) + " images into " + output.string() +
+           (options.shard.empty() ? "" : ", shard " + options.shard));
   return execute(session, *store, options.explain);
 }
 
@@ -282,9 +310,11 @@ int resume_command(const std::filesystem::path& run) {
   std::unique_ptr<Store> store = Store::open(run, 256);
   const RunDescription stored = store->description();
   const Facts facts = store->facts();
-  if (store->count_done() == stored.trials && facts.count("finished")) {
+  const auto shard = facts.find("shard");
+  const bool whole = store->count_done() == stored.trials;
+  if (facts.count("finished") && (whole || shard != facts.end())) {
     std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
-                static_cast<long long>(stored.trials), run.c_str());
+                static_cast<long long>(store->count_done()), shell_word(run.string()).c_str());
     return 0;
   }
   const auto session = reopen(run, stored, facts);
@@ -295,8 +325,13 @@ int resume_command(const std::filesystem::path& run) {
                                       " trials then, " + std::to_string(session->plan().size()) +
                                       " now; the run cannot go on");
   }
-  log_info("going on with " + std::to_string(stored.trials - store->count_done()) + " of " +
-           std::to_string(stored.trials) + " trials");
+  if (shard != facts.end()) {
+    const auto [index, count] = parse_shard(shard->second);
+    session->engine().set_shard(index, count);
+  }
+  const std::int64_t planned = session->engine().trials(session->plan());
+  log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
+           std::to_string(planned) + " trials");
   return execute(*session, *store);
 }
 

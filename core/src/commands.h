@@ -23,10 +23,16 @@ struct RunOptions {
   bool force = false;
   bool json = false;
   bool explain = false;  // where the time went
+  std::string shard;     // "2/4": only the second of four parts; empty = all
 };
 /// Each returns the process's exit code.
 int run_command(const RunOptions& options);
 int resume_command(const std::filesystem::path& run);
+struct MergeOptions {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path output;
+};
+int merge_command(const MergeOptions& options);
 int status_command(const std::filesystem::path& run, bool json);
 
 struct ReportOptions {

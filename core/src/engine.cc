@@ -115,6 +115,8 @@ struct Engine::State {
   bool exact = true;        // no emulated value can differ from FP32
   bool calibrated = false;  // some emulated site's format needs golden data
   std::int64_t chunk = 0;   // that is being run: names the images of the rows
+  std::int64_t shard_index = 0;
+  std::int64_t shard_count = 1;
   std::vector<std::pair<int, at::Tensor>> overrides;  // slots of emulated parameters
   std::vector<at::Tensor> emulated_parameters;        // by site; undefined where not emulated
   using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
@@ -147,6 +149,15 @@ struct Engine::State {
         options(std::move(o)),
         deal(options.seed, d.size(), m.batch()) {}
 
+  bool in_shard(std::int64_t index) const { return index % shard_count == shard_index; }
+  // Golden ranges are wanted, which are those of every image.
+  bool every_image() const {
+    return options.needs_ranges || options.hit_value == HitValue::kClamped;
+  }
+  std::int64_t learning_images() const {
+    const std::int64_t images = options.calibration.images;
+    return images == 0 ? dataset.size() : std::min<std::int64_t>(images, dataset.size());
+  }
   int steps() const { return static_cast<int>(model.program().steps().size()); }
   std::int64_t batch() const { return model.batch(); }
   at::Tensor image(std::int32_t index);
@@ -730,6 +741,13 @@ void Engine::set_profiles(std::vector<SiteProfile> profiles) {
   state_->emulate_parameters();
 }
 
+std::int64_t Engine::images_to_profile(std::int64_t most_images) const {
+  const std::int64_t all = state_->dataset.size();
+  std::int64_t wanted = all;
+  if (!state_->every_image()) wanted = state_->calibrated ? state_->learning_images() : 0;
+  return most_images > 0 ? std::min(wanted, most_images) : wanted;
+}
+
 bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                      std::int64_t most_images) {
   const c10::InferenceMode guard;
@@ -740,13 +758,9 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
     const at::Tensor flat = values.to(at::kCPU).contiguous();
     observer.add({flat.const_data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
   };
-  const bool every_image =
-      state.options.needs_ranges || state.options.hit_value == HitValue::kClamped;
-  std::int64_t wanted = state.dataset.size();
-  std::int64_t learning = state.options.calibration.images;
-  if (learning == 0) learning = wanted;
-  if (!every_image) wanted = state.calibrated ? std::min(learning, wanted) : 0;
-  if (most_images > 0) wanted = std::min(wanted, most_images);
+  const bool every_image = state.every_image();
+  const std::int64_t learning = state.learning_images();
+  const std::int64_t wanted = images_to_profile(most_images);
   const std::int64_t chunks = (wanted + state.batch() - 1) / state.batch();
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     if (stop) return false;
@@ -796,6 +810,26 @@ void Engine::preload(const std::atomic<bool>& stop) {
   }
 }
 
+void Engine::set_shard(std::int64_t index, std::int64_t count) {
+  if (count > state_->deal.count()) {
+    throw Error(ExitCode::kUsage, "the campaign has " + std::to_string(state_->deal.count()) +
+                                      " chunks of " + std::to_string(state_->batch()) +
+                                      " images, too few for " + std::to_string(count) +
+                                      " shards; make fewer, or a smaller [run] batch");
+  }
+  state_->shard_index = index;
+  state_->shard_count = count;
+}
+
+std::int64_t Engine::trials(const Plan& plan) const {
+  if (state_->shard_count == 1) return plan.size();
+  std::int64_t count = 0;
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    count += state_->in_shard(state_->deal.chunk_of(plan.trial(id).image)) ? 1 : 0;
+  }
+  return count;
+}
+
 bool Engine::run(const Plan& plan, const std::vector<bool>& done,
                  const std::vector<bool>& golden_done, const Measure& measure, ResultSink& sink,
                  const std::atomic<bool>& stop,
@@ -821,6 +855,7 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   };
   for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
     if (stop) return false;
+    if (!state.in_shard(chunk)) continue;
     const std::int64_t images = state.deal.size(chunk);
     bool rows_missing = false;
     for (std::int64_t row = 0; row < images; ++row) {
@@ -960,13 +995,26 @@ double Engine::estimate_seconds(const Plan& plan) {
   for (const Stratum& stratum : plan.strata()) {
     const bool weight =
         state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
-    const double rounds = std::ceil(static_cast<double>(stratum.trials) / state.dataset.size());
-    const double passes = weight
-                              ? static_cast<double>(stratum.trials)
-                              : std::min<double>(static_cast<double>(stratum.trials),
-                                                 rounds * static_cast<double>(state.deal.count()));
     const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
-    seconds += passes * behind[static_cast<std::size_t>(from)];
+    const auto trials = static_cast<double>(stratum.trials);
+    const double full = std::ceil(trials / static_cast<double>(state.batch()));
+    if (!weight) {
+      seconds += full * behind[static_cast<std::size_t>(from)];
+      continue;
+    }
+    // A pass for each fault in a chunk up to the next cut, and behind it full ones.
+    int cut = state.steps();
+    for (int step = from + 1; state.options.early_stop && step < state.steps(); ++step) {
+      if (!is_expensive(state.model.program().steps()[static_cast<std::size_t>(step)])) continue;
+      cut = step;
+      break;
+    }
+    const double alone =
+        stratum.permanent ? trials / state.dataset.size() * static_cast<double>(state.deal.count())
+                          : trials;
+    seconds +=
+        alone * (behind[static_cast<std::size_t>(from)] - behind[static_cast<std::size_t>(cut)]) +
+        std::min(alone, full) * behind[static_cast<std::size_t>(cut)];
   }
   return seconds;
 }

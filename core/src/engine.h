@@ -72,12 +72,20 @@ class Engine {
   /// `most_images`: look at no more than the chunks that hold these (0 = all), for an estimate.
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                std::int64_t most_images = 0);
+  /// How many images profile() will look at; 0 if it needs none.
+  std::int64_t images_to_profile(std::int64_t most_images = 0) const;
   const std::vector<SiteProfile>& profiles() const;
   /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is
   /// run or written.
   void preload(const std::atomic<bool>& stop);
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
+
+  /// Keeps run() to one of `count` parts of the campaign: every count-th chunk of images from
+  /// `index` on. Throws Error(kUsage) where there are fewer chunks than parts.
+  void set_shard(std::int64_t index, std::int64_t count);
+  /// Trials of the plan that run() sees to.
+  std::int64_t trials(const Plan& plan) const;
 
   /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
   /// unless `golden_done[image]`. Returns false if `stop` became true first.

@@ -129,6 +129,9 @@ int main(int argc, char** argv) {
   run_app->add_flag("--dry-run", run.dry_run,
                     "print population, trials, interval widths and time; write nothing");
   run_app->add_flag("--force", run.force, "replace the run that the directory holds");
+  run_app->add_option("--shard", run.shard,
+                      "I/N: only the I-th of N parts of the campaign, into a run directory of its "
+                      "own; `bitfall merge` joins them to what one run gives");
   run_app->add_flag("--explain", run.explain,
                     "at the end: where the time went, and how many trials were spared a run");
   run_app->add_flag("--json", run.json, "with --dry-run: JSON");
@@ -142,6 +145,12 @@ int main(int argc, char** argv) {
   auto* resume_app = app.add_subcommand("resume", "go on with an interrupted run");
   reading(resume_app);
   resume_app->callback([&] { status = resume_command(directory); });
+
+  MergeOptions merge;
+  auto* merge_app = app.add_subcommand("merge", "join the shards of a campaign to one run");
+  merge_app->add_option("runs", merge.runs, "the shards' run directories, all of them")->required();
+  merge_app->add_option("-o,--output", merge.output, "run directory of the whole")->required();
+  merge_app->callback([&] { status = merge_command(merge); });
 
   auto* status_app = app.add_subcommand("status", "how far a run is, and the digest of its trials");
   reading(status_app);

@@ -338,7 +338,13 @@ class Summary {
 
   void add_warnings() {
     auto& warnings = data_.warnings;
-    if (data_.done < data_.planned) {
+    const std::string shard = fact(data_, "shard");
+    if (!shard.empty()) {
+      warnings.push_back("This is shard " + shard + " of a campaign of " +
+                         std::to_string(data_.planned) +
+                         " trials; bitfall merge joins the shards to the whole.");
+    }
+    if (data_.done < data_.planned && (shard.empty() || fact(data_, "finished").empty())) {
       warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
                          std::to_string(data_.planned) +
                          " trials are in. Go on by: bitfall resume " + shell_word(data_.directory));

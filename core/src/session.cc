@@ -240,7 +240,7 @@ void Session::complete_plan() {
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
-  Progress progress("profile: images", dataset_->size(), 0);
+  Progress progress("profile: images", engine_->images_to_profile(most_images), 0);
   bool ticked = false;
   const bool done = engine_->profile(
       stop,
