@@ -52,7 +52,7 @@ float edited_value(const Edit& edit, float golden) {
 class Block {
  public:
   Block(const NumberFormat& format, const ElementRun& run, std::span<const std::int64_t> shape,
-        std::uint64_t stream, std::span<const float> golden, std::vector<std::uint32_t>& metadata)
+        std::uint64_t stream, std::span<const float> golden, std::span<std::uint32_t> metadata)
       : format_(format),
         run_(run),
         slice_{shape, run.first, run.stride, stream},
@@ -68,7 +68,7 @@ class Block {
 
   /// Metadata that the golden values alone have; only worth keeping where they may change.
   void keep_clean_metadata() {
-    if (clean_metadata_.empty()) clean_metadata_ = metadata_;
+    if (clean_metadata_.empty()) clean_metadata_.assign(metadata_.begin(), metadata_.end());
   }
 
   void edit_payload(const Edit& edit, EditRecord& record) {
@@ -109,7 +109,9 @@ class Block {
     store();
     std::vector<float> values(codes_.size());
     format_.decode(codes_, slice_, metadata_, values);
-    const bool same_metadata = clean_metadata_.empty() || clean_metadata_ == metadata_;
+    const bool same_metadata =
+        clean_metadata_.empty() || std::equal(metadata_.begin(), metadata_.end(),
+                                              clean_metadata_.begin(), clean_metadata_.end());
     for (std::size_t i = 0; i < values.size(); ++i) {
       // A code that the edits left alone stands for the golden value even if decoding has a second
       // form of it.
@@ -143,7 +145,7 @@ class Block {
   const NumberFormat& format_;
   ElementRun run_;
   Slice slice_;
-  std::vector<std::uint32_t>& metadata_;  // of the whole tensor
+  std::span<std::uint32_t> metadata_;  // of the whole tensor
   std::vector<float> golden_;
   std::vector<std::uint32_t> codes_, clean_codes_;
   std::vector<std::uint32_t> clean_metadata_;  // empty while nothing can have changed them
@@ -181,7 +183,19 @@ std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
                  std::span<const Edit> edits, std::optional<float> clamp, std::uint64_t stream) {
-  std::vector<std::uint32_t> metadata = own_metadata(format, shape, calibrated);
+  // What is computed anew needs room and no values: a block's encoding writes the registers that
+  // are read later. Kept, as clearing it would take longer than a fault.
+  static thread_local std::vector<std::uint32_t> room;
+  std::vector<std::uint32_t> own;
+  std::span<std::uint32_t> metadata;
+  if (format.calibrated()) {
+    own = own_metadata(format, shape, calibrated);
+    metadata = own;
+  } else if (const int kinds = static_cast<int>(format.registers().size()); kinds > 1) {
+    const std::size_t size = metadata_offset(format, kinds, shape);
+    if (room.size() < size) room.resize(size);
+    metadata = std::span(room).first(size);
+  }
   const bool payload_only = std::all_of(edits.begin(), edits.end(),
                                         [](const Edit& edit) { return edit.register_index == 0; });
   const ElementRun whole{0, static_cast<std::int64_t>(golden.size()), 1};
