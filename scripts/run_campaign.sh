@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run_campaign.sh CAMPAIGN.toml RUN MODEL: brings the run directory RUN to its end. Starts it, goes
 # on with it, or leaves it as it is when it is finished; starts it anew when the campaign file or
-# the model has changed since. Prints no tables: `bitfall report RUN` does.
+# the model has changed since, or another version of Bitfall wrote it. Prints no tables: `bitfall
+# report RUN` does.
 set -euo pipefail
 
 bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"
@@ -10,6 +11,9 @@ run=${2:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
 model=${3:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
 
 if [[ ! -f $run/campaign.sqlite ]]; then
+  exec "$bitfall" run "$campaign" --output "$run" --force >/dev/null
+elif ! "$bitfall" status "$run" >/dev/null 2>&1; then
+  echo "$run cannot be read by this version of Bitfall: starting it anew" >&2
   exec "$bitfall" run "$campaign" --output "$run" --force >/dev/null
 elif ! cmp -s -- "$campaign" "$run/campaign.toml" || [[ $model -nt $run/campaign.toml ]]; then
   echo "$run was made from another campaign file or model: starting it anew" >&2
