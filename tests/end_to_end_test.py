@@ -196,7 +196,9 @@ class Campaign(Case):
         time.sleep(0.6)
         process.kill()
         process.wait()
-        if (shards[1] / "campaign.sqlite").exists():
+        # Killed before the run was there to go on with, it is started again.
+        status = subprocess.run([str(PROGRAM), "status", shards[1]], capture_output=True)
+        if status.returncode == 0:
             bitfall("resume", shards[1])
         else:
             bitfall("run", campaign, "--shard", "2/3", "--force")
