@@ -7,18 +7,10 @@
 #include <bit>
 #include <cmath>
 
-#include "loaded_plugins.h"
+#include "format_fixture.h"
 
 namespace bitfall {
 namespace {
-
-std::unique_ptr<NumberFormat> format(
-    const std::string& id, std::vector<std::pair<std::string, OptionValue>> options = {}) {
-  Diagnostics diagnostics("campaign.toml", "");
-  auto made = first_party_plugins().make_format(plugin_choice(id, std::move(options)), diagnostics);
-  EXPECT_TRUE(made) << diagnostics.render();
-  return made;
-}
 
 const std::vector<std::int64_t> kShape{4, 8, 8};
 
@@ -41,7 +33,7 @@ class RoundingOf : public testing::TestWithParam<const char*> {};
 
 /// Every 149th float32 of all 2^32, so every exponent and NaN of both signs.
 TEST_P(RoundingOf, EqualsTheFormatBitForBit) {
-  const auto made = format(GetParam());
+  const auto made = make_format(GetParam());
   std::vector<std::uint32_t> metadata = metadata_of(*made);
   const auto rounding = DeviceRounding::make(*made, kShape, metadata);
   ASSERT_TRUE(rounding);
@@ -69,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, RoundingOf,
                                          "int4", "fixed", "posit8", "posit16", "adaptive_float"));
 
 TEST(DeviceRounding, KeepsTheLayout) {
-  const auto made = format("fp16");
+  const auto made = make_format("fp16");
   const auto rounding = DeviceRounding::make(*made, kShape, {});
   ASSERT_TRUE(rounding);
   const at::Tensor value =
@@ -80,7 +72,7 @@ TEST(DeviceRounding, KeepsTheLayout) {
 }
 
 TEST(DeviceRounding, OverflowToNanIsHeld) {
-  const auto made = format("fp8_e4m3", {{"overflow", std::string("nan")}});
+  const auto made = make_format("fp8_e4m3", {{"overflow", std::string("nan")}});
   const auto rounding = DeviceRounding::make(*made, kShape, {});
   ASSERT_TRUE(rounding);
   const at::Tensor rounded = (*rounding)(at::tensor({448.0f, 464.0f, 465.0f, -1e9f, INFINITY}));
@@ -94,9 +86,9 @@ TEST(DeviceRounding, WhatNoTableTellsIsRefused) {
     const auto metadata = metadata_of(*made);
     return !DeviceRounding::make(*made, kShape, metadata).has_value();
   };
-  EXPECT_TRUE(refused(format("tf32")));  // 19 bits
-  EXPECT_TRUE(refused(format("mxfp8_e4m3")));
-  EXPECT_TRUE(refused(format("fp16", {{"rounding", std::string("stochastic")}})));
+  EXPECT_TRUE(refused(make_format("tf32")));  // 19 bits
+  EXPECT_TRUE(refused(make_format("mxfp8_e4m3")));
+  EXPECT_TRUE(refused(make_format("fp16", {{"rounding", std::string("stochastic")}})));
 }
 
 }  // namespace

@@ -8,18 +8,10 @@
 #include <limits>
 #include <random>
 
-#include "loaded_plugins.h"
+#include "format_fixture.h"
 
 namespace bitfall {
 namespace {
-
-std::unique_ptr<NumberFormat> format(
-    const std::string& id, std::vector<std::pair<std::string, OptionValue>> options = {}) {
-  Diagnostics diagnostics("campaign.toml", "");
-  auto made = first_party_plugins().make_format(plugin_choice(id, std::move(options)), diagnostics);
-  EXPECT_TRUE(made) << diagnostics.render();
-  return made;
-}
 
 /// A tensor as the format holds it, with the calibrated metadata.
 struct Stored {
@@ -80,7 +72,7 @@ std::vector<float> whole(const NumberFormat& format, const Stored& tensor,
 class InjectionOn : public testing::TestWithParam<const char*> {};
 
 TEST_P(InjectionOn, EqualsStoringTheWholeTensor) {
-  const auto made = format(GetParam());
+  const auto made = make_format(GetParam());
   std::mt19937 random(11);
   const std::vector<std::int64_t> shapes[] = {{5, 4, 3}, {70}, {6, 40}, {3, 33, 2, 2}};
   for (const auto& shape : shapes) {
@@ -131,7 +123,7 @@ TEST_P(InjectionOn, EqualsStoringTheWholeTensor) {
 }
 
 TEST_P(InjectionOn, NothingChangesWithoutABit) {
-  const auto made = format(GetParam());
+  const auto made = make_format(GetParam());
   const Stored tensor = stored(*made, {4, 5, 6}, 6);
   const Edit nothing{3, 0, EditOperation::kFlip, 0, 0};
   const Injection got =
@@ -146,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, InjectionOn,
                                          "mxint8", "posit8", "adaptive_float", "fixed"));
 
 TEST(Injection, SharedBitsChangeTheirBlockAlone) {
-  const auto made = format("mxfp8_e4m3");
+  const auto made = make_format("mxfp8_e4m3");
   const Stored tensor = stored(*made, {2, 64}, 8);
   const Edit flip{1, 1, EditOperation::kFlip, 1, 0};  // scale of elements 32 to 63
   const Injection got =
@@ -162,7 +154,7 @@ TEST(Injection, SharedBitsChangeTheirBlockAlone) {
 }
 
 TEST(Injection, RecordsTheClassOfThePositsBit) {
-  const auto made = format("posit16");
+  const auto made = make_format("posit16");
   const Stored one{{1}, {1.0f}, {}};  // 0 10 00 00000000000
   const auto class_of = [&](int bit) {
     const Edit flip{0, 0, EditOperation::kFlip, 1u << bit, 0};
@@ -177,7 +169,7 @@ TEST(Injection, RecordsTheClassOfThePositsBit) {
 }
 
 TEST(Injection, ClampsHitValues) {
-  const auto made = format("fp32");
+  const auto made = make_format("fp32");
   const std::vector<float> golden{1, 2};
   const std::vector<std::int64_t> shape{2};
   const Edit huge{0, 0, EditOperation::kFlip, 1u << 30, 0};

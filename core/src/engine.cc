@@ -195,8 +195,9 @@ struct Engine::State {
                    std::int64_t row) const;
   void run_wave(const Front& front, int from, const std::vector<Pass>& passes, const Begin& begin,
                 const Done& done, bool look, const std::atomic<bool>& stop) const;
-  void run_to_end(const Front& front, int from, const std::vector<Pass>& passes, const Begin& begin,
-                  const Done& done, const std::atomic<bool>& stop) const;
+  void finish_pass(const Pass& pass, const at::Tensor& logits, const Done& done) const;
+  void run_to_end(int from, const std::vector<Pass>& passes, const Begin& begin, const Done& done,
+                  const std::atomic<bool>& stop) const;
   TrialResult result_of(const Ready& ready, const at::Tensor& golden, std::span<const float> faulty,
                         const Measure& measure) const;
   std::vector<std::int32_t> in_network_order(std::vector<std::int32_t> sites) const;
@@ -581,17 +582,20 @@ bool Engine::State::row_differs(const Slots& slots, const Front& front,
   return false;
 }
 
-void Engine::State::run_to_end(const Front&, int from, const std::vector<Pass>& passes,
-                               const Begin& begin, const Done& done,
-                               const std::atomic<bool>& stop) const {
+void Engine::State::finish_pass(const Pass& pass, const at::Tensor& logits,
+                                const Done& done) const {
+  ++costs.passes;
+  costs.rows += static_cast<std::int64_t>(pass.size());
+  for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+}
+
+void Engine::State::run_to_end(int from, const std::vector<Pass>& passes, const Begin& begin,
+                               const Done& done, const std::atomic<bool>& stop) const {
   for (const Pass& pass : passes) {
     if (stop) return;
     Slots slots = begin(pass);
     run(slots, from, steps(), true);
-    const at::Tensor logits = model.program().output(slots);
-    ++costs.passes;
-    costs.rows += static_cast<std::int64_t>(pass.size());
-    for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+    finish_pass(pass, model.program().output(slots), done);
   }
 }
 
@@ -605,7 +609,7 @@ void Engine::State::run_wave(const Front& front, int from, const std::vector<Pas
   for (int step = from + 1; look && step < steps() && cuts.size() < 3; ++step) {
     if (is_expensive(model.program().steps()[static_cast<std::size_t>(step)])) cuts.push_back(step);
   }
-  if (cuts.empty()) return run_to_end(front, from, passes, begin, done, stop);
+  if (cuts.empty()) return run_to_end(from, passes, begin, done, stop);
 
   std::map<const Ready*, Rows> waiting;
   std::vector<const Ready*> order;
@@ -643,10 +647,7 @@ void Engine::State::run_wave(const Front& front, int from, const std::vector<Pas
     }
     if (!here) {
       run(slots, at, steps(), true);
-      const at::Tensor logits = model.program().output(slots);
-      ++costs.passes;
-      costs.rows += static_cast<std::int64_t>(pass.size());
-      for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+      finish_pass(pass, model.program().output(slots), done);
       continue;
     }
     if (!order.empty() && (at != cut || *here != changed)) go_on();
@@ -930,10 +931,7 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
       if (!state.options.suffix) {
         for (const Pass& pass : passes) {
           if (stop) return false;
-          const at::Tensor logits = state.run_whole(front, site, pass);
-          ++costs.passes;
-          costs.rows += static_cast<std::int64_t>(pass.size());
-          for (const Ready* one : pass) done(*one, row_of(logits, one->row));
+          state.finish_pass(pass, state.run_whole(front, site, pass), done);
           if (progress) progress(count);
         }
       } else {
