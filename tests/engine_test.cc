@@ -25,20 +25,29 @@ namespace {
 
 constexpr int kImages = 10;
 
+void write_images(const std::filesystem::path& file, int height, int width) {
+  std::mt19937 random(5);
+  std::string images;
+  for (int i = 0; i < kImages * 3 * height * width; ++i) {
+    const float value = static_cast<float>(static_cast<double>(random()) / 4294967296.0 * 4 - 2);
+    images.append(reinterpret_cast<const char*>(&value), 4);
+  }
+  write_npy(file, "<f4",
+            std::to_string(kImages) + ", 3, " + std::to_string(height) + ", " +
+                std::to_string(width),
+            images);
+}
+
 std::filesystem::path data_folder() {
   static const std::filesystem::path folder = [] {
     const auto path = small_model("residual").parent_path();
-    std::mt19937 random(5);
-    std::string images, labels;
-    for (int i = 0; i < kImages * 3 * 8 * 8; ++i) {
-      const float value = static_cast<float>(static_cast<double>(random()) / 4294967296.0 * 4 - 2);
-      images.append(reinterpret_cast<const char*>(&value), 4);
-    }
+    std::string labels;
     for (std::int64_t i = 0; i < kImages; ++i) {
       const std::int64_t label = i % 5;
       labels.append(reinterpret_cast<const char*>(&label), 8);
     }
-    write_npy(path / "images.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8", images);
+    write_images(path / "images.npy", 8, 8);
+    write_images(path / "large_images.npy", 72, 56);
     write_npy(path / "labels.npy", "<i8", std::to_string(kImages) + ",", labels);
     std::ofstream(path / "classes.txt") << "a\nb\nc\nd\ne\n";
     return path;
@@ -47,11 +56,10 @@ std::filesystem::path data_folder() {
 }
 
 std::string campaign(const std::string& model, const std::string& format, const std::string& rest) {
-  return "[model]\npath = \"" + model +
-         ".pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\nclasses = "
-         "\"classes.txt\"\n"
-         "[format]\nid = \"" +
-         format + "\"\n[plugins]\npaths = [\"" + std::string(BITFALL_BUILD_DIR) +
+  const std::string images = model.rfind("maps", 0) == 0 ? "large_images.npy" : "images.npy";
+  return "[model]\npath = \"" + model + ".pt\"\n[data]\npath = \"" + images +
+         "\"\nlabels = \"labels.npy\"\nclasses = \"classes.txt\"\n[format]\nid = \"" + format +
+         "\"\n[plugins]\npaths = [\"" + std::string(BITFALL_BUILD_DIR) +
          "/lib/bitfall/plugins\"]\n" + rest;
 }
 
@@ -101,26 +109,25 @@ TEST_P(EngineOnModel, SuffixRunsEqualWholeForwards) {
       << "hardly any fault did anything";
 }
 
-// Every acceleration alone and all together, on activations, weights, the input and permanent
-// faults.
+// Every acceleration without each other, and what only decides how the work is divided.
 TEST_P(EngineOnModel, EveryAccelerationGivesTheSameTrials) {
   const auto& [model, format] = GetParam();
   const std::string batch = std::string(model) == "branches" ? "1" : "4";
   const std::string faults =
       std::string(kEverything) +
       "[[faults]]\ntarget = \"weight\"\nper_site = 3\npermanent = true\n"
-      "[[faults]]\nper_site = 40\nerror_model = { id = \"fixed_value\", value "
-      "= \"zero\" }\n";
+      "[[faults]]\nper_site = 40\nerror_model = { id = \"fixed_value\", value = \"zero\" }\n"
+      "[[faults]]\nper_site = 20\nerror_model = { id = \"bit_error_rate\", rate = 1e-4 }\n";
   std::optional<Collected> first;
-  for (const char* early_stop : {"true", "false"}) {
-    for (const char* share : {"true", "false"}) {
-      const Collected collected =
-          run(campaign(model, format,
-                       faults + "[run]\nbatch = " + batch + "\nearly_stop = " + early_stop +
-                           "\nshare = " + share + "\n"));
-      if (!first) first = collected;
-      expect_equal(*first, collected);
-    }
+  for (const char* settings :
+       {"", "early_stop = false", "share = false", "regions = false", "memory_budget = 0",
+        "workers = 3", "early_stop = false\nshare = false\nregions = false",
+        "memory_budget = 1\nworkers = 2", "suffix = false"}) {
+    SCOPED_TRACE(settings);
+    const Collected collected = run(
+        campaign(model, format, faults + "[run]\nbatch = " + batch + "\n" + settings + "\n"));
+    if (!first) first = collected;
+    expect_equal(*first, collected);
   }
 }
 
@@ -129,6 +136,43 @@ INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
                                                           "attention", "masked", "branches",
                                                           "shared", "pair"),
                                           testing::Values("fp32", "fp16", "int8", "mxfp4")));
+
+INSTANTIATE_TEST_SUITE_P(
+    Maps, EngineOnModel,
+    testing::Values(std::make_tuple("maps", "fp32"), std::make_tuple("maps", "bfp"),
+                    std::make_tuple("maps",
+                                    "fp16\"\n[[formats]]\nformat = { id = \"int8\", granularity = "
+                                    "\"channel\" }\noperations = \"conv"),
+                    std::make_tuple("maps", "fp16\"\nrounding = \"stochastic"),
+                    std::make_tuple("maps_traced", "fp32"), std::make_tuple("maps_last", "int8")));
+
+EngineCosts costs_of(const std::string& text) {
+  data_folder();
+  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  const std::atomic<bool> stop{false};
+  EXPECT_TRUE(session.profile(stop));
+  Collected collected;
+  EXPECT_TRUE(
+      session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+  return session.engine().costs();
+}
+
+/// The shortcuts are taken where they can be: else nothing would be shown by equal results.
+TEST(Engine, TakesItsShortcuts) {
+  const std::string faults = "[[faults]]\nper_site = 60\n[run]\nbatch = 4\n";
+  const EngineCosts costs = costs_of(campaign("maps", "fp32", faults));
+  EXPECT_GT(costs.carried, 200) << "of 420 trials at seven layers, six of them convolutions";
+  EXPECT_LE(costs.refused, costs.carried / 4);
+  EXPECT_GT(costs_of(campaign("residual", "fp32", faults)).died_in_regions, 30)
+      << "a ReLU ends about every second one";
+  const EngineCosts without = costs_of(campaign("residual", "fp32", faults + "regions = false\n"));
+  EXPECT_EQ(without.carried, 0);
+  EXPECT_GT(without.died, 30);
+  EXPECT_EQ(costs_of(campaign("residual", "fp32",
+                              faults + "regions = false\nearly_stop = false\n"))
+                .died,
+            0);
+}
 
 TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   data_folder();
@@ -145,7 +189,7 @@ TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   for (int i = 0; i < 2; ++i) {
     EngineOptions options;
     options.emulated = all;
-    options.keep_bytes = i == 0 ? 0 : std::int64_t{1} << 30;
+    options.memory_budget = i == 0 ? 0 : std::int64_t{1} << 30;
     Engine engine(session.model(), session.dataset(), session.formats(), options);
     ASSERT_TRUE(engine.profile(stop, nullptr));
     ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));

@@ -24,7 +24,8 @@ STAGES = [
     ("faults", "faults"),
     ("model", "program model"),
     ("plan", "plan image_orders image_chunks outcome"),
-    ("engine", "engine injection calibration device_rounding answer"),
+    ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
+               "device_rounding answer"),
     ("store", "store store_schema sqlite export"),
     ("report", "report report_html report_json report_number report_text"),
     ("session", "session"),
@@ -39,7 +40,9 @@ LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
     (TORCHSCRIPT, "TorchScript", {"program.cc"}),
     (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "engine.cc",
-                                                   "device_rounding.cc", "device_rounding.h"}),
+                            "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
+                            "emulated_model.h", "golden.cc", "golden.h", "spatial.cc", "spatial.h",
+                            "regions.cc", "regions.h", "passes.cc", "passes.h", "flight.h"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",

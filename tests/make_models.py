@@ -179,6 +179,34 @@ class Dead(nn.Module):
         return self.fc((y + torch.relu(self.dead(x)) * 0.0).mean((2, 3)))
 
 
+class Maps(nn.Module):
+    """Every kind of step that works on maps neighbourhood by neighbourhood, then one that does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 5, stride=2, padding=2)
+        self.bn = nn.BatchNorm2d(8)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=2)
+        self.point = nn.Conv2d(16, 16, 1)
+        self.tall = nn.Conv2d(16, 16, (3, 1), stride=2, padding=(1, 0))
+        self.short = nn.Conv2d(16, 16, 1, stride=2, bias=False)
+        self.scale = nn.Parameter(torch.randn(16, 1, 1))
+        self.last = nn.Conv2d(16, 16, 3, padding=1)
+        self.gate = nn.Conv2d(16, 16, 1)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = F.hardswish(self.bn(self.stem(x)))
+        y = F.max_pool2d(self.grouped(x), 3, 2, 1)
+        z = F.avg_pool2d(F.pad(x, (1, 0, 0, 1)), 3, 2, 1)[:, :, :18, :14]
+        x = F.relu(self.point(torch.cat([y, z], 1)))
+        x = self.tall(x) + self.short(x) + F.pad(x[:, 4:12, ::2, ::2], (0, 0, 0, 0, 4, 4))
+        x = F.gelu(self.last(F.leaky_relu(x, 0.1) * self.scale))
+        x = F.dropout(x, 0.5, self.training)
+        x = x * torch.sigmoid(self.gate(F.adaptive_avg_pool2d(x, 1)))
+        return self.fc(x.mean((2, 3)))
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -201,7 +229,8 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, TwoInputs, Dictionary, FeatureMap):
+    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps,
+                    TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():
@@ -210,9 +239,13 @@ def main():
                 module.running_var.uniform_(0.5, 1.5)
         model.eval()
         torch.jit.script(model).save(folder / f"{network.__name__.lower()}.pt")
-        if network in (Residual, Attention):
-            traced = torch.jit.trace(model, torch.randn(2, 3, 8, 8))
+        if network in (Residual, Attention, Maps):
+            size = (72, 56) if network is Maps else (8, 8)
+            traced = torch.jit.trace(model, torch.randn(2, 3, *size))
             traced.save(folder / f"{network.__name__.lower()}_traced.pt")
+        if network is Maps:
+            model = model.to(memory_format=torch.channels_last)
+            torch.jit.script(model).save(folder / "maps_last.pt")
     torch.save({"weight": torch.zeros(3)}, folder / "state_dict.pt")
     whole = (folder / "residual.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])

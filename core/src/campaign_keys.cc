@@ -136,6 +136,15 @@ constexpr KeySpec kKeys[] = {
      "passes; false: same results, slower."},
     {"run", "share", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
      "Run faults that put the same values into the same image once; false: same results."},
+    {"run", "regions", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+     "Recompute only the windows of maps that a fault can have reached, where that gives the same "
+     "bits; false: whole images, same results."},
+    {"run", "memory_budget", KeyType::kInteger, "2048", 0, 1 << 30, kClosed, nullptr,
+     "MiB of fault-free values to keep beside what a bare pass needs; beyond it they are computed "
+     "twice. No effect on results."},
+    {"run", "workers", KeyType::kInteger, "1", 1, 4096, kClosed, nullptr,
+     "Threads that run chunks of images beside each other on the CPU, each with `threads` of "
+     "LibTorch. No effect on results."},
     {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
      "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
 };

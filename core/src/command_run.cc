@@ -118,28 +118,34 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
     table.add({part, text, percent(costs.total_s > 0 ? seconds / costs.total_s : 0, 1)});
   };
   add("golden passes", costs.golden_s);
-  add("steps behind the faults", costs.suffix_s);
+  add("windows that faults have reached", costs.regions_s);
+  add("whole steps behind the faults", costs.suffix_s);
   add("values through their format", costs.emulation_s);
   add("drawing, encoding, editing", costs.injection_s);
   add("metrics and store", costs.results_s);
-  add("the rest (loading images, packing)", costs.total_s - costs.golden_s - costs.suffix_s -
-                                                costs.emulation_s - costs.injection_s -
-                                                costs.results_s);
+  add("the rest (loading images, packing)",
+      costs.total_s - costs.golden_s - costs.regions_s - costs.suffix_s - costs.emulation_s -
+          costs.injection_s - costs.results_s);
   add("all", costs.total_s);
   std::printf("\n%s\n", table.render().c_str());
-  std::printf(
-      "%lld chunks of %lld images; %lld trials changed no value, %lld changed the same as another, "
-      "%lld died out before an expensive step, %lld went to the end in %lld passes (%s full)\n",
-      static_cast<long long>(costs.chunks), static_cast<long long>(batch),
-      static_cast<long long>(costs.unchanged), static_cast<long long>(costs.shared),
-      static_cast<long long>(costs.died), static_cast<long long>(costs.rows),
-      static_cast<long long>(costs.passes),
-      percent(costs.passes > 0
-                  ? static_cast<double>(costs.rows) /
-                        (static_cast<double>(costs.passes) * static_cast<double>(batch))
-                  : 0,
-              0)
-          .c_str());
+  const auto share_of = [](std::int64_t part, std::int64_t whole) {
+    return percent(whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0, 0);
+  };
+  std::printf("%lld chunks of %lld images. Of the trials\n",
+              static_cast<long long>(costs.chunks), static_cast<long long>(batch));
+  const auto tell = [](std::int64_t count, const std::string& what) {
+    std::printf("%12lld %s\n", static_cast<long long>(count), what.c_str());
+  };
+  tell(costs.unchanged, "changed no value");
+  tell(costs.shared, "changed the same as another");
+  tell(costs.carried, "were carried by the windows that they had reached, and " +
+                          std::to_string(costs.died_in_regions) + " of them died out there");
+  tell(costs.died, "died out before an expensive step of a pass");
+  tell(costs.rows, "went to the end in " + std::to_string(costs.passes) + " passes (" +
+                       share_of(costs.rows, costs.passes * batch) + " full)");
+  if (costs.refused > 0) {
+    tell(costs.refused, "kinds of step and window gave other bits than whole maps and were run whole");
+  }
 }
 
 int execute(Session& session, Store& store, bool explain = false) {

@@ -293,6 +293,9 @@ void CampaignReader::read_run(const Section& section) {
   section.read("suffix", campaign_.suffix);
   section.read("early_stop", campaign_.early_stop);
   section.read("share", campaign_.share);
+  section.read("regions", campaign_.regions);
+  section.read("memory_budget", campaign_.memory_budget);
+  section.read("workers", campaign_.workers);
   section.read("commit_every", campaign_.commit_every);
 }
 

@@ -1,7 +1,7 @@
-// Runs trials. Per chunk of `batch` images: golden once, then for each site only the steps behind
-// it, with up to `batch` different faults a pass, one an image row. An image keeps its row in every
-// pass, since a row's bits may depend on the row and on the batch's shape. No value of the model is
-// ever written to.
+// Runs trials. Chunks of `batch` images are worked through in groups: golden once, then site by site
+// what the site's faults can reach, first by the windows that they have reached, then in passes of
+// only the steps behind, with up to `batch` different faults, one an image row. No value of the
+// model is ever written to, and no shortcut changes a bit of a result.
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,7 @@
 
 #include "bitfall/metric.h"
 #include "dataset.h"
+#include "engine_costs.h"
 #include "model.h"
 #include "outcome.h"
 #include "plan.h"
@@ -25,30 +26,16 @@ struct EngineOptions {
                        // fast path)
   bool early_stop = true;  // finish a trial where its damage has died out, and pack those left anew
   bool share = true;       // run trials that change the same values in the same image once
+  bool regions = true;     // recompute only the windows that a fault can have reached
   HitValue hit_value = HitValue::kRaw;
   std::vector<std::int32_t>
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   Calibration calibration;    // of the formats that do
   bool round_on_device = false;  // with LibTorch on the CPU too, as on a GPU (for tests)
-  std::int64_t keep_bytes =
-      std::int64_t{2} << 30;  // golden values of a chunk are kept up to this size, else recomputed
-};
-
-/// Where the time of a run went, and what was spared.
-struct EngineCosts {
-  double total_s = 0;
-  double golden_s = 0;     // golden passes, without emulation
-  double suffix_s = 0;     // steps behind faults, without emulation
-  double emulation_s = 0;  // putting values through number formats
-  double injection_s = 0;  // drawing edits; encoding, editing and decoding hit values
-  double results_s = 0;    // metrics and the store
-  std::int64_t chunks = 0;
-  std::int64_t unchanged = 0;  // trials whose fault changed no value: no run
-  std::int64_t shared = 0;     // trials that took the result of one that changed the same
-  std::int64_t died = 0;       // trials whose damage was gone before an expensive step
-  std::int64_t passes = 0;     // passes run to the end
-  std::int64_t rows = 0;       // trials in them
+  std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes of golden values to keep; beyond it
+                                                       // they are computed once more
+  int workers = 1;  // threads that run groups of chunks beside each other; the CPU alone
 };
 
 struct EngineProgress {
@@ -104,6 +91,8 @@ class Engine {
 
  private:
   struct State;
+  struct Run;
+  class Worker;
   std::unique_ptr<State> state_;
 };
 

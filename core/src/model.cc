@@ -46,7 +46,11 @@ struct Model::State {
   std::int64_t classes = 0;
   std::string unfit;
   std::string device;
+  std::vector<std::int64_t> slabs;  // by slot
+  bool rows_alike = true;
 
+  void judge_slot(int slot, const Slots& a, const Slots& b, const Slots& turned,
+                  std::int64_t changed);
   void add(Site site, std::vector<int> where, int first_step, at::Tensor parameter = {});
   void add_activations();
   void add_parameters();
@@ -171,6 +175,27 @@ void Model::State::add_parameters() {
   }
 }
 
+// Of values `a` of a batch, `b` of one with another image in row `changed`, and `turned` of `a`'s
+// batch turned by one row.
+void Model::State::judge_slot(int slot, const Slots& a, const Slots& b, const Slots& turned,
+                              std::int64_t changed) {
+  const auto index = static_cast<std::size_t>(slot);
+  if (!a[index].isTensor() || !b[index].isTensor() || !turned[index].isTensor()) return;
+  const at::Tensor &left = a[index].toTensor(), &right = b[index].toTensor();
+  const at::Tensor& other = turned[index].toTensor();
+  if (!left.defined() || left.scalar_type() != at::kFloat || left.layout() != at::kStrided ||
+      left.dim() == 0 || left.size(0) % batch != 0 || left.numel() == 0 ||
+      left.sizes() != right.sizes() || left.sizes() != other.sizes()) {
+    return;
+  }
+  at::Tensor differs = bits_of(left).ne(bits_of(right)).reshape({batch, -1}).any(1).cpu();
+  if (!differs[changed].item<bool>()) return;
+  differs[changed] = false;
+  if (differs.any().item<bool>()) return;
+  slabs[index] = left.size(0) / batch;
+  rows_alike = rows_alike && bits_of(other.roll(-slabs[index], 0)).equal(bits_of(left));
+}
+
 // Runs two batches that differ in one image in step, and compares every site's output bit for bit.
 void Model::State::prove_batch_major(const at::Tensor& images) {
   const std::int64_t changed = batch > 1 ? 1 : 0;
@@ -178,6 +203,9 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
   other.select(0, changed).copy_(at::randn_like(images.select(0, changed)));
   Slots a = program->start(images);
   Slots b = program->start(other);
+  Slots turned = program->start(images.roll(1, 0));
+  slabs.assign(a.size(), 0);
+  slabs[static_cast<std::size_t>(program->input_slot())] = 1;
   std::map<int, std::size_t> site_of_step;
   for (std::size_t s = 0; s < sites.size(); ++s) {
     if (sites[s].target == Target::kActivation) site_of_step[first_steps[s] - 1] = s;
@@ -213,6 +241,8 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
     const int slot = program->steps()[i].output;
     program->run(a, i, i + 1);
     program->run(b, i, i + 1);
+    program->run(turned, i, i + 1);
+    for (const int made : program->steps()[i].outputs) judge_slot(made, a, b, turned, changed);
     const auto site = site_of_step.find(i);
     if (site == site_of_step.end()) continue;
     if (!a[slot].isTensor() || !a[slot].toTensor().defined()) {
@@ -282,6 +312,10 @@ const std::string& Model::device() const { return state_->device; }
 const Program& Model::program() const { return *state_->program; }
 const std::vector<int>& Model::slots(std::int32_t site) const { return state_->slots.at(site); }
 int Model::first_step(std::int32_t site) const { return state_->first_steps.at(site); }
+std::int64_t Model::slabs(int slot) const {
+  return state_->slabs.at(static_cast<std::size_t>(slot));
+}
+bool Model::rows_alike() const { return state_->rows_alike; }
 at::Tensor Model::parameter(std::int32_t site) const { return state_->parameters.at(site); }
 
 namespace {

@@ -208,6 +208,7 @@ struct Program::State {
   std::vector<Instruction> instructions;
   std::vector<Step> steps;
   std::vector<Parameter> parameters;
+  std::vector<Lifetime> lifetimes;
   std::vector<std::vector<int>> dies;  // dies[i]: slots that nothing after step i reads
   std::vector<std::pair<int, int>>
       writes;  // (step, slot): the step may write to that slot's memory
@@ -336,6 +337,9 @@ void Program::State::describe_steps() {
     Step step;
     const Node* node = instruction.node;
     step.path = node->scopeName();
+    step.function = node->kind().toQualString();
+    step.inputs = instruction.in;
+    step.outputs = instruction.out;
     const bool one_tensor =
         node->outputs().size() == 1 && node->output()->type()->isSubtypeOf(*c10::TensorType::get());
     if (one_tensor) {
@@ -417,19 +421,20 @@ void Program::State::find_parameters() {
 }
 
 void Program::State::find_lifetimes() {
-  std::vector<int> last(fixed.size(), -1);
-  for (std::size_t i = 0; i < instructions.size(); ++i) {
+  lifetimes.assign(fixed.size(), {});
+  const auto steps_count = static_cast<int>(instructions.size());
+  for (int i = 0; i < steps_count; ++i) {
     std::set<int> touched;
     collect_reads(instructions[i], touched);
+    for (const int s : instructions[i].out) lifetimes[s].made = i;
     touched.insert(instructions[i].out.begin(), instructions[i].out.end());
-    for (const int s : touched) last[s] = static_cast<int>(i);
+    for (const int s : touched) lifetimes[s].last = i;
   }
-  last[output] = static_cast<int>(instructions.size());
+  lifetimes[output].last = steps_count;
   dies.assign(instructions.size(), {});
-  for (std::size_t s = 0; s < last.size(); ++s) {
-    if (last[s] >= 0 && last[s] < static_cast<int>(instructions.size())) {
-      dies[last[s]].push_back(static_cast<int>(s));
-    }
+  for (std::size_t s = 0; s < lifetimes.size(); ++s) {
+    const int last = lifetimes[s].last;
+    if (last >= 0 && last < steps_count) dies[last].push_back(static_cast<int>(s));
   }
 }
 
@@ -634,6 +639,13 @@ void Program::specialise(const at::Tensor& input) {
 const std::vector<Step>& Program::steps() const { return state_->steps; }
 const std::vector<Parameter>& Program::parameters() const { return state_->parameters; }
 int Program::input_slot() const { return state_->input; }
+const std::vector<Lifetime>& Program::lifetimes() const { return state_->lifetimes; }
+
+c10::IValue Program::call(int step, std::vector<c10::IValue> operands) const {
+  jit::Stack stack = std::move(operands);
+  state_->instructions[static_cast<std::size_t>(step)].run(stack);
+  return std::move(stack.back());
+}
 
 Slots Program::start(const at::Tensor& input) const {
   Slots slots = state_->fixed;

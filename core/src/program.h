@@ -23,8 +23,17 @@ struct Step {
       path;  // of the module that runs it: "layer1.0.conv2"; empty for the model's own forward
   std::string operation;  // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
                           // only moves or inspects values
+  std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
+  std::vector<int> inputs;   // slots of its operands, in the operator's order
+  std::vector<int> outputs;  // slots of its results
   int output = -1;        // slot of the result if it is one tensor, else -1
   bool in_place = false;  // writes to one of its inputs
+};
+
+/// Which steps a slot's value lives between.
+struct Lifetime {
+  int made = -1;  // the step that computes it; -1: constants, parameters, the input
+  int last = -1;  // the last step that reads it (or makes it); the number of steps for the answer
 };
 
 /// A tensor of the module's state, by its state_dict name.
@@ -54,6 +63,10 @@ class Program {
   const std::vector<Step>& steps() const;
   const std::vector<Parameter>& parameters() const;
   int input_slot() const;
+  const std::vector<Lifetime>& lifetimes() const;  // by slot
+
+  /// The result of one step's operator on other operands. Only for operators of one result.
+  c10::IValue call(int step, std::vector<c10::IValue> operands) const;
 
   /// A table with constants, parameters and the input, ready for step 0.
   Slots start(const at::Tensor& input) const;

@@ -215,6 +215,9 @@ void Session::select(Diagnostics& diagnostics) {
   options.suffix = campaign_.suffix;
   options.early_stop = campaign_.early_stop;
   options.share = campaign_.share;
+  options.regions = campaign_.regions;
+  options.memory_budget = campaign_.memory_budget << 20;
+  options.workers = static_cast<int>(campaign_.workers);
   options.hit_value = campaign_.hit_value;
   options.needs_ranges = needs_ranges;
   options.calibration = campaign_.calibration;

@@ -1,0 +1,174 @@
+#include "emulated_model.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "injection.h"
+#include "timer.h"
+
+namespace bitfall {
+
+EmulatedModel::EmulatedModel(const Model& model, const SiteFormats& formats,
+                             std::vector<std::int32_t> emulated, bool round_on_device)
+    : model_(model),
+      formats_(formats),
+      emulated_(std::move(emulated)),
+      round_on_device_(round_on_device),
+      hook_(model.program().steps().size(), -1),
+      profiles_(model.sites().size()) {
+  for (const std::int32_t site : emulated_) {
+    const Target target = model.sites()[static_cast<std::size_t>(site)].target;
+    if (target == Target::kActivation) {
+      hook_[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
+    }
+    input_emulated_ |= target == Target::kInput;
+    exact_ &= formats.of(site).exact();
+    calibrated_ |= formats.of(site).calibrated();
+  }
+}
+
+void EmulatedModel::set_profiles(std::vector<SiteProfile> profiles) {
+  profiles_ = std::move(profiles);
+  profiles_.resize(model_.sites().size());
+  emulate_parameters();
+}
+
+void EmulatedModel::emulate_parameters() {
+  overrides_.clear();
+  parameters_.assign(model_.sites().size(), {});
+  for (const std::int32_t site : emulated_) {
+    const Site& place = model_.sites()[static_cast<std::size_t>(site)];
+    if (place.target != Target::kWeight) continue;
+    const NumberFormat& format = formats_.of(site);
+    at::Tensor value = model_.parameter(site).cpu().contiguous().clone();
+    emulate(format, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())},
+            {place.shape, 0, 1, stream(site, 0)}, metadata(site));
+    value = format.exact() ? model_.parameter(site) : value.to(c10::Device(model_.device()));
+    parameters_[static_cast<std::size_t>(site)] = value;
+    for (const int slot : model_.slots(site)) overrides_.emplace_back(slot, value);
+  }
+}
+
+std::span<const std::uint32_t> EmulatedModel::metadata(std::int32_t site) const {
+  return profiles_[static_cast<std::size_t>(site)].metadata;
+}
+
+std::uint64_t EmulatedModel::stream(std::int32_t site, std::int32_t image) const {
+  const bool weight = model_.sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
+  return static_cast<std::uint64_t>(site) << 32 | static_cast<std::uint64_t>(weight ? 0 : image);
+}
+
+const at::Tensor& EmulatedModel::parameter(std::int32_t site) const {
+  return parameters_[static_cast<std::size_t>(site)];
+}
+
+// Null where only the host can round so.
+const DeviceRounding* EmulatedModel::device_rounding(std::int32_t site) const {
+  const NumberFormat& format = formats_.of(site);
+  const auto registers = metadata(site);
+  const RoundingKey key{&format, {registers.begin(), registers.end()}};
+  const std::lock_guard lock(mutex_);
+  auto known = roundings_.find(key);
+  if (known == roundings_.end()) {
+    const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
+    known = roundings_.emplace(key, DeviceRounding::make(format, shape, registers)).first;
+  }
+  return known->second ? &*known->second : nullptr;
+}
+
+Slots EmulatedModel::start(const at::Tensor& input, const RowImages& images,
+                           double& seconds) const {
+  const Program& program = model_.program();
+  Slots slots = program.start(input_emulated_ ? emulated(0, input, images, seconds) : input);
+  for (const auto& [slot, value] : overrides_) slots[static_cast<std::size_t>(slot)] = value;
+  // A step may write into a parameter; the emulated one must outlive this run unchanged.
+  return program.writes_in_place() ? program.fork(slots, 0) : slots;
+}
+
+void EmulatedModel::run(Slots& slots, int from, int to, const RowImages& images, double& seconds,
+                        bool keep) const {
+  const Program& program = model_.program();
+  int done = from;
+  for (int step = from; step < to; ++step) {
+    const int site = hook(step);
+    if (site < 0) continue;
+    program.run(slots, done, step + 1, keep);
+    done = step + 1;
+    c10::IValue& value = slots[static_cast<std::size_t>(model_.slots(site)[0])];
+    if (value.isTensor() && value.toTensor().defined()) {
+      value = emulated(site, value.toTensor(), images, seconds);
+    }
+  }
+  program.run(slots, done, to, keep);
+}
+
+at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
+                                   const RowImages& images, double& seconds) const {
+  const NumberFormat& format = formats_.of(site);
+  const Timer timer(seconds);
+  if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
+  if (!value.is_cpu() || round_on_device_) {
+    if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
+  }
+  const Site& place = model_.sites()[static_cast<std::size_t>(site)];
+  at::Tensor slabs = value.to(at::kCPU).contiguous();
+  if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
+  float* data = slabs.data_ptr<float>();
+  const std::int64_t size = place.values;
+  // Blocks of a slab are independent where each element is.
+  const std::int64_t block = format.elementwise() ? std::min<std::int64_t>(size, 1 << 16) : size;
+  const std::int64_t blocks = (size + block - 1) / block;
+  at::parallel_for(0, model_.batch() * blocks, 1, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t i = from; i < to; ++i) {
+      const std::int64_t first = (i % blocks) * block;
+      const std::span<float> part(data + (i / blocks) * size + first,
+                                  static_cast<std::size_t>(std::min(block, size - first)));
+      const std::int32_t image = images[static_cast<std::size_t>(i / blocks)];
+      emulate(format, part, {place.shape, first, 1, stream(site, image)}, metadata(site));
+    }
+  });
+  if (value.is_contiguous() && value.is_cpu()) return slabs;
+  if (!value.is_non_overlapping_and_dense()) return slabs.to(value.device());
+  at::Tensor same_layout = at::empty_like(value);
+  same_layout.copy_(slabs);
+  return same_layout;
+}
+
+bool EmulatedModel::elementwise(std::int32_t site) const {
+  return formats_.of(site).elementwise();
+}
+
+void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, const Origins& origins,
+                                    const RowImages& images, double& seconds) const {
+  const NumberFormat& format = formats_.of(site);
+  if (format.exact()) return;
+  const Timer timer(seconds);
+  const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
+  const std::int64_t height = shape[1], width = shape[2];
+  const std::int64_t channels = windows.size(1), h = windows.size(2), w = windows.size(3);
+  // What has a table does not ask where an element lies.
+  const bool anywhere = device_rounding(site) != nullptr;
+  float* data = windows.data_ptr<float>();
+  at::parallel_for(0, windows.size(0), 1, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t row = from; row < to; ++row) {
+      float* window = data + row * channels * h * w;
+      const auto index = static_cast<std::size_t>(row);
+      const std::uint64_t key = stream(site, images[index]);
+      if (anywhere) {
+        emulate(format, {window, static_cast<std::size_t>(channels * h * w)}, {shape, 0, 1, key},
+                metadata(site));
+        continue;
+      }
+      for (std::int64_t line = 0; line < channels * h; ++line) {
+        const std::int64_t y = origins.top[index] + line % h;
+        const std::int64_t first = (line / h * height + y) * width + origins.left[index];
+        emulate(format, {window + line * w, static_cast<std::size_t>(w)}, {shape, first, 1, key},
+                metadata(site));
+      }
+    }
+  });
+}
+
+}  // namespace bitfall

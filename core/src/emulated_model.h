@@ -1,0 +1,94 @@
+// The model as a campaign sees it: values pass through their number formats on the way, in golden
+// and faulty passes alike.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "device_rounding.h"
+#include "model.h"
+#include "plan.h"
+#include "program.h"
+#include "site_formats.h"
+
+namespace bitfall {
+
+/// The images in the rows of a batch, by index in the dataset.
+using RowImages = std::vector<std::int32_t>;
+
+/// Where windows of many rows lie in their images: row i's window starts at (top[i], left[i]).
+struct Origins {
+  std::vector<std::int64_t> top, left;
+};
+
+/// Thread-safe but for set_profiles().
+class EmulatedModel {
+ public:
+  /// Borrows model and formats. `emulated`: the sites whose values pass through their format.
+  /// `round_on_device`: with LibTorch on the CPU too, as on a GPU (for tests).
+  EmulatedModel(const Model& model, const SiteFormats& formats, std::vector<std::int32_t> emulated,
+                bool round_on_device);
+
+  const Model& model() const { return model_; }
+  const SiteFormats& formats() const { return formats_; }
+  const std::vector<std::int32_t>& emulated_sites() const { return emulated_; }
+  bool exact() const { return exact_; }            // no value can differ from FP32's
+  bool calibrated() const { return calibrated_; }  // some emulated site's format needs golden data
+  bool input_emulated() const { return input_emulated_; }
+  /// The emulated site whose value a step makes, or -1.
+  int hook(int step) const { return hook_[static_cast<std::size_t>(step)]; }
+
+  const std::vector<SiteProfile>& profiles() const { return profiles_; }
+  /// Calibrated metadata and golden ranges; puts the parameters through their formats.
+  void set_profiles(std::vector<SiteProfile> profiles);
+
+  std::span<const std::uint32_t> metadata(std::int32_t site) const;
+  /// As in Slice: a parameter has one value for all images.
+  std::uint64_t stream(std::int32_t site, std::int32_t image) const;
+  /// A parameter as its format holds it; undefined where not emulated.
+  const at::Tensor& parameter(std::int32_t site) const;
+
+  /// A table ready for step 0, without formats.
+  Slots start_plain(const at::Tensor& input) const { return model_.program().start(input); }
+  /// A table ready for step 0. `seconds` grows by the time that formats take, here and below.
+  Slots start(const at::Tensor& input, const RowImages& images, double& seconds) const;
+  /// Runs steps [from, to); as Program::run.
+  void run(Slots& slots, int from, int to, const RowImages& images, double& seconds,
+           bool keep = false) const;
+
+  /// The value as the format holds it, in the same memory layout; a fresh tensor unless the format
+  /// is exact.
+  at::Tensor emulated(std::int32_t site, const at::Tensor& value, const RowImages& images,
+                      double& seconds) const;
+  /// True if parts of a value may be put through the format alone.
+  bool elementwise(std::int32_t site) const;
+  /// Puts windows [rows, C, h, w] of the site's values through its elementwise format, in place.
+  void emulate_windows(std::int32_t site, at::Tensor& windows, const Origins& origins,
+                       const RowImages& images, double& seconds) const;
+
+ private:
+  void emulate_parameters();
+  const DeviceRounding* device_rounding(std::int32_t site) const;
+
+  const Model& model_;
+  SiteFormats formats_;
+  std::vector<std::int32_t> emulated_;
+  bool round_on_device_;
+  std::vector<int> hook_;
+  bool input_emulated_ = false;
+  bool exact_ = true;
+  bool calibrated_ = false;
+  std::vector<SiteProfile> profiles_;
+  std::vector<std::pair<int, at::Tensor>> overrides_;  // slots of emulated parameters
+  std::vector<at::Tensor> parameters_;                 // by site
+  using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
+  mutable std::mutex mutex_;  // of roundings_
+  mutable std::map<RoundingKey, std::optional<DeviceRounding>> roundings_;  // by metadata
+};
+
+}  // namespace bitfall

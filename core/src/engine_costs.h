@@ -1,0 +1,47 @@
+// Where the time of a run went, and what was spared.
+#pragma once
+
+#include <cstdint>
+
+namespace bitfall {
+
+/// Seconds are of one worker after the other: with several workers they add up to more than the
+/// run took.
+struct EngineCosts {
+  double total_s = 0;      // of the clock on the wall
+  double golden_s = 0;     // golden passes, without formats
+  double regions_s = 0;    // windows that faults have reached, without formats
+  double suffix_s = 0;     // whole steps behind faults, without formats
+  double emulation_s = 0;  // putting values through number formats
+  double injection_s = 0;  // drawing edits; encoding, editing and decoding hit values
+  double results_s = 0;    // metrics and the store
+  std::int64_t chunks = 0;
+  std::int64_t unchanged = 0;  // trials whose fault changed no value: no run
+  std::int64_t shared = 0;     // trials that took the result of one that changed the same
+  std::int64_t carried = 0;    // trials carried by windows
+  std::int64_t died_in_regions = 0;  // of them, those whose damage was gone on the way
+  std::int64_t died = 0;    // trials in passes whose damage was gone before an expensive step
+  std::int64_t passes = 0;  // passes run to the end
+  std::int64_t rows = 0;    // trials in them
+  std::int64_t refused = 0;  // steps on windows that gave other bits than whole maps: run whole
+
+  void add(const EngineCosts& other) {
+    golden_s += other.golden_s;
+    regions_s += other.regions_s;
+    suffix_s += other.suffix_s;
+    emulation_s += other.emulation_s;
+    injection_s += other.injection_s;
+    results_s += other.results_s;
+    chunks += other.chunks;
+    unchanged += other.unchanged;
+    shared += other.shared;
+    carried += other.carried;
+    died_in_regions += other.died_in_regions;
+    died += other.died;
+    passes += other.passes;
+    rows += other.rows;
+    refused += other.refused;
+  }
+};
+
+}  // namespace bitfall

@@ -1,0 +1,62 @@
+// The fault-free values of one chunk of images, as many of them at a time as memory allows.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "emulated_model.h"
+#include "engine_costs.h"
+
+namespace bitfall {
+
+/// What one pass computes and how long each step takes, in bytes and seconds a step.
+struct PassProfile {
+  std::vector<std::int64_t> bytes;  // memory that the step's results take; 0 for views
+  std::vector<double> seconds;      // with number formats
+  std::int64_t all_bytes() const;
+  double seconds_behind(int step) const;
+};
+PassProfile profile_pass(const EmulatedModel& model, const at::Tensor& input,
+                         const RowImages& images);
+
+/// Holds the values that steps [from, to) read or make: all of them if they fit, else a window that
+/// moves along the network, computed once more on the way.
+class GoldenChunk {
+ public:
+  /// Runs the whole network once. `budget`: bytes that values may take beyond those that a bare
+  /// pass needs.
+  GoldenChunk(const EmulatedModel& model, const PassProfile& profile, std::int64_t chunk,
+              at::Tensor input, RowImages images, std::int64_t budget, EngineCosts& costs);
+
+  /// Makes `step` the first step to run from. Steps may only rise.
+  void advance(int step, EngineCosts& costs);
+
+  std::int64_t chunk() const { return chunk_; }
+  const at::Tensor& input() const { return input_; }
+  const RowImages& images() const { return images_; }
+  /// [batch, classes], on the CPU.
+  const at::Tensor& logits() const { return logits_; }
+  /// Everything that a step from `from` on reads is there, up to the results of the step before
+  /// `to`. Not to be written to.
+  const Slots& slots() const { return slots_; }
+  const at::Tensor& tensor(int slot) const {
+    return slots_[static_cast<std::size_t>(slot)].toTensor();
+  }
+  int to() const { return to_; }
+
+ private:
+  void release(int before);
+  std::int64_t held_bytes() const;
+
+  const EmulatedModel& model_;
+  const PassProfile& profile_;
+  std::int64_t chunk_;
+  at::Tensor input_;
+  RowImages images_;
+  std::int64_t budget_;
+  Slots slots_;
+  at::Tensor logits_;
+  int to_ = 0;
+};
+
+}  // namespace bitfall

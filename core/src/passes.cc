@@ -1,0 +1,454 @@
+#include "passes.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "timer.h"
+
+namespace bitfall {
+namespace {
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_same(b)) return true;
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
+  if (a.scalar_type() != at::kFloat) return a.equal(b);
+  return a.contiguous().view(at::kInt).equal(b.contiguous().view(at::kInt));
+}
+
+bool same_value(const c10::IValue& a, const c10::IValue& b) {
+  if (a.is(b)) return true;
+  if (a.isTensor() && b.isTensor()) {
+    if (!a.toTensor().defined() || !b.toTensor().defined()) return false;
+    return same_bits(a.toTensor(), b.toTensor());
+  }
+  if (a.isInt() && b.isInt()) return a.toInt() == b.toInt();
+  if (a.isDouble() && b.isDouble()) return a.toDouble() == b.toDouble();
+  if (a.isBool() && b.isBool()) return a.toBool() == b.toBool();
+  if (a.isIntList() && b.isIntList()) return a.toIntVector() == b.toIntVector();
+  return false;
+}
+
+// A tensor's memory where the images lie one behind the other, as `golden` has them; null
+// otherwise.
+const float* by_image(const at::Tensor& value, const at::Tensor& golden) {
+  const bool plain = value.is_cpu() && value.scalar_type() == at::kFloat && value.dim() > 0 &&
+                     value.is_non_overlapping_and_dense() && value.sizes() == golden.sizes() &&
+                     value.strides() == golden.strides() && value.size(0) > 0 &&
+                     value.stride(0) * value.size(0) == value.numel();
+  return plain ? static_cast<const float*>(value.const_data_ptr()) : nullptr;
+}
+
+// Bit patterns of what a fault changes.
+std::vector<std::uint64_t> key_of(std::span<const Change> changes) {
+  std::vector<std::uint64_t> key;
+  for (const Change& change : changes) {
+    key.push_back(static_cast<std::uint64_t>(change.element));
+    key.push_back(std::bit_cast<std::uint32_t>(change.value));
+  }
+  return key;
+}
+
+// Writes a number at each place, an index in row-major order.
+void write(at::Tensor& tensor, const std::vector<std::int64_t>& places,
+           std::vector<float>& values) {
+  const auto sizes = tensor.sizes();
+  const auto strides = tensor.strides();
+  std::vector<std::int64_t> offsets;
+  for (std::int64_t rest : places) {
+    std::int64_t offset = 0;
+    for (std::int64_t d = tensor.dim() - 1; d >= 0; --d) {
+      offset += (rest % sizes[d]) * strides[d];
+      rest /= sizes[d];
+    }
+    offsets.push_back(offset);
+  }
+  if (tensor.is_cpu()) {
+    float* data = tensor.data_ptr<float>();
+    for (std::size_t i = 0; i < offsets.size(); ++i) data[offsets[i]] = values[i];
+    return;
+  }
+  const auto count = static_cast<std::int64_t>(offsets.size());
+  const at::Tensor where = at::from_blob(offsets.data(), {count}, at::kLong).to(tensor.device());
+  const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(tensor.device());
+  tensor.as_strided({tensor.numel()}, {1}).index_copy_(0, where, what);
+}
+
+at::Tensor copy_of(const at::Tensor& value) {
+  at::Tensor copy = at::empty_like(value);
+  copy.copy_(value);
+  return copy;
+}
+
+std::size_t index(int slot) { return static_cast<std::size_t>(slot); }
+
+}  // namespace
+
+bool is_expensive(const Step& step) {
+  return step.operation == "conv" || step.operation == "linear" || step.operation == "matmul" ||
+         step.operation == "einsum" || step.operation == "attention";
+}
+
+Passes::Passes(const EmulatedModel& model, bool early_stop, std::int64_t waiting_bytes)
+    : model_(model),
+      program_(model.model().program()),
+      early_stop_(early_stop),
+      waiting_bytes_(waiting_bytes) {}
+
+bool Passes::is_weight(std::int32_t site) const {
+  return model_.model().sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
+}
+
+// True if trials of both chunks may stand in one pass from the cut on.
+bool Passes::alike(int cut, const GoldenChunk& a, const GoldenChunk& b) {
+  if (&a == &b) return true;
+  const auto [known, fresh] = mixable_.try_emplace({cut, &a, &b}, true);
+  if (!fresh) return known->second;
+  const auto& lifetimes = program_.lifetimes();
+  for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
+    const bool lives = lifetimes[slot].made < cut && lifetimes[slot].last >= cut;
+    if (!lives || model_.model().slabs(static_cast<int>(slot)) > 0) continue;
+    if (!same_value(a.slots()[slot], b.slots()[slot])) known->second = false;
+  }
+  return known->second;
+}
+
+// Into as few passes as can be. An image keeps its row where rows are not alike.
+std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight> flights) {
+  std::vector<std::vector<Flight>> groups;  // whose chunks may be mixed
+  for (Flight& flight : flights) {
+    const auto fits = [&](const std::vector<Flight>& group) {
+      return alike(cut, *group.front().ready->golden, *flight.ready->golden);
+    };
+    auto group = std::find_if(groups.begin(), groups.end(), fits);
+    if (group == groups.end()) group = groups.emplace(groups.end());
+    group->push_back(std::move(flight));
+  }
+  std::vector<Pass> passes;
+  for (std::vector<Flight>& group : groups) {
+    std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
+    std::size_t most = 0;
+    for (const Flight& flight : group) {
+      most = std::max(most, ++used[static_cast<std::size_t>(flight.ready->row)]);
+    }
+    const std::size_t fewest = (group.size() + used.size() - 1) / used.size();
+    const std::size_t first = passes.size();
+    // Moving an image to another row means copying all that lives: only where it spares a pass.
+    if (model_.model().rows_alike() && most > fewest) {
+      for (Flight& flight : group) {
+        if (passes.size() == first || passes.back().size() == used.size()) passes.emplace_back();
+        const auto row = static_cast<std::int64_t>(passes.back().size());
+        passes.back().push_back({std::move(flight), row});
+      }
+      continue;
+    }
+    std::fill(used.begin(), used.end(), 0);
+    for (Flight& flight : group) {
+      const std::int64_t row = flight.ready->row;
+      const std::size_t pass = first + used[static_cast<std::size_t>(row)]++;
+      if (pass == passes.size()) passes.emplace_back();
+      passes[pass].push_back({std::move(flight), row});
+    }
+  }
+  return passes;
+}
+
+// All images of a chunk that meet the same weight fault share a pass.
+std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight> flights) const {
+  std::vector<Pass> passes;
+  std::map<std::pair<const GoldenChunk*, std::vector<std::uint64_t>>, std::size_t> pass_of;
+  for (Flight& flight : flights) {
+    const Ready& one = *flight.ready;
+    const auto [it, fresh] =
+        pass_of.try_emplace({one.golden, key_of(one.injection.changes)}, passes.size());
+    if (fresh) passes.emplace_back();
+    const std::int64_t row = one.row;
+    passes[it->second].push_back({std::move(flight), row});
+  }
+  return passes;
+}
+
+// Free rows hold what the first trial's chunk has there.
+RowImages Passes::images_of(const Pass& pass) const {
+  RowImages images = pass.front().flight.ready->golden->images();
+  for (const Seat& seat : pass) {
+    images[static_cast<std::size_t>(seat.row)] = seat.flight.ready->trial.image;
+  }
+  return images;
+}
+
+// Golden values of the pass's images at a cut. `own`, by slot: the tensor is this pass's alone.
+Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
+  const GoldenChunk& base = *pass.front().flight.ready->golden;
+  Slots slots = program_.fork(base.slots(), cut);
+  own.assign(slots.size(), false);
+  const bool at_home = std::all_of(pass.begin(), pass.end(), [&](const Seat& seat) {
+    return seat.flight.ready->golden == &base && seat.flight.ready->row == seat.row;
+  });
+  if (at_home) return slots;
+  const auto& lifetimes = program_.lifetimes();
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
+    if (slabs == 0 || lifetimes[slot].made >= cut || lifetimes[slot].last < cut ||
+        !slots[slot].isTensor()) {
+      continue;
+    }
+    at::Tensor value = copy_of(slots[slot].toTensor());
+    for (const Seat& seat : pass) {
+      const Ready& one = *seat.flight.ready;
+      if (one.golden == &base && one.row == seat.row) continue;
+      value.narrow(0, seat.row * slabs, slabs)
+          .copy_(one.golden->tensor(static_cast<int>(slot)).narrow(0, one.row * slabs, slabs));
+    }
+    slots[slot] = value;
+    own[slot] = true;
+  }
+  return slots;
+}
+
+// Injects at the site.
+void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
+                    std::vector<bool>& own) const {
+  const Site& place = model_.model().sites()[static_cast<std::size_t>(site)];
+  const auto& where = model_.model().slots(site);
+  const bool weight = is_weight(site);
+  at::Tensor faulty = weight ? model_.parameter(site) : slots[index(where[0])].toTensor();
+  if (weight || !own[index(where[0])]) faulty = copy_of(faulty);
+  std::vector<std::int64_t> places;
+  std::vector<float> values;
+  for (const Seat& seat : pass) {
+    for (const Change& change : seat.flight.ready->injection.changes) {
+      places.push_back((weight ? 0 : seat.row * place.values) + change.element);
+      values.push_back(change.value);
+    }
+    if (weight) break;  // the same change for all of the pass
+  }
+  write(faulty, places, values);
+  for (const int slot : where) {
+    slots[index(slot)] = faulty;
+    own[index(slot)] = true;
+  }
+}
+
+// The table at a cut with the pass's damage in it.
+Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
+  std::vector<bool> own;
+  Slots slots = table(cut, pass, own);
+  if (pass.front().flight.pieces.empty()) {
+    put_in(site, pass, slots, own);
+    return slots;
+  }
+  for (const Seat& seat : pass) {
+    for (const Piece& piece : seat.flight.pieces) {
+      c10::IValue& slot = slots[index(piece.slot)];
+      if (!own[index(piece.slot)]) slot = copy_of(slot.toTensor());
+      own[index(piece.slot)] = true;
+      const at::Tensor& value = slot.toTensor();
+      if (piece.whole) {
+        const std::int64_t slabs = piece.values.size(0);
+        value.narrow(0, seat.row * slabs, slabs).copy_(piece.values);
+      } else {
+        value.select(0, seat.row)
+            .narrow(1, piece.top, piece.values.size(1))
+            .narrow(2, piece.left, piece.values.size(2))
+            .copy_(piece.values);
+      }
+    }
+  }
+  return slots;
+}
+
+// What a pass that came from `from` may have changed of all that lives at `cut`, if its trials can
+// be put together anew there: values that lie image by image.
+std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const Slots& slots,
+                                                      int from, int cut, const Pass& pass) const {
+  std::vector<bool> damaged(slots.size(), false);  // at `from`
+  for (const Seat& seat : pass) {
+    for (const Piece& piece : seat.flight.pieces) damaged[index(piece.slot)] = true;
+  }
+  if (pass.front().flight.pieces.empty()) {
+    for (const int slot : model_.model().slots(site)) damaged[index(slot)] = true;
+  }
+  const GoldenChunk& base = *pass.front().flight.ready->golden;
+  const auto& lifetimes = program_.lifetimes();
+  std::vector<int> changed;
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    if (lifetimes[slot].last < cut || lifetimes[slot].made >= cut) continue;
+    if (slots[slot].isNone() || base.slots()[slot].is(slots[slot])) continue;
+    const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
+    if (slabs == 0) {
+      if (!same_value(slots[slot], base.slots()[slot])) return std::nullopt;
+      continue;
+    }
+    // Copies of other chunks' golden rows are no change.
+    if (lifetimes[slot].made < from && !damaged[slot]) continue;
+    const c10::IValue& golden = base.slots()[slot];
+    if (!slots[slot].isTensor() || !golden.isTensor() || !slots[slot].toTensor().defined() ||
+        slots[slot].toTensor().sizes() != golden.toTensor().sizes()) {
+      return std::nullopt;
+    }
+    changed.push_back(static_cast<int>(slot));
+  }
+  return changed;
+}
+
+bool Passes::differs(const Slots& slots, std::span<const int> changed, const Seat& seat) const {
+  const Ready& one = *seat.flight.ready;
+  for (const int slot : changed) {
+    const at::Tensor& mine = slots[index(slot)].toTensor();
+    const at::Tensor& golden = one.golden->tensor(slot);
+    const std::int64_t slabs = model_.model().slabs(slot);
+    const float* a = by_image(mine, golden);
+    const float* b = by_image(golden, golden);
+    if (a && b) {
+      const auto size = static_cast<std::size_t>(slabs * mine.stride(0));
+      if (std::memcmp(a + static_cast<std::size_t>(seat.row) * size,
+                      b + static_cast<std::size_t>(one.row) * size, size * sizeof(float)) != 0) {
+        return true;
+      }
+    } else if (!same_bits(mine.narrow(0, seat.row * slabs, slabs),
+                          golden.narrow(0, one.row * slabs, slabs))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Passes::finish(const Pass& pass, const Slots& slots, const Done& done,
+                    EngineCosts& costs) const {
+  const at::Tensor logits = program_.output(slots);
+  ++costs.passes;
+  costs.rows += static_cast<std::int64_t>(pass.size());
+  const auto width = static_cast<std::size_t>(logits.size(1));
+  for (const Seat& seat : pass) {
+    done(*seat.flight.ready,
+         {logits.const_data_ptr<float>() + static_cast<std::size_t>(seat.row) * width, width});
+  }
+}
+
+// Runs passes from step `from` on. While it pays, stops before the next expensive step: trials
+// whose row is golden's there are finished, and those left are packed anew, into fewer passes.
+void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool look,
+                  const Done& done, const std::function<void()>& begin,
+                  const std::atomic<bool>& stop, EngineCosts& costs) {
+  std::vector<int> cuts;
+  for (int step = from + 1; look && step < steps() && cuts.size() < 3; ++step) {
+    if (is_expensive(program_.steps()[static_cast<std::size_t>(step)])) cuts.push_back(step);
+  }
+  std::vector<Flight> waiting;
+  std::vector<int> changed;
+  std::int64_t bytes = 0, met = 0, died = 0;
+  int cut = 0;
+  const auto go_on = [&] {
+    if (waiting.empty()) return;
+    std::vector<Pass> packed = pack(cut, std::move(waiting));
+    waiting.clear();
+    bytes = 0;
+    const bool paid = died * 10 >= met || packed.size() * 10 <= passes.size() * 9;
+    const bool again = paid && packed.size() > 1;
+    wave(site, cut, std::move(packed), again, done, begin, stop, costs);
+  };
+  for (const Pass& pass : passes) {
+    if (stop) return;
+    begin();
+    const RowImages images = images_of(pass);
+    Slots slots = at_cut(site, from, pass);
+    int to = steps();
+    for (const Seat& seat : pass) to = std::min(to, seat.flight.ready->golden->to());
+    int at = from;
+    std::optional<std::vector<int>> here;
+    for (std::size_t i = 0; i < cuts.size() && cuts[i] <= to && !here; ++i) {
+      model_.run(slots, at, cuts[i], images, costs.emulation_s);
+      at = cuts[i];
+      here = changed_slots(site, slots, from, at, pass);
+    }
+    if (!here) {
+      model_.run(slots, at, steps(), images, costs.emulation_s);
+      finish(pass, slots, done, costs);
+      continue;
+    }
+    if (!waiting.empty() && (at != cut || *here != changed)) go_on();
+    cut = at;
+    changed = *here;
+    for (const Seat& seat : pass) {
+      const Ready& one = *seat.flight.ready;
+      ++met;
+      if (!differs(slots, changed, seat)) {
+        ++died;
+        ++costs.died;
+        const at::Tensor& logits = one.golden->logits();
+        const auto width = static_cast<std::size_t>(logits.size(1));
+        done(one,
+             {logits.const_data_ptr<float>() + static_cast<std::size_t>(one.row) * width, width});
+        continue;
+      }
+      Flight flight{&one, {}};
+      for (const int slot : changed) {
+        const std::int64_t slabs = model_.model().slabs(slot);
+        flight.pieces.push_back({slot, true, 0, 0,
+                                 slots[index(slot)]
+                                     .toTensor()
+                                     .narrow(0, seat.row * slabs, slabs)
+                                     .clone()});
+        bytes += static_cast<std::int64_t>(flight.pieces.back().values.nbytes());
+      }
+      waiting.push_back(std::move(flight));
+    }
+    if (bytes > waiting_bytes_) go_on();
+  }
+  go_on();
+}
+
+void Passes::run(std::int32_t site, int step, std::vector<Flight> flights, const Done& done,
+                 const std::function<void()>& begin, const std::atomic<bool>& stop,
+                 EngineCosts& costs) {
+  if (flights.empty()) return;
+  const double other = costs.emulation_s + costs.results_s;
+  const auto start = Clock::now();
+  const bool weights = flights.front().pieces.empty() && is_weight(site);
+  std::vector<Pass> passes =
+      weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));
+  // One pass cannot become fewer, and looking costs.
+  const bool look = early_stop_ && passes.size() > 1;
+  wave(site, step, std::move(passes), look, done, begin, stop, costs);
+  costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - other);
+}
+
+void Passes::run_whole(std::int32_t site, std::vector<Flight> flights, const Done& done,
+                       const std::function<void()>& begin, const std::atomic<bool>& stop,
+                       EngineCosts& costs) {
+  const double other = costs.emulation_s + costs.results_s;
+  const auto start = Clock::now();
+  const int first = model_.model().first_step(site);
+  std::map<const GoldenChunk*, std::vector<Flight>> by_chunk;
+  for (Flight& flight : flights) by_chunk[flight.ready->golden].push_back(std::move(flight));
+  for (auto& [golden, some] : by_chunk) {
+    std::vector<Pass> passes;
+    if (is_weight(site)) {
+      passes = pack_weights(std::move(some));
+    } else {
+      std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
+      for (Flight& flight : some) {
+        const std::int64_t row = flight.ready->row;
+        const std::size_t pass = used[static_cast<std::size_t>(row)]++;
+        if (pass == passes.size()) passes.emplace_back();
+        passes[pass].push_back({std::move(flight), row});
+      }
+    }
+    for (const Pass& pass : passes) {
+      if (stop) return;
+      begin();
+      Slots slots = model_.start(golden->input(), golden->images(), costs.emulation_s);
+      model_.run(slots, 0, first, golden->images(), costs.emulation_s);
+      std::vector<bool> own(slots.size(), false);
+      put_in(site, pass, slots, own);
+      model_.run(slots, first, steps(), golden->images(), costs.emulation_s);
+      finish(pass, slots, done, costs);
+    }
+  }
+  costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - other);
+}
+
+}  // namespace bitfall
