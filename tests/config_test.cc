@@ -280,7 +280,7 @@ TEST(Config, WrongTypesSayWhatIsExpectedAndFound) {
 }
 
 TEST(Config, RangesSayTheirEnds) {
-  EXPECT_EQ(messages_of("[campaign]\nseed = -1\nclip = 0\nconfidence = 1.0\n[run]\nbatch = 0\n"),
+  EXPECT_EQ(messages_of("[campaign]\nseed = -1\nclip = 0\nconfidence = 1.0\n[run]\nbatch = -1\n"),
             "c.toml:6:8: 'seed' in [campaign] must be at least 0, found -1\n"
             "    6 | seed = -1\n"
             "      |        ^^\n"
@@ -291,9 +291,9 @@ TEST(Config, RangesSayTheirEnds) {
             "found 1\n"
             "    8 | confidence = 1.0\n"
             "      |              ^^^\n"
-            "c.toml:10:9: 'batch' in [run] must be from 1 to 65536, found 0\n"
-            "   10 | batch = 0\n"
-            "      |         ^\n");
+            "c.toml:10:9: 'batch' in [run] must be from 0 to 65536, found -1\n"
+            "   10 | batch = -1\n"
+            "      |         ^^\n");
 }
 
 TEST(Config, NumbersMustBeFinite) {

@@ -87,6 +87,7 @@ per_site = {per_site}
 {rest}
 [run]
 batch = {batch}
+threads = 1
 """
         )
         return path

@@ -76,9 +76,22 @@ target = "input"
 per_site = 24
 )";
 
-Collected run(const std::string& text) {
+/// Small batches and one thread, unless the campaign says otherwise: nothing is to be timed here.
+std::unique_ptr<Session> open(const std::string& text) {
   data_folder();
-  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  std::string named = text.find("[run]") == std::string::npos ? text + "[run]\n" : text;
+  const std::size_t place = named.find("[run]") + 6;
+  for (const std::string key : {"batch", "threads", "workers"}) {
+    if (named.find(key + " =", place) != std::string::npos) continue;
+    named.insert(place, key + (key == "batch" ? " = 10\n" : " = 1\n"));
+  }
+  return std::make_unique<Session>(small_model("campaign").replace_extension(".toml"), named,
+                                   std::nullopt);
+}
+
+Collected run(const std::string& text) {
+  const auto opened = open(text);
+  Session& session = *opened;
   const std::atomic<bool> stop{false};
   EXPECT_TRUE(session.profile(stop));
   Collected collected;
@@ -148,7 +161,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 EngineCosts costs_of(const std::string& text) {
   data_folder();
-  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  const auto opened = open(text);
+  Session& session = *opened;
   const std::atomic<bool> stop{false};
   EXPECT_TRUE(session.profile(stop));
   Collected collected;
@@ -178,7 +192,8 @@ TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   data_folder();
   const std::string text =
       campaign("residual", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
-  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  const auto opened = open(text);
+  Session& session = *opened;
   const std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
   std::vector<std::int32_t> all;
@@ -202,7 +217,8 @@ TEST(Engine, StoppedAndContinuedEqualsAtOnce) {
   const std::string text =
       campaign("residual", "bf16", std::string(kEverything) + "[run]\nbatch = 4\n");
   const Collected at_once = run(text);
-  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  const auto opened = open(text);
+  Session& session = *opened;
   std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
   Collected pieces;
@@ -229,7 +245,8 @@ TEST(Engine, ReplaysOneTrialAsInTheCampaign) {
   const std::string text =
       campaign("attention", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
   const Collected campaign_run = run(text);
-  Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+  const auto opened = open(text);
+  Session& session = *opened;
   const std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
   for (std::int64_t id = 0; id < session.plan().size(); id += 7) {
@@ -389,7 +406,8 @@ TEST(Engine, RoundingByLibTorchGivesTheSame) {
   for (const char* id : {"fp16", "int8", "posit8"}) {
     const std::string text =
         campaign("residual", id, std::string(kEverything) + "[run]\nbatch = 4\n");
-    Session session(small_model("campaign").replace_extension(".toml"), text, std::nullopt);
+    const auto opened = open(text);
+  Session& session = *opened;
     const std::atomic<bool> stop{false};
     ASSERT_TRUE(session.profile(stop));
     std::vector<std::int32_t> all;
@@ -432,7 +450,8 @@ per_site = 10
 batch = 4
 )");
   data_folder();
-  Session session(small_model("campaign").replace_extension(".toml"), mixed, std::nullopt);
+  const auto opened = open(mixed);
+  Session& session = *opened;
   const std::atomic<bool> stop{false};
   ASSERT_TRUE(session.profile(stop));
   const auto format_of = [&](Target target, const char* name) {

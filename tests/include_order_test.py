@@ -28,7 +28,7 @@ STAGES = [
                "device_rounding answer"),
     ("store", "store store_schema sqlite export"),
     ("report", "report report_html report_json report_number report_text"),
-    ("session", "session"),
+    ("session", "session tuning"),
     ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
     ("commands", "commands command_convert command_list command_merge command_read command_run main"),
 ]
@@ -42,7 +42,7 @@ KEPT_TO = [
     (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "engine.cc",
                             "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
                             "emulated_model.h", "golden.cc", "golden.h", "spatial.cc", "spatial.h",
-                            "regions.cc", "regions.h", "passes.cc", "passes.h", "flight.h"}),
+                            "regions.cc", "regions.h", "tuning.cc", "passes.cc", "passes.h", "flight.h"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",

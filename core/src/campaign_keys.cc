@@ -125,10 +125,11 @@ constexpr KeySpec kKeys[] = {
 
     {"run", "device", KeyType::kText, "\"cpu\"", -kMost, kMost, kClosed, nullptr,
      "`cpu`, `cuda` or `cuda:N`."},
-    {"run", "batch", KeyType::kInteger, "32", 1, 65536, kClosed, nullptr,
-     "Images a pass, each with a fault of its own."},
+    {"run", "batch", KeyType::kInteger, "0", 0, 65536, kClosed, nullptr,
+     "Images a pass, each with a fault of its own; decides results' last bits. 0 = chosen by timing "
+     "the model, as `threads` and `workers`, and stored with the run."},
     {"run", "threads", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
-     "Threads of LibTorch; 0 = its own choice."},
+     "Threads of LibTorch in each worker; may decide last bits. 0 = chosen."},
     {"run", "suffix", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
      "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
     {"run", "early_stop", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
@@ -142,9 +143,9 @@ constexpr KeySpec kKeys[] = {
     {"run", "memory_budget", KeyType::kInteger, "2048", 0, 1 << 30, kClosed, nullptr,
      "MiB of fault-free values to keep beside what a bare pass needs; beyond it they are computed "
      "twice. No effect on results."},
-    {"run", "workers", KeyType::kInteger, "1", 1, 4096, kClosed, nullptr,
+    {"run", "workers", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
      "Threads that run chunks of images beside each other on the CPU, each with `threads` of "
-     "LibTorch. No effect on results."},
+     "LibTorch; no effect on results. 0 = chosen."},
     {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
      "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
 };

@@ -93,11 +93,14 @@ int dry_run(Session& session, bool json) {
       "%lld trials of a population of %s (faults x images) on %d images; interval half-widths at "
       "%s confidence,\n"
       "if the rate is 50 %% (the widest) or 1 %%.\n"
-      "about %s on this machine, batch %lld. Nothing was written.\n",
+      "at most about %s on this machine: batch %lld, %lld workers of %lld threads. Nothing was "
+      "written.\n",
       static_cast<long long>(trials),
       population > 0 ? count_text(population).c_str() : "listed faults", session.dataset().size(),
       percent(confidence, 1).c_str(), duration_text(seconds).c_str(),
-      static_cast<long long>(session.model().batch()));
+      static_cast<long long>(session.campaign().batch),
+      static_cast<long long>(session.campaign().workers),
+      static_cast<long long>(session.campaign().threads));
   return 0;
 }
 
@@ -236,6 +239,14 @@ int run_command(const RunOptions& options) {
       options.output.empty() ? session.campaign().output : options.output;
   if (!options.shard.empty()) {
     const auto [index, count] = parse_shard(options.shard);
+    if (!session.names_shape()) {
+      throw Error(ExitCode::kUsage,
+                  options.campaign.string() +
+                      ": the shards of a campaign must agree on [run] batch and threads; name them "
+                      "in the file (this machine would choose batch = " +
+                      std::to_string(session.campaign().batch) +
+                      ", threads = " + std::to_string(session.campaign().threads) + ")");
+    }
     session.engine().set_shard(index, count);
     if (options.output.empty()) {
       output += "-" + std::to_string(index + 1) + "of" + std::to_string(count);
@@ -270,10 +281,13 @@ std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescr
                                 const Facts& facts) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) faults = run / "faults.csv";
-  const auto threads = facts.find("threads");
+  const auto number = [&](const char* key) {
+    const auto found = facts.find(key);
+    return found == facts.end() ? std::int64_t{0} : std::atoll(found->second.c_str());
+  };
   return std::make_unique<Session>(
       facts.at("campaign_file"), stored.campaign_text, faults,
-      threads == facts.end() ? 0 : std::atoll(threads->second.c_str()));
+      Tuning{number("batch"), number("threads"), number("workers"), ""});
 }
 
 std::string hex(std::uint32_t code) {

@@ -291,8 +291,11 @@ Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const Sit
     throw std::logic_error("Plan::draw needs one profile a site");
   }
   state->profiles = std::move(profiles);
-  state->orders = std::make_unique<ImageOrders>(campaign.seed,
-                                                ImageChunks(campaign.seed, images, campaign.batch));
+  // Whatever the batch: a campaign's trials must not depend on what a machine is fast with. Smaller
+  // batches divide these chunks.
+  constexpr std::int64_t kTogether = 32;
+  state->orders =
+      std::make_unique<ImageOrders>(campaign.seed, ImageChunks(campaign.seed, images, kTogether));
   for (std::size_t e = 0; e < entries.size(); ++e) {
     state->add_entry(static_cast<std::int32_t>(e), campaign.faults[e], entries[e], *models[e],
                      diagnostics);

@@ -34,7 +34,7 @@ class Plan {
   /// needs golden ranges and the format is not calibrated; it may also be set later by
   /// set_profiles, before the first fault(), but then populations that depend on them are wrong.
   /// Each site's trials meet the images in a random order of its own, dealt evenly, chunk by chunk
-  /// of campaign.batch images. A site where an
+  /// of 32 images. A site where an
   /// entry's population is 0 gets no trials; all of them 0 is a problem reported to `diagnostics`.
   static Plan draw(const Campaign& campaign, std::span<const Site> sites,
                    const SiteFormats& formats, std::int32_t images,

@@ -58,11 +58,16 @@ std::string joined(const std::vector<std::string>& words) {
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
-                 std::optional<std::int64_t> threads)
+                 const std::optional<Tuning>& shape)
     : fault_list_(fault_list) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
-  if (threads) campaign_.threads = *threads;
+  names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
+  if (shape) {
+    campaign_.batch = shape->batch;
+    campaign_.threads = shape->threads;
+    campaign_.workers = shape->workers;
+  }
   open_plugins(diagnostics);
   diagnostics.throw_if_any();
   open_data();
@@ -130,6 +135,17 @@ void Session::check_classes(const std::vector<std::string>& recorded) const {
 }
 
 void Session::open_model() {
+  const Tuning chosen =
+      tune({campaign_.batch, campaign_.threads, campaign_.workers, ""}, campaign_.model,
+           dataset_->shape(), campaign_.device, dataset_->size());
+  campaign_.batch = chosen.batch;
+  campaign_.threads = chosen.threads;
+  campaign_.workers = chosen.workers;
+  if (!chosen.reason.empty()) {
+    log_info("[run] batch = " + std::to_string(chosen.batch) +
+             ", threads = " + std::to_string(chosen.threads) +
+             ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
+  }
   model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
                                    campaign_.device, campaign_.threads);
   if (!model_->unfit().empty()) {
@@ -303,6 +319,7 @@ Facts Session::facts() const {
   facts["threads"] = std::to_string(runtime.threads);
   facts["device"] = campaign_.device;
   facts["batch"] = std::to_string(campaign_.batch);
+  facts["workers"] = std::to_string(campaign_.workers);
   facts["seed"] = std::to_string(campaign_.seed);
   facts["confidence"] = exact_text(campaign_.confidence);
   facts["clip"] = exact_text(campaign_.clip);

@@ -15,6 +15,7 @@
 #include "plan.h"
 #include "plugin_host.h"
 #include "store.h"
+#include "tuning.h"
 
 namespace bitfall {
 
@@ -23,14 +24,18 @@ class Session {
   /// Parses the campaign text, then opens plugins, data, model and sites in this order;
   /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
-  /// file: for relative paths and messages. fault_list: runs exactly this list. threads: overrides
-  /// the file's.
+  /// file: for relative paths and messages. fault_list: runs exactly this list. shape: of a stored
+  /// run, in place of what the file says or leaves to be chosen.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
-          std::optional<std::int64_t> threads = std::nullopt);
+          const std::optional<Tuning>& shape = std::nullopt);
   ~Session();
 
+  /// With batch, threads and workers as they were chosen.
   const Campaign& campaign() const { return campaign_; }
+  /// Whether the file names what decides last bits (batch and threads), so that other machines
+  /// choose alike.
+  bool names_shape() const { return names_shape_; }
   const Dataset& dataset() const { return *dataset_; }
   const Model& model() const { return *model_; }
   const SiteFormats& formats() const { return *site_formats_; }
@@ -66,6 +71,7 @@ class Session {
   void check_classes(const std::vector<std::string>& recorded) const;
 
   Campaign campaign_;
+  bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
   PluginHost host_;
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry

@@ -1,0 +1,133 @@
+#include "tuning.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+#include "error.h"
+#include "program.h"
+#include "timer.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::int64_t kUsualBatch = 32;
+constexpr std::int64_t kSmallBatch = 8;
+constexpr double kClearly = 1.15;
+constexpr double kLongPass = 0.25;  // seconds; a larger batch is then not worth a try
+
+class Bench {
+ public:
+  Bench(const Program& program, std::array<std::int64_t, 3> input, std::string device)
+      : program_(program), input_(input), device_(std::move(device)) {}
+
+  // Images a second of `workers` that run passes of `batch` images beside each other, each with
+  // `threads`. The first pass of each is not timed.
+  double rate(std::int64_t batch, std::int64_t threads, std::int64_t workers) const {
+    at::set_num_threads(static_cast<int>(threads));
+    const at::Tensor images =
+        at::randn({batch, input_[0], input_[1], input_[2]}, at::kFloat).to(c10::Device(device_));
+    const auto passes = [&](int count) {
+      const c10::InferenceMode guard;
+      for (int i = 0; i < count; ++i) {
+        Slots slots = program_.start(images);
+        program_.run(slots, 0, static_cast<int>(program_.steps().size()));
+        program_.output(slots);
+      }
+    };
+    const auto all = [&](int count) {
+      std::vector<std::thread> others;
+      for (std::int64_t i = 1; i < workers; ++i) others.emplace_back(passes, count);
+      passes(count);
+      for (std::thread& other : others) other.join();
+    };
+    auto start = Clock::now();
+    all(1);
+    const double first = seconds_since(start);
+    const int count = static_cast<int>(std::clamp(0.1 / std::max(first, 1e-6), 1.0, 50.0));
+    start = Clock::now();
+    all(count);
+    return static_cast<double>(batch * workers * count) / seconds_since(start);
+  }
+
+ private:
+  const Program& program_;
+  std::array<std::int64_t, 3> input_;
+  std::string device_;
+};
+
+}  // namespace
+
+Tuning tune(const Tuning& given, const std::filesystem::path& model,
+            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images) {
+  Tuning chosen = given;
+  const bool cpu = device == "cpu";
+  const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+  if (!cpu) {  // the device works for all, and one thread of the host feeds it
+    if (chosen.workers == 0) chosen.workers = 1;
+    if (chosen.threads == 0) chosen.threads = at::get_num_threads();
+  }
+  if (chosen.batch == 0 && images <= kSmallBatch) chosen.batch = std::max<std::int64_t>(images, 1);
+  if (cores == 1) {
+    if (chosen.workers == 0) chosen.workers = 1;
+    if (chosen.threads == 0) chosen.threads = 1;
+  }
+  if (chosen.threads == 0 && chosen.workers > 0) {
+    chosen.threads = std::max<std::int64_t>(1, cores / chosen.workers);
+  }
+  if (chosen.workers == 0 && chosen.threads > 0) {
+    chosen.workers = std::max<std::int64_t>(1, cores / chosen.threads);
+  }
+  if (chosen.batch > 0 && chosen.threads > 0 && chosen.workers > 0) return chosen;
+
+  const c10::InferenceMode guard;
+  const Program program(model, device);
+  const Bench bench(program, input, device);
+  char text[160];
+  try {
+    if (chosen.batch == 0) {
+      const std::int64_t threads = chosen.threads > 0 ? chosen.threads : cores;
+      const std::int64_t usual = std::min(images, cpu ? kUsualBatch : 4 * kUsualBatch);
+      const double small = bench.rate(kSmallBatch, threads, 1);
+      if (cpu && kSmallBatch / small > kLongPass) {
+        chosen.batch = kSmallBatch;
+        std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld", small,
+                      static_cast<long long>(kSmallBatch));
+      } else {
+        const double rate = bench.rate(usual, threads, 1);
+        chosen.batch = small > kClearly * rate ? kSmallBatch : usual;
+        std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld, %.1f of %lld", small,
+                      static_cast<long long>(kSmallBatch), rate, static_cast<long long>(usual));
+      }
+      chosen.reason = text;
+    }
+    if (chosen.threads == 0) {
+      const double together = bench.rate(chosen.batch, cores, 1);
+      const double apart = bench.rate(chosen.batch, 1, cores);
+      const bool one = together > kClearly * apart;
+      chosen.threads = one ? cores : 1;
+      chosen.workers = one ? 1 : cores;
+      std::snprintf(text, sizeof text, "%s%.1f images/s by %lld workers of one thread, %.1f by one of %lld",
+                    chosen.reason.empty() ? "" : "; ", apart, static_cast<long long>(cores),
+                    together, static_cast<long long>(cores));
+      chosen.reason += text;
+    }
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    throw Error(ExitCode::kInput,
+                model.string() + ": the model fails on an input of " + std::to_string(input[0]) +
+                    "x" + std::to_string(input[1]) + "x" + std::to_string(input[2]) + ": " +
+                    what.substr(0, what.find('\n')) +
+                    "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
+  }
+  return chosen;
+}
+
+}  // namespace bitfall
