@@ -292,7 +292,7 @@ class Oracle(Case):
             else:
                 self.assertFalse(math.isfinite(got), row)
             changed += row["golden_top1"] != row["faulty_top1"]
-        self.assertGreater(changed, 5)
+        self.assertGreater(changed, 2)
 
     def test_formats_by_site(self):
         """INT8 weights by output channel, FP16 activations, flips in the activations' codes."""

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <random>
 #include <set>
@@ -32,10 +33,10 @@ void write_images(const std::filesystem::path& file, int height, int width) {
     const float value = static_cast<float>(static_cast<double>(random()) / 4294967296.0 * 4 - 2);
     images.append(reinterpret_cast<const char*>(&value), 4);
   }
-  write_npy(file, "<f4",
-            std::to_string(kImages) + ", 3, " + std::to_string(height) + ", " +
-                std::to_string(width),
-            images);
+  write_npy(
+      file, "<f4",
+      std::to_string(kImages) + ", 3, " + std::to_string(height) + ", " + std::to_string(width),
+      images);
 }
 
 std::filesystem::path data_folder() {
@@ -137,8 +138,8 @@ TEST_P(EngineOnModel, EveryAccelerationGivesTheSameTrials) {
         "workers = 3", "early_stop = false\nshare = false\nregions = false",
         "memory_budget = 1\nworkers = 2", "suffix = false"}) {
     SCOPED_TRACE(settings);
-    const Collected collected = run(
-        campaign(model, format, faults + "[run]\nbatch = " + batch + "\n" + settings + "\n"));
+    const Collected collected =
+        run(campaign(model, format, faults + "[run]\nbatch = " + batch + "\n" + settings + "\n"));
     if (!first) first = collected;
     expect_equal(*first, collected);
   }
@@ -182,16 +183,14 @@ TEST(Engine, TakesItsShortcuts) {
   const EngineCosts without = costs_of(campaign("residual", "fp32", faults + "regions = false\n"));
   EXPECT_EQ(without.carried, 0);
   EXPECT_GT(without.died, 30);
-  EXPECT_EQ(costs_of(campaign("residual", "fp32",
-                              faults + "regions = false\nearly_stop = false\n"))
-                .died,
-            0);
+  EXPECT_EQ(
+      costs_of(campaign("residual", "fp32", faults + "regions = false\nearly_stop = false\n")).died,
+      0);
 }
 
-TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
-  data_folder();
-  const std::string text =
-      campaign("residual", "fp16", std::string(kEverything) + "[run]\nbatch = 4\n");
+/// The same trials by two engines whose options differ by what `change` does.
+void expect_same_trials(const std::string& text,
+                        const std::function<void(EngineOptions&)>& change) {
   const auto opened = open(text);
   Session& session = *opened;
   const std::atomic<bool> stop{false};
@@ -204,7 +203,7 @@ TEST(Engine, KeptAndRecomputedGoldenValuesAgree) {
   for (int i = 0; i < 2; ++i) {
     EngineOptions options;
     options.emulated = all;
-    options.memory_budget = i == 0 ? 0 : std::int64_t{1} << 30;
+    if (i == 1) change(options);
     Engine engine(session.model(), session.dataset(), session.formats(), options);
     ASSERT_TRUE(engine.profile(stop, nullptr));
     ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
@@ -400,30 +399,12 @@ TEST_P(EngineInFormat, PassesDifferByTheFaultAlone) {
 
 INSTANTIATE_TEST_SUITE_P(All, EngineInFormat, testing::ValuesIn(kFormatIds));
 
-/// On a GPU values are rounded where they lie; that path gives the same trials.
-TEST(Engine, RoundingByLibTorchGivesTheSame) {
-  data_folder();
-  for (const char* id : {"fp16", "int8", "posit8"}) {
-    const std::string text =
-        campaign("residual", id, std::string(kEverything) + "[run]\nbatch = 4\n");
-    const auto opened = open(text);
-  Session& session = *opened;
-    const std::atomic<bool> stop{false};
-    ASSERT_TRUE(session.profile(stop));
-    std::vector<std::int32_t> all;
-    for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
-      if (session.model().sites()[i].refusal.empty()) all.push_back(static_cast<std::int32_t>(i));
-    }
-    Collected results[2];
-    for (int i = 0; i < 2; ++i) {
-      EngineOptions options;
-      options.emulated = all;
-      options.round_on_device = i == 1;
-      Engine engine(session.model(), session.dataset(), session.formats(), options);
-      ASSERT_TRUE(engine.profile(stop, nullptr));
-      ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
-    }
-    expect_equal(results[0], results[1]);
+/// On a GPU values are rounded where they lie, hit ones are fetched alone, and a pass is compared
+/// with golden in one go.
+TEST(Engine, ValuesTreatedAsOnADeviceGiveTheSame) {
+  for (const char* id : {"fp32", "fp16", "int8", "posit8", "bfp"}) {
+    expect_same_trials(campaign("residual", id, std::string(kEverything) + "[run]\nbatch = 4\n"),
+                       [](EngineOptions& options) { options.as_on_device = true; });
   }
 }
 

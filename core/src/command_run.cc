@@ -126,16 +126,16 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   add("values through their format", costs.emulation_s);
   add("drawing, encoding, editing", costs.injection_s);
   add("metrics and store", costs.results_s);
-  add("the rest (loading images, packing)",
-      costs.total_s - costs.golden_s - costs.regions_s - costs.suffix_s - costs.emulation_s -
-          costs.injection_s - costs.results_s);
+  add("the rest (loading images, packing)", costs.total_s - costs.golden_s - costs.regions_s -
+                                                costs.suffix_s - costs.emulation_s -
+                                                costs.injection_s - costs.results_s);
   add("all", costs.total_s);
   std::printf("\n%s\n", table.render().c_str());
   const auto share_of = [](std::int64_t part, std::int64_t whole) {
     return percent(whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0, 0);
   };
-  std::printf("%lld chunks of %lld images. Of the trials\n",
-              static_cast<long long>(costs.chunks), static_cast<long long>(batch));
+  std::printf("%lld chunks of %lld images. Of the trials\n", static_cast<long long>(costs.chunks),
+              static_cast<long long>(batch));
   const auto tell = [](std::int64_t count, const std::string& what) {
     std::printf("%12lld %s\n", static_cast<long long>(count), what.c_str());
   };
@@ -147,7 +147,8 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   tell(costs.rows, "went to the end in " + std::to_string(costs.passes) + " passes (" +
                        share_of(costs.rows, costs.passes * batch) + " full)");
   if (costs.refused > 0) {
-    tell(costs.refused, "kinds of step and window gave other bits than whole maps and were run whole");
+    tell(costs.refused,
+         "kinds of step and window gave other bits than whole maps and were run whole");
   }
 }
 

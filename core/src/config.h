@@ -120,15 +120,15 @@ struct Campaign {
   std::vector<std::filesystem::path> plugins;  // [plugins] paths: further shared libraries
 
   std::string device = "cpu";
-  std::int64_t batch = 0;           // images a pass; 0 = to be chosen, also below
-  std::int64_t threads = 0;         // of LibTorch, in each worker
-  bool early_stop = true;           // finish trials whose damage has died out
-  bool share = true;                // run what changes the same values once
-  bool regions = true;              // recompute only what a fault can have reached
+  std::int64_t batch = 0;             // images a pass; 0 = to be chosen, also below
+  std::int64_t threads = 0;           // of LibTorch, in each worker
+  bool early_stop = true;             // finish trials whose damage has died out
+  bool share = true;                  // run what changes the same values once
+  bool regions = true;                // recompute only what a fault can have reached
   std::int64_t memory_budget = 2048;  // MiB of golden values to keep
   std::int64_t workers = 0;           // threads that run chunks beside each other
-  bool suffix = true;               // false: every trial runs the whole network (the oracle)
-  std::int64_t commit_every = 256;  // trials a transaction
+  bool suffix = true;                 // false: every trial runs the whole network (the oracle)
+  std::int64_t commit_every = 256;    // trials a transaction
 };
 
 /// Parses and checks a campaign; adds every problem to `diagnostics` (made by the caller from the

@@ -11,11 +11,11 @@
 namespace bitfall {
 
 EmulatedModel::EmulatedModel(const Model& model, const SiteFormats& formats,
-                             std::vector<std::int32_t> emulated, bool round_on_device)
+                             std::vector<std::int32_t> emulated, bool as_on_device)
     : model_(model),
       formats_(formats),
       emulated_(std::move(emulated)),
-      round_on_device_(round_on_device),
+      as_on_device_(as_on_device),
       hook_(model.program().steps().size(), -1),
       profiles_(model.sites().size()) {
   for (const std::int32_t site : emulated_) {
@@ -109,7 +109,7 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   const NumberFormat& format = formats_.of(site);
   const Timer timer(seconds);
   if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
-  if (!value.is_cpu() || round_on_device_) {
+  if (on_device(value)) {
     if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
   }
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
@@ -136,9 +136,7 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   return same_layout;
 }
 
-bool EmulatedModel::elementwise(std::int32_t site) const {
-  return formats_.of(site).elementwise();
-}
+bool EmulatedModel::elementwise(std::int32_t site) const { return formats_.of(site).elementwise(); }
 
 void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, const Origins& origins,
                                     const RowImages& images, double& seconds) const {

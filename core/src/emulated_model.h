@@ -30,13 +30,16 @@ struct Origins {
 class EmulatedModel {
  public:
   /// Borrows model and formats. `emulated`: the sites whose values pass through their format.
-  /// `round_on_device`: with LibTorch on the CPU too, as on a GPU (for tests).
+  /// `as_on_device`: treat values on the CPU as those on a GPU are (for
+  /// tests).
   EmulatedModel(const Model& model, const SiteFormats& formats, std::vector<std::int32_t> emulated,
-                bool round_on_device);
+                bool as_on_device);
 
   const Model& model() const { return model_; }
   const SiteFormats& formats() const { return formats_; }
   const std::vector<std::int32_t>& emulated_sites() const { return emulated_; }
+  /// Whether a value is to be left where it lies, and only what is needed of it fetched.
+  bool on_device(const at::Tensor& value) const { return !value.is_cpu() || as_on_device_; }
   bool exact() const { return exact_; }            // no value can differ from FP32's
   bool calibrated() const { return calibrated_; }  // some emulated site's format needs golden data
   bool input_emulated() const { return input_emulated_; }
@@ -78,7 +81,7 @@ class EmulatedModel {
   const Model& model_;
   SiteFormats formats_;
   std::vector<std::int32_t> emulated_;
-  bool round_on_device_;
+  bool as_on_device_;
   std::vector<int> hook_;
   bool input_emulated_ = false;
   bool exact_ = true;
@@ -87,7 +90,7 @@ class EmulatedModel {
   std::vector<std::pair<int, at::Tensor>> overrides_;  // slots of emulated parameters
   std::vector<at::Tensor> parameters_;                 // by site
   using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
-  mutable std::mutex mutex_;  // of roundings_
+  mutable std::mutex mutex_;                                                // of roundings_
   mutable std::map<RoundingKey, std::optional<DeviceRounding>> roundings_;  // by metadata
 };
 

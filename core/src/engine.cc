@@ -78,7 +78,7 @@ struct Engine::State {
       : model(m),
         dataset(d),
         options(std::move(o)),
-        emulated(m, f, options.emulated, options.round_on_device),
+        emulated(m, f, options.emulated, options.as_on_device),
         deal(options.seed, d.size(), m.batch()),
         fp32(static_cast<std::size_t>(d.size())) {}
 
@@ -111,6 +111,8 @@ struct Engine::State {
                           std::int64_t budget);
 
   std::optional<float> clamp_of(std::int32_t site) const;
+  at::Tensor host_values(const Plan& plan, std::int32_t index, std::span<const std::int64_t> ids,
+                         const at::Tensor& values) const;
   void prepare(const Plan& plan, std::int32_t site, std::span<const std::int64_t> ids,
                const GoldenChunk& golden, std::vector<Ready>& ready) const;
   TrialResult result_of(const Ready& ready, std::span<const float> faulty,
@@ -140,9 +142,10 @@ class Engine::Worker {
         run_(run),
         budget_(budget),
         regions_(state.emulated, state.pass_profile()),
-        passes_(state.emulated, state.options.early_stop,
-                std::clamp<std::int64_t>(budget / 8, std::int64_t{16} << 20,
-                                         std::int64_t{256} << 20)) {}
+        passes_(
+            state.emulated, state.options.early_stop,
+            std::clamp<std::int64_t>(budget / 8, std::int64_t{16} << 20, std::int64_t{256} << 20)) {
+  }
 
   /// False if stopped.
   bool group(std::span<const std::int64_t> chunks);
@@ -256,8 +259,8 @@ std::unique_ptr<GoldenChunk> Engine::State::golden(std::int64_t chunk, std::int6
 
 // Chunks that are worked through together: enough that the trials of a site fill some passes, as
 // far as all their values fit.
-std::int64_t Engine::State::group_size(std::int64_t trials, std::int64_t sites,
-                                       std::int64_t chunks, std::int64_t budget) {
+std::int64_t Engine::State::group_size(std::int64_t trials, std::int64_t sites, std::int64_t chunks,
+                                       std::int64_t budget) {
   constexpr std::int64_t kPasses = 8;
   const std::int64_t bytes = std::max<std::int64_t>(pass_profile().all_bytes(), 1);
   const std::int64_t fit = model.program().writes_in_place() ? 1 : budget / bytes;
@@ -270,14 +273,37 @@ std::optional<float> Engine::State::clamp_of(std::int32_t index) const {
   return emulated.profiles()[static_cast<std::size_t>(index)].golden.absolute();
 }
 
+// A site's values on the host, contiguous. Of values on a device only the elements that the trials
+// hit are fetched, in one transfer; the rest is 0, and nobody reads it.
+at::Tensor Engine::State::host_values(const Plan& plan, std::int32_t index,
+                                      std::span<const std::int64_t> ids,
+                                      const at::Tensor& values) const {
+  if (!emulated.on_device(values) || !emulated.formats().of(index).elementwise()) {
+    return values.to(at::kCPU).contiguous();
+  }
+  std::vector<std::int64_t> places;
+  for (const std::int64_t id : ids) {
+    const Trial trial = plan.trial(id);
+    const std::int64_t base = is_weight(index) ? 0 : deal.row_of(trial.image) * site(index).values;
+    for (const Edit& edit : plan.edits(trial)) {
+      if (edit.register_index != 0) return values.to(at::kCPU).contiguous();  // a scale
+      places.push_back(base + edit.element);
+    }
+  }
+  const auto count = static_cast<std::int64_t>(places.size());
+  const at::Tensor where = at::from_blob(places.data(), {count}, at::kLong).clone();
+  at::Tensor host = at::zeros(values.sizes(), at::kFloat);
+  host.view({-1}).index_copy_(
+      0, where, values.reshape({-1}).index_select(0, where.to(values.device())).cpu());
+  return host;
+}
+
 void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<const std::int64_t> ids,
                             const GoldenChunk& golden, std::vector<Ready>& ready) const {
   const Site& place = site(index);
   const bool weight = is_weight(index);
-  const at::Tensor values =
-      (weight ? emulated.parameter(index) : golden.tensor(model.slots(index)[0]))
-          .to(at::kCPU)
-          .contiguous();
+  const at::Tensor values = host_values(
+      plan, index, ids, weight ? emulated.parameter(index) : golden.tensor(model.slots(index)[0]));
   const float* data = values.const_data_ptr<float>();
   for (const std::int64_t id : ids) {
     Ready& one = ready.emplace_back();
@@ -287,9 +313,9 @@ void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<cons
     one.row = deal.row_of(one.trial.image);
     const std::span<const float> slab(data + (weight ? 0 : one.row * place.values),
                                       static_cast<std::size_t>(place.values));
-    one.injection = inject(emulated.formats().of(index), slab, place.shape,
-                           emulated.metadata(index), plan.edits(one.trial), clamp_of(index),
-                           emulated.stream(index, one.trial.image));
+    one.injection =
+        inject(emulated.formats().of(index), slab, place.shape, emulated.metadata(index),
+               plan.edits(one.trial), clamp_of(index), emulated.stream(index, one.trial.image));
   }
 }
 
@@ -442,8 +468,8 @@ bool Engine::Worker::site(std::int32_t site, std::vector<std::unique_ptr<GoldenC
   std::vector<Regions::Landing> landings;
   if (state_.options.suffix && state_.options.regions && !state_.is_weight(site)) {
     landings = regions_.carry(
-        site, wanted,
-        [&](const Ready& one) { done(one, row_of(one.golden->logits(), one.row)); }, costs_);
+        site, wanted, [&](const Ready& one) { done(one, row_of(one.golden->logits(), one.row)); },
+        costs_);
   } else {
     landings.push_back({first, {}});
     for (const Ready* one : wanted) landings[0].flights.push_back({one, {}});
@@ -477,7 +503,8 @@ void Engine::set_profiles(std::vector<SiteProfile> profiles) {
 std::int64_t Engine::images_to_profile(std::int64_t most_images) const {
   const std::int64_t all = state_->dataset.size();
   std::int64_t wanted = all;
-  if (!state_->every_image()) wanted = state_->emulated.calibrated() ? state_->learning_images() : 0;
+  if (!state_->every_image())
+    wanted = state_->emulated.calibrated() ? state_->learning_images() : 0;
   return most_images > 0 ? std::min(wanted, most_images) : wanted;
 }
 
@@ -597,8 +624,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   std::set<std::int32_t> sites;
   for (const Stratum& stratum : plan.strata()) sites.insert(stratum.site);
   const auto count = static_cast<std::int64_t>(chunks.size());
-  const auto workers = std::clamp<std::int64_t>(
-      state.model.device() == "cpu" ? state.options.workers : 1, 1, count);
+  const auto workers =
+      std::clamp<std::int64_t>(state.model.device() == "cpu" ? state.options.workers : 1, 1, count);
   const std::int64_t budget = state.options.memory_budget / workers;
   const std::int64_t size =
       std::min(state.group_size(trials, static_cast<std::int64_t>(sites.size()), count, budget),
@@ -653,10 +680,12 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
   const std::atomic<bool> stop{false};
   std::vector<Flight> flights{{&ready[0], {}}};
   if (state.options.suffix) {
-    passes.run(trial.site, state.model.first_step(trial.site), std::move(flights), done, [] {},
-               stop, costs);
+    passes.run(
+        trial.site, state.model.first_step(trial.site), std::move(flights), done, [] {}, stop,
+        costs);
   } else {
-    passes.run_whole(trial.site, std::move(flights), done, [] {}, stop, costs);
+    passes.run_whole(
+        trial.site, std::move(flights), done, [] {}, stop, costs);
   }
   return result;
 }

@@ -1,7 +1,7 @@
-// Runs trials. Chunks of `batch` images are worked through in groups: golden once, then site by site
-// what the site's faults can reach, first by the windows that they have reached, then in passes of
-// only the steps behind, with up to `batch` different faults, one an image row. No value of the
-// model is ever written to, and no shortcut changes a bit of a result.
+// Runs trials. Chunks of `batch` images are worked through in groups: golden once, then site by
+// site what the site's faults can reach, first by the windows that they have reached, then in
+// passes of only the steps behind, with up to `batch` different faults, one an image row. No value
+// of the model is ever written to, and no shortcut changes a bit of a result.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ struct EngineOptions {
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   Calibration calibration;    // of the formats that do
-  bool round_on_device = false;  // with LibTorch on the CPU too, as on a GPU (for tests)
+  bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
   std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes of golden values to keep; beyond it
                                                        // they are computed once more
   int workers = 1;  // threads that run groups of chunks beside each other; the CPU alone

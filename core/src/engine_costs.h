@@ -16,13 +16,13 @@ struct EngineCosts {
   double injection_s = 0;  // drawing edits; encoding, editing and decoding hit values
   double results_s = 0;    // metrics and the store
   std::int64_t chunks = 0;
-  std::int64_t unchanged = 0;  // trials whose fault changed no value: no run
-  std::int64_t shared = 0;     // trials that took the result of one that changed the same
-  std::int64_t carried = 0;    // trials carried by windows
+  std::int64_t unchanged = 0;        // trials whose fault changed no value: no run
+  std::int64_t shared = 0;           // trials that took the result of one that changed the same
+  std::int64_t carried = 0;          // trials carried by windows
   std::int64_t died_in_regions = 0;  // of them, those whose damage was gone on the way
-  std::int64_t died = 0;    // trials in passes whose damage was gone before an expensive step
-  std::int64_t passes = 0;  // passes run to the end
-  std::int64_t rows = 0;    // trials in them
+  std::int64_t died = 0;     // trials in passes whose damage was gone before an expensive step
+  std::int64_t passes = 0;   // passes run to the end
+  std::int64_t rows = 0;     // trials in them
   std::int64_t refused = 0;  // steps on windows that gave other bits than whole maps: run whole
 
   void add(const EngineCosts& other) {

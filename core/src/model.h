@@ -51,11 +51,11 @@ class Model {
   const std::vector<int>& slots(std::int32_t site) const;
   /// The first step that reads a changed value at this site: runs start here.
   int first_step(std::int32_t site) const;
-  /// Slabs an image that the slot's value holds in its first dimension ([batch * slabs, ...]), where
-  /// it is proven to lie image by image; 0 where it is not.
+  /// Slabs an image that the slot's value holds in its first dimension ([batch * slabs, ...]),
+  /// where it is proven to lie image by image; 0 where it is not.
   std::int64_t slabs(int slot) const;
-  /// True if what a row holds does not depend on which row it is: seen on a batch turned by one row,
-  /// bit for bit, in every value that lies image by image.
+  /// True if what a row holds does not depend on which row it is: seen on a batch turned by one
+  /// row, bit for bit, in every value that lies image by image.
   bool rows_alike() const;
   /// A parameter's value; undefined for other sites.
   at::Tensor parameter(std::int32_t site) const;

@@ -294,6 +294,35 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
   return changed;
 }
 
+// Which of the pass's trials have damage left.
+std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed,
+                                const Pass& pass) const {
+  std::vector<bool> alive;
+  const bool on_device = !changed.empty() && model_.on_device(slots[index(changed[0])].toTensor());
+  if (!on_device) {
+    for (const Seat& seat : pass) alive.push_back(differs(slots, changed, seat));
+    return alive;
+  }
+  // One answer for all, so that the device is waited for once.
+  std::vector<at::Tensor> answers;
+  for (const Seat& seat : pass) {
+    const Ready& one = *seat.flight.ready;
+    at::Tensor answer;
+    for (const int slot : changed) {
+      const std::int64_t slabs = model_.model().slabs(slot);
+      const at::Tensor mine = slots[index(slot)].toTensor().narrow(0, seat.row * slabs, slabs);
+      const at::Tensor golden = one.golden->tensor(slot).narrow(0, one.row * slabs, slabs);
+      const at::Tensor differs =
+          mine.contiguous().view(at::kInt).ne(golden.contiguous().view(at::kInt)).any();
+      answer = answer.defined() ? answer.logical_or(differs) : differs;
+    }
+    answers.push_back(answer);
+  }
+  const at::Tensor all = at::stack(answers).cpu();
+  for (std::int64_t i = 0; i < all.numel(); ++i) alive.push_back(all[i].item<bool>());
+  return alive;
+}
+
 bool Passes::differs(const Slots& slots, std::span<const int> changed, const Seat& seat) const {
   const Ready& one = *seat.flight.ready;
   for (const int slot : changed) {
@@ -372,10 +401,12 @@ void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool lo
     if (!waiting.empty() && (at != cut || *here != changed)) go_on();
     cut = at;
     changed = *here;
-    for (const Seat& seat : pass) {
+    const std::vector<bool> left = alive(slots, changed, pass);
+    for (std::size_t i = 0; i < pass.size(); ++i) {
+      const Seat& seat = pass[i];
       const Ready& one = *seat.flight.ready;
       ++met;
-      if (!differs(slots, changed, seat)) {
+      if (!left[i]) {
         ++died;
         ++costs.died;
         const at::Tensor& logits = one.golden->logits();
@@ -387,11 +418,9 @@ void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool lo
       Flight flight{&one, {}};
       for (const int slot : changed) {
         const std::int64_t slabs = model_.model().slabs(slot);
-        flight.pieces.push_back({slot, true, 0, 0,
-                                 slots[index(slot)]
-                                     .toTensor()
-                                     .narrow(0, seat.row * slabs, slabs)
-                                     .clone()});
+        flight.pieces.push_back(
+            {slot, true, 0, 0,
+             slots[index(slot)].toTensor().narrow(0, seat.row * slabs, slabs).clone()});
         bytes += static_cast<std::int64_t>(flight.pieces.back().values.nbytes());
       }
       waiting.push_back(std::move(flight));

@@ -59,6 +59,7 @@ class Passes {
   void put_in(std::int32_t site, const Pass& pass, Slots& slots, std::vector<bool>& own) const;
   std::optional<std::vector<int>> changed_slots(std::int32_t site, const Slots& slots, int from,
                                                 int cut, const Pass& pass) const;
+  std::vector<bool> alive(const Slots& slots, std::span<const int> changed, const Pass& pass) const;
   bool differs(const Slots& slots, std::span<const int> changed, const Seat& seat) const;
   void finish(const Pass& pass, const Slots& slots, const Done& done, EngineCosts& costs) const;
   void wave(std::int32_t site, int from, std::vector<Pass> passes, bool look, const Done& done,

@@ -21,13 +21,13 @@ using Slots = std::vector<c10::IValue>;
 struct Step {
   std::string
       path;  // of the module that runs it: "layer1.0.conv2"; empty for the model's own forward
-  std::string operation;  // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
-                          // only moves or inspects values
-  std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
+  std::string operation;     // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
+                             // only moves or inspects values
+  std::string function;      // the operator: "aten::conv2d", "prim::ListConstruct"
   std::vector<int> inputs;   // slots of its operands, in the operator's order
   std::vector<int> outputs;  // slots of its results
-  int output = -1;        // slot of the result if it is one tensor, else -1
-  bool in_place = false;  // writes to one of its inputs
+  int output = -1;           // slot of the result if it is one tensor, else -1
+  bool in_place = false;     // writes to one of its inputs
 };
 
 /// Which steps a slot's value lives between.

@@ -85,16 +85,20 @@ std::int64_t rows_for(std::size_t trials) {
   return rows;
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return a >= 0 ? (a + b - 1) / b : -(-a / b);
+}
+std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
 
 // The part of a result of `height` x `width` that can depend on `box` of an operand.
 Box reached(const Spatial& step, const Box& box, std::int64_t height, std::int64_t width) {
   if (box.empty()) return {};
   const auto first = [&](std::size_t axis, std::int64_t begin) {
     const std::int64_t span = (step.kernel[axis] - 1) * step.dilation[axis];
-    return std::max<std::int64_t>(
-        0, ceil_div(begin + step.padding[axis] - span, step.stride[axis]));
+    return std::max<std::int64_t>(0,
+                                  ceil_div(begin + step.padding[axis] - span, step.stride[axis]));
   };
   const auto end = [&](std::size_t axis, std::int64_t stop, std::int64_t size) {
     return std::min(size, floor_div(stop - 1 + step.padding[axis], step.stride[axis]) + 1);
@@ -199,7 +203,7 @@ Regions::~Regions() = default;
 bool Regions::State::usable(std::int32_t site, const GoldenChunk& golden) const {
   const int slot = model.model().slots(site)[0];
   return !program.writes_in_place() && model.model().slabs(slot) == 1 &&
-         is_map(golden.tensor(slot), batch()) &&
+         is_map(golden.tensor(slot), batch()) && !model.on_device(golden.tensor(slot)) &&
          golden.to() > model.model().first_step(site);
 }
 
@@ -360,7 +364,8 @@ Regions::State::Way Regions::State::way_of(int step, const Pack& pack, const Ori
   at::Tensor whole = golden.tensor(what.output);
   if (site >= 0 && !model.formats().of(site).exact()) {
     std::vector<c10::IValue> given;
-    for (const int slot : what.inputs) given.push_back(golden.slots()[static_cast<std::size_t>(slot)]);
+    for (const int slot : what.inputs)
+      given.push_back(golden.slots()[static_cast<std::size_t>(slot)]);
     whole = program.call(step, std::move(given)).toTensor();
   }
   std::vector<Seat> seats;
@@ -453,7 +458,8 @@ Box tightened(const Window& window, std::int64_t row, Box box, const at::Tensor&
         const float* a = mine + (c * h + y - top) * w + x0 - left;
         const float* b = golden + c * map.stride(1) + y * map.stride(2) + x0 * map.stride(3);
         if (map.stride(3) == 1) {
-          if (std::memcmp(a, b, static_cast<std::size_t>(x1 - x0) * sizeof(float)) != 0) return false;
+          if (std::memcmp(a, b, static_cast<std::size_t>(x1 - x0) * sizeof(float)) != 0)
+            return false;
           continue;
         }
         for (std::int64_t x = 0; x < x1 - x0; ++x) {
@@ -514,7 +520,8 @@ void Regions::State::drop_dead(Pack& pack, const std::function<void(const Ready&
   const at::Tensor index = at::tensor(taken_rows, at::kLong);
   for (auto& [slot, window] : pack.live) {
     Window kept;
-    for (const std::int64_t i : left) kept.boxes.push_back(window.boxes[static_cast<std::size_t>(i)]);
+    for (const std::int64_t i : left)
+      kept.boxes.push_back(window.boxes[static_cast<std::size_t>(i)]);
     for (const std::int64_t row : taken_rows) {
       kept.origins.top.push_back(window.origins.top[static_cast<std::size_t>(row)]);
       kept.origins.left.push_back(window.origins.left[static_cast<std::size_t>(row)]);

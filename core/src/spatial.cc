@@ -20,14 +20,25 @@ std::string plain_name(const std::string& function) {
 }
 
 bool is_unary(const std::string& name) {
-  static const std::unordered_set<std::string> kNames = {
-      "relu",      "relu6",       "hardtanh",   "clamp",           "clamp_min", "clamp_max",
-      "sigmoid",   "silu",        "hardswish",  "hardsigmoid",     "gelu",      "tanh",
-      "elu",       "leaky_relu",  "selu",       "celu",            "mish",      "softplus",
-      "dropout",   "softsign",    "threshold",  "feature_dropout", "neg",       "abs",
-      "square",    "exp",         "sqrt",       "hardshrink",      "pow",       "detach",
-      "alias",     "logsigmoid",  "contiguous", "log_sigmoid",     "erf",       "rsqrt",
-      "reciprocal"};
+  static const std::unordered_set<std::string> kNames = {"relu",       "relu6",
+                                                         "hardtanh",   "clamp",
+                                                         "clamp_min",  "clamp_max",
+                                                         "sigmoid",    "silu",
+                                                         "hardswish",  "hardsigmoid",
+                                                         "gelu",       "tanh",
+                                                         "elu",        "leaky_relu",
+                                                         "selu",       "celu",
+                                                         "mish",       "softplus",
+                                                         "dropout",    "softsign",
+                                                         "threshold",  "feature_dropout",
+                                                         "neg",        "abs",
+                                                         "square",     "exp",
+                                                         "sqrt",       "hardshrink",
+                                                         "pow",        "detach",
+                                                         "alias",      "logsigmoid",
+                                                         "contiguous", "log_sigmoid",
+                                                         "erf",        "rsqrt",
+                                                         "reciprocal"};
   return kNames.count(name) > 0;
 }
 
@@ -42,8 +53,8 @@ class Classifier {
   explicit Classifier(const Model& model)
       : model_(model),
         program_(model.program()),
-        fixed_(program_.start(at::zeros({model.batch(), model.input()[0], model.input()[1],
-                                         model.input()[2]}))) {}
+        fixed_(program_.start(
+            at::zeros({model.batch(), model.input()[0], model.input()[1], model.input()[2]}))) {}
 
   std::vector<std::optional<Spatial>> all() {
     std::vector<std::optional<Spatial>> found;
@@ -144,7 +155,8 @@ class Classifier {
     return spatial;
   }
 
-  std::optional<Spatial> pool(const Step& step, Spatial spatial, std::size_t padding_operand) const {
+  std::optional<Spatial> pool(const Step& step, Spatial spatial,
+                              std::size_t padding_operand) const {
     const auto kernel = pair(step, 1), padding = pair(step, padding_operand);
     if (!kernel || !padding) return std::nullopt;
     const auto stride = pair(step, 2);  // an empty list stands for the kernel
@@ -228,9 +240,8 @@ class Classifier {
         spatial.maps.push_back(operand);
       } else if (value(operand).isTensor()) {
         const at::Tensor& tensor = value(operand).toTensor();
-        const bool everywhere =
-            tensor.numel() == 1 ||
-            (tensor.dim() >= 3 && tensor.size(-1) == 1 && tensor.size(-2) == 1);
+        const bool everywhere = tensor.numel() == 1 ||
+                                (tensor.dim() >= 3 && tensor.size(-1) == 1 && tensor.size(-2) == 1);
         if (!everywhere) return std::nullopt;
       }
     }

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::int64_t kUsualBatch = 32;
 constexpr std::int64_t kSmallBatch = 8;
-constexpr double kClearly = 1.15;
+constexpr double kClearly = 1.25;
 constexpr double kLongPass = 0.25;  // seconds; a larger batch is then not worth a try
 
 class Bench {
@@ -112,7 +112,8 @@ Tuning tune(const Tuning& given, const std::filesystem::path& model,
       const bool one = together > kClearly * apart;
       chosen.threads = one ? cores : 1;
       chosen.workers = one ? 1 : cores;
-      std::snprintf(text, sizeof text, "%s%.1f images/s by %lld workers of one thread, %.1f by one of %lld",
+      std::snprintf(text, sizeof text,
+                    "%s%.1f images/s by %lld workers of one thread, %.1f by one of %lld",
                     chosen.reason.empty() ? "" : "; ", apart, static_cast<long long>(cores),
                     together, static_cast<long long>(cores));
       chosen.reason += text;

@@ -16,7 +16,7 @@ struct Tuning {
   std::string reason;  // what was timed, for people; empty if nothing was
 };
 
-/// Fills what is 0 in `given`. Usual values are kept unless others are clearly faster (by 15 %),
+/// Fills what is 0 in `given`. Usual values are kept unless others are clearly faster (by 25 %),
 /// so that the choice seldom differs from run to run: batches of 32 (128 on CUDA), one thread in
 /// each of as many workers as there are cores. `images` bounds the batch. On CUDA only the batch is
 /// chosen.
