@@ -70,16 +70,16 @@ SUBJECTS = {
         "cifar_resnet20",
         batch=32,
         images=64,
-        trials=512,
+        trials=2048,
         last_trials=65536,
         passes=4,
         least_all_layers=10,
         weights="cifar10/resnet20-12fca82f.th",
     ),
-    "resnet18": Subject("ResNet-18", "resnet18"),
-    "resnet50": Subject("ResNet-50", "resnet50", least_all_layers=6),
-    "vgg16_bn": Subject("VGG-16-BN", "vgg16_bn"),
-    "swin_v2_t": Subject("Swin-V2-T", "swin_v2_t"),
+    "resnet18": Subject("ResNet-18", "resnet18", trials=128),
+    "resnet50": Subject("ResNet-50", "resnet50", trials=96, least_all_layers=6),
+    "vgg16_bn": Subject("VGG-16-BN", "vgg16_bn", trials=32),
+    "swin_v2_t": Subject("Swin-V2-T", "swin_v2_t", trials=16),
 }
 
 

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <c10/core/InferenceMode.h>
+#include <malloc.h>
 #include <torch/version.h>
 
 #include <map>
@@ -125,6 +126,15 @@ std::string misfit(const at::Tensor& first, const at::Tensor& again, const at::T
   return "the answer for one image depends on the other images of its batch (batch normalisation "
          "in "
          "training mode, or a mean over the batch)";
+}
+
+// Passes allocate and free the same sizes over and over. Memory that goes back to the system in
+// between is handed out again page by page, cleared: 5 to 15 % of a ResNet-20's pass.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
 }
 
 }  // namespace
@@ -272,6 +282,7 @@ Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> inpu
              std::int64_t batch, const std::string& device, std::int64_t threads)
     : state_(std::make_unique<State>()) {
   const c10::InferenceMode guard;
+  keep_freed_memory();
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   if (!at::hasCUDA() && device.rfind("cuda", 0) == 0) {
     throw Error(ExitCode::kUsage, "device \"" + device +
