@@ -207,6 +207,25 @@ class Maps(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Carried(nn.Module):
+    """Carries a list of maps and one integer an image past convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.conv3 = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.conv1(x))
+        index = x.mean((2, 3)).argmax(1)
+        parts = torch.split(x, [2, 2], 1)
+        x = F.relu(self.conv2(x))
+        x = self.conv3(x) + torch.cat(parts, 1)
+        return self.fc(x.mean((2, 3)) + F.one_hot(index, 4).float())
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -229,7 +248,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps,
+    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
                     TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()

@@ -29,11 +29,6 @@ namespace {
 
 constexpr std::int64_t kImageCacheBytes = std::int64_t{1} << 30;
 
-std::span<const float> row_of(const at::Tensor& logits, std::int64_t row) {
-  return {logits.const_data_ptr<float>() + row * logits.size(1),
-          static_cast<std::size_t>(logits.size(1))};
-}
-
 bool all_finite(std::span<const float> values) {
   return std::all_of(values.begin(), values.end(),
                      [](float value) { return std::isfinite(value); });
@@ -41,16 +36,6 @@ bool all_finite(std::span<const float> values) {
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
   return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
-
-// Bit patterns of what a trial changes, to find trials that share one.
-std::vector<std::uint64_t> key_of(std::span<const Change> changes) {
-  std::vector<std::uint64_t> key;
-  for (const Change& change : changes) {
-    key.push_back(static_cast<std::uint64_t>(change.element));
-    key.push_back(std::bit_cast<std::uint32_t>(change.value));
-  }
-  return key;
 }
 
 }  // namespace
@@ -321,7 +306,7 @@ void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<cons
 
 TrialResult Engine::State::result_of(const Ready& ready, std::span<const float> faulty,
                                      const Measure& measure) const {
-  const auto clean = row_of(ready.golden->logits(), ready.row);
+  const auto clean = ready.golden->logits(ready.row);
   const std::int64_t label = dataset.label(ready.trial.image);
   TrialResult result;
   result.trial = ready.id;
@@ -374,7 +359,7 @@ void Engine::Worker::store_golden(const GoldenChunk& golden) {
   const std::lock_guard lock(run_.mutex);
   for (std::int64_t row = 0; row < images; ++row) {
     const std::int32_t image = golden.images()[static_cast<std::size_t>(row)];
-    const auto logits = row_of(golden.logits(), row);
+    const auto logits = golden.logits(row);
     const auto& plain = *state_.fp32[static_cast<std::size_t>(image)];
     run_.sink.golden({image, cross_entropy(logits, state_.dataset.label(image)), top1(logits),
                       static_cast<float>(top2diff(logits)), plain.loss, plain.top1});
@@ -444,7 +429,7 @@ bool Engine::Worker::site(std::int32_t site, std::vector<std::unique_ptr<GoldenC
   for (const Ready& one : ready) {
     if (one.injection.changes.empty()) {
       ++costs_.unchanged;
-      finish(one, row_of(one.golden->logits(), one.row));
+      finish(one, one.golden->logits(one.row));
       continue;
     }
     if (!state_.options.share) {
@@ -468,7 +453,7 @@ bool Engine::Worker::site(std::int32_t site, std::vector<std::unique_ptr<GoldenC
   std::vector<Regions::Landing> landings;
   if (state_.options.suffix && state_.options.regions && !state_.is_weight(site)) {
     landings = regions_.carry(
-        site, wanted, [&](const Ready& one) { done(one, row_of(one.golden->logits(), one.row)); },
+        site, wanted, [&](const Ready& one) { done(one, one.golden->logits(one.row)); },
         costs_);
   } else {
     landings.push_back({first, {}});
@@ -670,7 +655,7 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
   std::vector<Ready> ready;
   state.prepare(plan, trial.site, std::span(&id, 1), *golden, ready);
   if (ready[0].injection.changes.empty()) {
-    return state.result_of(ready[0], row_of(golden->logits(), ready[0].row), measure);
+    return state.result_of(ready[0], golden->logits(ready[0].row), measure);
   }
   TrialResult result;
   const Passes::Done done = [&](const Ready& one, std::span<const float> logits) {

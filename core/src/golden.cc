@@ -28,6 +28,11 @@ std::set<const void*> storages(const Slots& slots, const std::vector<int>& which
 
 }  // namespace
 
+std::span<const float> row_of(const at::Tensor& logits, std::int64_t row) {
+  return {logits.const_data_ptr<float>() + row * logits.size(1),
+          static_cast<std::size_t>(logits.size(1))};
+}
+
 std::int64_t PassProfile::all_bytes() const {
   return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
 }

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "emulated_model.h"
 #include "engine_costs.h"
 
 namespace bitfall {
+
+/// A row of logits [batch, classes] on the CPU.
+std::span<const float> row_of(const at::Tensor& logits, std::int64_t row);
 
 /// What one pass computes and how long each step takes, in bytes and seconds a step.
 struct PassProfile {
@@ -36,6 +40,7 @@ class GoldenChunk {
   const RowImages& images() const { return images_; }
   /// [batch, classes], on the CPU.
   const at::Tensor& logits() const { return logits_; }
+  std::span<const float> logits(std::int64_t row) const { return row_of(logits_, row); }
   /// Everything that a step from `from` on reads is there, up to the results of the step before
   /// `to`. Not to be written to.
   const Slots& slots() const { return slots_; }

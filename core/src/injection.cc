@@ -162,6 +162,15 @@ std::int8_t class_of(const NumberFormat& format, const EditRecord& record) {
 
 }  // namespace
 
+std::vector<std::uint64_t> key_of(std::span<const Change> changes) {
+  std::vector<std::uint64_t> key;
+  for (const Change& change : changes) {
+    key.push_back(static_cast<std::uint64_t>(change.element));
+    key.push_back(std::bit_cast<std::uint32_t>(change.value));
+  }
+  return key;
+}
+
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
   switch (edit.operation) {
     case EditOperation::kFlip:

@@ -22,6 +22,9 @@ struct Injection {
   std::vector<Change> changes;  // every value whose bits differ from `golden`, by rising element
 };
 
+/// Bit patterns of what a fault changes: equal for faults that change the same.
+std::vector<std::uint64_t> key_of(std::span<const Change> changes);
+
 /// `golden`: the tensor's values as the format holds them. `metadata`: calibrated registers, empty
 /// if none. `clamp`: replaces hit values beyond +-clamp (NaN becomes +clamp); not finite means no
 /// clamping. Edits act one after the other; only blocks with a hit element are encoded, or the

@@ -48,6 +48,7 @@ struct Model::State {
   std::string unfit;
   std::string device;
   std::vector<std::int64_t> slabs;  // by slot
+  std::vector<bool> independent;    // by slot: of the images
   bool rows_alike = true;
 
   void judge_slot(int slot, const Slots& a, const Slots& b, const Slots& turned,
@@ -190,6 +191,7 @@ void Model::State::add_parameters() {
 void Model::State::judge_slot(int slot, const Slots& a, const Slots& b, const Slots& turned,
                               std::int64_t changed) {
   const auto index = static_cast<std::size_t>(slot);
+  independent[index] = same_value(a[index], b[index]) && same_value(a[index], turned[index]);
   if (!a[index].isTensor() || !b[index].isTensor() || !turned[index].isTensor()) return;
   const at::Tensor &left = a[index].toTensor(), &right = b[index].toTensor();
   const at::Tensor& other = turned[index].toTensor();
@@ -215,7 +217,9 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
   Slots b = program->start(other);
   Slots turned = program->start(images.roll(1, 0));
   slabs.assign(a.size(), 0);
+  independent.assign(a.size(), true);
   slabs[static_cast<std::size_t>(program->input_slot())] = 1;
+  independent[static_cast<std::size_t>(program->input_slot())] = false;
   std::map<int, std::size_t> site_of_step;
   for (std::size_t s = 0; s < sites.size(); ++s) {
     if (sites[s].target == Target::kActivation) site_of_step[first_steps[s] - 1] = s;
@@ -325,6 +329,9 @@ const std::vector<int>& Model::slots(std::int32_t site) const { return state_->s
 int Model::first_step(std::int32_t site) const { return state_->first_steps.at(site); }
 std::int64_t Model::slabs(int slot) const {
   return state_->slabs.at(static_cast<std::size_t>(slot));
+}
+bool Model::image_independent(int slot) const {
+  return state_->independent.at(static_cast<std::size_t>(slot));
 }
 bool Model::rows_alike() const { return state_->rows_alike; }
 at::Tensor Model::parameter(std::int32_t site) const { return state_->parameters.at(site); }

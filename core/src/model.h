@@ -54,6 +54,9 @@ class Model {
   /// Slabs an image that the slot's value holds in its first dimension ([batch * slabs, ...]),
   /// where it is proven to lie image by image; 0 where it is not.
   std::int64_t slabs(int slot) const;
+  /// True if the slot's value is the same for every batch of images, as far as was seen: constants,
+  /// sizes, masks.
+  bool image_independent(int slot) const;
   /// True if what a row holds does not depend on which row it is: seen on a batch turned by one
   /// row, bit for bit, in every value that lies image by image.
   bool rows_alike() const;

@@ -3,33 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "timer.h"
 
 namespace bitfall {
 namespace {
-
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  if (a.is_same(b)) return true;
-  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
-  if (a.scalar_type() != at::kFloat) return a.equal(b);
-  return a.contiguous().view(at::kInt).equal(b.contiguous().view(at::kInt));
-}
-
-bool same_value(const c10::IValue& a, const c10::IValue& b) {
-  if (a.is(b)) return true;
-  if (a.isTensor() && b.isTensor()) {
-    if (!a.toTensor().defined() || !b.toTensor().defined()) return false;
-    return same_bits(a.toTensor(), b.toTensor());
-  }
-  if (a.isInt() && b.isInt()) return a.toInt() == b.toInt();
-  if (a.isDouble() && b.isDouble()) return a.toDouble() == b.toDouble();
-  if (a.isBool() && b.isBool()) return a.toBool() == b.toBool();
-  if (a.isIntList() && b.isIntList()) return a.toIntVector() == b.toIntVector();
-  return false;
-}
 
 // A tensor's memory where the images lie one behind the other, as `golden` has them; null
 // otherwise.
@@ -39,16 +18,6 @@ const float* by_image(const at::Tensor& value, const at::Tensor& golden) {
                      value.strides() == golden.strides() && value.size(0) > 0 &&
                      value.stride(0) * value.size(0) == value.numel();
   return plain ? static_cast<const float*>(value.const_data_ptr()) : nullptr;
-}
-
-// Bit patterns of what a fault changes.
-std::vector<std::uint64_t> key_of(std::span<const Change> changes) {
-  std::vector<std::uint64_t> key;
-  for (const Change& change : changes) {
-    key.push_back(static_cast<std::uint64_t>(change.element));
-    key.push_back(std::bit_cast<std::uint32_t>(change.value));
-  }
-  return key;
 }
 
 // Writes a number at each place, an index in row-major order.
@@ -101,6 +70,22 @@ bool Passes::is_weight(std::int32_t site) const {
   return model_.model().sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
 }
 
+// True if an image may stand in another row from the cut on: all that lives there lies image by
+// image in rows that are alike, or is the same for all images.
+bool Passes::movable(int cut) {
+  const auto [known, fresh] = movable_.try_emplace(cut, model_.model().rows_alike());
+  if (!fresh) return known->second;
+  const auto& lifetimes = program_.lifetimes();
+  for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
+    const auto index = static_cast<int>(slot);
+    const bool lives = lifetimes[slot].made < cut && lifetimes[slot].last >= cut;
+    if (lives && model_.model().slabs(index) == 0 && !model_.model().image_independent(index)) {
+      known->second = false;
+    }
+  }
+  return known->second;
+}
+
 // True if trials of both chunks may stand in one pass from the cut on.
 bool Passes::alike(int cut, const GoldenChunk& a, const GoldenChunk& b) {
   if (&a == &b) return true;
@@ -136,7 +121,7 @@ std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight> flights) {
     const std::size_t fewest = (group.size() + used.size() - 1) / used.size();
     const std::size_t first = passes.size();
     // Moving an image to another row means copying all that lives: only where it spares a pass.
-    if (model_.model().rows_alike() && most > fewest) {
+    if (most > fewest && movable(cut)) {
       for (Flight& flight : group) {
         if (passes.size() == first || passes.back().size() == used.size()) passes.emplace_back();
         const auto row = static_cast<std::int64_t>(passes.back().size());
@@ -144,13 +129,21 @@ std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight> flights) {
       }
       continue;
     }
-    std::fill(used.begin(), used.end(), 0);
-    for (Flight& flight : group) {
-      const std::int64_t row = flight.ready->row;
-      const std::size_t pass = first + used[static_cast<std::size_t>(row)]++;
-      if (pass == passes.size()) passes.emplace_back();
-      passes[pass].push_back({std::move(flight), row});
-    }
+    for (Pass& pass : pack_at_home(std::move(group))) passes.push_back(std::move(pass));
+  }
+  return passes;
+}
+
+// Each image in the row that it has in its chunk: the n-th trial of every row goes into the n-th
+// pass.
+std::vector<Passes::Pass> Passes::pack_at_home(std::vector<Flight> flights) const {
+  std::vector<Pass> passes;
+  std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
+  for (Flight& flight : flights) {
+    const std::int64_t row = flight.ready->row;
+    const std::size_t pass = used[static_cast<std::size_t>(row)]++;
+    if (pass == passes.size()) passes.emplace_back();
+    passes[pass].push_back({std::move(flight), row});
   }
   return passes;
 }
@@ -350,11 +343,7 @@ void Passes::finish(const Pass& pass, const Slots& slots, const Done& done,
   const at::Tensor logits = program_.output(slots);
   ++costs.passes;
   costs.rows += static_cast<std::int64_t>(pass.size());
-  const auto width = static_cast<std::size_t>(logits.size(1));
-  for (const Seat& seat : pass) {
-    done(*seat.flight.ready,
-         {logits.const_data_ptr<float>() + static_cast<std::size_t>(seat.row) * width, width});
-  }
+  for (const Seat& seat : pass) done(*seat.flight.ready, row_of(logits, seat.row));
 }
 
 // Runs passes from step `from` on. While it pays, stops before the next expensive step: trials
@@ -409,10 +398,7 @@ void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool lo
       if (!left[i]) {
         ++died;
         ++costs.died;
-        const at::Tensor& logits = one.golden->logits();
-        const auto width = static_cast<std::size_t>(logits.size(1));
-        done(one,
-             {logits.const_data_ptr<float>() + static_cast<std::size_t>(one.row) * width, width});
+        done(one, one.golden->logits(one.row));
         continue;
       }
       Flight flight{&one, {}};
@@ -454,19 +440,8 @@ void Passes::run_whole(std::int32_t site, std::vector<Flight> flights, const Don
   std::map<const GoldenChunk*, std::vector<Flight>> by_chunk;
   for (Flight& flight : flights) by_chunk[flight.ready->golden].push_back(std::move(flight));
   for (auto& [golden, some] : by_chunk) {
-    std::vector<Pass> passes;
-    if (is_weight(site)) {
-      passes = pack_weights(std::move(some));
-    } else {
-      std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
-      for (Flight& flight : some) {
-        const std::int64_t row = flight.ready->row;
-        const std::size_t pass = used[static_cast<std::size_t>(row)]++;
-        if (pass == passes.size()) passes.emplace_back();
-        passes[pass].push_back({std::move(flight), row});
-      }
-    }
-    for (const Pass& pass : passes) {
+    for (const Pass& pass :
+         is_weight(site) ? pack_weights(std::move(some)) : pack_at_home(std::move(some))) {
       if (stop) return;
       begin();
       Slots slots = model_.start(golden->input(), golden->images(), costs.emulation_s);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -50,8 +51,10 @@ class Passes {
   std::int64_t batch() const { return model_.model().batch(); }
   int steps() const { return static_cast<int>(program_.steps().size()); }
   bool is_weight(std::int32_t site) const;
+  bool movable(int cut);
   bool alike(int cut, const GoldenChunk& a, const GoldenChunk& b);
   std::vector<Pass> pack(int cut, std::vector<Flight> flights);
+  std::vector<Pass> pack_at_home(std::vector<Flight> flights) const;
   std::vector<Pass> pack_weights(std::vector<Flight> flights) const;
   RowImages images_of(const Pass& pass) const;
   Slots table(int cut, const Pass& pass, std::vector<bool>& own) const;
@@ -69,6 +72,7 @@ class Passes {
   const Program& program_;
   bool early_stop_;
   std::int64_t waiting_bytes_;
+  std::map<int, bool> movable_;  // by cut
   /// Whether all that lives at a cut besides images' own values is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;
 };

@@ -748,4 +748,30 @@ std::string Program::extra_file(const std::filesystem::path& path, const std::st
   return files[name];
 }
 
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_same(b)) return true;
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
+  if (a.scalar_type() != at::kFloat) return a.equal(b);
+  return a.contiguous().view(at::kInt).equal(b.contiguous().view(at::kInt));
+}
+
+bool same_value(const c10::IValue& a, const c10::IValue& b) {
+  if (a.is(b)) return true;
+  if (a.isTensor() && b.isTensor()) {
+    if (!a.toTensor().defined() || !b.toTensor().defined()) return false;
+    return same_bits(a.toTensor(), b.toTensor());
+  }
+  if (a.isInt() && b.isInt()) return a.toInt() == b.toInt();
+  if (a.isDouble() && b.isDouble()) return a.toDouble() == b.toDouble();
+  if (a.isBool() && b.isBool()) return a.toBool() == b.toBool();
+  if (a.isIntList() && b.isIntList()) return a.toIntVector() == b.toIntVector();
+  if (a.isString() && b.isString()) return a.toStringRef() == b.toStringRef();
+  if (a.isDevice() && b.isDevice()) return a.toDevice() == b.toDevice();
+  if (a.isTensorList() && b.isTensorList()) {
+    const auto left = a.toTensorVector(), right = b.toTensorVector();
+    return std::equal(left.begin(), left.end(), right.begin(), right.end(), same_bits);
+  }
+  return false;
+}
+
 }  // namespace bitfall

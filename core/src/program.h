@@ -104,4 +104,11 @@ class Program {
   std::unique_ptr<State> state_;
 };
 
+/// The same shape, type and bits.
+bool same_bits(const at::Tensor& a, const at::Tensor& b);
+
+/// The same bits, as far as values of this kind can be compared: tensors, lists of them, numbers, lists of
+/// integers, strings; otherwise only the very same object.
+bool same_value(const c10::IValue& a, const c10::IValue& b);
+
 }  // namespace bitfall

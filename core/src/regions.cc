@@ -138,12 +138,6 @@ void cut_out(const at::Tensor& map, std::int64_t row, std::int64_t top, std::int
   }
 }
 
-bool same_bits(const at::Tensor& a, const at::Tensor& b) {
-  return a.sizes() == b.sizes() &&
-         std::memcmp(a.const_data_ptr<float>(), b.const_data_ptr<float>(),
-                     static_cast<std::size_t>(a.numel()) * sizeof(float)) == 0;
-}
-
 }  // namespace
 
 struct Regions::State {
