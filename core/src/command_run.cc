@@ -115,10 +115,11 @@ std::string rate_text(const EngineProgress& count, double confidence) {
 // Where the time of a run went.
 void print_costs(const EngineCosts& costs, std::int64_t batch) {
   TextTable table({{"part"}, {"seconds", TextTable::kRight}, {"share", TextTable::kRight}});
+  const double all = costs.total_s * static_cast<double>(costs.workers);
   const auto add = [&](const char* part, double seconds) {
     char text[32];
     std::snprintf(text, sizeof text, "%.2f", seconds);
-    table.add({part, text, percent(costs.total_s > 0 ? seconds / costs.total_s : 0, 1)});
+    table.add({part, text, percent(all > 0 ? seconds / all : 0, 1)});
   };
   add("golden passes", costs.golden_s);
   add("windows that faults have reached", costs.regions_s);
@@ -126,11 +127,15 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   add("values through their format", costs.emulation_s);
   add("drawing, encoding, editing", costs.injection_s);
   add("metrics and store", costs.results_s);
-  add("the rest (loading images, packing)", costs.total_s - costs.golden_s - costs.regions_s -
+  add("the rest (loading images, waiting)", all - costs.golden_s - costs.regions_s -
                                                 costs.suffix_s - costs.emulation_s -
                                                 costs.injection_s - costs.results_s);
-  add("all", costs.total_s);
+  add("all", all);
   std::printf("\n%s\n", table.render().c_str());
+  if (costs.workers > 1) {
+    std::printf("Seconds of %lld workers together; the run took %.2f.\n",
+                static_cast<long long>(costs.workers), costs.total_s);
+  }
   const auto share_of = [](std::int64_t part, std::int64_t whole) {
     return percent(whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0, 0);
   };

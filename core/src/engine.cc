@@ -453,8 +453,7 @@ bool Engine::Worker::site(std::int32_t site, std::vector<std::unique_ptr<GoldenC
   std::vector<Regions::Landing> landings;
   if (state_.options.suffix && state_.options.regions && !state_.is_weight(site)) {
     landings = regions_.carry(
-        site, wanted, [&](const Ready& one) { done(one, one.golden->logits(one.row)); },
-        costs_);
+        site, wanted, [&](const Ready& one) { done(one, one.golden->logits(one.row)); }, costs_);
   } else {
     landings.push_back({first, {}});
     for (const Ready* one : wanted) landings[0].flights.push_back({one, {}});
@@ -611,6 +610,7 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   const auto count = static_cast<std::int64_t>(chunks.size());
   const auto workers =
       std::clamp<std::int64_t>(state.model.device() == "cpu" ? state.options.workers : 1, 1, count);
+  state.costs.workers = workers;
   const std::int64_t budget = state.options.memory_budget / workers;
   const std::int64_t size =
       std::min(state.group_size(trials, static_cast<std::int64_t>(sites.size()), count, budget),

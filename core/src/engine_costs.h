@@ -8,7 +8,8 @@ namespace bitfall {
 /// Seconds are of one worker after the other: with several workers they add up to more than the
 /// run took.
 struct EngineCosts {
-  double total_s = 0;      // of the clock on the wall
+  double total_s = 0;  // of the clock on the wall
+  std::int64_t workers = 1;
   double golden_s = 0;     // golden passes, without formats
   double regions_s = 0;    // windows that faults have reached, without formats
   double suffix_s = 0;     // whole steps behind faults, without formats
