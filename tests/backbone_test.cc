@@ -116,7 +116,8 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
         "[model]\npath = \"model.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
         "classes = \"classes.txt\"\n[format]\nid = \"fp16\"\n[plugins]\npaths = [\"" +
         std::string(BITFALL_BUILD_DIR) +
-        "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nthreads = 2\nworkers = 1\nsuffix = " + (suffix ? "true" : "false") + "\n";
+        "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nthreads = 2\nworkers = 1\nsuffix = " +
+        (suffix ? "true" : "false") + "\n";
     Session session(folder_ / "campaign.toml", text, folder_ / "faults.csv");
     const std::atomic<bool> stop{false};
     ASSERT_TRUE(session.profile(stop));

@@ -15,11 +15,7 @@ namespace {
 const std::vector<std::int64_t> kShape{4, 8, 8};
 
 std::vector<std::uint32_t> metadata_of(const NumberFormat& format) {
-  std::int64_t count = 0;
-  for (std::size_t i = 1; i < format.registers().size(); ++i) {
-    count += format.register_count(static_cast<int>(i), kShape);
-  }
-  std::vector<std::uint32_t> metadata(static_cast<std::size_t>(count));
+  std::vector<std::uint32_t> metadata(static_cast<std::size_t>(metadata_size(format, kShape)));
   if (format.calibrated()) {
     const int axis = format.range_axis(kShape);
     const auto ranges = axis < 0 ? 1 : kShape[static_cast<std::size_t>(axis)];

@@ -46,11 +46,7 @@ std::unique_ptr<Subject> subject(const PluginHost& host, const std::string& id) 
   made->format = host.make_format(choice, diagnostics);
   if (!made->format) return nullptr;  // needs options
   const NumberFormat& format = *made->format;
-  std::int64_t registers = 0;
-  for (std::size_t i = 1; i < format.registers().size(); ++i) {
-    registers += format.register_count(static_cast<int>(i), kShape);
-  }
-  made->metadata.resize(static_cast<std::size_t>(registers));
+  made->metadata.resize(static_cast<std::size_t>(metadata_size(format, kShape)));
   if (format.calibrated()) format.calibrate(std::vector{Range{-5, 5}}, kShape, made->metadata);
   made->golden = normal_values();
   format.emulate(made->golden, {kShape}, made->metadata);

@@ -21,11 +21,7 @@ struct Stored {
 };
 
 std::vector<std::uint32_t> room(const NumberFormat& format, std::span<const std::int64_t> shape) {
-  std::int64_t size = 0;
-  for (std::size_t i = 1; i < format.registers().size(); ++i) {
-    size += format.register_count(static_cast<int>(i), shape);
-  }
-  return std::vector<std::uint32_t>(static_cast<std::size_t>(size));
+  return std::vector<std::uint32_t>(static_cast<std::size_t>(metadata_size(format, shape)));
 }
 
 Stored stored(const NumberFormat& format, std::vector<std::int64_t> shape, unsigned seed) {

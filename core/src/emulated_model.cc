@@ -39,12 +39,12 @@ void EmulatedModel::emulate_parameters() {
   overrides_.clear();
   parameters_.assign(model_.sites().size(), {});
   for (const std::int32_t site : emulated_) {
-    const Site& place = model_.sites()[static_cast<std::size_t>(site)];
-    if (place.target != Target::kWeight) continue;
+    if (!model_.is_weight(site)) continue;
     const NumberFormat& format = formats_.of(site);
     at::Tensor value = model_.parameter(site).cpu().contiguous().clone();
     emulate(format, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())},
-            {place.shape, 0, 1, stream(site, 0)}, metadata(site));
+            {model_.sites()[static_cast<std::size_t>(site)].shape, 0, 1, stream(site, 0)},
+            metadata(site));
     value = format.exact() ? model_.parameter(site) : value.to(c10::Device(model_.device()));
     parameters_[static_cast<std::size_t>(site)] = value;
     for (const int slot : model_.slots(site)) overrides_.emplace_back(slot, value);
@@ -56,8 +56,8 @@ std::span<const std::uint32_t> EmulatedModel::metadata(std::int32_t site) const 
 }
 
 std::uint64_t EmulatedModel::stream(std::int32_t site, std::int32_t image) const {
-  const bool weight = model_.sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
-  return static_cast<std::uint64_t>(site) << 32 | static_cast<std::uint64_t>(weight ? 0 : image);
+  const std::int32_t own = model_.is_weight(site) ? 0 : image;
+  return static_cast<std::uint64_t>(site) << 32 | static_cast<std::uint64_t>(own);
 }
 
 const at::Tensor& EmulatedModel::parameter(std::int32_t site) const {

@@ -4,7 +4,6 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <exception>
@@ -81,11 +80,11 @@ struct Engine::State {
   const Site& site(std::int32_t index) const {
     return model.sites()[static_cast<std::size_t>(index)];
   }
-  bool is_weight(std::int32_t index) const { return site(index).target == Target::kWeight; }
 
+  // Some image of the chunk has no golden result yet.
+  bool golden_missing(std::int64_t chunk, const std::vector<bool>& done) const;
   at::Tensor image(std::int32_t index);
   bool holds(std::int32_t index);
-  RowImages images_of(std::int64_t chunk) const;
   at::Tensor load(const RowImages& rows);
   std::vector<RangeObserver> observers() const;
   std::vector<std::uint32_t> calibrated(std::int32_t site, const RangeObserver& observer) const;
@@ -138,7 +137,6 @@ class Engine::Worker {
 
  private:
   bool stopped() const { return run_.stop || run_.failed; }
-  bool golden_missing(std::int64_t chunk) const;
   void store_golden(const GoldenChunk& golden);
   void finish(const Ready& one, std::span<const float> faulty);
   void tell();
@@ -152,6 +150,14 @@ class Engine::Worker {
   Regions regions_;
   Passes passes_;
 };
+
+bool Engine::State::golden_missing(std::int64_t chunk, const std::vector<bool>& done) const {
+  for (std::int64_t row = 0; row < deal.size(chunk); ++row) {
+    const auto image = static_cast<std::size_t>(deal.image(chunk, row));
+    if (image >= done.size() || !done[image]) return true;
+  }
+  return false;
+}
 
 at::Tensor Engine::State::image(std::int32_t index) {
   {
@@ -173,12 +179,6 @@ at::Tensor Engine::State::image(std::int32_t index) {
 bool Engine::State::holds(std::int32_t index) {
   const std::lock_guard lock(images_mutex);
   return images.count(index) > 0;
-}
-
-RowImages Engine::State::images_of(std::int64_t chunk) const {
-  RowImages rows;
-  for (std::int64_t row = 0; row < batch(); ++row) rows.push_back(deal.image(chunk, row));
-  return rows;
 }
 
 at::Tensor Engine::State::load(const RowImages& rows) {
@@ -205,11 +205,7 @@ std::vector<std::uint32_t> Engine::State::calibrated(std::int32_t index,
   const NumberFormat& format = emulated.formats().of(index);
   if (!format.calibrated()) return {};
   const auto& shape = site(index).shape;
-  std::int64_t size = 0;
-  for (int kind = 1; kind < static_cast<int>(format.registers().size()); ++kind) {
-    size += format.register_count(kind, shape);
-  }
-  std::vector<std::uint32_t> registers(static_cast<std::size_t>(size), 0);
+  std::vector<std::uint32_t> registers(static_cast<std::size_t>(metadata_size(format, shape)), 0);
   format.calibrate(observer.ranges(), shape, registers);
   return registers;
 }
@@ -225,7 +221,7 @@ void Engine::State::note_fp32(const RowImages& rows, const at::Tensor& logits) {
 
 const PassProfile& Engine::State::pass_profile() {
   if (!pass) {
-    const RowImages rows = images_of(0);
+    const RowImages rows = deal.images(0);
     pass = profile_pass(emulated, load(rows), rows);
   }
   return *pass;
@@ -233,7 +229,7 @@ const PassProfile& Engine::State::pass_profile() {
 
 std::unique_ptr<GoldenChunk> Engine::State::golden(std::int64_t chunk, std::int64_t budget,
                                                    EngineCosts& costs) {
-  RowImages rows = images_of(chunk);
+  RowImages rows = deal.images(chunk);
   const at::Tensor input = load(rows);
   auto golden = std::make_unique<GoldenChunk>(emulated, pass_profile(), chunk, input,
                                               std::move(rows), budget, costs);
@@ -269,7 +265,8 @@ at::Tensor Engine::State::host_values(const Plan& plan, std::int32_t index,
   std::vector<std::int64_t> places;
   for (const std::int64_t id : ids) {
     const Trial trial = plan.trial(id);
-    const std::int64_t base = is_weight(index) ? 0 : deal.row_of(trial.image) * site(index).values;
+    const std::int64_t base =
+        model.is_weight(index) ? 0 : deal.row_of(trial.image) * site(index).values;
     for (const Edit& edit : plan.edits(trial)) {
       if (edit.register_index != 0) return values.to(at::kCPU).contiguous();  // a scale
       places.push_back(base + edit.element);
@@ -286,7 +283,7 @@ at::Tensor Engine::State::host_values(const Plan& plan, std::int32_t index,
 void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<const std::int64_t> ids,
                             const GoldenChunk& golden, std::vector<Ready>& ready) const {
   const Site& place = site(index);
-  const bool weight = is_weight(index);
+  const bool weight = model.is_weight(index);
   const at::Tensor values = host_values(
       plan, index, ids, weight ? emulated.parameter(index) : golden.tensor(model.slots(index)[0]));
   const float* data = values.const_data_ptr<float>();
@@ -338,14 +335,6 @@ std::vector<std::int32_t> Engine::State::in_network_order(std::vector<std::int32
   return sites;
 }
 
-bool Engine::Worker::golden_missing(std::int64_t chunk) const {
-  for (std::int64_t row = 0; row < state_.deal.size(chunk); ++row) {
-    const auto image = static_cast<std::size_t>(state_.deal.image(chunk, row));
-    if (image >= run_.golden_done.size() || !run_.golden_done[image]) return true;
-  }
-  return false;
-}
-
 void Engine::Worker::store_golden(const GoldenChunk& golden) {
   const std::int64_t images = state_.deal.size(golden.chunk());
   if (state_.emulated.exact()) {
@@ -389,7 +378,7 @@ bool Engine::Worker::group(std::span<const std::int64_t> chunks) {
     if (stopped()) return false;
     goldens.push_back(
         state_.golden(chunk, budget_ / static_cast<std::int64_t>(chunks.size()), costs_));
-    if (golden_missing(chunk)) store_golden(*goldens.back());
+    if (state_.golden_missing(chunk, run_.golden_done)) store_golden(*goldens.back());
     for (const std::int64_t id : run_.by_chunk[static_cast<std::size_t>(chunk)]) {
       by_site[run_.plan.trial(id).site].push_back(id);
     }
@@ -451,7 +440,7 @@ bool Engine::Worker::site(std::int32_t site, std::vector<std::unique_ptr<GoldenC
   };
   const std::function<void()> begin = [&] { tell(); };
   std::vector<Regions::Landing> landings;
-  if (state_.options.suffix && state_.options.regions && !state_.is_weight(site)) {
+  if (state_.options.suffix && state_.options.regions && !state_.model.is_weight(site)) {
     landings = regions_.carry(
         site, wanted, [&](const Ready& one) { done(one, one.golden->logits(one.row)); }, costs_);
   } else {
@@ -508,7 +497,7 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
   const std::int64_t chunks = (wanted + state.batch() - 1) / state.batch();
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     if (stop) return false;
-    const RowImages rows = state.images_of(chunk);
+    const RowImages rows = state.deal.images(chunk);
     const at::Tensor input = state.load(rows);
     Slots slots = state.emulated.start_plain(input);
     const std::int64_t first = chunk * state.batch();
@@ -536,11 +525,11 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
   std::vector<SiteProfile> profiles(state.model.sites().size());
   for (const std::int32_t site : state.options.emulated) {
     const auto index = static_cast<std::size_t>(site);
-    if (state.model.sites()[index].target == Target::kWeight) {
+    if (state.model.is_weight(site)) {
       observe(observers[index], state.model.parameter(site));
       observe(all[index], state.model.parameter(site));
     }
-    const bool seen_all = every_image || state.model.sites()[index].target == Target::kWeight;
+    const bool seen_all = every_image || state.model.is_weight(site);
     profiles[index].golden = (seen_all ? all : observers)[index].golden();
     profiles[index].metadata = state.calibrated(site, observers[index]);
   }
@@ -596,11 +585,8 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   }
   std::vector<std::int64_t> chunks;
   for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
-    bool wanted = !run.by_chunk[static_cast<std::size_t>(chunk)].empty();
-    for (std::int64_t row = 0; row < state.deal.size(chunk); ++row) {
-      const auto image = static_cast<std::size_t>(state.deal.image(chunk, row));
-      wanted |= image >= golden_done.size() || !golden_done[image];
-    }
+    const bool wanted = !run.by_chunk[static_cast<std::size_t>(chunk)].empty() ||
+                        state.golden_missing(chunk, golden_done);
     if (wanted && state.in_shard(chunk)) chunks.push_back(chunk);
   }
   if (chunks.empty()) return !stop;
@@ -681,17 +667,14 @@ double Engine::estimate_seconds(const Plan& plan) {
   const c10::InferenceMode guard;
   State& state = *state_;
   const PassProfile& pass = state.pass_profile();
-  std::vector<double> behind;
-  for (int step = 0; step <= state.steps(); ++step) behind.push_back(pass.seconds_behind(step));
-  double seconds = 2 * behind[0] * static_cast<double>(state.deal.count());
+  double seconds = 2 * pass.seconds_behind(0) * static_cast<double>(state.deal.count());
   for (const Stratum& stratum : plan.strata()) {
-    const bool weight =
-        state.model.sites()[static_cast<std::size_t>(stratum.site)].target == Target::kWeight;
+    const bool weight = state.model.is_weight(stratum.site);
     const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
     const auto trials = static_cast<double>(stratum.trials);
     const double full = std::ceil(trials / static_cast<double>(state.batch()));
     if (!weight) {
-      seconds += full * behind[static_cast<std::size_t>(from)];
+      seconds += full * pass.seconds_behind(from);
       continue;
     }
     // A pass for each fault in a chunk up to the next cut, and behind it full ones.
@@ -704,9 +687,8 @@ double Engine::estimate_seconds(const Plan& plan) {
     const double alone =
         stratum.permanent ? trials / state.dataset.size() * static_cast<double>(state.deal.count())
                           : trials;
-    seconds +=
-        alone * (behind[static_cast<std::size_t>(from)] - behind[static_cast<std::size_t>(cut)]) +
-        std::min(alone, full) * behind[static_cast<std::size_t>(cut)];
+    seconds += alone * (pass.seconds_behind(from) - pass.seconds_behind(cut)) +
+               std::min(alone, full) * pass.seconds_behind(cut);
   }
   return seconds;
 }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <numeric>
 #include <set>
 
@@ -120,13 +121,10 @@ std::int64_t GoldenChunk::held_bytes() const {
 void GoldenChunk::advance(int step, EngineCosts& costs) {
   const double formats = costs.emulation_s;
   const auto start = Clock::now();
-  if (model_.model().program().writes_in_place()) {  // a value kept may change later
-    if (to_ < step) model_.run(slots_, to_, step, images_, costs.emulation_s);
-    to_ = std::max(to_, step);
-  } else {
-    // Up to the step itself nothing behind is of use but what it reads.
-    if (to_ < step) model_.run(slots_, to_, step, images_, costs.emulation_s);
-    to_ = std::max(to_, step);
+  // Up to the step itself nothing behind is of use but what it reads.
+  if (to_ < step) model_.run(slots_, to_, step, images_, costs.emulation_s);
+  to_ = std::max(to_, step);
+  if (!model_.model().program().writes_in_place()) {  // else a value kept may change later
     release(step);
     std::int64_t held = held_bytes();
     while (to_ < step_count(model_)) {

@@ -23,4 +23,10 @@ std::int32_t ImageChunks::image(std::int64_t chunk, std::int64_t row) const {
   return order_[static_cast<std::size_t>(chunk * batch_ + row % size(chunk))];
 }
 
+std::vector<std::int32_t> ImageChunks::images(std::int64_t chunk) const {
+  std::vector<std::int32_t> rows;
+  for (std::int64_t row = 0; row < batch_; ++row) rows.push_back(image(chunk, row));
+  return rows;
+}
+
 }  // namespace bitfall

@@ -18,6 +18,8 @@ class ImageChunks {
   std::int64_t size(std::int64_t chunk) const;
   /// The last chunk's free rows hold its images over again, so that every pass has the same shape.
   std::int32_t image(std::int64_t chunk, std::int64_t row) const;
+  /// By row: `batch` of them.
+  std::vector<std::int32_t> images(std::int64_t chunk) const;
   std::int64_t chunk_of(std::int32_t image) const { return place(image) / batch_; }
   std::int64_t row_of(std::int32_t image) const { return place(image) % batch_; }
 

@@ -20,7 +20,7 @@ float clamped(float value, std::optional<float> clamp) {
   return std::clamp(value, -*clamp, *clamp);
 }
 
-// Where registers of a kind start within the metadata; of the kind after the last: their number.
+// Where registers of a kind start within the metadata.
 std::size_t metadata_offset(const NumberFormat& format, int kind,
                             std::span<const std::int64_t> shape) {
   std::int64_t offset = 0;
@@ -31,12 +31,9 @@ std::size_t metadata_offset(const NumberFormat& format, int kind,
 std::vector<std::uint32_t> own_metadata(const NumberFormat& format,
                                         std::span<const std::int64_t> shape,
                                         std::span<const std::uint32_t> calibrated) {
-  const int kinds = static_cast<int>(format.registers().size());
-  if (kinds == 1) return {};
-  if (!format.calibrated()) {
-    return std::vector<std::uint32_t>(metadata_offset(format, kinds, shape));
-  }
-  if (calibrated.size() != metadata_offset(format, kinds, shape)) {
+  const auto size = static_cast<std::size_t>(metadata_size(format, shape));
+  if (!format.calibrated()) return std::vector<std::uint32_t>(size);
+  if (calibrated.size() != size) {
     throw Error(ExitCode::kFailure, "internal: a calibrated format was used before calibration");
   }
   return {calibrated.begin(), calibrated.end()};
@@ -200,8 +197,8 @@ Injection inject(const NumberFormat& format, std::span<const float> golden,
   if (format.calibrated()) {
     own = own_metadata(format, shape, calibrated);
     metadata = own;
-  } else if (const int kinds = static_cast<int>(format.registers().size()); kinds > 1) {
-    const std::size_t size = metadata_offset(format, kinds, shape);
+  } else {
+    const auto size = static_cast<std::size_t>(metadata_size(format, shape));
     if (room.size() < size) room.resize(size);
     metadata = std::span(room).first(size);
   }

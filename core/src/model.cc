@@ -282,16 +282,21 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
   }
 }
 
+Error input_misfit(const std::filesystem::path& model, const std::string& shape,
+                   const std::exception& error) {
+  const std::string text = error.what();
+  return {ExitCode::kInput,
+          model.string() + ": the model fails on an input of [" + shape +
+              "]: " + text.substr(0, text.find('\n')) +
+              "\n  give the shape that it expects (data preprocess, or --input CxHxW)"};
+}
+
 Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input,
              std::int64_t batch, const std::string& device, std::int64_t threads)
     : state_(std::make_unique<State>()) {
   const c10::InferenceMode guard;
   keep_freed_memory();
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
-  if (!at::hasCUDA() && device.rfind("cuda", 0) == 0) {
-    throw Error(ExitCode::kUsage, "device \"" + device +
-                                      "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
-  }
   State& state = *state_;
   state.input = input;
   state.batch = batch;
@@ -308,11 +313,7 @@ Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> inpu
   } catch (const Error& error) {
     throw Error(error.code(), path.string() + ": " + error.what());
   } catch (const std::exception& error) {
-    const std::string text = error.what();
-    throw Error(ExitCode::kInput,
-                path.string() + ": the model fails on an input of [" + shape_text(images.sizes()) +
-                    "]: " + text.substr(0, text.find('\n')) +
-                    "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
+    throw input_misfit(path, shape_text(images.sizes()), error);
   }
 }
 
@@ -325,6 +326,9 @@ std::int64_t Model::batch() const { return state_->batch; }
 std::array<std::int64_t, 3> Model::input() const { return state_->input; }
 const std::string& Model::device() const { return state_->device; }
 const Program& Model::program() const { return *state_->program; }
+bool Model::is_weight(std::int32_t site) const {
+  return state_->sites.at(static_cast<std::size_t>(site)).target == Target::kWeight;
+}
 const std::vector<int>& Model::slots(std::int32_t site) const { return state_->slots.at(site); }
 int Model::first_step(std::int32_t site) const { return state_->first_steps.at(site); }
 std::int64_t Model::slabs(int slot) const {

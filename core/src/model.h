@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "error.h"
 #include "sites.h"
 
 namespace at {
@@ -47,6 +48,7 @@ class Model {
   const std::string& device() const;
 
   const Program& program() const;
+  bool is_weight(std::int32_t site) const;
   /// The slots that hold the site's value (several for a parameter read in several places).
   const std::vector<int>& slots(std::int32_t site) const;
   /// The first step that reads a changed value at this site: runs start here.
@@ -67,6 +69,10 @@ class Model {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// What to say when a model cannot run on an input of this shape ("8x3x32x32").
+Error input_misfit(const std::filesystem::path& model, const std::string& shape,
+                   const std::exception& error);
 
 /// The table of `bitfall sites`: name, kind, operation, shape an image, values, bits in the format.
 std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format);

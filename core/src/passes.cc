@@ -66,10 +66,6 @@ Passes::Passes(const EmulatedModel& model, bool early_stop, std::int64_t waiting
       early_stop_(early_stop),
       waiting_bytes_(waiting_bytes) {}
 
-bool Passes::is_weight(std::int32_t site) const {
-  return model_.model().sites()[static_cast<std::size_t>(site)].target == Target::kWeight;
-}
-
 // True if an image may stand in another row from the cut on: all that lives there lies image by
 // image in rows that are alike, or is the same for all images.
 bool Passes::movable(int cut) {
@@ -78,8 +74,8 @@ bool Passes::movable(int cut) {
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
     const auto index = static_cast<int>(slot);
-    const bool lives = lifetimes[slot].made < cut && lifetimes[slot].last >= cut;
-    if (lives && model_.model().slabs(index) == 0 && !model_.model().image_independent(index)) {
+    if (lifetimes[slot].lives_at(cut) && model_.model().slabs(index) == 0 &&
+        !model_.model().image_independent(index)) {
       known->second = false;
     }
   }
@@ -93,8 +89,8 @@ bool Passes::alike(int cut, const GoldenChunk& a, const GoldenChunk& b) {
   if (!fresh) return known->second;
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
-    const bool lives = lifetimes[slot].made < cut && lifetimes[slot].last >= cut;
-    if (!lives || model_.model().slabs(static_cast<int>(slot)) > 0) continue;
+    if (!lifetimes[slot].lives_at(cut) || model_.model().slabs(static_cast<int>(slot)) > 0)
+      continue;
     if (!same_value(a.slots()[slot], b.slots()[slot])) known->second = false;
   }
   return known->second;
@@ -184,10 +180,7 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
-    if (slabs == 0 || lifetimes[slot].made >= cut || lifetimes[slot].last < cut ||
-        !slots[slot].isTensor()) {
-      continue;
-    }
+    if (slabs == 0 || !lifetimes[slot].lives_at(cut) || !slots[slot].isTensor()) continue;
     at::Tensor value = copy_of(slots[slot].toTensor());
     for (const Seat& seat : pass) {
       const Ready& one = *seat.flight.ready;
@@ -206,7 +199,7 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
                     std::vector<bool>& own) const {
   const Site& place = model_.model().sites()[static_cast<std::size_t>(site)];
   const auto& where = model_.model().slots(site);
-  const bool weight = is_weight(site);
+  const bool weight = model_.model().is_weight(site);
   at::Tensor faulty = weight ? model_.parameter(site) : slots[index(where[0])].toTensor();
   if (weight || !own[index(where[0])]) faulty = copy_of(faulty);
   std::vector<std::int64_t> places;
@@ -268,7 +261,7 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
   const auto& lifetimes = program_.lifetimes();
   std::vector<int> changed;
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-    if (lifetimes[slot].last < cut || lifetimes[slot].made >= cut) continue;
+    if (!lifetimes[slot].lives_at(cut)) continue;
     if (slots[slot].isNone() || base.slots()[slot].is(slots[slot])) continue;
     const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
     if (slabs == 0) {
@@ -422,7 +415,7 @@ void Passes::run(std::int32_t site, int step, std::vector<Flight> flights, const
   if (flights.empty()) return;
   const double other = costs.emulation_s + costs.results_s;
   const auto start = Clock::now();
-  const bool weights = flights.front().pieces.empty() && is_weight(site);
+  const bool weights = flights.front().pieces.empty() && model_.model().is_weight(site);
   std::vector<Pass> passes =
       weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));
   // One pass cannot become fewer, and looking costs.
@@ -440,8 +433,8 @@ void Passes::run_whole(std::int32_t site, std::vector<Flight> flights, const Don
   std::map<const GoldenChunk*, std::vector<Flight>> by_chunk;
   for (Flight& flight : flights) by_chunk[flight.ready->golden].push_back(std::move(flight));
   for (auto& [golden, some] : by_chunk) {
-    for (const Pass& pass :
-         is_weight(site) ? pack_weights(std::move(some)) : pack_at_home(std::move(some))) {
+    for (const Pass& pass : model_.model().is_weight(site) ? pack_weights(std::move(some))
+                                                           : pack_at_home(std::move(some))) {
       if (stop) return;
       begin();
       Slots slots = model_.start(golden->input(), golden->images(), costs.emulation_s);

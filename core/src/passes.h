@@ -50,7 +50,6 @@ class Passes {
 
   std::int64_t batch() const { return model_.model().batch(); }
   int steps() const { return static_cast<int>(program_.steps().size()); }
-  bool is_weight(std::int32_t site) const;
   bool movable(int cut);
   bool alike(int cut, const GoldenChunk& a, const GoldenChunk& b);
   std::vector<Pass> pack(int cut, std::vector<Flight> flights);

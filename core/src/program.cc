@@ -562,6 +562,10 @@ bool Program::State::depends_on_shapes_only(const Value* condition) const {
 
 Program::Program(const std::filesystem::path& path, const std::string& device)
     : state_(std::make_unique<State>()) {
+  if (!at::hasCUDA() && device.rfind("cuda", 0) == 0) {
+    throw Error(ExitCode::kUsage, "device \"" + device +
+                                      "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
+  }
   use_plain_executor();
   const c10::InferenceMode guard;
   try {

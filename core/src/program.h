@@ -34,6 +34,9 @@ struct Step {
 struct Lifetime {
   int made = -1;  // the step that computes it; -1: constants, parameters, the input
   int last = -1;  // the last step that reads it (or makes it); the number of steps for the answer
+
+  /// Made before this step and read by it or later.
+  bool lives_at(int step) const { return made < step && last >= step; }
 };
 
 /// A tensor of the module's state, by its state_dict name.
@@ -49,7 +52,8 @@ struct Parameter {
 class Program {
  public:
   /// Loads a .pt file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
-  /// Throws Error(kInput) when it is no TorchScript model, is damaged, or has no forward(Tensor).
+  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is no TorchScript
+  /// model, is damaged, or has no forward(Tensor).
   Program(const std::filesystem::path& path, const std::string& device);
   ~Program();
   Program(const Program&) = delete;
@@ -107,8 +111,8 @@ class Program {
 /// The same shape, type and bits.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);
 
-/// The same bits, as far as values of this kind can be compared: tensors, lists of them, numbers, lists of
-/// integers, strings; otherwise only the very same object.
+/// The same bits, as far as values of this kind can be compared: tensors, lists of them, numbers,
+/// lists of integers, strings; otherwise only the very same object.
 bool same_value(const c10::IValue& a, const c10::IValue& b);
 
 }  // namespace bitfall

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <map>
 #include <optional>
-#include <set>
 #include <tuple>
+#include <utility>
 
 #include "spatial.h"
 #include "timer.h"
@@ -69,6 +69,35 @@ struct Pack {
     return seats;
   }
 };
+
+// A trial and what it changes at its site.
+struct Hit {
+  const Ready* trial = nullptr;
+  Box box;
+};
+
+// Height and width that hold each of the boxes.
+std::pair<std::int64_t, std::int64_t> largest(const std::vector<Box>& boxes) {
+  std::int64_t h = 0, w = 0;
+  for (const Box& box : boxes) {
+    if (box.empty()) continue;
+    h = std::max(h, box.height());
+    w = std::max(w, box.width());
+  }
+  return {h, w};
+}
+
+// Windows h x w around the boxes, inside a map; rows beyond the boxes repeat them.
+Origins around(const std::vector<Box>& boxes, std::int64_t rows, std::int64_t h, std::int64_t w,
+               std::int64_t height, std::int64_t width) {
+  Origins origins;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const Box& box = boxes[static_cast<std::size_t>(row) % boxes.size()];
+    origins.top.push_back(box.empty() ? 0 : std::min(box.top, height - h));
+    origins.left.push_back(box.empty() ? 0 : std::min(box.left, width - w));
+  }
+  return origins;
+}
 
 // Enough to make little of what a call costs, and not too much for the caches.
 std::int64_t most_rows(const at::Tensor& map) {
@@ -172,7 +201,7 @@ struct Regions::State {
   std::int64_t batch() const { return model.model().batch(); }
   bool usable(std::int32_t site, const GoldenChunk& golden) const;
   std::optional<Box> hit_box(std::int32_t site, const Ready& one) const;
-  Pack start(std::int32_t site, std::vector<const Ready*> trials) const;
+  Pack start(std::int32_t site, std::span<const Hit> hits) const;
   at::Tensor windows(int slot, const std::vector<Seat>& seats, const Window* damaged,
                      const Origins& origins, std::int64_t h, std::int64_t w, float fill) const;
   std::vector<c10::IValue> operands(int step, const Pack& pack, const std::vector<Seat>& seats,
@@ -214,29 +243,21 @@ std::optional<Box> Regions::State::hit_box(std::int32_t site, const Ready& one) 
   return box;
 }
 
-Pack Regions::State::start(std::int32_t site, std::vector<const Ready*> trials) const {
+Pack Regions::State::start(std::int32_t site, std::span<const Hit> hits) const {
   const int slot = model.model().slots(site)[0];
   Pack pack;
-  pack.trials = std::move(trials);
+  Window window;
+  for (const Hit& hit : hits) {
+    pack.trials.push_back(hit.trial);
+    window.boxes.push_back(hit.box);
+  }
   pack.rows = rows_for(pack.trials.size());
   const at::Tensor& map = pack.trials[0]->golden->tensor(slot);
-  const std::int64_t height = map.size(2), width = map.size(3);
-  Window window;
-  std::int64_t h = 0, w = 0;
-  for (const Ready* one : pack.trials) {
-    const Box box = *hit_box(site, *one);
-    window.boxes.push_back(box);
-    h = std::max(h, box.height());
-    w = std::max(w, box.width());
-  }
-  for (std::int64_t row = 0; row < pack.rows; ++row) {
-    const Box& box = window.boxes[static_cast<std::size_t>(row) % pack.trials.size()];
-    window.origins.top.push_back(std::min(box.top, height - h));
-    window.origins.left.push_back(std::min(box.left, width - w));
-  }
+  const std::int64_t channels = map.size(1), height = map.size(2), width = map.size(3);
+  const auto [h, w] = largest(window.boxes);
+  window.origins = around(window.boxes, pack.rows, h, w, height, width);
   window.values = windows(slot, pack.seats(), nullptr, window.origins, h, w, 0);
   float* data = window.values.data_ptr<float>();
-  const std::int64_t channels = map.size(1);
   for (std::size_t i = 0; i < pack.trials.size(); ++i) {
     for (const Change& change : pack.trials[i]->injection.changes) {
       const std::int64_t c = change.element / (height * width);
@@ -404,19 +425,10 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
       made.boxes[i].include(reached(how, damaged->second.boxes[i], height, width));
     }
   }
-  std::int64_t h = 0, w = 0;
-  for (const Box& box : made.boxes) {
-    if (box.empty()) continue;
-    h = std::max(h, box.height());
-    w = std::max(w, box.width());
-  }
+  const auto [h, w] = largest(made.boxes);
   if (h == 0) return true;  // read by no place of the result
   if (!how.local() && h * w * 4 > height * width * 3) return false;
-  for (std::int64_t row = 0; row < pack.rows; ++row) {
-    const Box& box = made.boxes[static_cast<std::size_t>(row) % pack.trials.size()];
-    made.origins.top.push_back(box.empty() ? 0 : std::min(box.top, height - h));
-    made.origins.left.push_back(box.empty() ? 0 : std::min(box.left, width - w));
-  }
+  made.origins = around(made.boxes, pack.rows, h, w, height, width);
   const Way way = way_of(step, pack, made.origins, h, w, costs);
   if (way == Way::kNone) return false;
   const auto seats = pack.seats();
@@ -587,7 +599,7 @@ std::vector<Regions::Landing> Regions::carry(std::int32_t site,
   State& state = *state_;
   const int from = state.model.model().first_step(site);
   std::map<int, std::vector<Flight>> landed;
-  std::vector<std::pair<std::int64_t, const Ready*>> carried;  // by the size of what is hit
+  std::vector<Hit> carried;
   const auto stop = state.stops.find(site);
   for (const Ready* one : trials) {
     std::optional<Box> box;
@@ -595,27 +607,25 @@ std::vector<Regions::Landing> Regions::carry(std::int32_t site,
     if (!box || (stop != state.stops.end() && stop->second == from)) {
       landed[from].push_back({one, {}});
     } else {
-      carried.emplace_back(box->height() * box->width(), one);
+      carried.push_back({one, *box});
     }
   }
-  std::stable_sort(carried.begin(), carried.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(carried.begin(), carried.end(), [](const Hit& a, const Hit& b) {
+    return a.box.height() * a.box.width() < b.box.height() * b.box.width();
+  });
   const double formats = costs.emulation_s;
   const auto begin = Clock::now();
   std::size_t most = 0;
   for (std::size_t at = 0; at < carried.size(); at += most) {
     const int slot = state.model.model().slots(site)[0];
-    most = static_cast<std::size_t>(most_rows(carried[at].second->golden->tensor(slot)));
-    std::vector<const Ready*> some;
+    most = static_cast<std::size_t>(most_rows(carried[at].trial->golden->tensor(slot)));
+    const auto some = std::span(carried).subspan(at, std::min(most, carried.size() - at));
     int limit = static_cast<int>(state.steps.size());
-    for (std::size_t i = at; i < std::min(carried.size(), at + most); ++i) {
-      some.push_back(carried[i].second);
-      limit = std::min(limit, carried[i].second->golden->to());
-    }
+    for (const Hit& hit : some) limit = std::min(limit, hit.trial->golden->to());
     const auto known = state.stops.find(site);
     if (known != state.stops.end()) limit = std::min(limit, known->second);
     costs.carried += static_cast<std::int64_t>(some.size());
-    Pack pack = state.start(site, std::move(some));
+    Pack pack = state.start(site, some);
     const int step = state.walk(site, pack, from, limit, died, costs);
     if (!pack.trials.empty()) state.drop_dead(pack, died, costs);
     for (std::size_t i = 0; i < pack.trials.size(); ++i) {

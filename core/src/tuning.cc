@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "model.h"
 #include "program.h"
 #include "timer.h"
 
@@ -121,12 +122,10 @@ Tuning tune(const Tuning& given, const std::filesystem::path& model,
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    const std::string what = error.what();
-    throw Error(ExitCode::kInput,
-                model.string() + ": the model fails on an input of " + std::to_string(input[0]) +
-                    "x" + std::to_string(input[1]) + "x" + std::to_string(input[2]) + ": " +
-                    what.substr(0, what.find('\n')) +
-                    "\n  give the shape that it expects (data preprocess, or --input CxHxW)");
+    throw input_misfit(model,
+                       std::to_string(kSmallBatch) + "x" + std::to_string(input[0]) + "x" +
+                           std::to_string(input[1]) + "x" + std::to_string(input[2]),
+                       error);
   }
   return chosen;
 }

@@ -179,4 +179,13 @@ class NumberFormat {
   virtual float largest(std::span<const std::uint32_t> metadata) const = 0;
 };
 
+/// How many metadata registers a tensor of this shape has, of all kinds.
+inline std::int64_t metadata_size(const NumberFormat& format, std::span<const std::int64_t> shape) {
+  std::int64_t size = 0;
+  for (int kind = 1; kind < static_cast<int>(format.registers().size()); ++kind) {
+    size += format.register_count(kind, shape);
+  }
+  return size;
+}
+
 }  // namespace bitfall
