@@ -20,6 +20,8 @@ STAGES = [
     ("config", "config campaign_keys campaign_section"),
     ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables"),
     ("dataset", "dataset class_folders image npy preprocess"),
+    ("text", "stored_tensor safetensors zip_archive pickle pytorch_file tensor_file json_file class_names "
+             "embeddings"),
     ("sites", "sites site_formats"),
     ("faults", "faults"),
     ("model", "program model"),

@@ -242,7 +242,7 @@ def arrays(folder):
     import numpy
 
     random = numpy.random.default_rng(3)
-    for name in ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
+    for name in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"):
         array = (random.standard_normal((3, 4, 5)) * 50).astype("f8")
         numpy.save(os.path.join(folder, name), abs(array).astype(name) if name[0] == "u" else array.astype(name))
     numpy.save(os.path.join(folder, "scalar"), numpy.int64(7))

@@ -1,4 +1,5 @@
-// Runs make_image_vectors.py (Pillow, NumPy, torchvision) and reads its answers.
+// Runs scripts of tests/ whose libraries are the oracles, and reads the answers of
+// make_image_vectors.py (Pillow, NumPy, torchvision).
 #pragma once
 
 #include <sys/wait.h>
@@ -31,10 +32,11 @@ inline std::string shell_quoted(const std::string& text) {
   return quoted + "'";
 }
 
-/// Standard output of the script. Throws if it fails.
-inline std::string run_oracle(const std::vector<std::string>& arguments) {
+/// Standard output of a script in tests/. Throws if it fails.
+inline std::string run_script(const std::string& script,
+                              const std::vector<std::string>& arguments) {
   std::string command = shell_quoted(BITFALL_PYTHON) + " " +
-                        shell_quoted(BITFALL_SOURCE_DIR "/tests/make_image_vectors.py");
+                        shell_quoted(std::string(BITFALL_SOURCE_DIR "/tests/") + script);
   for (const std::string& argument : arguments) command += " " + shell_quoted(argument);
   FILE* pipe = popen(command.c_str(), "r");
   if (!pipe) throw std::runtime_error("popen failed");
@@ -46,6 +48,10 @@ inline std::string run_oracle(const std::vector<std::string>& arguments) {
   const int status = pclose(pipe);
   if (status != 0) throw std::runtime_error("the oracle failed: " + command);
   return output;
+}
+
+inline std::string run_oracle(const std::vector<std::string>& arguments) {
+  return run_script("make_image_vectors.py", arguments);
 }
 
 /// The answers of a command whose elements have `element_size` bytes; 0 = the first size of each

@@ -21,6 +21,10 @@ namespace fs = std::filesystem;
   fail(path.string() + ": " + what);
 }
 
+fs::path at_line(const fs::path& path, std::size_t index) {
+  return path.string() + ":" + std::to_string(index + 1);
+}
+
 /// Length of the UTF-8 sequence at the front of `text`, or 0 if there is none (RFC 3629).
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [text](std::size_t i) {
@@ -177,13 +181,9 @@ std::string escaped(std::string_view name) {
   return text;
 }
 
-std::vector<std::string> read_class_list(const fs::path& path) {
+std::vector<std::string> read_name_lines(const fs::path& path) {
   std::string text = read_text(path);
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
-  std::set<std::string> seen;
-  const auto where = [&](std::size_t line) {
-    return path.string() + ":" + std::to_string(line + 1);
-  };
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
@@ -196,13 +196,21 @@ std::vector<std::string> read_class_list(const fs::path& path) {
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   if (lines.empty()) fail(path, "the class list is empty; it needs one name a line");
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    if (lines[i].empty()) fail(where(i) + ": empty line in the class list");
-    if (!is_presentable(lines[i])) fail(where(i) + ": the class name is not plain UTF-8 text");
-    if (!seen.insert(lines[i]).second) {
-      fail(where(i) + ": class '" + lines[i] + "' is in the list twice");
-    }
+    if (lines[i].empty()) fail(at_line(path, i), "empty line in the class list");
+    if (!is_presentable(lines[i])) fail(at_line(path, i), "the class name is not plain UTF-8 text");
   }
   return lines;
+}
+
+std::vector<std::string> read_class_list(const fs::path& path) {
+  std::vector<std::string> names = read_name_lines(path);
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!seen.insert(names[i]).second) {
+      fail(at_line(path, i), "class '" + names[i] + "' is in the list twice");
+    }
+  }
+  return names;
 }
 
 ClassFolders list_class_folders(const fs::path& root, const fs::path& class_list) {

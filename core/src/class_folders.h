@@ -24,6 +24,9 @@ ClassFolders list_class_folders(const std::filesystem::path& root,
 
 /// The names in a text file, one a line, without surrounding blanks; empty lines only at its end.
 /// Throws Error(kInput): "PATH:LINE: what is wrong".
+std::vector<std::string> read_name_lines(const std::filesystem::path& path);
+
+/// The same, of names that differ: "PATH:LINE: class 'NAME' is in the list twice".
 std::vector<std::string> read_class_list(const std::filesystem::path& path);
 
 /// True for UTF-8 without control characters: names go into CSV, JSON and HTML.

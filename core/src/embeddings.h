@@ -1,5 +1,4 @@
 // Text embeddings of classes: rows of a table, one or several a class, as directions of length 1.
-// From a file to its rows: tensor_file.h.
 #pragma once
 
 #include <cstdint>
@@ -8,19 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "tensor_file.h"
+
 namespace bitfall {
-
-/// float32 [rows, width], row-major: values[row x width + column].
-struct EmbeddingTable {
-  std::int64_t rows = 0;
-  std::int64_t width = 0;
-  std::vector<float> values;
-
-  std::span<const float> row(std::int64_t index) const {
-    return std::span(values).subspan(static_cast<std::size_t>(index * width),
-                                     static_cast<std::size_t>(width));
-  }
-};
 
 /// What a user names to say where the embeddings of his classes are.
 struct EmbeddingFiles {
@@ -48,12 +37,16 @@ struct ClassRows {
 std::vector<ClassRows> match_rows(const EmbeddingFiles& files, const EmbeddingTable& table,
                                   std::span<const std::string> classes);
 
-/// [classes, width], each row of length 1: the class's row over its length, or, of several, the
-/// mean of the rows over their lengths, over its length. `lengths`, if given, gets the length that
-/// each class's row (or mean) had before. Throws Error(kInput) naming class and row where a value
+/// [classes, width], each row of length 1: a class's row divided by its length; of several rows,
+/// each is divided by its length, and so is their mean. `lengths`, if given, gets the length that
+/// each class's row, or mean, had before. Throws Error(kInput) naming class and row where a value
 /// is not finite or a row is zero.
 EmbeddingTable unit_rows(const EmbeddingFiles& files, const EmbeddingTable& table,
                          std::span<const std::string> classes, std::span<const ClassRows> matched,
                          std::vector<double>* lengths = nullptr);
+
+/// One unit row for each of `classes`, in their order: read_table, match_rows, unit_rows, with what
+/// they throw and warn of.
+EmbeddingTable class_embeddings(const EmbeddingFiles& files, std::span<const std::string> classes);
 
 }  // namespace bitfall

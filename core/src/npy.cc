@@ -36,7 +36,8 @@ struct TypeRow {
   std::size_t size;
 };
 
-constexpr std::array<TypeRow, 10> kTypes{{{NpyType::kFloat32, "f4", "float32", 4},
+constexpr std::array<TypeRow, 11> kTypes{{{NpyType::kFloat16, "f2", "float16", 2},
+                                          {NpyType::kFloat32, "f4", "float32", 4},
                                           {NpyType::kFloat64, "f8", "float64", 8},
                                           {NpyType::kInt8, "i1", "int8", 1},
                                           {NpyType::kInt16, "i2", "int16", 2},
@@ -334,6 +335,7 @@ std::vector<std::int64_t> NpyFile::read_integers() const {
     case NpyType::kUint64:
       append<std::uint64_t>(bytes, values, fits);
       break;
+    case NpyType::kFloat16:
     case NpyType::kFloat32:
     case NpyType::kFloat64:
       fail(std::string("holds ") + npy_type_name(type_) +

@@ -11,6 +11,7 @@
 namespace bitfall {
 
 enum class NpyType {
+  kFloat16,
   kFloat32,
   kFloat64,
   kInt8,

@@ -1,22 +1,31 @@
-// Tensors in the files that others write: NumPy's .npy, .safetensors, and PyTorch's .pth.
+// A table of numbers out of the files that others write: NumPy's .npy, .safetensors, and PyTorch's
+// .pth and .pt.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
-
-#include "embeddings.h"
+#include <vector>
 
 namespace bitfall {
 
-/// The [rows, width] tensor of a .npy, .safetensors, .pth or .pt file; `key` says which, if there
-/// are several with two dimensions. float32; float64 is rounded, float16 and bfloat16 are widened.
-/// Nothing in a .pth is executed: only tensors and plain containers are read.
-/// Throws Error(kInput) naming the file: damaged, other types, no such tensor.
-EmbeddingTable read_table(const std::filesystem::path& path, const std::string& key);
+/// float32 [rows, width], row-major: values[row x width + column].
+struct EmbeddingTable {
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  std::vector<float> values;
 
-/// One unit row for each of `classes`, in their order, [classes, width]: read_table, match_rows,
-/// unit_rows (embeddings.h), with what they throw and warn of.
-EmbeddingTable class_embeddings(const EmbeddingFiles& files, std::span<const std::string> classes);
+  std::span<const float> row(std::int64_t index) const {
+    return std::span(values).subspan(static_cast<std::size_t>(index * width),
+                                     static_cast<std::size_t>(width));
+  }
+};
+
+/// The tensor with two dimensions in a file; `key` says which, if there are several. Numbers are
+/// float32; float64 is rounded to nearest, float16 and bfloat16 are widened. Nothing in a .pth is
+/// executed: objects other than tensors and plain containers are passed over.
+/// Throws Error(kInput): "PATH: what is wrong" (damaged, other numbers, no such tensor).
+EmbeddingTable read_table(const std::filesystem::path& path, const std::string& key);
 
 }  // namespace bitfall

@@ -1,0 +1,18 @@
+// What torch.save writes: a ZIP archive of a pickle and of the tensors' numbers.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "stored_tensor.h"
+
+namespace bitfall {
+
+/// The tensors of a .pth file: one, or those of dictionaries, lists and tuples, named by their keys
+/// and places with dots between ("model.head.weight"). All else in the file is passed over, and
+/// nothing of it executed. `content` is the whole file and is borrowed. Throws Error(kInput):
+/// "PATH: what is wrong".
+std::vector<StoredTensor> pytorch_tensors(const std::string& path, std::string_view content);
+
+}  // namespace bitfall

@@ -1,0 +1,42 @@
+// A ZIP archive whose records are stored as they are, as torch.save writes it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace bitfall {
+
+class ZipArchive {
+ public:
+  /// `content` is the whole file and is borrowed; `path` is for messages. Reads the directory.
+  /// Throws Error(kInput): "PATH: what is wrong" (no archive, truncated, beyond 4 GB).
+  ZipArchive(std::string path, std::string_view content);
+
+  /// "" if the archive has no record whose name ends so; the first in byte-wise order if several.
+  std::string find(std::string_view ending) const;
+  bool has(const std::string& name) const { return records_.contains(name); }
+
+  /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32).
+  std::string_view read(const std::string& name) const;
+
+ private:
+  struct Record {
+    std::uint64_t header = 0;  // offset of its local header
+    std::uint64_t size = 0;
+    std::uint32_t crc = 0;
+    std::uint16_t method = 0;
+  };
+  [[noreturn]] void fail(const std::string& what) const;
+  template <typename T>
+  T number(std::uint64_t offset) const;
+  std::uint64_t find_end() const;
+  std::uint64_t read_entry(std::uint64_t offset);
+
+  std::string path_;
+  std::string_view content_;
+  std::map<std::string, Record> records_;
+};
+
+}  // namespace bitfall
