@@ -21,7 +21,7 @@ STAGES = [
     ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables"),
     ("dataset", "dataset class_folders image npy preprocess"),
     ("text", "stored_tensor safetensors zip_archive pickle pytorch_file tensor_file json_file class_names "
-             "embeddings"),
+             "embeddings descriptions"),
     ("sites", "sites site_formats"),
     ("faults", "faults"),
     ("model", "program model"),
@@ -32,7 +32,7 @@ STAGES = [
     ("report", "report report_html report_json report_number report_text"),
     ("session", "session tuning"),
     ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
-    ("commands", "commands command_convert command_list command_merge command_read command_run main"),
+    ("commands", "commands command_convert command_embeddings command_list command_merge command_read command_run main"),
 ]
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;

@@ -67,6 +67,8 @@ std::vector<NamePlaces> find_names(std::span<const std::string> wanted,
   return found;
 }
 
+std::string quoted_list(std::span<const std::string> names) { return missing_names(names, {}); }
+
 std::string missing_names(std::span<const std::string> missing,
                           std::span<const std::string> known) {
   constexpr std::size_t kNearestOf = 20;  // each is compared with all names

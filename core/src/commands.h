@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "convert.h"
+#include "embeddings.h"
 
 namespace bitfall {
 
@@ -59,6 +60,13 @@ struct SitesOptions {
   bool json = false;
 };
 int sites_command(const SitesOptions& options);
+
+struct EmbeddingsOptions {
+  EmbeddingFiles files;           // the table, or descriptions (.json)
+  std::filesystem::path classes;  // the task's classes; empty = all that the file knows
+  bool json = false;
+};
+int embeddings_command(const EmbeddingsOptions& options);
 
 int convert_command(const ConvertOptions& options);
 

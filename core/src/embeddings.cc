@@ -185,14 +185,12 @@ void warn(std::span<const std::string> classes, std::span<const ClassRows> match
   }
   for (const auto& [rows, names] : sharing) {
     if (names.size() < 2) continue;
-    std::string text;
-    for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
-    log_warning("classes " + text + " share one embedding, of " +
+    log_warning("classes " + quoted_list(names) + " share one embedding, of " +
                 (rows.size() == 1 ? "row " : "rows ") + row_list(rows) +
                 ": nothing in the text tells them apart");
   }
   if (!loose.empty()) {
-    log_warning("matched without regard to case, '_', '-' and blanks: " + missing_names(loose, {}));
+    log_warning("matched without regard to case, '_', '-' and blanks: " + quoted_list(loose));
   }
 }
 

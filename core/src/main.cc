@@ -93,6 +93,37 @@ CLI::App* add_convert(CLI::App& app, bitfall::ConvertOptions& convert) {
   return sub;
 }
 
+constexpr const char* kEmbeddingsHelp =
+    R"(A table gives a row a class: the rows that stand for it, their length, and the class nearest to it
+by the cosine of the angle. Of several rows each is divided by its length, and they are averaged.
+Descriptions (.json, {class: [texts]}) give a row a class: texts kept, dropped and repeated.
+
+Examples:
+  bitfall embeddings scripts/quickstart_embeddings.npy \
+      --embedding-classes scripts/quickstart_embeddings.classes.txt
+  bitfall embeddings clip.pth --embedding-classes imagenet.json --class-map cifar10.json
+  bitfall embeddings scripts/quickstart_descriptions.json)";
+
+CLI::App* add_embeddings(CLI::App& app, bitfall::EmbeddingsOptions& options) {
+  CLI::App* sub = app.add_subcommand(
+      "embeddings", "text embeddings or descriptions of classes, to look at before training");
+  sub->footer(kEmbeddingsHelp);
+  sub->add_option("file", options.files.table,
+                  "[rows, width] in .npy, .safetensors, .pth or .pt; or descriptions in .json")
+      ->required();
+  sub->add_option("--classes", options.classes,
+                  "the classes of the task in order: a JSON array, or a text, a name a line "
+                  "(default: all that the file, its list or its map names)");
+  sub->add_option("--embedding-classes", options.files.classes,
+                  "the names of the file's rows in order, as a list of the same kind");
+  sub->add_option("--class-map", options.files.map,
+                  "JSON {class: row}, a row by its name or its number from 0, or an array of rows");
+  sub->add_option("--key,--embedding-key", options.files.key,
+                  "which tensor, if the file has several");
+  sub->add_flag("--json", options.json, "JSON on stdout");
+  return sub;
+}
+
 /// The arguments in reverse, as CLI11 takes them. A number such as -inf or -.5 looks like an option
 /// to it; behind a blank it does not, and reads as the same number.
 std::vector<std::string> command_line(int argc, char** argv) {
@@ -216,6 +247,9 @@ int main(int argc, char** argv) {
 
   ConvertOptions convert;
   add_convert(app, convert)->callback([&] { status = convert_command(convert); });
+
+  EmbeddingsOptions embeddings;
+  add_embeddings(app, embeddings)->callback([&] { status = embeddings_command(embeddings); });
 
   auto* config_app = app.add_subcommand("config", "the keys of a campaign file, with defaults");
   config_app->callback([&] { status = config_command(); });

@@ -1,0 +1,181 @@
+// bitfall embeddings: what the text says of the classes, to look at before it goes into a head.
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "class_names.h"
+#include "commands.h"
+#include "descriptions.h"
+#include "error.h"
+#include "json_file.h"
+#include "text_table.h"
+
+namespace bitfall {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What the options name first: the task's classes, the map's, the list's, or the rows' numbers.
+std::vector<std::string> classes_of(const EmbeddingsOptions& options, const EmbeddingTable& table) {
+  if (!options.classes.empty()) return read_class_names(options.classes);
+  std::vector<std::string> names;
+  if (!options.files.map.empty()) {
+    const Json map = read_json(options.files.map);
+    for (const auto& [name, rows] : map.items()) names.push_back(name);
+  } else if (!options.files.classes.empty()) {
+    return read_class_names(options.files.classes);
+  } else {
+    for (std::int64_t i = 0; i < table.rows; ++i) names.push_back("row " + std::to_string(i));
+  }
+  return names;
+}
+
+struct Likeness {
+  std::vector<std::size_t> nearest;  // another class, the class itself if it is the only one
+  std::vector<double> cosine;        // to the nearest
+  double smallest = 1;
+  double mean = 0;
+  double largest = -1;
+};
+
+Likeness likeness_of(const EmbeddingTable& unit) {
+  const auto count = static_cast<std::size_t>(unit.rows);
+  Likeness result{std::vector<std::size_t>(count), std::vector<double>(count, -2)};
+  std::iota(result.nearest.begin(), result.nearest.end(), 0);
+  for (std::size_t a = 0; a < count; ++a) {
+    const auto row = unit.row(static_cast<std::int64_t>(a));
+    for (std::size_t b = 0; b < a; ++b) {
+      const auto other = unit.row(static_cast<std::int64_t>(b));
+      const double cosine = std::inner_product(row.begin(), row.end(), other.begin(), 0.0);
+      result.smallest = std::min(result.smallest, cosine);
+      result.largest = std::max(result.largest, cosine);
+      result.mean += cosine * 2 / static_cast<double>(count * (count - 1));
+      for (const auto& [one, two] : {std::pair(a, b), std::pair(b, a)}) {
+        if (cosine <= result.cosine[one]) continue;
+        result.cosine[one] = cosine;
+        result.nearest[one] = two;
+      }
+    }
+  }
+  return result;
+}
+
+std::string decimals(double value, const char* format = "%.3f") {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+std::string row_text(const std::vector<std::int64_t>& rows) {
+  constexpr std::size_t kMost = 4;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(rows.size(), kMost); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(rows[i]);
+  }
+  if (rows.size() > kMost) text += ", ... (" + std::to_string(rows.size()) + ")";
+  return text;
+}
+
+void print_json(const Json& document) {
+  std::printf("%s\n", document.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+}
+
+void print_table(const EmbeddingsOptions& options) {
+  const EmbeddingTable table = read_table(options.files.table, options.files.key);
+  const std::vector<std::string> classes = classes_of(options, table);
+  const std::vector<ClassRows> matched = match_rows(options.files, table, classes);
+  std::vector<double> lengths;
+  const Likeness like = likeness_of(unit_rows(options.files, table, classes, matched, &lengths));
+  const bool pairs = classes.size() > 1;
+  if (options.json) {
+    Json document = {{"schema", "bitfall.embeddings/1"},
+                     {"rows", table.rows},
+                     {"width", table.width},
+                     {"classes", Json::array()}};
+    if (pairs) {
+      document["cosine"] = {{"min", like.smallest}, {"mean", like.mean}, {"max", like.largest}};
+    }
+    for (std::size_t i = 0; i < classes.size(); ++i) {
+      Json entry = {{"class", classes[i]}, {"rows", matched[i].rows}, {"length", lengths[i]}};
+      if (pairs) entry["nearest"] = classes[like.nearest[i]];
+      if (pairs) entry["cosine"] = like.cosine[i];
+      document["classes"].push_back(std::move(entry));
+    }
+    print_json(document);
+    return;
+  }
+  std::printf("%s: %lld rows x %lld, %zu classes\n", options.files.table.c_str(),
+              static_cast<long long>(table.rows), static_cast<long long>(table.width),
+              classes.size());
+  if (pairs) {
+    std::printf("cosine between two classes: min %s, mean %s, max %s\n",
+                decimals(like.smallest).c_str(), decimals(like.mean).c_str(),
+                decimals(like.largest).c_str());
+  }
+  TextTable text({{"class"},
+                  {"rows"},
+                  {"length", TextTable::kRight},
+                  {"nearest class"},
+                  {"cosine", TextTable::kRight}});
+  for (std::size_t i = 0; i < classes.size(); ++i) {
+    text.add({classes[i], row_text(matched[i].rows), decimals(lengths[i], "%.4g"),
+              pairs ? classes[like.nearest[i]] : "", pairs ? decimals(like.cosine[i]) : ""});
+  }
+  std::printf("\n%s", text.render().c_str());
+}
+
+std::size_t code_points(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+void print_descriptions(const EmbeddingsOptions& options) {
+  const EmbeddingFiles& files = options.files;
+  if (!files.classes.empty() || !files.map.empty() || !files.key.empty()) {
+    throw Error(ExitCode::kUsage, files.table.string() +
+                                      ": descriptions need no --embedding-classes, --class-map or "
+                                      "--key; --classes chooses and orders");
+  }
+  const auto all = options.classes.empty()
+                       ? read_descriptions(files.table)
+                       : read_descriptions(files.table, read_class_names(options.classes));
+  Json document = {{"schema", "bitfall.descriptions/1"}, {"classes", Json::array()}};
+  TextTable text({{"class"},
+                  {"texts", TextTable::kRight},
+                  {"dropped", TextTable::kRight},
+                  {"repeated", TextTable::kRight},
+                  {"longest", TextTable::kRight}});
+  std::size_t total = 0;
+  for (const ClassDescriptions& entry : all) {
+    std::size_t longest = 0;
+    for (const std::string& one : entry.texts) longest = std::max(longest, code_points(one));
+    total += entry.texts.size();
+    document["classes"].push_back({{"class", entry.name},
+                                   {"texts", entry.texts.size()},
+                                   {"dropped", entry.dropped},
+                                   {"repeated", entry.duplicates},
+                                   {"longest", longest}});
+    text.add({entry.name, std::to_string(entry.texts.size()), std::to_string(entry.dropped),
+              std::to_string(entry.duplicates), std::to_string(longest)});
+  }
+  if (options.json) {
+    print_json(document);
+  } else {
+    std::printf("%s: %zu descriptions of %zu classes (longest: in characters)\n\n%s",
+                files.table.c_str(), total, all.size(), text.render().c_str());
+  }
+}
+
+}  // namespace
+
+int embeddings_command(const EmbeddingsOptions& options) {
+  if (options.files.table.extension() == ".json") {
+    print_descriptions(options);
+  } else {
+    print_table(options);
+  }
+  return 0;
+}
+
+}  // namespace bitfall
