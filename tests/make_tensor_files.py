@@ -96,11 +96,17 @@ def write_hostile(folder, table):
     rezip(
         good, folder / "bad_stride.pth", lambda p: p.replace(b"K\x07K\x01\x86", b"K\x08K\x01\x86")
     )
-    rezip(good, folder / "bad_record.pth", lambda p: p.replace(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009"))
+    rezip(
+        good,
+        folder / "bad_record.pth",
+        lambda p: p.replace(b"X\x01\x00\x00\x000", b"X\x01\x00\x00\x009"),
+    )
     nested = b"\x80\x02" + b"]" * 300000 + b"a" * 299999 + b"."
     rezip(good, folder / "bad_nested.pth", lambda _: nested)
     rezip(good, folder / "bad_circle.pth", lambda _: b"\x80\x02]q\x00h\x00a.")
-    doubling = b"\x80\x02]q\x00" + b"".join(b"]q%c(h%ch%ce" % (i, i - 1, i - 1) for i in range(1, 100))
+    doubling = b"\x80\x02]q\x00" + b"".join(
+        b"]q%c(h%ch%ce" % (i, i - 1, i - 1) for i in range(1, 100)
+    )
     rezip(good, folder / "bad_doubling.pth", lambda _: doubling + b".")
     rezip(good, folder / "bad_pickle.pth", lambda p: p[: len(p) // 2])
     torch.save(table, folder / "bad_old.pth", _use_new_zipfile_serialization=False)
@@ -116,9 +122,7 @@ def write_hostile(folder, table):
             new.writestr(name, old.read(name))
     numpy.save(folder / "bad_cube.npy", numpy.zeros((2, 2, 2), dtype=numpy.float32))
     numpy.save(folder / "bad_integers.npy", numpy.zeros((2, 2), dtype=numpy.int64))
-    safetensors.torch.save_file(
-        {"a": table, "b": table.clone()}, folder / "bad_two.safetensors"
-    )
+    safetensors.torch.save_file({"a": table, "b": table.clone()}, folder / "bad_two.safetensors")
     safetensors.torch.save_file({"a": torch.ones(2, 2).int()}, folder / "bad_int.safetensors")
 
 
