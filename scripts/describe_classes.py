@@ -22,6 +22,7 @@ from class_text import (
     TextError,
     fill,
     find_name,
+    folded,
     listed,
     parse_json,
     read_classes,
@@ -76,9 +77,10 @@ def from_lines(text: str, path: Path) -> list:
 def from_blocks(text: str, path: Path, classes: list) -> list:
     """(class, text) out of lines below their class's name."""
     pairs, current = [], None
+    headings = set(map(folded, classes))
     for number, line in enumerate(text.splitlines(), 1):
-        heading = find_name(re.sub(r"^[#\s]+|[:\s]+$", "", line), classes)
-        if heading:
+        heading = re.sub(r"^[#\s]+|[:\s]+$", "", line)
+        if folded(heading) in headings:
             current = heading
             continue
         line = re.sub(r"^\s*([-*\u2022]|\d+[.)])\s+", "", line)  # bullets and numbers of a list

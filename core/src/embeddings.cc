@@ -163,9 +163,10 @@ class ClassMap {
 std::vector<ClassRows> rows_in_order(const EmbeddingFiles& files, const EmbeddingTable& table,
                                      std::span<const std::string> classes) {
   if (table.rows != static_cast<std::int64_t>(classes.size())) {
-    fail(files.table, "has " + std::to_string(table.rows) + " rows, but there are " +
-                          std::to_string(classes.size()) +
-                          " classes; say whose rows they are with --embedding-classes or --class-map");
+    fail(files.table,
+         "has " + std::to_string(table.rows) + " rows, but there are " +
+             std::to_string(classes.size()) +
+             " classes; say whose rows they are with --embedding-classes or --class-map");
   }
   std::vector<ClassRows> matched(classes.size());
   for (std::size_t i = 0; i < classes.size(); ++i) {
