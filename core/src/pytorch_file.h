@@ -1,4 +1,6 @@
-// What torch.save writes: a ZIP archive of a pickle and of the tensors' numbers.
+// What torch.save writes: a ZIP archive of a pickle and of the tensors' numbers. Not read by
+// LibTorch: its unpickler (2.13) crashes on deeply nested lists and refuses what torch.save makes
+// of a module's state_dict.
 #pragma once
 
 #include <string>
