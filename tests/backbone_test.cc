@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "campaign_fixture.h"
+#include "cost_oracle.h"
+#include "model_costs.h"
 #include "program.h"
 #include "session.h"
 
@@ -132,6 +134,16 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
   for (const auto& [id, trial] : results[0].trials) activated += trial.activated;
   EXPECT_EQ(activated, static_cast<int>(results[0].trials.size()))
       << "a flip of a stored bit changes its value";
+}
+
+TEST_P(BackboneTest, CostsWhatTorchCounts) {
+  const ModelCard card = read_model_card(model_);
+  const std::string shape = std::to_string(card.input[0]) + "x" + std::to_string(card.input[1]) +
+                            "x" + std::to_string(card.input[2]);
+  const ModelCosts costs = model_costs(Model(model_, card.input, 2, "cpu", 0));
+  const CountedCosts expected = counted_by_torch(model_, shape);
+  EXPECT_EQ(costs.parameters, expected.parameters);
+  EXPECT_EQ(costs.operations, expected.operations);
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, BackboneTest, testing::ValuesIn(backbones()),

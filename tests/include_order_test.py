@@ -24,7 +24,7 @@ STAGES = [
              "embeddings descriptions"),
     ("sites", "sites site_formats"),
     ("faults", "faults"),
-    ("model", "program model"),
+    ("model", "program model model_costs"),
     ("plan", "plan image_orders image_chunks outcome"),
     ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
                "device_rounding answer"),
@@ -41,7 +41,7 @@ TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(functio
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
     (TORCHSCRIPT, "TorchScript", {"program.cc"}),
-    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "engine.cc",
+    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "model_costs.cc", "engine.cc",
                             "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
                             "emulated_model.h", "golden.cc", "golden.h", "spatial.cc", "spatial.h",
                             "regions.cc", "regions.h", "tuning.cc", "passes.cc", "passes.h", "flight.h"}),

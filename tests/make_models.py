@@ -226,6 +226,27 @@ class Carried(nn.Module):
         return self.fc(x.mean((2, 3)) + F.one_hot(index, 4).float())
 
 
+class Products(nn.Module):
+    """Every operation that multiplies and accumulates and that the others do not have; one on no image."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(3, 4, 3, stride=2, groups=1)
+        self.along = nn.Conv1d(4, 8, 3, groups=2)
+        self.position = nn.Linear(2, 8)
+        self.weight = nn.Parameter(torch.randn(8, 6))
+        self.bias = nn.Parameter(torch.randn(6))
+        self.register_buffer("table", torch.randn(5, 2))
+
+    def forward(self, x):
+        x = self.along(self.up(x).flatten(2)).transpose(1, 2)  # [batch, tokens, 8]
+        x = F.scaled_dot_product_attention(x, x[:, :7], x[:, :7])
+        near = torch.einsum("b i d, j d -> b i j", x, self.position(self.table))
+        near = torch.baddbmm(near, x, x[:, :5].transpose(1, 2))
+        x = torch.bmm(near.transpose(1, 2), x)
+        return torch.addmm(self.bias, x.mean(1), self.weight) + torch.mm(x.sum(1), self.weight)
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -249,7 +270,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
-                    TwoInputs, Dictionary, FeatureMap):
+                    Products, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

@@ -391,12 +391,15 @@ void Program::State::find_parameters() {
   parameters.clear();
   std::map<std::string, Parameter> by_name;
   std::map<const void*, std::vector<int>> by_memory;
+  std::set<std::string> learned;
+  for (const auto& parameter : original.named_parameters()) learned.insert(parameter.name);
   for (const auto& [value, held] : object) {
     const auto known = slot.find(value);
     if (!held.isTensor() || known == slot.end() || !held.toTensor().defined()) continue;
     Parameter& parameter = by_name[name.at(value)];
     parameter.name = name.at(value);
     parameter.value = held.toTensor();
+    parameter.learned = learned.count(parameter.name) > 0;
     by_memory[parameter.value.const_data_ptr()].push_back(known->second);
   }
   std::vector<std::set<int>> reads(instructions.size());

@@ -45,6 +45,7 @@ struct Parameter {
   at::Tensor value;
   std::vector<int>
       slots;  // where the program reads it (also those of other names for the same memory)
+  bool learned = false;   // a parameter of its module, not a buffer (running statistics)
   int first_step = -1;    // the first step that reads it; -1 if none does
   std::string operation;  // kind of the first computing step that reads it, behind views
 };

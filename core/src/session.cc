@@ -8,6 +8,7 @@
 #include "error.h"
 #include "exact_text.h"
 #include "log.h"
+#include "model_costs.h"
 #include "progress.h"
 #include "sha256.h"
 
@@ -373,6 +374,9 @@ Facts Session::facts() const {
 RunDescription Session::describe() const {
   RunDescription run;
   run.facts = facts();
+  const ModelCosts costs = model_costs(*model_);
+  run.facts["parameters"] = std::to_string(costs.parameters);
+  run.facts["operations"] = std::to_string(costs.operations);
   run.campaign_text = campaign_.text;
   run.campaign_file = campaign_.file;
   if (fault_list_) run.fault_list_text = read_text(*fault_list_);

@@ -1,0 +1,73 @@
+#include "model_costs.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "cost_oracle.h"
+#include "model.h"
+#include "model_fixture.h"
+
+namespace bitfall {
+namespace {
+
+struct Case {
+  const char* model;
+  std::array<std::int64_t, 3> input;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.model; }
+
+class CountedTest : public testing::TestWithParam<Case> {};
+
+// The published backbones are counted in backbone_test.
+TEST_P(CountedTest, CostsAreWhatTorchCounts) {
+  const auto [name, input] = GetParam();
+  const std::string shape =
+      std::to_string(input[0]) + "x" + std::to_string(input[1]) + "x" + std::to_string(input[2]);
+  const CountedCosts expected = counted_by_torch(small_model(name), shape);
+  for (const std::int64_t batch : {1, 3}) {
+    const ModelCosts costs = model_costs(Model(small_model(name), input, batch, "cpu", 1));
+    EXPECT_EQ(costs.parameters, expected.parameters);
+    EXPECT_EQ(costs.operations, expected.operations);
+    const LayerCost all = costs_below(costs, "");
+    EXPECT_EQ(all.parameters, costs.parameters);
+    EXPECT_EQ(all.operations, costs.operations);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Small, CountedTest,
+                         testing::Values(Case{"residual", {3, 8, 8}},
+                                         Case{"residual_traced", {3, 8, 8}},
+                                         Case{"attention", {3, 8, 8}},
+                                         Case{"attention_traced", {3, 8, 8}},
+                                         Case{"shared", {3, 8, 8}}, Case{"maps", {3, 72, 56}},
+                                         Case{"products", {3, 8, 8}}));
+
+TEST(ModelCosts, ListsLayersInNetworkOrder) {
+  const ModelCosts costs = model_costs(Model(small_model("residual"), {3, 8, 8}, 2, "cpu", 1));
+  ASSERT_EQ(costs.layers.size(), 8U);  // stem, two blocks of conv, norm, conv, and the last linear
+  const LayerCost& stem = costs.layers.front();
+  EXPECT_EQ(stem.name, "stem");
+  EXPECT_EQ(stem.operation, "conv");
+  EXPECT_EQ(stem.parameters, 3 * 8 * 9 + 8);
+  EXPECT_EQ(stem.operations, 3 * 8 * 9 * 64);
+  EXPECT_EQ(costs.layers[2].name, "layer.0.bn1");
+  EXPECT_EQ(costs.layers[2].operation, "batch_norm");
+  EXPECT_EQ(costs.layers[2].parameters, 16);  // without running mean and variance
+  EXPECT_EQ(costs.layers[2].operations, 0);
+  EXPECT_EQ(costs.layers.back().name, "fc");
+  EXPECT_EQ(costs.layers.back().operations, 40);
+}
+
+TEST(ModelCosts, SumsAModuleWithAllBelowIt) {
+  const ModelCosts costs{
+      0, 0, {{"a", "conv", 1, 10}, {"a.b", "linear", 2, 20}, {"ab", "conv", 4, 40}}};
+  EXPECT_EQ(costs_below(costs, "a").parameters, 3);
+  EXPECT_EQ(costs_below(costs, "a").operations, 30);
+  EXPECT_EQ(costs_below(costs, "a.b").parameters, 2);
+  EXPECT_EQ(costs_below(costs, "").operations, 70);
+  EXPECT_EQ(costs_below(costs, "c").operations, 0);
+}
+
+}  // namespace
+}  // namespace bitfall
