@@ -29,7 +29,7 @@ STAGES = [
     ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
                "device_rounding answer"),
     ("store", "store store_schema sqlite export"),
-    ("report", "report report_html report_json report_number report_text"),
+    ("report", "report report_html report_json report_number report_text html_page"),
     ("session", "session tuning"),
     ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
     ("commands", "commands command_convert command_embeddings command_list command_merge command_read command_run main"),

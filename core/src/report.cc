@@ -24,16 +24,6 @@ constexpr std::int64_t kReliableChanges = 40;
 constexpr std::size_t kWorst = 10;
 constexpr std::array kBitClasses = {"sign", "exponent", "mantissa", "regime", "metadata"};
 
-// What the report needs of one trial.
-struct Effect {
-  Outcome outcome = Outcome::kMasked;
-  bool activated = false;
-  bool mismatch = false;
-  bool misclassified = false;
-  double change = 0;       // faulty loss - golden loss
-  std::int64_t fault = 0;  // equal for the trials that share a permanent fault
-};
-
 // Percentile by linear interpolation between the ordered values (as numpy's default).
 double percentile(const std::vector<double>& ordered, double q) {
   if (ordered.empty()) return kNan;
@@ -47,7 +37,7 @@ double percentile(const std::vector<double>& ordered, double q) {
 // Collects the trials of one group.
 class Tally {
  public:
-  void add(const Effect& effect, double clip) {
+  void add(const TrialEffect& effect) {
     ++group.trials;
     group.activated += effect.activated;
     group.masked += effect.outcome == Outcome::kMasked;
@@ -65,7 +55,7 @@ class Tally {
       sum_ += delta;
       signed_sum_ += effect.change;
     }
-    clipped_sum_ += std::isfinite(delta) ? std::min(delta, clip) : clip;
+    clipped_sum_ += effect.clipped;
   }
 
   GroupSummary finish(double confidence) {
@@ -148,7 +138,8 @@ std::string edit_text(const TrialResult& trial, const RunDescription& run) {
 
 class Summary {
  public:
-  explicit Summary(const Store& store) : store_(store), run_(store.description()) {
+  Summary(const Store& store, const SummaryOptions& options)
+      : store_(store), options_(options), run_(store.description()) {
     data_.facts = run_.facts;
     data_.directory = store.directory().string();
     data_.planned = run_.trials;
@@ -157,6 +148,8 @@ class Summary {
       throw Error(ExitCode::kInput, data_.directory + ": the fact 'confidence' must be under 1");
     }
     data_.clip = number_fact(store, run_.facts, "clip", data_.clip);
+    data_.confidence = options.confidence.value_or(data_.confidence);
+    data_.clip = options.clip.value_or(data_.clip);
     find_mismatch_column();
     prepare_layers();
   }
@@ -212,13 +205,15 @@ class Summary {
                                       ", which the run does not have");
   }
 
-  Effect effect_of(const TrialResult& trial) const {
-    Effect effect;
+  TrialEffect effect_of(const TrialResult& trial) const {
+    TrialEffect effect;
     effect.outcome = trial.outcome;
     effect.activated = trial.activated;
     // A masked trial of an image with an infinite golden loss has changed nothing, though Inf - Inf
     // is NaN.
     effect.change = trial.outcome == Outcome::kMasked ? 0 : trial.faulty_loss - trial.golden_loss;
+    const double delta = std::abs(effect.change);
+    effect.clipped = std::isfinite(delta) ? std::min(delta, data_.clip) : data_.clip;
     // NaN among the logits makes the loss NaN; the metric knows it from an infinite logit, the loss
     // alone does not. One that is NaN without the fault too is not the fault's doing.
     effect.mismatch = mismatch_column_ >= 0
@@ -239,15 +234,16 @@ class Summary {
     if (layer == layer_of_.end()) {
       damaged("trial " + std::to_string(trial.trial), "site", trial.site);
     }
-    Effect effect = effect_of(trial);
+    TrialEffect effect = effect_of(trial);
     effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
-    layers_[layer->second].add(effect, data_.clip);
-    network_.add(effect, data_.clip);
+    layers_[layer->second].add(effect);
+    network_.add(effect);
+    if (options_.visit) options_.visit(layer->second, effect, trial);
     add_to_bit(trial, effect);
     add_to_worst(trial, std::abs(effect.change));
   }
 
-  void add_to_bit(const TrialResult& trial, const Effect& effect) {
+  void add_to_bit(const TrialResult& trial, const TrialEffect& effect) {
     if (trial.edits.size() != 1) return;
     const EditRecord& record = trial.edits.front();
     const std::uint32_t bits = edited_bits(record);
@@ -273,11 +269,11 @@ class Summary {
     const bool named = record.edit.register_index > 0 || formats_hit_.size() > 1;
     of_bit.group.name = (named ? of_bit.group.register_name + " " : "") + "bit " +
                         std::to_string(bit) + " (" + place_class + ")";
-    of_bit.add(effect, data_.clip);
+    of_bit.add(effect);
     const auto bit_class = static_cast<std::size_t>(record.bit_class);
     Tally& of_class = classes_[bit_class];
     of_class.group.name = of_class.group.bit_class = name_of(bit_class);
-    of_class.add(effect, data_.clip);
+    of_class.add(effect);
   }
 
   void add_to_worst(const TrialResult& trial, double delta) {
@@ -408,6 +404,7 @@ class Summary {
   }
 
   const Store& store_;
+  const SummaryOptions& options_;
   RunDescription run_;
   ReportData data_;
   int mismatch_column_ = -1;
@@ -424,6 +421,8 @@ class Summary {
 
 }  // namespace
 
-ReportData summarise(const Store& store) { return Summary(store).finish(); }
+ReportData summarise(const Store& store, const SummaryOptions& options) {
+  return Summary(store, options).finish();
+}
 
 }  // namespace bitfall

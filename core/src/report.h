@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -78,7 +79,26 @@ struct ReportData {
   std::int64_t planned = 0, done = 0;
 };
 
-ReportData summarise(const Store& store);
+/// What the summaries count of one trial.
+struct TrialEffect {
+  Outcome outcome = Outcome::kMasked;
+  bool activated = false;
+  bool mismatch = false;
+  bool misclassified = false;
+  double change = 0;       // faulty loss - golden loss, nats; may be NaN or Inf
+  double clipped = 0;      // |change| cut at the clip; the clip where it is not finite
+  std::int64_t fault = 0;  // equal for the trials that share a permanent fault, which then come one
+                           // after the other
+};
+
+struct SummaryOptions {
+  std::optional<double> confidence, clip;  // in place of the run's own
+  /// Called for every stored trial in the order of ids with the index of its layer in
+  /// ReportData::layers, which are in the order of the run's strata.
+  std::function<void(std::size_t layer, const TrialEffect&, const TrialResult&)> visit;
+};
+
+ReportData summarise(const Store& store, const SummaryOptions& options = {});
 
 /// The per-layer table and totals for the terminal, at most `width` columns.
 std::string report_text(const ReportData& data, int width = 100);

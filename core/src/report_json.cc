@@ -1,4 +1,6 @@
 // The report as JSON, and its charts as Vega-Lite specifications.
+#include "report_json.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,11 +13,6 @@
 namespace bitfall {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-// Okabe and Ito's colours, told apart with any colour vision and in grey by their order.
-constexpr const char* kBlue = "#0072B2";
-constexpr const char* kVermillion = "#D55E00";
 struct Colour {
   const char* name;
   const char* colour;
@@ -31,57 +28,6 @@ constexpr std::array<Colour, 4> kOutcomes = {{{"masked", "#DDDDDD", ""},
                                               {"top-1 same", "#56B4E9", ""},
                                               {"top-1 changed", kVermillion, ""},
                                               {"non-finite", "#222222", ""}}};
-
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json to_json(const Interval& interval) { return Json::array({interval.low, interval.high}); }
-
-Json to_json(const Proportion& p) {
-  return {{"events", p.events},
-          {"trials", p.trials},
-          {"rate", number(p.rate)},
-          {"interval", to_json(p.headline)},
-          {"method", p.method},
-          {"wilson", to_json(p.wilson)},
-          {"clopper_pearson", to_json(p.clopper_pearson)}};
-}
-
-Json to_json(const DeltaLossSummary& loss) {
-  return {{"trials", loss.trials},
-          {"nonfinite", loss.nonfinite},
-          {"changing", loss.changing},
-          {"changes", to_json(loss.changes)},
-          {"mean", number(loss.mean)},
-          {"mean_given_change", number(loss.mean_given_change)},
-          {"mean_clipped", number(loss.mean_clipped)},
-          {"signed_mean", number(loss.signed_mean)},
-          {"median", number(loss.median)},
-          {"p99", number(loss.p99)},
-          {"maximum", number(loss.maximum)},
-          {"unreliable", loss.unreliable}};
-}
-
-Json to_json(const GroupSummary& group) {
-  Json json = {{"name", group.name}};
-  if (!group.operation.empty()) json["operation"] = group.operation;
-  if (group.bit >= 0) {
-    json["register"] = group.register_name;
-    json["bit"] = group.bit;
-  }
-  if (!group.bit_class.empty()) json["bit_class"] = group.bit_class;
-  if (group.population > 0) json["population"] = group.population;
-  json["trials"] = group.trials;
-  json["activated"] = group.activated;
-  json["masked"] = group.masked;
-  json["top1_same"] = group.top1_same;
-  json["top1_changed"] = group.top1_changed;
-  json["nonfinite"] = group.nonfinite;
-  json["mismatch"] = to_json(group.mismatch);
-  json["nonfinite_rate"] = to_json(group.nonfinite_rate);
-  json["misclassified"] = to_json(group.misclassified);
-  json["delta_loss"] = to_json(group.delta_loss);
-  return json;
-}
 
 Json to_json(const std::vector<GroupSummary>& groups) {
   Json json = Json::array();
@@ -99,11 +45,6 @@ Json to_json(const WorstTrial& worst) {
           {"golden_loss", number(worst.golden_loss)},
           {"faulty_loss", number(worst.faulty_loss)},
           {"delta_loss", number(worst.delta_loss)}};
-}
-
-// Names may hold any bytes; JSON holds UTF-8 only.
-std::string dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
 // One row of a chart's data.
@@ -131,15 +72,6 @@ Json chart_data(const std::vector<const GroupSummary*>& groups) {
   return {{"values", rows}};
 }
 
-Json tooltip(const char* field, const char* title, const char* format = nullptr) {
-  Json json = {{"field", field}, {"title", title}};
-  if (format) {
-    json["type"] = "quantitative";
-    json["format"] = format;
-  }
-  return json;
-}
-
 Json tooltips(const char* first, bool layer) {
   Json list = Json::array({tooltip("name", first)});
   if (layer) list.push_back(tooltip("operation", "operation"));
@@ -153,15 +85,6 @@ Json tooltips(const char* first, bool layer) {
   list.push_back(tooltip("masked", "masked", ".2%"));
   list.push_back(tooltip("non-finite", "non-finite", ".2%"));
   return list;
-}
-
-Json config() {
-  const char* font = "system-ui, sans-serif";
-  return {{"font", font},
-          {"view", {{"stroke", "#bbbbbb"}}},
-          {"axis", {{"gridColor", "#eeeeee"}, {"labelColor", "#222222"}, {"titleFontWeight", 600}}},
-          {"title", {{"fontSize", 13}, {"fontWeight", 600}, {"anchor", "start"}}},
-          {"legend", {{"labelFontSize", 11}}}};
 }
 
 std::vector<const GroupSummary*> with_trials(const std::vector<GroupSummary>& groups) {
@@ -263,7 +186,7 @@ Json layers_chart(const ReportData& data) {
           {"hconcat", {mismatch_panel(data), delta_panel(data), outcome_panel(data)}},
           {"spacing", 14},
           {"resolve", {{"legend", {{"color", "independent"}}}}},
-          {"config", config()}};
+          {"config", chart_config()}};
 }
 
 // Colours and shapes of the bit classes that the run has.
@@ -347,10 +270,83 @@ Json bits_chart(const ReportData& data) {
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"description", "Mismatch rate and clipped mean delta loss of each bit"},
           {"vconcat", parts},
-          {"config", config()}};
+          {"config", chart_config()}};
 }
 
 }  // namespace
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json to_json(const Interval& interval) { return Json::array({interval.low, interval.high}); }
+
+Json to_json(const Proportion& p) {
+  return {{"events", p.events},
+          {"trials", p.trials},
+          {"rate", number(p.rate)},
+          {"interval", to_json(p.headline)},
+          {"method", p.method},
+          {"wilson", to_json(p.wilson)},
+          {"clopper_pearson", to_json(p.clopper_pearson)}};
+}
+
+Json to_json(const DeltaLossSummary& loss) {
+  return {{"trials", loss.trials},
+          {"nonfinite", loss.nonfinite},
+          {"changing", loss.changing},
+          {"changes", to_json(loss.changes)},
+          {"mean", number(loss.mean)},
+          {"mean_given_change", number(loss.mean_given_change)},
+          {"mean_clipped", number(loss.mean_clipped)},
+          {"signed_mean", number(loss.signed_mean)},
+          {"median", number(loss.median)},
+          {"p99", number(loss.p99)},
+          {"maximum", number(loss.maximum)},
+          {"unreliable", loss.unreliable}};
+}
+
+Json to_json(const GroupSummary& group) {
+  Json json = {{"name", group.name}};
+  if (!group.operation.empty()) json["operation"] = group.operation;
+  if (group.bit >= 0) {
+    json["register"] = group.register_name;
+    json["bit"] = group.bit;
+  }
+  if (!group.bit_class.empty()) json["bit_class"] = group.bit_class;
+  if (group.population > 0) json["population"] = group.population;
+  json["trials"] = group.trials;
+  json["activated"] = group.activated;
+  json["masked"] = group.masked;
+  json["top1_same"] = group.top1_same;
+  json["top1_changed"] = group.top1_changed;
+  json["nonfinite"] = group.nonfinite;
+  json["mismatch"] = to_json(group.mismatch);
+  json["nonfinite_rate"] = to_json(group.nonfinite_rate);
+  json["misclassified"] = to_json(group.misclassified);
+  json["delta_loss"] = to_json(group.delta_loss);
+  return json;
+}
+
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+Json tooltip(const char* field, const char* title, const char* format) {
+  Json json = {{"field", field}, {"title", title}};
+  if (format) {
+    json["type"] = "quantitative";
+    json["format"] = format;
+  }
+  return json;
+}
+
+Json chart_config() {
+  const char* font = "system-ui, sans-serif";
+  return {{"font", font},
+          {"view", {{"stroke", "#bbbbbb"}}},
+          {"axis", {{"gridColor", "#eeeeee"}, {"labelColor", "#222222"}, {"titleFontWeight", 600}}},
+          {"title", {{"fontSize", 13}, {"fontWeight", 600}, {"anchor", "start"}}},
+          {"legend", {{"labelFontSize", 11}}}};
+}
 
 std::string report_json(const ReportData& data) {
   Json worst = Json::array();

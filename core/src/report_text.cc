@@ -1,4 +1,6 @@
 // The report for the terminal and as Markdown.
+#include "report_text.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -13,14 +15,6 @@ constexpr int kShortestName = 12;
 
 std::string star(const DeltaLossSummary& loss) {
   return loss.trials > 0 && loss.unreliable ? "*" : "";
-}
-
-// The end of a long name tells more than its start: "...attn/linear#2".
-std::string shortened(const std::string& name, std::size_t width) {
-  if (name.size() <= width) return name;
-  std::size_t start = name.size() - (width - 3);
-  while (start < name.size() && (name[start] & 0xC0) == 0x80) ++start;  // not inside a character
-  return "..." + name.substr(start);
 }
 
 std::vector<std::string> titles(const ReportData& data, const std::string& first) {
@@ -107,6 +101,30 @@ std::vector<GroupSummary> layers_and_all(const ReportData& data) {
   return rows;
 }
 
+std::string markdown_table(const ReportData& data, const std::string& first,
+                           const std::vector<GroupSummary>& groups) {
+  std::string text = "|";
+  for (const std::string& title : titles(data, first)) text += " " + title + " |";
+  text += "\n| :--- |" + std::string(" ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  for (const GroupSummary& group : groups) {
+    text += "|";
+    for (const std::string& cell : cells(group, percent_decimals(data))) {
+      text += " " + markdown_text(cell) + " |";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string shortened(const std::string& name, std::size_t width) {
+  if (name.size() <= width) return name;
+  std::size_t start = name.size() - (width - 3);
+  while (start < name.size() && (name[start] & 0xC0) == 0x80) ++start;  // not inside a character
+  return "..." + name.substr(start);
+}
+
 std::string wrapped(const std::string& text, std::size_t width, const std::string& indent) {
   std::string result, line;
   std::size_t start = 0;
@@ -140,23 +158,6 @@ std::string markdown_text(const std::string& text) {
   }
   return escaped;
 }
-
-std::string markdown_table(const ReportData& data, const std::string& first,
-                           const std::vector<GroupSummary>& groups) {
-  std::string text = "|";
-  for (const std::string& title : titles(data, first)) text += " " + title + " |";
-  text += "\n| :--- |" + std::string(" ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
-  for (const GroupSummary& group : groups) {
-    text += "|";
-    for (const std::string& cell : cells(group, percent_decimals(data))) {
-      text += " " + markdown_text(cell) + " |";
-    }
-    text += "\n";
-  }
-  return text;
-}
-
-}  // namespace
 
 std::string report_text(const ReportData& data, int width) {
   const auto line_width = static_cast<std::size_t>(std::max(40, width));

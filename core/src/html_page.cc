@@ -1,0 +1,128 @@
+#include "html_page.h"
+
+#include "atomic_file.h"
+
+namespace bitfall {
+namespace {
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+// The policy lets the page run what it holds and fetch nothing. Vega compiles its expressions
+// ('unsafe-eval').
+constexpr const char* kHead = R"html(<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none';
+  script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
+<link rel="icon" href="data:,">
+)html";
+
+constexpr const char* kStyle = R"html(<style>
+:root { color-scheme: light; }
+body { margin: 0 auto; max-width: 1160px; padding: 20px 20px 60px;
+  font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
+h1 { font-size: 24px; margin: 0 0 2px; }
+h2 { font-size: 18px; margin: 34px 0 8px; border-bottom: 1px solid #ccc; padding-bottom: 3px; }
+p { margin: 6px 0 10px; max-width: 90ch; }
+.lead { color: #555; margin-bottom: 14px; overflow-wrap: anywhere; }
+.warning { border-left: 5px solid #D55E00; background: #fdf3ec; padding: 7px 12px; margin: 7px 0;
+  overflow-wrap: anywhere; }
+.numbers { display: flex; flex-wrap: wrap; gap: 10px; margin: 14px 0; }
+.number { flex: 1 1 170px; border: 1px solid #d5d5d5; border-radius: 6px; padding: 8px 10px; }
+.number b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; }
+.number span { color: #555; font-size: 13px; }
+.chart { overflow-x: auto; padding-bottom: 4px; }
+.facts { display: grid; grid-template-columns: repeat(2, max-content minmax(0, 1fr));
+  gap: 2px 14px; font-size: 14px; }
+.facts dt { color: #555; } .facts dd { margin: 0; overflow-wrap: anywhere; }
+dl.terms { font-size: 14px; display: grid; grid-template-columns: max-content minmax(0, 1fr);
+  gap: 3px 14px; }
+dl.terms dt { font-weight: 600; } dl.terms dd { margin: 0; }
+table { border-collapse: collapse; width: 100%; font-size: 12px; margin: 8px 0;
+  font-variant-numeric: tabular-nums; }
+th { text-align: right; border-bottom: 2px solid #999; padding: 3px 5px; vertical-align: bottom;
+  font-weight: 600; }
+td { text-align: right; padding: 2px 5px; border-bottom: 1px solid #e8e8e8; white-space: nowrap; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 5em; }
+td.text:first-child { min-width: 12em; }
+table.worst td.text:first-child { min-width: 0; white-space: nowrap; }
+tr.total td { border-top: 2px solid #999; font-weight: 600; }
+code { background: #f3f3f3; padding: 1px 5px; border-radius: 3px; overflow-wrap: anywhere; }
+details > summary { cursor: pointer; color: #0072B2; margin: 6px 0; }
+.note { color: #555; font-size: 13px; }
+@media print {
+  body { max-width: none; padding: 0; font-size: 11px; }
+  h2 { break-after: avoid; }
+  tr, .number, .warning { break-inside: avoid; }
+  .vega-actions, details > summary { display: none; }
+}
+</style>
+)html";
+
+constexpr const char* kDraw = R"html(<script type="module">
+const charts = JSON.parse(document.getElementById('charts').textContent);
+const options = {mode: 'vega-lite', renderer: 'svg',
+  actions: {export: true, source: false, compiled: false, editor: false}};
+for (const [name, chart] of Object.entries(charts)) {
+  const place = document.getElementById('chart-' + name);
+  if (!place) continue;
+  window.vegaEmbed(place, chart, options).catch(error => {
+    place.textContent = 'This chart could not be drawn (' + error.message +
+      '). The table below has its numbers.';
+  });
+}
+</script>
+)html";
+
+}  // namespace
+
+std::string escaped(const std::string& text) {
+  std::string html;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        html += "&amp;";
+        break;
+      case '<':
+        html += "&lt;";
+        break;
+      case '>':
+        html += "&gt;";
+        break;
+      case '"':
+        html += "&quot;";
+        break;
+      case '\'':
+        html += "&#39;";
+        break;
+      default:
+        html += c;
+    }
+  }
+  return html;
+}
+
+void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,
+                     const std::filesystem::path& path) {
+  std::string html = std::string(kHead) + "<title>" + escaped(page.title) + "</title>\n" + kStyle +
+                     "</head>\n<body>\n" + page.body;
+  if (bundle && !page.charts.empty()) {
+    // Within a script element only "</script" and "<!--" end or change it; JSON can spell '<'
+    // otherwise.
+    html += "<script type=\"application/json\" id=\"charts\">" +
+            replaced(page.charts, "<", "\\u003c") + "</script>\n";
+    html +=
+        "<script type=\"module\">" + replaced(*bundle, "</script", "<\\/script") + "</script>\n";
+    html += kDraw;
+  }
+  write_file_atomically(path, html + "</body>\n</html>\n");
+}
+
+}  // namespace bitfall

@@ -1,0 +1,24 @@
+// One HTML file that needs no network: text, tables, charts, and the JavaScript that draws them.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace bitfall {
+
+/// Text as HTML shows it, in elements and in quoted attributes.
+std::string escaped(const std::string& text);
+
+struct HtmlPage {
+  std::string title;   // text
+  std::string body;    // HTML; <div id="chart-NAME"> is where the chart NAME goes
+  std::string charts;  // JSON: name -> Vega-Lite specification; empty = none
+};
+
+/// Writes the page to a temporary name, then renames. `bundle`: vega, vega-lite and vega-embed as
+/// one JavaScript file, put into the page; without it (nullopt) no chart is drawn.
+void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,
+                     const std::filesystem::path& path);
+
+}  // namespace bitfall
