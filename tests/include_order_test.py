@@ -16,7 +16,7 @@ import sys
 # opens all that `run`, `resume` and `replay` need.
 STAGES = [
     ("foundation", "error log diagnostics atomic_file run_lock sha256 exact_text shell_word text_table csv "
-                   "philox statistics progress"),
+                   "philox statistics bootstrap progress"),
     ("config", "config campaign_keys campaign_section"),
     ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables"),
     ("dataset", "dataset class_folders image npy preprocess"),

@@ -295,5 +295,22 @@ TEST(Statistics, RefuseWhatHasNoMeaning) {
             std::string::npos);
 }
 
+// 2 sum_{k <= min} C(n, k) / 2^n in Python's fractions:
+// from fractions import Fraction; from math import comb
+// float(min(1, 2 * Fraction(sum(comb(b + c, k) for k in range(min(b, c) + 1)), 2 ** (b + c))))
+TEST(McNemar, IsTheExactBinomialTest) {
+  struct Case {
+    std::int64_t b, c;
+    double p;
+  };
+  for (const Case& test : {Case{0, 5, 0.0625}, Case{1, 9, 0.021484375}, Case{3, 12, 0.03515625}, Case{59, 121, 4.434449263755176e-06}, Case{86, 150, 3.715936139571442e-05}}) {
+    EXPECT_NEAR(mcnemar_exact(test.b, test.c), test.p, 1e-12 * test.p) << test.b << " " << test.c;
+    EXPECT_EQ(mcnemar_exact(test.b, test.c), mcnemar_exact(test.c, test.b));
+  }
+  EXPECT_EQ(mcnemar_exact(0, 0), 1);
+  EXPECT_EQ(mcnemar_exact(8, 8), 1);
+  EXPECT_EQ(mcnemar_exact(7, 8), 1);
+}
+
 }  // namespace
 }  // namespace bitfall

@@ -11,7 +11,13 @@
 namespace bitfall {
 
 /// What a stream is used for, so that two uses with one id never share draws.
-enum class RandomDomain : std::uint32_t { kTrial = 1, kImageOrder = 2, kSiteChoice = 3, kImageChunk = 4 };
+enum class RandomDomain : std::uint32_t {
+  kTrial = 1,
+  kImageOrder = 2,
+  kSiteChoice = 3,
+  kImageChunk = 4,
+  kBootstrap = 5
+};
 
 /// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments
 /// give the same stream on every machine.

@@ -129,6 +129,14 @@ Proportion ClusterCount::proportion(double confidence) const {
   return result;
 }
 
+double mcnemar_exact(std::int64_t only_first, std::int64_t only_second) {
+  assert(only_first >= 0 && only_second >= 0);
+  const auto less = static_cast<double>(std::min(only_first, only_second));
+  const auto more = static_cast<double>(std::max(only_first, only_second));
+  // P(X <= less) of n = less + more fair coins, as an incomplete beta function.
+  return less == more ? 1 : std::min(1.0, 2 * boost::math::ibeta(more, less + 1, 0.5));
+}
+
 std::int64_t sample_size(double margin, double confidence, double p, double population) {
   check_rate(p);
   if (!(margin > 0 && margin < 1)) {

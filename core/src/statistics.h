@@ -56,6 +56,11 @@ class ClusterCount {
   Sums sums_;  // of all clusters but the current one
 };
 
+/// McNemar's exact test of two arms on the same trials: the two-sided probability, under equal
+/// rates, of a split of the trials where just one arm has the event at least as uneven as
+/// `only_first` : `only_second` (binomial, p = 1/2). 1 when there are no such trials.
+double mcnemar_exact(std::int64_t only_first, std::int64_t only_second);
+
 /// n = N / (1 + e^2 (N-1) / (t^2 p (1-p))), rounded up; population <= 0 means infinite (Leveugle et
 /// al., DATE 2009).
 std::int64_t sample_size(double margin, double confidence, double p, double population);
