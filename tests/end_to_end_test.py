@@ -226,6 +226,109 @@ class Campaign(Case):
         self.assertIn("finished already", out)
 
 
+class Headed(torch.nn.Module):
+    """The residual network with a text-guided head in the published layout."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(7)
+        self.backbone = make_models.Residual()
+        self.backbone.fc = torch.nn.Linear(8, 16)
+        self.head = torch.nn.Linear(16, 5, bias=False)
+        self.logit_scale = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        x = F.normalize(self.backbone(x), 2.0, -1)
+        return self.logit_scale.exp() * self.head(x)
+
+
+class Comparison(Case):
+    def runs(self):
+        """A baseline and an arm with a head."""
+        if not hasattr(type(self), "made"):
+            headed = Headed().eval()
+            torch.jit.script(headed).save(self.folder / "headed.pt")
+            bitfall("run", self.campaign("base", per_site=60))
+            rest = 'operations = ["conv", "linear", "div", "mul"]'
+            bitfall("run", self.campaign("method", model="headed", per_site=60, rest=rest))
+            type(self).made = headed
+        return self.run_directory("base"), self.run_directory("method")
+
+    def compare(self, *arguments):
+        out, _ = bitfall("compare", *arguments, "--json")
+        return json.loads(out)
+
+    def test_of_a_run_with_itself_is_one(self):
+        base, _ = self.runs()
+        document = self.compare(base, base, "--html", self.folder / "same.html")
+        for layer in document["layers"]:
+            arm = layer["arms"][1]
+            self.assertEqual(arm["pairing"]["statistics"], "paired")
+            self.assertEqual(arm["pairing"]["mcnemar"]["p"], 1)
+            for ratio in arm["improvement"].values():
+                if ratio["text"] != "none in either":
+                    self.assertEqual(ratio["value"], 1)
+                    self.assertEqual(ratio["interval"], [1, 1])
+
+    def test_of_a_head_with_its_baseline(self):
+        base, method = self.runs()
+        document = self.compare(base, method, "--label", "plain", "--label", "head")
+        self.assertTrue((self.folder / "runs" / "compare.html").exists())
+        first, second = document["arms"]
+        self.assertEqual([first["label"], second["label"]], ["plain", "head"])
+        parameters = sum(p.numel() for p in self.made.parameters())
+        self.assertEqual(second["parameters"], parameters)
+        self.assertEqual(second["operations"] - first["operations"], 8 * 16 + 16 * 5 - 8 * 5)
+        by_name = {layer["name"]: layer["arms"] for layer in document["layers"]}
+        self.assertEqual(by_name["stem"][1]["site"], "backbone.stem")
+        self.assertEqual(by_name["stem"][1]["pairing"]["statistics"], "paired")
+        self.assertIsNone(by_name["head"][0])
+        self.assertEqual(len(second["networks"]), 4)
+
+        def losses(name, site):
+            rows = [row for row in self.rows(name) if row["site"] == site]
+            return {row["trial"]: abs(float(row["faulty_loss"]) - float(row["golden_loss"]))
+                    for row in rows}.values()
+
+        def mean(name, site):
+            values = [value for value in losses(name, site) if math.isfinite(value)]
+            return sum(values) / len(values)
+
+        combined = (16 * mean("method", "backbone.fc") + 5 * mean("method", "head")) / 21
+        last = second["last_layer"]
+        self.assertEqual([site["outputs"] for site in last["sites"]], [16, 5])
+        weighted = last["combinations"][0]
+        self.assertAlmostEqual(weighted["values"]["delta_loss"]["value"] / combined, 1, 6)
+        ratio = mean("base", "fc") / combined
+        self.assertAlmostEqual(weighted["improvement"]["delta_loss"]["value"] / ratio, 1, 6)
+
+    def test_prints_tables(self):
+        out, _ = bitfall("compare", *self.runs())
+        for title in ("Summary", "Without a fault", "Last layer", "Network", "Layers"):
+            self.assertIn(f"\n{title}\n", "\n" + out)
+        self.assertLessEqual(max(map(len, out.splitlines()[:-1])), 125)
+        out, err = bitfall("compare", *self.runs(), "--markdown")
+        self.assertIn("## Last layer", out)
+        self.assertIn("compare.html", err)
+        out, _ = bitfall("compare", *self.runs(), "--charts")
+        self.assertEqual(set(json.loads(out)), {"improvement", "values"})
+
+    def test_refuses_what_cannot_be_compared(self):
+        base, _ = self.runs()
+        _, err = bitfall("compare", base, expect=2)
+        self.assertIn("compare --help", err)
+        other = self.folder / "other"
+        shutil.copytree(self.folder / "images", other)
+        Image.fromarray(numpy.zeros((8, 8, 3), numpy.uint8)).save(other / "ant" / "00.png")
+        path = self.campaign("elsewhere", per_site=5)
+        path.write_text(path.read_text().replace('path = "images"', 'path = "other"'))
+        bitfall("run", path)
+        _, err = bitfall("compare", base, self.run_directory("elsewhere"), expect=4)
+        self.assertIn("other images or labels", err)
+        _, err = bitfall("compare", base, self.folder / "absent", expect=4)
+        self.assertIn("not a run directory", err)
+
+
 class Oracle(Case):
     """PyTorch's eager network with forward hooks gives the same answers."""
 

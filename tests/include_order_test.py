@@ -29,10 +29,11 @@ STAGES = [
     ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
                "device_rounding answer"),
     ("store", "store store_schema sqlite export"),
-    ("report", "report report_html report_json report_number report_text html_page"),
+    ("report", "report report_html report_json report_number report_text html_page compare compare_match compare_sample "
+               "compare_golden compare_tables compare_text compare_json compare_charts compare_html"),
     ("session", "session tuning"),
     ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
-    ("commands", "commands command_convert command_embeddings command_list command_merge command_read command_run main"),
+    ("commands", "commands command_compare command_convert command_list command_merge command_read command_run main"),
 ]
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;

@@ -12,7 +12,6 @@
 #include "store.h"
 
 namespace bitfall {
-namespace {
 
 std::optional<std::string> vega_bundle() {
   const auto program = std::filesystem::path(boost::dll::program_location().string());
@@ -20,8 +19,6 @@ std::optional<std::string> vega_bundle() {
   if (!std::filesystem::exists(path)) return std::nullopt;
   return read_text(path);
 }
-
-}  // namespace
 
 int status_command(const std::filesystem::path& run, bool json) {
   const auto store = Store::open_read_only(run);

@@ -45,6 +45,19 @@ struct ReportOptions {
 };
 int report_command(const ReportOptions& options);
 
+struct CompareOptions {
+  std::vector<std::filesystem::path> runs;  // the baseline first
+  std::vector<std::string> labels;          // in the order of the runs; missing = directory names
+  std::filesystem::path html;               // empty = compare.html beside the first run
+  bool json = false;
+  bool markdown = false;
+  bool charts = false;  // print the Vega-Lite specs
+};
+int compare_command(const CompareOptions& options);
+
+/// The JavaScript of the pages' charts; nullopt where it is not installed.
+std::optional<std::string> vega_bundle();
+
 enum class ExportFormat { kCsv, kJsonl, kFaults };
 int export_command(const std::filesystem::path& run, ExportFormat format,
                    const std::filesystem::path& output);

@@ -36,6 +36,7 @@ Examples:
   bitfall run campaign.toml                 run it (Ctrl-C is safe)
   bitfall resume runs/campaign              go on after an interruption
   bitfall report runs/campaign              the tables, and report.html with charts
+  bitfall compare runs/base runs/method     what a method improves, layer by layer
   bitfall replay runs/campaign --trial 7    one trial again, bit for bit
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy
@@ -124,6 +125,36 @@ CLI::App* add_embeddings(CLI::App& app, bitfall::EmbeddingsOptions& options) {
   return sub;
 }
 
+constexpr const char* kCompareHelp =
+    R"(All runs must have seen the same images with the same labels. A layer is matched by its name, where
+`backbone.` in front does not count. Trials that two arms ran alike (same image, same edits, same
+place) are found one by one and compared as pairs; other trials as independent samples. The tables
+say which. Improvement x = baseline / arm: above 1 the arm is better. Runs that are not complete are
+compared as far as they are.
+
+Examples:
+  bitfall compare runs/baseline runs/text_guided
+  bitfall compare runs/a runs/b runs/c --label base --label random --label text --markdown)";
+
+CLI::App* add_compare(CLI::App& app, bitfall::CompareOptions& compare) {
+  CLI::App* sub = app.add_subcommand("compare", "judge runs against the first, the baseline");
+  sub->footer(kCompareHelp);
+  sub->add_option("runs", compare.runs, "run directories, the baseline first")
+      ->required()
+      ->expected(2, -1);
+  sub->add_option("--label", compare.labels,
+                  "an arm's name, in the order of the runs (default: the directory's name); may be "
+                  "repeated")
+      ->allow_extra_args(false);
+  sub->add_option("--html", compare.html,
+                  "where to write the page (default: compare.html beside the first run directory)");
+  sub->add_flag("--json", compare.json, "JSON on stdout");
+  sub->add_flag("--markdown", compare.markdown, "markdown tables on stdout, with more columns");
+  sub->add_flag("--charts", compare.charts,
+                "the page's Vega-Lite charts as JSON on stdout; write nothing");
+  return sub;
+}
+
 /// The arguments in reverse, as CLI11 takes them. A number such as -inf or -.5 looks like an option
 /// to it; behind a blank it does not, and reads as the same number.
 std::vector<std::string> command_line(int argc, char** argv) {
@@ -198,6 +229,9 @@ int main(int argc, char** argv) {
   report_app->add_flag("--charts", report.charts,
                        "the page's Vega-Lite charts as JSON on stdout; write nothing");
   report_app->callback([&] { status = report_command(report); });
+
+  CompareOptions comparison;
+  add_compare(app, comparison)->callback([&] { status = compare_command(comparison); });
 
   std::int64_t trial = 0;
   auto* replay_app =

@@ -13,10 +13,13 @@ std::size_t width_of(const std::string& text) {
 }  // namespace
 
 std::string TextTable::render() const {
+  const auto is_line = [&](const auto& row) { return row.size() < columns_.size(); };
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
     std::size_t width = width_of(columns_[c].title);
-    for (const auto& row : rows_) width = std::max(width, width_of(row[c]));
+    for (const auto& row : rows_) {
+      if (!is_line(row)) width = std::max(width, width_of(row[c]));
+    }
     widths.push_back(width);
   }
   std::string text;
@@ -33,7 +36,13 @@ std::string TextTable::render() const {
   };
   line([&](std::size_t c) { return columns_[c].title; });
   line([&](std::size_t c) { return std::string(widths[c], '-'); });
-  for (const auto& row : rows_) line([&](std::size_t c) { return row[c]; });
+  for (const auto& row : rows_) {
+    if (is_line(row)) {
+      text += row.front() + "\n";
+    } else {
+      line([&](std::size_t c) { return row[c]; });
+    }
+  }
   return text;
 }
 

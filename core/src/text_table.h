@@ -16,6 +16,8 @@ class TextTable {
   explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
   /// One cell a column.
   void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  /// A line of its own across all columns, such as the name of the rows below it.
+  void add_line(std::string text) { rows_.push_back({std::move(text)}); }
   /// Title line, a rule, a line a row; two blanks between columns, none at line ends. Widths count
   /// code points.
   std::string render() const;

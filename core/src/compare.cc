@@ -1,0 +1,404 @@
+#include "compare.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "compare_golden.h"
+#include "compare_match.h"
+#include "error.h"
+#include "report_number.h"
+
+namespace bitfall {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// The layers of an arm against the baseline's.
+struct Matched {
+  std::vector<int> baseline_layer;  // by the arm's layer; -1 = only the arm has it
+  std::vector<Sample> of_baseline;  // by the baseline's layer
+  std::vector<Sample> of_arm;       // by the arm's layer
+  std::vector<Pairing> pairings;    // by the arm's layer
+};
+
+bool is_product(const std::string& operation) {
+  return operation == "conv" || operation == "linear" || operation == "matmul";
+}
+
+std::optional<std::int64_t> count_fact(const Facts& facts, const std::string& key) {
+  const std::string text = fact_text(facts, key);
+  std::int64_t value = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || read.ec != std::errc() || read.ptr != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::string label_of(const ArmSource& source) {
+  if (!source.label.empty()) return source.label;
+  const auto path = std::filesystem::absolute(source.run).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
+std::vector<std::string> labels_of(const std::vector<ArmSource>& sources) {
+  std::vector<std::string> labels;
+  for (const ArmSource& source : sources) {
+    const std::string label = label_of(source);
+    std::string unique = label;
+    for (int n = 2; std::find(labels.begin(), labels.end(), unique) != labels.end(); ++n) {
+      unique = label + " (" + std::to_string(n) + ")";
+    }
+    labels.push_back(unique);
+  }
+  return labels;
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const std::vector<ArmSource>& sources) {
+    if (sources.size() < 2) {
+      throw Error(ExitCode::kUsage,
+                  "a comparison takes two runs or more: the baseline first, then the others");
+    }
+    const std::vector<std::string> labels = labels_of(sources);
+    for (std::size_t i = 0; i < sources.size(); ++i) read(sources[i], labels[i]);
+    for (std::size_t i = 1; i < runs_.size(); ++i) check_comparable(runs_[0], runs_[i]);
+  }
+
+  CompareData finish() {
+    for (const Arm& arm : data_.arms) data_.plain_mean_misleads |= arm.report.plain_mean_misleads;
+    for (std::size_t i = 0; i < runs_.size(); ++i) warn_of_arm(i);
+    for (std::size_t i = 1; i < runs_.size(); ++i) {
+      for (const std::string& text :
+           differences(runs_[0], data_.arms[0].label, runs_[i], data_.arms[i].label)) {
+        warn(text);
+      }
+    }
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      const Matched matched = i == 0 ? baseline_alone() : match(i);
+      add_rows(i, matched);
+      finish_networks(i, matched);
+      finish_last_layer(i, matched);
+      finish_golden(i);
+    }
+    for (LayerRow& row : data_.layers) row.arms.resize(runs_.size());
+    note_layers();
+    return std::move(data_);
+  }
+
+ private:
+  void read(const ArmSource& source, const std::string& label) {
+    const auto store = Store::open_read_only(source.run);
+    ComparedRun& run = runs_.emplace_back();
+    run.run = store->description();
+    run.golden = store->golden_rows();
+    run.trials.resize(run.run.strata.size());
+    run.directory = store->directory().string();
+    SummaryOptions options;
+    if (!data_.arms.empty()) {
+      options.confidence = data_.confidence;
+      options.clip = data_.clip;
+    }
+    options.visit = [&](std::size_t layer, const TrialEffect& effect, const TrialResult& trial) {
+      run.trials[layer].add(effect, trial);
+    };
+    Arm& arm = data_.arms.emplace_back();
+    arm.label = label;
+    arm.report = summarise(*store, options);
+    arm.parameters = count_fact(run.run.facts, "parameters");
+    arm.operations = count_fact(run.run.facts, "operations");
+    data_.confidence = arm.report.confidence;
+    data_.clip = arm.report.clip;
+    for (std::size_t i = 0; i < run.trials.size(); ++i) {
+      run.trials[i].complete =
+          static_cast<std::int64_t>(run.trials[i].size()) == run.run.strata[i].trials;
+    }
+  }
+
+  void warn(const std::string& text) { data_.warnings.push_back(text); }
+  void note(const std::string& text) { data_.notes.push_back(text); }
+
+  void warn_of_arm(std::size_t i) {
+    const Arm& arm = data_.arms[i];
+    if (arm.report.done < arm.report.planned) {
+      warn(arm.label + " is not complete: " + std::to_string(arm.report.done) + " of " +
+           std::to_string(arm.report.planned) + " trials are in.");
+    }
+    const auto nonfinite =
+        std::count_if(runs_[i].golden.begin(), runs_[i].golden.end(),
+                      [](const GoldenResult& row) { return !std::isfinite(row.loss); });
+    if (nonfinite > 0) {
+      warn(arm.label + " gives no finite loss without a fault on " + std::to_string(nonfinite) +
+           " images; trials on these say nothing of faults.");
+    }
+    if (i == 0 && data_.plain_mean_misleads) {
+      warn(
+          "In this number format a flip in the exponent makes values near 1e38, so a ratio of "
+          "plain means of delta loss says nothing. The headline ratios are of means with each "
+          "trial cut at " +
+          quantity(data_.clip) + " nats; ratios of plain means are marked ~.");
+    }
+  }
+
+  Matched baseline_alone() {
+    Matched matched;
+    const ComparedRun& run = runs_[0];
+    for (std::size_t layer = 0; layer < run.trials.size(); ++layer) {
+      matched.of_arm.push_back(TrialPairs::sample(run.trials[layer], 2 * layer));
+      limit(matched.of_arm.back(), 0, layer);
+    }
+    matched.baseline_layer.assign(run.trials.size(), -1);
+    matched.pairings.resize(run.trials.size());
+    baseline_samples_ = matched.of_arm;
+    return matched;
+  }
+
+  void limit(Sample& sample, std::size_t i, std::size_t layer) const {
+    add_limits(sample, data_.arms[i].report.layers[layer], data_.clip, data_.confidence);
+  }
+
+  Matched match(std::size_t i) const {
+    const ComparedRun &first = runs_[0], &other = runs_[i];
+    Matched matched;
+    matched.baseline_layer = matching_layers(first, other);
+    matched.of_baseline = baseline_samples_;
+    for (std::size_t layer = 0; layer < other.trials.size(); ++layer) {
+      const std::uint64_t stream = (static_cast<std::uint64_t>(i) << 32) + 2 * layer;
+      const int partner = matched.baseline_layer[layer];
+      if (partner < 0) {
+        matched.pairings.emplace_back();
+        matched.of_arm.push_back(TrialPairs::sample(other.trials[layer], stream));
+      } else {
+        const auto p = static_cast<std::size_t>(partner);
+        const TrialPairs pairs(first.trials[p], other.trials[layer]);
+        matched.pairings.push_back(pairs.pairing());
+        auto [baseline, arm] = pairs.samples(stream);
+        limit(baseline, 0, p);
+        matched.of_baseline[p] = std::move(baseline);
+        matched.of_arm.push_back(std::move(arm));
+      }
+      limit(matched.of_arm.back(), i, layer);
+    }
+    return matched;
+  }
+
+  LayerRow& row_of(std::size_t i, std::size_t layer, int partner) {
+    const GroupSummary& summary = data_.arms[i].report.layers[layer];
+    if (i > 0 && partner >= 0) return data_.layers[static_cast<std::size_t>(partner)];
+    for (std::size_t r = i == 0 ? data_.layers.size() : runs_[0].trials.size();
+         r < data_.layers.size(); ++r) {
+      LayerRow& row = data_.layers[r];
+      if (row.name == summary.name && row.operation == summary.operation && !row.arms[i])
+        return row;
+    }
+    LayerRow& row = data_.layers.emplace_back();
+    row.name = summary.name;
+    row.operation = summary.operation;
+    row.arms.resize(runs_.size());
+    return row;
+  }
+
+  void add_rows(std::size_t i, const Matched& matched) {
+    Arm& arm = data_.arms[i];
+    Discordance all;
+    bool split = false, whole = true;
+    for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
+      LayerOfArm cell;
+      cell.site = runs_[i].site(layer).name;
+      cell.summary = arm.report.layers[layer];
+      cell.values = values_of(matched.of_arm[layer], data_.confidence);
+      cell.pairing = matched.pairings[layer];
+      const int partner = matched.baseline_layer[layer];
+      if (cell.pairing.matched) {
+        cell.improvement = improvement_of(matched.of_baseline[static_cast<std::size_t>(partner)],
+                                          matched.of_arm[layer], data_.confidence);
+        whole &= cell.pairing.mismatches.has_value();
+      }
+      if (cell.pairing.mismatches) {
+        split = true;
+        all.pairs += cell.pairing.mismatches->pairs;
+        all.only_baseline += cell.pairing.mismatches->only_baseline;
+        all.only_arm += cell.pairing.mismatches->only_arm;
+      }
+      row_of(i, layer, partner).arms[i] = std::move(cell);
+    }
+    if (!split || !whole) return;
+    all.p = mcnemar_exact(all.only_baseline, all.only_arm);
+    arm.mismatches = all;
+  }
+
+  bool of_head(std::size_t i, std::size_t layer, const Matched& matched) const {
+    const Site& site = runs_[i].site(layer);
+    return i > 0 && matched.baseline_layer[layer] < 0 && site.target == Target::kActivation &&
+           !is_product(site.operation);
+  }
+
+  void finish_networks(std::size_t i, const Matched& matched) {
+    bool head = false;
+    for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
+      head |= of_head(i, layer, matched) && runs_[i].trials[layer].size() > 0;
+    }
+    for (const bool with_head : head ? std::vector{false, true} : std::vector{false}) {
+      for (const bool by_bits : {false, true}) {
+        NetworkValue& network = data_.arms[i].networks.emplace_back();
+        network.head_operations = with_head;
+        network.by_bits = by_bits;
+        const auto weight = [&](std::size_t arm, std::size_t layer) {
+          return by_bits ? runs_[arm].bits(layer) : 1.0;
+        };
+        std::vector<const Sample*> of_arm, of_baseline;
+        std::vector<double> arm_weights, baseline_weights;
+        for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
+          if (!with_head && of_head(i, layer, matched)) continue;
+          of_arm.push_back(&matched.of_arm[layer]);
+          arm_weights.push_back(weight(i, layer));
+          network.layers += runs_[i].trials[layer].size() > 0;
+        }
+        const Sample arm = weighted_mean(of_arm, arm_weights);
+        network.values = values_of(arm, data_.confidence);
+        if (i == 0) continue;
+        for (std::size_t layer = 0; layer < matched.of_baseline.size(); ++layer) {
+          of_baseline.push_back(&matched.of_baseline[layer]);
+          baseline_weights.push_back(weight(0, layer));
+        }
+        network.improvement =
+            improvement_of(weighted_mean(of_baseline, baseline_weights), arm, data_.confidence);
+      }
+    }
+  }
+
+  // The last layer of conv, linear or matmul whose outputs were hit, or -1. Only layers that `take`
+  // accepts.
+  template <typename Take>
+  int last_product(std::size_t i, Take take) const {
+    int last = -1;
+    for (std::size_t layer = 0; layer < runs_[i].trials.size(); ++layer) {
+      const Stratum& stratum = runs_[i].run.strata[layer];
+      const Site& site = runs_[i].site(layer);
+      if (site.target != Target::kActivation || !is_product(site.operation) || !take(layer))
+        continue;
+      const bool first_entry = last < 0 || stratum.entry == runs_[i].run.strata[last].entry;
+      if (first_entry) last = static_cast<int>(layer);
+    }
+    return last;
+  }
+
+  // The arm's layers that stand at the end where the baseline has its final one.
+  std::vector<std::size_t> last_layers(std::size_t i, const Matched& matched,
+                                       LastLayer& last) const {
+    const int final_layer = last_product(0, [](std::size_t) { return true; });
+    if (final_layer < 0) return {};
+    if (i == 0) return {static_cast<std::size_t>(final_layer)};
+    const auto partner = [&](std::size_t layer) { return matched.baseline_layer[layer]; };
+    const int same =
+        last_product(i, [&](std::size_t layer) { return partner(layer) == final_layer; });
+    const int shared = last_product(i, [&](std::size_t layer) { return partner(layer) >= 0; });
+    if (same < 0) {
+      last.note = "it has no layer " + runs_[0].site(static_cast<std::size_t>(final_layer)).name +
+                  "; what lies behind the last layer that both have was taken.";
+    }
+    std::vector<std::size_t> layers;
+    const int end = last_product(i, [](std::size_t) { return true; });
+    for (int layer = same >= 0 ? same : shared + 1; layer <= end; ++layer) {
+      const auto l = static_cast<std::size_t>(layer);
+      const Site& site = runs_[i].site(l);
+      if (site.target == Target::kActivation && is_product(site.operation) &&
+          runs_[i].run.strata[l].entry ==
+              runs_[i].run.strata[static_cast<std::size_t>(end)].entry) {
+        layers.push_back(l);
+      }
+    }
+    if (layers.size() > 2) {
+      last.note += (last.note.empty() ? "" : " ") + std::to_string(layers.size()) +
+                   " layers lie there; the last two were taken.";
+      layers.erase(layers.begin(), layers.end() - 2);
+    }
+    return layers;
+  }
+
+  void finish_last_layer(std::size_t i, const Matched& matched) {
+    LastLayer& last = data_.arms[i].last;
+    const std::vector<std::size_t> layers = last_layers(i, matched, last);
+    if (layers.empty()) {
+      last.note = "no output of a final conv, linear or matmul was hit.";
+      return;
+    }
+    std::vector<const Sample*> samples;
+    std::vector<double> neurons;
+    for (const std::size_t layer : layers) {
+      const Site& site = runs_[i].site(layer);
+      samples.push_back(&matched.of_arm[layer]);
+      neurons.push_back(static_cast<double>(site.values));
+      last.sites.push_back(
+          {site.name, site.values, values_of(matched.of_arm[layer], data_.confidence)});
+    }
+    const int final_layer = last_product(0, [](std::size_t) { return true; });
+    const auto add = [&](const std::string& name, const std::vector<double>& weights) {
+      LastLayer::Combination& combination = last.combinations.emplace_back();
+      const Sample value = weighted_mean(samples, weights);
+      combination.name = name;
+      combination.values = values_of(value, data_.confidence);
+      if (i == 0) return;
+      combination.improvement = improvement_of(
+          matched.of_baseline[static_cast<std::size_t>(final_layer)], value, data_.confidence);
+    };
+    if (samples.size() == 1) return add("v", {1});
+    add("(E v1 + C v2) / (E + C)", neurons);
+    add("(v1 + v2) / 2", {1, 1});
+    add("v2", {0, 1});
+  }
+
+  void finish_golden(std::size_t i) {
+    Arm& arm = data_.arms[i];
+    const GoldenAnswers mine(runs_[i]);
+    arm.top2diff = mine.top2diff(i, data_.confidence);
+    arm.golden_images = static_cast<std::int64_t>(runs_[i].golden.size());
+    if (i == 0) return;
+    const GoldenAnswers first(runs_[0]);
+    arm.accuracy_change = mine.accuracy_change(first, data_.confidence);
+    arm.fp32_change = mine.fp32_change(first, data_.confidence);
+    arm.top2diff_change = mine.top2diff_change(first, data_.confidence);
+  }
+
+  void note_layers() {
+    for (std::size_t i = 1; i < runs_.size(); ++i) {
+      std::string missing, extra;
+      std::int64_t apart = 0, shared = 0;
+      for (const LayerRow& row : data_.layers) {
+        const auto &before = row.arms[0], &after = row.arms[i];
+        if (before && !after) missing += (missing.empty() ? "" : ", ") + row.name;
+        if (!before && after) extra += (extra.empty() ? "" : ", ") + after->site;
+        if (!before || !after) continue;
+        ++shared;
+        apart += !after->pairing.paired;
+      }
+      const std::string& label = data_.arms[i].label;
+      if (!missing.empty()) note(label + " lacks these layers of the baseline: " + missing + ".");
+      if (!extra.empty()) note("Only " + label + " has these layers: " + extra + ".");
+      if (shared == 0) warn(label + " has no layer of the baseline.");
+      if (apart > 0) {
+        note(std::to_string(apart) + " of the " + std::to_string(shared) + " layers that " + label +
+             " shares with the baseline met other faults there, and are compared as independent "
+             "samples (marked i).");
+      }
+    }
+  }
+
+  std::vector<ComparedRun> runs_;
+  std::vector<Sample> baseline_samples_;
+  CompareData data_;
+};
+
+}  // namespace
+
+CompareData compare(const std::vector<ArmSource>& sources) { return Comparison(sources).finish(); }
+
+}  // namespace bitfall

@@ -1,0 +1,151 @@
+// Runs against each other: what each arm has changed against the first one, the baseline. Reads the
+// stores, reruns nothing.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report.h"
+
+namespace bitfall {
+
+/// A run that takes part.
+struct ArmSource {
+  std::filesystem::path run;
+  std::string label;  // empty = the directory's name
+};
+
+/// A number with the percentile interval of its bootstrap; all NaN where nothing was measured.
+struct Estimate {
+  double value = 0;
+  Interval interval;
+};
+
+/// What is measured of a layer or a network. `loss`: mean delta loss over the trials where it is
+/// finite (the paper's); `clipped`: over all trials, each cut at the clip; `mismatch`: share of
+/// trials.
+struct Values {
+  Estimate loss, clipped, mismatch;
+};
+
+/// Baseline / arm: above 1 the arm is the better one.
+struct Ratio {
+  double value = 0;  // NaN for 0 / 0 or without trials; infinite where the arm's value is 0
+  Interval interval;
+  double bound =
+      0;  // where value is infinite: at least this; where it is 0: at most; NaN = unknown
+  bool both_zero = false;   // 0 / 0
+  bool unreliable = false;  // under 40 changing trials (of losses), or 5 events, in one of the two
+};
+
+struct Improvement {
+  Ratio loss, clipped, mismatch;
+};
+
+/// McNemar's exact test of trials or images that both arms have.
+struct Discordance {
+  std::int64_t pairs = 0;
+  std::int64_t only_baseline = 0;  // the event in the baseline alone
+  std::int64_t only_arm = 0;
+  double p = 1;
+};
+
+/// How the trials of a layer compare between baseline and arm.
+struct Pairing {
+  bool matched = false;    // the baseline has this layer
+  bool paired = false;     // the same faults on the same images, found so trial by trial: resampled
+                           // together, else each arm by itself
+  bool by_fault = false;   // faults that meet several images are resampled as one
+  std::int64_t pairs = 0;  // trials that agree
+  std::optional<Discordance> mismatches;  // if paired, and not by fault
+};
+
+/// A layer in one arm.
+struct LayerOfArm {
+  std::string site;  // the arm's own name for it
+  GroupSummary summary;
+  Values values;
+  Pairing pairing;          // against the baseline; not matched in the baseline itself
+  Improvement improvement;  // where matched
+};
+
+struct LayerRow {
+  std::string name;  // in the first arm that has it
+  std::string operation;
+  std::vector<std::optional<LayerOfArm>> arms;  // by arm
+};
+
+/// A network's value: a mean of its layers' values.
+struct NetworkValue {
+  bool head_operations = true;  // with the layers that only a head has and that are neither conv,
+                                // linear nor matmul: normalise, scale
+  bool by_bits = false;         // each layer weighted by its bits, else all alike (the paper's)
+  std::int64_t layers = 0;
+  Values values;
+  Improvement improvement;  // of arms
+};
+
+/// The end of a network (method: metrics).
+struct LastLayer {
+  struct Site {
+    std::string name;
+    std::int64_t neurons = 0;
+    Values values;
+  };
+  struct Combination {
+    std::string name;  // "v", "(E v1 + C v2) / (E + C)", "(v1 + v2) / 2", "v2"
+    Values values;
+    Improvement improvement;  // over the baseline's v
+  };
+  std::vector<Site> sites;                // v, or v1 and v2
+  std::vector<Combination> combinations;  // the stated rule first
+  std::string note;                       // where the rule is ambiguous
+};
+
+/// Arm minus baseline over the images that both have.
+struct GoldenChange {
+  Estimate difference;
+  std::int64_t images = 0;
+  std::optional<Discordance> wrong;  // of accuracies; the event is a wrong answer
+};
+
+struct Arm {
+  std::string label;
+  ReportData report;
+  std::optional<std::int64_t> parameters, operations;  // as the run recorded them
+  Estimate top2diff;  // mean over golden images, in the campaign's format
+  std::int64_t golden_images = 0;
+  GoldenChange accuracy_change, fp32_change, top2diff_change;  // not of the baseline
+  std::vector<NetworkValue> networks;  // [0] is the headline: without head operations, not by bits
+  LastLayer last;
+  std::optional<Discordance> mismatches;  // of all trials, where all layers are paired
+};
+
+struct CompareData {
+  double confidence = 0.99;
+  double clip = 10;
+  bool plain_mean_misleads = false;   // of any arm: the clipped mean is then the headline
+  std::vector<Arm> arms;              // the baseline first
+  std::vector<LayerRow> layers;       // the baseline's in network order, then those of others alone
+  std::vector<std::string> warnings;  // what makes the figures doubtful
+  std::vector<std::string> notes;     // layers without a match, and which were not paired
+};
+
+/// Throws Error(kUsage) for fewer than two arms, Error(kInput) for arms that cannot be compared:
+/// other data, images, labels or classes, another hit_value, a metric missing.
+CompareData compare(const std::vector<ArmSource>& sources);
+
+/// Tables for the terminal, at most `width` columns where names allow.
+std::string compare_text(const CompareData& data, int width = 120);
+std::string compare_markdown(const CompareData& data);
+/// {"schema":"bitfall.compare/1", ...}
+std::string compare_json(const CompareData& data);
+/// The page's Vega-Lite specs: {"values": {...}, "improvement": {...}}.
+std::string compare_charts_json(const CompareData& data);
+/// As write_report_html.
+void write_compare_html(const CompareData& data, const std::optional<std::string>& bundle,
+                        const std::filesystem::path& path);
+
+}  // namespace bitfall

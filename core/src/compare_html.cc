@@ -1,0 +1,160 @@
+// A comparison as one HTML page.
+#include "compare.h"
+#include "compare_tables.h"
+#include "html_page.h"
+#include "report_number.h"
+
+namespace bitfall {
+namespace {
+
+class Page {
+ public:
+  Page(const CompareData& data, bool charts) : data_(data), charts_(charts) {}
+
+  std::string title() const {
+    std::string names;
+    for (const Arm& arm : data_.arms) names += (names.empty() ? "" : ", ") + arm.label;
+    return names;
+  }
+
+  std::string body() {
+    head();
+    const std::vector<CompareTable> tables = compare_tables(data_, Detail::kFull);
+    table(tables.front(), true);
+    for (const std::string& note : data_.notes) {
+      html_ += "<p class=\"note\">" + escaped(note) + "</p>\n";
+    }
+    charts();
+    for (std::size_t i = 1; i < tables.size(); ++i) {
+      html_ += "<h2>" + escaped(tables[i].title) + "</h2>\n";
+      table(tables[i], false);
+    }
+    arms();
+    words();
+    return std::move(html_);
+  }
+
+ private:
+  void head() {
+    html_ += "<h1>Comparison: " + escaped(title()) +
+             "</h1>\n<p class=\"lead\">Baseline: " + escaped(data_.arms.front().label) + " · " +
+             escaped(format_text(data_.arms[0].report)) + " · " +
+             escaped(fact(data_.arms[0].report, "error_models")) + "</p>\n";
+    for (const std::string& warning : data_.warnings) {
+      html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
+    }
+  }
+
+  void table(const CompareTable& table, bool large) {
+    if (!large) html_ += "<p class=\"note\">" + escaped(table.note) + "</p>\n";
+    html_ += "<div class=\"chart\"><table" + std::string(large ? " style=\"font-size:14px\"" : "") +
+             "><thead><tr>";
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      cell("th", table.columns[c], c < table.text_columns);
+    }
+    html_ += "</tr></thead>\n<tbody>\n";
+    std::string group;
+    for (const auto& row : table.rows) {
+      const bool again = row.front() == group;
+      group = row.front();
+      html_ += again ? "<tr>" : "<tr style=\"border-top:1px solid #bbb\">";
+      for (std::size_t c = 0; c < row.size(); ++c) {
+        cell("td", c == 0 && again ? "" : row[c], c < table.text_columns);
+      }
+      html_ += "</tr>\n";
+    }
+    html_ += "</tbody></table></div>\n";
+    if (large) html_ += "<p class=\"note\">" + escaped(table.note) + "</p>\n";
+  }
+
+  void cell(const std::string& kind, const std::string& text, bool words) {
+    html_ += "<" + kind + (words ? " class=\"text\">" : ">") + escaped(text) + "</" + kind + ">";
+  }
+
+  void chart(const std::string& title, const std::string& name, const std::string& note) {
+    html_ += "<h2>" + title + "</h2>\n<p>" + escaped(note) +
+             "</p>\n<div class=\"chart\" id=\"chart-" + name + "\"></div>\n";
+  }
+
+  void charts() {
+    if (!charts_) {
+      html_ +=
+          "<p class=\"note\">No charts: the charting library was not installed when this page was "
+          "written. Run <code>scripts/setup.sh</code>, build again and repeat the "
+          "comparison.</p>\n";
+      return;
+    }
+    chart("Improvement by layer", "improvement",
+          "Baseline / arm on a logarithmic scale; right of the dashed line the arm is better. A "
+          "layer without a point has no events in one of the two; the tables tell which. Layers "
+          "that only one arm has are in the next chart.");
+    chart("All arms by layer", "values",
+          "In network order, from the input down; layers that the baseline lacks are at the end. "
+          "Delta loss is on a "
+          "logarithmic scale, without the layers where it is 0. "
+          "Point at a mark for its numbers.");
+  }
+
+  void arms() {
+    html_ += "<h2>The runs</h2>\n<div class=\"chart\"><table>\n<thead><tr>";
+    for (const char* name : {"arm", "run", "model", "format", "error models"})
+      cell("th", name, true);
+    for (const char* name : {"hit value", "seed", "trials"}) cell("th", name, false);
+    html_ += "</tr></thead>\n<tbody>\n";
+    for (const Arm& arm : data_.arms) {
+      html_ += "<tr>";
+      for (const std::string& text :
+           {arm.label, arm.report.directory, fact(arm.report, "model_path"),
+            format_text(arm.report), fact(arm.report, "error_models")}) {
+        cell("td", text, true);
+      }
+      cell("td", fact(arm.report, "hit_value"), false);
+      cell("td", fact(arm.report, "seed"), false);
+      cell("td", std::to_string(arm.report.done) + " of " + std::to_string(arm.report.planned),
+           false);
+      html_ += "</tr>\n";
+    }
+    html_ += "</tbody></table></div>\n";
+  }
+
+  void words() {
+    html_ += "<h2>What the words mean</h2>\n<dl class=\"terms\">\n";
+    const auto add = [&](const std::string& term, const std::string& meaning) {
+      html_ += "<dt>" + escaped(term) + "</dt><dd>" + escaped(meaning) + "</dd>\n";
+    };
+    add("x", "baseline / arm of the column before; above 1 the arm is better");
+    add("~", "a ratio of plain means in a format where these say nothing; read the clipped one");
+    add("interval",
+        "of a ratio, a mean or a change: percentiles of 2000 bootstrap resamples with a fixed "
+        "seed; "
+        "trials that both arms ran alike are resampled together, faults that met several images as "
+        "one. Of a layer's mismatch: Wilson's or Clopper-Pearson's.");
+    add("none in either", "0 / 0: nothing happened in the baseline nor in the arm");
+    add("> a, < a",
+        "one of the two is 0: the ratio that the ends of the two intervals leave possible; \"none "
+        "left\" where that is unknown");
+    add("operations", "multiply-accumulates of one image; in brackets the change");
+    for (const Definition& definition : definitions()) {
+      if (definition.term != std::string("interval")) add(definition.term, definition.meaning);
+    }
+    html_ += "</dl>\n";
+  }
+
+  const CompareData& data_;
+  bool charts_;
+  std::string html_;
+};
+
+}  // namespace
+
+void write_compare_html(const CompareData& data, const std::optional<std::string>& bundle,
+                        const std::filesystem::path& path) {
+  Page page(data, bundle.has_value());
+  HtmlPage html;
+  html.title = "Bitfall: " + page.title();
+  html.body = page.body();
+  if (bundle) html.charts = compare_charts_json(data);
+  write_html_page(html, bundle, path);
+}
+
+}  // namespace bitfall

@@ -1,0 +1,150 @@
+// A comparison as JSON.
+#include <cmath>
+
+#include "compare.h"
+#include "compare_tables.h"
+#include "report_json.h"
+
+namespace bitfall {
+namespace {
+
+Json ends(const Interval& interval) {
+  return Json::array({number(interval.low), number(interval.high)});
+}
+
+Json to_json(const Estimate& estimate) {
+  return {{"value", number(estimate.value)}, {"interval", ends(estimate.interval)}};
+}
+
+Json to_json(const Values& values) {
+  return {{"delta_loss", to_json(values.loss)},
+          {"delta_loss_clipped", to_json(values.clipped)},
+          {"mismatch", to_json(values.mismatch)}};
+}
+
+Json to_json(const Ratio& ratio) {
+  Json json = {{"value", number(ratio.value)},
+               {"interval", ends(ratio.interval)},
+               {"text", ratio_text(ratio)},
+               {"unreliable", ratio.unreliable}};
+  if (std::isinf(ratio.value)) json["at_least"] = number(ratio.bound);
+  if (ratio.value == 0) json["at_most"] = number(ratio.bound);
+  return json;
+}
+
+Json to_json(const Improvement& improvement) {
+  return {{"delta_loss", to_json(improvement.loss)},
+          {"delta_loss_clipped", to_json(improvement.clipped)},
+          {"mismatch", to_json(improvement.mismatch)}};
+}
+
+Json to_json(const std::optional<Discordance>& test) {
+  if (!test) return nullptr;
+  return {{"pairs", test->pairs},
+          {"only_baseline", test->only_baseline},
+          {"only_arm", test->only_arm},
+          {"p", test->p}};
+}
+
+Json to_json(const Pairing& pairing) {
+  return {{"statistics", pairing.paired ? "paired" : "independent"},
+          {"resampled_by", pairing.by_fault ? "fault" : "trial"},
+          {"agreeing_trials", pairing.pairs},
+          {"mcnemar", to_json(pairing.mismatches)}};
+}
+
+Json to_json(const GoldenChange& change) {
+  Json json = {{"difference", to_json(change.difference)}, {"images", change.images}};
+  if (change.wrong) json["mcnemar_of_wrong_answers"] = to_json(change.wrong);
+  return json;
+}
+
+Json count(const std::optional<std::int64_t>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json to_json(const LastLayer& last, bool baseline) {
+  Json sites = Json::array(), combinations = Json::array();
+  for (const LastLayer::Site& site : last.sites) {
+    sites.push_back(
+        {{"site", site.name}, {"outputs", site.neurons}, {"values", to_json(site.values)}});
+  }
+  for (const LastLayer::Combination& combination : last.combinations) {
+    Json json = {{"of", combination.name}, {"values", to_json(combination.values)}};
+    if (!baseline) json["improvement"] = to_json(combination.improvement);
+    combinations.push_back(std::move(json));
+  }
+  return {{"sites", sites}, {"combinations", combinations}, {"note", last.note}};
+}
+
+Json to_json(const Arm& arm, bool baseline) {
+  Json networks = Json::array();
+  for (const NetworkValue& network : arm.networks) {
+    Json json = {{"of", network_name(network)},
+                 {"head_operations", network.head_operations},
+                 {"weights", network.by_bits ? "bits" : "equal"},
+                 {"layers", network.layers},
+                 {"values", to_json(network.values)}};
+    if (!baseline) json["improvement"] = to_json(network.improvement);
+    networks.push_back(std::move(json));
+  }
+  const ReportData& report = arm.report;
+  Json json = {{"label", arm.label},
+               {"run", report.directory},
+               {"planned", report.planned},
+               {"done", report.done},
+               {"facts", report.facts},
+               {"parameters", count(arm.parameters)},
+               {"operations", count(arm.operations)},
+               {"golden_accuracy", to_json(report.golden_accuracy)},
+               {"fp32_accuracy", to_json(report.fp32_accuracy)},
+               {"golden_images", arm.golden_images},
+               {"top2diff", to_json(arm.top2diff)},
+               {"last_layer", to_json(arm.last, baseline)},
+               {"networks", networks},
+               {"pooled", to_json(report.network)}};
+  if (baseline) return json;
+  json["golden_accuracy_change"] = to_json(arm.accuracy_change);
+  json["fp32_accuracy_change"] = to_json(arm.fp32_change);
+  json["top2diff_change"] = to_json(arm.top2diff_change);
+  json["mcnemar"] = to_json(arm.mismatches);
+  return json;
+}
+
+Json to_json(const LayerRow& row) {
+  Json arms = Json::array();
+  for (const auto& layer : row.arms) {
+    if (!layer) {
+      arms.push_back(nullptr);
+      continue;
+    }
+    Json json = {{"site", layer->site},
+                 {"summary", to_json(layer->summary)},
+                 {"values", to_json(layer->values)}};
+    if (layer->pairing.matched) {
+      json["pairing"] = to_json(layer->pairing);
+      json["improvement"] = to_json(layer->improvement);
+    }
+    arms.push_back(std::move(json));
+  }
+  return {{"name", row.name}, {"operation", row.operation}, {"arms", arms}};
+}
+
+}  // namespace
+
+std::string compare_json(const CompareData& data) {
+  Json arms = Json::array(), layers = Json::array();
+  for (const Arm& arm : data.arms) arms.push_back(to_json(arm, &arm == &data.arms.front()));
+  for (const LayerRow& row : data.layers) layers.push_back(to_json(row));
+  const Json json = {{"schema", "bitfall.compare/1"},
+                     {"confidence", data.confidence},
+                     {"clip", data.clip},
+                     {"headline", data.plain_mean_misleads ? "delta_loss_clipped" : "delta_loss"},
+                     {"warnings", data.warnings},
+                     {"notes", data.notes},
+                     {"arms", arms},
+                     {"layers", layers}};
+  return dump(json, 2) + "\n";
+}
+
+}  // namespace bitfall

@@ -1,0 +1,39 @@
+// The runs of a comparison, whether they can be compared, and which layers are the same.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compare_sample.h"
+#include "store.h"
+
+namespace bitfall {
+
+/// A run as a comparison needs it.
+struct ComparedRun {
+  RunDescription run;
+  std::string directory;
+  std::vector<GoldenResult> golden;  // in the order of images
+  std::vector<LayerTrials> trials;   // by layer, in the order of run.strata
+
+  const Site& site(std::size_t layer) const;
+  /// Bits of a layer's payload.
+  double bits(std::size_t layer) const;
+};
+
+/// A fact's value; "" where the run has none of this name.
+std::string fact_text(const Facts& facts, const std::string& key);
+
+/// Throws Error(kInput) where the two saw other images or labels, or measured other things.
+void check_comparable(const ComparedRun& baseline, const ComparedRun& arm);
+
+/// What may differ but must be known to the reader: "formats differ: A fp16, B fp32".
+std::vector<std::string> differences(const ComparedRun& baseline, const std::string& baseline_label,
+                                     const ComparedRun& arm, const std::string& label);
+
+/// By the arm's layer: the baseline's layer of the same entry of the campaign, target and name, or
+/// -1. A name may begin by `backbone.` in one of the two. An entry stands for the one of the same
+/// error model, else for that at its place among those without such a partner.
+std::vector<int> matching_layers(const ComparedRun& baseline, const ComparedRun& arm);
+
+}  // namespace bitfall

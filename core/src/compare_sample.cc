@@ -1,0 +1,257 @@
+#include "compare_sample.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "bootstrap.h"
+
+namespace bitfall {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+// Of the smaller arm's trials, for two arms to count as one experiment. Two fault lists that were
+// drawn apart agree in few places.
+constexpr double kMost = 0.9;
+constexpr std::int64_t kReliableChanges = 40;
+constexpr std::int64_t kReliableEvents = 5;
+
+struct Quantity {
+  double Means::*mean;
+  Estimate Values::*value;
+  Ratio Improvement::*ratio;
+};
+constexpr Quantity kQuantities[] = {{&Means::loss, &Values::loss, &Improvement::loss},
+                                    {&Means::clipped, &Values::clipped, &Improvement::clipped},
+                                    {&Means::mismatch, &Values::mismatch, &Improvement::mismatch}};
+
+// 0 / 0 is NaN; x / 0 infinite.
+double quotient(double baseline, double arm) {
+  if (arm == 0 && baseline > 0) return kInfinite;
+  return baseline / arm;
+}
+
+std::vector<double> replicates_of(const Sample& sample, double Means::*mean) {
+  std::vector<double> values;
+  values.reserve(sample.replicates.size());
+  for (const Means& replicate : sample.replicates) values.push_back(replicate.*mean);
+  return values;
+}
+
+// The weighted mean of what `select` takes of each layer.
+template <typename Select>
+Means average(const std::vector<const Sample*>& layers, const std::vector<double>& weights,
+              Select select) {
+  Means result;
+  for (const auto& [mean, value, ratio] : kQuantities) {
+    double sum = 0, weight = 0;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      if (std::isnan(layers[i]->point.*mean)) continue;  // nothing was measured there
+      sum += weights[i] * (select(*layers[i]).*mean);
+      weight += weights[i];
+    }
+    result.*mean = weight > 0 ? sum / weight : kNan;
+  }
+  return result;
+}
+
+}  // namespace
+
+TrialSums& TrialSums::operator+=(const TrialSums& other) {
+  loss += other.loss;
+  finite += other.finite;
+  clipped += other.clipped;
+  mismatches += other.mismatches;
+  trials += other.trials;
+  return *this;
+}
+
+Means TrialSums::means() const {
+  return {finite > 0 ? loss / finite : kNan, trials > 0 ? clipped / trials : kNan,
+          trials > 0 ? mismatches / trials : kNan};
+}
+
+void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
+  Trial& added = trials_.emplace_back();
+  added.id = trial.trial;
+  added.fault = effect.fault;
+  added.image = trial.image;
+  added.first_edit = edits_.size();
+  for (const EditRecord& record : trial.edits) {
+    const Edit& edit = record.edit;
+    edits_.push_back({edit.element, edit.register_index, edit.operation, edit.mask,
+                      std::bit_cast<std::uint32_t>(edit.value)});
+  }
+  added.last_edit = edits_.size();
+  const double delta = std::abs(effect.change);
+  const bool finite = std::isfinite(delta);
+  added.sums = {finite ? delta : 0, finite ? 1.0 : 0.0, effect.clipped, effect.mismatch ? 1.0 : 0.0,
+                1};
+}
+
+TrialPairs::TrialPairs(const LayerTrials& baseline, const LayerTrials& arm)
+    : baseline_(baseline), arm_(arm) {
+  const bool by_rank = baseline.complete && arm.complete;
+  const auto agree = [&](const LayerTrials::Trial& a, const LayerTrials::Trial& b) {
+    const auto first = baseline.edits_.begin(), second = arm.edits_.begin();
+    return a.image == b.image && std::equal(first + static_cast<std::ptrdiff_t>(a.first_edit),
+                                            first + static_cast<std::ptrdiff_t>(a.last_edit),
+                                            second + static_cast<std::ptrdiff_t>(b.first_edit),
+                                            second + static_cast<std::ptrdiff_t>(b.last_edit));
+  };
+  for (std::size_t a = 0, b = 0; a < baseline.size() && b < arm.size();) {
+    const auto &left = baseline.trials_[a], &right = arm.trials_[b];
+    if (by_rank || left.id == right.id) {
+      if (agree(left, right)) same_.emplace_back(a, b);
+      ++a, ++b;
+    } else {
+      left.id < right.id ? ++a : ++b;
+    }
+  }
+}
+
+Pairing TrialPairs::pairing() const {
+  Pairing pairing;
+  pairing.matched = true;
+  const auto smaller = static_cast<double>(std::min(baseline_.size(), arm_.size()));
+  pairing.pairs = static_cast<std::int64_t>(same_.size());
+  pairing.paired = !same_.empty() && static_cast<double>(same_.size()) >= kMost * smaller;
+  if (!pairing.paired) {
+    for (const LayerTrials* trials : {&baseline_, &arm_}) {
+      pairing.by_fault |= units(*trials).size() < trials->size();
+    }
+    return pairing;
+  }
+  paired_units(pairing.by_fault);
+  if (pairing.by_fault) return pairing;
+  Discordance& split = pairing.mismatches.emplace();
+  split.pairs = pairing.pairs;
+  for (const auto& [a, b] : same_) {
+    const bool left = baseline_.trials_[a].sums.mismatches > 0;
+    const bool right = arm_.trials_[b].sums.mismatches > 0;
+    split.only_baseline += left && !right;
+    split.only_arm += right && !left;
+  }
+  split.p = mcnemar_exact(split.only_baseline, split.only_arm);
+  return pairing;
+}
+
+std::vector<TrialPairs::Unit> TrialPairs::units(const LayerTrials& arm) {
+  std::vector<Unit> units;
+  std::int64_t fault = -1;
+  for (const LayerTrials::Trial& trial : arm.trials_) {
+    if (units.empty() || trial.fault != fault) units.emplace_back();
+    fault = trial.fault;
+    units.back().arm += trial.sums;
+  }
+  return units;
+}
+
+std::vector<TrialPairs::Unit> TrialPairs::paired_units(bool& by_fault) const {
+  std::vector<Unit> units;
+  std::int64_t fault = -1;
+  for (const auto& [a, b] : same_) {
+    if (units.empty() || baseline_.trials_[a].fault != fault) units.emplace_back();
+    fault = baseline_.trials_[a].fault;
+    units.back().baseline += baseline_.trials_[a].sums;
+    units.back().arm += arm_.trials_[b].sums;
+  }
+  by_fault = units.size() < same_.size();
+  return units;
+}
+
+std::pair<Sample, Sample> TrialPairs::draw(const std::vector<Unit>& units, std::uint64_t stream) {
+  std::pair<Sample, Sample> samples;
+  auto& [baseline, arm] = samples;
+  Unit all;
+  for (const Unit& unit : units) {
+    all.baseline += unit.baseline;
+    all.arm += unit.arm;
+  }
+  baseline.point = all.baseline.means();
+  arm.point = all.arm.means();
+  Bootstrap bootstrap(stream);
+  for (int r = 0; r < kResamples; ++r) {
+    Unit drawn;
+    bootstrap.draw(units.size(), [&](std::size_t i) {
+      drawn.baseline += units[i].baseline;
+      drawn.arm += units[i].arm;
+    });
+    baseline.replicates.push_back(drawn.baseline.means());
+    arm.replicates.push_back(drawn.arm.means());
+  }
+  return samples;
+}
+
+Sample TrialPairs::sample(const LayerTrials& arm, std::uint64_t stream) {
+  return draw(units(arm), stream).second;
+}
+
+std::pair<Sample, Sample> TrialPairs::samples(std::uint64_t stream) const {
+  if (!pairing().paired) return {sample(baseline_, stream), sample(arm_, stream + 1)};
+  bool by_fault = false;
+  return draw(paired_units(by_fault), stream);
+}
+
+void add_limits(Sample& sample, const GroupSummary& summary, double clip, double confidence) {
+  const Values values = values_of(sample, confidence);
+  sample.lower = {values.loss.interval.low, values.clipped.interval.low,
+                  summary.mismatch.headline.low};
+  const double most = summary.delta_loss.changes.headline.high * clip;
+  sample.upper = {kNan, std::max(values.clipped.interval.high, summary.trials > 0 ? most : kNan),
+                  summary.mismatch.headline.high};
+  sample.changing = summary.delta_loss.changing;
+  sample.events = summary.mismatch.events;
+}
+
+Sample weighted_mean(const std::vector<const Sample*>& layers, const std::vector<double>& weights) {
+  Sample mean;
+  mean.point = average(layers, weights, [](const Sample& layer) { return layer.point; });
+  mean.lower = average(layers, weights, [](const Sample& layer) { return layer.lower; });
+  mean.upper = average(layers, weights, [](const Sample& layer) { return layer.upper; });
+  for (std::size_t r = 0; r < kResamples; ++r) {
+    mean.replicates.push_back(
+        average(layers, weights, [r](const Sample& layer) { return layer.replicates[r]; }));
+  }
+  for (const Sample* layer : layers) {
+    mean.changing += layer->changing;
+    mean.events += layer->events;
+  }
+  return mean;
+}
+
+Values values_of(const Sample& sample, double confidence) {
+  Values values;
+  for (const auto& [mean, value, ratio] : kQuantities) {
+    values.*
+        value = {sample.point.*mean, percentile_interval(replicates_of(sample, mean), confidence)};
+  }
+  return values;
+}
+
+Improvement improvement_of(const Sample& baseline, const Sample& arm, double confidence) {
+  Improvement improvement;
+  for (const auto& [mean, value, ratio] : kQuantities) {
+    Ratio& result = improvement.*ratio;
+    const double before = baseline.point.*mean, after = arm.point.*mean;
+    result.value = quotient(before, after);
+    result.both_zero = before == 0 && after == 0;
+    std::vector<double> replicates;
+    for (std::size_t r = 0; r < baseline.replicates.size(); ++r) {
+      replicates.push_back(quotient(baseline.replicates[r].*mean, arm.replicates[r].*mean));
+    }
+    result.interval = percentile_interval(std::move(replicates), confidence);
+    result.bound = std::isinf(result.value) ? baseline.lower.*mean / arm.upper.*mean
+                   : result.value == 0      ? baseline.upper.*mean / arm.lower.*mean
+                                            : kNan;
+    result.unreliable = mean == &Means::mismatch
+                            ? std::min(baseline.events, arm.events) < kReliableEvents
+                            : std::min(baseline.changing, arm.changing) < kReliableChanges;
+  }
+  return improvement;
+}
+
+}  // namespace bitfall

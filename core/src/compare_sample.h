@@ -1,0 +1,99 @@
+// Trials of two arms side by side: which are the same, and what their means would have been on
+// other samples.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "compare.h"
+
+namespace bitfall {
+
+struct Means {
+  double loss = 0, clipped = 0, mismatch = 0;
+};
+
+/// Sums over some trials.
+struct TrialSums {
+  double loss = 0, finite = 0, clipped = 0, mismatches = 0, trials = 0;
+  TrialSums& operator+=(const TrialSums& other);
+  Means means() const;  // NaN where there is nothing to average
+};
+
+/// The stored trials of one layer of one arm.
+class LayerTrials {
+ public:
+  void add(const TrialEffect& effect, const TrialResult& trial);
+  std::size_t size() const { return trials_.size(); }
+  bool complete = false;  // all that were planned are in
+
+ private:
+  friend class TrialPairs;
+  struct Fault {  // what must agree, beside image and place
+    std::int64_t element = 0;
+    std::int32_t register_index = 0;
+    EditOperation operation = EditOperation::kFlip;
+    std::uint32_t mask = 0;
+    std::uint32_t value_bits = 0;
+    bool operator==(const Fault&) const = default;
+  };
+  struct Trial {
+    std::int64_t id = 0;
+    std::int64_t fault = 0;
+    std::int32_t image = 0;
+    std::size_t first_edit = 0, last_edit = 0;
+    TrialSums sums;
+  };
+  std::vector<Trial> trials_;
+  std::vector<Fault> edits_;
+};
+
+/// What is known of a layer's values, or of a mean of layers.
+struct Sample {
+  Means point;                    // over the trials that the replicates are drawn from
+  std::vector<Means> replicates;  // kResamples of them
+  Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
+  std::int64_t changing = 0;      // trials that changed the loss
+  std::int64_t events = 0;        // mismatches
+};
+
+/// Trials of two arms in one layer.
+class TrialPairs {
+ public:
+  /// Trials agree where they have the same place (the rank, if both arms' layers are complete, else
+  /// the trial's number), the same image and the same edits.
+  TrialPairs(const LayerTrials& baseline, const LayerTrials& arm);
+
+  /// Filled as far as the trials decide it. Paired if most of the smaller arm's trials agree.
+  Pairing pairing() const;
+  /// The samples of both: of the trials that agree if paired, resampled together; else each of all
+  /// its trials. `stream` numbers the resamples (two numbers are used).
+  std::pair<Sample, Sample> samples(std::uint64_t stream) const;
+  /// Of one arm by itself.
+  static Sample sample(const LayerTrials& arm, std::uint64_t stream);
+
+ private:
+  struct Unit {
+    TrialSums baseline, arm;
+  };
+  static std::vector<Unit> units(const LayerTrials& arm);
+  static std::pair<Sample, Sample> draw(const std::vector<Unit>& units, std::uint64_t stream);
+  std::vector<Unit> paired_units(bool& by_fault) const;
+
+  const LayerTrials& baseline_;
+  const LayerTrials& arm_;
+  std::vector<std::pair<std::size_t, std::size_t>> same_;  // places in the two arms
+};
+
+/// Adds limits to a layer's sample: of the mismatch from its interval; of the clipped mean from the
+/// resamples and from how many trials may change at most.
+void add_limits(Sample& sample, const GroupSummary& summary, double clip, double confidence);
+
+/// The mean of layers with weights; a layer without a value of a quantity is left out of that.
+Sample weighted_mean(const std::vector<const Sample*>& layers, const std::vector<double>& weights);
+
+Values values_of(const Sample& sample, double confidence);
+Improvement improvement_of(const Sample& baseline, const Sample& arm, double confidence);
+
+}  // namespace bitfall

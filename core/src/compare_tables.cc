@@ -1,0 +1,315 @@
+#include "compare_tables.h"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+#include "report_number.h"
+#include "report_text.h"
+
+namespace bitfall {
+namespace {
+
+constexpr std::size_t kShortSite = 20;  // of a name in a table that has other columns to show
+
+std::string print(const char* format, double value) {
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), format, value);
+  return text.data();
+}
+
+std::string interval_text(const Interval& interval) {
+  if (std::isnan(interval.low)) return "";
+  return " [" + quantity(interval.low) + ", " + quantity(interval.high) + "]";
+}
+
+std::string with_interval(const Estimate& estimate) {
+  return std::isnan(estimate.value) ? "-"
+                                    : quantity(estimate.value) + interval_text(estimate.interval);
+}
+
+// Of a share, in percent.
+std::string share_text(const Estimate& share, bool interval) {
+  if (std::isnan(share.value)) return "-";
+  std::string text = print("%.2f", 100 * share.value) + " %";
+  if (!interval || std::isnan(share.interval.low)) return text;
+  return text + " [" + print("%.2f", 100 * share.interval.low) + ", " +
+         print("%.2f", 100 * share.interval.high) + "]";
+}
+
+// "+0.12 [-0.30, +0.54]" in `unit`s of 1 / scale.
+std::string change_text(const GoldenChange& change, double scale, int decimals) {
+  if (change.images == 0) return "-";
+  const auto number = [&](double value) {
+    std::array<char, 64> text;
+    std::snprintf(text.data(), text.size(), "%+.*f", decimals, scale * value);
+    return std::string(text.data());
+  };
+  return number(change.difference.value) + " [" + number(change.difference.interval.low) + ", " +
+         number(change.difference.interval.high) + "]";
+}
+
+std::string p_text(const std::optional<Discordance>& test) {
+  if (!test) return "-";
+  return test->p < 1e-4 ? "<1e-4" : print("%.2g", test->p);
+}
+
+std::string difference_text(const std::optional<std::int64_t>& count,
+                            const std::optional<std::int64_t>& baseline) {
+  if (!count || !baseline || count == baseline) return count_text(count);
+  const std::int64_t change = *count - *baseline;
+  return count_text(count) + " (" + (change >= 0 ? "+" : "") + std::to_string(change) + ")";
+}
+
+class Tables {
+ public:
+  Tables(const CompareData& data, Detail detail)
+      : data_(data),
+        full_(detail == Detail::kFull),
+        level_(" [" + confidence_text(data.arms.front().report) + "]") {}
+
+  CompareTable summary() const {
+    CompareTable table;
+    table.title = "Summary";
+    table.note = "x: baseline / arm of " + headline_name(data_) +
+                 "; above 1 the arm is better. The network is the plain mean over layers.";
+    table.columns = {"arm",
+                     "accuracy",
+                     "parameters",
+                     "operations",
+                     "last layer x" + level_,
+                     "network x" + level_,
+                     "top2diff"};
+    const Arm& first = data_.arms.front();
+    for (const Arm& arm : data_.arms) {
+      const bool baseline = &arm == &first;
+      const auto ratio = [&](const Improvement* improvement) {
+        if (baseline) return std::string("1");
+        return improvement ? ratio_text(headline(data_, *improvement)) : std::string("-");
+      };
+      const Improvement* last =
+          arm.last.combinations.empty() ? nullptr : &arm.last.combinations.front().improvement;
+      table.rows.push_back(
+          {arm.label, percent(arm.report.golden_accuracy.rate, 2),
+           full_ ? difference_text(arm.parameters, first.parameters) : count_text(arm.parameters),
+           full_ ? difference_text(arm.operations, first.operations) : count_text(arm.operations),
+           ratio(last), ratio(&arm.networks.front().improvement), quantity(arm.top2diff.value)});
+    }
+    return table;
+  }
+
+  CompareTable golden() const {
+    CompareTable table;
+    table.title = "Without a fault";
+    table.note =
+        "Changes are against the baseline, on the images that both have, with intervals of a "
+        "paired "
+        "bootstrap; p of McNemar's exact test. top2diff: softmax probability of the first class "
+        "minus the second, mean over the golden images in the campaign's format.";
+    table.columns = {"arm", "of", "value" + level_, "change" + level_, "images", "p"};
+    table.text_columns = 2;
+    for (const Arm& arm : data_.arms) {
+      const bool baseline = &arm == &data_.arms.front();
+      const auto add = [&](const std::string& what, const std::string& value,
+                           const GoldenChange& change, double scale, int decimals) {
+        table.rows.push_back({arm.label, what, value,
+                              baseline ? "" : change_text(change, scale, decimals),
+                              std::to_string(arm.golden_images),
+                              baseline || !change.wrong ? "" : p_text(change.wrong)});
+      };
+      add("accuracy, " + format_text(arm.report), percent(arm.report.golden_accuracy, 2),
+          arm.accuracy_change, 100, 2);
+      add("accuracy, plain FP32", percent(arm.report.fp32_accuracy, 2), arm.fp32_change, 100, 2);
+      add("top2diff", with_interval(arm.top2diff), arm.top2diff_change, 1, 4);
+    }
+    return table;
+  }
+
+  CompareTable last_layer() const {
+    CompareTable table;
+    table.title = "Last layer";
+    table.note =
+        "v: the final linear layer, with its outputs. Of a head of two, v1 (E outputs) and v2 (C "
+        "outputs) are "
+        "combined with the outputs as weights; the other rows show what another rule would give.";
+    table.columns = quantity_columns({"arm", "of"});
+    table.text_columns = 2;
+    for (const Arm& arm : data_.arms) {
+      const LastLayer& last = arm.last;
+      if (!last.note.empty()) table.note += " " + arm.label + ": " + last.note;
+      for (std::size_t i = 0; i < last.sites.size(); ++i) {
+        const LastLayer::Site& site = last.sites[i];
+        const std::string v = last.sites.size() > 1 ? "v" + std::to_string(i + 1) : "v";
+        const bool alone = last.combinations.size() == 1;
+        add_quantities(
+            table,
+            {arm.label, v + ": " + (full_ ? site.name : shortened(site.name, kShortSite)) + " (" +
+                            std::to_string(site.neurons) + ")"},
+            site.values, alone ? improvement(arm, last.combinations[0].improvement) : nullptr);
+      }
+      if (last.combinations.size() == 1) continue;
+      for (const LastLayer::Combination& combination : last.combinations) {
+        add_quantities(table, {arm.label, combination.name}, combination.values,
+                       improvement(arm, combination.improvement));
+      }
+    }
+    return table;
+  }
+
+  CompareTable network() const {
+    CompareTable table;
+    table.title = "Network";
+    table.note =
+        "Means over layers, all alike (as published) or weighted by the layers' bits. \"With "
+        "head\": "
+        "and over the layers that only a head has and that are neither conv, linear nor matmul "
+        "(normalise, scale); the published set-up never hit these.";
+    table.columns = quantity_columns({"arm", "mean over"});
+    table.text_columns = 2;
+    for (const Arm& arm : data_.arms) {
+      for (const NetworkValue& network : arm.networks) {
+        add_quantities(table, {arm.label, network_name(network)}, network.values,
+                       improvement(arm, network.improvement));
+      }
+    }
+    return table;
+  }
+
+  CompareTable layers() const {
+    CompareTable table;
+    table.title = "Layers";
+    table.note =
+        "No match: the baseline lacks the layer. p: McNemar's exact test of the mismatches, where "
+        "both arms ran the same trials; these are "
+        "resampled together. i: other faults, so the arms are resampled apart. *: under 40 trials "
+        "changed the loss, or under 5 mismatched, in one of the two.";
+    if (full_) {
+      table.columns = {"layer",      "arm",        "trials",  "changing",   "median",
+                       "delta loss", "x" + level_, "clipped", "x" + level_, "mismatch" + level_,
+                       "x" + level_};
+      table.text_columns = 2;
+    } else {
+      table.columns = {"layer / arm",       "changing",
+                       "mismatch" + level_, headline_is_clipped() ? "clipped" : "delta loss",
+                       "x of it" + level_,  "mismatch x" + level_};
+    }
+    table.columns.push_back("p");
+    for (const LayerRow& row : data_.layers) add_layer(table, row);
+    return table;
+  }
+
+ private:
+  bool headline_is_clipped() const { return data_.plain_mean_misleads; }
+
+  // The terminal has no room for the interval of the ratio that is not the headline.
+  bool shows_interval(bool clipped) const { return full_ || clipped == headline_is_clipped(); }
+  std::string interval_of(bool clipped) const { return shows_interval(clipped) ? level_ : ""; }
+
+  const Improvement* improvement(const Arm& arm, const Improvement& improvement) const {
+    return &arm == &data_.arms.front() ? nullptr : &improvement;
+  }
+
+  std::vector<std::string> quantity_columns(std::vector<std::string> first) const {
+    const std::string level = full_ ? level_ : "";
+    first.insert(first.end(), {"delta loss" + level, "x" + interval_of(false), "clipped" + level,
+                               "x" + interval_of(true), "mismatch" + level, "x" + level_});
+    return first;
+  }
+
+  void add_quantities(CompareTable& table, std::vector<std::string> cells, const Values& values,
+                      const Improvement* improvement) const {
+    const auto add = [&](const std::string& value, const Ratio Improvement::*ratio, bool interval) {
+      cells.push_back(value);
+      const std::string text = improvement ? ratio_text(improvement->*ratio) : "";
+      cells.push_back(interval ? text : text.substr(0, text.find(" [")));
+    };
+    add(full_ ? with_interval(values.loss) : quantity(values.loss.value), &Improvement::loss,
+        shows_interval(false));
+    // A ratio of plain means that says nothing.
+    if (improvement && data_.plain_mean_misleads) cells.back() += " ~";
+    add(full_ ? with_interval(values.clipped) : quantity(values.clipped.value),
+        &Improvement::clipped, shows_interval(true));
+    add(share_text(values.mismatch, full_), &Improvement::mismatch, true);
+    table.rows.push_back(std::move(cells));
+  }
+
+  void add_layer(CompareTable& table, const LayerRow& row) const {
+    if (!full_) table.rows.push_back({row.name});
+    for (std::size_t i = 0; i < data_.arms.size(); ++i) {
+      if (!row.arms[i]) continue;
+      const LayerOfArm& layer = *row.arms[i];
+      const bool shared = layer.pairing.matched;
+      const auto ratio = [&](const Ratio& of) {
+        return shared ? ratio_text(of) : i > 0 ? std::string("no match") : std::string();
+      };
+      const GroupSummary& summary = layer.summary;
+      const std::string changing = percent(summary.delta_loss.changes.rate, 1);
+      const std::string mismatch = percent(summary.mismatch, 2);
+      const Improvement& x = layer.improvement;
+      const std::string& label = data_.arms[i].label;
+      if (full_) {
+        table.rows.push_back(
+            {row.name, label, std::to_string(summary.trials), changing,
+             quantity(summary.delta_loss.median), quantity(layer.values.loss.value),
+             ratio(x.loss) + (shared && headline_is_clipped() ? " ~" : ""),
+             quantity(layer.values.clipped.value), ratio(x.clipped), mismatch, ratio(x.mismatch)});
+      } else {
+        table.rows.push_back({"  " + label, changing, mismatch,
+                              quantity(headline(data_, layer.values).value),
+                              ratio(headline(data_, x)), ratio(x.mismatch)});
+      }
+      table.rows.back().push_back(!shared                 ? ""
+                                  : !layer.pairing.paired ? "i"
+                                                          : p_text(layer.pairing.mismatches));
+    }
+  }
+
+  const CompareData& data_;
+  bool full_;
+  std::string level_;
+};
+
+}  // namespace
+
+std::vector<CompareTable> compare_tables(const CompareData& data, Detail detail) {
+  const Tables tables(data, detail);
+  return {tables.summary(), tables.golden(), tables.last_layer(), tables.network(),
+          tables.layers()};
+}
+
+std::string headline_name(const CompareData& data) {
+  return data.plain_mean_misleads ? "delta loss cut at " + quantity(data.clip) + " nats"
+                                  : "mean delta loss";
+}
+
+const Ratio& headline(const CompareData& data, const Improvement& improvement) {
+  return data.plain_mean_misleads ? improvement.clipped : improvement.loss;
+}
+
+const Estimate& headline(const CompareData& data, const Values& values) {
+  return data.plain_mean_misleads ? values.clipped : values.loss;
+}
+
+std::string ratio_text(const Ratio& ratio) {
+  const bool bounded = std::isfinite(ratio.bound) && ratio.bound > 0;
+  if (ratio.both_zero) return "none in either";
+  if (std::isnan(ratio.value)) return "-";
+  if (std::isinf(ratio.value)) return bounded ? "> " + quantity(ratio.bound) : "none left";
+  if (ratio.value == 0) return bounded ? "< " + quantity(ratio.bound) : "0";
+  return quantity(ratio.value) + interval_text(ratio.interval) + (ratio.unreliable ? "*" : "");
+}
+
+std::string network_name(const NetworkValue& network) {
+  return std::to_string(network.layers) + (network.by_bits ? " by bits" : " layers") +
+         (network.head_operations ? ", with head" : "");
+}
+
+std::string count_text(const std::optional<std::int64_t>& count) {
+  if (!count) return "not recorded";
+  const auto value = static_cast<double>(*count);
+  if (value >= 1e9) return print("%.3f G", value / 1e9);
+  if (value >= 1e6) return print("%.3f M", value / 1e6);
+  return std::to_string(*count);
+}
+
+}  // namespace bitfall

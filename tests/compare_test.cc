@@ -1,0 +1,517 @@
+#include "compare.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "error.h"
+#include "run_fixture.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+
+struct Layer {
+  std::string name;
+  std::string operation = "conv";
+  std::int64_t values = 10;
+  std::int32_t entry = 0;
+};
+
+// What trial `n` of a layer does.
+struct Effect {
+  double loss = 0;  // change of the loss
+  bool mismatch = false;
+  std::int64_t element = -1;  // of the edit; -1 = n
+};
+using Effects = std::function<Effect(std::size_t layer, std::int64_t n)>;
+
+Effects same_everywhere(double loss, bool mismatch) {
+  return [=](std::size_t, std::int64_t) { return Effect{loss, mismatch}; };
+}
+
+struct MadeRun {
+  std::vector<Layer> layers = {{"conv1"}, {"fc", "linear", 3}};
+  std::int64_t trials = 100;  // a layer
+  std::int64_t stored = -1;   // a layer; -1 = all
+  bool permanent = false;     // each fault meets all five images
+  Facts facts;
+};
+
+// A run of five images and three classes in FP16.
+fs::path make_run(const std::string& name, const MadeRun& made, const Effects& effects) {
+  RunDescription run = small_run(made.trials * static_cast<std::int64_t>(made.layers.size()));
+  run.facts["data_digest"] = "abc";
+  run.facts["hit_value"] = "raw";
+  for (const auto& [key, value] : made.facts) run.facts[key] = value;
+  run.sites.clear();
+  run.profiles.clear();
+  run.strata.clear();
+  for (const Layer& layer : made.layers) {
+    std::int32_t site = 0;
+    for (; site < static_cast<std::int32_t>(run.sites.size()); ++site) {
+      if (run.sites[static_cast<std::size_t>(site)].name == layer.name) break;
+    }
+    if (site == static_cast<std::int32_t>(run.sites.size())) {
+      run.sites.push_back(
+          {layer.name, {}, Target::kActivation, layer.operation, {layer.values}, layer.values, ""});
+    }
+    run.strata.push_back({layer.entry, site, 1e6, made.trials, made.permanent});
+  }
+  run.site_formats.assign(run.sites.size(), 0);
+  run.metric_columns.resize(1);
+  const fs::path directory = fresh_directory(name);
+  const auto store = Store::create(directory, run, 1000);
+  for (std::int32_t image = 0; image < 5; ++image) {
+    store->golden({image, 0.25, image % 3, 0.5f, 0.24, image % 2});
+  }
+  for (std::size_t layer = 0; layer < made.layers.size(); ++layer) {
+    const std::int64_t count = made.stored < 0 ? made.trials : made.stored;
+    for (std::int64_t n = 0; n < count; ++n) {
+      const Effect effect = effects(layer, n);
+      TrialResult trial;
+      trial.trial = static_cast<std::int64_t>(layer) * made.trials + n;
+      trial.entry = made.layers[layer].entry;
+      trial.site = run.strata[layer].site;
+      trial.image = static_cast<std::int32_t>(n % 5);
+      trial.golden_loss = 0.25;
+      trial.faulty_loss = 0.25 + effect.loss;
+      trial.golden_top1 = 0;
+      trial.faulty_top1 = effect.mismatch ? 1 : 0;
+      trial.outcome = effect.mismatch    ? Outcome::kTop1Changed
+                      : effect.loss != 0 ? Outcome::kTop1Same
+                                         : Outcome::kMasked;
+      trial.metrics = {std::abs(effect.loss)};
+      EditRecord record;
+      const std::int64_t fault = made.permanent ? n / 5 : n;
+      record.edit.element = effect.element >= 0 ? effect.element : fault % 10;
+      record.edit.mask = 1u << fault % 16;
+      trial.edits = {record};
+      store->trial(trial);
+    }
+  }
+  store->commit();
+  return directory;
+}
+
+CompareData compared(const std::vector<fs::path>& runs) {
+  std::vector<ArmSource> sources;
+  for (const fs::path& run : runs) sources.push_back({run, ""});
+  return compare(sources);
+}
+
+// Losses and mismatches of all sizes.
+Effect mixed(std::size_t layer, std::int64_t n) {
+  const std::int64_t k = n * 7 % 20;
+  return {k < 8 ? 0.0 : 0.1 * static_cast<double>(k) + static_cast<double>(layer), k >= 15};
+}
+
+const LayerOfArm& cell(const CompareData& data, std::size_t row, std::size_t arm) {
+  return data.layers.at(row).arms.at(arm).value();
+}
+
+std::string all_warnings(const CompareData& data) {
+  std::string text;
+  for (const std::string& warning : data.warnings) text += warning + "\n";
+  return text;
+}
+
+TEST(Comparison, OfIdenticalRunsIsExactlyOne) {
+  const auto a = make_run("a", {}, mixed), b = make_run("b", {}, mixed);
+  const CompareData data = compared({a, b});
+  ASSERT_EQ(data.arms.size(), 2U);
+  EXPECT_THAT(data.warnings, testing::IsEmpty());
+  const auto expect_one = [](const Improvement& improvement) {
+    for (const Ratio& ratio : {improvement.loss, improvement.clipped, improvement.mismatch}) {
+      EXPECT_EQ(ratio.value, 1);
+      EXPECT_EQ(ratio.interval.low, 1);
+      EXPECT_EQ(ratio.interval.high, 1);
+    }
+  };
+  for (std::size_t row = 0; row < 2; ++row) {
+    const LayerOfArm& layer = cell(data, row, 1);
+    EXPECT_TRUE(layer.pairing.paired);
+    EXPECT_EQ(layer.pairing.pairs, 100);
+    EXPECT_EQ(layer.pairing.mismatches.value().p, 1);
+    expect_one(layer.improvement);
+  }
+  const Arm& arm = data.arms[1];
+  for (const NetworkValue& network : arm.networks) expect_one(network.improvement);
+  expect_one(arm.last.combinations.at(0).improvement);
+  EXPECT_EQ(arm.mismatches.value().p, 1);
+  EXPECT_EQ(arm.accuracy_change.difference.value, 0);
+  EXPECT_EQ(arm.accuracy_change.wrong.value().p, 1);
+  EXPECT_EQ(arm.top2diff.value, 0.5);
+  EXPECT_EQ(arm.top2diff_change.difference.value, 0);
+}
+
+TEST(Comparison, RatiosAreBaselineOverArm) {
+  // Baseline 0.4 in every trial, arm 0.1 in every second: means 0.4 and 0.05.
+  const auto a = make_run("a", {}, same_everywhere(0.4, true));
+  const auto b = make_run("b", {}, [](std::size_t, std::int64_t n) {
+    return n % 2 ? Effect{0.1, n % 4 == 1} : Effect{};
+  });
+  const CompareData data = compared({a, b});
+  const LayerOfArm& layer = cell(data, 0, 1);
+  EXPECT_NEAR(layer.improvement.loss.value, 8, 1e-12);
+  EXPECT_NEAR(layer.improvement.mismatch.value, 4, 1e-12);
+  EXPECT_LT(layer.improvement.loss.interval.low, 8);
+  EXPECT_GT(layer.improvement.loss.interval.high, 8);
+  EXPECT_EQ(layer.pairing.mismatches.value().only_baseline, 75);
+  EXPECT_EQ(layer.pairing.mismatches.value().only_arm, 0);
+  EXPECT_NEAR(layer.pairing.mismatches.value().p, std::ldexp(1.0, -74), 1e-30);  // 2 x 2^-75
+  EXPECT_EQ(data.arms[1].mismatches.value().only_baseline, 150);
+}
+
+TEST(Comparison, NetworkIsThePlainMeanOverLayersAndByBits) {
+  // conv1 has 10 values, fc 3: losses 1 and 3 against 0.5 and 0.5.
+  const auto a = make_run("a", {}, [](std::size_t layer, std::int64_t) {
+    return Effect{layer == 0 ? 1.0 : 3.0, false};
+  });
+  const auto b = make_run("b", {}, same_everywhere(0.5, false));
+  const CompareData data = compared({a, b});
+  ASSERT_EQ(data.arms[1].networks.size(), 2U);
+  const NetworkValue &plain = data.arms[1].networks[0], &bits = data.arms[1].networks[1];
+  EXPECT_FALSE(plain.by_bits);
+  EXPECT_DOUBLE_EQ(data.arms[0].networks[0].values.loss.value, 2);
+  EXPECT_DOUBLE_EQ(plain.improvement.loss.value, 4);
+  EXPECT_DOUBLE_EQ(data.arms[0].networks[1].values.loss.value, 19.0 / 13);
+  EXPECT_DOUBLE_EQ(bits.improvement.loss.value, 38.0 / 13);
+}
+
+const MadeRun kHead{{{"backbone.conv1"},
+                     {"backbone.fc", "linear", 8},
+                     {"div", "div", 8},
+                     {"head", "linear", 3},
+                     {"mul", "mul", 3}}};
+
+TEST(LastLayer, OfAHeadOfTwoIsWeightedByOutputs) {
+  const auto a = make_run("a", {}, same_everywhere(2, true));
+  const double losses[] = {2, 1, 7, 0.25, 9};
+  const auto b = make_run("b", kHead, [&](std::size_t layer, std::int64_t n) {
+    return Effect{losses[layer], layer == 1 && n % 2 == 0};
+  });
+  const CompareData data = compared({a, b});
+  const LastLayer& base = data.arms[0].last;
+  ASSERT_EQ(base.sites.size(), 1U);
+  EXPECT_EQ(base.sites[0].name, "fc");
+  ASSERT_EQ(base.combinations.size(), 1U);
+  const LastLayer& last = data.arms[1].last;
+  ASSERT_EQ(last.sites.size(), 2U);
+  EXPECT_EQ(last.sites[0].name, "backbone.fc");
+  EXPECT_EQ(last.sites[0].neurons, 8);
+  EXPECT_EQ(last.sites[1].name, "head");
+  ASSERT_EQ(last.combinations.size(), 3U);
+  // (8 x 1 + 3 x 0.25) / 11 = 8.75 / 11; the baseline's v is 2.
+  EXPECT_DOUBLE_EQ(last.combinations[0].values.loss.value, 8.75 / 11);
+  EXPECT_DOUBLE_EQ(last.combinations[0].improvement.loss.value, 22 / 8.75);
+  EXPECT_DOUBLE_EQ(last.combinations[0].improvement.mismatch.value, 1 / (4.0 / 11));
+  EXPECT_DOUBLE_EQ(last.combinations[1].improvement.loss.value, 2 / 0.625);
+  EXPECT_DOUBLE_EQ(last.combinations[2].improvement.loss.value, 8);
+  EXPECT_EQ(last.note, "");
+}
+
+TEST(LastLayer, WithoutAMatchIsWhatLiesBehindTheLastSharedLayer) {
+  MadeRun made;
+  made.layers = {{"conv1"}, {"classifier", "linear", 5}};
+  const CompareData data = compared(
+      {make_run("a", {}, same_everywhere(2, true)), make_run("b", made, same_everywhere(1, true))});
+  const LastLayer& last = data.arms[1].last;
+  ASSERT_EQ(last.sites.size(), 1U);
+  EXPECT_EQ(last.sites[0].name, "classifier");
+  EXPECT_THAT(last.note, HasSubstr("no layer fc"));
+  EXPECT_DOUBLE_EQ(last.combinations.at(0).improvement.loss.value, 2);
+}
+
+TEST(Comparison, ShowsTheNetworkWithAndWithoutAHeadsOtherOperations) {
+  const double losses[] = {2, 1, 7, 1, 9};
+  const auto b = make_run("b", kHead, [&](std::size_t layer, std::int64_t) {
+    return Effect{losses[layer], false};
+  });
+  const CompareData data = compared({make_run("a", {}, same_everywhere(4, false)), b});
+  EXPECT_EQ(data.arms[0].networks.size(), 2U);
+  ASSERT_EQ(data.arms[1].networks.size(), 4U);
+  EXPECT_FALSE(data.arms[1].networks[0].head_operations);
+  EXPECT_EQ(data.arms[1].networks[0].layers, 3);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[0].improvement.loss.value, 3);  // 4 / ((2 + 1 + 1) / 3)
+  EXPECT_TRUE(data.arms[1].networks[2].head_operations);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[2].improvement.loss.value, 1);  // 4 / (20 / 5)
+}
+
+TEST(Comparison, MatchesLayersBehindTheBackboneAndListsTheOthers) {
+  MadeRun made = kHead;
+  const CompareData data =
+      compared({make_run("a", {{{"conv1"}, {"extra"}, {"fc", "linear", 3}}}, mixed),
+                make_run("b", made, mixed)});
+  ASSERT_EQ(data.layers.size(), 6U);
+  EXPECT_EQ(cell(data, 0, 1).site, "backbone.conv1");
+  EXPECT_TRUE(cell(data, 0, 1).pairing.matched);
+  EXPECT_EQ(data.layers[1].name, "extra");
+  EXPECT_FALSE(data.layers[1].arms[1].has_value());
+  EXPECT_EQ(cell(data, 2, 1).site, "backbone.fc");
+  EXPECT_EQ(data.layers[3].name, "div");
+  EXPECT_FALSE(data.layers[3].arms[0].has_value());
+  EXPECT_FALSE(cell(data, 3, 1).pairing.matched);
+  EXPECT_THAT(data.notes, Contains(HasSubstr("lacks these layers of the baseline: extra")));
+  EXPECT_THAT(data.notes, Contains(HasSubstr("has these layers: div, head, mul")));
+}
+
+TEST(Comparison, KeepsErrorModelsOfASiteApart) {
+  const MadeRun first{{{"fc", "linear", 3, 0}, {"fc", "linear", 3, 1}},
+                      100,
+                      -1,
+                      false,
+                      {{"error_models", "bit_flip on activation; stuck_at on activation"}}};
+  MadeRun second = first;
+  second.facts["error_models"] = "stuck_at on activation; bit_flip on activation";
+  // In the second run the flips are the second entry.
+  const auto a = make_run("a", first, [](std::size_t layer, std::int64_t) {
+    return Effect{layer == 0 ? 1.0 : 5.0, false};
+  });
+  const auto b = make_run("b", second, [](std::size_t layer, std::int64_t) {
+    return Effect{layer == 1 ? 1.0 : 5.0, false};
+  });
+  const CompareData data = compared({a, b});
+  ASSERT_EQ(data.layers.size(), 2U);
+  EXPECT_EQ(cell(data, 0, 1).improvement.loss.value, 1);
+  EXPECT_EQ(cell(data, 1, 1).improvement.loss.value, 1);
+}
+
+TEST(Pairing, NoticesOneChangedEdit) {
+  const auto a = make_run("a", {}, mixed);
+  const auto b = make_run("b", {}, [](std::size_t layer, std::int64_t n) {
+    Effect effect = mixed(layer, n);
+    if (layer == 0 && n == 42) effect.element = 9;
+    return effect;
+  });
+  const CompareData data = compared({a, b});
+  EXPECT_TRUE(cell(data, 0, 1).pairing.paired);
+  EXPECT_EQ(cell(data, 0, 1).pairing.pairs, 99);
+  EXPECT_EQ(cell(data, 0, 1).pairing.mismatches.value().pairs, 99);
+  EXPECT_EQ(cell(data, 1, 1).pairing.pairs, 100);
+}
+
+TEST(Pairing, OfOtherFaultsIsIndependent) {
+  const auto a = make_run("a", {}, mixed);
+  const auto b = make_run("b", {}, [](std::size_t layer, std::int64_t n) {
+    Effect effect = mixed(layer, n);
+    effect.element = (n + 1) % 10;
+    return effect;
+  });
+  const CompareData data = compared({a, b});
+  const LayerOfArm& layer = cell(data, 0, 1);
+  EXPECT_FALSE(layer.pairing.paired);
+  EXPECT_EQ(layer.pairing.pairs, 0);
+  EXPECT_FALSE(layer.pairing.mismatches.has_value());
+  EXPECT_FALSE(data.arms[1].mismatches.has_value());
+  EXPECT_EQ(layer.improvement.loss.value, 1);
+  EXPECT_LT(layer.improvement.loss.interval.low, 1);  // not resampled together
+  EXPECT_GT(layer.improvement.loss.interval.high, 1);
+  EXPECT_THAT(data.notes, Contains(HasSubstr("met other faults")));
+}
+
+TEST(Pairing, OfAnUnfinishedRunTakesWhatBothHave) {
+  MadeRun part;
+  part.stored = 40;
+  const CompareData data = compared({make_run("a", {}, mixed), make_run("b", part, mixed)});
+  const LayerOfArm& layer = cell(data, 0, 1);
+  EXPECT_TRUE(layer.pairing.paired);
+  EXPECT_EQ(layer.pairing.pairs, 40);
+  EXPECT_EQ(layer.improvement.loss.value, 1);
+  EXPECT_THAT(data.warnings, Contains(HasSubstr("is not complete: 80 of 200 trials")));
+}
+
+TEST(Pairing, ResamplesFaultsThatMeetManyImagesAsOne) {
+  MadeRun permanent;
+  permanent.permanent = true;
+  // Half of the faults mismatch on all five images; in the arm a quarter.
+  const auto a = make_run("a", permanent, [](std::size_t, std::int64_t n) {
+    return Effect{n / 5 % 2 ? 1.0 : 0.0, n / 5 % 2 == 1};
+  });
+  const auto b = make_run("b", permanent, [](std::size_t, std::int64_t n) {
+    return Effect{n / 5 % 4 == 1 ? 1.0 : 0.0, n / 5 % 4 == 1};
+  });
+  const CompareData data = compared({a, b});
+  const LayerOfArm& layer = cell(data, 0, 1);
+  EXPECT_TRUE(layer.pairing.by_fault);
+  EXPECT_FALSE(layer.pairing.mismatches.has_value());
+  EXPECT_DOUBLE_EQ(layer.improvement.loss.value, 2);
+  // Twenty faults of rate 1/4: the mean's standard error is sqrt(3/16/20) = 0.097, of 100
+  // independent trials it would be 0.043.
+  const Interval interval = layer.values.loss.interval;
+  const double width = interval.high - interval.low;
+  EXPECT_NEAR(width, 2 * 1.96 * 0.0968, 0.08);
+}
+
+TEST(Ratio, OfNothingInEitherIsNone) {
+  const CompareData data = compared(
+      {make_run("a", {}, same_everywhere(0, false)), make_run("b", {}, same_everywhere(0, false))});
+  const Improvement& improvement = cell(data, 0, 1).improvement;
+  EXPECT_TRUE(improvement.mismatch.both_zero);
+  EXPECT_TRUE(std::isnan(improvement.mismatch.value));
+  EXPECT_THAT(compare_text(data), HasSubstr("none in either"));
+  const json document = json::parse(compare_json(data));
+  EXPECT_TRUE(document["layers"][0]["arms"][1]["improvement"]["mismatch"]["value"].is_null());
+}
+
+TEST(Ratio, OfSomethingOverNothingHasABound) {
+  const CompareData data = compared(
+      {make_run("a", {}, same_everywhere(1, true)), make_run("b", {}, same_everywhere(0, false))});
+  const Ratio& ratio = cell(data, 0, 1).improvement.mismatch;
+  EXPECT_EQ(ratio.value, kInfinite);
+  const LayerOfArm &before = cell(data, 0, 0), &after = cell(data, 0, 1);
+  EXPECT_DOUBLE_EQ(ratio.bound, before.summary.mismatch.clopper_pearson.low /
+                                    after.summary.mismatch.clopper_pearson.high);
+  EXPECT_GT(ratio.bound, 1);
+  EXPECT_THAT(compare_text(data), HasSubstr("> "));
+  const CompareData turned = compared(
+      {make_run("c", {}, same_everywhere(0, false)), make_run("d", {}, same_everywhere(1, true))});
+  const Ratio& inverse = cell(turned, 0, 1).improvement.mismatch;
+  EXPECT_EQ(inverse.value, 0);
+  EXPECT_NEAR(inverse.bound, 1 / ratio.bound, 1e-12);
+}
+
+TEST(Comparison, CountsNonfiniteLossesAndNeverAveragesThem) {
+  const auto a = make_run("a", {}, [](std::size_t, std::int64_t n) {
+    return Effect{n % 10 == 0 ? kNan : n % 10 == 1 ? kInfinite : 0.5, false};
+  });
+  const auto b = make_run("b", {}, same_everywhere(0.25, false));
+  const CompareData data = compared({a, b});
+  const LayerOfArm& layer = cell(data, 0, 1);
+  EXPECT_EQ(cell(data, 0, 0).summary.delta_loss.nonfinite, 20);
+  EXPECT_DOUBLE_EQ(layer.improvement.loss.value, 2);
+  // Clipped at 2.5: (20 x 2.5 + 80 x 0.5) / 100 = 0.9.
+  EXPECT_NEAR(layer.improvement.clipped.value, 0.9 / 0.25, 1e-12);
+  EXPECT_TRUE(std::isfinite(layer.improvement.loss.interval.high));
+  for (const std::string& text : {compare_text(data), compare_markdown(data)}) {
+    EXPECT_THAT(text, Not(HasSubstr("nan")));
+  }
+}
+
+TEST(Comparison, HeadlineIsTheClippedMeanWhereThePlainOneMisleads) {
+  const auto wide = [](const std::string& name) {
+    const fs::path run = make_run(name, {}, mixed);
+    return run;
+  };
+  const CompareData plain = compared({wide("a"), wide("b")});
+  EXPECT_FALSE(plain.plain_mean_misleads);
+  CompareData misleading = plain;
+  misleading.plain_mean_misleads = true;
+  EXPECT_THAT(compare_text(plain), HasSubstr("of mean delta loss"));
+  EXPECT_THAT(compare_text(misleading), HasSubstr("of delta loss cut at 2.5 nats"));
+  EXPECT_THAT(compare_markdown(misleading), HasSubstr(" ~ |"));
+  EXPECT_EQ(json::parse(compare_json(misleading))["headline"], "delta_loss_clipped");
+}
+
+TEST(Comparison, OfEmptyRunsDoesNotFail) {
+  MadeRun empty;
+  empty.stored = 0;
+  const auto a = make_run("a", empty, mixed), b = make_run("b", empty, mixed);
+  for (const auto& runs : {std::vector{a, b}, std::vector{a, make_run("c", {}, mixed)},
+                           std::vector{make_run("d", {}, mixed), b}}) {
+    const CompareData data = compared(runs);
+    EXPECT_THAT(data.warnings, Contains(HasSubstr("is not complete")));
+    EXPECT_NE(compare_text(data), "");
+    EXPECT_NE(compare_markdown(data), "");
+    EXPECT_TRUE(json::parse(compare_json(data)).is_object());
+    EXPECT_TRUE(json::parse(compare_charts_json(data)).is_object());
+  }
+}
+
+void expect_refused(const fs::path& a, const fs::path& b, const std::string& why) {
+  try {
+    compared({a, b});
+    ADD_FAILURE() << "not refused: " << why;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kInput);
+    EXPECT_THAT(error.what(), HasSubstr(why));
+    EXPECT_THAT(error.what(), HasSubstr(b.string()));
+  }
+}
+
+TEST(Comparison, RefusesWhatCannotBeCompared) {
+  const auto a = make_run("a", {}, mixed);
+  const auto with = [](const std::string& name, const Facts& facts) {
+    MadeRun made;
+    made.facts = facts;
+    return make_run(name, made, mixed);
+  };
+  expect_refused(a, with("data", {{"data_digest", "other"}}), "other images or labels");
+  expect_refused(a, with("hit", {{"hit_value", "clamped"}}), "hit_value is 'clamped', not 'raw'");
+  RunDescription run = small_run(4);
+  run.facts["data_digest"] = "abc";
+  run.facts["hit_value"] = "raw";
+  const auto altered = [&](const std::string& name, auto change) {
+    RunDescription other = run;
+    change(other);
+    const auto directory = fresh_directory(name);
+    Store::create(directory, other, 10);
+    return directory;
+  };
+  expect_refused(a, altered("labels", [](auto& r) { r.labels[2] = 0; }), "images or labels");
+  expect_refused(a, altered("images", [](auto& r) { r.image_names[2] = "x"; }), "images or labels");
+  expect_refused(a, altered("classes", [](auto& r) { r.classes.push_back("x"); }),
+                 "4 classes, not 3");
+  expect_refused(a, altered("metric", [](auto& r) { r.metric_columns.clear(); }),
+                 "did not measure 'delta_loss'");
+  EXPECT_THROW(compared({a}), Error);
+}
+
+TEST(Comparison, SaysWhatDiffers) {
+  MadeRun made;
+  made.facts = {{"format", "bf16"}, {"seed", "2"}, {"clip", "5"}};
+  const CompareData data = compared({make_run("a", {}, mixed), make_run("b", made, mixed)});
+  EXPECT_THAT(all_warnings(data), HasSubstr("formats differ: "));
+  EXPECT_THAT(all_warnings(data), HasSubstr("seeds differ: "));
+  EXPECT_THAT(all_warnings(data), HasSubstr("clips (the baseline's holds) differ: "));
+  EXPECT_EQ(data.clip, 2.5);
+  EXPECT_EQ(cell(data, 0, 1).improvement.clipped.value, 1);
+}
+
+TEST(Comparison, NamesArmsUniquelyAndShowsRecordedCosts) {
+  MadeRun made;
+  made.facts = {{"parameters", "1000"}, {"operations", "2500000"}};
+  const auto a = make_run("a", made, mixed), b = make_run("b", {}, mixed);
+  const CompareData data = compare({{a, "same"}, {b, "same"}, {a / "", ""}});
+  EXPECT_EQ(data.arms[0].label, "same");
+  EXPECT_EQ(data.arms[1].label, "same (2)");
+  EXPECT_EQ(data.arms[2].label, a.filename().string());
+  EXPECT_EQ(data.arms[0].parameters, 1000);
+  EXPECT_THAT(compare_text(data), HasSubstr("2.500 M"));
+  EXPECT_THAT(compare_text(data), HasSubstr("not recorded"));
+}
+
+TEST(Comparison, PageHoldsTablesAndCharts) {
+  const CompareData data =
+      compared({make_run("a", {}, mixed), make_run("b<script>", kHead, mixed)});
+  const fs::path page = fs::path(testing::TempDir()) / "compare_page.html";
+  write_compare_html(data, "/*bundle*/", page);
+  std::ifstream file(page);
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_THAT(text.str(), HasSubstr("/*bundle*/"));
+  EXPECT_THAT(text.str(), HasSubstr("id=\"chart-improvement\""));
+  EXPECT_THAT(text.str(), HasSubstr("b&lt;script&gt;"));
+  EXPECT_THAT(text.str(), Not(HasSubstr("b<script>")));
+  write_compare_html(data, std::nullopt, page);
+  EXPECT_GT(fs::file_size(page), 1000U);
+  const json charts = json::parse(compare_charts_json(data));
+  EXPECT_TRUE(charts.contains("values"));
+  EXPECT_TRUE(charts.contains("improvement"));
+}
+
+}  // namespace
+}  // namespace bitfall
