@@ -349,6 +349,7 @@ TEST(Pairing, ResamplesFaultsThatMeetManyImagesAsOne) {
   EXPECT_TRUE(layer.pairing.by_fault);
   EXPECT_FALSE(layer.pairing.mismatches.has_value());
   EXPECT_DOUBLE_EQ(layer.improvement.loss.value, 2);
+  EXPECT_TRUE(layer.improvement.loss.unreliable);  // 25 changing trials of 5 faults
   // Twenty faults of rate 1/4: the mean's standard error is sqrt(3/16/20) = 0.097, of 100
   // independent trials it would be 0.043.
   const Interval interval = layer.values.loss.interval;

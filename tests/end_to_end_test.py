@@ -317,6 +317,8 @@ class Comparison(Case):
         base, _ = self.runs()
         _, err = bitfall("compare", base, expect=2)
         self.assertIn("compare --help", err)
+        _, err = bitfall("compare", base, base, *["--label", "x"] * 3, expect=2)
+        self.assertIn("3 labels for 2 runs", err)
         other = self.folder / "other"
         shutil.copytree(self.folder / "images", other)
         Image.fromarray(numpy.zeros((8, 8, 3), numpy.uint8)).save(other / "ant" / "00.png")

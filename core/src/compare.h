@@ -37,7 +37,8 @@ struct Ratio {
   double bound =
       0;  // where value is infinite: at least this; where it is 0: at most; NaN = unknown
   bool both_zero = false;   // 0 / 0
-  bool unreliable = false;  // under 40 changing trials (of losses), or 5 events, in one of the two
+  bool unreliable = false;  // under 40 changing trials (of losses), or 5 events, in one of the two;
+                            // of faults, where these meet several images
 };
 
 struct Improvement {

@@ -170,6 +170,10 @@ std::pair<Sample, Sample> TrialPairs::draw(const std::vector<Unit>& units, std::
   for (const Unit& unit : units) {
     all.baseline += unit.baseline;
     all.arm += unit.arm;
+    baseline.changing += unit.baseline.loss > 0;
+    arm.changing += unit.arm.loss > 0;
+    baseline.events += unit.baseline.mismatches > 0;
+    arm.events += unit.arm.mismatches > 0;
   }
   baseline.point = all.baseline.means();
   arm.point = all.arm.means();
@@ -203,8 +207,6 @@ void add_limits(Sample& sample, const GroupSummary& summary, double clip, double
   const double most = summary.delta_loss.changes.headline.high * clip;
   sample.upper = {kNan, std::max(values.clipped.interval.high, summary.trials > 0 ? most : kNan),
                   summary.mismatch.headline.high};
-  sample.changing = summary.delta_loss.changing;
-  sample.events = summary.mismatch.events;
 }
 
 Sample weighted_mean(const std::vector<const Sample*>& layers, const std::vector<double>& weights) {

@@ -54,8 +54,9 @@ struct Sample {
   Means point;                    // over the trials that the replicates are drawn from
   std::vector<Means> replicates;  // kResamples of them
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
-  std::int64_t changing = 0;      // trials that changed the loss
-  std::int64_t events = 0;        // mismatches
+  // Of trials, or of faults where these meet several images:
+  std::int64_t changing = 0;  // that changed the loss
+  std::int64_t events = 0;    // with a mismatch
 };
 
 /// Trials of two arms in one layer.

@@ -180,9 +180,10 @@ class Tables {
     table.title = "Layers";
     table.note =
         "No match: the baseline lacks the layer. p: McNemar's exact test of the mismatches, where "
-        "both arms ran the same trials; these are "
-        "resampled together. i: other faults, so the arms are resampled apart. *: under 40 trials "
-        "changed the loss, or under 5 mismatched, in one of the two.";
+        "both arms ran the same trials; these are resampled together. i: other faults, so the arms "
+        "are resampled apart. *: under 40 trials changed the loss, or under 5 mismatched, in one "
+        "of "
+        "the two (faults, where these meet several images).";
     if (full_) {
       table.columns = {"layer",      "arm",        "trials",  "changing",   "median",
                        "delta loss", "x" + level_, "clipped", "x" + level_, "mismatch" + level_,

@@ -52,8 +52,9 @@ std::string compare_text(const CompareData& data, int width) {
   for (const std::string& warning : data.warnings) text += wrapped("warning: " + warning, line, "");
   for (const std::string& note : data.notes) text += wrapped("note: " + note, line, "");
   for (const CompareTable& table : compare_tables(data, Detail::kTerminal)) {
-    text += (text.empty() ? "" : "\n") + table.title + "\n" + rendered(table, width) +
-            wrapped(table.note, line, "");
+    text += (text.empty() ? "" : "\n") + table.title + "\n";
+    if (!table.rows.empty()) text += rendered(table, width);
+    text += wrapped(table.note, line, "");
   }
   return text;
 }
