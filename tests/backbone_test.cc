@@ -12,6 +12,9 @@
 
 #include "campaign_fixture.h"
 #include "cost_oracle.h"
+#include "head_module.h"
+#include "head_report.h"
+#include "loaded_plugins.h"
 #include "model_costs.h"
 #include "program.h"
 #include "session.h"
@@ -22,19 +25,23 @@ namespace {
 struct Backbone {
   const char* name;                // as export_model.py takes it
   std::vector<const char*> sites;  // some that must be there
+  // Parameters more with a text-guided head of width 512 for 1000 classes: 512 d + 512 + 512000 + 1
+  // less what the last layer had, d the features. The published figures, but for MaxViT, whose last
+  // layer has no bias.
+  std::int64_t more_parameters;
 };
 
 void PrintTo(const Backbone& backbone, std::ostream* out) { *out << backbone.name; }
 
 const std::vector<Backbone>& backbones() {
   static const std::vector<Backbone> kBackbones = {
-      {"alexnet", {"features.0", "classifier.6"}},
-      {"vgg16_bn", {"features.40", "classifier.6"}},
-      {"resnet50", {"conv1", "layer1.0.conv2", "layer4.2.conv3", "fc"}},
-      {"mobilenet_v2", {"features.0.0", "classifier.1"}},
-      {"maxvit_t", {"stem.0.0", "classifier.5"}},
-      {"swin_v2_t", {"features.0.0", "features.1.0.attn/linear#2", "head"}},
-      {"timm:focalnet_tiny_srf", {"stem.proj", "head.fc"}},
+      {"alexnet", {"features.0", "classifier.6"}, -1487335},
+      {"vgg16_bn", {"features.40", "classifier.6"}, -1487335},
+      {"resnet50", {"conv1", "layer1.0.conv2", "layer4.2.conv3", "fc"}, -487911},
+      {"mobilenet_v2", {"features.0.0", "classifier.1"}, -113127},
+      {"maxvit_t", {"stem.0.0", "classifier.5"}, 262657},
+      {"swin_v2_t", {"features.0.0", "features.1.0.attn/linear#2", "head"}, 136729},
+      {"timm:focalnet_tiny_srf", {"stem.proj", "head.fc"}, 136729},
   };
   return kBackbones;
 }
@@ -144,6 +151,54 @@ TEST_P(BackboneTest, CostsWhatTorchCounts) {
   const CountedCosts expected = counted_by_torch(model_, shape);
   EXPECT_EQ(costs.parameters, expected.parameters);
   EXPECT_EQ(costs.operations, expected.operations);
+}
+
+TEST_P(BackboneTest, TakesATextGuidedHead) {
+  const c10::InferenceMode guard;
+  const ModelCard card = read_model_card(model_);
+  const std::vector<std::string> classes(1000, "class");
+  at::manual_seed(4);
+  const at::Tensor images = at::randn({2, card.input[0], card.input[1], card.input[2]});
+  LastLinear last;
+  {
+    Program program(model_, "cpu");
+    program.specialise(images);
+    last = find_last_linear(program, model_);
+  }
+  EXPECT_EQ(last.module, GetParam().sites.back());
+  const auto attach = [&](bool cosine) {
+    Diagnostics diagnostics("head", "");
+    const auto init = first_party_plugins().make_head_init(
+        plugin_choice(
+            "text_guided",
+            {{"init", std::string("random")}, {"width", std::int64_t{512}}, {"cosine", cosine}}),
+        diagnostics);
+    const Head head = build_head(*init, last.features, classes, {}, 0, 1);
+    const std::string card_text =
+        "{\"head\": {\"module\": \"" + last.module +
+        "\", \"init\": \"text_guided\", \"replaced_bias\": " + (last.bias ? "true" : "false") +
+        "}}";
+    replace_head(model_, last.module, head, card_text, folder_ / "guided.pt");
+  };
+  attach(true);
+  const HeadReport report = head_report(folder_ / "guided.pt", card.input);
+  EXPECT_EQ(report.parameters - report.baseline_parameters, GetParam().more_parameters);
+  EXPECT_EQ(report.operations - report.baseline_operations,
+            512 * (last.features + 1000) - 1000 * last.features);
+  EXPECT_EQ(report.baseline_parameters, head_report(model_, card.input).parameters);
+  const Program guided(folder_ / "guided.pt", "cpu");
+  EXPECT_EQ(guided.forward(images).size(1), 1000);
+  EXPECT_THROW(fused(read_head(folder_ / "guided.pt", last.module), "x"), Error);
+  // The linear variant fuses to one layer that answers the same.
+  attach(false);
+  replace_head(folder_ / "guided.pt", last.module,
+               {fused(read_head(folder_ / "guided.pt", last.module), "fused")}, "{}",
+               folder_ / "fused.pt");
+  const at::Tensor whole = Program(folder_ / "guided.pt", "cpu").forward(images);
+  const at::Tensor one = Program(folder_ / "fused.pt", "cpu").forward(images);
+  EXPECT_LT((whole - one).abs().max().item<double>(), 1e-4 * whole.abs().max().item<double>());
+  std::filesystem::remove(folder_ / "guided.pt");
+  std::filesystem::remove(folder_ / "fused.pt");
 }
 
 INSTANTIATE_TEST_SUITE_P(Published, BackboneTest, testing::ValuesIn(backbones()),

@@ -247,6 +247,63 @@ class Products(nn.Module):
         return torch.addmm(self.bias, x.mean(1), self.weight) + torch.mm(x.sum(1), self.weight)
 
 
+class Softmaxed(nn.Module):
+    """An answer that is computed of the last linear layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 5)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1)).softmax(1)
+
+
+class Functional(nn.Module):
+    """A last linear layer that is no module of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(5, 192))
+
+    def forward(self, x):
+        return F.linear(x.flatten(1), self.rows)
+
+
+class Nested(nn.Module):
+    """A last linear layer within a sequence, with dropout before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Linear(192, 8)
+        self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 5))
+
+    def forward(self, x):
+        return self.classifier(self.features(x.flatten(1)))
+
+
+class Half(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+class Twins(nn.Module):
+    """Two modules of one type, of which the answer is the second's."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Linear(192, 8)
+        self.left = Half()
+        self.right = Half()
+
+    def forward(self, x):
+        x = self.features(x.flatten(1))
+        return self.right(x + self.left(x).mean())
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -270,7 +327,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
-                    Products, TwoInputs, Dictionary, FeatureMap):
+                    Products, Softmaxed, Functional, Nested, Twins, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

@@ -16,7 +16,11 @@ enum class RandomDomain : std::uint32_t {
   kImageOrder = 2,
   kSiteChoice = 3,
   kImageChunk = 4,
-  kBootstrap = 5
+  kBootstrap = 5,
+  kHead = 6,
+  kEpochOrder = 7,
+  kAugmentation = 8,
+  kStep = 9
 };
 
 /// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments

@@ -1,6 +1,8 @@
 #include "plugin_guard.h"
 
+#include <cmath>
 #include <set>
+#include <stdexcept>
 #include <string_view>
 
 #include "plugin_options.h"
@@ -140,6 +142,91 @@ void check_name(const std::string& who, const char* noun, const char* name,
   if (!names.insert(name).second) refuse(who, "has the " + quoted + " twice");
 }
 
+/// Hands layers on that fit each other.
+class CheckedHeadLayers final : public HeadLayers {
+ public:
+  CheckedHeadLayers(HeadLayers& layers, std::int64_t features, const std::string& who)
+      : layers_(layers), width_(features), who_(who) {}
+
+  void linear(const char* name, std::int64_t outputs, std::int64_t inputs,
+              std::span<const float> weight, std::span<const float> bias, bool trainable) override {
+    check_name(who_, "layer", name, names_);
+    const std::string layer = "builds a layer '" + std::string(name) + "' ";
+    if (inputs != width_) {
+      refuse(who_, layer + "of " + std::to_string(inputs) + " inputs behind " +
+                       std::to_string(width_) + " values");
+    }
+    if (outputs < 1 || weight.size() != static_cast<std::size_t>(outputs * inputs) ||
+        (!bias.empty() && bias.size() != static_cast<std::size_t>(outputs))) {
+      refuse(who_, layer + "whose " + std::to_string(weight.size()) + " weights and " +
+                       std::to_string(bias.size()) + " biases do not make " +
+                       std::to_string(outputs) + " outputs of " + std::to_string(inputs) +
+                       " inputs");
+    }
+    for (const std::span<const float> values : {weight, bias}) {
+      for (const float value : values) {
+        if (!std::isfinite(value)) refuse(who_, layer + "with a weight that is no finite number");
+      }
+    }
+    width_ = outputs;
+    linear_ = true;
+    layers_.linear(name, outputs, inputs, weight, bias, trainable);
+  }
+  void normalise(const char* name, double epsilon) override {
+    check_name(who_, "layer", name, names_);
+    if (!(epsilon > 0) || !std::isfinite(epsilon)) {
+      refuse(who_, "builds a layer '" + std::string(name) + "' whose epsilon is not positive");
+    }
+    layers_.normalise(name, epsilon);
+  }
+  void scale(const char* name, double log_factor, bool trainable) override {
+    check_name(who_, "layer", name, names_);
+    if (!std::isfinite(log_factor)) {
+      refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is no finite number");
+    }
+    layers_.scale(name, log_factor, trainable);
+  }
+
+  void check_end(std::size_t classes) const {
+    if (linear_ && width_ == static_cast<std::int64_t>(classes)) return;
+    refuse(who_, "builds a head that ends in " + std::to_string(width_) + " values for " +
+                     std::to_string(classes) + " classes" +
+                     (linear_ ? "" : ", without a linear layer"));
+  }
+
+ private:
+  HeadLayers& layers_;
+  std::int64_t width_;
+  bool linear_ = false;
+  const std::string& who_;
+  std::set<std::string> names_;
+};
+
+class GuardedHeadInit final : public HeadInit {
+ public:
+  GuardedHeadInit(std::unique_ptr<HeadInit> init, std::string who)
+      : init_(std::move(init)), who_(std::move(who)) {}
+
+  bool needs_embeddings() const override {
+    return call_plugin(who_, "needs_embeddings", [&] { return init_->needs_embeddings(); });
+  }
+  void build(const HeadRequest& request, RandomStream& random, HeadLayers& layers) const override {
+    CheckedHeadLayers checked(layers, request.features, who_);
+    call_plugin(who_, "build", [&] {
+      try {
+        init_->build(request, random, checked);
+      } catch (const std::invalid_argument& complaint) {
+        throw Error(ExitCode::kUsage, who_ + ": " + complaint.what());
+      }
+    });
+    checked.check_end(request.classes.size());
+  }
+
+ private:
+  std::unique_ptr<HeadInit> init_;
+  std::string who_;
+};
+
 }  // namespace
 
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who) {
@@ -188,6 +275,10 @@ std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string&
     }
   }
   return guarded;
+}
+
+std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who) {
+  return std::make_unique<GuardedHeadInit>(std::move(init), who);
 }
 
 }  // namespace bitfall

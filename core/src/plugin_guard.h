@@ -32,5 +32,6 @@ decltype(auto) call_plugin(const std::string& who, const char* what, Call&& call
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who);
 std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who);
 std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who);
+std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who);
 
 }  // namespace bitfall

@@ -45,6 +45,7 @@ template <typename Interface>
 constexpr ComponentKind kind_of() {
   if constexpr (std::is_same_v<Interface, NumberFormat>) return ComponentKind::kFormat;
   if constexpr (std::is_same_v<Interface, ErrorModel>) return ComponentKind::kErrorModel;
+  if constexpr (std::is_same_v<Interface, HeadInit>) return ComponentKind::kHeadInit;
   return ComponentKind::kMetric;
 }
 
@@ -56,7 +57,9 @@ std::string component_name(ComponentKind kind, std::string_view id) {
 struct Entry {
   ComponentDescription description;
   std::vector<DeclaredOption> options;
-  std::variant<Component<NumberFormat>, Component<ErrorModel>, Component<Metric>> component;
+  std::variant<Component<NumberFormat>, Component<ErrorModel>, Component<Metric>,
+               Component<HeadInit>>
+      component;
 };
 
 /// Holds one plugin's components until all of them are known to be good. Problems are collected,
@@ -68,6 +71,7 @@ class StagingRegistrar final : public Registrar {
   void add(const Component<NumberFormat>& component) override { stage(component); }
   void add(const Component<ErrorModel>& component) override { stage(component); }
   void add(const Component<Metric>& component) override { stage(component); }
+  void add(const Component<HeadInit>& component) override { stage(component); }
 
   std::vector<Entry>& entries() { return entries_; }
   std::vector<std::string>& problems() { return problems_; }
@@ -238,6 +242,8 @@ const char* to_string(ComponentKind kind) {
       return "error_model";
     case ComponentKind::kMetric:
       return "metric";
+    case ComponentKind::kHeadInit:
+      return "head_init";
   }
   return "?";
 }
@@ -383,6 +389,11 @@ std::unique_ptr<ErrorModel> PluginHost::make_error_model(const PluginChoice& cho
 std::unique_ptr<Metric> PluginHost::make_metric(const PluginChoice& choice,
                                                 Diagnostics& diagnostics) const {
   return state_->make<Metric>(choice, diagnostics);
+}
+
+std::unique_ptr<HeadInit> PluginHost::make_head_init(const PluginChoice& choice,
+                                                     Diagnostics& diagnostics) const {
+  return state_->make<HeadInit>(choice, diagnostics);
 }
 
 fs::path default_plugin_folder() {

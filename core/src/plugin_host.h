@@ -13,8 +13,8 @@
 
 namespace bitfall {
 
-enum class ComponentKind { kFormat, kErrorModel, kMetric };
-const char* to_string(ComponentKind kind);  // "format", "error_model", "metric"
+enum class ComponentKind { kFormat, kErrorModel, kMetric, kHeadInit };
+const char* to_string(ComponentKind kind);  // "format", "error_model", "metric", "head_init"
 
 /// One registered component, for `bitfall plugin list|info`.
 struct ComponentDescription {
@@ -74,6 +74,8 @@ class PluginHost {
   std::unique_ptr<ErrorModel> make_error_model(const PluginChoice& choice,
                                                Diagnostics& diagnostics) const;
   std::unique_ptr<Metric> make_metric(const PluginChoice& choice, Diagnostics& diagnostics) const;
+  std::unique_ptr<HeadInit> make_head_init(const PluginChoice& choice,
+                                           Diagnostics& diagnostics) const;
 
  private:
   struct State;

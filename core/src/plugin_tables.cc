@@ -62,8 +62,8 @@ std::string inline_table(const ComponentDescription& component,
   return text + " }";
 }
 
-/// A piece of a campaign file that uses the component with every option spelled out.
-std::string example_campaign(const ComponentDescription& component) {
+/// A piece of a campaign file, or a command, that uses the component with every option spelled out.
+std::string example_use(const ComponentDescription& component) {
   const auto options = declared_options(component);
   std::string text;
   switch (component.kind) {
@@ -78,6 +78,11 @@ std::string example_campaign(const ComponentDescription& component) {
       text = "[metrics]\nids = [" +
              (options.empty() ? "\"" + component.id + "\"" : inline_table(component, options)) +
              "]\n";
+      break;
+    case ComponentKind::kHeadInit:
+      text = "bitfall head attach backbone.pt -o model.pt --init " + component.id;
+      for (const auto& option : options) text += " \\\n  --set '" + example_toml(option) + "'";
+      text += "\n";
       break;
   }
   return text;
@@ -261,7 +266,9 @@ std::string plugin_info_text(const PluginHost& host, std::string_view name) {
   const auto options = declared_options(component);
   text += options.empty() ? "\nno options\n" : "\noptions\n";
   for (const auto& option : options) text += option_text(option);
-  return text + "\nin a campaign file\n" + indented(example_campaign(component));
+  const bool command = component.kind == ComponentKind::kHeadInit;
+  return text + (command ? "\non the command line\n" : "\nin a campaign file\n") +
+         indented(example_use(component));
 }
 
 std::string plugin_info_json(const PluginHost& host, std::string_view name) {
@@ -283,7 +290,8 @@ std::string plugin_info_json(const PluginHost& host, std::string_view name) {
   if (component.kind == ComponentKind::kMetric)
     document["columns"] = contents_json(host, component);
   document["options"] = std::move(options);
-  document["toml"] = example_campaign(component);
+  document[component.kind == ComponentKind::kHeadInit ? "command" : "toml"] =
+      example_use(component);
   return dumped(document);
 }
 

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "bitfall/error_model.h"
+#include "bitfall/head_init.h"
 #include "bitfall/metric.h"
 #include "bitfall/number_format.h"
 #include "bitfall/options.h"
@@ -19,7 +20,7 @@
 namespace bitfall {
 
 /// Raised whenever a header in bitfall/ changes in a way that compiled plugins notice.
-inline constexpr std::uint32_t kAbi = 2;
+inline constexpr std::uint32_t kAbi = 3;
 
 /// One thing that a plugin offers. Strings and options are static storage owned by the plugin.
 template <typename Interface>
@@ -34,13 +35,14 @@ struct Component {
 };
 
 /// Collects a plugin's components. Registration is all or nothing: if one is refused, none is kept.
-/// Head initialisers and protections will be further overloads at the end.
+/// Protections will be a further overload at the end.
 class Registrar {
  public:
   virtual ~Registrar() = default;
   virtual void add(const Component<NumberFormat>& component) = 0;
   virtual void add(const Component<ErrorModel>& component) = 0;
   virtual void add(const Component<Metric>& component) = 0;
+  virtual void add(const Component<HeadInit>& component) = 0;
 };
 
 /// The exported entry. `abi` stays the first field for ever, so that any host can read it.

@@ -1,0 +1,56 @@
+// A head initialiser says how the last layers of a classifier are built and started. It returns
+// plain numbers; the host makes the layers of them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "bitfall/random.h"
+
+namespace bitfall {
+
+/// What a head is built for. Valid during the call only.
+struct HeadRequest {
+  std::int64_t features;                 // width of the values that the head is given; at least 1
+  std::span<const char* const> classes;  // names in the order of the answer; at least 1
+  std::span<const float> embeddings;     // [classes, embedding_width], row-major, finite: row c
+                                         // belongs to class c; empty where none were given
+  std::int64_t embedding_width;          // 0 where none were given
+};
+
+/// Receives the layers in the order in which values pass through them. Names are snake_case and
+/// unique in a head: they become the modules' names. The host copies all numbers.
+class HeadLayers {
+ public:
+  virtual ~HeadLayers() = default;
+
+  /// y = W x + b. weight: [outputs, inputs], row-major; bias: [outputs], or empty for none.
+  /// trainable: whether training changes weight and bias.
+  virtual void linear(const char* name, std::int64_t outputs, std::int64_t inputs,
+                      std::span<const float> weight, std::span<const float> bias,
+                      bool trainable) = 0;
+
+  /// y = x / max(|x|, epsilon), |x| the Euclidean length of an image's values: 0 stays 0.
+  /// epsilon > 0.
+  virtual void normalise(const char* name, double epsilon) = 0;
+
+  /// y = exp(log_factor) x.
+  virtual void scale(const char* name, double log_factor, bool trainable) = 0;
+};
+
+/// Thread-safe after construction.
+class HeadInit {
+ public:
+  virtual ~HeadInit() = default;
+
+  /// True if `build` reads HeadRequest::embeddings: the host then asks for them.
+  virtual bool needs_embeddings() const { return false; }
+
+  /// Adds at least one linear layer; the last one has an output a class. Throws
+  /// std::invalid_argument("what is wrong and what is allowed") where the request does not fit the
+  /// options.
+  virtual void build(const HeadRequest& request, RandomStream& random,
+                     HeadLayers& layers) const = 0;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,309 @@
+#include "head_module.h"
+
+#include <torch/script.h>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+#include "atomic_file.h"
+#include "error.h"
+#include "program.h"
+#include "torch_message.h"
+
+namespace bitfall {
+namespace {
+
+namespace jit = torch::jit;
+
+Error input_error(const std::filesystem::path& path, const std::string& problem) {
+  return Error(ExitCode::kInput, path.string() + ": " + problem);
+}
+
+jit::Module load(const std::filesystem::path& path) {
+  try {
+    return jit::load(path.string(), c10::kCPU);
+  } catch (const std::exception& error) {
+    throw input_error(path, "not a readable TorchScript model: " + torch_message(error));
+  }
+}
+
+/// The parts of "classifier.6".
+std::vector<std::string> path_parts(const std::string& path) {
+  std::vector<std::string> parts;
+  std::stringstream text(path);
+  for (std::string part; std::getline(text, part, '.');) parts.push_back(part);
+  return parts;
+}
+
+/// A submodule and where it hangs.
+struct Place {
+  jit::Module parent;
+  std::string attribute;
+  jit::Module module;
+};
+
+Place find_place(const jit::Module& root, const std::filesystem::path& path,
+                 const std::string& module) {
+  Place place{root, "", root};
+  for (const std::string& part : path_parts(module)) {
+    const auto& object = place.module._ivalue();
+    const auto slot = object->type()->findAttributeSlot(part);
+    if (!slot || !object->type()->getAttribute(*slot)->is_module()) {
+      throw input_error(path, "has no module '" + module + "'");
+    }
+    place.parent = place.module;
+    place.attribute = part;
+    place.module = jit::Module(object->getSlot(*slot).toObject());
+  }
+  return place;
+}
+
+/// forward(x) is linear(x, weight, bias) and nothing else.
+bool is_plain_linear(const jit::Module& module) {
+  const auto method = module.find_method("forward");
+  if (!method || method->num_inputs() != 2) return false;
+  const auto graph = method->graph()->copy();
+  int linear = 0;
+  for (const jit::Node* node : graph->nodes()) {
+    const std::string kind = node->kind().toQualString();
+    if (kind == "aten::linear") {
+      ++linear;
+    } else if (kind == "prim::CallFunction") {  // torch.nn.functional.linear
+      const jit::Node* callee = node->input(0)->node();
+      if (callee->kind() != c10::prim::Constant || callee->s(c10::attr::name) != "linear") {
+        return false;
+      }
+      ++linear;
+    } else if (kind != "prim::GetAttr" && kind != "prim::Constant") {
+      return false;
+    }
+  }
+  return linear == 1;
+}
+
+/// A head of several layers that head_module() made.
+bool is_head(const jit::Module& module) {
+  const std::string name = module.type()->name()->qualifiedName();
+  return name.find(".bitfall.") != std::string::npos && name.ends_with(".Head");
+}
+
+/// Throws if another module has the type of `parent`: what changes in the one would in the other.
+void refuse_shared(const jit::Module& root, const Place& place, const std::filesystem::path& path,
+                   const std::string& module) {
+  for (const auto& [name, other] : root.named_modules()) {
+    if (other.type() != place.parent.type() || other._ivalue() == place.parent._ivalue()) continue;
+    throw input_error(path, "the module that holds '" + module + "' shares its code with '" + name +
+                                "': give the two different classes and export again");
+  }
+}
+
+void retype_reads(jit::Block* block, const c10::ClassTypePtr& owner, const std::string& attribute,
+                  const c10::ClassTypePtr& type) {
+  for (jit::Node* node : block->nodes()) {
+    for (jit::Block* inner : node->blocks()) retype_reads(inner, owner, attribute, type);
+    if (node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == attribute &&
+        node->input()->type() == owner) {
+      node->output()->setType(type);
+    }
+  }
+}
+
+/// Puts `module` in the place of the attribute, in the type's code and in the object.
+void exchange(const jit::Module& root, const Place& place, const jit::Module& module) {
+  const c10::ClassTypePtr owner = place.parent.type();
+  for (const jit::Module& other : root.modules()) {
+    for (const jit::Method& method : other.get_methods()) {
+      retype_reads(method.graph()->block(), owner, place.attribute, module.type());
+    }
+  }
+  owner->unsafeChangeAttributeType(place.attribute, module.type());
+  place.parent._ivalue()->setAttr(place.attribute, module._ivalue());
+}
+
+at::Tensor tensor_of(const std::vector<float>& values, at::IntArrayRef shape) {
+  return at::from_blob(const_cast<float*>(values.data()), shape, at::kFloat).clone();
+}
+
+jit::Module new_module(const jit::Module& root, const std::string& name) {
+  jit::Module module(c10::QualifiedName("__torch__.bitfall." + name),
+                     root._ivalue()->compilation_unit(), /*shouldMangle=*/true);
+  module.register_attribute("training", c10::BoolType::get(), root.is_training());
+  return module;
+}
+
+void register_weight(jit::Module& module, const char* name, at::Tensor value, bool trainable) {
+  value.set_requires_grad(trainable);  // what is not marked here is never trained
+  module.register_parameter(name, value, /*is_buffer=*/false);
+}
+
+jit::Module linear_module(const jit::Module& root, const HeadLayer& layer) {
+  jit::Module module = new_module(root, "Linear");
+  register_weight(module, "weight", tensor_of(layer.weight, {layer.outputs, layer.inputs}),
+                  layer.trainable);
+  if (!layer.bias.empty()) {
+    register_weight(module, "bias", tensor_of(layer.bias, {layer.outputs}), layer.trainable);
+  }
+  module.define(
+      "def forward(self, input: Tensor) -> Tensor:\n  return torch.linear(input, self.weight, " +
+      std::string(layer.bias.empty() ? "None" : "self.bias") + ")\n");
+  return module;
+}
+
+jit::Module normalise_module(const jit::Module& root, const HeadLayer& layer) {
+  jit::Module module = new_module(root, "Normalise");
+  module.register_attribute("epsilon", c10::FloatType::get(), layer.epsilon);
+  // As torch.nn.functional.normalize; the gradient of a zero vector's length is 0, not NaN.
+  module.define(R"(
+def forward(self, input: Tensor) -> Tensor:
+  length = torch.norm(input, 2, [-1], True)
+  return torch.div(input, torch.clamp_min(length, self.epsilon))
+)");
+  return module;
+}
+
+jit::Module scale_module(const jit::Module& root, const HeadLayer& layer) {
+  jit::Module module = new_module(root, "Scale");
+  register_weight(module, "log_factor", at::scalar_tensor(layer.log_factor, at::kFloat),
+                  layer.trainable);
+  module.define(R"(
+def forward(self, input: Tensor) -> Tensor:
+  return torch.mul(input, torch.exp(self.log_factor))
+)");
+  return module;
+}
+
+jit::Module layer_module(const jit::Module& root, const HeadLayer& layer) {
+  switch (layer.kind) {
+    case HeadLayerKind::kLinear:
+      return linear_module(root, layer);
+    case HeadLayerKind::kNormalise:
+      return normalise_module(root, layer);
+    case HeadLayerKind::kScale:
+      return scale_module(root, layer);
+  }
+  throw std::logic_error("a head layer of no kind");
+}
+
+jit::Module head_module(const jit::Module& root, const Head& layers) {
+  if (layers.size() == 1 && layers[0].kind == HeadLayerKind::kLinear) {
+    return linear_module(root, layers[0]);
+  }
+  jit::Module module = new_module(root, "Head");
+  std::string forward = "def forward(self, input: Tensor) -> Tensor:\n";
+  for (const HeadLayer& layer : layers) {
+    module.register_module(layer.name, layer_module(root, layer));
+    forward += "  input = self." + layer.name + ".forward(input)\n";
+  }
+  module.define(forward + "  return input\n");
+  return module;
+}
+
+std::vector<float> values_of(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
+  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
+}
+
+HeadLayer read_layer(const jit::Module& module, const std::string& name) {
+  HeadLayer layer;
+  layer.name = name;
+  if (module.hasattr("epsilon")) {
+    layer.kind = HeadLayerKind::kNormalise;
+    layer.epsilon = module.attr("epsilon").toDouble();
+    return layer;
+  }
+  if (module.hasattr("log_factor")) {
+    const at::Tensor value = module.attr("log_factor").toTensor();
+    layer.kind = HeadLayerKind::kScale;
+    layer.log_factor = value.item<double>();
+    layer.trainable = value.requires_grad();
+    return layer;
+  }
+  const at::Tensor weight = module.attr("weight").toTensor();
+  layer.outputs = weight.size(0);
+  layer.inputs = weight.size(1);
+  layer.weight = values_of(weight);
+  layer.trainable = weight.requires_grad();
+  if (module.hasattr("bias") && module.attr("bias").isTensor()) {
+    layer.bias = values_of(module.attr("bias").toTensor());
+  }
+  return layer;
+}
+
+}  // namespace
+
+LastLinear find_last_linear(const Program& program, const std::filesystem::path& path) {
+  const auto& steps = program.steps();
+  const auto is_linear = [](const Step& step) { return step.operation == "linear"; };
+  const auto found = std::find_if(steps.rbegin(), steps.rend(), is_linear);
+  if (found == steps.rend()) {
+    const auto last = std::find_if(steps.rbegin(), steps.rend(),
+                                   [](const Step& step) { return !step.operation.empty(); });
+    throw input_error(
+        path,
+        "has no linear layer that a head could replace; its last operation is " +
+            (last == steps.rend() ? "nothing" : last->operation + " in '" + last->path + "'"));
+  }
+  // What is computed of its output is no answer of it.
+  std::set<int> reached(found->outputs.begin(), found->outputs.end());
+  for (auto step = found.base(); step != steps.end(); ++step) {
+    const bool reads = std::any_of(step->inputs.begin(), step->inputs.end(),
+                                   [&](int slot) { return reached.count(slot) > 0; });
+    if (!reads) continue;
+    if (!step->operation.empty()) {
+      throw input_error(path, "behind its last linear layer ('" + found->path + "') comes " +
+                                  step->operation +
+                                  ": a head replaces a linear layer whose output is the answer; "
+                                  "export the model without what follows");
+    }
+    reached.insert(step->outputs.begin(), step->outputs.end());
+  }
+  const auto answered = std::any_of(reached.begin(), reached.end(), [&](int slot) {
+    return program.lifetimes()[static_cast<std::size_t>(slot)].last ==
+           static_cast<int>(steps.size());
+  });
+  if (!answered) {
+    throw input_error(path, "the answer is not its last linear layer's ('" + found->path + "')");
+  }
+  for (const Parameter& parameter : program.parameters()) {
+    const bool weight = std::any_of(parameter.slots.begin(), parameter.slots.end(),
+                                    [&](int slot) { return slot == found->inputs[1]; });
+    const std::string suffix = ".weight";
+    if (!weight || !parameter.name.ends_with(suffix)) continue;
+    const std::string module = parameter.name.substr(0, parameter.name.size() - suffix.size());
+    const bool bias =
+        std::any_of(program.parameters().begin(), program.parameters().end(),
+                    [&](const Parameter& other) { return other.name == module + ".bias"; });
+    return {module, parameter.value.size(1), parameter.value.size(0), bias};
+  }
+  throw input_error(path, "its last linear layer ('" + found->path +
+                              "') is no module with a parameter `weight`, so a head cannot take "
+                              "its place");
+}
+
+void replace_head(const std::filesystem::path& from, const std::string& module, const Head& layers,
+                  const std::string& card, const std::filesystem::path& to) {
+  const jit::Module root = load(from);
+  const Place place = find_place(root, from, module);
+  if (!is_plain_linear(place.module) && !is_head(place.module)) {
+    throw input_error(from, "the module '" + module +
+                                "' does more than one linear layer: no head can take its place");
+  }
+  refuse_shared(root, place, from, module);
+  exchange(root, place, head_module(root, layers));
+  std::ostringstream archive;
+  root.save(archive, {{"bitfall.json", card}});
+  write_file_atomically(to, std::move(archive).str());
+}
+
+Head read_head(const std::filesystem::path& path, const std::string& module) {
+  const jit::Module root = load(path);
+  const jit::Module place = find_place(root, path, module).module;
+  if (place.hasattr("weight")) return {read_layer(place, path_parts(module).back())};
+  if (!is_head(place)) throw input_error(path, "the module '" + module + "' is no head");
+  Head head;
+  for (const auto& [name, child] : place.named_children()) head.push_back(read_layer(child, name));
+  return head;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,48 @@
+// What a model's head is made of and costs, beside the one linear layer that would stand there.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "head.h"
+#include "head_module.h"
+#include "model_costs.h"
+
+namespace bitfall {
+
+/// What `bitfall head attach` records in a model's bitfall.json, under "head".
+struct HeadCard {
+  std::string module;         // where the head stands: "fc"
+  std::string init;           // id of its initialiser
+  std::string options;        // "cosine = false", or empty
+  bool replaced_bias = true;  // whether the linear layer that stood there had a bias
+};
+
+struct HeadReport {
+  std::filesystem::path model;
+  std::string module;
+  std::optional<HeadCard> card;  // nothing: no head was attached
+  Head layers;
+  std::int64_t features = 0;
+  std::int64_t classes = 0;
+  std::int64_t parameters = 0;  // of the whole model
+  std::int64_t operations = 0;  // multiply-accumulates of one image
+  // The same with one linear layer, features to classes, in the head's place.
+  std::int64_t baseline_parameters = 0;
+  std::int64_t baseline_operations = 0;
+};
+
+/// The card of a model file; nothing where no head was attached.
+std::optional<HeadCard> read_head_card(const std::filesystem::path& model);
+
+/// Measures. input: [C, H, W] of an image.
+HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input);
+
+std::string head_report_text(const HeadReport& report);
+/// {"schema":"bitfall.head/1", ...}
+std::string head_report_json(const HeadReport& report);
+
+}  // namespace bitfall
