@@ -1,4 +1,5 @@
 #include "config.h"
+#include "key_table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +8,6 @@
 #include <fstream>
 #include <regex>
 
-#include "campaign_keys.h"
 #include "error.h"
 
 namespace bitfall {
@@ -385,7 +385,7 @@ TEST(Config, MeanAndStdHaveOneLength) {
 
 TEST(Config, LabelsGoWithArrays) {
   EXPECT_EQ(messages("[model]\npath = \"m\"\n[data]\npath = \"x.npy\"\n"),
-            "c.toml:4:8: [data] needs 'labels' beside an images .npy\n"
+            "c.toml:4:8: 'path' in [data] is an images .npy and needs 'labels' beside it\n"
             "    4 | path = \"x.npy\"\n"
             "      |        ^^^^^^^ a .npy file with one integer an image\n");
   EXPECT_EQ(messages_of("labels = \"y.npy\"\n"),
@@ -446,7 +446,7 @@ TEST(Config, TruncatedFilesNeverCrash) {
 /// Writes every key with a default in TOML syntax out and expects the campaign that says nothing.
 TEST(Config, DocumentedDefaultsAreTheDefaults) {
   std::string text, section;
-  for (const KeySpec& key : campaign_keys()) {
+  for (const KeySpec& key : campaign_keys().keys) {
     if (std::string(key.section) != section) {
       section = key.section;
       const bool repeated = section == "faults" || section == "formats";
@@ -492,18 +492,18 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
 }
 
 TEST(CampaignKeys, BelongToSectionsAndHaveHelp) {
-  for (const KeySpec& key : campaign_keys()) {
+  for (const KeySpec& key : campaign_keys().keys) {
     const std::string top = std::string(key.section).substr(0, std::string(key.section).find('.'));
     bool known = false;
-    for (const SectionSpec& section : campaign_sections()) known = known || top == section.name;
+    for (const SectionSpec& section : campaign_keys().sections) known = known || top == section.name;
     EXPECT_TRUE(known) << key.section;
     EXPECT_TRUE(std::string(key.help).ends_with('.')) << key.name;
-    EXPECT_EQ(find_key(key.section, key.name), &key) << key.name << " is listed twice";
+    EXPECT_EQ(campaign_keys().find(key.section, key.name), &key) << key.name << " is listed twice";
   }
 }
 
 TEST(CampaignKeys, MarkdownHasARowAKey) {
-  const std::string text = campaign_keys_markdown();
+  const std::string text = campaign_keys().markdown();
   EXPECT_THAT(text, HasSubstr("`[run]`: how the campaign is run\n\n| key | value | default | what "
                               "it does |\n| --- | --- | --- | --- |\n| `device` | a string | "
                               "`\"cpu\"` |"));
@@ -513,7 +513,7 @@ TEST(CampaignKeys, MarkdownHasARowAKey) {
   const std::regex row("\n\\| `[a-z_]+` \\|");
   EXPECT_EQ(static_cast<std::size_t>(std::distance(
                 std::sregex_iterator(text.begin(), text.end(), row), std::sregex_iterator())),
-            campaign_keys().size());
+            campaign_keys().keys.size());
 }
 
 TEST(CampaignKeys, ReadmeHoldsTheTables) {
@@ -524,7 +524,7 @@ TEST(CampaignKeys, ReadmeHoldsTheTables) {
   ASSERT_NE(last, readme.npos) << "core/README.md lacks the line " << end;
   ASSERT_LT(first, last);
   const std::size_t start = first + begin.size();
-  EXPECT_EQ(readme.substr(start, last - start), campaign_keys_markdown())
+  EXPECT_EQ(readme.substr(start, last - start), campaign_keys().markdown())
       << "`bitfall config` prints what belongs between the lines <!-- keys --> and <!-- /keys -->";
 }
 

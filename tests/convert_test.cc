@@ -14,9 +14,9 @@
 #include <random>
 #include <sstream>
 
+#include "component_choice.h"
 #include "error.h"
 #include "exact_text.h"
-#include "format_choice.h"
 #include "format_fixture.h"
 
 namespace bitfall {
@@ -657,7 +657,7 @@ TEST(FormatChoice, ReadsValuesAsTheOptionsTypeWants) {
   const auto chosen = [](const std::string& id, const std::vector<std::string>& settings) {
     Diagnostics diagnostics("convert", "");
     const auto format = first_party_plugins().make_format(
-        format_choice(first_party_plugins(), id, settings), diagnostics);
+        component_choice(first_party_plugins(), ComponentKind::kFormat, id, settings), diagnostics);
     if (format) return std::to_string(format->registers()[0].bits);
     return parts(diagnostics.render(), '\n').at(0);
   };

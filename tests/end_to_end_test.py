@@ -511,6 +511,186 @@ class Interruption(Case):
         self.assertIn("model_sha256", err)
 
 
+class Heads(Case):
+    """Attaching, fusing, training."""
+
+    def training(self, name, model="guided", epochs=3, more="", rest=""):
+        path = self.folder / f"{name}.toml"
+        path.write_text(
+            f"""[training]
+epochs = {epochs}
+batch = 5
+output = "runs/{name}"
+{more}
+[model]
+path = "{model}.pt"
+[data]
+path = "images"
+preprocess = {{ mean = [{MEAN}], std = [{STD}] }}
+[validation]
+path = "images"
+[augmentation]
+shift = 1
+flip = true
+[optimizer]
+learning_rate = 0.01
+{rest}
+[run]
+threads = 1
+"""
+        )
+        return path
+
+    def setUp(self):
+        self.attach("guided", "--init", "text_guided", "--embeddings", self.rows_file("rows"))
+
+    def rows_file(self, name, values=None):
+        path = self.folder / f"{name}.npy"
+        rows = numpy.random.default_rng(1).normal(size=(5, 6)) if values is None else values
+        numpy.save(path, rows.astype(numpy.float32))
+        return path
+
+    def attach(self, name, *options, expect=0, backbone="residual"):
+        (self.folder / "names.txt").write_text("\n".join(CLASSES) + "\n")
+        return bitfall(
+            "head", "attach", self.folder / f"{backbone}.pt", "--input", "3x8x8", "--classes",
+            self.folder / "names.txt", "-o", self.folder / f"{name}.pt", *options, expect=expect,
+        )  # fmt: skip
+
+    def weights(self, path):
+        return torch.jit.load(str(path)).state_dict()
+
+    def test_attach_says_what_it_found_and_starts_at_the_rows(self):
+        out, err = self.attach("again", "--init", "text_guided", "--embeddings", self.rows_file("rows"))
+        self.assertIn("found the last linear layer 'fc', 8 -> 5, with bias", err)
+        self.assertIn("fc.projection", out)
+        rows = torch.from_numpy(numpy.load(self.folder / "rows.npy"))
+        found = self.weights(self.folder / "again.pt")["fc.projection.weight"]
+        torch.testing.assert_close(found, F.normalize(rows), rtol=1e-6, atol=1e-6)
+        info = json.loads(bitfall("head", "info", self.folder / "again.pt", "--json")[0])
+        self.assertEqual(info["difference"]["parameters"], 8 * 6 + 6 + 6 * 5 + 1 - (8 * 5 + 5))
+
+    def test_fuse_answers_the_same_or_says_why_not(self):
+        _, err = bitfall("head", "fuse", self.folder / "guided.pt", "-o", self.folder / "x.pt", expect=4)
+        self.assertIn("brings each image's features to length 1", err)
+        self.attach("straight", "--init", "text_guided", "--set", "cosine=false", "--embeddings",
+                    self.rows_file("rows"))  # fmt: skip
+        bitfall("head", "fuse", self.folder / "straight.pt", "-o", self.folder / "fused.pt")
+        images = torch.randn(4, 3, 8, 8)
+        with torch.no_grad():
+            want, found = (torch.jit.load(str(self.folder / f"{n}.pt"))(images) for n in ("straight", "fused"))
+        torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)
+        self.assertEqual(list(self.weights(self.folder / "fused.pt")["fc.weight"].shape), [5, 8])
+        _, err = bitfall("head", "fuse", self.folder / "fused.pt", "-o", self.folder / "x.pt", expect=4)
+        self.assertIn("is one layer already", err)
+
+    def test_bad_input_is_named(self):
+        def refused(*options, expect=4, backbone="residual"):
+            _, err = self.attach("never", *options, expect=expect, backbone=backbone)
+            self.assertFalse((self.folder / "never.pt").exists())
+            self.assertNotIn("Traceback", err)
+            return err
+
+        guided = ("--init", "text_guided")
+        rows = numpy.ones((5, 6))
+        rows[3, 2] = numpy.nan
+        self.assertRegex(refused(*guided, "--embeddings", self.rows_file("nan", rows)), "dog.*nan|nan.*dog|row 3")
+        rows[3] = 0
+        self.assertRegex(refused(*guided, "--embeddings", self.rows_file("zero", rows)), "dog|row 3")
+        self.assertIn("4 rows", refused(*guided, "--embeddings", self.rows_file("few", numpy.ones((4, 6)))))
+        (self.folder / "other.txt").write_text("ant\nbee\ncat\ndogs\neel\n")
+        err = refused(*guided, "--embeddings", self.rows_file("rows"), "--embedding-classes", self.folder / "other.txt")
+        self.assertIn("'dog'", err)
+        self.assertIn("dogs", err)
+        err = refused("--init", "embedding", "--embeddings", self.rows_file("rows"), expect=2)
+        self.assertIn("6 values a class and the backbone's features 8", err)
+        self.assertIn("needs --embeddings", refused(*guided, expect=2))
+        self.assertIn("reads none", refused("--init", "linear", "--embeddings", self.rows_file("rows"), expect=2))
+        self.assertIn("did you mean 'text_guided'", refused("--init", "text_guide", expect=2))
+        self.assertIn("has a head already", refused("--init", "linear", backbone="guided"))
+        self.assertIn("comes softmax", refused("--init", "linear", backbone="softmaxed"))
+        self.assertIn("not a readable TorchScript model", refused("--init", "linear", backbone="truncated"))
+        _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "linear", "--input", "1x8x8",
+                         "-o", self.folder / "never.pt", expect=4)  # fmt: skip
+        self.assertIn("expected input[2, 1, 8, 8] to have 3 channels", err)
+
+    def test_training_that_is_killed_goes_on_to_the_same_weights(self):
+        epochs = 400
+        bitfall("train", self.training("whole", epochs=epochs))
+        want = self.weights(self.run_directory("whole") / "model.pt")
+        pieces = self.training("pieces", epochs=epochs, more="checkpoint_minutes = 0.0005")
+        command = [str(PROGRAM), "train", str(pieces)]
+        killed = 0
+        for how in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+            directory = self.run_directory("pieces")
+            before = len((directory / "log.csv").read_text().splitlines()) if killed else 1
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            )
+            deadline = time.time() + 120
+            while time.time() < deadline and process.poll() is None:
+                log = directory / "log.csv"
+                if log.exists() and len(log.read_text().splitlines()) > before + 20:
+                    break
+                time.sleep(0.01)
+            process.send_signal(how)
+            _, err = process.communicate(timeout=120)
+            if how == signal.SIGINT:
+                self.assertEqual(process.returncode, 75, err)
+                self.assertIn("--resume", err)
+            else:
+                self.assertEqual(process.returncode, -how, "it ended before it could be killed")
+            killed += 1
+            command = [str(PROGRAM), "train", str(pieces), "--resume"]
+        _, err = bitfall("train", pieces, expect=2)
+        self.assertIn("go on with --resume, or start anew with --force", err)
+        bitfall("train", pieces, "--resume")
+        found = self.weights(self.run_directory("pieces") / "model.pt")
+        self.assertEqual(want.keys(), found.keys())
+        for name, value in want.items():
+            self.assertTrue(torch.equal(found[name], value), name)
+        texts = [(self.run_directory(name) / "log.csv").read_text() for name in ("whole", "pieces")]
+        logs = [list(csv.DictReader(io.StringIO(text))) for text in texts]
+        self.assertEqual(len(logs[0]), epochs)
+        for a, b in zip(*logs, strict=True):
+            self.assertEqual((a["loss"], a["validation_loss"]), (b["loss"], b["validation_loss"]))
+
+    def test_what_was_trained_runs_in_a_campaign(self):
+        out, _ = bitfall("train", self.training("short"), "--json")
+        self.assertEqual([json.loads(line)["epoch"] for line in out.splitlines()], [1, 2, 3])
+        self.assertIn("vega", (self.run_directory("short") / "training.html").read_text())
+        bitfall("run", self.campaign("of_short", model="runs/short/model"))
+        self.assertTrue(any(row["site"] == "fc.projection" for row in self.rows("of_short")))
+        model = self.weights(self.run_directory("short") / "model.pt")
+        start = self.weights(self.folder / "guided.pt")
+        for name in ("fc.latent.weight", "fc.projection.weight", "fc.scale.log_factor", "stem.weight"):
+            self.assertFalse(torch.equal(model[name], start[name]), name)
+
+    def test_frozen_layers_stay(self):
+        self.attach("frozen", "--init", "text_guided", "--set", "freeze=true", "--embeddings", self.rows_file("rows"))
+        bitfall("train", self.training("of_frozen", model="frozen"))
+        model, start = (self.weights(p) for p in (self.run_directory("of_frozen") / "model.pt", self.folder / "frozen.pt"))
+        self.assertTrue(torch.equal(model["fc.projection.weight"], start["fc.projection.weight"]))
+        self.assertFalse(torch.equal(model["fc.latent.weight"], start["fc.latent.weight"]))
+
+    def test_training_names_what_is_wrong(self):
+        def refused(path, expect=4, *options):
+            return bitfall("train", path, *options, expect=expect)[1]
+
+        self.assertIn("is for inference only", refused(self.training("traced", model="residual_traced")))
+        big = self._with(self.training("big"), "batch = 5", "batch = 500")
+        self.assertIn("fewer than a batch of 500", refused(big))
+        self.assertIn("5 classes, but the model", refused(self.training("products", model="products")))
+        err = refused(self._with(self.training("typo"), "epochs", "epoch"), 2)
+        self.assertIn("did you mean 'epochs'?", err)
+        self.assertIn("no longer finite", refused(self.training("wild", rest="weight_decay = 1e30"), 1))
+
+    @staticmethod
+    def _with(path, old, new):
+        path.write_text(path.read_text().replace(old, new, 1))
+        return path
+
+
 class BadInput(Case):
     def test_campaign_errors_come_all_at_once(self):
         path = self.folder / "bad.toml"

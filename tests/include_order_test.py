@@ -15,16 +15,17 @@ import sys
 # `outcome`, what a trial gave, lies before the engine that gives it. The session comes late: it
 # opens all that `run`, `resume` and `replay` need.
 STAGES = [
-    ("foundation", "error log diagnostics atomic_file run_lock sha256 exact_text shell_word text_table csv "
+    ("foundation", "error torch_message log diagnostics atomic_file run_lock sha256 exact_text shell_word text_table csv "
                    "philox statistics bootstrap progress"),
-    ("config", "config campaign_keys campaign_section"),
-    ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables"),
+    ("config", "config key_table campaign_keys training_keys toml_section toml_file training_config"),
+    ("plugin_host", "plugin_host plugin_guard plugin_options plugin_tables component_choice"),
     ("dataset", "dataset class_folders image npy preprocess"),
     ("text", "stored_tensor safetensors zip_archive pickle pytorch_file tensor_file json_file class_names "
              "embeddings descriptions"),
     ("sites", "sites site_formats"),
     ("faults", "faults"),
-    ("model", "program model model_costs"),
+    ("head", "head"),
+    ("model", "program model head_module model_costs head_report"),
     ("plan", "plan image_orders image_chunks outcome"),
     ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
                "device_rounding answer"),
@@ -32,8 +33,9 @@ STAGES = [
     ("report", "report report_html report_json report_number report_text html_page compare compare_match compare_sample "
                "compare_golden compare_tables compare_text compare_json compare_charts compare_html"),
     ("session", "session tuning"),
-    ("convert", "word_reader register_bits convert_rows convert format_choice format_tables"),
-    ("commands", "commands command_compare command_convert command_list command_merge command_read command_run main"),
+    ("train", "schedule batch_loader training_log training_page trainable_model trainer"),
+    ("convert", "word_reader register_bits convert_rows convert format_tables"),
+    ("commands", "commands command_compare command_convert command_embeddings command_head command_list command_merge command_read command_run command_train main"),
 ]
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;
@@ -41,15 +43,18 @@ STAGES = [
 TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)")
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"program.cc"}),
-    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "model_costs.cc", "engine.cc",
-                            "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
-                            "emulated_model.h", "golden.cc", "golden.h", "spatial.cc", "spatial.h",
-                            "regions.cc", "regions.h", "tuning.cc", "passes.cc", "passes.h", "flight.h"}),
+    (TORCHSCRIPT, "TorchScript", {"program.cc", "head_module.cc", "trainable_model.cc"}),
+    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
+                            "head_report.cc", "command_head.cc", "engine.cc", "device_rounding.cc",
+                            "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
+                            "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",
+                            "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",
+                            "trainable_model.h", "trainer.cc"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",
-     {"config.cc", "campaign_section.cc", "campaign_section.h"}),
+     {"config.cc", "toml_section.cc", "toml_section.h", "toml_file.cc", "toml_file.h",
+      "training_config.cc"}),
 ]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)

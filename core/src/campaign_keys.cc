@@ -1,7 +1,6 @@
-#include "campaign_keys.h"
-
-#include <cstdio>
 #include <limits>
+
+#include "key_table.h"
 
 namespace bitfall {
 namespace {
@@ -151,105 +150,11 @@ constexpr KeySpec kKeys[] = {
 };
 // clang-format on
 
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.10g", value);
-  return text;
-}
-
-/// The type's name without its article, for tables.
-std::string table_type(const KeySpec& key) {
-  if (!key.choices) return to_string(key.type);
-  std::string words = "`\"";
-  for (const char* c = key.choices; *c; ++c) words += *c == '|' ? "\"`, `\"" : std::string(1, *c);
-  return words + "\"`";
-}
-
-std::string section_title(std::string_view name) {
-  for (const SectionSpec& section : kSections) {
-    if (section.name == name) {
-      const std::string text(name);
-      return "`" + (section.repeated ? "[[" + text + "]]" : "[" + text + "]") +
-             "`: " + section.help + (section.required ? " (required)" : "");
-    }
-  }
-  const std::size_t dot = name.find('.');
-  return "`" + std::string(name.substr(dot + 1)) + " = { ... }` in `[" +
-         std::string(name.substr(0, dot)) + "]`";
-}
-
 }  // namespace
 
-const char* to_string(KeyType type) {
-  switch (type) {
-    case KeyType::kFlag:
-      return "true or false";
-    case KeyType::kInteger:
-      return "an integer";
-    case KeyType::kNumber:
-      return "a number";
-    case KeyType::kText:
-    case KeyType::kPath:
-      return "a string";
-    case KeyType::kPaths:
-    case KeyType::kTexts:
-      return "a string or an array of strings";
-    case KeyType::kNumbers:
-      return "an array of numbers";
-    case KeyType::kSize:
-      return "an integer or [height, width]";
-    case KeyType::kScale:
-      return "a number or \"1/255\"";
-    case KeyType::kComponent:
-      return "an id or a table with an id";
-    case KeyType::kComponents:
-      return "an array of ids or of tables with an id";
-    case KeyType::kTable:
-      return "a table";
-  }
-  return "?";
-}
-
-std::span<const SectionSpec> campaign_sections() { return kSections; }
-std::span<const KeySpec> campaign_keys() { return kKeys; }
-
-const KeySpec* find_key(std::string_view section, std::string_view name) {
-  for (const KeySpec& key : kKeys) {
-    if (section == key.section && name == key.name) return &key;
-  }
-  return nullptr;
-}
-
-std::string range_text(const KeySpec& key) {
-  const bool low = key.minimum > -kMost;
-  const bool high = key.maximum < kMost;
-  const std::string minimum = number_text(key.minimum), maximum = number_text(key.maximum);
-  if (low && high) {
-    return key.open ? "greater than " + minimum + " and less than " + maximum
-                    : "from " + minimum + " to " + maximum;
-  }
-  if (low) return (key.open ? "greater than " : "at least ") + minimum;
-  if (high) return (key.open ? "less than " : "at most ") + maximum;
-  return "";
-}
-
-std::string campaign_keys_markdown() {
-  std::string out;
-  std::string_view section;
-  for (const KeySpec& key : kKeys) {
-    if (section != key.section) {
-      section = key.section;
-      out += (out.empty() ? "" : "\n") + section_title(section) +
-             "\n\n| key | value | default | what it does |\n| --- | --- | --- | --- |\n";
-    }
-    const std::string range = range_text(key);
-    const std::string fallback = !key.default_value   ? "required"
-                                 : *key.default_value ? "`" + std::string(key.default_value) + "`"
-                                                      : "unset";
-    out += "| `" + std::string(key.name) + "` | " + table_type(key) +
-           (range.empty() ? "" : ", " + range) + " | " + fallback + " | " + key.help + " |\n";
-  }
-  return out;
+const KeyTable& campaign_keys() {
+  static constexpr KeyTable kTable{"a campaign file", kSections, kKeys};
+  return kTable;
 }
 
 }  // namespace bitfall

@@ -5,8 +5,8 @@
 #include <cstdio>
 
 #include "commands.h"
+#include "component_choice.h"
 #include "error.h"
-#include "format_choice.h"
 #include "log.h"
 #include "plugin_host.h"
 
@@ -39,8 +39,8 @@ int convert_command(const ConvertOptions& options) {
   PluginHost host;
   load_plugins(host, {});
   Diagnostics diagnostics("convert", "");
-  const auto format =
-      host.make_format(format_choice(host, options.format, options.set), diagnostics);
+  const auto format = host.make_format(
+      component_choice(host, ComponentKind::kFormat, options.format, options.set), diagnostics);
   diagnostics.throw_if_any();
   const NamedFormat named{*format, options.format,
                           host.find(ComponentKind::kFormat, options.format)->summary};

@@ -4,29 +4,16 @@
 #include <set>
 #include <sstream>
 
-#include "campaign_keys.h"
 #include "commands.h"
 #include "error.h"
 #include "format_tables.h"
+#include "key_table.h"
 #include "model.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
 
 namespace bitfall {
 namespace {
-
-std::array<std::int64_t, 3> parse_shape(const std::string& text) {
-  std::array<std::int64_t, 3> shape{};
-  std::stringstream in(text);
-  char x1 = 0, x2 = 0;
-  in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
-  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 ||
-      shape[2] < 1) {
-    throw Error(ExitCode::kUsage,
-                "--input " + text + ": give channels x height x width, such as 3x224x224");
-  }
-  return shape;
-}
 
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
@@ -76,9 +63,7 @@ int sites_command(const SitesOptions& options) {
   const auto format = host.make_format(choice, diagnostics);
   diagnostics.throw_if_any();
   const ModelCard card = read_model_card(options.model);
-  std::array<std::int64_t, 3> input{3, 224, 224};
-  if (card.input[0] > 0) input = card.input;
-  if (!options.input.empty()) input = parse_shape(options.input);
+  const auto input = input_shape(card, options.input);
   const Model model(options.model, input, 3, "cpu", 0);
   const auto operations = split(options.operations);
   check_operations(operations, model.sites());
@@ -114,8 +99,8 @@ int formats_command(bool json, bool markdown) {
   return 0;
 }
 
-int config_command() {
-  std::printf("%s", campaign_keys_markdown().c_str());
+int config_command(bool training) {
+  std::printf("%s", (training ? training_keys() : campaign_keys()).markdown().c_str());
   return 0;
 }
 

@@ -84,8 +84,46 @@ int embeddings_command(const EmbeddingsOptions& options);
 int convert_command(const ConvertOptions& options);
 
 int formats_command(bool json, bool markdown);
-/// Every key of a campaign file with its type, default and meaning.
-int config_command();
+struct HeadAttachOptions {
+  std::filesystem::path backbone;
+  std::filesystem::path output;
+  std::string init;              // id of the initialiser
+  std::vector<std::string> set;  // component_choice()
+  EmbeddingFiles embeddings;
+  std::filesystem::path classes;  // names of the answer's classes; empty = recorded in the backbone
+  std::string input;              // as SitesOptions
+  std::uint64_t seed = 1;
+  std::vector<std::filesystem::path> plugins;
+  bool json = false;
+};
+int head_attach_command(const HeadAttachOptions& options);
+
+struct HeadFuseOptions {
+  std::filesystem::path model;
+  std::filesystem::path output;
+  std::string input;
+  bool json = false;
+};
+int head_fuse_command(const HeadFuseOptions& options);
+
+struct HeadInfoOptions {
+  std::filesystem::path model;
+  std::string input;
+  bool json = false;
+};
+int head_info_command(const HeadInfoOptions& options);
+
+struct TrainOptions {
+  std::filesystem::path training;
+  std::filesystem::path output;  // empty = the file's
+  bool resume = false;
+  bool force = false;
+  bool json = false;
+};
+int train_command(const TrainOptions& options);
+
+/// Every key of a campaign file, or of a training file, with its type, default and meaning.
+int config_command(bool training);
 int plugin_list_command(const std::vector<std::filesystem::path>& extra, bool json);
 int plugin_info_command(const std::string& id, const std::vector<std::filesystem::path>& extra,
                         bool json);

@@ -66,6 +66,19 @@ std::string fact_text(const Facts& facts, const std::string& key) {
   return found == facts.end() ? "" : found->second;
 }
 
+/// A list "a; b; a" with each item once, sorted: an arm may hit more sites with the same model.
+std::string distinct(const std::string& list) {
+  std::set<std::string> items;
+  for (std::size_t start = 0; start <= list.size();) {
+    const auto end = std::min(list.find("; ", start), list.size());
+    items.insert(list.substr(start, end - start));
+    start = end + 2;
+  }
+  std::string text;
+  for (const std::string& item : items) text += (text.empty() ? "" : "; ") + item;
+  return text;
+}
+
 void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
   const RunDescription &first = baseline.run, &other = arm.run;
   const auto refuse = [&](const std::string& what) {
@@ -120,7 +133,8 @@ std::vector<std::string> differences(const ComparedRun& baseline, const std::str
                                     {"clip", "clips (the baseline's holds)"},
                                     {"confidence", "confidences (the baseline's holds)"}};
   for (const Fact& fact : kFacts) {
-    const std::string before = fact_text(first, fact.key), after = fact_text(other, fact.key);
+    const std::string before = distinct(fact_text(first, fact.key));
+    const std::string after = distinct(fact_text(other, fact.key));
     if (before == after) continue;
     found.push_back(std::string(fact.name) + " differ: " + baseline_label + " " +
                     (before.empty() ? "none" : before) + ", " + label + " " +

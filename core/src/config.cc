@@ -8,9 +8,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "campaign_keys.h"
-#include "campaign_section.h"
 #include "error.h"
+#include "key_table.h"
+#include "toml_file.h"
 
 namespace bitfall {
 namespace {
@@ -24,50 +24,35 @@ class CampaignReader {
       : campaign_(campaign), root_(root), diagnostics_(diagnostics) {}
 
   void read() {
-    check_sections();
-    if (const toml::table* table = single("campaign")) read_campaign(section(*table, "campaign"));
-    if (const toml::table* table = single("model")) {
-      section(*table, "model").read("path", campaign_.model);
-    }
-    if (const toml::table* table = single("data")) read_data(section(*table, "data"));
-    if (const toml::table* table = single("format")) {
-      Section(*table, "format", folder(), diagnostics_)
-          .read_component(*table, "[format]", campaign_.format);
+    check_sections(campaign_keys(), root_, diagnostics_);
+    if (const auto section = find("campaign")) read_campaign(*section);
+    if (const auto section = find("model")) section->read("path", campaign_.model);
+    if (const auto section = find("data")) read_data(*section, campaign_.data);
+    if (const toml::node* node = root_.get("format"); node && node->is_table()) {
+      // Not by find(): a component's options stand beside the listed keys.
+      Section(campaign_keys(), *node->as_table(), "format", folder(), diagnostics_)
+          .read_component(*node->as_table(), "[format]", campaign_.format);
+    } else if (node) {
+      find("format");
     }
     read_entries("formats", campaign_.formats, &CampaignReader::read_formats);
-    if (const toml::table* table = single("calibration")) {
-      read_calibration(section(*table, "calibration"));
-    }
+    if (const auto section = find("calibration")) read_calibration(*section);
     if (root_.get("faults")) {
       campaign_.faults_given =
           read_entries("faults", campaign_.faults, &CampaignReader::read_faults);
     }
-    if (const toml::table* table = single("metrics")) {
-      section(*table, "metrics").read("ids", campaign_.metrics);
-    }
-    if (const toml::table* table = single("plugins")) {
-      section(*table, "plugins").read("paths", campaign_.plugins);
-    }
-    if (const toml::table* table = single("run")) read_run(section(*table, "run"));
+    if (const auto section = find("metrics")) section->read("ids", campaign_.metrics);
+    if (const auto section = find("plugins")) section->read("paths", campaign_.plugins);
+    if (const auto section = find("run")) read_run(*section);
   }
 
  private:
   fs::path folder() const { return campaign_.file.parent_path(); }
 
-  Section section(const toml::table& table, const std::string& name) const {
-    Section result(table, name, folder(), diagnostics_);
-    result.check_keys();
-    result.check_required(place(table));
-    return result;
+  std::optional<Section> find(const char* name) const {
+    return find_section(campaign_keys(), root_, name, folder(), diagnostics_);
   }
-
-  void check_sections() const;
-  /// The table of a section that may stand once; null when absent or something else.
-  const toml::table* single(const char* name) const;
   void read_campaign(const Section& section);
-  void read_data(const Section& section);
-  void read_preprocess(const Section& section);
-  void check_channels(const Section& section) const;
   /// False if the section is absent or no array of tables; `entries` is then left alone.
   template <typename Entry>
   bool read_entries(const std::string& name, std::vector<Entry>& entries,
@@ -83,47 +68,6 @@ class CampaignReader {
   Diagnostics& diagnostics_;
 };
 
-void CampaignReader::check_sections() const {
-  std::vector<std::string> known;
-  std::string all = "known:";
-  for (const SectionSpec& spec : campaign_sections()) {
-    known.emplace_back(spec.name);
-    all += " " + title(spec.name);
-  }
-  for (const auto& [key, node] : root_) {
-    const std::string name(key.str());
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const bool section = node.is_table() || node.is_array_of_tables();
-    if (section) {
-      const std::string near = nearest(name, known);
-      diagnostics_.add(place(key), "unknown section [" + name + "]",
-                       near.empty() ? all : "did you mean " + title(near) + "?");
-      continue;
-    }
-    std::string hint = "a campaign file has keys in sections only";
-    for (const KeySpec& spec : campaign_keys()) {
-      if (name == spec.name) {
-        hint = "it belongs below " + title(spec.section);
-        break;
-      }
-    }
-    diagnostics_.add(place(key), "key '" + name + "' stands outside any section", hint);
-  }
-  for (const SectionSpec& spec : campaign_sections()) {
-    if (spec.required && !root_.get(spec.name)) {
-      diagnostics_.add({}, "missing section " + title(spec.name), spec.help);
-    }
-  }
-}
-
-const toml::table* CampaignReader::single(const char* name) const {
-  const toml::node* node = root_.get(name);
-  if (!node || node->is_table()) return node ? node->as_table() : nullptr;
-  diagnostics_.add(place(*node), title(name) + " must be one table, found " + found(*node),
-                   "write " + title(name) + " on a line of its own, and its keys below");
-  return nullptr;
-}
-
 void CampaignReader::read_campaign(const Section& section) {
   std::int64_t seed = static_cast<std::int64_t>(campaign_.seed);
   section.read("seed", seed);
@@ -134,68 +78,6 @@ void CampaignReader::read_campaign(const Section& section) {
   campaign_.hit_value = hit_value == "clamped" ? HitValue::kClamped : HitValue::kRaw;
   section.read("clip", campaign_.clip);
   section.read("confidence", campaign_.confidence);
-}
-
-void CampaignReader::read_data(const Section& section) {
-  DataConfig& data = campaign_.data;
-  data.where = place(section.table());
-  section.read("path", data.path);
-  section.read("labels", data.labels);
-  section.read("classes", data.classes);
-  section.read("limit", data.limit);
-  section.read("on_error", data.on_error);
-
-  const bool arrays = data.path.extension() == ".npy";
-  if (arrays && !section.has("labels")) {
-    diagnostics_.add(section.where("path"), "[data] needs 'labels' beside an images .npy",
-                     "a .npy file with one integer an image");
-  }
-  if (!arrays && !data.path.empty() && section.has("labels")) {
-    section.report(section.where("labels"), "labels", "goes with an images .npy only",
-                   "in a folder of images the folders' names are the labels");
-  }
-  const toml::node* preprocess = section.table().get("preprocess");
-  if (!preprocess) return;
-  if (!preprocess->is_table()) {
-    section.report(place(*preprocess), "preprocess",
-                   std::string("must be a table, found ") + found(*preprocess));
-    return;
-  }
-  read_preprocess(this->section(*preprocess->as_table(), "data.preprocess"));
-}
-
-void CampaignReader::read_preprocess(const Section& section) {
-  Preprocess& preprocess = campaign_.data.preprocess;
-  section.read("colour", preprocess.colour);
-  section.read_size("resize", preprocess.resize, preprocess.resize_width);
-  section.read("crop", preprocess.crop);
-  section.read_scale("scale", preprocess.scale);
-  section.read("mean", preprocess.mean);
-  section.read("std", preprocess.std);
-  check_channels(section);
-}
-
-void CampaignReader::check_channels(const Section& section) const {
-  const Preprocess& preprocess = campaign_.data.preprocess;
-  const bool grey = preprocess.colour == "grey";
-  const auto check = [&](const char* name) {
-    if (!section.has(name) || !section.table().get(name)->is_array()) return;
-    // Counted in the file: values that were refused above have had their message.
-    const std::size_t count = section.table().get(name)->as_array()->size();
-    if (count == 1 || (count == 3 && !grey)) return;
-    section.report(section.where(name), name,
-                   "must have " +
-                       std::string(grey ? "1 number for a grey image" : "1 or 3 numbers") +
-                       ", found " + std::to_string(count));
-  };
-  check("mean");
-  check("std");
-  const std::size_t means = preprocess.mean.size(), deviations = preprocess.std.size();
-  if (means > 0 && deviations > 0 && means != deviations) {
-    section.report(section.where("std"), "std",
-                   "must have as many numbers as 'mean' (" + std::to_string(means) + "), found " +
-                       std::to_string(deviations));
-  }
 }
 
 template <typename Entry>
@@ -219,7 +101,10 @@ bool CampaignReader::read_entries(const std::string& name, std::vector<Entry>& e
   for (const toml::node& entry : *tables) {
     entries.emplace_back();
     if (entry.is_table()) {
-      (this->*read)(section(*entry.as_table(), name), entries.back());
+      const Section section(campaign_keys(), *entry.as_table(), name, folder(), diagnostics_);
+      section.check_keys();
+      section.check_required(place(entry));
+      (this->*read)(section, entries.back());
     } else {
       diagnostics_.add(place(entry), called + " must be tables, found " + found(entry));
     }
@@ -280,14 +165,7 @@ void CampaignReader::read_faults(const Section& section, FaultsConfig& out) cons
 }
 
 void CampaignReader::read_run(const Section& section) {
-  section.read("device", campaign_.device);
-  const std::string& device = campaign_.device;
-  const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 9 &&
-                        device.find_first_not_of("0123456789", 5) == std::string::npos;
-  if (device != "cpu" && device != "cuda" && !numbered) {
-    section.report(section.where("device"), "device",
-                   "must be 'cpu', 'cuda' or 'cuda:N', found '" + device + "'");
-  }
+  read_device(section, campaign_.device);
   section.read("batch", campaign_.batch);
   section.read("threads", campaign_.threads);
   section.read("suffix", campaign_.suffix);
@@ -318,13 +196,8 @@ Campaign parse_campaign(const fs::path& file, const std::string& text, Diagnosti
   campaign.file = file;
   campaign.text = text;
   set_defaults(campaign);
-  try {
-    const toml::table root = toml::parse(std::string_view(text), file.string());
-    CampaignReader(campaign, root, diagnostics).read();
-  } catch (const toml::parse_error& error) {
-    SourceRange where = place(error.source());
-    where.end_column = std::max(where.end_column, where.column + 1);
-    diagnostics.add(where, "not valid TOML: " + std::string(error.description()));
+  if (const auto root = parse_toml(file, text, diagnostics)) {
+    CampaignReader(campaign, *root, diagnostics).read();
   }
   return campaign;
 }

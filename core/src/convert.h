@@ -17,7 +17,7 @@ namespace bitfall {
 /// As given on the command line; convert() checks what it reads of it.
 struct ConvertOptions {
   std::string format;                 // id
-  std::vector<std::string> set;       // format_choice()
+  std::vector<std::string> set;       // component_choice()
   std::vector<std::string> values;    // numbers or codes; empty or "-" = standard input
   std::filesystem::path file;         // instead of `values`; "-" = standard input
   bool codes = false;                 // the input are codes

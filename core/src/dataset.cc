@@ -368,4 +368,32 @@ const std::vector<std::string>& Dataset::skipped() const { return state_->skippe
 
 const std::string& Dataset::digest() const { return state_->digest; }
 
+void check_classes(const Dataset& dataset, const DataConfig& config,
+                   const std::filesystem::path& model_path, std::int64_t outputs,
+                   const std::vector<std::string>& recorded) {
+  const auto& classes = dataset.classes();
+  const auto wanted = static_cast<std::size_t>(outputs);
+  const std::string data = config.path.string(), model = model_path.string();
+  // Labels of a .npy without a class list are numbers; the model may know more classes than occur.
+  const bool unnamed = !config.labels.empty() && config.classes.empty();
+  if (unnamed && classes.size() <= wanted) return;
+  if (classes.size() != wanted) {
+    throw Error(ExitCode::kInput, data + ": has " + std::to_string(classes.size()) +
+                                      " classes, but the model " + model + " answers " +
+                                      std::to_string(wanted) +
+                                      "\n  give [data] classes = \"FILE\" with the model's class "
+                                      "names in the order of its outputs, one a line");
+  }
+  if (recorded.size() != wanted) return;
+  for (std::size_t i = 0; i < wanted; ++i) {
+    if (recorded[i] == classes[i]) continue;
+    throw Error(
+        ExitCode::kInput,
+        data + ": class " + std::to_string(i) + " is '" + classes[i] + "', but output " +
+            std::to_string(i) + " of " + model + " is '" + recorded[i] +
+            "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
+            "model's order, and name the folders likewise");
+  }
+}
+
 }  // namespace bitfall

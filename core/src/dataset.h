@@ -52,4 +52,10 @@ class Dataset {
   std::unique_ptr<State> state_;
 };
 
+/// Throws Error(kInput) unless the classes of the data, opened from `config`, are those of a model
+/// that answers `outputs` logits, in the same order. recorded: the names in the model file, if any.
+void check_classes(const Dataset& dataset, const DataConfig& config,
+                   const std::filesystem::path& model_path, std::int64_t outputs,
+                   const std::vector<std::string>& recorded);
+
 }  // namespace bitfall

@@ -11,6 +11,7 @@
 #include "diagnostics.h"
 #include "error.h"
 #include "log.h"
+#include "torch_message.h"
 
 namespace {
 
@@ -41,6 +42,9 @@ Examples:
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy
   bitfall convert fp16 0.1 --flip all       a number's bits, and what each flip makes of it
+  bitfall head attach net.pt --init linear -o new.pt   another last layer
+  bitfall embeddings clip.pth               text embeddings, before a head starts at them
+  bitfall train train.toml                  train it
 
 A campaign file needs two sections; everything else has a default:
   [model]
@@ -64,6 +68,58 @@ a calibrated scale without --range, and a block that is the whole tensor.
 Examples:
   bitfall convert fp16 0.1 -65504 --flip all
   bitfall convert int8 --range 6 --file activations.txt > codes.tsv)";
+
+constexpr const char* kInputHelp =
+    "CxHxW of one image (default: recorded in the model, else 3x224x224)";
+
+constexpr const char* kAttachHelp =
+    R"(The backbone's last linear layer is found and the head takes its place, under its name; everything
+else keeps its name and its weights. The initialisers: `bitfall plugin list`, their options:
+`bitfall plugin info text_guided`.
+
+Examples:
+  bitfall head attach resnet50.pt --init text_guided -o guided.pt
+    --embeddings imagenet_gpt3.pth --classes imagenet_classes.json
+  bitfall head attach resnet20.pt --init text_guided --set init=random --set width=512 -o random.pt
+  bitfall head attach resnet20.pt --init linear -o baseline.pt)";
+
+constexpr const char* kTrainHelp =
+    R"(The directory gets model.pt (the trained model), log.csv and training.html (loss and accuracy),
+checkpoint.pt and training.toml. Ctrl-C writes a checkpoint; also after a crash, --resume goes on to the
+same weights on the same machine. The keys of a training file: `bitfall config --training`.
+
+  [model]
+  path = "guided.pt"      # scripted, from `bitfall head attach` or torch.jit.script
+  [data]
+  path = "images/train"   # one folder a class
+  [validation]
+  path = "images/test")";
+
+CLI::App* add_head_attach(CLI::App& app, bitfall::HeadAttachOptions& attach) {
+  CLI::App* sub = app.add_subcommand("attach", "put a head in the place of the last linear layer");
+  sub->footer(kAttachHelp);
+  sub->add_option("backbone", attach.backbone, "TorchScript file of a classifier")->required();
+  sub->add_option("--init", attach.init, "a head initialiser's id")->required();
+  sub->add_option("-o,--output", attach.output, "TorchScript file to write")->required();
+  sub->add_option("--set", attach.set, "KEY=VALUE, an option of the initialiser; may be repeated")
+      ->allow_extra_args(false);
+  sub->add_option("--classes", attach.classes,
+                  "names of the classes in the order of the answer: JSON, or one a line (default: "
+                  "recorded in the backbone)");
+  sub->add_option("--embeddings", attach.embeddings.table,
+                  "text embeddings, a row a class: .npy, .safetensors or .pth");
+  sub->add_option("--embedding-classes", attach.embeddings.classes,
+                  "names of the embeddings' rows (default: the rows are the classes, in order)");
+  sub->add_option("--class-map", attach.embeddings.map,
+                  "JSON {class: row name, row number, or several of them}");
+  sub->add_option("--embedding-key", attach.embeddings.key,
+                  "the tensor's name in a file that holds several");
+  sub->add_option("--seed", attach.seed, "of what is drawn at random")->capture_default_str();
+  sub->add_option("--input", attach.input, kInputHelp);
+  sub->add_option("--plugin", attach.plugins, "further shared libraries");
+  sub->add_flag("--json", attach.json, "JSON on stdout");
+  return sub;
+}
 
 CLI::App* add_convert(CLI::App& app, bitfall::ConvertOptions& convert) {
   CLI::App* sub =
@@ -91,6 +147,36 @@ CLI::App* add_convert(CLI::App& app, bitfall::ConvertOptions& convert) {
            "register for all numbers (default with --codes: what stands for 1); may be repeated");
   sub->add_flag("--json", convert.json,
                 "JSON lines; what is no number is \"nan\", \"inf\" or \"-inf\"");
+  return sub;
+}
+
+constexpr const char* kCompareHelp =
+    R"(All runs must have seen the same images with the same labels. A layer is matched by its name, where
+`backbone.` in front does not count. Trials that two arms ran alike (same image, same edits, same
+place) are found one by one and compared as pairs; other trials as independent samples. The tables
+say which. Improvement x = baseline / arm: above 1 the arm is better. Runs that are not complete are
+compared as far as they are.
+
+Examples:
+  bitfall compare runs/baseline runs/text_guided
+  bitfall compare runs/a runs/b runs/c --label base --label random --label text --markdown)";
+
+CLI::App* add_compare(CLI::App& app, bitfall::CompareOptions& compare) {
+  CLI::App* sub = app.add_subcommand("compare", "judge runs against the first, the baseline");
+  sub->footer(kCompareHelp);
+  sub->add_option("runs", compare.runs, "run directories, the baseline first")
+      ->required()
+      ->expected(2, -1);
+  sub->add_option("--label", compare.labels,
+                  "an arm's name, in the order of the runs (default: the directory's name); may be "
+                  "repeated")
+      ->allow_extra_args(false);
+  sub->add_option("--html", compare.html,
+                  "where to write the page (default: compare.html beside the first run directory)");
+  sub->add_flag("--json", compare.json, "JSON on stdout");
+  sub->add_flag("--markdown", compare.markdown, "markdown tables on stdout, with more columns");
+  sub->add_flag("--charts", compare.charts,
+                "the page's Vega-Lite charts as JSON on stdout; write nothing");
   return sub;
 }
 
@@ -122,36 +208,6 @@ CLI::App* add_embeddings(CLI::App& app, bitfall::EmbeddingsOptions& options) {
   sub->add_option("--key,--embedding-key", options.files.key,
                   "which tensor, if the file has several");
   sub->add_flag("--json", options.json, "JSON on stdout");
-  return sub;
-}
-
-constexpr const char* kCompareHelp =
-    R"(All runs must have seen the same images with the same labels. A layer is matched by its name, where
-`backbone.` in front does not count. Trials that two arms ran alike (same image, same edits, same
-place) are found one by one and compared as pairs; other trials as independent samples. The tables
-say which. Improvement x = baseline / arm: above 1 the arm is better. Runs that are not complete are
-compared as far as they are.
-
-Examples:
-  bitfall compare runs/baseline runs/text_guided
-  bitfall compare runs/a runs/b runs/c --label base --label random --label text --markdown)";
-
-CLI::App* add_compare(CLI::App& app, bitfall::CompareOptions& compare) {
-  CLI::App* sub = app.add_subcommand("compare", "judge runs against the first, the baseline");
-  sub->footer(kCompareHelp);
-  sub->add_option("runs", compare.runs, "run directories, the baseline first")
-      ->required()
-      ->expected(2, -1);
-  sub->add_option("--label", compare.labels,
-                  "an arm's name, in the order of the runs (default: the directory's name); may be "
-                  "repeated")
-      ->allow_extra_args(false);
-  sub->add_option("--html", compare.html,
-                  "where to write the page (default: compare.html beside the first run directory)");
-  sub->add_flag("--json", compare.json, "JSON on stdout");
-  sub->add_flag("--markdown", compare.markdown, "markdown tables on stdout, with more columns");
-  sub->add_flag("--charts", compare.charts,
-                "the page's Vega-Lite charts as JSON on stdout; write nothing");
   return sub;
 }
 
@@ -262,8 +318,7 @@ int main(int argc, char** argv) {
   SitesOptions sites;
   auto* sites_app = app.add_subcommand("sites", "the places of a model that a fault can hit");
   sites_app->add_option("model", sites.model, "TorchScript file")->required();
-  sites_app->add_option("--input", sites.input,
-                        "CxHxW of one image (default: recorded in the model, else 3x224x224)");
+  sites_app->add_option("--input", sites.input, kInputHelp);
   sites_app->add_option("--format", sites.format,
                         "number format for the column of bits (default fp32)");
   sites_app->add_option("--operations", sites.operations,
@@ -285,13 +340,48 @@ int main(int argc, char** argv) {
   EmbeddingsOptions embeddings;
   add_embeddings(app, embeddings)->callback([&] { status = embeddings_command(embeddings); });
 
-  auto* config_app = app.add_subcommand("config", "the keys of a campaign file, with defaults");
-  config_app->callback([&] { status = config_command(); });
+  HeadAttachOptions attach;
+  HeadFuseOptions fuse;
+  HeadInfoOptions head_info;
+  auto* head_app = app.add_subcommand("head", "exchange a classifier's last layer");
+  head_app->require_subcommand(1);
+  add_head_attach(*head_app, attach)->callback([&] { status = head_attach_command(attach); });
+  auto* fuse_app = head_app->add_subcommand(
+      "fuse", "make one linear layer of a head that is linear, for inference");
+  fuse_app->add_option("model", fuse.model, "a model with a head")->required();
+  fuse_app->add_option("-o,--output", fuse.output, "TorchScript file to write")->required();
+  fuse_app->add_option("--input", fuse.input, kInputHelp);
+  fuse_app->add_flag("--json", fuse.json, "JSON on stdout");
+  fuse_app->callback([&] { status = head_fuse_command(fuse); });
+  auto* head_info_app = head_app->add_subcommand(
+      "info", "a head's layers, and what the model costs beside one linear layer in its place");
+  head_info_app->add_option("model", head_info.model, "TorchScript file")->required();
+  head_info_app->add_option("--input", head_info.input, kInputHelp);
+  head_info_app->add_flag("--json", head_info.json, "JSON on stdout");
+  head_info_app->callback([&] { status = head_info_command(head_info); });
+
+  TrainOptions train;
+  auto* train_app = app.add_subcommand("train", "train a scripted classifier");
+  train_app->footer(kTrainHelp);
+  train_app->add_option("training", train.training, "the training file (TOML)")->required();
+  train_app->add_option("-o,--output", train.output, "directory, instead of [training] output");
+  auto* resume_flag = train_app->add_flag("--resume", train.resume,
+                                          "go on from the directory's checkpoint, if it has one");
+  train_app->add_flag("--force", train.force, "start anew, replacing what the directory holds")
+      ->excludes(resume_flag);
+  train_app->add_flag("--json", train.json, "a JSON object an epoch on stdout");
+  train_app->callback([&] { status = train_command(train); });
+
+  auto* config_app =
+      app.add_subcommand("config", "the keys of a campaign or training file, with defaults");
+  bool training_file = false;
+  config_app->add_flag("--training", training_file, "of a training file, for `bitfall train`");
+  config_app->callback([&] { status = config_command(training_file); });
 
   std::vector<std::filesystem::path> plugins;
   std::string id;
-  auto* plugin_app =
-      app.add_subcommand("plugin", "formats, error models and metrics that are installed");
+  auto* plugin_app = app.add_subcommand(
+      "plugin", "formats, error models, metrics and head initialisers that are installed");
   plugin_app->require_subcommand(1);
   auto* list_app =
       plugin_app->add_subcommand("list", "all components, and files that were refused");
@@ -344,7 +434,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "bitfall: error: %s\n", error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "bitfall: error: %s\n", error.what());
+    std::fprintf(stderr, "bitfall: error: %s\n", torch_message(error).c_str());
     return static_cast<int>(ExitCode::kFailure);
   }
 }

@@ -9,11 +9,13 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "error.h"
 #include "faults.h"
 #include "program.h"
 #include "text_table.h"
+#include "torch_message.h"
 
 namespace bitfall {
 
@@ -34,6 +36,21 @@ ModelCard read_model_card(const std::filesystem::path& path) {
     }
   }
   return card;
+}
+
+std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& text) {
+  if (text.empty())
+    return card.input[0] > 0 ? card.input : std::array<std::int64_t, 3>{3, 224, 224};
+  std::array<std::int64_t, 3> shape{};
+  std::stringstream in(text);
+  char x1 = 0, x2 = 0;
+  in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
+  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 ||
+      shape[2] < 1) {
+    throw Error(ExitCode::kUsage,
+                "--input " + text + ": give channels x height x width, such as 3x224x224");
+  }
+  return shape;
 }
 
 struct Model::State {
@@ -284,10 +301,9 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
 
 Error input_misfit(const std::filesystem::path& model, const std::string& shape,
                    const std::exception& error) {
-  const std::string text = error.what();
   return {ExitCode::kInput,
           model.string() + ": the model fails on an input of [" + shape +
-              "]: " + text.substr(0, text.find('\n')) +
+              "]: " + torch_message(error) +
               "\n  give the shape that it expects (data preprocess, or --input CxHxW)"};
 }
 

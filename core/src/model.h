@@ -27,6 +27,10 @@ struct ModelCard {
 };
 ModelCard read_model_card(const std::filesystem::path& path);
 
+/// C, H, W of one image: `given` ("3x224x224"), else the card's, else 3x224x224. Throws
+/// Error(kUsage) where `given` is nothing of that kind.
+std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& given);
+
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation

@@ -21,6 +21,7 @@
 
 #include "error.h"
 #include "sha256.h"
+#include "torch_message.h"
 
 namespace bitfall {
 namespace {
@@ -178,8 +179,6 @@ void use_plain_executor() {
   }();
   (void)once;
 }
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
 
@@ -575,7 +574,7 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
     state_->original = jit::load(path.string(), c10::Device(device));
   } catch (const std::exception& error) {
     throw Error(ExitCode::kInput,
-                path.string() + ": not a readable TorchScript model: " + first_line(error.what()) +
+                path.string() + ": not a readable TorchScript model: " + torch_message(error) +
                     "\n  export one with scripts/export_model.py, or with "
                     "torch.jit.script(model.eval()).save(\"" +
                     path.filename().string() + "\")");
@@ -597,8 +596,8 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
     state_->resolve(state_->graph->block());
     state_->clean();
   } catch (const std::exception& error) {
-    throw Error(ExitCode::kInput, path.string() + ": cannot be read as a program of steps: " +
-                                      first_line(error.what()));
+    throw Error(ExitCode::kInput,
+                path.string() + ": cannot be read as a program of steps: " + torch_message(error));
   }
   if (state_->graph->inputs().size() < 2) {
     throw Error(ExitCode::kInput, path.string() + ": forward takes no input");

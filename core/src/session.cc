@@ -109,32 +109,6 @@ void Session::open_data() {
   campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
 }
 
-void Session::check_classes(const std::vector<std::string>& recorded) const {
-  const auto& classes = dataset_->classes();
-  const auto wanted = static_cast<std::size_t>(model_->classes());
-  const std::string data = campaign_.data.path.string(), model = campaign_.model.string();
-  // Labels of a .npy without a class list are numbers; the model may know more classes than occur.
-  const bool unnamed = !campaign_.data.labels.empty() && campaign_.data.classes.empty();
-  if (unnamed && classes.size() <= wanted) return;
-  if (classes.size() != wanted) {
-    throw Error(ExitCode::kInput, data + ": has " + std::to_string(classes.size()) +
-                                      " classes, but the model " + model + " answers " +
-                                      std::to_string(wanted) +
-                                      "\n  give [data] classes = \"FILE\" with the model's class "
-                                      "names in the order of its outputs, one a line");
-  }
-  if (recorded.size() != wanted) return;
-  for (std::size_t i = 0; i < wanted; ++i) {
-    if (recorded[i] == classes[i]) continue;
-    throw Error(
-        ExitCode::kInput,
-        data + ": class " + std::to_string(i) + " is '" + classes[i] + "', but output " +
-            std::to_string(i) + " of " + model + " is '" + recorded[i] +
-            "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
-            "model's order, and name the folders likewise");
-  }
-}
-
 void Session::open_model() {
   const Tuning chosen =
       tune({campaign_.batch, campaign_.threads, campaign_.workers, ""}, campaign_.model,
@@ -155,7 +129,8 @@ void Session::open_model() {
                     "\n  a fault's effect cannot be told from that; export the model after "
                     "model.eval()");
   }
-  check_classes(read_model_card(campaign_.model).classes);
+  check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(),
+                read_model_card(campaign_.model).classes);
 }
 
 void Session::choose_formats(Diagnostics& diagnostics) {

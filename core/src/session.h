@@ -68,7 +68,6 @@ class Session {
   void select(Diagnostics& diagnostics);
   void complete_plan();
   std::string calibration_text() const;
-  void check_classes(const std::vector<std::string>& recorded) const;
 
   Campaign campaign_;
   bool names_shape_ = false;

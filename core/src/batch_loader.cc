@@ -1,0 +1,201 @@
+#include "batch_loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "philox.h"
+#include "preprocess.h"
+#include "timer.h"
+
+namespace bitfall {
+namespace {
+
+std::int64_t values_of(std::array<std::int64_t, 3> shape) { return shape[0] * shape[1] * shape[2]; }
+
+/// What a black pixel becomes.
+std::vector<float> black_pixel(const Preprocess& preprocess, std::int64_t channels) {
+  std::vector<float> black(static_cast<std::size_t>(channels));
+  Preprocessing(preprocess, static_cast<int>(channels)).scale(black);
+  return black;
+}
+
+/// The order of the epoch that was asked for last: workers are seldom in two of them.
+class KeptOrder {
+ public:
+  explicit KeptOrder(const BatchOrder& order) : order_(order) {}
+
+  std::vector<std::int32_t> images_of(std::int64_t step) {
+    const std::lock_guard lock(mutex_);
+    const std::int64_t epoch = step / order_.steps_per_epoch();
+    if (epoch != epoch_) kept_ = order_.epoch(epoch);
+    epoch_ = epoch;
+    const auto first = kept_.begin() + step % order_.steps_per_epoch() * order_.batch;
+    return {first, first + order_.batch};
+  }
+
+ private:
+  const BatchOrder order_;
+  std::mutex mutex_;
+  std::int64_t epoch_ = -1;
+  std::vector<std::int32_t> kept_;
+};
+
+}  // namespace
+
+std::vector<std::int32_t> BatchOrder::epoch(std::int64_t epoch) const {
+  PhiloxStream random(seed, RandomDomain::kEpochOrder, static_cast<std::uint64_t>(epoch));
+  return random_order(static_cast<std::int32_t>(images), random);
+}
+
+void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
+             std::int32_t image, std::array<std::int64_t, 3> shape, std::span<const float> black,
+             std::span<float> values) {
+  if (!config.flip && config.shift == 0) return;
+  const auto id = static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(image);
+  PhiloxStream random(seed, RandomDomain::kAugmentation, id);
+  const auto reach = static_cast<std::uint64_t>(2 * config.shift + 1);
+  const std::int64_t down = static_cast<std::int64_t>(random.below(reach)) - config.shift;
+  const std::int64_t right = static_cast<std::int64_t>(random.below(reach)) - config.shift;
+  const bool mirrored = config.flip && random.below(2) == 1;
+  const auto [channels, height, width] = shape;
+  std::vector<float> from(values.begin(), values.end());
+  auto out = values.begin();
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const float* plane = from.data() + c * height * width;
+    for (std::int64_t y = down; y < height + down; ++y) {
+      for (std::int64_t x = 0; x < width; ++x) {
+        const std::int64_t column = (mirrored ? width - 1 - x : x) + right;
+        const bool inside = y >= 0 && y < height && column >= 0 && column < width;
+        *out++ = inside ? plane[y * width + column] : black[static_cast<std::size_t>(c)];
+      }
+    }
+  }
+}
+
+struct BatchLoader::State {
+  std::function<Batch(std::int64_t step)> make;
+  std::int64_t given = 0;  // the step that next() gives
+  std::int64_t taken = 0;  // the first step that no worker has taken
+  std::int64_t last = 0;
+  std::int64_t ahead = 0;
+  bool stopping = false;
+  double waited = 0;
+  std::map<std::int64_t, Batch> ready;
+  std::map<std::int64_t, std::exception_ptr> failed;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::thread> threads;
+
+  void start(std::int64_t workers) {
+    taken = given;
+    ahead = workers + 2;
+    for (std::int64_t i = 0; i < workers; ++i) threads.emplace_back([this] { work(); });
+  }
+
+  void work() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      changed.wait(lock, [&] { return stopping || taken >= last || taken < given + ahead; });
+      if (stopping || taken >= last) return;
+      const std::int64_t step = taken++;
+      lock.unlock();
+      Batch batch;
+      std::exception_ptr failure;
+      try {
+        batch = make(step);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      if (failure) {
+        failed[step] = failure;
+      } else {
+        ready[step] = std::move(batch);
+      }
+      changed.notify_all();
+    }
+  }
+};
+
+BatchLoader::BatchLoader(const Dataset& dataset, const Preprocess& preprocess,
+                         const AugmentationConfig& augmentation, const BatchOrder& order,
+                         std::int64_t first, std::int64_t last, std::int64_t workers)
+    : state_(std::make_unique<State>()) {
+  const auto shape = dataset.shape();
+  const auto black = black_pixel(preprocess, shape[0]);
+  state_->given = first;
+  state_->last = last;
+  const auto kept = std::make_shared<KeptOrder>(order);
+  state_->make = [&dataset, augmentation, order, kept, shape, black](std::int64_t step) {
+    const auto size = static_cast<std::size_t>(values_of(shape));
+    const auto chosen = kept->images_of(step);
+    Batch batch;
+    batch.images.resize(chosen.size() * size);
+    for (std::size_t i = 0; i < chosen.size(); ++i) {
+      const std::span<float> values(batch.images.data() + i * size, size);
+      dataset.load(chosen[i], values);
+      augment(augmentation, order.seed, step / order.steps_per_epoch(), chosen[i], shape, black,
+              values);
+      batch.labels.push_back(dataset.label(chosen[i]));
+    }
+    return batch;
+  };
+  state_->start(workers);
+}
+
+BatchLoader::BatchLoader(const Dataset& dataset, std::int64_t batch, std::int64_t workers)
+    : state_(std::make_unique<State>()) {
+  const auto size = static_cast<std::size_t>(values_of(dataset.shape()));
+  state_->last = (dataset.size() + batch - 1) / batch;
+  state_->make = [&dataset, batch, size](std::int64_t step) {
+    const auto first = static_cast<std::int32_t>(step * batch);
+    const auto end =
+        static_cast<std::int32_t>(std::min<std::int64_t>(dataset.size(), (step + 1) * batch));
+    Batch made;
+    made.images.resize(static_cast<std::size_t>(end - first) * size);
+    for (std::int32_t image = first; image < end; ++image) {
+      dataset.load(image,
+                   {made.images.data() + static_cast<std::size_t>(image - first) * size, size});
+      made.labels.push_back(dataset.label(image));
+    }
+    return made;
+  };
+  state_->start(workers);
+}
+
+BatchLoader::~BatchLoader() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->changed.notify_all();
+  for (std::thread& thread : state_->threads) thread.join();
+}
+
+std::optional<Batch> BatchLoader::next() {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  if (state.given >= state.last) return std::nullopt;
+  {
+    const Timer timer(state.waited);
+    state.changed.wait(lock, [&] {
+      return state.ready.count(state.given) > 0 || state.failed.count(state.given) > 0;
+    });
+  }
+  if (const auto failure = state.failed.find(state.given); failure != state.failed.end()) {
+    std::rethrow_exception(failure->second);
+  }
+  Batch batch = std::move(state.ready.at(state.given));
+  state.ready.erase(state.given++);
+  state.changed.notify_all();
+  return batch;
+}
+
+double BatchLoader::waited() const { return state_->waited; }
+
+}  // namespace bitfall

@@ -1,0 +1,392 @@
+#include "toml_section.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <span>
+#include <utility>
+
+namespace bitfall {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g", value);
+  return text;
+}
+
+std::string number_text(std::int64_t value) { return std::to_string(value); }
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> words;
+  for (;;) {
+    const std::size_t end = text.find(separator);
+    words.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return words;
+    text.remove_prefix(end + 1);
+  }
+}
+
+std::string quoted_list(std::span<const std::string> words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "'" : ", '") + word + "'";
+  return out;
+}
+
+}  // namespace
+
+SourceRange place(const toml::source_region& region) {
+  SourceRange where;
+  where.line = static_cast<int>(region.begin.line);
+  where.column = static_cast<int>(region.begin.column);
+  where.end_column = region.end.line == region.begin.line ? static_cast<int>(region.end.column)
+                                                          : std::numeric_limits<int>::max();
+  return where;
+}
+
+const char* found(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::table:
+      return "a table";
+    case toml::node_type::array:
+      return "an array";
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+      return "an integer";
+    case toml::node_type::floating_point:
+      return "a float";
+    case toml::node_type::boolean:
+      return "a boolean";
+    case toml::node_type::date:
+      return "a date";
+    case toml::node_type::time:
+      return "a time";
+    case toml::node_type::date_time:
+      return "a date and time";
+    case toml::node_type::none:
+      break;
+  }
+  return "nothing";
+}
+
+std::string choice_hint(std::string_view given, std::span<const std::string> known) {
+  const std::string near = nearest(given, known);
+  return near.empty() ? "known: " + quoted_list(known) : "did you mean '" + near + "'?";
+}
+
+void Section::check_keys() const {
+  std::vector<std::string> known;
+  for (const KeySpec& key : keys_.keys) {
+    if (section_ == key.section) known.emplace_back(key.name);
+  }
+  for (const auto& [key, node] : table_) {
+    if (keys_.find(section_, key.str())) continue;
+    diagnostics_.add(place(key),
+                     "unknown key '" + std::string(key.str()) + "' in " + keys_.title(section_),
+                     choice_hint(key.str(), known));
+  }
+}
+
+void Section::check_required(SourceRange where) const {
+  for (const KeySpec& key : keys_.keys) {
+    if (section_ != key.section || key.default_value || has(key.name)) continue;
+    diagnostics_.add(
+        where, "missing key '" + std::string(key.name) + "' in " + keys_.title(section_), key.help);
+  }
+}
+
+template <typename Number>
+bool Section::in_range(const toml::node& node, const char* name, Number value) const {
+  const KeySpec& key = *keys_.find(section_, name);
+  const auto wide = static_cast<double>(value);
+  const bool inside = key.open ? wide > key.minimum && wide < key.maximum
+                               : wide >= key.minimum && wide <= key.maximum;
+  if (inside) return true;
+  report(place(node), name, "must be " + range_text(key) + ", found " + number_text(value));
+  return false;
+}
+
+std::optional<std::int64_t> Section::integer(const toml::node& node, const char* name) const {
+  const auto value = node.value_exact<std::int64_t>();
+  if (!value) {
+    report_type(node, name);
+    return std::nullopt;
+  }
+  return in_range(node, name, *value) ? value : std::nullopt;
+}
+
+std::optional<double> Section::number(const toml::node& node, const char* name) const {
+  if (!node.is_number()) {
+    report_type(node, name);
+    return std::nullopt;
+  }
+  const double value = *node.value<double>();
+  if (!std::isfinite(value)) {
+    report(place(node), name, "must be a finite number, found " + number_text(value));
+    return std::nullopt;
+  }
+  return in_range(node, name, value) ? std::optional(value) : std::nullopt;
+}
+
+std::optional<std::string> Section::text(const toml::node& node, const char* name) const {
+  auto value = node.value_exact<std::string>();
+  if (!value) {
+    report_type(node, name);
+    return std::nullopt;
+  }
+  if (value->empty()) {
+    report(place(node), name, "must not be empty");
+    return std::nullopt;
+  }
+  const char* choices = keys_.find(section_, name)->choices;
+  if (!choices) return value;
+  const std::vector<std::string> words = split(choices, '|');
+  if (std::find(words.begin(), words.end(), *value) != words.end()) return value;
+  const std::string near = nearest(*value, words);
+  report(place(node), name, "must be one of " + quoted_list(words) + ", found '" + *value + "'",
+         near.empty() ? "" : "did you mean '" + near + "'?");
+  return std::nullopt;
+}
+
+std::optional<fs::path> Section::path(const toml::node& node, const char* name) const {
+  const auto value = text(node, name);
+  if (!value) return std::nullopt;
+  if (value->find('\0') != std::string::npos) {
+    report(place(node), name, "must not hold a NUL character");
+    return std::nullopt;
+  }
+  return (folder_ / *value).lexically_normal();
+}
+
+std::vector<const toml::node*> Section::items(const toml::node& node) const {
+  if (!node.is_array()) return {&node};
+  std::vector<const toml::node*> nodes;
+  for (const toml::node& item : *node.as_array()) nodes.push_back(&item);
+  return nodes;
+}
+
+void Section::read(const char* name, bool& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (const auto value = node->value_exact<bool>()) {
+    out = *value;
+  } else {
+    report_type(*node, name);
+  }
+}
+
+void Section::read(const char* name, std::int64_t& out) const {
+  if (const toml::node* node = table_.get(name)) out = integer(*node, name).value_or(out);
+}
+
+void Section::read(const char* name, std::optional<std::int64_t>& out) const {
+  if (const toml::node* node = table_.get(name)) out = integer(*node, name);
+}
+
+void Section::read(const char* name, double& out) const {
+  if (const toml::node* node = table_.get(name)) out = number(*node, name).value_or(out);
+}
+
+void Section::read(const char* name, std::optional<double>& out) const {
+  if (const toml::node* node = table_.get(name)) out = number(*node, name);
+}
+
+void Section::read(const char* name, std::string& out) const {
+  if (const toml::node* node = table_.get(name)) out = text(*node, name).value_or(out);
+}
+
+void Section::read(const char* name, fs::path& out) const {
+  if (const toml::node* node = table_.get(name)) out = path(*node, name).value_or(out);
+}
+
+void Section::read(const char* name, std::vector<fs::path>& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  for (const toml::node* item : items(*node)) {
+    if (const auto value = path(*item, name)) out.push_back(*value);
+  }
+}
+
+void Section::read(const char* name, std::vector<std::string>& out,
+                   std::vector<SourceRange>& where) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (node->is_array() && node->as_array()->empty()) {
+    report(place(*node), name, "must not be empty");
+    return;
+  }
+  std::vector<std::string> values;
+  std::vector<SourceRange> places;
+  for (const toml::node* item : items(*node)) {
+    const auto value = text(*item, name);
+    if (!value) continue;
+    values.push_back(*value);
+    places.push_back(place(*item));
+  }
+  if (values.empty()) return;
+  out = std::move(values);
+  where = std::move(places);
+}
+
+void Section::read(const char* name, std::vector<double>& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (!node->is_array()) {
+    report_type(*node, name);
+    return;
+  }
+  for (const toml::node* item : items(*node)) {
+    if (!item->is_number()) {
+      report_type(*item, name);
+    } else if (const auto value = number(*item, name)) {
+      out.push_back(*value);
+    }
+  }
+}
+
+void Section::read(const char* name, PluginChoice& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (node->is_table()) {
+    read_component(*node->as_table(), "'" + std::string(name) + "' in " + keys_.title(section_),
+                   out);
+  } else if (const auto id = text(*node, name)) {
+    out = {*id, place(*node), {}};
+  }
+}
+
+void Section::read(const char* name, std::vector<PluginChoice>& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (!node->is_array()) {
+    report_type(*node, name);
+    return;
+  }
+  out.clear();
+  for (const toml::node* item : items(*node)) {
+    PluginChoice choice;
+    const std::string what = "'" + std::string(name) + "' in " + keys_.title(section_);
+    if (item->is_table()) {
+      if (!read_component(*item->as_table(), what, choice)) continue;
+    } else if (const auto id = text(*item, name)) {
+      choice = {*id, place(*item), {}};
+    } else {
+      continue;
+    }
+    const auto same = [&](const PluginChoice& other) { return other.id == choice.id; };
+    if (std::any_of(out.begin(), out.end(), same)) {
+      report(choice.where, name, "lists '" + choice.id + "' twice");
+    } else {
+      out.push_back(std::move(choice));
+    }
+  }
+}
+
+void Section::read_size(const char* name, std::optional<std::int64_t>& height,
+                        std::optional<std::int64_t>& width) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (!node->is_array()) {
+    height = integer(*node, name);
+    return;
+  }
+  const std::vector<const toml::node*> sides = items(*node);
+  if (sides.size() != 2) {
+    report(
+        place(*node), name,
+        "must be an integer or [height, width], found an array of " + std::to_string(sides.size()));
+    return;
+  }
+  height = integer(*sides[0], name);
+  width = integer(*sides[1], name);
+}
+
+void Section::read_scale(const char* name, double& out) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return;
+  if (const auto words = node->value_exact<std::string>()) {
+    if (*words == "1/255") {
+      out = 1.0 / 255.0;
+    } else {
+      report(place(*node), name, "must be a number or \"1/255\", found '" + *words + "'");
+    }
+    return;
+  }
+  out = number(*node, name).value_or(out);
+}
+
+bool Section::read_component(const toml::table& table, const std::string& what,
+                             PluginChoice& out) const {
+  PluginChoice choice;
+  const toml::node* id = table.get("id");
+  if (!id) {
+    diagnostics_.add(place(table), "missing key 'id' in " + what,
+                     "ids are listed by 'bitfall plugin list'");
+    return false;
+  }
+  const auto value = id->value_exact<std::string>();
+  if (!value || value->empty()) {
+    diagnostics_.add(place(*id), "'id' in " + what + " must be " +
+                                     (value ? "an id, found an empty string"
+                                            : std::string("a string, found ") + found(*id)));
+    return false;
+  }
+  choice.id = *value;
+  choice.where = place(*id);
+  for (const auto& [key, node] : table) {
+    if (key.str() != "id") read_option(key, node, what, choice);
+  }
+  // toml++ keeps keys sorted by name; people want them as written.
+  std::sort(choice.options.begin(), choice.options.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.name_where.line, a.name_where.column) <
+           std::pair(b.name_where.line, b.name_where.column);
+  });
+  out = std::move(choice);
+  return true;
+}
+
+void Section::read_option(const toml::key& key, const toml::node& node, const std::string& what,
+                          PluginChoice& out) const {
+  GivenOption option{std::string(key.str()), {}, place(key), place(node)};
+  if (const auto flag = node.value_exact<bool>()) {
+    option.value = *flag;
+  } else if (const auto integer = node.value_exact<std::int64_t>()) {
+    option.value = *integer;
+  } else if (const auto number = node.value_exact<double>()) {
+    option.value = *number;
+  } else if (auto text = node.value_exact<std::string>()) {
+    option.value = std::move(*text);
+  } else if (node.is_array() &&
+             (node.as_array()->empty() || node.as_array()->is_homogeneous<std::int64_t>())) {
+    std::vector<std::int64_t> integers;
+    for (const toml::node& item : *node.as_array()) integers.push_back(*item.value<std::int64_t>());
+    option.value = std::move(integers);
+  } else {
+    diagnostics_.add(place(node), "option '" + option.name + "' of " + what +
+                                      " must be true or false, a number, a string or an array of "
+                                      "integers, found " +
+                                      found(node));
+    return;
+  }
+  out.options.push_back(std::move(option));
+}
+
+std::optional<Section> Section::inner(const char* name) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return std::nullopt;
+  if (!node->is_table()) {
+    report(place(*node), name, std::string("must be a table, found ") + found(*node));
+    return std::nullopt;
+  }
+  Section section(keys_, *node->as_table(), section_ + "." + name, folder_, diagnostics_);
+  section.check_keys();
+  section.check_required(place(*node));
+  return section;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,454 @@
+#include "trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+#include <torch/serialize.h>
+#include <torch/utils.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "atomic_file.h"
+#include "batch_loader.h"
+#include "error.h"
+#include "log.h"
+#include "model.h"
+#include "philox.h"
+#include "program.h"
+#include "progress.h"
+#include "run_lock.h"
+#include "schedule.h"
+#include "sha256.h"
+#include "timer.h"
+#include "trainable_model.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kFactNames[][2] = {{"training", "the training file"},
+                                         {"data", "the images"},
+                                         {"model", "the model file"},
+                                         {"torch", "LibTorch's version"}};
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(
+    const OptimizerConfig& config, const std::vector<NamedTensor>& parameters) {
+  std::vector<at::Tensor> decayed, plain;
+  for (const NamedTensor& parameter : parameters) {
+    (config.decay_vectors || parameter.value.dim() > 1 ? decayed : plain)
+        .push_back(parameter.value);
+  }
+  const auto groups = [&](const auto& options) {
+    auto undecayed = options;
+    undecayed.weight_decay(0);
+    using Options = std::decay_t<decltype(options)>;
+    std::vector<torch::optim::OptimizerParamGroup> list;
+    if (!decayed.empty()) list.emplace_back(decayed, std::make_unique<Options>(options));
+    if (!plain.empty()) list.emplace_back(plain, std::make_unique<Options>(undecayed));
+    return list;
+  };
+  if (config.kind == OptimizerKind::kSgd) {
+    auto options = torch::optim::SGDOptions(config.learning_rate)
+                       .momentum(config.momentum)
+                       .nesterov(config.nesterov)
+                       .weight_decay(config.weight_decay);
+    return std::make_unique<torch::optim::SGD>(groups(options), options);
+  }
+  auto options = torch::optim::AdamWOptions(config.learning_rate)
+                     .betas({config.beta1, config.beta2})
+                     .eps(config.epsilon)
+                     .weight_decay(config.weight_decay);
+  return std::make_unique<torch::optim::AdamW>(groups(options), options);
+}
+
+/// Sums over images or steps, kept on the model's device until they are asked for.
+struct Sums {
+  at::Tensor loss;   // of steps, each times its images
+  at::Tensor right;  // images
+  std::int64_t images = 0;
+
+  void add(const at::Tensor& mean_loss, const at::Tensor& logits, const at::Tensor& labels) {
+    const auto count = labels.size(0);
+    const at::Tensor part = mean_loss.detach().to(at::kDouble) * static_cast<double>(count);
+    const at::Tensor hits = logits.detach().argmax(1).eq(labels).sum();
+    loss = loss.defined() ? loss + part : part;
+    right = right.defined() ? right + hits : hits;
+    images += count;
+  }
+  double mean_loss() const { return loss.item<double>() / static_cast<double>(images); }
+  double accuracy() const { return right.item<double>() / static_cast<double>(images); }
+};
+
+std::string loss_text(const Sums& sums) {
+  char text[48];
+  std::snprintf(text, sizeof text, "loss %.3f, %.1f %% right", sums.mean_loss(),
+                100 * sums.accuracy());
+  return text;
+}
+
+}  // namespace
+
+struct Trainer::State {
+  Training training;
+  fs::path directory;
+  std::unique_ptr<RunLock> lock;
+  std::unique_ptr<Dataset> data, validation;
+  std::unique_ptr<TrainableModel> model;
+  std::string card;
+  std::unique_ptr<torch::optim::Optimizer> optimizer;
+  std::vector<at::Tensor> averaged;  // of the model's state, in its order; empty without averaging
+  BatchOrder order;
+  Schedule schedule{{}, 0, 1, 1};
+  Json facts;
+
+  std::int64_t step = 0;
+  std::vector<EpochResult> epochs;
+  Sums sums;           // of the open epoch
+  double seconds = 0;  // of the open epoch, before this process or before the loader was started
+  double waited = 0;
+
+  void open_data();
+  void open_model();
+  std::int64_t total_steps() const { return training.epochs * order.steps_per_epoch(); }
+  fs::path file(const char* name) const { return directory / name; }
+  at::Tensor on_device(const void* values, at::IntArrayRef shape, at::ScalarType type) const;
+
+  void load_checkpoint();
+  void check_facts(const std::string& stored) const;
+  void save_checkpoint() const;
+
+  void train_step(const Batch& batch);
+  void average();
+  void end_epoch(double learning_rate);
+  void validate(EpochResult& result);
+  void with_averaged(const std::function<void()>& work);
+  void write_models();
+};
+
+void Trainer::State::open_data() {
+  data = std::make_unique<Dataset>(Dataset::open(training.data));
+  for (const std::string& skipped : data->skipped()) log_warning(skipped);
+  order = {training.seed, data->size(), training.batch};
+  if (order.steps_per_epoch() == 0) {
+    throw Error(ExitCode::kInput, training.data.path.string() + ": has " +
+                                      std::to_string(data->size()) +
+                                      " images, fewer than a batch of " +
+                                      std::to_string(training.batch) + "; set [training] batch");
+  }
+  if (!training.validation) return;
+  validation = std::make_unique<Dataset>(Dataset::open(*training.validation));
+  if (validation->classes() != data->classes()) {
+    throw Error(ExitCode::kInput,
+                training.validation->path.string() + ": its classes are not those of " +
+                    training.data.path.string() + "; give both the same [data] classes");
+  }
+  if (validation->shape() != data->shape()) {
+    throw Error(ExitCode::kInput, training.validation->path.string() +
+                                      ": its images have another size than those of " +
+                                      training.data.path.string() +
+                                      "; set preprocess.resize or crop");
+  }
+}
+
+void Trainer::State::open_model() {
+  model = std::make_unique<TrainableModel>(training.model, training.device);
+  card = Program::extra_file(training.model, "bitfall.json");
+  const auto [channels, height, width] = data->shape();
+  const at::NoGradGuard no_gradients;
+  model->set_training(false);
+  const at::Tensor probe =
+      at::zeros({2, channels, height, width}, at::TensorOptions(at::Device(training.device)));
+  check_classes(*data, training.data, training.model, model->forward(probe).size(1),
+                read_model_card(training.model).classes);
+  optimizer = make_optimizer(training.optimizer, model->parameters());
+  if (training.ema > 0) {
+    for (const NamedTensor& entry : model->state()) averaged.push_back(entry.value.clone());
+  }
+}
+
+at::Tensor Trainer::State::on_device(const void* values, at::IntArrayRef shape,
+                                     at::ScalarType type) const {
+  return at::from_blob(const_cast<void*>(values), shape, type).to(at::Device(training.device));
+}
+
+void Trainer::State::check_facts(const std::string& stored) const {
+  const Json then = Json::parse(stored, nullptr, false);
+  for (const auto& [name, what] : kFactNames) {
+    if (then.is_object() && then.value(name, "") == facts[name]) continue;
+    throw Error(
+        ExitCode::kInput,
+        file("checkpoint.pt").string() + ": is of another training: " + what + " differs" +
+            (std::string(name) == "torch" ? " (" + then.value(name, std::string("?")) + ", now " +
+                                                facts[name].get<std::string>() + ")"
+                                          : "") +
+            "\n  start anew with --force, or in another directory with -o");
+  }
+}
+
+void Trainer::State::load_checkpoint() {
+  const fs::path path = file("checkpoint.pt");
+  if (!fs::exists(path)) return;
+  torch::serialize::InputArchive archive;
+  c10::IValue value;
+  try {
+    archive.load_from(path.string(), at::Device(training.device));
+    archive.read("facts", value);
+    check_facts(value.toStringRef());
+    archive.read("threads", value);
+    at::set_num_threads(static_cast<int>(value.toInt()));
+    archive.read("step", value);
+    step = value.toInt();
+    archive.read("log", value);
+    epochs = parse_training_csv(value.toStringRef(), path.string());
+    archive.read("seconds", value);
+    seconds = value.toDouble();
+    archive.read("waited", value);
+    waited = value.toDouble();
+    archive.read("images", value);
+    sums.images = value.toInt();
+    if (sums.images > 0) {
+      archive.read("loss", sums.loss);
+      archive.read("right", sums.right);
+    }
+    const at::NoGradGuard no_gradients;
+    for (std::size_t i = 0; i < model->state().size(); ++i) {
+      at::Tensor read;
+      archive.read("state_" + std::to_string(i), read);
+      at::Tensor target = model->state()[i].value;
+      target.copy_(read);
+      if (!averaged.empty()) archive.read("averaged_" + std::to_string(i), averaged[i]);
+    }
+    torch::serialize::InputArchive inner;
+    archive.read("optimizer", inner);
+    optimizer->load(inner);
+  } catch (const c10::Error& error) {
+    throw Error(ExitCode::kInput,
+                path.string() + ": is damaged or no checkpoint; start anew with --force");
+  }
+}
+
+void Trainer::State::save_checkpoint() const {
+  torch::serialize::OutputArchive archive;
+  archive.write("facts", c10::IValue(facts.dump()));
+  archive.write("threads", c10::IValue(static_cast<std::int64_t>(at::get_num_threads())));
+  archive.write("step", c10::IValue(step));
+  archive.write("log", c10::IValue(training_csv(epochs)));
+  archive.write("seconds", c10::IValue(seconds));
+  archive.write("waited", c10::IValue(waited));
+  archive.write("images", c10::IValue(sums.images));
+  if (sums.images > 0) {
+    archive.write("loss", sums.loss, true);
+    archive.write("right", sums.right, true);
+  }
+  for (std::size_t i = 0; i < model->state().size(); ++i) {
+    archive.write("state_" + std::to_string(i), model->state()[i].value.detach(), true);
+    if (!averaged.empty()) archive.write("averaged_" + std::to_string(i), averaged[i], true);
+  }
+  torch::serialize::OutputArchive inner(archive.compilation_unit());
+  optimizer->save(inner);
+  archive.write("optimizer", inner);
+  std::ostringstream text;
+  archive.save_to(text);
+  write_file_atomically(file("checkpoint.pt"), std::move(text).str());
+  write_file_atomically(file("log.csv"), training_csv(epochs));
+}
+
+void Trainer::State::train_step(const Batch& batch) {
+  const auto [channels, height, width] = data->shape();
+  const auto count = static_cast<std::int64_t>(batch.labels.size());
+  const at::Tensor images =
+      on_device(batch.images.data(), {count, channels, height, width}, at::kFloat);
+  const at::Tensor labels = on_device(batch.labels.data(), {count}, at::kLong);
+  // Dropout draws from LibTorch's stream: a start of its own for every step, so that going on
+  // draws the same.
+  PhiloxStream random(training.seed, RandomDomain::kStep, static_cast<std::uint64_t>(step));
+  torch::manual_seed(random.next64());
+  for (auto& group : optimizer->param_groups()) group.options().set_lr(schedule.rate(step));
+  const at::Tensor logits = model->forward(images);
+  const at::Tensor loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100,
+                                                 training.label_smoothing);
+  if (!std::isfinite(loss.item<double>())) {
+    throw Error(ExitCode::kFailure,
+                "the loss is no longer finite in epoch " +
+                    std::to_string(step / order.steps_per_epoch() + 1) + ", step " +
+                    std::to_string(step % order.steps_per_epoch() + 1) + " of " +
+                    std::to_string(order.steps_per_epoch()) +
+                    "; lower [optimizer] learning_rate or lengthen the warm-up");
+  }
+  optimizer->zero_grad();
+  loss.backward();
+  optimizer->step();
+  sums.add(loss, logits, labels);
+  ++step;
+  if (!averaged.empty()) average();
+}
+
+void Trainer::State::average() {
+  const at::NoGradGuard no_gradients;
+  for (std::size_t i = 0; i < averaged.size(); ++i) {
+    const at::Tensor& value = model->state()[i].value;
+    if (value.is_floating_point()) {
+      averaged[i].lerp_(value.detach(), 1 - training.ema);
+    } else {
+      averaged[i].copy_(value);
+    }
+  }
+}
+
+/// Runs `work` with the averaged weights in the model, if there are any.
+void Trainer::State::with_averaged(const std::function<void()>& work) {
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> kept;
+  const auto put = [&](const std::vector<at::Tensor>& values) {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      at::Tensor target = model->state()[i].value;
+      target.copy_(values[i]);
+    }
+  };
+  if (!averaged.empty()) {
+    for (const NamedTensor& entry : model->state()) kept.push_back(entry.value.detach().clone());
+  }
+  put(averaged);
+  work();
+  put(kept);
+}
+
+void Trainer::State::validate(EpochResult& result) {
+  const auto [channels, height, width] = data->shape();
+  Sums found;
+  with_averaged([&] {
+    model->set_training(false);
+    BatchLoader loader(*validation, training.batch, training.workers);
+    while (const auto batch = loader.next()) {
+      const auto count = static_cast<std::int64_t>(batch->labels.size());
+      const at::Tensor labels = on_device(batch->labels.data(), {count}, at::kLong);
+      const at::Tensor logits = model->forward(
+          on_device(batch->images.data(), {count, channels, height, width}, at::kFloat));
+      found.add(at::cross_entropy_loss(logits, labels), logits, labels);
+    }
+  });
+  result.validation_loss = found.mean_loss();
+  result.validation_accuracy = found.accuracy();
+}
+
+void Trainer::State::end_epoch(double learning_rate) {
+  EpochResult result;
+  result.epoch = step / order.steps_per_epoch();
+  result.step = step;
+  result.learning_rate = learning_rate;
+  result.loss = sums.mean_loss();
+  result.accuracy = sums.accuracy();
+  result.seconds = seconds;
+  result.images_per_second = static_cast<double>(sums.images) / seconds;
+  result.waited_seconds = waited;
+  if (validation) validate(result);
+  epochs.push_back(result);
+  sums = {};
+  seconds = waited = 0;
+}
+
+void Trainer::State::write_models() {
+  Json document = Json::parse(card, nullptr, false);
+  if (!document.is_object()) document = Json::object();
+  const auto [channels, height, width] = data->shape();
+  document["input"] = {channels, height, width};
+  if (!document.contains("classes")) document["classes"] = data->classes();
+  const EpochResult& last = epochs.back();
+  document["trained"] = {{"epochs", training.epochs},
+                         {"seed", training.seed},
+                         {"images", data->size()},
+                         {"batch", training.batch},
+                         {"training_sha256", facts["training"]},
+                         {"data_sha256", facts["data"]},
+                         {"model_sha256", facts["model"]}};
+  if (validation) document["trained"]["validation_accuracy"] = last.validation_accuracy;
+  if (!averaged.empty()) model->save(file("last.pt"), document.dump(2));
+  with_averaged([&] { model->save(file("model.pt"), document.dump(2)); });
+}
+
+Trainer::Trainer(const Training& training, bool resume) : state_(std::make_unique<State>()) {
+  State& state = *state_;
+  state.training = training;
+  state.directory = training.output;
+  if (training.workers == 0) {
+    const std::int64_t cores = std::thread::hardware_concurrency();
+    state.training.workers =
+        std::max<std::int64_t>(1, training.device == "cpu" ? cores / 4 : cores);
+  }
+  if (training.threads > 0) at::set_num_threads(static_cast<int>(training.threads));
+  state.open_data();
+  state.open_model();
+  state.schedule = Schedule(training.schedule, training.optimizer.learning_rate, training.epochs,
+                            state.order.steps_per_epoch());
+  state.facts = {{"training", sha256_text(training.text)},
+                 {"data", state.data->digest()},
+                 {"model", sha256_file(training.model)},
+                 {"torch", runtime_of("cpu").torch_version}};
+  std::error_code error;
+  fs::create_directories(state.directory, error);
+  if (error) {
+    throw Error(ExitCode::kFailure,
+                state.directory.string() + ": cannot be made: " + error.message());
+  }
+  state.lock = std::make_unique<RunLock>(state.directory);
+  if (resume) state.load_checkpoint();
+  write_file_atomically(state.file("training.toml"), training.text);
+}
+
+Trainer::~Trainer() = default;
+
+std::int64_t Trainer::epochs_done() const { return state_->step / state_->order.steps_per_epoch(); }
+std::int64_t Trainer::parameters() const {
+  std::int64_t count = 0;
+  for (const NamedTensor& parameter : state_->model->parameters()) count += parameter.value.numel();
+  return count;
+}
+std::int64_t Trainer::images() const { return state_->data->size(); }
+std::int64_t Trainer::validation_images() const {
+  return state_->validation ? state_->validation->size() : 0;
+}
+const std::vector<EpochResult>& Trainer::epochs() const { return state_->epochs; }
+std::int64_t Trainer::threads() const { return at::get_num_threads(); }
+
+TrainEnd Trainer::run(const std::atomic<bool>& stop,
+                      const std::function<void(const EpochResult&)>& report) {
+  State& state = *state_;
+  const std::int64_t batch = state.training.batch;
+  Progress progress("images", state.total_steps() * batch, state.step * batch);
+  BatchLoader loader(*state.data, state.training.data.preprocess, state.training.augmentation,
+                     state.order, state.step, state.total_steps(), state.training.workers);
+  auto saved = Clock::now();
+  double waited = 0;
+  while (state.step < state.total_steps()) {
+    const auto start = Clock::now();
+    const double rate = state.schedule.rate(state.step);
+    state.model->set_training(true);
+    state.train_step(*loader.next());
+    state.seconds += seconds_since(start);
+    state.waited += loader.waited() - waited;
+    waited = loader.waited();
+    progress.update(state.step * batch, loss_text(state.sums));
+    const bool ended = state.step % state.order.steps_per_epoch() == 0;
+    if (ended) {
+      state.end_epoch(rate);
+      report(state.epochs.back());
+    }
+    const bool due = seconds_since(saved) > 60 * state.training.checkpoint_minutes;
+    if (ended || due || stop) {
+      state.save_checkpoint();
+      saved = Clock::now();
+    }
+    if (stop && state.step < state.total_steps()) return TrainEnd::kInterrupted;
+  }
+  progress.finish();
+  state.write_models();
+  return TrainEnd::kDone;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,144 @@
+#include "training_config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+
+#include "error.h"
+#include "key_table.h"
+#include "toml_file.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+void read_training(const Section& section, Training& training) {
+  auto seed = static_cast<std::int64_t>(training.seed);
+  section.read("seed", seed);
+  training.seed = static_cast<std::uint64_t>(seed);
+  section.read("output", training.output);
+  section.read("epochs", training.epochs);
+  section.read("batch", training.batch);
+  section.read("label_smoothing", training.label_smoothing);
+  section.read("ema", training.ema);
+  section.read("checkpoint_minutes", training.checkpoint_minutes);
+}
+
+/// A key that another choice of `kind` reads is a mistake, not a wish.
+void refuse_others(const Section& section, const std::string& kind,
+                   std::initializer_list<std::pair<const char*, const char*>> of) {
+  for (const auto& [name, wanted] : of) {
+    if (kind != wanted && section.has(name)) {
+      section.report(section.where(name), name,
+                     "is read only with kind = \"" + std::string(wanted) + "\"");
+    }
+  }
+}
+
+void read_optimizer(const Section& section, OptimizerConfig& optimizer) {
+  std::string kind = "sgd";
+  section.read("kind", kind);
+  optimizer.kind = kind == "adamw" ? OptimizerKind::kAdamW : OptimizerKind::kSgd;
+  section.read("learning_rate", optimizer.learning_rate);
+  section.read("weight_decay", optimizer.weight_decay);
+  section.read("decay_vectors", optimizer.decay_vectors);
+  section.read("momentum", optimizer.momentum);
+  section.read("nesterov", optimizer.nesterov);
+  section.read("beta1", optimizer.beta1);
+  section.read("beta2", optimizer.beta2);
+  section.read("epsilon", optimizer.epsilon);
+  refuse_others(section, kind,
+                {{"momentum", "sgd"},
+                 {"nesterov", "sgd"},
+                 {"beta1", "adamw"},
+                 {"beta2", "adamw"},
+                 {"epsilon", "adamw"}});
+  if (optimizer.nesterov && optimizer.momentum == 0) {
+    section.report(section.where("nesterov"), "nesterov", "needs a momentum above 0");
+  }
+}
+
+void read_schedule(const Section& section, ScheduleConfig& schedule) {
+  std::string kind = "one_cycle";
+  section.read("kind", kind);
+  schedule.kind = kind == "constant" ? ScheduleKind::kConstant
+                  : kind == "step"   ? ScheduleKind::kStep
+                  : kind == "cosine" ? ScheduleKind::kCosine
+                                     : ScheduleKind::kOneCycle;
+  section.read("warmup_epochs", schedule.warmup_epochs);
+  section.read("warmup_factor", schedule.warmup_factor);
+  section.read("step_epochs", schedule.step_epochs);
+  section.read("gamma", schedule.gamma);
+  section.read("minimum", schedule.minimum);
+  section.read("rise", schedule.rise);
+  section.read("start_factor", schedule.start_factor);
+  section.read("end_factor", schedule.end_factor);
+  refuse_others(section, kind,
+                {{"step_epochs", "step"},
+                 {"gamma", "step"},
+                 {"minimum", "cosine"},
+                 {"rise", "one_cycle"},
+                 {"start_factor", "one_cycle"},
+                 {"end_factor", "one_cycle"}});
+  if (kind == "one_cycle" && section.has("warmup_epochs")) {
+    section.report(section.where("warmup_epochs"), "warmup_epochs",
+                   "does not go with kind = \"one_cycle\", which rises by itself (`rise`)");
+  }
+}
+
+void read_run(const Section& section, Training& training) {
+  read_device(section, training.device);
+  section.read("threads", training.threads);
+  section.read("workers", training.workers);
+}
+
+class TrainingReader {
+ public:
+  TrainingReader(Training& training, const toml::table& root, Diagnostics& diagnostics)
+      : training_(training), root_(root), diagnostics_(diagnostics) {}
+
+  void read() {
+    check_sections(training_keys(), root_, diagnostics_);
+    if (const auto section = find("training")) read_training(*section, training_);
+    if (const auto section = find("model")) section->read("path", training_.model);
+    if (const auto section = find("data")) read_data(*section, training_.data);
+    if (const auto section = find("validation")) {
+      DataConfig& data = training_.validation.emplace();
+      data.classes = training_.data.classes;
+      data.preprocess = training_.data.preprocess;
+      read_data(*section, data);
+    }
+    if (const auto section = find("optimizer")) read_optimizer(*section, training_.optimizer);
+    if (const auto section = find("schedule")) read_schedule(*section, training_.schedule);
+    if (const auto section = find("augmentation")) {
+      section->read("shift", training_.augmentation.shift);
+      section->read("flip", training_.augmentation.flip);
+    }
+    if (const auto section = find("run")) read_run(*section, training_);
+  }
+
+ private:
+  std::optional<Section> find(const char* name) const {
+    return find_section(training_keys(), root_, name, training_.file.parent_path(), diagnostics_);
+  }
+
+  Training& training_;
+  const toml::table& root_;
+  Diagnostics& diagnostics_;
+};
+
+}  // namespace
+
+Training parse_training(const fs::path& file, const std::string& text, Diagnostics& diagnostics) {
+  Training training;
+  training.file = file;
+  training.text = text;
+  training.output = (file.parent_path() / "runs" / file.stem()).lexically_normal();
+  if (const auto root = parse_toml(file, text, diagnostics)) {
+    TrainingReader(training, *root, diagnostics).read();
+  }
+  return training;
+}
+
+}  // namespace bitfall

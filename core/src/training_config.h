@@ -1,0 +1,73 @@
+// The training file: TOML -> a validated Training.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "config.h"
+
+namespace bitfall {
+
+enum class OptimizerKind { kSgd, kAdamW };
+
+struct OptimizerConfig {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  double learning_rate = 0.1;  // the highest that the schedule reaches
+  double weight_decay = 1e-4;
+  bool decay_vectors = true;                          // also biases, norms' weights and scales
+  double momentum = 0.9;                              // kSgd
+  bool nesterov = false;                              // kSgd
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // kAdamW
+};
+
+enum class ScheduleKind { kConstant, kStep, kCosine, kOneCycle };
+
+/// How the learning rate changes from step to step.
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::kOneCycle;
+  double warmup_epochs = 0;  // all but kOneCycle: linear from warmup_factor times the rate
+  double warmup_factor = 0.01;
+  std::int64_t step_epochs = 30;  // kStep: every so many epochs, times gamma
+  double gamma = 0.1;
+  double minimum = 0;          // kCosine: where it ends
+  double rise = 0.3;           // kOneCycle: share of the steps that go up
+  double start_factor = 0.04;  // kOneCycle: of the highest rate
+  double end_factor = 4e-6;
+};
+
+struct AugmentationConfig {
+  std::int64_t shift = 0;  // pixels: a crop of the padded image, at random; the padding is black
+  bool flip = false;       // mirror left and right, one time in two
+};
+
+struct Training {
+  std::filesystem::path file;
+  std::string text;  // its content, verbatim
+
+  std::uint64_t seed = 1;
+  std::filesystem::path output;  // default runs/<stem of the file>
+  std::int64_t epochs = 10;
+  std::int64_t batch = 128;
+  double label_smoothing = 0;
+  double ema = 0;  // decay a step of the averaged weights; 0 = none
+  double checkpoint_minutes = 5;
+
+  std::filesystem::path model;
+  DataConfig data;
+  std::optional<DataConfig> validation;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  AugmentationConfig augmentation;
+
+  std::string device = "cpu";
+  std::int64_t threads = 0;  // of LibTorch; 0 = its choice
+  std::int64_t workers = 0;  // threads that decode and augment; 0 = by the cores
+};
+
+/// As parse_campaign.
+Training parse_training(const std::filesystem::path& file, const std::string& text,
+                        Diagnostics& diagnostics);
+
+}  // namespace bitfall
