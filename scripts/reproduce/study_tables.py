@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""The tables of scripts/reproduce/cifar10_resnet20.sh, in Markdown.
+
+  study_tables.py runs/reproduce/cifar10_resnet20
+
+reads seedN/FORMAT_HITVALUE/compare.json (every arm against the baseline), the comparisons of two arms
+beside it (STEP.json), and seedN/trained/ARM/log.csv. With one seed a ratio stands with its interval,
+with several as geometric mean and range.
+"""
+
+import argparse
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+
+ARMS = {
+    "baseline": "one linear layer",
+    "projection": "bottleneck, random",
+    "random": "all but the text: random start",
+    "prompt": "text-guided, prompt",
+    "descriptions": "text-guided, descriptions",
+    "linear": "descriptions, no cosine, no temperature",
+}
+# Two arms that differ in one thing.
+STEPS = {
+    "bottleneck": ("baseline", "projection", "the bottleneck"),
+    "cosine": ("projection", "random", "cosine and temperature"),
+    "prompt": ("random", "prompt", "text of the prompt"),
+    "descriptions": ("random", "descriptions", "text of the descriptions"),
+    "linear_text": ("projection", "linear", "that text, without cosine and temperature"),
+}
+SETTINGS = [
+    (f"{form}_{hit}", f"{form.upper()}, hit values {hit}")
+    for hit in ("clamped", "raw")
+    for form in ("fp16", "fp32")
+]
+
+
+class Missing(Exception):
+    """A file of the study that is not there; printed without a traceback."""
+
+
+def load(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise Missing(f"{path}: {error.strerror}; run cifar10_resnet20.sh to its end") from error
+
+
+def last_row(path: Path) -> dict:
+    with path.open() as file:
+        return list(csv.DictReader(file))[-1]
+
+
+def combined(ratios: list) -> str:
+    """One ratio as its comparison printed it; several as geometric mean (lowest to highest)."""
+    if len(ratios) == 1:
+        return ratios[0]["text"]
+    values = [ratio["value"] for ratio in ratios]
+    if any(value is None or value <= 0 for value in values):
+        return "; ".join(ratio["text"] for ratio in ratios)
+    mean = math.exp(sum(map(math.log, values)) / len(values))
+    return f"{mean:.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def spread(values: list, text: str) -> str:
+    """The mean, with the range where there are several."""
+    mean = text.format(sum(values) / len(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} ({text.format(min(values))} to {text.format(max(values))})"
+
+
+def table(heads: list, rows: list) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def arm_of(comparison: dict, label: str) -> dict:
+    return next(arm for arm in comparison["arms"] if arm["label"] == label)
+
+
+def network(arm: dict, head_operations: bool) -> dict:
+    found = [
+        value
+        for value in arm["networks"]
+        if value["weights"] != "bits" and value["head_operations"] == head_operations
+    ]
+    return found[0] if found else None
+
+
+def combination(arm: dict, name: str) -> dict:
+    """The last layer's value by a rule; an arm of one last layer has but one."""
+    rules = arm["last_layer"]["combinations"]
+    return next((rule for rule in rules if rule["of"] == name), rules[0])
+
+
+def improvement_table(comparisons: list, quantity: str) -> str:
+    heads = [
+        "head",
+        "last layer",
+        "the same, plain mean",
+        "the projection alone",
+        "network",
+        "with head sites",
+        "network, mismatch",
+    ]
+    rows = []
+    for label, name in ARMS.items():
+        if label == "baseline":
+            continue
+        arms = [arm_of(comparison, label) for comparison in comparisons]
+
+        def ratio(values, of):
+            known = [value["improvement"][of] for value in values if value]
+            return combined(known) if known else "-"
+
+        rows.append(
+            [
+                name,
+                ratio([arm["last_layer"]["combinations"][0] for arm in arms], quantity),
+                ratio([combination(arm, "(v1 + v2) / 2") for arm in arms], quantity),
+                ratio([combination(arm, "v2") for arm in arms], quantity),
+                ratio([network(arm, False) for arm in arms], quantity),
+                ratio([network(arm, True) for arm in arms], quantity),
+                ratio([network(arm, False) for arm in arms], "mismatch"),
+            ]
+        )
+    return table(heads, rows)
+
+
+def arms_table(seeds: list, comparisons: list) -> str:
+    rows = []
+    for label, name in ARMS.items():
+        arms = [arm_of(comparison, label) for comparison in comparisons]
+        accuracies = [
+            100 * float(last_row(seed / "trained" / label / "log.csv")["validation_accuracy"])
+            for seed in seeds
+        ]
+        base = arm_of(comparisons[0], "baseline")
+        rows.append(
+            [
+                name,
+                spread(accuracies, "{:.2f} %"),
+                f"{arms[0]['parameters']:,} ({arms[0]['parameters'] - base['parameters']:+,})",
+                f"{arms[0]['operations']:,} ({arms[0]['operations'] - base['operations']:+,})",
+                spread([arm["top2diff"]["value"] for arm in arms], "{:.3f}"),
+            ]
+        )
+    return table(["head", "accuracy", "parameters", "operations", "top2diff"], rows)
+
+
+def steps_table(seeds: list, setting: str, quantity: str) -> str:
+    rows = []
+    for step, (before, after, what) in STEPS.items():
+        arms = [arm_of(load(seed / setting / f"{step}.json"), after) for seed in seeds]
+        rows.append(
+            [
+                what,
+                f"{before} -> {after}",
+                combined([network(arm, False)["improvement"][quantity] for arm in arms]),
+                combined([network(arm, False)["improvement"]["mismatch"] for arm in arms]),
+            ]
+        )
+    return table(["what is added", "arms", "network", "network, mismatch"], rows)
+
+
+def report(folder: Path) -> str:
+    seeds = sorted(path for path in folder.glob("seed*") if path.is_dir())
+    if not seeds:
+        raise Missing(f"{folder}: no seed1; run cifar10_resnet20.sh")
+    epochs = last_row(seeds[0] / "trained" / "baseline" / "log.csv")["epoch"]
+    text = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {epochs} epochs an arm.\n\n"
+    first = [load(seed / SETTINGS[0][0] / "compare.json") for seed in seeds]
+    text += arms_table(seeds, first)
+    for setting, title in SETTINGS:
+        comparisons = [load(seed / setting / "compare.json") for seed in seeds]
+        headline = comparisons[0]["headline"]
+        of = "mean delta loss" if headline == "delta_loss" else "mean delta loss, each cut at 10"
+        text += (
+            f"\n{title}: baseline / head of {of}, above 1 the head is better; intervals at "
+            f"{100 * comparisons[0]['confidence']:g} %.\n\n"
+        )
+        text += improvement_table(comparisons, headline)
+        text += f"\n{title}: what each part brings, as the same ratio of two arms that differ in it.\n\n"
+        text += steps_table(seeds, setting, headline)
+    return text
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, help="of cifar10_resnet20.sh")
+    parser.add_argument("--steps", action="store_true", help="print STEP ARM ARM lines and end")
+    options = parser.parse_args(arguments)
+    if options.steps:
+        print("\n".join(f"{step} {before} {after}" for step, (before, after, _) in STEPS.items()))
+        return 0
+    try:
+        print(report(options.folder), end="")
+    except Missing as error:
+        print(f"study_tables.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# train_model.sh TRAINING.toml DIRECTORY MODEL: brings the training in DIRECTORY to its end. Starts
+# it, goes on with it, or leaves it as it is when it is finished; starts it anew when the training
+# file or the untrained model has changed since.
+set -euo pipefail
+
+bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"
+training=${1:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
+directory=${2:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
+model=${3:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
+
+if ! cmp -s -- "$training" "$directory/training.toml" || [[ $model -nt $directory/training.toml ]]; then
+  exec "$bitfall" train "$training" --output "$directory" --force
+elif [[ -f $directory/model.pt ]]; then
+  echo "$directory/model.pt: trained already"
+else
+  exec "$bitfall" train "$training" --output "$directory" --resume
+fi
