@@ -96,7 +96,8 @@ int head_attach_command(const HeadAttachOptions& options) {
 
   std::vector<std::string> classes = known.classes;
   if (!options.classes.empty()) classes = read_class_names(options.classes);
-  if (classes.empty() && !init->needs_embeddings()) {
+  const bool named = !classes.empty();
+  if (!named && !init->needs_embeddings()) {
     for (std::int64_t i = 0; i < last.classes; ++i) classes.push_back(std::to_string(i));
   }
   if (classes.empty()) {
@@ -127,7 +128,7 @@ int head_attach_command(const HeadAttachOptions& options) {
 
   Json card = read_card(options.backbone);
   card["input"] = {input[0], input[1], input[2]};
-  card["classes"] = classes;
+  if (named) card["classes"] = classes;
   card["head"] = {
       {"module", last.module},          {"init", options.init},
       {"options", joined(options.set)}, {"seed", options.seed},

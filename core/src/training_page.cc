@@ -89,11 +89,13 @@ void write_training_html(const TrainingPage& page, const std::optional<std::stri
     body += "<p class=\"warning\">" + std::to_string(epochs.size()) + " of " +
             std::to_string(page.planned) + " epochs are done.</p>\n";
   }
-  for (const char* name : {"accuracy", "loss", "rate"}) {
-    const std::string title = name == std::string("rate") ? "learning rate" : name;
-    body += "<h2>" + title + "</h2>\n<div class=\"chart\" id=\"chart-" + name + "\"></div>\n";
+  constexpr const char* kCharts[][2] = {
+      {"accuracy", "Accuracy"}, {"loss", "Loss"}, {"rate", "Learning rate"}};
+  for (const auto& [name, title] : kCharts) {
+    body += std::string("<h2>") + title + "</h2>\n<div class=\"chart\" id=\"chart-" + name +
+            "\"></div>\n";
   }
-  body += "<h2>epochs</h2>\n" + table(epochs) +
+  body += "<h2>Epochs</h2>\n" + table(epochs) +
           "<p class=\"note\">Training loss and accuracy are means over the epoch's steps, on "
           "augmented images, while the weights change and dropout is on; validation is behind the "
           "epoch, in inference mode.</p>\n";
