@@ -32,7 +32,8 @@ mkdir -p "$out"
 attach() {
   local arm=$1
   shift
-  [[ -f $out/$arm.pt && ! $out/backbone.pt -nt $out/$arm.pt ]] && return
+  [[ -f $out/$arm.pt && ! $out/backbone.pt -nt $out/$arm.pt &&
+    ! scripts/quickstart_embeddings.npy -nt $out/$arm.pt ]] && return
   "$bitfall" head attach "$out/backbone.pt" "$@" -o "$out/$arm.pt"
 }
 

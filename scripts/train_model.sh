@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # train_model.sh TRAINING.toml DIRECTORY MODEL: brings the training in DIRECTORY to its end. Starts
 # it, goes on with it, or leaves it as it is when it is finished; starts it anew when the training
-# file or the untrained model has changed since.
+# file or the untrained model has changed since. Changed images are not noticed: name another
+# directory for them.
 set -euo pipefail
 
 bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"

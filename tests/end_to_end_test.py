@@ -570,6 +570,18 @@ threads = 1
         info = json.loads(bitfall("head", "info", self.folder / "again.pt", "--json")[0])
         self.assertEqual(info["difference"]["parameters"], 8 * 6 + 6 + 6 * 5 + 1 - (8 * 5 + 5))
 
+    def test_a_head_can_be_replaced_by_another(self):
+        _, err = self.attach("other", "--init", "linear", backbone="guided")
+        self.assertIn("replaced the head 'text_guided' at 'fc', 8 -> 5", err)
+        weights = self.weights(self.folder / "other.pt")
+        self.assertEqual(list(weights["fc.weight"].shape), [5, 8])
+        self.assertNotIn("fc.latent.weight", weights)
+        _, err = self.attach("back", "--init", "text_guided", "--embeddings", self.rows_file("rows"), backbone="other")
+        self.assertIn("replaced the head 'linear'", err)
+        again, first = (self.weights(self.folder / f"{n}.pt") for n in ("back", "guided"))
+        for name, value in first.items():
+            self.assertTrue(torch.equal(again[name], value), name)
+
     def test_fuse_answers_the_same_or_says_why_not(self):
         _, err = bitfall("head", "fuse", self.folder / "guided.pt", "-o", self.folder / "x.pt", expect=4)
         self.assertIn("brings each image's features to length 1", err)
@@ -607,7 +619,6 @@ threads = 1
         self.assertIn("needs --embeddings", refused(*guided, expect=2))
         self.assertIn("reads none", refused("--init", "linear", "--embeddings", self.rows_file("rows"), expect=2))
         self.assertIn("did you mean 'text_guided'", refused("--init", "text_guide", expect=2))
-        self.assertIn("has a head already", refused("--init", "linear", backbone="guided"))
         self.assertIn("comes softmax", refused("--init", "linear", backbone="softmaxed"))
         self.assertIn("not a readable TorchScript model", refused("--init", "linear", backbone="truncated"))
         _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "linear", "--input", "1x8x8",

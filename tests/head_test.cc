@@ -164,6 +164,8 @@ TEST(HeadInit, LayersThatDoNotFitAreThePluginsFault) {
                 l.normalise("a", 1);
               }),
               HasSubstr("the layer 'a' twice"));
+  EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.normalise("forward", 1); }),
+              HasSubstr("a word that modules keep for themselves"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.normalise("n", 0); }),
               HasSubstr("epsilon is not positive"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.scale("s", INFINITY, true); }),

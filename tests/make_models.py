@@ -304,6 +304,20 @@ class Twins(nn.Module):
         return self.right(x + self.left(x).mean())
 
 
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(192, 192, bias=False)
+        self.second = nn.Linear(192, 192, bias=False)
+        self.second.weight = self.first.weight
+        self.fc = nn.Linear(192, 5)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.second(F.relu(self.first(x.flatten(1))))))
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -327,7 +341,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
-                    Products, Softmaxed, Functional, Nested, Twins, TwoInputs, Dictionary, FeatureMap):
+                    Products, Softmaxed, Functional, Nested, Twins, Tied, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

@@ -231,7 +231,7 @@ TEST(Trainer, SaysWhatIsWrong) {
     return error_of([&] { Trainer(training_of(text, name), resume); });
   };
   EXPECT_THAT(refused(training_text("", kSgd, small_model("residual_traced")), "r1"),
-              HasSubstr("is for inference only: its batch_norm has `training = False` written"));
+              HasSubstr("is for inference only: its batch_norm has `training` written into it"));
   EXPECT_THAT(refused(training_text("", kSgd, small_model("text")), "r2"),
               HasSubstr("not a readable TorchScript model"));
   EXPECT_THAT(refused(training_text("", kSgd, small_model("products")), "r3"),
@@ -250,6 +250,28 @@ TEST(Trainer, SaysWhatIsWrong) {
   EXPECT_THAT(refused(training_text("", kSgd), "other", true), HasSubstr("is damaged"));
 }
 
+TEST(Trainer, KeepsWhatItCannotReplace) {
+  const Training training = training_of(training_text("", kSgd), "kept");
+  trained(training);
+  const std::string model = weights_of(training.output / "model.pt");
+  const auto refuse = [&](Training changed, const char* what) {
+    try {
+      Trainer(changed, false);
+      ADD_FAILURE() << "nothing was refused";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(what));
+    }
+    EXPECT_EQ(weights_of(training.output / "model.pt"), model);
+  };
+  Training own = training, missing = training;
+  own.model = training.output / "model.pt";
+  refuse(own, "would write its result over this");
+  missing.data.path = data_folder() / "nowhere.npy";
+  refuse(missing, "nowhere.npy");
+  const Trainer busy(training, true);
+  refuse(training, "writing this run");
+}
+
 TEST(Trainer, StopsWhenTheLossIsNoLongerFinite) {
   const Training training = training_of(
       training_text("", "[optimizer]\nlearning_rate = 1e30\n[schedule]\nkind = \"constant\"\n"),
@@ -261,6 +283,14 @@ TEST(Trainer, StopsWhenTheLossIsNoLongerFinite) {
     EXPECT_EQ(error.code(), ExitCode::kFailure);
     EXPECT_THAT(error.what(), HasSubstr("the loss is no longer finite in epoch 1, step"));
   }
+}
+
+TEST(TrainableModel, AWeightOfTwoNamesIsOneParameter) {
+  const TrainableModel model(small_model("tied"), "cpu");
+  std::vector<std::string> names;
+  for (const NamedTensor& parameter : model.parameters()) names.push_back(parameter.name);
+  EXPECT_THAT(names, testing::ElementsAre("first.weight", "fc.weight", "fc.bias"));
+  EXPECT_EQ(model.state().size(), 3U);
 }
 
 /// Mean loss of the first images, weights as they are.

@@ -37,14 +37,17 @@ TEST(TrainingConfig, PathsAreTakenFromTheFilesFolder) {
 TEST(TrainingConfig, ValidationTakesWhatItDoesNotSayFromData) {
   const Training training = parsed(
       "[model]\npath = \"m.pt\"\n[data]\npath = \"a\"\nclasses = \"c.txt\"\nlimit = 5\n"
-      "preprocess = { mean = [0.5], std = [0.25], crop = 32 }\n"
-      "[validation]\npath = \"b\"\npreprocess = { crop = 24 }\n");
+      "preprocess = { mean = [0.5], std = [0.25], crop = 32, resize = [64, 32] }\n"
+      "[validation]\npath = \"b\"\npreprocess = { crop = 24, std = [0.5], resize = 48 }\n");
   ASSERT_TRUE(training.validation);
   EXPECT_EQ(training.validation->path, "folder/b");
   EXPECT_EQ(training.validation->classes, "folder/c.txt");
   EXPECT_EQ(training.validation->limit, 0);
   EXPECT_EQ(training.validation->preprocess.mean, std::vector<double>{0.5});
   EXPECT_EQ(training.validation->preprocess.crop, 24);
+  EXPECT_EQ(training.validation->preprocess.std, std::vector<double>{0.5});
+  EXPECT_EQ(training.validation->preprocess.resize, 48);
+  EXPECT_FALSE(training.validation->preprocess.resize_width);
   EXPECT_EQ(training.data.preprocess.crop, 32);
 }
 

@@ -91,6 +91,15 @@ struct BatchLoader::State {
   std::condition_variable changed;
   std::vector<std::thread> threads;
 
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    changed.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
   void start(std::int64_t workers) {
     taken = given;
     ahead = workers + 2;
@@ -168,14 +177,7 @@ BatchLoader::BatchLoader(const Dataset& dataset, std::int64_t batch, std::int64_
   state_->start(workers);
 }
 
-BatchLoader::~BatchLoader() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stopping = true;
-  }
-  state_->changed.notify_all();
-  for (std::thread& thread : state_->threads) thread.join();
-}
+BatchLoader::~BatchLoader() = default;
 
 std::optional<Batch> BatchLoader::next() {
   State& state = *state_;

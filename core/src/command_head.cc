@@ -51,6 +51,10 @@ void prove_runs(const Program& program, const std::filesystem::path& model,
 void write_checked(const std::filesystem::path& from, const std::string& module, const Head& layers,
                    const Json& card, std::array<std::int64_t, 3> input,
                    const std::filesystem::path& to) {
+  if (std::error_code absent; std::filesystem::equivalent(from, to, absent)) {
+    throw Error(ExitCode::kUsage,
+                "-o " + to.string() + ": is the model that is read; give another name");
+  }
   if (const auto folder = std::filesystem::absolute(to).parent_path();
       !std::filesystem::is_directory(folder)) {
     throw Error(ExitCode::kUsage, "-o " + to.string() + ": there is no folder " + folder.string());
@@ -58,7 +62,8 @@ void write_checked(const std::filesystem::path& from, const std::string& module,
   std::filesystem::path unproven = to;
   unproven += ".unproven";
   try {
-    replace_head(from, module, layers, card.dump(2), unproven);
+    replace_head(from, module, layers, card.dump(2, ' ', false, Json::error_handler_t::replace),
+                 unproven);
     prove_runs(Program(unproven, "cpu"), to, input);
     std::filesystem::rename(unproven, to);
   } catch (...) {
@@ -66,6 +71,18 @@ void write_checked(const std::filesystem::path& from, const std::string& module,
     std::filesystem::remove(unproven, ignored);
     throw;
   }
+}
+
+/// Where a head stands that was attached before: the whole of it is replaced.
+LastLinear place_of(const std::filesystem::path& model, const HeadCard& card) {
+  const Head layers = read_head(model, card.module);
+  LastLinear place{card.module, 0, 0, card.replaced_bias};
+  for (const HeadLayer& layer : layers) {
+    if (layer.kind != HeadLayerKind::kLinear) continue;
+    if (place.features == 0) place.features = layer.inputs;
+    place.classes = layer.outputs;
+  }
+  return place;
 }
 
 void print(const HeadReport& report, bool json) {
@@ -83,16 +100,13 @@ int head_attach_command(const HeadAttachOptions& options) {
   diagnostics.throw_if_any();
 
   const ModelCard known = read_model_card(options.backbone);
-  if (const auto head = read_head_card(options.backbone)) {
-    throw Error(ExitCode::kInput, options.backbone.string() + ": has a head already ('" +
-                                      head->init + "' at '" + head->module +
-                                      "'); attach to the model that it was attached to");
-  }
   const auto input = input_shape(known, options.input);
   Program program(options.backbone, "cpu");
   prove_runs(program, options.backbone, input);
   program.specialise(at::zeros({2, input[0], input[1], input[2]}));
-  const LastLinear last = find_last_linear(program, options.backbone);
+  const auto old = read_head_card(options.backbone);
+  const LastLinear last =
+      old ? place_of(options.backbone, *old) : find_last_linear(program, options.backbone);
 
   std::vector<std::string> classes = known.classes;
   if (!options.classes.empty()) classes = read_class_names(options.classes);
@@ -127,6 +141,7 @@ int head_attach_command(const HeadAttachOptions& options) {
       build_head(*init, last.features, classes, table.values, table.width, options.seed);
 
   Json card = read_card(options.backbone);
+  card.erase("trained");  // the backbone's, not this model's
   card["input"] = {input[0], input[1], input[2]};
   if (named) card["classes"] = classes;
   card["head"] = {
@@ -135,8 +150,9 @@ int head_attach_command(const HeadAttachOptions& options) {
       {"replaced_bias", last.bias},     {"backbone_sha256", sha256_file(options.backbone)}};
   if (!embeddings.is_null()) card["head"]["embeddings"] = embeddings;
   write_checked(options.backbone, last.module, layers, card, input, options.output);
-  log_info("found the last linear layer '" + last.module + "', " + std::to_string(last.features) +
-           " -> " + std::to_string(last.classes) + (last.bias ? ", with bias" : "") + "; wrote " +
+  log_info((old ? "replaced the head '" + old->init + "' at '" : "found the last linear layer '") +
+           last.module + "', " + std::to_string(last.features) + " -> " +
+           std::to_string(last.classes) + (!old && last.bias ? ", with bias" : "") + "; wrote " +
            options.output.string());
   print(head_report(options.output, input), options.json);
   return 0;

@@ -54,13 +54,7 @@ void check_directory(const Training& training, const TrainOptions& options) {
     throw Error(ExitCode::kUsage,
                 training.output.string() + ": holds a campaign; give another directory with -o");
   }
-  if (!begun || options.resume) return;
-  if (options.force) {
-    for (const char* name : {"checkpoint.pt", "log.csv", "training.html", "model.pt", "last.pt"}) {
-      fs::remove(training.output / name);
-    }
-    return;
-  }
+  if (!begun || options.resume || options.force) return;
   throw Error(ExitCode::kUsage, training.output.string() +
                                     ": holds a training already; go on with --resume, or start "
                                     "anew with --force");
@@ -104,6 +98,7 @@ int train_command(const TrainOptions& options) {
     write_page(training, trainer);
     const std::string line =
         options.json ? epoch_json(result).dump() : epoch_text(result, training.epochs);
+    make_room();
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   });
@@ -113,6 +108,7 @@ int train_command(const TrainOptions& options) {
              " --resume");
     return static_cast<int>(ExitCode::kInterrupted);
   }
+  write_page(training, trainer);  // also where nothing was left to do
   log_info("wrote " + (training.output / "model.pt").string() + " and " +
            (training.output / "training.html").string());
   return 0;

@@ -159,6 +159,13 @@ HeadLayer fused(const Head& head, const std::string& name) {
   layer.inputs = whole.inputs;
   layer.weight.assign(whole.weight.begin(), whole.weight.end());
   if (biased) layer.bias.assign(whole.bias.begin(), whole.bias.end());
+  for (const auto* values : {&layer.weight, &layer.bias}) {
+    for (const float value : *values) {
+      if (std::isfinite(value)) continue;
+      throw Error(ExitCode::kInput,
+                  "the head cannot be fused: the product of its layers is beyond float32");
+    }
+  }
   return layer;
 }
 

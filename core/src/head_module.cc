@@ -204,7 +204,8 @@ std::vector<float> values_of(const at::Tensor& tensor) {
   return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
 }
 
-HeadLayer read_layer(const jit::Module& module, const std::string& name) {
+HeadLayer read_layer(const std::filesystem::path& path, const jit::Module& module,
+                     const std::string& name) {
   HeadLayer layer;
   layer.name = name;
   if (module.hasattr("epsilon")) {
@@ -218,6 +219,10 @@ HeadLayer read_layer(const jit::Module& module, const std::string& name) {
     layer.log_factor = value.item<double>();
     layer.trainable = value.requires_grad();
     return layer;
+  }
+  if (!module.hasattr("weight") || !module.attr("weight").isTensor() ||
+      module.attr("weight").toTensor().dim() != 2) {
+    throw input_error(path, "its head's layer '" + name + "' is none that Bitfall made");
   }
   const at::Tensor weight = module.attr("weight").toTensor();
   layer.outputs = weight.size(0);
@@ -299,10 +304,21 @@ void replace_head(const std::filesystem::path& from, const std::string& module, 
 Head read_head(const std::filesystem::path& path, const std::string& module) {
   const jit::Module root = load(path);
   const jit::Module place = find_place(root, path, module).module;
-  if (place.hasattr("weight")) return {read_layer(place, path_parts(module).back())};
+  if (place.hasattr("weight")) return {read_layer(path, place, path_parts(module).back())};
   if (!is_head(place)) throw input_error(path, "the module '" + module + "' is no head");
   Head head;
-  for (const auto& [name, child] : place.named_children()) head.push_back(read_layer(child, name));
+  std::int64_t width = 0;  // of the values so far; 0 = any
+  for (const auto& [name, child] : place.named_children()) {
+    head.push_back(read_layer(path, child, name));
+    const HeadLayer& layer = head.back();
+    if (layer.kind != HeadLayerKind::kLinear) continue;
+    const bool fits = width == 0 || layer.inputs == width;
+    const bool biased =
+        layer.bias.empty() || static_cast<std::int64_t>(layer.bias.size()) == layer.outputs;
+    if (!fits || !biased) throw input_error(path, "its head's layer '" + name + "' does not fit");
+    width = layer.outputs;
+  }
+  if (width == 0) throw input_error(path, "its head at '" + module + "' has no linear layer");
   return head;
 }
 

@@ -138,7 +138,7 @@ std::string head_report_json(const HeadReport& report) {
       {"difference",
        {{"parameters", report.parameters - report.baseline_parameters},
         {"operations", report.operations - report.baseline_operations}}}};
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace bitfall

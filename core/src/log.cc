@@ -51,6 +51,7 @@ void log_warning(const std::string& message) {
 
 void set_quiet(bool value) { quiet = value; }
 bool is_quiet() { return quiet; }
+void make_room() { erase_line(); }
 void set_line_eraser(void (*erase)()) { eraser = erase; }
 
 }  // namespace bitfall

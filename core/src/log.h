@@ -11,6 +11,8 @@ void log_warning(const std::string& message);
 /// Quiet: warnings only, and no progress line.
 void set_quiet(bool quiet);
 bool is_quiet();
+/// Before a line on stdout: a line that is being redrawn makes room.
+void make_room();
 /// Called before every message, so that a line that is being redrawn can make room; null = nothing.
 void set_line_eraser(void (*erase)());
 

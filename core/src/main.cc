@@ -56,7 +56,7 @@ A campaign file needs two sections; everything else has a default:
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or "
     "corrupt;\n"
-    "75 interrupted, go on with `bitfall resume`.";
+    "75 interrupted, go on with `bitfall resume`, or `bitfall train FILE --resume`.";
 
 constexpr const char* kConvertHelp =
     R"(Numbers are float32, as in a network: 1.5, -2e-3, 0x1.8p3, inf, nan, between white space or commas.
@@ -78,7 +78,7 @@ else keeps its name and its weights. The initialisers: `bitfall plugin list`, th
 `bitfall plugin info text_guided`.
 
 Examples:
-  bitfall head attach resnet50.pt --init text_guided -o guided.pt
+  bitfall head attach resnet50.pt --init text_guided -o guided.pt \
     --embeddings imagenet_gpt3.pth --classes imagenet_classes.json
   bitfall head attach resnet20.pt --init text_guided --set init=random --set width=512 -o random.pt
   bitfall head attach resnet20.pt --init linear -o baseline.pt)";

@@ -150,7 +150,7 @@ class CheckedHeadLayers final : public HeadLayers {
 
   void linear(const char* name, std::int64_t outputs, std::int64_t inputs,
               std::span<const float> weight, std::span<const float> bias, bool trainable) override {
-    check_name(who_, "layer", name, names_);
+    check_layer(name);
     const std::string layer = "builds a layer '" + std::string(name) + "' ";
     if (inputs != width_) {
       refuse(who_, layer + "of " + std::to_string(inputs) + " inputs behind " +
@@ -173,14 +173,14 @@ class CheckedHeadLayers final : public HeadLayers {
     layers_.linear(name, outputs, inputs, weight, bias, trainable);
   }
   void normalise(const char* name, double epsilon) override {
-    check_name(who_, "layer", name, names_);
+    check_layer(name);
     if (!(epsilon > 0) || !std::isfinite(epsilon)) {
       refuse(who_, "builds a layer '" + std::string(name) + "' whose epsilon is not positive");
     }
     layers_.normalise(name, epsilon);
   }
   void scale(const char* name, double log_factor, bool trainable) override {
-    check_name(who_, "layer", name, names_);
+    check_layer(name);
     if (!std::isfinite(log_factor)) {
       refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is no finite number");
     }
@@ -195,6 +195,21 @@ class CheckedHeadLayers final : public HeadLayers {
   }
 
  private:
+  void check_layer(const char* name) {
+    // What a module of TorchScript cannot call a part of it.
+    static const std::set<std::string> kTaken = {
+        "and",      "as",       "assert", "async", "await",    "break",   "class",
+        "continue", "def",      "del",    "elif",  "else",     "except",  "finally",
+        "for",      "from",     "global", "if",    "import",   "in",      "is",
+        "lambda",   "nonlocal", "not",    "or",    "pass",     "raise",   "return",
+        "try",      "while",    "with",   "yield", "training", "forward", "self"};
+    check_name(who_, "layer", name, names_);
+    if (kTaken.count(name) > 0) {
+      refuse(who_,
+             "has a layer '" + std::string(name) + "', a word that modules keep for themselves");
+    }
+  }
+
   HeadLayers& layers_;
   std::int64_t width_;
   bool linear_ = false;

@@ -30,8 +30,7 @@ double Schedule::one_cycle(std::int64_t step) const {
   const auto now = static_cast<double>(step);
   const double start = highest_ * config_.start_factor, end = highest_ * config_.end_factor;
   if (now <= top) return along_cosine(start, highest_, top > 0 ? now / top : 1);
-  const double from = std::max(top, 0.0);
-  return along_cosine(highest_, end, last > from ? (now - from) / (last - from) : 1);
+  return along_cosine(highest_, end, (now - top) / (last - top));
 }
 
 double Schedule::rate(std::int64_t step) const {

@@ -236,6 +236,7 @@ void Section::read(const char* name, std::vector<std::string>& out,
 void Section::read(const char* name, std::vector<double>& out) const {
   const toml::node* node = table_.get(name);
   if (!node) return;
+  out.clear();
   if (!node->is_array()) {
     report_type(*node, name);
     return;
@@ -293,6 +294,7 @@ void Section::read_size(const char* name, std::optional<std::int64_t>& height,
   if (!node) return;
   if (!node->is_array()) {
     height = integer(*node, name);
+    width.reset();
     return;
   }
   const std::vector<const toml::node*> sides = items(*node);

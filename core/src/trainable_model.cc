@@ -24,28 +24,27 @@ Error input_error(const std::filesystem::path& path, const std::string& problem)
 
 /// Where an operation gets its flag `training` from, if it has one.
 const jit::Value* training_flag(const jit::Node* node) {
-  static const std::set<std::string> kNames = {"aten::batch_norm",
-                                               "aten::instance_norm",
-                                               "aten::dropout",
-                                               "aten::dropout_",
-                                               "aten::alpha_dropout",
-                                               "aten::feature_dropout",
-                                               "aten::batch_norm_impl_index"};
-  if (kNames.count(node->kind().toQualString()) == 0) return nullptr;
+  static const std::set<std::string> kNames = {"aten::batch_norm", "aten::dropout",
+                                               "aten::dropout_", "aten::alpha_dropout",
+                                               "aten::feature_dropout"};
   const auto* schema = node->maybeSchema();
-  const auto index = schema == nullptr ? std::nullopt : schema->argumentIndexWithName("train");
-  const auto longer = schema == nullptr ? std::nullopt : schema->argumentIndexWithName("training");
-  if (index) return node->input(static_cast<std::size_t>(*index));
-  if (longer) return node->input(static_cast<std::size_t>(*longer));
+  if (kNames.count(node->kind().toQualString()) == 0 || schema == nullptr) return nullptr;
+  for (const char* name : {"training", "train"}) {
+    if (const auto index = schema->argumentIndexWithName(name)) {
+      return node->input(static_cast<std::size_t>(*index));
+    }
+  }
   return nullptr;
 }
 
-/// The kind of the first operation whose `training` is a constant False; "" if none is.
+/// The kind of the first operation that cannot be switched between training and inference; "" if
+/// none is so.
 std::string baked_inference(jit::Block* block) {
   for (jit::Node* node : block->nodes()) {
     if (const jit::Value* flag = training_flag(node)) {
       const auto constant = jit::toIValue(flag);
-      if (constant && constant->isBool() && !constant->toBool()) {
+      const bool norm = node->kind() == c10::aten::batch_norm;
+      if (constant && constant->isBool() && (norm || !constant->toBool())) {
         return std::string(node->kind().toUnqualString());
       }
     }
@@ -67,7 +66,7 @@ void refuse_inference_only(const jit::Module& module, const std::filesystem::pat
   throw input_error(path, "is for inference only: " +
                               (operation.empty() ? "it was traced"
                                                  : "its " + operation +
-                                                       " has `training = False` written into it, "
+                                                       " has `training` written into it, "
                                                        "as tracing does") +
                               "; export it with torch.jit.script (export_model.py --script)");
 }
@@ -106,13 +105,16 @@ TrainableModel::TrainableModel(const std::filesystem::path& path, const std::str
     card = nlohmann::json::object();
   }
   refuse_inference_only(state.module, path, card.value("method", ""));
+  std::set<const void*> met;  // a tensor of two names is one parameter
   for (const auto& parameter : state.module.named_parameters()) {
+    if (!met.insert(parameter.value.unsafeGetTensorImpl()).second) continue;
     state.state.push_back({parameter.name, parameter.value});
     if (parameter.value.requires_grad()) {
       state.parameters.push_back({parameter.name, parameter.value});
     }
   }
   for (const auto& buffer : state.module.named_buffers()) {
+    if (!met.insert(buffer.value.unsafeGetTensorImpl()).second) continue;
     state.state.push_back({buffer.name, buffer.value});
   }
   if (state.parameters.empty()) {
@@ -132,7 +134,9 @@ void TrainableModel::set_training(bool on) { state_->module.train(on); }
 at::Tensor TrainableModel::forward(const at::Tensor& images) {
   try {
     c10::IValue answer = state_->module.forward({images});
-    if (answer.isTuple()) answer = answer.toTupleRef().elements()[0];
+    if (answer.isTuple() && !answer.toTupleRef().elements().empty()) {
+      answer = c10::IValue(answer.toTupleRef().elements()[0]);
+    }
     if (answer.isTensor() && answer.toTensor().dim() == 2 &&
         answer.toTensor().size(0) == images.size(0)) {
       return answer.toTensor();

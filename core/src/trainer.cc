@@ -34,6 +34,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFactNames[][2] = {{"training", "the training file"},
                                          {"data", "the images"},
+                                         {"validation", "the validation images"},
                                          {"model", "the model file"},
                                          {"torch", "LibTorch's version"}};
 
@@ -110,9 +111,11 @@ struct Trainer::State {
   std::int64_t step = 0;
   std::vector<EpochResult> epochs;
   Sums sums;           // of the open epoch
-  double seconds = 0;  // of the open epoch, before this process or before the loader was started
+  double seconds = 0;  // of the open epoch's steps
   double waited = 0;
 
+  void refuse_own_output() const;
+  void remove_unfinished() const;
   void open_data();
   void open_model();
   std::int64_t total_steps() const { return training.epochs * order.steps_per_epoch(); }
@@ -130,6 +133,26 @@ struct Trainer::State {
   void with_averaged(const std::function<void()>& work);
   void write_models();
 };
+
+void Trainer::State::refuse_own_output() const {
+  std::error_code absent;
+  for (const char* name : {"model.pt", "last.pt"}) {
+    if (!fs::equivalent(training.model, file(name), absent)) continue;
+    throw Error(ExitCode::kUsage, training.model.string() +
+                                      ": the training would write its result over this, its start; "
+                                      "give another directory with -o");
+  }
+}
+
+/// What a killed process left of files that it was about to replace.
+void Trainer::State::remove_unfinished() const {
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename();
+    const bool ours = name.starts_with("checkpoint.pt.") || name.starts_with("model.pt.") ||
+                      name.starts_with("last.pt.");
+    if (ours && name.ends_with(".new")) fs::remove(entry.path());
+  }
+}
 
 void Trainer::State::open_data() {
   data = std::make_unique<Dataset>(Dataset::open(training.data));
@@ -221,13 +244,16 @@ void Trainer::State::load_checkpoint() {
       at::Tensor read;
       archive.read("state_" + std::to_string(i), read);
       at::Tensor target = model->state()[i].value;
+      if (read.sizes() != target.sizes()) throw std::runtime_error("of another shape");
       target.copy_(read);
       if (!averaged.empty()) archive.read("averaged_" + std::to_string(i), averaged[i]);
     }
     torch::serialize::InputArchive inner;
     archive.read("optimizer", inner);
     optimizer->load(inner);
-  } catch (const c10::Error& error) {
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception&) {
     throw Error(ExitCode::kInput,
                 path.string() + ": is damaged or no checkpoint; start anew with --force");
   }
@@ -358,7 +384,9 @@ void Trainer::State::write_models() {
   if (!document.is_object()) document = Json::object();
   const auto [channels, height, width] = data->shape();
   document["input"] = {channels, height, width};
-  if (!document.contains("classes")) document["classes"] = data->classes();
+  if (!document.contains("classes") || !document["classes"].is_array()) {
+    document["classes"] = data->classes();
+  }
   const EpochResult& last = epochs.back();
   document["trained"] = {{"epochs", training.epochs},
                          {"seed", training.seed},
@@ -368,8 +396,9 @@ void Trainer::State::write_models() {
                          {"data_sha256", facts["data"]},
                          {"model_sha256", facts["model"]}};
   if (validation) document["trained"]["validation_accuracy"] = last.validation_accuracy;
-  if (!averaged.empty()) model->save(file("last.pt"), document.dump(2));
-  with_averaged([&] { model->save(file("model.pt"), document.dump(2)); });
+  const std::string text = document.dump(2, ' ', false, Json::error_handler_t::replace);
+  if (!averaged.empty()) model->save(file("last.pt"), text);
+  with_averaged([&] { model->save(file("model.pt"), text); });
 }
 
 Trainer::Trainer(const Training& training, bool resume) : state_(std::make_unique<State>()) {
@@ -381,6 +410,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
     state.training.workers =
         std::max<std::int64_t>(1, training.device == "cpu" ? cores / 4 : cores);
   }
+  state.refuse_own_output();
   if (training.threads > 0) at::set_num_threads(static_cast<int>(training.threads));
   state.open_data();
   state.open_model();
@@ -389,6 +419,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   state.facts = {{"training", sha256_text(training.text)},
                  {"data", state.data->digest()},
                  {"model", sha256_file(training.model)},
+                 {"validation", state.validation ? state.validation->digest() : ""},
                  {"torch", runtime_of("cpu").torch_version}};
   std::error_code error;
   fs::create_directories(state.directory, error);
@@ -397,7 +428,15 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
                 state.directory.string() + ": cannot be made: " + error.message());
   }
   state.lock = std::make_unique<RunLock>(state.directory);
-  if (resume) state.load_checkpoint();
+  state.remove_unfinished();
+  if (resume) {
+    state.load_checkpoint();
+  } else {
+    // The checkpoint last: while it is there, the directory still counts as begun.
+    for (const char* name : {"model.pt", "last.pt", "training.html", "log.csv", "checkpoint.pt"}) {
+      fs::remove(state.file(name));
+    }
+  }
   write_file_atomically(state.file("training.toml"), training.text);
 }
 
@@ -435,15 +474,13 @@ TrainEnd Trainer::run(const std::atomic<bool>& stop,
     waited = loader.waited();
     progress.update(state.step * batch, loss_text(state.sums));
     const bool ended = state.step % state.order.steps_per_epoch() == 0;
-    if (ended) {
-      state.end_epoch(rate);
-      report(state.epochs.back());
-    }
+    if (ended) state.end_epoch(rate);
     const bool due = seconds_since(saved) > 60 * state.training.checkpoint_minutes;
     if (ended || due || stop) {
       state.save_checkpoint();
       saved = Clock::now();
     }
+    if (ended) report(state.epochs.back());
     if (stop && state.step < state.total_steps()) return TrainEnd::kInterrupted;
   }
   progress.finish();

@@ -18,11 +18,12 @@ enum class TrainEnd { kDone, kInterrupted };
 ///   training.toml    the file, verbatim
 ///   checkpoint.pt    everything that going on needs
 ///   log.csv          a row an epoch
-///   model.pt         after the last epoch: the averaged weights where there are any, else the last
-///   ones last.pt          with averaged weights: the last ones
+///   model.pt         after the last epoch: the averaged weights if there are any, else the last
+///   last.pt          with averaged weights: the last ones
 class Trainer {
  public:
-  /// Opens data and model. resume: goes on from the directory's checkpoint, if there is one.
+  /// Opens data and model. resume: goes on from the directory's checkpoint, if there is one; else
+  /// what an earlier training left there is removed.
   /// Throws Error(kInput) where data and model do not fit each other, and where the checkpoint is
   /// of another training.
   Trainer(const Training& training, bool resume);

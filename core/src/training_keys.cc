@@ -32,15 +32,15 @@ constexpr KeySpec kKeys[] = {
     {"training", "output", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
      "Training directory; unset: `runs/` and the file's name without its extension."},
     {"training", "epochs", KeyType::kInteger, "10", 1, 1000000, kClosed, nullptr,
-     "Times that every image is met."},
+     "Times that the images are gone through."},
     {"training", "batch", KeyType::kInteger, "128", 1, 1 << 20, kClosed, nullptr,
      "Images a step; those left over at the end of an epoch, too few for a step, wait for the next "
      "epoch's order."},
     {"training", "label_smoothing", KeyType::kNumber, "0.0", 0, 0.999, kClosed, nullptr,
      "Share of the target that is spread evenly over all classes."},
     {"training", "ema", KeyType::kNumber, "0.0", 0, 0.9999999, kClosed, nullptr,
-     "Decay a step of an exponential moving average of the weights, which is then what is judged "
-     "and written beside the last weights; 0 = none."},
+     "Decay a step of an exponential moving average of the weights, from the initial ones on; it is "
+     "then what is judged and written as model.pt, beside last.pt, the last weights. 0 = none."},
     {"training", "checkpoint_minutes", KeyType::kNumber, "5.0", 0, kMost, kOpen, nullptr,
      "Longest time between checkpoints; there is one after every epoch too."},
 

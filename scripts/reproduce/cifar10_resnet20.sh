@@ -14,19 +14,31 @@
 # ../shared/data)
 set -euo pipefail
 
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
+usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+fail() {
+  echo "cifar10_resnet20.sh: $1" >&2
+  exit 2
+}
 epochs=5 seeds=1 device=cpu
 while (($# > 0)); do
   case $1 in
-    --epochs) epochs=$2; shift 2 ;;
-    --seeds) seeds=$2; shift 2 ;;
-    --device) device=$2; shift 2 ;;
+    --epochs | --seeds | --device)
+      (($# > 1)) || fail "$1 needs a value; see --help"
+      declare "${1#--}=$2"
+      shift 2
+      ;;
     --full) epochs=200 seeds=5 device=cuda; shift ;;
-    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit ;;
-    *) echo "cifar10_resnet20.sh: unknown option $1; see --help" >&2; exit 2 ;;
+    -h | --help) usage; exit ;;
+    *) fail "unknown option $1; see --help" ;;
   esac
 done
-data=${BITFALL_DATA:-../shared/data}
+for name in epochs seeds; do
+  [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || fail "--$name ${!name}: give a whole number from 1 on"
+done
+data=${BITFALL_DATA:-}
+[[ -z $data ]] || data=$(realpath -m -- "$data")
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
+data=${data:-../shared/data}
 text=$data/text
 out=runs/reproduce/cifar10_resnet20
 bitfall=build/release/bin/bitfall
@@ -60,17 +72,18 @@ mkdir -p "$out"
 # What is put in the place of the last layer. `random` is the paper's ablation: all of the head but
 # the text; `projection` is its bottleneck alone; `linear` is its text without cosine and
 # temperature.
-head_options() {
-  local rows="--class-map $text/cifar10_from_imagenet.json"
+head_options() {  # sets `head`
+  local guided=(--init text_guided)
+  local map=(--class-map "$text/cifar10_from_imagenet.json")
   case $1 in
-    baseline) echo "--init linear" ;;
-    projection) echo "--init random_projection --set width=512" ;;
-    random) echo "--init text_guided --set init=random --set width=512" ;;
-    prompt) echo "--init text_guided --embeddings $text/imagenet_a-photo-of-a.pth $rows" ;;
-    descriptions) echo "--init text_guided --embeddings $text/imagenet_gpt3.pth $rows" ;;
+    baseline) head=(--init linear) ;;
+    projection) head=(--init random_projection --set width=512) ;;
+    random) head=("${guided[@]}" --set init=random --set width=512) ;;
+    prompt) head=("${guided[@]}" --embeddings "$text/imagenet_a-photo-of-a.pth" "${map[@]}") ;;
+    descriptions) head=("${guided[@]}" --embeddings "$text/imagenet_gpt3.pth" "${map[@]}") ;;
     linear)
-      echo "--init text_guided --set cosine=false --set temperature=false" \
-        "--embeddings $text/imagenet_gpt3.pth $rows"
+      head=("${guided[@]}" --set cosine=false --set temperature=false
+        --embeddings "$text/imagenet_gpt3.pth" "${map[@]}")
       ;;
   esac
 }
@@ -85,7 +98,8 @@ fill() {
 # compare FOLDER NAME ARM...: writes FOLDER/NAME.json and NAME.html.
 compare() {
   local runs=("${@:3}")
-  "$bitfall" compare "${runs[@]/#/$1/}" --json --html "$1/$2.html" >"$1/$2.json"
+  "$bitfall" compare "${runs[@]/#/$1/}" --json --html "$1/$2.html" >"$1/$2.json.part"
+  mv "$1/$2.json.part" "$1/$2.json"
 }
 
 for ((seed = 1; seed <= seeds; ++seed)); do
@@ -96,10 +110,12 @@ for ((seed = 1; seed <= seeds; ++seed)); do
       --script -o "$here/backbone.pt"
   for arm in "${arms[@]}"; do
     step "seed $seed, $arm: training"
-    if [[ ! -f $here/$arm.pt ]]; then
-      # shellcheck disable=SC2046  # words are meant
-      "$bitfall" head attach "$here/backbone.pt" $(head_options "$arm") --seed "$seed" \
-        -o "$here/$arm.pt"
+    head_options "$arm"
+    # Attached anew when the backbone or what is asked for has changed.
+    asked="$(sha256sum <"$here/backbone.pt") ${head[*]}"
+    if [[ ! -f $here/$arm.pt || $(cat "$here/$arm.attached" 2>/dev/null) != "$asked" ]]; then
+      "$bitfall" head attach "$here/backbone.pt" "${head[@]}" --seed "$seed" -o "$here/$arm.pt"
+      echo "$asked" >"$here/$arm.attached"
     fi
     fill cifar10_resnet20_train.toml EPOCHS="$epochs" SEED="$seed" DEVICE="$device" ARM="$arm" \
       >"$here/$arm.toml"
@@ -114,8 +130,9 @@ for ((seed = 1; seed <= seeds; ++seed)); do
         {
           fill cifar10_resnet20.toml SEED="$seed" FORMAT="$format" HIT_VALUE="$hit_value" \
             ARM="$arm" DEVICE="$device"
-          [[ $arm == baseline || $arm == projection ]] ||
-            cat scripts/reproduce/cifar10_resnet20_head.toml
+          case $arm in
+            random | prompt | descriptions) cat scripts/reproduce/cifar10_resnet20_head.toml ;;
+          esac
         } >"$here/$name.toml"
         scripts/run_campaign.sh "$here/$name.toml" "$here/$name" "$here/trained/$arm/model.pt"
       done
@@ -129,5 +146,6 @@ for ((seed = 1; seed <= seeds; ++seed)); do
 done
 
 step "tables"
-.venv/bin/python scripts/reproduce/study_tables.py "$out" | tee "$out/tables.md"
-printf '\nThe comparisons with charts: %s\n' "$out/seed*/*/compare.html"
+.venv/bin/python scripts/reproduce/study_tables.py "$out" --seeds "$seeds" | tee "$out/tables.md"
+printf '\nThe comparisons with charts:\n'
+printf '  %s\n' "$out"/seed*/*/compare.html

@@ -47,11 +47,18 @@ def load(path: Path) -> dict:
         return json.loads(path.read_text())
     except OSError as error:
         raise Missing(f"{path}: {error.strerror}; run cifar10_resnet20.sh to its end") from error
+    except ValueError as error:
+        raise Missing(f"{path}: is no JSON; remove it and run cifar10_resnet20.sh") from error
 
 
 def last_row(path: Path) -> dict:
-    with path.open() as file:
-        return list(csv.DictReader(file))[-1]
+    try:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+    except OSError as error:
+        raise Missing(f"{path}: {error.strerror}; run cifar10_resnet20.sh to its end") from error
+    if not rows:
+        raise Missing(f"{path}: has no epoch; run cifar10_resnet20.sh to its end")
+    return rows[-1]
 
 
 def combined(ratios: list) -> str:
@@ -167,18 +174,22 @@ def steps_table(seeds: list, setting: str, quantity: str) -> str:
     return table(["what is added", "arms", "network", "network, mismatch"], rows)
 
 
-def report(folder: Path) -> str:
-    seeds = sorted(path for path in folder.glob("seed*") if path.is_dir())
-    if not seeds:
-        raise Missing(f"{folder}: no seed1; run cifar10_resnet20.sh")
-    epochs = last_row(seeds[0] / "trained" / "baseline" / "log.csv")["epoch"]
+def report(folder: Path, count: int) -> str:
+    seeds = [folder / f"seed{seed}" for seed in range(1, count + 1)]
+    logs = [seed / "trained" / arm / "log.csv" for seed in seeds for arm in ARMS]
+    epochs = last_row(logs[0])["epoch"]
+    for log in logs:
+        if last_row(log)["epoch"] != epochs:
+            raise Missing(f"{log}: has other epochs than {logs[0]}; run cifar10_resnet20.sh")
     text = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {epochs} epochs an arm.\n\n"
     first = [load(seed / SETTINGS[0][0] / "compare.json") for seed in seeds]
     text += arms_table(seeds, first)
     for setting, title in SETTINGS:
         comparisons = [load(seed / setting / "compare.json") for seed in seeds]
         headline = comparisons[0]["headline"]
-        of = "mean delta loss" if headline == "delta_loss" else "mean delta loss, each cut at 10"
+        of = "mean delta loss"
+        if headline != "delta_loss":
+            of += f", each cut at {comparisons[0]['clip']:g} nats"
         text += (
             f"\n{title}: baseline / head of {of}, above 1 the head is better; intervals at "
             f"{100 * comparisons[0]['confidence']:g} %.\n\n"
@@ -194,13 +205,14 @@ def main(arguments=None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="of cifar10_resnet20.sh")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds to read (default 1)")
     parser.add_argument("--steps", action="store_true", help="print STEP ARM ARM lines and end")
     options = parser.parse_args(arguments)
     if options.steps:
         print("\n".join(f"{step} {before} {after}" for step, (before, after, _) in STEPS.items()))
         return 0
     try:
-        print(report(options.folder), end="")
+        print(report(options.folder, options.seeds), end="")
     except Missing as error:
         print(f"study_tables.py: {error}", file=sys.stderr)
         return 1
