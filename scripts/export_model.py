@@ -293,15 +293,9 @@ def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
     model.load_state_dict(given, strict=False)
 
 
-class TextGuided(nn.Module):
-    """A backbone and the text-guided head, as in the published code (TalalWasim/
-    TextGuidedResilience, utils.py): cosines to the rows of `head`, times exp(logit_scale).
-
-    float32 [N, C, H, W] -> logits [N, classes]. The published division by the length of the features
-    gives NaN for a feature vector of zeros; here lengths below EPSILON count as EPSILON.
-    """
-
-    EPSILON: torch.jit.Final[float] = 1e-12
+class PublishedTextGuided(nn.Module):
+    """A backbone and the text-guided head, with the forward pass and the parameter names of the
+    published code (TalalWasim/TextGuidedResilience, utils.py)."""
 
     def __init__(self, backbone: nn.Module, width: int, classes: int):
         super().__init__()
@@ -311,14 +305,78 @@ class TextGuided(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.backbone(x)
-        length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-        features = features / length.clamp_min(self.EPSILON)
+        features = features / features.norm(dim=1, keepdim=True)
         return self.logit_scale.exp() * self.head(features)
 
 
-def build_text_guided(source: Source, path: Path, size: Optional[list]) -> tuple:
-    """The model of a checkpoint in the published layout, with its weights, and what bitfall.json
-    says of its head."""
+# The head as `bitfall head attach` writes it, so that what reads heads reads this one: same classes
+# (their module is `bitfall`), same names, same operations.
+class Normalise(nn.Module):
+    """x / max(|x|, epsilon); the published division gives NaN for a vector of zeros."""
+
+    __module__ = "bitfall"
+
+    def __init__(self):
+        super().__init__()
+        self.epsilon = 1e-12
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        length = torch.norm(input, 2, [-1], True)
+        return torch.div(input, torch.clamp_min(length, self.epsilon))
+
+
+class Scale(nn.Module):
+    __module__ = "bitfall"
+
+    def __init__(self, log_factor: torch.Tensor):
+        super().__init__()
+        self.log_factor = nn.Parameter(log_factor.detach())
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return torch.mul(input, torch.exp(self.log_factor))
+
+
+class Head(nn.Module):
+    """Features [N, d] -> logits [N, C]."""
+
+    __module__ = "bitfall"
+
+    def __init__(self, latent: nn.Linear, projection: nn.Linear, log_factor: torch.Tensor):
+        super().__init__()
+        self.latent = latent
+        self.normalise = Normalise()
+        self.projection = projection
+        self.scale = Scale(log_factor)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return self.scale(self.projection(self.normalise(self.latent(input))))
+
+
+def answering_linear(backbone: nn.Module, size: list) -> str:
+    """Name of the linear layer whose output is the backbone's."""
+    outputs = {}
+    hooks = [
+        module.register_forward_hook(
+            lambda module, inputs, output, name=name: outputs.update({name: output})
+        )
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    with torch.no_grad():
+        answer = backbone(torch.randn(2, *size, generator=torch.Generator().manual_seed(0)))
+    for hook in hooks:
+        hook.remove()
+    found = [name for name, output in outputs.items() if output is answer]
+    if not found:
+        raise ExportError(
+            "the backbone's output is not that of a linear layer, so no head can stand in its place"
+        )
+    return found[-1]
+
+
+def build_text_guided(source: Source, path: Path, size: list) -> tuple:
+    """The model of a checkpoint in the published layout: the backbone, with latent layer and head in
+    the place of its last linear layer; and what bitfall.json says of its head."""
     given = read_weights(path)
     head, scale = given.get("head.weight"), given.get("logit_scale")
     if head is None or scale is None or not any(key.startswith("backbone.") for key in given):
@@ -333,15 +391,17 @@ def build_text_guided(source: Source, path: Path, size: Optional[list]) -> tuple
         )
     given["logit_scale"] = scale.reshape(())
     classes, width = head.shape
-    model = TextGuided(source.build(width, size), width, classes)
-    load_weights(model, given, path, f"a text-guided {source.name}")
-    layers = [
-        module
-        for module in model.backbone.modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.weight.size(0) == width
-    ]
-    facts = {"init": "text_guided", "published": True, "features": layers[-1].weight.size(1)}
-    return model.eval(), {**facts, "embedding_width": width}
+    published = PublishedTextGuided(source.build(width, size), width, classes)
+    load_weights(published, given, path, f"a text-guided {source.name}")
+    model = published.backbone.eval()
+    name = answering_linear(model, size)
+    parent, _, attribute = name.rpartition(".")
+    latent = model.get_submodule(name)
+    # Scripted here: a trace of the whole would lose what kind of layer each is.
+    layers = torch.jit.script(Head(latent, published.head, published.logit_scale).eval())
+    setattr(model.get_submodule(parent), attribute, layers)
+    facts = {"module": name, "init": "text_guided", "options": "", "published": True}
+    return model, {**facts, "replaced_bias": latent.bias is not None}
 
 
 def calibrate(model: nn.Module, size: list) -> str:
@@ -601,7 +661,7 @@ def run(options: argparse.Namespace) -> None:
     classes, head = len(names) if names else options.classes, None
     try:
         if options.text_guided:
-            model, head = build_text_guided(source, options.text_guided, options.input)
+            model, head = build_text_guided(source, options.text_guided, size)
         else:
             model = source.build(classes, options.input).eval()
     except ExportError:

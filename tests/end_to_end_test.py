@@ -570,6 +570,43 @@ threads = 1
         info = json.loads(bitfall("head", "info", self.folder / "again.pt", "--json")[0])
         self.assertEqual(info["difference"]["parameters"], 8 * 6 + 6 + 6 * 5 + 1 - (8 * 5 + 5))
 
+    def test_a_published_checkpoint_becomes_the_model_that_attaching_makes(self):
+        attached, exported = self.folder / "attached.pt", self.folder / "exported.pt"
+        backbone, checkpoint = self.folder / "backbone.pt", self.folder / "published.pth"
+        export = [sys.executable, SOURCE / "scripts" / "export_model.py", "cifar_resnet20", "-o"]
+        subprocess.run([*export, backbone, "--random"], check=True, capture_output=True)
+        bitfall(
+            "head", "attach", backbone, "--init", "text_guided", "--set", "init=random", "--set",
+            "width=6", "-o", attached,
+        )  # fmt: skip
+        published = {
+            "linear.latent.weight": "backbone.linear.weight",
+            "linear.latent.bias": "backbone.linear.bias",
+            "linear.projection.weight": "head.weight",
+            "linear.scale.log_factor": "logit_scale",
+        }
+        weights = self.weights(attached)
+        torch.save(
+            {published.get(key, f"backbone.{key}"): value for key, value in weights.items()},
+            checkpoint,
+        )
+        expected = json.loads(bitfall("head", "info", attached, "--json")[0])
+        images = torch.randn(3, 3, 32, 32)
+        for method in ("--script", "--trace"):
+            more = [exported, "--text-guided", checkpoint, method]
+            subprocess.run([*export, *more], check=True, capture_output=True)
+            info = json.loads(bitfall("head", "info", exported, "--json")[0])
+            for key in ("module", "features", "classes", "layers", "parameters", "difference"):
+                self.assertEqual(info[key], expected[key], (method, key))
+            found = self.weights(exported)
+            self.assertEqual(set(found), set(weights))
+            self.assertTrue(all(torch.equal(found[key], weights[key]) for key in weights))
+            with torch.no_grad():
+                self.assertTrue(
+                    torch.equal(torch.jit.load(exported)(images), torch.jit.load(attached)(images))
+                )
+        bitfall("head", "attach", exported, "--init", "linear", "-o", self.folder / "back.pt")
+
     def test_a_head_can_be_replaced_by_another(self):
         _, err = self.attach("other", "--init", "linear", backbone="guided")
         self.assertIn("replaced the head 'text_guided' at 'fc', 8 -> 5", err)

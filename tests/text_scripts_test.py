@@ -391,7 +391,7 @@ class TextGuided(Case):
         files = {"bitfall.json": ""}
         return torch.jit.load(out, _extra_files=files), json.loads(files["bitfall.json"])
 
-    def check(self, name, width, classes, wrap, size, features):
+    def check(self, name, width, classes, wrap, size, last):
         model = self.twin(name, width, classes)
         exported, card = self.export(model, name, wrap(model))
         images = torch.randn(3, *size, generator=torch.Generator().manual_seed(4))
@@ -400,14 +400,16 @@ class TextGuided(Case):
             found = exported(images)
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
         self.assertGreater(expected.std().item(), 0.1)
-        self.assertEqual({n for n, _ in exported.named_children()}, {"backbone", "head"})
+        layers = [name for name, _ in getattr(exported, last).named_children()]
+        self.assertEqual(layers, ["latent", "normalise", "projection", "scale"])
         self.assertEqual(
             card["head"],
             {
+                "module": last,
                 "init": "text_guided",
+                "options": "",
                 "published": True,
-                "features": features,
-                "embedding_width": width,
+                "replaced_bias": True,
             },
         )
         self.assertEqual(card["method"], "script")
@@ -422,13 +424,13 @@ class TextGuided(Case):
             "args": arguments,
             "epoch": 3,
         }
-        self.check("cifar_resnet20", 48, 10, wrap, [3, 32, 32], 64)
+        self.check("cifar_resnet20", 48, 10, wrap, [3, 32, 32], "linear")
 
     def test_resnet18(self):
         if export_model.import_torchvision() is None:
             self.skipTest("torchvision is not installed")
         wrap = lambda model: {"state_dict": model.state_dict()}
-        self.check("resnet18", 512, 20, wrap, [3, 224, 224], 512)
+        self.check("resnet18", 512, 20, wrap, [3, 224, 224], "fc")
 
     def test_features_of_zero_give_no_nan(self):
         model = self.twin("cifar_resnet20", 8, 4)

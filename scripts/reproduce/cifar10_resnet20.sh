@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# cifar10_resnet20.sh [--epochs N] [--seeds N] [--device D] [--full]: what the text-guided head does
-# to a ResNet-20 on CIFAR-10, trained from scratch. Six heads on the same backbone, same recipe, same
-# seeds; then 4096 flips in each layer of each, in FP32 and FP16, with hit values raw and clamped;
-# then the comparison, in the shape of the paper's Tables 1 and 3. Writes to
+# cifar10_resnet20.sh [--epochs N] [--seeds N] [--jobs N] [--device D] [--full]: what the text-guided
+# head does to a ResNet-20 on CIFAR-10, trained from scratch. Six heads on the same backbone, same
+# recipe, same seeds; then 4096 flips in each layer of each, in FP32 and FP16, with hit values raw
+# and clamped; then the comparison, in the shape of the paper's Tables 1 and 3. Writes to
 # runs/reproduce/cifar10_resnet20. Goes on where it was interrupted, and does only what is missing.
 #
-#   --epochs N   of every training (default 5; the arms are compared at equal epochs)
-#   --seeds N    trainings an arm, with seeds 1 to N (default 1)
+#   --epochs N   of every training (default 4; the arms are compared at equal epochs)
+#   --seeds N    trainings an arm, with seeds 1 to N (default 2)
+#   --jobs N     arms at once (default one a core, each on one thread; on a GPU one)
 #   --device D   cpu, cuda or cuda:N, of trainings and campaigns (default cpu)
 #   --full       what a GPU has time for: --epochs 200 --seeds 5 --device cuda
 #
@@ -19,10 +20,10 @@ fail() {
   echo "cifar10_resnet20.sh: $1" >&2
   exit 2
 }
-epochs=5 seeds=1 device=cpu
+epochs=4 seeds=2 jobs="" device=cpu
 while (($# > 0)); do
   case $1 in
-    --epochs | --seeds | --device)
+    --epochs | --seeds | --jobs | --device)
       (($# > 1)) || fail "$1 needs a value; see --help"
       declare "${1#--}=$2"
       shift 2
@@ -32,18 +33,18 @@ while (($# > 0)); do
     *) fail "unknown option $1; see --help" ;;
   esac
 done
-for name in epochs seeds; do
+[[ -n $jobs || $device == cpu ]] || jobs=1
+jobs=${jobs:-$(nproc)}
+for name in epochs seeds jobs; do
   [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || fail "--$name ${!name}: give a whole number from 1 on"
 done
 data=${BITFALL_DATA:-}
 [[ -z $data ]] || data=$(realpath -m -- "$data")
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 data=${data:-../shared/data}
-text=$data/text
 out=runs/reproduce/cifar10_resnet20
 bitfall=build/release/bin/bitfall
 arms=(baseline projection random prompt descriptions linear)
-export OMP_WAIT_POLICY=passive
 
 step() { printf '\n== %s (%d min %02d s)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
@@ -69,32 +70,6 @@ for split in train test; do
 done
 mkdir -p "$out"
 
-# What is put in the place of the last layer. `random` is the paper's ablation: all of the head but
-# the text; `projection` is its bottleneck alone; `linear` is its text without cosine and
-# temperature.
-head_options() {  # sets `head`
-  local guided=(--init text_guided)
-  local map=(--class-map "$text/cifar10_from_imagenet.json")
-  case $1 in
-    baseline) head=(--init linear) ;;
-    projection) head=(--init random_projection --set width=512) ;;
-    random) head=("${guided[@]}" --set init=random --set width=512) ;;
-    prompt) head=("${guided[@]}" --embeddings "$text/imagenet_a-photo-of-a.pth" "${map[@]}") ;;
-    descriptions) head=("${guided[@]}" --embeddings "$text/imagenet_gpt3.pth" "${map[@]}") ;;
-    linear)
-      head=("${guided[@]}" --set cosine=false --set temperature=false
-        --embeddings "$text/imagenet_gpt3.pth" "${map[@]}")
-      ;;
-  esac
-}
-
-# fill FILE NAME=VALUE...: a template of this folder with its @NAME@ replaced.
-fill() {
-  local expression="" pair
-  for pair in "${@:2}"; do expression+="s|@${pair%%=*}@|${pair#*=}|g;"; done
-  sed "$expression" "scripts/reproduce/$1"
-}
-
 # compare FOLDER NAME ARM...: writes FOLDER/NAME.json and NAME.html.
 compare() {
   local runs=("${@:3}")
@@ -108,40 +83,19 @@ for ((seed = 1; seed <= seeds; ++seed)); do
   [[ -f $here/backbone.pt ]] ||
     .venv/bin/python scripts/export_model.py cifar_resnet20 --random --seed "$seed" \
       --script -o "$here/backbone.pt"
-  for arm in "${arms[@]}"; do
-    step "seed $seed, $arm: training"
-    head_options "$arm"
-    # Attached anew when the backbone or what is asked for has changed.
-    asked="$(sha256sum <"$here/backbone.pt") ${head[*]}"
-    if [[ ! -f $here/$arm.pt || $(cat "$here/$arm.attached" 2>/dev/null) != "$asked" ]]; then
-      "$bitfall" head attach "$here/backbone.pt" "${head[@]}" --seed "$seed" -o "$here/$arm.pt"
-      echo "$asked" >"$here/$arm.attached"
-    fi
-    fill cifar10_resnet20_train.toml EPOCHS="$epochs" SEED="$seed" DEVICE="$device" ARM="$arm" \
-      >"$here/$arm.toml"
-    scripts/train_model.sh "$here/$arm.toml" "$here/trained/$arm" "$here/$arm.pt"
-  done
-  for format in fp16 fp32; do
-    for hit_value in clamped raw; do
-      for arm in "${arms[@]}"; do
-        name=${format}_$hit_value/$arm
-        step "seed $seed, $name: campaign"
-        mkdir -p "$here/${name%/*}"
-        {
-          fill cifar10_resnet20.toml SEED="$seed" FORMAT="$format" HIT_VALUE="$hit_value" \
-            ARM="$arm" DEVICE="$device"
-          case $arm in
-            random | prompt | descriptions) cat scripts/reproduce/cifar10_resnet20_head.toml ;;
-          esac
-        } >"$here/$name.toml"
-        scripts/run_campaign.sh "$here/$name.toml" "$here/$name" "$here/trained/$arm/model.pt"
+  step "seed $seed: trainings and campaigns, $jobs arms at a time"
+  # 255 tells xargs to start no further arm.
+  printf '%s\0' "${arms[@]}" | xargs -0 -P "$jobs" -I ARM bash -c '
+    set -o pipefail
+    scripts/reproduce/cifar10_resnet20_arm.sh "$@" 2>&1 | sed -u "s/^/$2: /" || exit 255' \
+    arm "$here" ARM "$seed" "$epochs" "$device" "$data"
+  step "seed $seed: comparisons"
+  for setting in {fp16,fp32}_{clamped,raw}; do
+    compare "$here/$setting" compare "${arms[@]}"
+    .venv/bin/python scripts/reproduce/study_tables.py "$out" --steps |
+      while read -r name before after; do
+        compare "$here/$setting" "$name" "$before" "$after"
       done
-      compare "$here/${format}_$hit_value" compare "${arms[@]}"
-      .venv/bin/python scripts/reproduce/study_tables.py "$out" --steps |
-        while read -r name before after; do
-          compare "$here/${format}_$hit_value" "$name" "$before" "$after"
-        done
-    done
   done
 done
 
