@@ -115,6 +115,7 @@ class Campaign(Case):
         out, _ = bitfall("run", self.campaign("dry"), "--dry-run", "--json")
         document = json.loads(out)
         self.assertEqual(document["trials"], 6 * 40)
+        self.assertTrue(0 < document["estimated_s"] < 3600, document["estimated_s"])
         self.assertFalse(self.run_directory("dry").exists())
         # stem: 8x8x8 values x 16 bits x 25 images
         self.assertEqual(document["strata"][0]["population"], 8 * 8 * 8 * 16 * 25)
@@ -312,6 +313,61 @@ class Comparison(Case):
         self.assertIn("compare.html", err)
         out, _ = bitfall("compare", *self.runs(), "--charts")
         self.assertEqual(set(json.loads(out)), {"improvement", "values"})
+
+    def test_makes_the_tables_of_the_study(self):
+        base, method = self.runs()
+        study = self.folder / "study"
+        arms = ["baseline", "projection", "random", "prompt", "descriptions", "linear"]
+
+        def tables(seeds, expect=0):
+            done = subprocess.run(
+                [sys.executable, SOURCE / "scripts/reproduce/study_tables.py", study]
+                + ["--seeds", str(seeds)],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            self.assertEqual(done.returncode, expect, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+            return done.stdout if expect == 0 else done.stderr
+
+        def write(seed, second, accuracy):
+            """The study's files of one seed, whose arms but the baseline are all the run `second`."""
+            labels = [word for arm in arms for word in ("--label", arm)]
+            whole = self.compare(base, *[second] * 5, *labels)
+            steps = {
+                "bottleneck": ("baseline", "projection"), "cosine": ("projection", "random"),
+                "prompt": ("random", "prompt"), "descriptions": ("random", "descriptions"),
+                "linear_text": ("projection", "linear"),
+            }  # fmt: skip
+            for setting in ("fp16_clamped", "fp32_clamped", "fp16_raw", "fp32_raw"):
+                folder = study / seed / setting
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "compare.json").write_text(json.dumps(whole))
+                for step, labels in steps.items():
+                    document = self.compare(base, second, *sum((["--label", x] for x in labels), []))
+                    (folder / f"{step}.json").write_text(json.dumps(document))
+            for arm in arms:
+                log = study / seed / "trained" / arm / "log.csv"
+                log.parent.mkdir(parents=True)
+                log.write_text(f"epoch,validation_accuracy\n1,0.1\n2,{accuracy}\n")
+            return whole["arms"][1]["networks"][0]["improvement"][whole["headline"]]
+
+        first = write("seed1", method, 0.75)
+        self.assertIn("seed2", tables(2, expect=1))
+        out = tables(1)
+        self.assertIn("1 seed, 2 epochs", out)
+        self.assertIn("| one linear layer | 75.00 % |", out)
+        # In four settings, five arms and five steps; intervals are each arm's own.
+        value = first["text"].split(" [")[0]
+        self.assertEqual(out.count(f"| {value} ["), 40, out)
+        second = write("seed2", base, 0.5)  # itself: every ratio is 1
+        self.assertEqual(second["value"], 1)
+        out = tables(2)
+        self.assertIn("| one linear layer | 62.50 % (50.00 % to 75.00 %) |", out)
+        both = sorted([first["value"], 1])
+        mean = f"{math.sqrt(first['value']):.3g} ({both[0]:.3g} to {both[1]:.3g})"
+        self.assertEqual(out.count(f"| {mean} |"), 40)
+        (study / "seed2" / "trained" / "prompt" / "log.csv").write_text("epoch\n9\n")
+        self.assertIn("has other epochs", tables(2, expect=1))
 
     def test_refuses_what_cannot_be_compared(self):
         base, _ = self.runs()

@@ -38,6 +38,15 @@ SETTINGS = [
 ]
 
 
+LEGEND = """
+Ratios are baseline / head: above 1 the head is better. Last layer: latent layer v1 (E units) and
+projection v2 (C units) by the published rule (E v1 + C v2) / (E + C); then (v1 + v2) / 2; then v2 alone.
+Network: the plain mean over convolutions and linear layers; then with the outputs of the head's own
+length, division and scale, which the published set-up never hit. Mismatch: the same ratio of the rate at
+which the answer changes.
+"""
+
+
 class Missing(Exception):
     """A file of the study that is not there; printed without a traceback."""
 
@@ -183,17 +192,17 @@ def report(folder: Path, count: int) -> str:
             raise Missing(f"{log}: has other epochs than {logs[0]}; run cifar10_resnet20.sh")
     text = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {epochs} epochs an arm.\n\n"
     first = [load(seed / SETTINGS[0][0] / "compare.json") for seed in seeds]
-    text += arms_table(seeds, first)
+    text += arms_table(seeds, first) + LEGEND
     for setting, title in SETTINGS:
         comparisons = [load(seed / setting / "compare.json") for seed in seeds]
         headline = comparisons[0]["headline"]
         of = "mean delta loss"
         if headline != "delta_loss":
             of += f", each cut at {comparisons[0]['clip']:g} nats"
-        text += (
-            f"\n{title}: baseline / head of {of}, above 1 the head is better; intervals at "
-            f"{100 * comparisons[0]['confidence']:g} %.\n\n"
-        )
+        brackets = "geometric mean over seeds (lowest to highest)"
+        if len(seeds) == 1:
+            brackets = f"intervals at {100 * comparisons[0]['confidence']:g} %"
+        text += f"\n{title}: baseline / head of {of}; {brackets}.\n\n"
         text += improvement_table(comparisons, headline)
         text += f"\n{title}: what each part brings, as the same ratio of two arms that differ in it.\n\n"
         text += steps_table(seeds, setting, headline)
