@@ -15,6 +15,7 @@
 #include "head_module.h"
 #include "head_report.h"
 #include "loaded_plugins.h"
+#include "model_card.h"
 #include "model_costs.h"
 #include "program.h"
 #include "session.h"

@@ -183,13 +183,17 @@ TEST(Comparison, NetworkIsThePlainMeanOverLayersAndByBits) {
   });
   const auto b = make_run("b", {}, same_everywhere(0.5, false));
   const CompareData data = compared({a, b});
-  ASSERT_EQ(data.arms[1].networks.size(), 2U);
+  ASSERT_EQ(data.arms[1].networks.size(), 3U);
   const NetworkValue &plain = data.arms[1].networks[0], &bits = data.arms[1].networks[1];
   EXPECT_FALSE(plain.by_bits);
   EXPECT_DOUBLE_EQ(data.arms[0].networks[0].values.loss.value, 2);
   EXPECT_DOUBLE_EQ(plain.improvement.loss.value, 4);
   EXPECT_DOUBLE_EQ(data.arms[0].networks[1].values.loss.value, 19.0 / 13);
   EXPECT_DOUBLE_EQ(bits.improvement.loss.value, 38.0 / 13);
+  const NetworkValue& before = data.arms[1].networks[2];
+  EXPECT_EQ(before.over, NetworkValue::Over::kBeforeLast);
+  EXPECT_EQ(before.layers, 1);
+  EXPECT_DOUBLE_EQ(before.improvement.loss.value, 2);  // of conv1: 1 / 0.5
 }
 
 const MadeRun kHead{{{"backbone.conv1"},
@@ -242,13 +246,16 @@ TEST(Comparison, ShowsTheNetworkWithAndWithoutAHeadsOtherOperations) {
     return Effect{losses[layer], false};
   });
   const CompareData data = compared({make_run("a", {}, same_everywhere(4, false)), b});
-  EXPECT_EQ(data.arms[0].networks.size(), 2U);
-  ASSERT_EQ(data.arms[1].networks.size(), 4U);
-  EXPECT_FALSE(data.arms[1].networks[0].head_operations);
+  EXPECT_EQ(data.arms[0].networks.size(), 3U);
+  ASSERT_EQ(data.arms[1].networks.size(), 5U);
+  EXPECT_EQ(data.arms[1].networks[0].over, NetworkValue::Over::kLayers);
   EXPECT_EQ(data.arms[1].networks[0].layers, 3);
   EXPECT_DOUBLE_EQ(data.arms[1].networks[0].improvement.loss.value, 3);  // 4 / ((2 + 1 + 1) / 3)
-  EXPECT_TRUE(data.arms[1].networks[2].head_operations);
-  EXPECT_DOUBLE_EQ(data.arms[1].networks[2].improvement.loss.value, 1);  // 4 / (20 / 5)
+  EXPECT_EQ(data.arms[1].networks[2].over, NetworkValue::Over::kBeforeLast);
+  EXPECT_EQ(data.arms[1].networks[2].layers, 1);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[2].improvement.loss.value, 2);  // 4 / 2, of conv1
+  EXPECT_EQ(data.arms[1].networks[3].over, NetworkValue::Over::kWithHead);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[3].improvement.loss.value, 1);  // 4 / (20 / 5)
 }
 
 TEST(Comparison, MatchesLayersBehindTheBackboneAndListsTheOthers) {

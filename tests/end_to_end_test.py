@@ -284,7 +284,10 @@ class Comparison(Case):
         self.assertEqual(by_name["stem"][1]["site"], "backbone.stem")
         self.assertEqual(by_name["stem"][1]["pairing"]["statistics"], "paired")
         self.assertIsNone(by_name["head"][0])
-        self.assertEqual(len(second["networks"]), 4)
+        self.assertEqual(
+            [network["over"] for network in second["networks"]],
+            ["layers", "layers", "before_last", "with_head", "with_head"],
+        )
 
         def losses(name, site):
             rows = [row for row in self.rows(name) if row["site"] == site]
@@ -363,9 +366,10 @@ class Comparison(Case):
         self.assertEqual(second["value"], 1)
         out = tables(2)
         self.assertIn("| one linear layer | 62.50 % (50.00 % to 75.00 %) |", out)
-        both = sorted([first["value"], 1])
-        mean = f"{math.sqrt(first['value']):.3g} ({both[0]:.3g} to {both[1]:.3g})"
-        self.assertEqual(out.count(f"| {mean} |"), 40)
+        low, high = min(first["interval"][0], 1), max(first["interval"][1], 1)
+        value = f"{math.sqrt(first['value']):.3g}"
+        self.assertEqual(out.count(f"| {value} ["), 40, out)
+        self.assertIn(f"| {value} [{low:.3g}, {high:.3g}] |", out)
         (study / "seed2" / "trained" / "prompt" / "log.csv").write_text("epoch\n9\n")
         self.assertIn("has other epochs", tables(2, expect=1))
 

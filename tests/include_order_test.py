@@ -22,6 +22,7 @@ STAGES = [
     ("dataset", "dataset class_folders image npy preprocess"),
     ("text", "stored_tensor safetensors zip_archive pickle pytorch_file tensor_file json_file class_names "
              "embeddings descriptions"),
+    ("model_card", "model_card"),
     ("sites", "sites site_formats"),
     ("faults", "faults"),
     ("head", "head"),

@@ -112,10 +112,6 @@ TEST(Program, TiedParametersShareTheirSlots) {
   EXPECT_EQ(slots["first.weight"], slots["second.weight"]);
 }
 
-TEST(Program, ReadsTheExtraFileAndMissesAnAbsentOne) {
-  EXPECT_EQ(Program::extra_file(small_model("residual"), "bitfall.json"), "");
-}
-
 void expect_refused(const std::string& name, const std::string& reason) {
   try {
     Program program(small_model(name), "cpu");

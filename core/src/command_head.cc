@@ -13,6 +13,7 @@
 #include "head_report.h"
 #include "log.h"
 #include "model.h"
+#include "model_card.h"
 #include "plugin_host.h"
 #include "program.h"
 #include "sha256.h"
@@ -30,7 +31,7 @@ std::string joined(const std::vector<std::string>& texts) {
 }
 
 Json read_card(const std::filesystem::path& model) {
-  Json card = Json::parse(Program::extra_file(model, "bitfall.json"), nullptr, false);
+  Json card = Json::parse(model_card_text(model), nullptr, false);
   return card.is_object() ? card : Json::object();
 }
 
@@ -104,7 +105,7 @@ int head_attach_command(const HeadAttachOptions& options) {
   Program program(options.backbone, "cpu");
   prove_runs(program, options.backbone, input);
   program.specialise(at::zeros({2, input[0], input[1], input[2]}));
-  const auto old = read_head_card(options.backbone);
+  const std::optional<HeadCard>& old = known.head;
   const LastLinear last =
       old ? place_of(options.backbone, *old) : find_last_linear(program, options.backbone);
 
@@ -159,7 +160,8 @@ int head_attach_command(const HeadAttachOptions& options) {
 }
 
 int head_fuse_command(const HeadFuseOptions& options) {
-  const auto head = read_head_card(options.model);
+  const ModelCard known = read_model_card(options.model);
+  const std::optional<HeadCard>& head = known.head;
   if (!head) {
     throw Error(ExitCode::kInput, options.model.string() +
                                       ": has no head that `bitfall head attach` made; there is "
@@ -173,7 +175,7 @@ int head_fuse_command(const HeadFuseOptions& options) {
   const auto name = head->module.substr(head->module.rfind('.') + 1);
   Json card = read_card(options.model);
   card["head"]["fused"] = true;
-  const auto input = input_shape(read_model_card(options.model), options.input);
+  const auto input = input_shape(known, options.input);
   write_checked(options.model, head->module, {fused(layers, name)}, card, input, options.output);
   log_info("wrote " + options.output.string());
   print(head_report(options.output, input), options.json);

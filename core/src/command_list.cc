@@ -9,6 +9,7 @@
 #include "format_tables.h"
 #include "key_table.h"
 #include "model.h"
+#include "model_card.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
 

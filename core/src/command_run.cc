@@ -1,4 +1,6 @@
 // bitfall run, bitfall resume.
+#include <unistd.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -48,8 +50,13 @@ std::string count_text(double count) {
 }
 
 int dry_run(Session& session, bool json) {
-  session.profile(stop_requested, session.model().batch());
-  const double seconds = session.engine().estimate_seconds(session.plan());
+  const bool profiled = session.profile(stop_requested, session.model().batch());
+  const auto seconds = profiled ? session.engine().estimate_seconds(session.plan(), stop_requested)
+                                : std::nullopt;
+  if (!seconds) {
+    log_warning("interrupted; nothing was written");
+    return static_cast<int>(ExitCode::kInterrupted);
+  }
   const auto& sites = session.model().sites();
   const double confidence = session.campaign().confidence;
   const auto width = [&](const Stratum& stratum, double p) {
@@ -64,7 +71,7 @@ int dry_run(Session& session, bool json) {
   if (json) {
     nlohmann::ordered_json document = {
         {"schema", "bitfall.dry_run/1"}, {"trials", trials},
-        {"population", population},      {"estimated_s", seconds},
+        {"population", population},      {"estimated_s", *seconds},
         {"confidence", confidence},      {"images", session.dataset().size()}};
     for (const Stratum& stratum : session.plan().strata()) {
       document["strata"].push_back({{"entry", stratum.entry},
@@ -93,11 +100,11 @@ int dry_run(Session& session, bool json) {
       "%lld trials of a population of %s (faults x images) on %d images; interval half-widths at "
       "%s confidence,\n"
       "if the rate is 50 %% (the widest) or 1 %%.\n"
-      "at most about %s on this machine: batch %lld, %lld workers of %lld threads. Nothing was "
+      "about %s on this machine: batch %lld, %lld workers of %lld threads. Nothing was "
       "written.\n",
       static_cast<long long>(trials),
       population > 0 ? count_text(population).c_str() : "listed faults", session.dataset().size(),
-      percent(confidence, 1).c_str(), duration_text(seconds).c_str(),
+      percent(confidence, 1).c_str(), duration_text(*seconds).c_str(),
       static_cast<long long>(session.campaign().batch),
       static_cast<long long>(session.campaign().workers),
       static_cast<long long>(session.campaign().threads));
@@ -205,6 +212,21 @@ int execute(Session& session, Store& store, bool explain = false) {
   return 0;
 }
 
+// Throws before a profile of an hour, not after it, where the run's folder could not be made.
+void prove_can_be_made(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  auto there = std::filesystem::absolute(directory).lexically_normal();
+  while (there.has_relative_path() && !std::filesystem::exists(there, ignored)) {
+    there = there.parent_path();
+  }
+  const bool folder = std::filesystem::is_directory(there, ignored);
+  if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
+  throw Error(ExitCode::kFailure, directory.string() + ": cannot be made or written to: " +
+                                      there.string() +
+                                      (folder ? " may not be written to" : " is no folder") +
+                                      "; give another with -o or [campaign] output");
+}
+
 // Only what a run writes; throws if another process is writing it.
 void remove_run(const std::filesystem::path& directory) {
   if (!std::filesystem::exists(directory / "campaign.sqlite")) return;
@@ -264,6 +286,7 @@ int run_command(const RunOptions& options) {
                     shell_word(output.string()) + "`, read it with `bitfall report " +
                     shell_word(output.string()) + "`, or replace it with --force");
   }
+  prove_can_be_made(output);
   session.engine().preload(stop_requested);
   if (!session.profile(stop_requested)) {
     log_warning("interrupted before the first trial; nothing was written");

@@ -242,37 +242,67 @@ class Comparison {
   }
 
   void finish_networks(std::size_t i, const Matched& matched) {
+    using Over = NetworkValue::Over;
+    const auto all = [](std::size_t) { return true; };
+    const auto usual = [&](std::size_t layer) { return !of_head(i, layer, matched); };
     bool head = false;
     for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
       head |= of_head(i, layer, matched) && runs_[i].trials[layer].size() > 0;
     }
-    for (const bool with_head : head ? std::vector{false, true} : std::vector{false}) {
-      for (const bool by_bits : {false, true}) {
-        NetworkValue& network = data_.arms[i].networks.emplace_back();
-        network.head_operations = with_head;
-        network.by_bits = by_bits;
-        const auto weight = [&](std::size_t arm, std::size_t layer) {
-          return by_bits ? runs_[arm].bits(layer) : 1.0;
-        };
-        std::vector<const Sample*> of_arm, of_baseline;
-        std::vector<double> arm_weights, baseline_weights;
-        for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
-          if (!with_head && of_head(i, layer, matched)) continue;
-          of_arm.push_back(&matched.of_arm[layer]);
-          arm_weights.push_back(weight(i, layer));
-          network.layers += runs_[i].trials[layer].size() > 0;
-        }
-        const Sample arm = weighted_mean(of_arm, arm_weights);
-        network.values = values_of(arm, data_.confidence);
-        if (i == 0) continue;
-        for (std::size_t layer = 0; layer < matched.of_baseline.size(); ++layer) {
-          of_baseline.push_back(&matched.of_baseline[layer]);
-          baseline_weights.push_back(weight(0, layer));
-        }
-        network.improvement =
-            improvement_of(weighted_mean(of_baseline, baseline_weights), arm, data_.confidence);
-      }
+    for (const bool by_bits : {false, true}) {
+      add_network(i, matched, Over::kLayers, by_bits, usual, all);
     }
+    LastLayer ignored;
+    const std::vector<std::size_t> last = last_layers(i, matched, ignored);
+    if (!last.empty()) {
+      const auto before = [&](std::size_t arm, std::size_t end) {
+        return [this, arm, end](std::size_t layer) {
+          const auto& strata = runs_[arm].run.strata;
+          return layer < end && strata[layer].entry == strata[end].entry;
+        };
+      };
+      const auto in_arm = before(i, last.front());
+      add_network(
+          i, matched, Over::kBeforeLast, false,
+          [&](std::size_t layer) { return usual(layer) && in_arm(layer); },
+          before(0, static_cast<std::size_t>(last_product(0, all))));
+    }
+    for (const bool by_bits : {false, true}) {
+      if (head) add_network(i, matched, Over::kWithHead, by_bits, all, all);
+    }
+  }
+
+  // in_arm, in_baseline: of a layer, whether it counts.
+  template <typename InArm, typename InBaseline>
+  void add_network(std::size_t i, const Matched& matched, NetworkValue::Over over, bool by_bits,
+                   InArm in_arm, InBaseline in_baseline) {
+    NetworkValue network;
+    network.over = over;
+    network.by_bits = by_bits;
+    const auto weight = [&](std::size_t arm, std::size_t layer) {
+      return by_bits ? runs_[arm].bits(layer) : 1.0;
+    };
+    std::vector<const Sample*> of_arm, of_baseline;
+    std::vector<double> arm_weights, baseline_weights;
+    for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
+      if (!in_arm(layer)) continue;
+      of_arm.push_back(&matched.of_arm[layer]);
+      arm_weights.push_back(weight(i, layer));
+      network.layers += runs_[i].trials[layer].size() > 0;
+    }
+    if (of_arm.empty() && over != NetworkValue::Over::kLayers) return;
+    const Sample arm = weighted_mean(of_arm, arm_weights);
+    network.values = values_of(arm, data_.confidence);
+    if (i > 0) {
+      for (std::size_t layer = 0; layer < matched.of_baseline.size(); ++layer) {
+        if (!in_baseline(layer)) continue;
+        of_baseline.push_back(&matched.of_baseline[layer]);
+        baseline_weights.push_back(weight(0, layer));
+      }
+      network.improvement =
+          improvement_of(weighted_mean(of_baseline, baseline_weights), arm, data_.confidence);
+    }
+    data_.arms[i].networks.push_back(std::move(network));
   }
 
   // The last layer of conv, linear or matmul whose outputs were hit, or -1. Only layers that `take`

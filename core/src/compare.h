@@ -80,9 +80,14 @@ struct LayerRow {
 
 /// A network's value: a mean of its layers' values.
 struct NetworkValue {
-  bool head_operations = true;  // with the layers that only a head has and that are neither conv,
-                                // linear nor matmul: normalise, scale
-  bool by_bits = false;         // each layer weighted by its bits, else all alike (the paper's)
+  enum class Over {
+    kLayers,      // all, but those that only a head has and that are neither conv, linear nor
+                  // matmul: normalise, scale
+    kBeforeLast,  // of these, the outputs before the last layer
+    kWithHead     // all
+  };
+  Over over = Over::kLayers;
+  bool by_bits = false;  // each layer weighted by its bits, else all alike (the paper's)
   std::int64_t layers = 0;
   Values values;
   Improvement improvement;  // of arms
@@ -119,7 +124,7 @@ struct Arm {
   Estimate top2diff;  // mean over golden images, in the campaign's format
   std::int64_t golden_images = 0;
   GoldenChange accuracy_change, fp32_change, top2diff_change;  // not of the baseline
-  std::vector<NetworkValue> networks;  // [0] is the headline: without head operations, not by bits
+  std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
   std::optional<Discordance> mismatches;  // of all trials, where all layers are paired
 };

@@ -77,11 +77,16 @@ Json to_json(const LastLayer& last, bool baseline) {
   return {{"sites", sites}, {"combinations", combinations}, {"note", last.note}};
 }
 
+const char* over_name(NetworkValue::Over over) {
+  if (over == NetworkValue::Over::kBeforeLast) return "before_last";
+  return over == NetworkValue::Over::kWithHead ? "with_head" : "layers";
+}
+
 Json to_json(const Arm& arm, bool baseline) {
   Json networks = Json::array();
   for (const NetworkValue& network : arm.networks) {
     Json json = {{"of", network_name(network)},
-                 {"head_operations", network.head_operations},
+                 {"over", over_name(network.over)},
                  {"weights", network.by_bits ? "bits" : "equal"},
                  {"layers", network.layers},
                  {"values", to_json(network.values)}};

@@ -160,9 +160,9 @@ class Tables {
     CompareTable table;
     table.title = "Network";
     table.note =
-        "Means over layers, all alike (as published) or weighted by the layers' bits. \"With "
-        "head\": "
-        "and over the layers that only a head has and that are neither conv, linear nor matmul "
+        "Means over layers, all alike (as published) or weighted by the layers' bits. \"Before the "
+        "last\": "
+        "without the last layer and what follows. \"With head\": and over the layers that only a head has and that are neither conv, linear nor matmul "
         "(normalise, scale); the published set-up never hit these.";
     table.columns = quantity_columns({"arm", "mean over"});
     table.text_columns = 2;
@@ -302,7 +302,9 @@ std::string ratio_text(const Ratio& ratio) {
 
 std::string network_name(const NetworkValue& network) {
   return std::to_string(network.layers) + (network.by_bits ? " by bits" : " layers") +
-         (network.head_operations ? ", with head" : "");
+         (network.over == NetworkValue::Over::kBeforeLast ? ", before the last"
+          : network.over == NetworkValue::Over::kWithHead ? ", with head"
+                                                          : "");
 }
 
 std::string count_text(const std::optional<std::int64_t>& count) {

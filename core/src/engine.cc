@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "calibration.h"
 #include "emulated_model.h"
@@ -93,6 +94,8 @@ struct Engine::State {
   std::unique_ptr<GoldenChunk> golden(std::int64_t chunk, std::int64_t budget, EngineCosts& costs);
   std::int64_t group_size(std::int64_t trials, std::int64_t sites, std::int64_t chunks,
                           std::int64_t budget);
+  // More than the plan will take: every trial in a pass that runs to the end.
+  double bound_seconds(const Plan& plan);
 
   std::optional<float> clamp_of(std::int32_t site) const;
   at::Tensor host_values(const Plan& plan, std::int32_t index, std::span<const std::int64_t> ids,
@@ -663,34 +666,100 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measure& me
 
 const EngineCosts& Engine::costs() const { return state_->costs; }
 
-double Engine::estimate_seconds(const Plan& plan) {
-  const c10::InferenceMode guard;
-  State& state = *state_;
-  const PassProfile& pass = state.pass_profile();
-  double seconds = 2 * pass.seconds_behind(0) * static_cast<double>(state.deal.count());
+double Engine::State::bound_seconds(const Plan& plan) {
+  const PassProfile& pass = pass_profile();
+  double seconds = 2 * pass.seconds_behind(0) * static_cast<double>(deal.count());
   for (const Stratum& stratum : plan.strata()) {
-    const bool weight = state.model.is_weight(stratum.site);
-    const int from = state.options.suffix ? state.model.first_step(stratum.site) : 0;
+    const bool weight = model.is_weight(stratum.site);
+    const int from = options.suffix ? model.first_step(stratum.site) : 0;
     const auto trials = static_cast<double>(stratum.trials);
-    const double full = std::ceil(trials / static_cast<double>(state.batch()));
+    const double full = std::ceil(trials / static_cast<double>(batch()));
     if (!weight) {
       seconds += full * pass.seconds_behind(from);
       continue;
     }
     // A pass for each fault in a chunk up to the next cut, and behind it full ones.
-    int cut = state.steps();
-    for (int step = from + 1; state.options.early_stop && step < state.steps(); ++step) {
-      if (!is_expensive(state.model.program().steps()[static_cast<std::size_t>(step)])) continue;
+    int cut = steps();
+    for (int step = from + 1; options.early_stop && step < steps(); ++step) {
+      if (!is_expensive(model.program().steps()[static_cast<std::size_t>(step)])) continue;
       cut = step;
       break;
     }
-    const double alone =
-        stratum.permanent ? trials / state.dataset.size() * static_cast<double>(state.deal.count())
-                          : trials;
+    const double alone = stratum.permanent
+                             ? trials / dataset.size() * static_cast<double>(deal.count())
+                             : trials;
     seconds += alone * (pass.seconds_behind(from) - pass.seconds_behind(cut)) +
                std::min(alone, full) * pass.seconds_behind(cut);
   }
   return seconds;
+}
+
+std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atomic<bool>& stop) {
+  constexpr double kPilotSeconds = 10;
+  const c10::InferenceMode guard;
+  State& state = *state_;
+  std::vector<std::int64_t> chunks;
+  for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
+    if (state.in_shard(chunk)) chunks.push_back(chunk);
+  }
+  std::set<std::int32_t> sites;
+  for (const Stratum& stratum : plan.strata()) sites.insert(stratum.site);
+  const std::int64_t all = trials(plan);
+  const auto count = static_cast<std::int64_t>(chunks.size());
+  const auto workers =
+      std::clamp<std::int64_t>(state.model.device() == "cpu" ? state.options.workers : 1, 1, count);
+
+  // A part of the campaign that a worker would run as one group, thinned out where it would take
+  // too long.
+  const double golden_s = std::max(state.pass_profile().seconds_behind(0), 1e-9);
+  const auto golden_most =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kPilotSeconds / 2 / golden_s));
+  const std::int64_t group =
+      std::min(state.group_size(all, static_cast<std::int64_t>(sites.size()), count,
+                                state.options.memory_budget / workers),
+               golden_most);
+  const double share = static_cast<double>(group) / static_cast<double>(state.deal.count());
+  const auto stride = std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(state.bound_seconds(plan) * share / kPilotSeconds));
+  std::vector<bool> in_pilot(static_cast<std::size_t>(state.deal.count()), false);
+  for (std::int64_t i = 0; i < group; ++i) {
+    in_pilot[static_cast<std::size_t>(chunks[static_cast<std::size_t>(i)])] = true;
+  }
+  const auto piloted = [&](std::int64_t chunk) { return in_pilot[static_cast<std::size_t>(chunk)]; };
+
+  struct Nowhere : ResultSink {
+    void golden(const GoldenResult&) override {}
+    void trial(const TrialResult&) override {}
+  } nowhere;
+  const Measure none = [](const Observation&, std::vector<double>&) {};
+  const auto quiet = [](const EngineProgress&) {};
+  std::vector<bool> done(static_cast<std::size_t>(plan.size()), true);
+  std::vector<bool> golden_done(static_cast<std::size_t>(state.dataset.size()), true);
+  for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
+    for (std::int64_t row = 0; piloted(chunk) && row < state.deal.size(chunk); ++row) {
+      golden_done[static_cast<std::size_t>(state.deal.image(chunk, row))] = false;
+    }
+  }
+  const std::int64_t own_workers = std::exchange(state.options.workers, 1);
+  const auto timed = [&] {
+    const bool whole = run(plan, done, golden_done, none, nowhere, stop, quiet);
+    return whole ? std::optional(state.costs.total_s) : std::nullopt;
+  };
+  const auto images_s = timed();  // golden passes alone
+  std::int64_t sampled = 0, seen = 0;
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    if (!piloted(state.deal.chunk_of(plan.trial(id).image)) || seen++ % stride != 0) continue;
+    done[static_cast<std::size_t>(id)] = false;
+    ++sampled;
+  }
+  const auto trials_s = images_s ? timed() : std::nullopt;
+  state.options.workers = static_cast<int>(own_workers);
+  if (!trials_s) return std::nullopt;
+  const double a_trial =
+      sampled == 0 ? 0 : std::max(0.0, *trials_s - *images_s) / static_cast<double>(sampled);
+  const double seconds = *images_s * static_cast<double>(count) / static_cast<double>(group) +
+                         a_trial * static_cast<double>(all);
+  return seconds / static_cast<double>(workers);
 }
 
 }  // namespace bitfall

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -86,8 +87,9 @@ class Engine {
   /// One trial, in the same row of the same chunk as in the campaign.
   TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);
 
-  /// Seconds that the plan will take, from one timed golden pass.
-  double estimate_seconds(const Plan& plan);
+  /// Seconds that run() will take, extrapolated from a part of the trials, which are run here (some
+  /// 10 s at most, or two passes) and forgotten. Nothing if `stop` became true first.
+  std::optional<double> estimate_seconds(const Plan& plan, const std::atomic<bool>& stop);
 
  private:
   struct State;

@@ -27,28 +27,13 @@ std::int64_t operations_of(const HeadLayer& layer) {
 
 }  // namespace
 
-std::optional<HeadCard> read_head_card(const std::filesystem::path& model) {
-  const Json card = Json::parse(Program::extra_file(model, "bitfall.json"), nullptr, false);
-  if (!card.is_object() || !card.contains("head") || !card["head"].is_object()) return {};
-  const Json& head = card["head"];
-  const auto text = [&](const char* key) {
-    return head.contains(key) && head[key].is_string() ? head[key].get<std::string>() : "";
-  };
-  HeadCard found{text("module"), text("init"), text("options"), true};
-  if (head.contains("replaced_bias") && head["replaced_bias"].is_boolean()) {
-    found.replaced_bias = head["replaced_bias"];
-  }
-  if (found.module.empty()) return {};
-  return found;
-}
-
 HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input) {
   Program program(model, "cpu");
   const at::Tensor image = at::zeros({1, input[0], input[1], input[2]});
   program.specialise(image);
   HeadReport report;
   report.model = model;
-  report.card = read_head_card(model);
+  report.card = read_model_card(model).head;
   report.module = report.card ? report.card->module : find_last_linear(program, model).module;
   report.layers = read_head(model, report.module);
   bool bias = report.card && report.card->replaced_bias;

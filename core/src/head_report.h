@@ -9,17 +9,10 @@
 
 #include "head.h"
 #include "head_module.h"
+#include "model_card.h"
 #include "model_costs.h"
 
 namespace bitfall {
-
-/// What `bitfall head attach` records in a model's bitfall.json, under "head".
-struct HeadCard {
-  std::string module;         // where the head stands: "fc"
-  std::string init;           // id of its initialiser
-  std::string options;        // "cosine = false", or empty
-  bool replaced_bias = true;  // whether the linear layer that stood there had a bias
-};
 
 struct HeadReport {
   std::filesystem::path model;
@@ -34,9 +27,6 @@ struct HeadReport {
   std::int64_t baseline_parameters = 0;
   std::int64_t baseline_operations = 0;
 };
-
-/// The card of a model file; nothing where no head was attached.
-std::optional<HeadCard> read_head_card(const std::filesystem::path& model);
 
 /// Measures. input: [C, H, W] of an image.
 HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input);

@@ -19,40 +19,6 @@
 
 namespace bitfall {
 
-ModelCard read_model_card(const std::filesystem::path& path) {
-  ModelCard card;
-  const auto json =
-      nlohmann::json::parse(Program::extra_file(path, "bitfall.json"), nullptr, false);
-  if (!json.is_object()) return card;
-  if (json.contains("name") && json["name"].is_string()) card.name = json["name"];
-  if (json.contains("input") && json["input"].is_array() && json["input"].size() == 3) {
-    for (int i = 0; i < 3; ++i) {
-      if (json["input"][i].is_number_integer()) card.input[i] = json["input"][i];
-    }
-  }
-  if (json.contains("classes") && json["classes"].is_array()) {
-    for (const auto& name : json["classes"]) {
-      if (name.is_string()) card.classes.push_back(name);
-    }
-  }
-  return card;
-}
-
-std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& text) {
-  if (text.empty())
-    return card.input[0] > 0 ? card.input : std::array<std::int64_t, 3>{3, 224, 224};
-  std::array<std::int64_t, 3> shape{};
-  std::stringstream in(text);
-  char x1 = 0, x2 = 0;
-  in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
-  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 ||
-      shape[2] < 1) {
-    throw Error(ExitCode::kUsage,
-                "--input " + text + ": give channels x height x width, such as 3x224x224");
-  }
-  return shape;
-}
-
 struct Model::State {
   std::unique_ptr<Program> program;
   std::vector<Site> sites;

@@ -19,18 +19,6 @@ namespace bitfall {
 
 class Program;
 
-/// What export_model.py writes into the archive as bitfall.json; every field may be absent.
-struct ModelCard {
-  std::string name;
-  std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded
-  std::vector<std::string> classes;            // names in output order; empty when not recorded
-};
-ModelCard read_model_card(const std::filesystem::path& path);
-
-/// C, H, W of one image: `given` ("3x224x224"), else the card's, else 3x224x224. Throws
-/// Error(kUsage) where `given` is nothing of that kind.
-std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& given);
-
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation

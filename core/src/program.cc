@@ -743,17 +743,6 @@ std::string Program::checksum() const {
   return sha256_text(bits);
 }
 
-std::string Program::extra_file(const std::filesystem::path& path, const std::string& name) {
-  use_plain_executor();
-  torch::jit::ExtraFilesMap files{{name, ""}};
-  try {
-    jit::load(path.string(), c10::nullopt, files);
-  } catch (const std::exception&) {
-    return "";
-  }
-  return files[name];
-}
-
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_same(b)) return true;
   if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;

@@ -101,9 +101,6 @@ class Program {
   /// SHA-256 over the bits of every parameter and buffer of the module that run() reads.
   std::string checksum() const;
 
-  /// The text of `name` in the archive's extra files ("bitfall.json"); empty if absent.
-  static std::string extra_file(const std::filesystem::path& path, const std::string& name);
-
  private:
   struct State;
   std::unique_ptr<State> state_;

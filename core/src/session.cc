@@ -8,6 +8,7 @@
 #include "error.h"
 #include "exact_text.h"
 #include "log.h"
+#include "model_card.h"
 #include "model_costs.h"
 #include "progress.h"
 #include "sha256.h"

@@ -4,13 +4,12 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
-#include <unordered_map>
 
 #include "atomic_file.h"
 #include "error.h"
+#include "model_card.h"
 #include "torch_message.h"
 
 namespace bitfall {
@@ -92,19 +91,13 @@ TrainableModel::TrainableModel(const std::filesystem::path& path, const std::str
   use_eager_executor();
   State& state = *state_;
   state.path = path;
-  nlohmann::json card;
   try {
-    std::unordered_map<std::string, std::string> extra = {{"bitfall.json", ""}};
-    state.module = jit::load(path.string(), c10::Device(device), extra);
-    card = nlohmann::json::parse(extra["bitfall.json"], nullptr, false);
+    state.module = jit::load(path.string(), c10::Device(device));
   } catch (const std::exception& error) {
     throw input_error(path, "not a readable TorchScript model: " + torch_message(error));
   }
   if (!state.module.find_method("forward")) throw input_error(path, "has no forward method");
-  if (!card.is_object() || !card.value("method", nlohmann::json()).is_string()) {
-    card = nlohmann::json::object();
-  }
-  refuse_inference_only(state.module, path, card.value("method", ""));
+  refuse_inference_only(state.module, path, read_model_card(path).method);
   std::set<const void*> met;  // a tensor of two names is one parameter
   for (const auto& parameter : state.module.named_parameters()) {
     if (!met.insert(parameter.value.unsafeGetTensorImpl()).second) continue;

@@ -17,8 +17,8 @@
 #include "error.h"
 #include "log.h"
 #include "model.h"
+#include "model_card.h"
 #include "philox.h"
-#include "program.h"
 #include "progress.h"
 #include "run_lock.h"
 #include "schedule.h"
@@ -181,7 +181,7 @@ void Trainer::State::open_data() {
 
 void Trainer::State::open_model() {
   model = std::make_unique<TrainableModel>(training.model, training.device);
-  card = Program::extra_file(training.model, "bitfall.json");
+  card = model_card_text(training.model);
   const auto [channels, height, width] = data->shape();
   const at::NoGradGuard no_gradients;
   model->set_training(false);

@@ -4,8 +4,8 @@
   study_tables.py runs/reproduce/cifar10_resnet20
 
 reads seedN/FORMAT_HITVALUE/compare.json (every arm against the baseline), the comparisons of two arms
-beside it (STEP.json), and seedN/trained/ARM/log.csv. With one seed a ratio stands with its interval,
-with several as geometric mean and range.
+beside it (STEP.json), and seedN/trained/ARM/log.csv. Ratios of several seeds are given as their
+geometric mean, with the union of the seeds' intervals.
 """
 
 import argparse
@@ -41,9 +41,10 @@ SETTINGS = [
 LEGEND = """
 Ratios are baseline / head: above 1 the head is better. Last layer: latent layer v1 (E units) and
 projection v2 (C units) by the published rule (E v1 + C v2) / (E + C); then (v1 + v2) / 2; then v2 alone.
-Network: the plain mean over convolutions and linear layers; then with the outputs of the head's own
-length, division and scale, which the published set-up never hit. Mismatch: the same ratio of the rate at
-which the answer changes.
+Network: the plain mean over convolutions and linear layers; before the last layer: without v, v1 and v2;
+with head sites: and over the outputs of the head's own length, division and scale, which the published
+set-up never hit. A hit on the length can make the logits as large as it pleases, hence each delta loss
+is cut at 10 nats there. Mismatch: the ratio of the rates at which the answer changes.
 """
 
 
@@ -71,14 +72,20 @@ def last_row(path: Path) -> dict:
 
 
 def combined(ratios: list) -> str:
-    """One ratio as its comparison printed it; several as geometric mean (lowest to highest)."""
+    """One ratio as its comparison printed it; several as geometric mean [lowest end of their
+    intervals, highest end]."""
     if len(ratios) == 1:
         return ratios[0]["text"]
     values = [ratio["value"] for ratio in ratios]
-    if any(value is None or value <= 0 for value in values):
+    intervals = [ratio["interval"] for ratio in ratios]
+    known = all(isinstance(value, (int, float)) and value > 0 for value in values) and all(
+        isinstance(end, (int, float)) for interval in intervals for end in interval or [None]
+    )
+    if not known:  # a rate of 0, say
         return "; ".join(ratio["text"] for ratio in ratios)
     mean = math.exp(sum(map(math.log, values)) / len(values))
-    return f"{mean:.3g} ({min(values):.3g} to {max(values):.3g})"
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def spread(values: list, text: str) -> str:
@@ -98,11 +105,12 @@ def arm_of(comparison: dict, label: str) -> dict:
     return next(arm for arm in comparison["arms"] if arm["label"] == label)
 
 
-def network(arm: dict, head_operations: bool) -> dict:
+def network(arm: dict, over: str) -> dict:
+    """The mean over "layers", those "before_last" or all "with_head"; None if the arm has none."""
     found = [
         value
         for value in arm["networks"]
-        if value["weights"] != "bits" and value["head_operations"] == head_operations
+        if value["weights"] == "equal" and value["over"] == over
     ]
     return found[0] if found else None
 
@@ -120,8 +128,10 @@ def improvement_table(comparisons: list, quantity: str) -> str:
         "the same, plain mean",
         "the projection alone",
         "network",
-        "with head sites",
+        "before the last layer",
+        "with head sites, cut",
         "network, mismatch",
+        "with head sites, mismatch",
     ]
     rows = []
     for label, name in ARMS.items():
@@ -139,9 +149,11 @@ def improvement_table(comparisons: list, quantity: str) -> str:
                 ratio([arm["last_layer"]["combinations"][0] for arm in arms], quantity),
                 ratio([combination(arm, "(v1 + v2) / 2") for arm in arms], quantity),
                 ratio([combination(arm, "v2") for arm in arms], quantity),
-                ratio([network(arm, False) for arm in arms], quantity),
-                ratio([network(arm, True) for arm in arms], quantity),
-                ratio([network(arm, False) for arm in arms], "mismatch"),
+                ratio([network(arm, "layers") for arm in arms], quantity),
+                ratio([network(arm, "before_last") for arm in arms], quantity),
+                ratio([network(arm, "with_head") for arm in arms], "delta_loss_clipped"),
+                ratio([network(arm, "layers") for arm in arms], "mismatch"),
+                ratio([network(arm, "with_head") for arm in arms], "mismatch"),
             ]
         )
     return table(heads, rows)
@@ -176,11 +188,13 @@ def steps_table(seeds: list, setting: str, quantity: str) -> str:
             [
                 what,
                 f"{before} -> {after}",
-                combined([network(arm, False)["improvement"][quantity] for arm in arms]),
-                combined([network(arm, False)["improvement"]["mismatch"] for arm in arms]),
+                combined([network(arm, "layers")["improvement"][quantity] for arm in arms]),
+                combined([network(arm, "before_last")["improvement"][quantity] for arm in arms]),
+                combined([network(arm, "layers")["improvement"]["mismatch"] for arm in arms]),
             ]
         )
-    return table(["what is added", "arms", "network", "network, mismatch"], rows)
+    heads = ["what is added", "arms", "network", "before the last layer", "network, mismatch"]
+    return table(heads, rows)
 
 
 def report(folder: Path, count: int) -> str:
@@ -199,9 +213,9 @@ def report(folder: Path, count: int) -> str:
         of = "mean delta loss"
         if headline != "delta_loss":
             of += f", each cut at {comparisons[0]['clip']:g} nats"
-        brackets = "geometric mean over seeds (lowest to highest)"
-        if len(seeds) == 1:
-            brackets = f"intervals at {100 * comparisons[0]['confidence']:g} %"
+        brackets = f"intervals at {100 * comparisons[0]['confidence']:g} %"
+        if len(seeds) > 1:
+            brackets = f"geometric mean over seeds, and the union of their {brackets}"
         text += f"\n{title}: baseline / head of {of}; {brackets}.\n\n"
         text += improvement_table(comparisons, headline)
         text += f"\n{title}: what each part brings, as the same ratio of two arms that differ in it.\n\n"

@@ -1,0 +1,85 @@
+#include "model_card.h"
+
+#include <algorithm>
+#include <boost/interprocess/file_mapping.hpp>
+#include <boost/interprocess/mapped_region.hpp>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "error.h"
+#include "zip_archive.h"
+
+namespace bitfall {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string text_of(const Json& json, const char* key) {
+  return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
+}
+
+std::optional<HeadCard> head_of(const Json& json) {
+  HeadCard head{text_of(json, "module"), text_of(json, "init"), text_of(json, "options"), true};
+  if (head.module.empty()) return std::nullopt;
+  if (json.contains("replaced_bias") && json["replaced_bias"].is_boolean()) {
+    head.replaced_bias = json["replaced_bias"];
+  }
+  return head;
+}
+
+}  // namespace
+
+std::string model_card_text(const std::filesystem::path& model) {
+  try {
+    // Mapped: of a model of any size, only the pages that are looked at are read.
+    namespace ipc = boost::interprocess;
+    const ipc::file_mapping file(model.c_str(), ipc::read_only);
+    const ipc::mapped_region region(file, ipc::read_only);
+    const ZipArchive archive(model.string(),
+                             {static_cast<const char*>(region.get_address()), region.get_size()});
+    const std::string name = archive.find("/extra/bitfall.json");
+    return name.empty() ? "" : std::string(archive.read(name));
+  } catch (const std::exception&) {
+    return "";
+  }
+}
+
+ModelCard read_model_card(const std::filesystem::path& model) {
+  ModelCard card;
+  const Json json = Json::parse(model_card_text(model), nullptr, false);
+  if (!json.is_object()) return card;
+  card.name = text_of(json, "name");
+  card.method = text_of(json, "method");
+  if (json.contains("input") && json["input"].is_array() && json["input"].size() == 3) {
+    const Json& input = json["input"];
+    const bool counts = std::all_of(input.begin(), input.end(), [](const Json& size) {
+      return size.is_number_integer() && size.get<std::int64_t>() > 0;
+    });
+    if (counts) card.input = input.get<std::array<std::int64_t, 3>>();
+  }
+  if (json.contains("classes") && json["classes"].is_array()) {
+    for (const Json& name : json["classes"]) {
+      if (name.is_string()) card.classes.push_back(name);
+    }
+  }
+  if (json.contains("head")) card.head = head_of(json["head"]);
+  return card;
+}
+
+std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& given) {
+  if (given.empty()) {
+    return card.input[0] > 0 ? card.input : std::array<std::int64_t, 3>{3, 224, 224};
+  }
+  std::array<std::int64_t, 3> shape{};
+  std::stringstream in(given);
+  char x1 = 0, x2 = 0;
+  in >> shape[0] >> x1 >> shape[1] >> x2 >> shape[2];
+  if (!in || x1 != 'x' || x2 != 'x' || in.peek() != EOF || shape[0] < 1 || shape[1] < 1 ||
+      shape[2] < 1) {
+    throw Error(ExitCode::kUsage,
+                "--input " + given + ": give channels x height x width, such as 3x224x224");
+  }
+  return shape;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,40 @@
+// What a model file says of itself: bitfall.json, a further file of a TorchScript archive.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bitfall {
+
+/// What `bitfall head attach` records, under "head".
+struct HeadCard {
+  std::string module;         // where the head stands: "fc"
+  std::string init;           // id of its initialiser
+  std::string options;        // "cosine = false", or empty
+  bool replaced_bias = true;  // whether the linear layer that stood there had a bias
+};
+
+/// What export_model.py and `bitfall head attach` write; every field may be absent.
+struct ModelCard {
+  std::string name;
+  std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded
+  std::vector<std::string> classes;            // names in output order; empty when not recorded
+  std::string method;                          // "script", "trace"
+  std::optional<HeadCard> head;                // nothing where no head was attached
+};
+
+/// Empty where the file cannot be read or records none; opening the model says what is wrong.
+ModelCard read_model_card(const std::filesystem::path& model);
+
+/// The same as it stands there: JSON text, or empty.
+std::string model_card_text(const std::filesystem::path& model);
+
+/// C, H, W of one image: `given` ("3x224x224"), else the card's, else 3x224x224. Throws
+/// Error(kUsage) where `given` is nothing of that kind.
+std::array<std::int64_t, 3> input_shape(const ModelCard& card, const std::string& given);
+
+}  // namespace bitfall
