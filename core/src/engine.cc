@@ -695,7 +695,7 @@ double Engine::State::bound_seconds(const Plan& plan) {
 }
 
 std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atomic<bool>& stop) {
-  constexpr double kPilotSeconds = 10;
+  constexpr double kPilotSeconds = 8;
   const c10::InferenceMode guard;
   State& state = *state_;
   std::vector<std::int64_t> chunks;
@@ -719,8 +719,9 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
                                 state.options.memory_budget / workers),
                golden_most);
   const double share = static_cast<double>(group) / static_cast<double>(state.deal.count());
-  const auto stride = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(state.bound_seconds(plan) * share / kPilotSeconds));
+  const double bound = state.bound_seconds(plan);
+  const auto stride =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(bound * share / kPilotSeconds));
   std::vector<bool> in_pilot(static_cast<std::size_t>(state.deal.count()), false);
   for (std::int64_t i = 0; i < group; ++i) {
     in_pilot[static_cast<std::size_t>(chunks[static_cast<std::size_t>(i)])] = true;
@@ -745,21 +746,37 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
     const bool whole = run(plan, done, golden_done, none, nowhere, stop, quiet);
     return whole ? std::optional(state.costs.total_s) : std::nullopt;
   };
-  const auto images_s = timed();  // golden passes alone
-  std::int64_t sampled = 0, seen = 0;
+  std::vector<std::int64_t> ids;
   for (std::int64_t id = 0; id < plan.size(); ++id) {
-    if (!piloted(state.deal.chunk_of(plan.trial(id).image)) || seen++ % stride != 0) continue;
-    done[static_cast<std::size_t>(id)] = false;
-    ++sampled;
+    if (piloted(state.deal.chunk_of(plan.trial(id).image))) ids.push_back(id);
   }
-  const auto trials_s = images_s ? timed() : std::nullopt;
+  const auto with_every = [&](std::int64_t every) -> std::optional<double> {
+    for (std::size_t i = 0; i < ids.size(); i += static_cast<std::size_t>(every)) {
+      done[static_cast<std::size_t>(ids[i])] = false;
+    }
+    return timed();
+  };
+  const auto count_of = [&](std::int64_t every) {
+    return static_cast<double>((static_cast<std::int64_t>(ids.size()) + every - 1) / every);
+  };
+  // Where trials are left out, windows are tried out for few of them: what the second half of those
+  // that are run adds is then what a trial costs, and the rest is spent once.
+  const auto images_s = timed();
+  const auto half_s = images_s && stride > 1 ? with_every(2 * stride) : images_s;
+  const auto full_s = half_s ? with_every(stride) : std::nullopt;
   state.options.workers = static_cast<int>(own_workers);
-  if (!trials_s) return std::nullopt;
-  const double a_trial =
-      sampled == 0 ? 0 : std::max(0.0, *trials_s - *images_s) / static_cast<double>(sampled);
-  const double seconds = *images_s * static_cast<double>(count) / static_cast<double>(group) +
-                         a_trial * static_cast<double>(all);
-  return seconds / static_cast<double>(workers);
+  if (!full_s) return std::nullopt;
+  const double run_trials = count_of(stride);
+  const double took = std::max(0.0, *full_s - *images_s);
+  double a_trial = run_trials > 0 ? took / run_trials : 0;
+  if (stride > 1 && run_trials > count_of(2 * stride)) {
+    const double more = (*full_s - *half_s) / (run_trials - count_of(2 * stride));
+    a_trial = std::clamp(more, 0.0, a_trial);
+  }
+  const double once = took - a_trial * run_trials;
+  const double all_images_s = *images_s * static_cast<double>(count) / static_cast<double>(group);
+  return std::min(bound, once + (all_images_s + a_trial * static_cast<double>(all)) /
+                                    static_cast<double>(workers));
 }
 
 }  // namespace bitfall

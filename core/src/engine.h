@@ -87,8 +87,8 @@ class Engine {
   /// One trial, in the same row of the same chunk as in the campaign.
   TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);
 
-  /// Seconds that run() will take, extrapolated from a part of the trials, which are run here (some
-  /// 10 s at most, or two passes) and forgotten. Nothing if `stop` became true first.
+  /// Seconds that run() will take, extrapolated from a part of the trials, which are run here (for
+  /// seconds; half a minute with a ResNet-50) and forgotten. Nothing if `stop` became true first.
   std::optional<double> estimate_seconds(const Plan& plan, const std::atomic<bool>& stop);
 
  private:
