@@ -51,8 +51,8 @@ std::string count_text(double count) {
 
 int dry_run(Session& session, bool json) {
   const bool profiled = session.profile(stop_requested, session.model().batch());
-  const auto seconds = profiled ? session.engine().estimate_seconds(session.plan(), stop_requested)
-                                : std::nullopt;
+  const auto seconds =
+      profiled ? session.engine().estimate_seconds(session.plan(), stop_requested) : std::nullopt;
   if (!seconds) {
     log_warning("interrupted; nothing was written");
     return static_cast<int>(ExitCode::kInterrupted);
@@ -221,8 +221,8 @@ void prove_can_be_made(const std::filesystem::path& directory) {
   }
   const bool folder = std::filesystem::is_directory(there, ignored);
   if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
-  throw Error(ExitCode::kFailure, directory.string() + ": cannot be made or written to: " +
-                                      there.string() +
+  throw Error(ExitCode::kFailure, directory.string() +
+                                      ": cannot be made or written to: " + there.string() +
                                       (folder ? " may not be written to" : " is no folder") +
                                       "; give another with -o or [campaign] output");
 }

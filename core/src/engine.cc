@@ -685,9 +685,8 @@ double Engine::State::bound_seconds(const Plan& plan) {
       cut = step;
       break;
     }
-    const double alone = stratum.permanent
-                             ? trials / dataset.size() * static_cast<double>(deal.count())
-                             : trials;
+    const double alone =
+        stratum.permanent ? trials / dataset.size() * static_cast<double>(deal.count()) : trials;
     seconds += alone * (pass.seconds_behind(from) - pass.seconds_behind(cut)) +
                std::min(alone, full) * pass.seconds_behind(cut);
   }
@@ -726,7 +725,9 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
   for (std::int64_t i = 0; i < group; ++i) {
     in_pilot[static_cast<std::size_t>(chunks[static_cast<std::size_t>(i)])] = true;
   }
-  const auto piloted = [&](std::int64_t chunk) { return in_pilot[static_cast<std::size_t>(chunk)]; };
+  const auto piloted = [&](std::int64_t chunk) {
+    return in_pilot[static_cast<std::size_t>(chunk)];
+  };
 
   struct Nowhere : ResultSink {
     void golden(const GoldenResult&) override {}
