@@ -19,11 +19,14 @@ void on_signal(int) {
   if (bitfall::stop_requested.exchange(true)) std::_Exit(130);  // the second time: at once
 }
 
-void catch_signals() {
+void catch_stops() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+}
+
+void settle_signals() {
   std::signal(SIGPIPE, SIG_DFL);
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file size limit is then an error of the write, as a full disk is
@@ -400,8 +403,14 @@ int main(int argc, char** argv) {
   env_app->callback([&] { status = env_command(json); });
 
   for (CLI::App* sub : app.get_subcommands({})) sub->fallthrough();
-  app.parse_complete_callback([&] { set_quiet(quiet); });
-  catch_signals();
+  app.parse_complete_callback([&] {
+    set_quiet(quiet);
+    // These end what they have begun; any other command may be killed at any time.
+    const bool stoppable =
+        run_app->parsed() || resume_app->parsed() || replay_app->parsed() || train_app->parsed();
+    if (stoppable) catch_stops();
+  });
+  settle_signals();
   if (argc == 1) {
     std::fprintf(stderr, "%s", app.help().c_str());
     return static_cast<int>(ExitCode::kUsage);

@@ -14,6 +14,7 @@
 # BITFALL_DATA=FOLDER   holds cifar10/train.tar.xz, cifar10/test.tar.xz and text/ (default
 # ../shared/data)
 set -euo pipefail
+trap 'exit 130' INT
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 fail() {
@@ -90,12 +91,12 @@ for ((seed = 1; seed <= seeds; ++seed)); do
     scripts/reproduce/cifar10_resnet20_arm.sh "$@" 2>&1 | sed -u "s/^/$2: /" || exit 255' \
     arm "$here" ARM "$seed" "$epochs" "$device" "$data"
   step "seed $seed: comparisons"
+  steps="$(.venv/bin/python scripts/reproduce/study_tables.py "$out" --steps)"
   for setting in {fp16,fp32}_{clamped,raw}; do
     compare "$here/$setting" compare "${arms[@]}"
-    .venv/bin/python scripts/reproduce/study_tables.py "$out" --steps |
-      while read -r name before after; do
-        compare "$here/$setting" "$name" "$before" "$after"
-      done
+    while read -r name before after; do
+      compare "$here/$setting" "$name" "$before" "$after"
+    done <<< "$steps"
   done
 done
 
