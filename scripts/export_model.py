@@ -275,20 +275,27 @@ def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
         for k in wanted
         if k in given and given[k].shape != wanted[k].shape
     ]
+    kinds = [
+        f"{k}: {str(given[k].dtype).removeprefix('torch.')}"
+        for k in wanted
+        if k in given and given[k].is_floating_point() != wanted[k].is_floating_point()
+    ]
     problems = []
     for what, keys in (
         ("missing in the file", missing),
         ("unknown to the model", unexpected),
         ("of another shape", shapes),
+        ("of another kind of number", kinds),
     ):
         if keys:
             more = f"\n    ... and {len(keys) - 5} more" if len(keys) > 5 else ""
             problems.append(f"  {len(keys)} {what}:\n    " + "\n    ".join(keys[:5]) + more)
     if problems:
         hint = ""
-        last = given[shapes[-1].split(":")[0]] if shapes else None
-        if last is not None and last.dim() and len(shapes) <= 2 and not missing and not unexpected:
-            hint = f"\n  Only the classifier differs: try --classes {len(last)}"
+        differing = {text.split(":")[0] for text in shapes}
+        if differing and differing <= set(list(wanted)[-2:]) and len(problems) == 1:
+            classes = given[list(wanted)[-1]].size(0)
+            hint = f"\n  Only the classifier differs: try --classes {classes}"
         raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint)
     model.load_state_dict(given, strict=False)
 
@@ -392,7 +399,7 @@ def build_text_guided(source: Source, path: Path, size: list) -> tuple:
     given["logit_scale"] = scale.reshape(())
     classes, width = head.shape
     published = PublishedTextGuided(source.build(width, size), width, classes)
-    load_weights(published, given, path, f"a text-guided {source.name}")
+    load_weights(published, given, path, f"a text-guided {source.name} of width {width}")
     model = published.backbone.eval()
     name = answering_linear(model, size)
     parent, _, attribute = name.rpartition(".")
@@ -505,12 +512,20 @@ def export(
         ) from error
     except ExportError as error:
         raise ExportError(f"{facts['name']}: {error}") from error
+    if not reference.isfinite().all():
+        bad = next((k for k, v in model.state_dict().items() if not v.isfinite().all()), None)
+        raise ExportError(
+            f"{facts['name']}: its logits for random images are not finite"
+            + (f": '{bad}' holds NaN or Inf" if bad else "; its weights are too large")
+        )
     # As far as rounding may go: kernels may differ between the two, though they rarely do.
     tolerance = 1e-5 * max(1.0, reference.abs().max().item())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{path}: its folder cannot be made: {error.strerror}") from error
+    if path.exists() and not path.is_file():
+        raise ExportError(f"{path}: is a folder or a device; give another name to write to")
     partial = path.with_name(path.name + ".part")
     reasons = []
     try:
@@ -649,6 +664,9 @@ def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
 
 def run(options: argparse.Namespace) -> None:
     start = time.monotonic()
+    for given in (options.weights, options.text_guided, options.class_names):
+        if given and given.exists() and options.output.exists() and given.samefile(options.output):
+            raise ExportError(f"-o {options.output}: is read as {given}; give another name")
     source = find_source(options.name)
     size = options.input or source.input
     names = read_class_names(options.class_names) if options.class_names else None

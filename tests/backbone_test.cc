@@ -164,7 +164,7 @@ TEST_P(BackboneTest, TakesATextGuidedHead) {
   {
     Program program(model_, "cpu");
     program.specialise(images);
-    last = find_last_linear(program, model_);
+    last = find_last_linear(program, images, model_);
   }
   EXPECT_EQ(last.module, GetParam().sites.back());
   const auto attach = [&](bool cosine) {

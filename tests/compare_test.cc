@@ -10,7 +10,9 @@
 #include <sstream>
 
 #include "error.h"
+#include "philox.h"
 #include "run_fixture.h"
+#include "statistics.h"
 
 namespace bitfall {
 namespace {
@@ -226,6 +228,82 @@ TEST(LastLayer, OfAHeadOfTwoIsWeightedByOutputs) {
   EXPECT_DOUBLE_EQ(last.combinations[1].improvement.loss.value, 2 / 0.625);
   EXPECT_DOUBLE_EQ(last.combinations[2].improvement.loss.value, 8);
   EXPECT_EQ(last.note, "");
+}
+
+// As `bitfall head attach` makes it, which is on record.
+const MadeRun kAttached = {.layers = {{"conv1"},
+                                      {"fc.latent", "linear", 8},
+                                      {"fc.normalise/div", "div", 8},
+                                      {"fc.projection", "linear", 3},
+                                      {"fc.scale/mul", "mul", 3}},
+                           .facts = {{"head_module", "fc"}}};
+
+TEST(LastLayer, OfTwoHeadsIsTheSameRuleInBoth) {
+  const double before[] = {2, 4, 9, 1, 9}, after[] = {2, 1, 7, 0.25, 9};
+  const auto effects = [](const double* losses) {
+    return [=](std::size_t layer, std::int64_t) { return Effect{losses[layer], false}; };
+  };
+  const CompareData data = compared(
+      {make_run("a", kAttached, effects(before)), make_run("b", kAttached, effects(after))});
+  const LastLayer& last = data.arms[1].last;
+  EXPECT_EQ(data.arms[0].last.combinations.size(), 3U);
+  ASSERT_EQ(last.combinations.size(), 3U);
+  EXPECT_EQ(last.note, "");
+  // (8 x 4 + 3 x 1) / 11 over (8 x 1 + 3 x 0.25) / 11.
+  EXPECT_DOUBLE_EQ(last.combinations[0].improvement.loss.value, 35 / 8.75);
+  EXPECT_DOUBLE_EQ(last.combinations[1].improvement.loss.value, 4);
+  EXPECT_DOUBLE_EQ(last.combinations[2].improvement.loss.value, 4);
+  // Against one layer, that is compared with the stated rule.
+  const CompareData back = compared(
+      {make_run("a", kAttached, effects(before)), make_run("b", {}, same_everywhere(2, false))});
+  ASSERT_EQ(back.arms[1].last.combinations.size(), 1U);
+  EXPECT_DOUBLE_EQ(back.arms[1].last.combinations[0].improvement.loss.value, 35.0 / 11 / 2);
+}
+
+TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
+  const double losses[] = {2, 1, 7, 1, 9};
+  const auto with_head = [&](const std::string& name) {
+    return make_run(name, kAttached, [&](std::size_t layer, std::int64_t) {
+      return Effect{losses[layer], false};
+    });
+  };
+  const auto base = make_run("base", {}, same_everywhere(4, false));
+  const auto expect_three = [](const Arm& arm) {
+    EXPECT_EQ(arm.networks[0].layers, 3);  // conv1, latent, projection
+    EXPECT_DOUBLE_EQ(arm.networks[0].values.loss.value, 4.0 / 3);
+  };
+  const CompareData forth = compared({base, with_head("a")});
+  const CompareData back = compared({with_head("a"), base});
+  const CompareData same = compared({with_head("a"), with_head("b")});
+  for (const Arm& arm : {forth.arms[1], back.arms[0], same.arms[0], same.arms[1]}) {
+    expect_three(arm);
+    EXPECT_EQ(arm.networks[2].over, NetworkValue::Over::kBeforeLast);
+    EXPECT_EQ(arm.networks[2].layers, 1);
+    EXPECT_EQ(arm.networks[3].over, NetworkValue::Over::kWithHead);
+    EXPECT_EQ(arm.networks[3].layers, 5);
+  }
+  EXPECT_DOUBLE_EQ(forth.arms[1].networks[0].improvement.loss.value, 3);
+  EXPECT_DOUBLE_EQ(back.arms[1].networks[0].improvement.loss.value, 1.0 / 3);
+}
+
+// Beyond 8192 units they are resampled in groups: the interval is still that of a mean.
+TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
+  MadeRun made;
+  made.trials = 20000;
+  const auto effects = [](std::size_t, std::int64_t n) {
+    PhiloxStream random(7, RandomDomain::kTrial, static_cast<std::uint64_t>(n));
+    const double u = random.uniform();
+    return Effect{u * u, u > 0.9};
+  };
+  const CompareData data = compared({make_run("a", made, effects), make_run("b", made, effects)});
+  const Estimate loss = cell(data, 0, 0).values.loss;
+  const double t = normal_quantile(data.confidence);
+  const double sigma = std::sqrt((1.0 / 5 - 1.0 / 9) / 20000);  // of u^2, u uniform
+  EXPECT_NEAR(loss.interval.high - loss.interval.low, 2 * t * sigma, 0.1 * 2 * t * sigma);
+  const Estimate mismatch = cell(data, 0, 0).values.mismatch;
+  const double of_rate = std::sqrt(0.1 * 0.9 / 20000);
+  EXPECT_NEAR(mismatch.interval.high - mismatch.interval.low, 2 * t * of_rate,
+              0.1 * 2 * t * of_rate);
 }
 
 TEST(LastLayer, WithoutAMatchIsWhatLiesBehindTheLastSharedLayer) {

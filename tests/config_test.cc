@@ -1,5 +1,4 @@
 #include "config.h"
-#include "key_table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +8,7 @@
 #include <regex>
 
 #include "error.h"
+#include "key_table.h"
 
 namespace bitfall {
 namespace {
@@ -495,7 +495,8 @@ TEST(CampaignKeys, BelongToSectionsAndHaveHelp) {
   for (const KeySpec& key : campaign_keys().keys) {
     const std::string top = std::string(key.section).substr(0, std::string(key.section).find('.'));
     bool known = false;
-    for (const SectionSpec& section : campaign_keys().sections) known = known || top == section.name;
+    for (const SectionSpec& section : campaign_keys().sections)
+      known = known || top == section.name;
     EXPECT_TRUE(known) << key.section;
     EXPECT_TRUE(std::string(key.help).ends_with('.')) << key.name;
     EXPECT_EQ(campaign_keys().find(key.section, key.name), &key) << key.name << " is listed twice";

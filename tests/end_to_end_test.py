@@ -271,6 +271,16 @@ class Comparison(Case):
                     self.assertEqual(ratio["value"], 1)
                     self.assertEqual(ratio["interval"], [1, 1])
 
+    def test_page_is_not_written_over_results(self):
+        base, method = self.runs()
+        store = base / "campaign.sqlite"
+        content = store.read_bytes()
+        _, err = bitfall("compare", base, method, "--html", store, expect=2)
+        self.assertIn("holds a database", err)
+        _, err = bitfall("export", base, "--csv", "-o", store, expect=2)
+        self.assertIn("holds a database", err)
+        self.assertEqual(store.read_bytes(), content)
+
     def test_of_a_head_with_its_baseline(self):
         base, method = self.runs()
         document = self.compare(base, method, "--label", "plain", "--label", "head")
@@ -713,6 +723,11 @@ threads = 1
         self.assertIn("dogs", err)
         err = refused("--init", "embedding", "--embeddings", self.rows_file("rows"), expect=2)
         self.assertIn("6 values a class and the backbone's features 8", err)
+        self.attach("named", "--init", "linear")
+        _, err = bitfall("head", "attach", self.folder / "named.pt", *guided, "--embeddings", self.rows_file("rows"),
+                         "--embedding-classes", self.folder / "other.txt", "-o", self.folder / "never.pt",
+                         expect=4)  # fmt: skip
+        self.assertRegex(err, "the 5 classes are those that .*named.pt records; --classes FILE names others")
         self.assertIn("needs --embeddings", refused(*guided, expect=2))
         self.assertIn("reads none", refused("--init", "linear", "--embeddings", self.rows_file("rows"), expect=2))
         self.assertIn("did you mean 'text_guided'", refused("--init", "text_guide", expect=2))
@@ -721,6 +736,22 @@ threads = 1
         _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "linear", "--input", "1x8x8",
                          "-o", self.folder / "never.pt", expect=4)  # fmt: skip
         self.assertIn("expected input[2, 1, 8, 8] to have 3 channels", err)
+
+    def test_nothing_is_written_over_what_is_read_or_is_no_file(self):
+        rows = self.rows_file("kept")
+        classes = self.folder / "kept.txt"
+        classes.write_text("cat\nbird\nfish\ndog\nfrog\n")
+        content = rows.read_bytes()
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for output, reason in ((rows, "is read as"), (classes, "is read as"), (pipe, "is no regular file"),
+                               (self.folder, "is a folder")):  # fmt: skip
+            _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "text_guided", "--embeddings",
+                             rows, "--classes", classes, "-o", output, expect=2)  # fmt: skip
+            self.assertIn(reason, err)
+            self.assertIn("give another name", err)
+        self.assertEqual(rows.read_bytes(), content)
+        self.assertTrue(pipe.is_fifo())
 
     def test_training_that_is_killed_goes_on_to_the_same_weights(self):
         epochs = 400

@@ -153,7 +153,8 @@ INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
 
 INSTANTIATE_TEST_SUITE_P(
     Maps, EngineOnModel,
-    testing::Values(std::make_tuple("carried", "fp32"), std::make_tuple("maps", "fp32"), std::make_tuple("maps", "bfp"),
+    testing::Values(std::make_tuple("carried", "fp32"), std::make_tuple("maps", "fp32"),
+                    std::make_tuple("maps", "bfp"),
                     std::make_tuple("maps",
                                     "fp16\"\n[[formats]]\nformat = { id = \"int8\", granularity = "
                                     "\"channel\" }\noperations = \"conv"),

@@ -303,8 +303,8 @@ TEST_F(FaultList, EveryTruncationIsReadOrRefused) {
   for (std::size_t length = 0; length <= text.size(); ++length) {
     accepted += error_of(text.substr(0, length)) == "accepted";
   }
-  // After the first row, with its line end, without, or with "0" as its mask; with "0", "0x3" ... "0x3f800000" as the last
-  // field; and at the end.
+  // After the first row, with its line end, without, or with "0" as its mask; with "0", "0x3" ...
+  // "0x3f800000" as the last field; and at the end.
   EXPECT_EQ(accepted, 3u + 1u + 8u + 1u);
 }
 

@@ -20,18 +20,20 @@ using testing::HasSubstr;
 
 LastLinear last_linear(const std::string& model, std::int64_t size = 8) {
   Program program(small_model(model), "cpu");
-  program.specialise(at::zeros({2, 3, size, size}));
-  return find_last_linear(program, small_model(model));
+  const at::Tensor images = probe_images(2, {3, size, size});
+  program.specialise(images);
+  return find_last_linear(program, images, small_model(model));
 }
 
-Head text_guided(std::vector<std::pair<std::string, OptionValue>> options = {}) {
+Head text_guided(std::vector<std::pair<std::string, OptionValue>> options = {},
+                 std::int64_t features = 8) {
   options.emplace_back("init", std::string("random"));
   options.emplace_back("width", std::int64_t{6});
   Diagnostics diagnostics("head", "");
   const auto init =
       first_party_plugins().make_head_init(plugin_choice("text_guided", options), diagnostics);
   const std::vector<std::string> classes(7, "class");
-  return build_head(*init, 8, classes, {}, 0, 9);
+  return build_head(*init, features, classes, {}, 0, 9);
 }
 
 std::filesystem::path attached(const Head& head, const std::string& name,
@@ -69,6 +71,7 @@ TEST(LastLinear, IsFoundWithItsWidths) {
   EXPECT_TRUE(found.bias);
   EXPECT_EQ(last_linear("residual_traced").module, "fc");
   EXPECT_EQ(last_linear("attention").module, "head");
+  EXPECT_EQ(last_linear("tiedlast").module, "fc");
 }
 
 TEST(LastLinear, SaysWhatStandsThereInstead) {
@@ -77,6 +80,11 @@ TEST(LastLinear, SaysWhatStandsThereInstead) {
               HasSubstr("behind its last linear layer ('fc') comes softmax"));
   EXPECT_THAT(error_of([] { last_linear("functional"); }),
               HasSubstr("is no module with a parameter `weight`"));
+  EXPECT_THAT(error_of([] { last_linear("repeated"); }), HasSubstr("('fc') runs 2 times"));
+  for (const char* changed : {"cut", "overwritten"}) {
+    EXPECT_THAT(error_of([&] { last_linear(changed); }),
+                HasSubstr("is not the output of its last linear layer ('fc') as it is"));
+  }
 }
 
 TEST(ReplaceHead, ComputesTheLayersAndNothingElse) {
@@ -165,7 +173,23 @@ TEST(ReplaceHead, RefusesWhatItWouldChangeElsewhere) {
                 replace_head(small_model("residual"), "nothing", text_guided(), "{}", path);
               }),
               HasSubstr("has no module 'nothing'"));
+  EXPECT_THAT(
+      error_of([&] { replace_head(small_model("exported"), "fc", text_guided(), "{}", path); }),
+      HasSubstr("its method 'width' reads 'weight' of the layer 'fc'"));
   EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
+  const auto path = attached(text_guided({}, 5), "untied", "tiedlast");
+  const Program before(small_model("tiedlast"), "cpu"), after(path, "cpu");
+  const auto weight = [](const Program& program) {
+    for (const Parameter& parameter : program.parameters()) {
+      if (parameter.name == "before.weight") return parameter.value;
+    }
+    return at::Tensor();
+  };
+  ASSERT_TRUE(weight(after).defined());
+  EXPECT_TRUE(same_bits(weight(after), weight(before)));
 }
 
 TEST(HeadReport, CountsAgainstOneLinearLayer) {

@@ -26,7 +26,7 @@ STAGES = [
     ("sites", "sites site_formats"),
     ("faults", "faults"),
     ("head", "head"),
-    ("model", "program model head_module model_costs head_report"),
+    ("model", "torchscript_file program model head_module model_costs head_report"),
     ("plan", "plan image_orders image_chunks outcome"),
     ("engine", "engine engine_costs timer emulated_model golden spatial regions passes flight injection calibration "
                "device_rounding answer"),
@@ -44,8 +44,9 @@ STAGES = [
 TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)")
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"program.cc", "head_module.cc", "trainable_model.cc"}),
-    (LIBTORCH, "LibTorch", {"program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
+    (TORCHSCRIPT, "TorchScript", {"torchscript_file.cc", "program.cc", "head_module.cc",
+                                   "trainable_model.cc"}),
+    (LIBTORCH, "LibTorch", {"torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
                             "head_report.cc", "command_head.cc", "engine.cc", "device_rounding.cc",
                             "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
                             "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",

@@ -6,6 +6,7 @@ usage: make_models.py FOLDER
 import pathlib
 import sys
 import warnings
+import zipfile
 
 import torch
 from torch import nn
@@ -60,6 +61,19 @@ class Attention(nn.Module):
         weights = torch.softmax(q @ k.transpose(-2, -1) * 0.25, dim=-1)
         x = x + F.linear(weights @ v, self.out)
         return self.head(x.mean(1))
+
+
+class Encoder(nn.Module):
+    """PyTorch's own transformer layer, which runs fused in inference."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 2, stride=2)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.fc(self.layer(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
 
 
 class Masked(nn.Module):
@@ -318,6 +332,72 @@ class Tied(nn.Module):
         return self.fc(F.relu(self.second(F.relu(self.first(x.flatten(1))))))
 
 
+class Repeated(nn.Module):
+    """A last linear layer that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Linear(192, 5)
+        self.fc = nn.Linear(5, 5)
+
+    def forward(self, x):
+        return self.fc(F.relu(self.fc(self.features(x.flatten(1)))))
+
+
+class TiedLast(nn.Module):
+    """A last linear layer with the weight of the one before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Linear(192, 5)
+        self.before = nn.Linear(5, 5)
+        self.fc = nn.Linear(5, 5)
+        self.fc.weight = self.before.weight
+
+    def forward(self, x):
+        return self.fc(F.relu(self.before(self.features(x.flatten(1)))))
+
+
+class Cut(nn.Module):
+    """An answer that is a part of its last linear layer's output."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 5)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))[:, :3]
+
+
+class Overwritten(nn.Module):
+    """An answer one column of which is set."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(192, 5)
+
+    def forward(self, x):
+        logits = self.fc(x.flatten(1))
+        logits[:, 0] = 0.0
+        return logits
+
+
+class Exported(nn.Module):
+    """A further method that reads the last linear layer's weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Linear(192, 8)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(self.features(x.flatten(1)))
+
+    @torch.jit.export
+    def width(self) -> int:
+        return self.fc.weight.size(1)
+
+
 class TwoInputs(nn.Module):
     def forward(self, x, y):
         return (x + y).flatten(1)
@@ -340,8 +420,9 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
-                    Products, Softmaxed, Functional, Nested, Twins, Tied, TwoInputs, Dictionary, FeatureMap):
+    for network in (Residual, Attention, Encoder, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
+                    Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
+                    Overwritten, Exported, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():
@@ -360,6 +441,13 @@ def main():
     torch.save({"weight": torch.zeros(3)}, folder / "state_dict.pt")
     whole = (folder / "residual.pt").read_bytes()
     (folder / "truncated.pt").write_bytes(whole[: len(whole) // 2])
+    with zipfile.ZipFile(folder / "residual.pt") as archive:
+        weight = next(entry for entry in archive.infolist() if "/data/" in entry.filename)
+    names = len(weight.filename) + int.from_bytes(whole[weight.header_offset + 28 :][:2], "little")
+    start = weight.header_offset + 30 + names
+    flipped = bytearray(whole)
+    flipped[start] ^= 0x10
+    (folder / "flipped.pt").write_bytes(flipped)
     (folder / "text.pt").write_text("this is no model\n")
 
 

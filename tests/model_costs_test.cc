@@ -43,6 +43,18 @@ INSTANTIATE_TEST_SUITE_P(Small, CountedTest,
                                          Case{"shared", {3, 8, 8}}, Case{"maps", {3, 72, 56}},
                                          Case{"products", {3, 8, 8}}));
 
+// torch's counter does not know these operators.
+TEST(ModelCosts, CountsFusedAttention) {
+  const ModelCosts costs = model_costs(Model(small_model("encoder"), {3, 8, 8}, 2, "cpu", 1));
+  constexpr std::int64_t kTokens = 16, kWidth = 16, kInner = 32;
+  constexpr std::int64_t kPatches = kTokens * kWidth * 3 * 2 * 2;
+  constexpr std::int64_t kAttention = kTokens * kWidth * (3 * kWidth + kWidth) +  // projections
+                                      2 * kTokens * kTokens * kWidth;
+  constexpr std::int64_t kFeedForward = 2 * kTokens * kWidth * kInner;
+  EXPECT_EQ(costs.operations, kPatches + kAttention + kFeedForward + kWidth * 10);
+  EXPECT_EQ(costs.parameters, counted_by_torch(small_model("encoder"), "3x8x8").parameters);
+}
+
 TEST(ModelCosts, ListsLayersInNetworkOrder) {
   const ModelCosts costs = model_costs(Model(small_model("residual"), {3, 8, 8}, 2, "cpu", 1));
   ASSERT_EQ(costs.layers.size(), 8U);  // stem, two blocks of conv, norm, conv, and the last linear

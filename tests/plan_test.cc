@@ -529,6 +529,13 @@ TEST_F(PlanTest, LargePlansAreNotStored) {
   EXPECT_EQ(plan.edits(trial).size(), 1u);
 }
 
+TEST_F(PlanTest, MoreTrialsThanCanBeKeptAreAProblemOfTheFile) {
+  FaultsConfig narrow;
+  narrow.precision = 1e-9;
+  EXPECT_EQ(draw({narrow}, 50000, {{0, 1, 2}}).size(), 0);
+  EXPECT_THAT(messages_, testing::HasSubstr("asks for more than 10000000000 trials in all"));
+}
+
 TEST_F(PlanTest, ListsAreRunAsTheyStand) {
   std::vector<ListedFault> list = {
       {2, 5, {{1, 0, EditOperation::kFlip, 1, 0}, {2, 0, EditOperation::kFlip, 2, 0}}},

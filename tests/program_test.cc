@@ -127,7 +127,8 @@ TEST(Program, RefusesWhatIsNoModel) {
   expect_refused("truncated", "not a readable TorchScript model");
   expect_refused("text", "not a readable TorchScript model");
   expect_refused("state_dict", "not a readable TorchScript model");
-  expect_refused("absent", "not a readable TorchScript model");
+  expect_refused("absent", "cannot be read: No such file");
+  expect_refused("flipped", "is damaged (CRC-32)");
   expect_refused("twoinputs", "takes 2 inputs");
 }
 

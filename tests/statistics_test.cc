@@ -303,7 +303,9 @@ TEST(McNemar, IsTheExactBinomialTest) {
     std::int64_t b, c;
     double p;
   };
-  for (const Case& test : {Case{0, 5, 0.0625}, Case{1, 9, 0.021484375}, Case{3, 12, 0.03515625}, Case{59, 121, 4.434449263755176e-06}, Case{86, 150, 3.715936139571442e-05}}) {
+  for (const Case& test :
+       {Case{0, 5, 0.0625}, Case{1, 9, 0.021484375}, Case{3, 12, 0.03515625},
+        Case{59, 121, 4.434449263755176e-06}, Case{86, 150, 3.715936139571442e-05}}) {
     EXPECT_NEAR(mcnemar_exact(test.b, test.c), test.p, 1e-12 * test.p) << test.b << " " << test.c;
     EXPECT_EQ(mcnemar_exact(test.b, test.c), mcnemar_exact(test.c, test.b));
   }

@@ -211,6 +211,10 @@ TEST_F(TensorFile, ChecksTheBoundsOfSafetensors) {
   EXPECT_THAT(entry_refusal(R"({"dtype":5,"shape":[1,2],"data_offsets":[0,8]})"),
               HasSubstr("missing or malformed"));
   EXPECT_THAT(entry_refusal("3"), HasSubstr("missing or malformed"));
+  EXPECT_THAT(entry_refusal(R"({"dtype":"F32","shape":[1,1],"data_offsets":[0,8]})"),
+              HasSubstr("hold 8 bytes, more than its shape takes"));
+  of_header(R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"a":{}})");
+  EXPECT_THAT(refusal(path), HasSubstr("the key 'a' occurs twice"));
   of_header("[1]");
   EXPECT_THAT(refusal(path), HasSubstr("its header is no JSON object"));
   write(path, std::string(8, '\xff') + "{}");

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 
 #include "batch_loader.h"
 #include "campaign_fixture.h"
@@ -283,6 +284,69 @@ TEST(Trainer, StopsWhenTheLossIsNoLongerFinite) {
     EXPECT_EQ(error.code(), ExitCode::kFailure);
     EXPECT_THAT(error.what(), HasSubstr("the loss is no longer finite in epoch 1, step"));
   }
+}
+
+/// The text of the error that a training ends with.
+std::string end_of(const Training& training, bool resume = false) {
+  try {
+    trained(training, resume);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Trainer, NeverWritesWeightsThatAreNotFinite) {
+  const std::string recipe =
+      "[optimizer]\nlearning_rate = 1e37\nweight_decay = 1e5\nmomentum = 0.0\n"
+      "[schedule]\nkind = \"constant\"\n";
+  std::string text = training_text("", recipe);
+  const std::string batch = "batch = " + std::to_string(kBatch);
+  text.replace(text.find(batch), batch.size(), "batch = 100");  // one step an epoch
+  const Training training = training_of(text, "last_step");
+  EXPECT_THAT(end_of(training), HasSubstr("after epoch 1 the parameter '"));
+  EXPECT_FALSE(fs::exists(training.output / "model.pt"));
+}
+
+TEST(Trainer, SaysWhereNaNCameFrom) {
+  std::vector<float> images(kImages * 3 * 8 * 8, 0.5F);
+  images[5] = std::numeric_limits<float>::quiet_NaN();
+  write_npy(data_folder() / "with_nan.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8",
+            bytes_of(images));
+  Training training = training_of(training_text("", kSgd), "nan_image");
+  training.data.path = data_folder() / "with_nan.npy";
+  EXPECT_THAT(end_of(training),
+              AllOf(HasSubstr("with_nan.npy: an image of epoch"), HasSubstr("holds NaN or Inf")));
+}
+
+// LibTorch does not look at the archive's checksums: a flipped bit would be trained on.
+TEST(Trainer, GoesOnFromNoDamagedCheckpoint) {
+  const Training training = training_of(training_text("", kSgd), "damaged");
+  fs::remove_all(training.output);
+  std::atomic<bool> stop{true};
+  Trainer(training, false).run(stop, [](const EpochResult&) {});
+  const fs::path checkpoint = training.output / "checkpoint.pt";
+  const std::string whole = read_text(checkpoint);
+  const auto with_archive_of = [&](const std::string& bytes) {
+    std::ofstream(checkpoint, std::ios::binary) << bytes;
+  };
+  int flipped = 0;
+  const std::string header = "PK\x03\x04";
+  for (std::size_t at = whole.find(header); at != whole.npos; at = whole.find(header, at + 1)) {
+    const auto number = [&](std::size_t offset) {
+      return static_cast<unsigned char>(whole[at + offset]) +
+             256U * static_cast<unsigned char>(whole[at + offset + 1]);
+    };
+    if (whole.substr(at + 30, number(26)).find("/data/") == std::string::npos) continue;
+    std::string damaged = whole;
+    damaged[at + 30 + number(26) + number(28)] ^= 0x10;  // behind the name and the padding
+    with_archive_of(damaged);
+    EXPECT_THAT(end_of(training, true), HasSubstr("is damaged (CRC-32)")) << at;
+    ++flipped;
+  }
+  EXPECT_GT(flipped, 8);
+  with_archive_of(whole);
+  EXPECT_NO_THROW(trained(training, true));
 }
 
 TEST(TrainableModel, AWeightOfTwoNamesIsOneParameter) {

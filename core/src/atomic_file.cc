@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <string>
 
 #include "error.h"
@@ -24,7 +25,24 @@ bool write_all(int file, std::string_view text) {
 
 }  // namespace
 
+void prove_replaceable(const std::filesystem::path& path) {
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ExitCode::kUsage, path.string() + ": " + what + "; give another name to write to");
+  };
+  std::error_code status;
+  if (path.empty()) refuse("no file has an empty name");
+  if (!std::filesystem::exists(path, status)) return;
+  if (std::filesystem::is_directory(path, status)) refuse("is a folder");
+  if (!std::filesystem::is_regular_file(path, status)) refuse("is no regular file");
+  constexpr std::string_view kDatabase = "SQLite format 3";
+  std::string start(kDatabase.size(), '\0');
+  std::ifstream(path, std::ios::binary)
+      .read(start.data(), static_cast<std::streamsize>(start.size()));
+  if (start == kDatabase) refuse("holds a database, the results of a run");
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+  prove_replaceable(path);
   // The process id keeps two reports of one run, written at once, out of each other's way.
   const std::string temporary = path.string() + "." + std::to_string(::getpid()) + ".new";
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);

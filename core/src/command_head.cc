@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "atomic_file.h"
 #include "class_names.h"
 #include "commands.h"
 #include "component_choice.h"
@@ -35,6 +36,18 @@ Json read_card(const std::filesystem::path& model) {
   return card.is_object() ? card : Json::object();
 }
 
+/// Throws where the output would take the place of one of the files that are read, or of what is no
+/// file.
+void prove_output(const std::filesystem::path& output,
+                  std::initializer_list<std::filesystem::path> inputs) {
+  prove_replaceable(output);
+  for (const std::filesystem::path& input : inputs) {
+    if (std::error_code absent; !std::filesystem::equivalent(input, output, absent)) continue;
+    throw Error(ExitCode::kUsage, "-o " + output.string() + ": is read as " + input.string() +
+                                      "; give another name to write to");
+  }
+}
+
 void prove_runs(const Program& program, const std::filesystem::path& model,
                 std::array<std::int64_t, 3> input) {
   try {
@@ -52,10 +65,6 @@ void prove_runs(const Program& program, const std::filesystem::path& model,
 void write_checked(const std::filesystem::path& from, const std::string& module, const Head& layers,
                    const Json& card, std::array<std::int64_t, 3> input,
                    const std::filesystem::path& to) {
-  if (std::error_code absent; std::filesystem::equivalent(from, to, absent)) {
-    throw Error(ExitCode::kUsage,
-                "-o " + to.string() + ": is the model that is read; give another name");
-  }
   if (const auto folder = std::filesystem::absolute(to).parent_path();
       !std::filesystem::is_directory(folder)) {
     throw Error(ExitCode::kUsage, "-o " + to.string() + ": there is no folder " + folder.string());
@@ -93,6 +102,9 @@ void print(const HeadReport& report, bool json) {
 }  // namespace
 
 int head_attach_command(const HeadAttachOptions& options) {
+  const EmbeddingFiles& files = options.embeddings;
+  prove_output(options.output,
+               {options.backbone, options.classes, files.table, files.classes, files.map});
   PluginHost host;
   load_plugins(host, options.plugins);
   Diagnostics diagnostics("--init", "");
@@ -104,10 +116,11 @@ int head_attach_command(const HeadAttachOptions& options) {
   const auto input = input_shape(known, options.input);
   Program program(options.backbone, "cpu");
   prove_runs(program, options.backbone, input);
-  program.specialise(at::zeros({2, input[0], input[1], input[2]}));
+  const at::Tensor images = probe_images(2, input);
+  program.specialise(images);
   const std::optional<HeadCard>& old = known.head;
   const LastLinear last =
-      old ? place_of(options.backbone, *old) : find_last_linear(program, options.backbone);
+      old ? place_of(options.backbone, *old) : find_last_linear(program, images, options.backbone);
 
   std::vector<std::string> classes = known.classes;
   if (!options.classes.empty()) classes = read_class_names(options.classes);
@@ -129,7 +142,15 @@ int head_attach_command(const HeadAttachOptions& options) {
                                         " needs --embeddings FILE (.npy, .safetensors or .pth; "
                                         "scripts/embed_text.py makes one)");
     }
-    table = class_embeddings(options.embeddings, classes);
+    try {
+      table = class_embeddings(options.embeddings, classes);
+    } catch (const Error& error) {
+      if (!options.classes.empty()) throw;
+      throw Error(error.code(), std::string(error.what()) + "\n  the " +
+                                    std::to_string(classes.size()) + " classes are those that " +
+                                    options.backbone.string() +
+                                    " records; --classes FILE names others");
+    }
     embeddings = {{"file", options.embeddings.table.filename().string()},
                   {"sha256", sha256_file(options.embeddings.table)},
                   {"width", table.width}};
@@ -160,6 +181,7 @@ int head_attach_command(const HeadAttachOptions& options) {
 }
 
 int head_fuse_command(const HeadFuseOptions& options) {
+  prove_output(options.output, {options.model});
   const ModelCard known = read_model_card(options.model);
   const std::optional<HeadCard>& head = known.head;
   if (!head) {

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "atomic_file.h"
 #include "commands.h"
 #include "error.h"
 #include "report.h"
@@ -86,6 +87,7 @@ int export_command(const std::filesystem::path& run, ExportFormat format,
   const auto store = Store::open_read_only(run);
   std::ofstream file;
   if (!output.empty()) {
+    if (std::filesystem::is_regular_file(output)) prove_replaceable(output);
     file.open(output, std::ios::binary);
     if (!file) throw Error(ExitCode::kFailure, output.string() + ": cannot be written");
   }

@@ -68,11 +68,15 @@ int dry_run(Session& session, bool json) {
   double population = 0;
   for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
   const std::int64_t trials = session.plan().size();
+  const bool timed = trials <= kMostPiloted;
   if (json) {
-    nlohmann::ordered_json document = {
-        {"schema", "bitfall.dry_run/1"}, {"trials", trials},
-        {"population", population},      {"estimated_s", *seconds},
-        {"confidence", confidence},      {"images", session.dataset().size()}};
+    nlohmann::ordered_json document = {{"schema", "bitfall.dry_run/1"},
+                                       {"trials", trials},
+                                       {"population", population},
+                                       {"estimated_s", *seconds},
+                                       {"estimate", timed ? "timed" : "bound"},
+                                       {"confidence", confidence},
+                                       {"images", session.dataset().size()}};
     for (const Stratum& stratum : session.plan().strata()) {
       document["strata"].push_back({{"entry", stratum.entry},
                                     {"site", sites[static_cast<std::size_t>(stratum.site)].name},
@@ -100,11 +104,11 @@ int dry_run(Session& session, bool json) {
       "%lld trials of a population of %s (faults x images) on %d images; interval half-widths at "
       "%s confidence,\n"
       "if the rate is 50 %% (the widest) or 1 %%.\n"
-      "about %s on this machine: batch %lld, %lld workers of %lld threads. Nothing was "
+      "%s %s on this machine: batch %lld, %lld workers of %lld threads. Nothing was "
       "written.\n",
       static_cast<long long>(trials),
       population > 0 ? count_text(population).c_str() : "listed faults", session.dataset().size(),
-      percent(confidence, 1).c_str(), duration_text(*seconds).c_str(),
+      percent(confidence, 1).c_str(), timed ? "about" : "at most", duration_text(*seconds).c_str(),
       static_cast<long long>(session.campaign().batch),
       static_cast<long long>(session.campaign().workers),
       static_cast<long long>(session.campaign().threads));

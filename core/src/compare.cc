@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -82,6 +83,7 @@ class Comparison {
         warn(text);
       }
     }
+    find_common_layers();
     for (std::size_t i = 0; i < runs_.size(); ++i) {
       const Matched matched = i == 0 ? baseline_alone() : match(i);
       add_rows(i, matched);
@@ -235,25 +237,47 @@ class Comparison {
     arm.mismatches = all;
   }
 
-  bool of_head(std::size_t i, std::size_t layer, const Matched& matched) const {
+  // Which of the baseline's layers all arms have.
+  void find_common_layers() {
+    common_.assign(runs_[0].trials.size(), true);
+    for (std::size_t i = 1; i < runs_.size(); ++i) {
+      std::vector<bool> met(common_.size(), false);
+      for (const int partner : matching_layers(runs_[0], runs_[i])) {
+        if (partner >= 0) met[static_cast<std::size_t>(partner)] = true;
+      }
+      std::transform(common_.begin(), common_.end(), met.begin(), common_.begin(),
+                     std::logical_and<>());
+    }
+  }
+
+  // Whether the layer counts in the usual mean: no arithmetic of a head beside its products, nor of
+  // anything else that some arm lacks.
+  bool is_usual(std::size_t i, std::size_t layer, const Matched& matched) const {
     const Site& site = runs_[i].site(layer);
-    return i > 0 && matched.baseline_layer[layer] < 0 && site.target == Target::kActivation &&
-           !is_product(site.operation);
+    if (site.target != Target::kActivation || is_product(site.operation)) return true;
+    if (runs_[i].in_head(layer)) return false;
+    const int of_baseline = i == 0 ? static_cast<int>(layer) : matched.baseline_layer[layer];
+    return of_baseline >= 0 && common_[static_cast<std::size_t>(of_baseline)];
   }
 
   void finish_networks(std::size_t i, const Matched& matched) {
     using Over = NetworkValue::Over;
     const auto all = [](std::size_t) { return true; };
-    const auto usual = [&](std::size_t layer) { return !of_head(i, layer, matched); };
-    bool head = false;
-    for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
-      head |= of_head(i, layer, matched) && runs_[i].trials[layer].size() > 0;
+    const auto usual = [&](std::size_t layer) { return is_usual(i, layer, matched); };
+    const auto usual_before = [&](std::size_t layer) { return is_usual(0, layer, matched); };
+    bool more = false;
+    for (std::size_t layer = 0; layer < runs_[i].trials.size(); ++layer) {
+      more |= !usual(layer) && runs_[i].trials[layer].size() > 0;
+    }
+    for (std::size_t layer = 0; layer < runs_[0].trials.size(); ++layer) {
+      more |= !usual_before(layer) && runs_[0].trials[layer].size() > 0;
     }
     for (const bool by_bits : {false, true}) {
-      add_network(i, matched, Over::kLayers, by_bits, usual, all);
+      add_network(i, matched, Over::kLayers, by_bits, usual, usual_before);
     }
-    LastLayer ignored;
+    std::string ignored;
     const std::vector<std::size_t> last = last_layers(i, matched, ignored);
+    const std::vector<std::size_t> last_before = last_layers(0, matched, ignored);
     if (!last.empty()) {
       const auto before = [&](std::size_t arm, std::size_t end) {
         return [this, arm, end](std::size_t layer) {
@@ -262,13 +286,14 @@ class Comparison {
         };
       };
       const auto in_arm = before(i, last.front());
+      const auto in_baseline = before(0, last_before.front());
       add_network(
           i, matched, Over::kBeforeLast, false,
           [&](std::size_t layer) { return usual(layer) && in_arm(layer); },
-          before(0, static_cast<std::size_t>(last_product(0, all))));
+          [&](std::size_t layer) { return usual_before(layer) && in_baseline(layer); });
     }
     for (const bool by_bits : {false, true}) {
-      if (head) add_network(i, matched, Over::kWithHead, by_bits, all, all);
+      if (more) add_network(i, matched, Over::kWithHead, by_bits, all, all);
     }
   }
 
@@ -321,69 +346,96 @@ class Comparison {
     return last;
   }
 
-  // The arm's layers that stand at the end where the baseline has its final one.
+  // The layers that give the answer: of a head that was attached, its products; else the baseline's
+  // final one and what stands for it in the arm. At most two, of one entry; none where no such
+  // output was hit.
   std::vector<std::size_t> last_layers(std::size_t i, const Matched& matched,
-                                       LastLayer& last) const {
-    const int final_layer = last_product(0, [](std::size_t) { return true; });
-    if (final_layer < 0) return {};
-    if (i == 0) return {static_cast<std::size_t>(final_layer)};
-    const auto partner = [&](std::size_t layer) { return matched.baseline_layer[layer]; };
-    const int same =
-        last_product(i, [&](std::size_t layer) { return partner(layer) == final_layer; });
-    const int shared = last_product(i, [&](std::size_t layer) { return partner(layer) >= 0; });
-    if (same < 0) {
-      last.note = "it has no layer " + runs_[0].site(static_cast<std::size_t>(final_layer)).name +
-                  "; what lies behind the last layer that both have was taken.";
-    }
-    std::vector<std::size_t> layers;
+                                       std::string& note) const {
     const int end = last_product(i, [](std::size_t) { return true; });
-    for (int layer = same >= 0 ? same : shared + 1; layer <= end; ++layer) {
-      const auto l = static_cast<std::size_t>(layer);
-      const Site& site = runs_[i].site(l);
+    const int final_layer = last_product(0, [](std::size_t) { return true; });
+    if (end < 0 || final_layer < 0) return {};
+    const auto last = static_cast<std::size_t>(end);
+    if (i == 0 && !runs_[i].in_head(last)) return {last};
+    int start = 0;
+    if (!runs_[i].in_head(last)) start = first_of_end(i, matched, final_layer, note);
+    std::vector<std::size_t> layers;
+    for (auto layer = static_cast<std::size_t>(start); layer <= last; ++layer) {
+      const Site& site = runs_[i].site(layer);
       if (site.target == Target::kActivation && is_product(site.operation) &&
-          runs_[i].run.strata[l].entry ==
-              runs_[i].run.strata[static_cast<std::size_t>(end)].entry) {
-        layers.push_back(l);
+          runs_[i].run.strata[layer].entry == runs_[i].run.strata[last].entry &&
+          runs_[i].in_head(layer) == runs_[i].in_head(last)) {
+        layers.push_back(layer);
       }
     }
     if (layers.size() > 2) {
-      last.note += (last.note.empty() ? "" : " ") + std::to_string(layers.size()) +
-                   " layers lie there; the last two were taken.";
+      note += (note.empty() ? "" : " ") + std::to_string(layers.size()) +
+              " layers lie there; the last two were taken.";
       layers.erase(layers.begin(), layers.end() - 2);
     }
     return layers;
   }
 
+  // Where the end of an arm begins that is not known to have a head.
+  int first_of_end(std::size_t i, const Matched& matched, int final_layer,
+                   std::string& note) const {
+    const auto partner = [&](std::size_t layer) { return matched.baseline_layer[layer]; };
+    const int same =
+        last_product(i, [&](std::size_t layer) { return partner(layer) == final_layer; });
+    if (same >= 0) return same;
+    note = "it has no layer " + runs_[0].site(static_cast<std::size_t>(final_layer)).name +
+           "; what lies behind the last layer that both have was taken.";
+    return last_product(i, [&](std::size_t layer) { return partner(layer) >= 0; }) + 1;
+  }
+
+  // How the values of an end's layers make one, the stated rule first.
+  struct Rule {
+    std::string name;
+    std::vector<double> weights;
+  };
+  std::vector<Rule> rules_of(std::size_t i, const std::vector<std::size_t>& layers) const {
+    if (layers.size() == 1) return {{"v", {1}}};
+    const auto neurons = [&](std::size_t at) {
+      return static_cast<double>(runs_[i].site(layers[at]).values);
+    };
+    return {{"(E v1 + C v2) / (E + C)", {neurons(0), neurons(1)}},
+            {"(v1 + v2) / 2", {1, 1}},
+            {"v2", {0, 1}}};
+  }
+
   void finish_last_layer(std::size_t i, const Matched& matched) {
     LastLayer& last = data_.arms[i].last;
-    const std::vector<std::size_t> layers = last_layers(i, matched, last);
+    const std::vector<std::size_t> layers = last_layers(i, matched, last.note);
     if (layers.empty()) {
       last.note = "no output of a final conv, linear or matmul was hit.";
       return;
     }
-    std::vector<const Sample*> samples;
-    std::vector<double> neurons;
+    const auto samples = [](const std::vector<Sample>& all,
+                            const std::vector<std::size_t>& chosen) {
+      std::vector<const Sample*> list;
+      for (const std::size_t layer : chosen) list.push_back(&all[layer]);
+      return list;
+    };
     for (const std::size_t layer : layers) {
       const Site& site = runs_[i].site(layer);
-      samples.push_back(&matched.of_arm[layer]);
-      neurons.push_back(static_cast<double>(site.values));
       last.sites.push_back(
           {site.name, site.values, values_of(matched.of_arm[layer], data_.confidence)});
     }
-    const int final_layer = last_product(0, [](std::size_t) { return true; });
-    const auto add = [&](const std::string& name, const std::vector<double>& weights) {
+    std::string ignored;
+    const std::vector<std::size_t> before = last_layers(0, matched, ignored);
+    const std::vector<Rule> rules_before = rules_of(0, before);
+    for (const Rule& rule : rules_of(i, layers)) {
       LastLayer::Combination& combination = last.combinations.emplace_back();
-      const Sample value = weighted_mean(samples, weights);
-      combination.name = name;
+      const Sample value = weighted_mean(samples(matched.of_arm, layers), rule.weights);
+      combination.name = rule.name;
       combination.values = values_of(value, data_.confidence);
-      if (i == 0) return;
-      combination.improvement = improvement_of(
-          matched.of_baseline[static_cast<std::size_t>(final_layer)], value, data_.confidence);
-    };
-    if (samples.size() == 1) return add("v", {1});
-    add("(E v1 + C v2) / (E + C)", neurons);
-    add("(v1 + v2) / 2", {1, 1});
-    add("v2", {0, 1});
+      if (i == 0) continue;
+      const auto same = std::find_if(rules_before.begin(), rules_before.end(),
+                                     [&](const Rule& other) { return other.name == rule.name; });
+      const Rule& of_baseline = same == rules_before.end() ? rules_before.front() : *same;
+      combination.improvement =
+          improvement_of(weighted_mean(samples(matched.of_baseline, before), of_baseline.weights),
+                         value, data_.confidence);
+    }
   }
 
   void finish_golden(std::size_t i) {
@@ -424,6 +476,7 @@ class Comparison {
 
   std::vector<ComparedRun> runs_;
   std::vector<Sample> baseline_samples_;
+  std::vector<bool> common_;  // by the baseline's layer: whether all arms have it
   CompareData data_;
 };
 

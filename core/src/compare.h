@@ -81,8 +81,8 @@ struct LayerRow {
 /// A network's value: a mean of its layers' values.
 struct NetworkValue {
   enum class Over {
-    kLayers,      // all, but those that only a head has and that are neither conv, linear nor
-                  // matmul: normalise, scale
+    kLayers,      // all, but for outputs of other operations than conv, linear and matmul that
+                  // belong to a head (normalise, scale) or that some arm lacks
     kBeforeLast,  // of these, the outputs before the last layer
     kWithHead     // all
   };
@@ -103,7 +103,7 @@ struct LastLayer {
   struct Combination {
     std::string name;  // "v", "(E v1 + C v2) / (E + C)", "(v1 + v2) / 2", "v2"
     Values values;
-    Improvement improvement;  // over the baseline's v
+    Improvement improvement;  // over the baseline's by the same rule, else by its first
   };
   std::vector<Site> sites;                // v, or v1 and v2
   std::vector<Combination> combinations;  // the stated rule first

@@ -61,6 +61,13 @@ double ComparedRun::bits(std::size_t layer) const {
          (known ? run.formats[format].registers[0].bits : 1);
 }
 
+bool ComparedRun::in_head(std::size_t layer) const {
+  const std::string head = fact_text(run.facts, "head_module");
+  const std::string_view name = site(layer).name;
+  return !head.empty() && name.starts_with(head) &&
+         (name.size() == head.size() || name[head.size()] == '.' || name[head.size()] == '/');
+}
+
 std::string fact_text(const Facts& facts, const std::string& key) {
   const auto found = facts.find(key);
   return found == facts.end() ? "" : found->second;

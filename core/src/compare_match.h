@@ -19,6 +19,8 @@ struct ComparedRun {
   const Site& site(std::size_t layer) const;
   /// Bits of a layer's payload.
   double bits(std::size_t layer) const;
+  /// Whether the layer belongs to a head that `bitfall head attach` put in.
+  bool in_head(std::size_t layer) const;
 };
 
 /// A fact's value; "" where the run has none of this name.

@@ -18,6 +18,9 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr double kMost = 0.9;
 constexpr std::int64_t kReliableChanges = 40;
 constexpr std::int64_t kReliableEvents = 5;
+// Beyond this many, units are resampled in as many groups: that the mean of many draws varies alike
+// is what the bootstrap rests on, and the time no longer grows.
+constexpr std::size_t kMostUnits = 8192;
 
 struct Quantity {
   double Means::*mean;
@@ -177,12 +180,17 @@ std::pair<Sample, Sample> TrialPairs::draw(const std::vector<Unit>& units, std::
   }
   baseline.point = all.baseline.means();
   arm.point = all.arm.means();
+  std::vector<Unit> groups(std::min(units.size(), kMostUnits));
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    groups[i % kMostUnits].baseline += units[i].baseline;
+    groups[i % kMostUnits].arm += units[i].arm;
+  }
   Bootstrap bootstrap(stream);
   for (int r = 0; r < kResamples; ++r) {
     Unit drawn;
-    bootstrap.draw(units.size(), [&](std::size_t i) {
-      drawn.baseline += units[i].baseline;
-      drawn.arm += units[i].arm;
+    bootstrap.draw(groups.size(), [&](std::size_t i) {
+      drawn.baseline += groups[i].baseline;
+      drawn.arm += groups[i].arm;
     });
     baseline.replicates.push_back(drawn.baseline.means());
     arm.replicates.push_back(drawn.arm.means());

@@ -162,9 +162,10 @@ class Tables {
     table.note =
         "Means over layers, all alike (as published) or weighted by the layers' bits. \"Before the "
         "last\": "
-        "without the last layer and what follows. \"With head\": and over the layers that only a "
-        "head has and that are neither conv, linear nor matmul "
-        "(normalise, scale); the published set-up never hit these.";
+        "without the last layer and what follows. \"With head\": and over "
+        "outputs of other operations than conv, linear and matmul that belong to a head "
+        "(normalise, "
+        "scale) or that some arm lacks; the published set-up never hit these.";
     table.columns = quantity_columns({"arm", "mean over"});
     table.text_columns = 2;
     for (const Arm& arm : data_.arms) {

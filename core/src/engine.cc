@@ -697,6 +697,7 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
   constexpr double kPilotSeconds = 8;
   const c10::InferenceMode guard;
   State& state = *state_;
+  if (plan.size() > kMostPiloted) return state.bound_seconds(plan);
   std::vector<std::int64_t> chunks;
   for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
     if (state.in_shard(chunk)) chunks.push_back(chunk);

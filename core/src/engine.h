@@ -44,6 +44,9 @@ struct EngineProgress {
   std::int64_t mismatches = 0;  // of them, top-1 changed or non-finite
 };
 
+/// The largest campaign of which Engine::estimate_seconds runs a part.
+inline constexpr std::int64_t kMostPiloted = 4'000'000;
+
 /// A metric as the engine calls it: `values` in the order of all metrics' columns.
 using Measure = std::function<void(const Observation&, std::vector<double>& values)>;
 
@@ -88,7 +91,9 @@ class Engine {
   TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);
 
   /// Seconds that run() will take, extrapolated from a part of the trials, which are run here (for
-  /// seconds; half a minute with a ResNet-50) and forgotten. Nothing if `stop` became true first.
+  /// seconds; half a minute with a ResNet-50) and forgotten. Of more than kMostPiloted trials: the
+  /// seconds that it will take at most, if no trial shares a pass or ends early. Nothing if `stop`
+  /// became true first.
   std::optional<double> estimate_seconds(const Plan& plan, const std::atomic<bool>& stop);
 
  private:

@@ -9,7 +9,7 @@
 #include "atomic_file.h"
 #include "error.h"
 #include "program.h"
-#include "torch_message.h"
+#include "torchscript_file.h"
 
 namespace bitfall {
 namespace {
@@ -18,14 +18,6 @@ namespace jit = torch::jit;
 
 Error input_error(const std::filesystem::path& path, const std::string& problem) {
   return Error(ExitCode::kInput, path.string() + ": " + problem);
-}
-
-jit::Module load(const std::filesystem::path& path) {
-  try {
-    return jit::load(path.string(), c10::kCPU);
-  } catch (const std::exception& error) {
-    throw input_error(path, "not a readable TorchScript model: " + torch_message(error));
-  }
 }
 
 /// The parts of "classifier.6".
@@ -98,25 +90,47 @@ void refuse_shared(const jit::Module& root, const Place& place, const std::files
   }
 }
 
-void retype_reads(jit::Block* block, const c10::ClassTypePtr& owner, const std::string& attribute,
-                  const c10::ClassTypePtr& type) {
+/// Where code reads the attribute of an object of this type. Throws std::invalid_argument naming
+/// what it does with it, other than calling it.
+void collect_reads(jit::Block* block, const c10::ClassTypePtr& owner, const std::string& attribute,
+                   std::vector<jit::Value*>& reads) {
   for (jit::Node* node : block->nodes()) {
-    for (jit::Block* inner : node->blocks()) retype_reads(inner, owner, attribute, type);
-    if (node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == attribute &&
-        node->input()->type() == owner) {
-      node->output()->setType(type);
+    for (jit::Block* inner : node->blocks()) collect_reads(inner, owner, attribute, reads);
+    if (node->kind() != c10::prim::GetAttr || node->s(c10::attr::name) != attribute ||
+        node->input()->type() != owner) {
+      continue;
     }
+    for (const jit::Use& use : node->output()->uses()) {
+      const bool call = use.user->kind() == c10::prim::CallMethod &&
+                        use.user->s(c10::attr::name) == "forward" && use.offset == 0;
+      if (call) continue;
+      throw std::invalid_argument(use.user->hasAttribute(c10::attr::name)
+                                      ? "'" + use.user->s(c10::attr::name) + "'"
+                                      : std::string("itself"));
+    }
+    reads.push_back(node->output());
   }
 }
 
 /// Puts `module` in the place of the attribute, in the type's code and in the object.
-void exchange(const jit::Module& root, const Place& place, const jit::Module& module) {
+/// Throws Error(kInput) where some code does more with it than to call it.
+void exchange(const jit::Module& root, const Place& place, const jit::Module& module,
+              const std::filesystem::path& path) {
   const c10::ClassTypePtr owner = place.parent.type();
-  for (const jit::Module& other : root.modules()) {
+  std::vector<jit::Value*> reads;
+  for (const auto& [name, other] : root.named_modules()) {
     for (const jit::Method& method : other.get_methods()) {
-      retype_reads(method.graph()->block(), owner, place.attribute, module.type());
+      try {
+        collect_reads(method.graph()->block(), owner, place.attribute, reads);
+      } catch (const std::invalid_argument& use) {
+        throw input_error(path, "its method '" + (name.empty() ? "" : name + ".") + method.name() +
+                                    "' reads " + use.what() + " of the layer '" + place.attribute +
+                                    "', so a head cannot take its place; let it call the layer, or "
+                                    "export the model without this method");
+      }
     }
   }
+  for (jit::Value* read : reads) read->setType(module.type());
   owner->unsafeChangeAttributeType(place.attribute, module.type());
   place.parent._ivalue()->setAttr(place.attribute, module._ivalue());
 }
@@ -237,7 +251,15 @@ HeadLayer read_layer(const std::filesystem::path& path, const jit::Module& modul
 
 }  // namespace
 
-LastLinear find_last_linear(const Program& program, const std::filesystem::path& path) {
+at::Tensor probe_images(std::int64_t batch, std::array<std::int64_t, 3> shape) {
+  const auto [channels, height, width] = shape;
+  return at::arange(batch * channels * height * width, at::kFloat)
+      .sin()
+      .reshape({batch, channels, height, width});
+}
+
+LastLinear find_last_linear(const Program& program, const at::Tensor& images,
+                            const std::filesystem::path& path) {
   const auto& steps = program.steps();
   const auto is_linear = [](const Step& step) { return step.operation == "linear"; };
   const auto found = std::find_if(steps.rbegin(), steps.rend(), is_linear);
@@ -249,6 +271,7 @@ LastLinear find_last_linear(const Program& program, const std::filesystem::path&
         "has no linear layer that a head could replace; its last operation is " +
             (last == steps.rend() ? "nothing" : last->operation + " in '" + last->path + "'"));
   }
+  const std::string& module = found->path;
   // What is computed of its output is no answer of it.
   std::set<int> reached(found->outputs.begin(), found->outputs.end());
   for (auto step = found.base(); step != steps.end(); ++step) {
@@ -256,53 +279,65 @@ LastLinear find_last_linear(const Program& program, const std::filesystem::path&
                                    [&](int slot) { return reached.count(slot) > 0; });
     if (!reads) continue;
     if (!step->operation.empty()) {
-      throw input_error(path, "behind its last linear layer ('" + found->path + "') comes " +
+      throw input_error(path, "behind its last linear layer ('" + module + "') comes " +
                                   step->operation +
                                   ": a head replaces a linear layer whose output is the answer; "
                                   "export the model without what follows");
     }
     reached.insert(step->outputs.begin(), step->outputs.end());
   }
-  const auto answered = std::any_of(reached.begin(), reached.end(), [&](int slot) {
-    return program.lifetimes()[static_cast<std::size_t>(slot)].last ==
-           static_cast<int>(steps.size());
+  const int index = static_cast<int>(steps.rend() - found) - 1;
+  Slots slots = program.start(images);
+  program.run(slots, 0, index + 1);
+  const at::Tensor own =
+      slots[static_cast<std::size_t>(found->output)].toTensor().detach().cpu().flatten().clone();
+  program.run(slots, index + 1, static_cast<int>(steps.size()));
+  const at::Tensor answer = program.output(slots).flatten();
+  if (!at::equal(own.to(at::kFloat).nan_to_num(), answer.nan_to_num())) {
+    throw input_error(path, "the answer is not the output of its last linear layer ('" + module +
+                                "') as it is; export the model without what stands between");
+  }
+  const auto parameter = [&](const std::string& name) {
+    return std::find_if(program.parameters().begin(), program.parameters().end(),
+                        [&](const Parameter& other) { return other.name == module + name; });
+  };
+  const auto weight = parameter(".weight");
+  if (module.empty() || weight == program.parameters().end() ||
+      std::count(weight->slots.begin(), weight->slots.end(), found->inputs[1]) == 0) {
+    throw input_error(path, "its last linear layer ('" + module +
+                                "') is no module with a parameter `weight`, so a head cannot take "
+                                "its place");
+  }
+  const auto calls = std::count_if(steps.begin(), steps.end(), [&](const Step& step) {
+    return is_linear(step) && step.path == module;
   });
-  if (!answered) {
-    throw input_error(path, "the answer is not its last linear layer's ('" + found->path + "')");
+  if (calls > 1) {
+    throw input_error(path, "its last linear layer ('" + module + "') runs " +
+                                std::to_string(calls) +
+                                " times: a head would take its place at all of them; give the "
+                                "answer a layer of its own and export again");
   }
-  for (const Parameter& parameter : program.parameters()) {
-    const bool weight = std::any_of(parameter.slots.begin(), parameter.slots.end(),
-                                    [&](int slot) { return slot == found->inputs[1]; });
-    const std::string suffix = ".weight";
-    if (!weight || !parameter.name.ends_with(suffix)) continue;
-    const std::string module = parameter.name.substr(0, parameter.name.size() - suffix.size());
-    const bool bias =
-        std::any_of(program.parameters().begin(), program.parameters().end(),
-                    [&](const Parameter& other) { return other.name == module + ".bias"; });
-    return {module, parameter.value.size(1), parameter.value.size(0), bias};
-  }
-  throw input_error(path, "its last linear layer ('" + found->path +
-                              "') is no module with a parameter `weight`, so a head cannot take "
-                              "its place");
+  return {module, weight->value.size(1), weight->value.size(0),
+          parameter(".bias") != program.parameters().end()};
 }
 
 void replace_head(const std::filesystem::path& from, const std::string& module, const Head& layers,
                   const std::string& card, const std::filesystem::path& to) {
-  const jit::Module root = load(from);
+  const jit::Module root = load_torchscript(from, "cpu");
   const Place place = find_place(root, from, module);
   if (!is_plain_linear(place.module) && !is_head(place.module)) {
     throw input_error(from, "the module '" + module +
                                 "' does more than one linear layer: no head can take its place");
   }
   refuse_shared(root, place, from, module);
-  exchange(root, place, head_module(root, layers));
+  exchange(root, place, head_module(root, layers), from);
   std::ostringstream archive;
   root.save(archive, {{"bitfall.json", card}});
   write_file_atomically(to, std::move(archive).str());
 }
 
 Head read_head(const std::filesystem::path& path, const std::string& module) {
-  const jit::Module root = load(path);
+  const jit::Module root = load_torchscript(path, "cpu");
   const jit::Module place = find_place(root, path, module).module;
   if (place.hasattr("weight")) return {read_layer(path, place, path_parts(module).back())};
   if (!is_head(place)) throw input_error(path, "the module '" + module + "' is no head");

@@ -9,6 +9,10 @@
 
 #include "head.h"
 
+namespace at {
+class Tensor;
+}
+
 namespace bitfall {
 
 class Program;
@@ -21,9 +25,16 @@ struct LastLinear {
   bool bias = false;
 };
 
-/// The last linear layer of a program that was specialised for its input. Throws Error(kInput),
-/// naming `path` and what stands there instead, unless the answer is that layer's output.
-LastLinear find_last_linear(const Program& program, const std::filesystem::path& path);
+/// The last linear layer of a program. Throws Error(kInput), naming `path` and what stands there
+/// instead, unless the answer is that layer's output, for these images value by value, and the
+/// layer a module that runs once. images: [batch, C, H, W] of the shape that the program was
+/// specialised for.
+LastLinear find_last_linear(const Program& program, const at::Tensor& images,
+                            const std::filesystem::path& path);
+
+/// Images [batch, C, H, W] of values from -1 to 1, all different: where zeros would hide what a
+/// model does with its input.
+at::Tensor probe_images(std::int64_t batch, std::array<std::int64_t, 3> shape);
 
 /// Writes a copy of the model `from` to `to` in which the layers stand in place of the module
 /// `module`: one linear layer as that module itself, several as its submodules, by name. All else

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "program.h"
@@ -29,17 +30,18 @@ std::int64_t operations_of(const HeadLayer& layer) {
 
 HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input) {
   Program program(model, "cpu");
-  const at::Tensor image = at::zeros({1, input[0], input[1], input[2]});
+  const at::Tensor image = probe_images(1, input);
   program.specialise(image);
   HeadReport report;
   report.model = model;
   report.card = read_model_card(model).head;
-  report.module = report.card ? report.card->module : find_last_linear(program, model).module;
+  report.module =
+      report.card ? report.card->module : find_last_linear(program, image, model).module;
   report.layers = read_head(model, report.module);
   bool bias = report.card && report.card->replaced_bias;
-  std::int64_t head_operations = 0;
+  std::int64_t once = 0;
   for (const HeadLayer& layer : report.layers) {
-    head_operations += operations_of(layer);
+    once += operations_of(layer);
     if (layer.kind != HeadLayerKind::kLinear) continue;
     if (report.features == 0) report.features = layer.inputs;
     report.classes = layer.outputs;
@@ -51,7 +53,9 @@ HeadReport head_report(const std::filesystem::path& model, std::array<std::int64
   const std::int64_t linear = report.features * report.classes;
   report.baseline_parameters =
       report.parameters - parameter_count(report.layers) + linear + (bias ? report.classes : 0);
-  report.baseline_operations = report.operations - head_operations + linear;
+  const std::int64_t head_operations = costs_below(costs, report.module).operations;
+  report.vectors = once > 0 ? std::max<std::int64_t>(1, head_operations / once) : 1;
+  report.baseline_operations = report.operations - head_operations + report.vectors * linear;
   return report;
 }
 
@@ -74,7 +78,7 @@ std::string head_report_text(const HeadReport& report) {
   for (const HeadLayer& layer : report.layers) {
     layers.add({report.layers.size() == 1 ? report.module : report.module + "." + layer.name,
                 to_string(layer.kind), layer.text(), grouped(layer.parameters()),
-                grouped(operations_of(layer)),
+                grouped(report.vectors * operations_of(layer)),
                 layer.kind == HeadLayerKind::kNormalise ? "-"
                 : layer.trainable                       ? "yes"
                                                         : "no"});
@@ -96,7 +100,7 @@ std::string head_report_json(const HeadReport& report) {
     Json row = {{"name", layer.name},
                 {"kind", to_string(layer.kind)},
                 {"parameters", layer.parameters()},
-                {"operations", operations_of(layer)},
+                {"operations", report.vectors * operations_of(layer)},
                 {"trainable", layer.trainable}};
     if (layer.kind == HeadLayerKind::kLinear) {
       row["inputs"] = layer.inputs;

@@ -21,6 +21,7 @@ struct HeadReport {
   Head layers;
   std::int64_t features = 0;
   std::int64_t classes = 0;
+  std::int64_t vectors = 1;  // of an image that the head sees: its tokens, if it runs before a mean
   std::int64_t parameters = 0;  // of the whole model
   std::int64_t operations = 0;  // multiply-accumulates of one image
   // The same with one linear layer, features to classes, in the head's place.

@@ -14,7 +14,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// "3:14", counted in bytes from 1, of the byte with number `offset` from 1.
-std::string place_of(const std::string& text, std::size_t offset) {
+std::string place_of(std::string_view text, std::size_t offset) {
   const std::size_t end = std::min(offset == 0 ? 0 : offset - 1, text.size());
   const auto line = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(end), '\n');
   const std::size_t start = end == 0 ? std::string::npos : text.rfind('\n', end - 1);
@@ -23,16 +23,18 @@ std::string place_of(const std::string& text, std::size_t offset) {
 }
 
 /// The library's own text behind its place, which is given already.
-std::string reason(const Json::parse_error& error) {
+std::string reason(const Json::exception& error) {
   const std::string text = error.what();
-  const std::size_t colon = text.find(": ", text.find("column"));
+  const std::size_t column = text.find("column");
+  const std::size_t colon = column == text.npos ? text.npos : text.find(": ", column);
   return colon == std::string::npos ? text : text.substr(colon + 2);
 }
 
 }  // namespace
 
-Json read_json(const std::filesystem::path& path) {
-  const std::string text = read_text(path);
+Json read_json(const std::filesystem::path& path) { return parse_json(path, read_text(path)); }
+
+Json parse_json(const std::filesystem::path& path, std::string_view text) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) {
@@ -52,6 +54,11 @@ Json read_json(const std::filesystem::path& path) {
   } catch (const Json::parse_error& error) {
     throw Error(ExitCode::kInput, path.string() + ":" + place_of(text, error.byte) +
                                       ": not valid JSON: " + reason(error));
+  } catch (const Json::exception& error) {  // a number beyond every float64
+    const std::string text_of = error.what();
+    throw Error(ExitCode::kInput,
+                path.string() + ": not valid JSON: " +
+                    text_of.substr(std::min(text_of.size(), text_of.find("] ") + 2)));
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace bitfall {
 
@@ -10,5 +11,8 @@ namespace bitfall {
 /// "PATH:LINE:COLUMN: what is wrong" where it is not JSON, or "PATH: ..." where an object names a
 /// key twice.
 nlohmann::ordered_json read_json(const std::filesystem::path& path);
+
+/// The same of text that stands in the file `path`.
+nlohmann::ordered_json parse_json(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace bitfall

@@ -1,8 +1,6 @@
 #include "model_card.h"
 
 #include <algorithm>
-#include <boost/interprocess/file_mapping.hpp>
-#include <boost/interprocess/mapped_region.hpp>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -30,18 +28,15 @@ std::optional<HeadCard> head_of(const Json& json) {
 }  // namespace
 
 std::string model_card_text(const std::filesystem::path& model) {
+  std::string text;
   try {
-    // Mapped: of a model of any size, only the pages that are looked at are read.
-    namespace ipc = boost::interprocess;
-    const ipc::file_mapping file(model.c_str(), ipc::read_only);
-    const ipc::mapped_region region(file, ipc::read_only);
-    const ZipArchive archive(model.string(),
-                             {static_cast<const char*>(region.get_address()), region.get_size()});
-    const std::string name = archive.find("/extra/bitfall.json");
-    return name.empty() ? "" : std::string(archive.read(name));
-  } catch (const std::exception&) {
-    return "";
+    with_archive(model, [&](const ZipArchive& archive) {
+      const std::string name = archive.find("/extra/bitfall.json");
+      if (!name.empty()) text = archive.read(name);
+    });
+  } catch (const Error&) {
   }
+  return text;
 }
 
 ModelCard read_model_card(const std::filesystem::path& model) {

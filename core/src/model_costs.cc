@@ -47,6 +47,26 @@ std::int64_t attention(const Call& call) {
   return rows * keys.size(-2) * (queries.size(-1) + values.size(-1));
 }
 
+// Projections of `tokens` vectors [batch, L, E] to queries, keys and values, attention of all to
+// all, and the projection of its result.
+std::int64_t self_attention(const at::Tensor& tokens, const at::Tensor& in_weight,
+                            const at::Tensor& out_weight) {
+  const std::int64_t rows = tokens.numel() / tokens.size(-1);
+  return rows * (in_weight.numel() + 2 * tokens.size(-2) * tokens.size(-1) + out_weight.numel());
+}
+
+// torch.nn.MultiheadAttention in inference: the same tensor as query, key and value.
+std::int64_t fused_attention(const Call& call) {
+  return self_attention(call.tensor(0), call.tensor(5), call.tensor(7));
+}
+
+// torch.nn.TransformerEncoderLayer in inference: attention and two linear layers.
+std::int64_t fused_encoder_layer(const Call& call) {
+  const at::Tensor tokens = call.tensor(0);
+  return self_attention(tokens, call.tensor(3), call.tensor(5)) +
+         tokens.numel() / tokens.size(-1) * (call.tensor(14).numel() + call.tensor(16).numel());
+}
+
 // The product of the extents of all labels.
 std::int64_t einsum(const Call& call) {
   std::string equation = call.in.at(0).toStringRef();
@@ -89,7 +109,9 @@ const std::unordered_map<std::string, std::int64_t (*)(const Call&)>& counters()
       {"aten::addmm", product<1>},
       {"aten::baddbmm", product<1>},
       {"aten::einsum", einsum},
-      {"aten::scaled_dot_product_attention", attention}};
+      {"aten::scaled_dot_product_attention", attention},
+      {"aten::_native_multi_head_attention", fused_attention},
+      {"aten::_transformer_encoder_layer_fwd", fused_encoder_layer}};
   return kCounters;
 }
 
@@ -170,8 +192,8 @@ ModelCosts model_costs(const Program& program, const at::Tensor& input) {
     program.run(slots, i, i + 1);
     const std::int64_t images = dependence.of(step) ? input.size(0) : 1;
     const auto counter = counters().find(step.function);
-    if (counter == counters().end() || step.output < 0) continue;
-    const c10::IValue& result = slots[static_cast<std::size_t>(step.output)];
+    if (counter == counters().end()) continue;
+    const c10::IValue& result = slots[static_cast<std::size_t>(step.outputs.at(0))];
     if (!result.isTensor()) continue;  // nothing reads it
     call.out = result.toTensor();
     const std::int64_t operations = counter->second(call) / images;

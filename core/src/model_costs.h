@@ -26,11 +26,12 @@ struct LayerCost {
 /// `parameters` counts the numbers of the module's parameters that the answer is computed from:
 /// memory of two names once, buffers (running statistics) never, parts that nothing reads never.
 /// `operations` counts multiply-accumulates of one image: of convolutions, linear layers, matrix
-/// products, attention (the two products of scaled_dot_product_attention), and einsum of two
-/// operands without an ellipsis. Biases, normalisation, activation functions, softmax, pooling and
-/// element-wise arithmetic are not counted, nor what runs inside a conditional or loop that reads
-/// values, nor the fused multi-head attention of torch.nn.MultiheadAttention. What does not depend
-/// on the image (the position network of Swin-V2) is counted as often as one forward computes it.
+/// products, attention (the two products of scaled_dot_product_attention; the fused forms of
+/// torch.nn.MultiheadAttention and TransformerEncoderLayer with their linear layers), and einsum of
+/// two operands without an ellipsis. Biases, normalisation, activation functions, softmax, pooling
+/// and element-wise arithmetic are not counted, nor what runs inside a conditional or loop that
+/// reads values. What does not depend on the image (the position network of Swin-V2) is counted as
+/// often as one forward computes it.
 struct ModelCosts {
   std::int64_t parameters = 0;
   std::int64_t operations = 0;

@@ -18,7 +18,8 @@ namespace bitfall {
 namespace {
 
 constexpr std::int64_t kDefaultPerSite = 1024;
-constexpr double kWorstRate = 0.5;  // the rate at which an interval is widest
+constexpr double kMostTrials = 1e10;  // what is kept of each while a campaign runs fits in memory
+constexpr double kWorstRate = 0.5;   // the rate at which an interval is widest
 
 /// A site as an error model sees it.
 struct Place {
@@ -171,6 +172,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
   entry.strata_begin = strata.size();
   entry.mixed = config.total.has_value();
   entry.copies = config.permanent ? images : 1;
+  double wanted = static_cast<double>(trials);
   std::string unfit;  // registers of the first site's format, for the message
   double sum = 0;
   for (const std::int32_t site : selected) {
@@ -181,9 +183,11 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     Stratum stratum{index, site, population, 0, config.permanent};
     if (faults > 0 && !entry.mixed) {
       // Draws are with replacement, so that a small population needs no fewer.
-      stratum.trials = entry.copies *
-                       (config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
-                                         : config.per_site.value_or(kDefaultPerSite));
+      const std::int64_t faults_here =
+          config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
+                           : config.per_site.value_or(kDefaultPerSite);
+      wanted += static_cast<double>(entry.copies) * static_cast<double>(faults_here);
+      stratum.trials = wanted > kMostTrials ? 0 : entry.copies * faults_here;
     }
     if (unfit.empty()) {
       for (const SiteRegister& kind : places[static_cast<std::size_t>(site)].registers) {
@@ -197,7 +201,15 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     entry.trials += stratum.trials;
   }
   entry.strata_end = strata.size();
-  if (sum > 0) {
+  if (entry.mixed) {
+    wanted += static_cast<double>(entry.copies) * static_cast<double>(*config.total);
+  }
+  if (wanted > kMostTrials) {
+    diagnostics.add(config.where,
+                    "asks for more than " + std::to_string(static_cast<std::int64_t>(kMostTrials)) +
+                        " trials in all",
+                    "lower per_site or total, or raise precision; --dry-run shows what they give");
+  } else if (sum > 0) {
     if (entry.mixed) add_mixed_trials(entry, *config.total);
   } else if (!selected.empty()) {
     const bool named = config.error_model.where.line > 0;

@@ -22,6 +22,7 @@
 #include "error.h"
 #include "sha256.h"
 #include "torch_message.h"
+#include "torchscript_file.h"
 
 namespace bitfall {
 namespace {
@@ -570,15 +571,7 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
   }
   use_plain_executor();
   const c10::InferenceMode guard;
-  try {
-    state_->original = jit::load(path.string(), c10::Device(device));
-  } catch (const std::exception& error) {
-    throw Error(ExitCode::kInput,
-                path.string() + ": not a readable TorchScript model: " + torch_message(error) +
-                    "\n  export one with scripts/export_model.py, or with "
-                    "torch.jit.script(model.eval()).save(\"" +
-                    path.filename().string() + "\")");
-  }
+  state_->original = load_torchscript(path, device);
   if (!state_->original.find_method("forward")) {
     throw Error(ExitCode::kInput, path.string() + ": the module has no forward method");
   }

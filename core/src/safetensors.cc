@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "json_file.h"
 
 namespace bitfall {
 namespace {
@@ -21,6 +22,14 @@ std::string type_name(const std::string& dtype) {
     if (dtype == theirs) return ours;
   }
   return dtype;
+}
+
+/// Bytes of a value; 0 for types that nothing here reads.
+std::size_t width_of(const std::string& type) {
+  return type == "float64"                         ? 8
+         : type == "float32"                       ? 4
+         : type == "float16" || type == "bfloat16" ? 2
+                                                   : 0;
 }
 
 /// Throws Json::exception or std::invalid_argument for an entry that is not as it must be.
@@ -48,6 +57,13 @@ StoredTensor tensor_of(const std::string& name, const Json& entry, std::string_v
     throw std::invalid_argument("its data_offsets lead beyond the file, which may be truncated");
   }
   tensor.bytes = data.substr(begin, end - begin);
+  const std::size_t each = width_of(tensor.type);
+  double wanted = static_cast<double>(each);
+  for (const std::int64_t size : tensor.shape) wanted *= static_cast<double>(size);
+  if (each > 0 && static_cast<double>(tensor.bytes.size()) > wanted) {
+    throw std::invalid_argument("its data_offsets hold " + std::to_string(tensor.bytes.size()) +
+                                " bytes, more than its shape takes");
+  }
   return tensor;
 }
 
@@ -64,7 +80,8 @@ std::vector<StoredTensor> safetensors(const std::string& path, std::string_view 
   if (length > kLongestHeader || length > content.size()) {
     fail("is not a .safetensors file, or truncated: its header is longer than the file");
   }
-  const Json header = Json::parse(content.substr(0, length), nullptr, false);
+  const std::string_view text = content.substr(0, length);
+  const Json header = Json::accept(text) ? parse_json(path, text) : Json();
   if (!header.is_object()) fail("is not a .safetensors file: its header is no JSON object");
   std::vector<StoredTensor> tensors;
   for (const auto& [name, entry] : header.items()) {

@@ -304,6 +304,8 @@ Facts Session::facts() const {
   facts["suffix"] = campaign_.suffix ? "true" : "false";
   facts["model_path"] = campaign_.model.string();
   facts["model_sha256"] = sha256_file(campaign_.model);
+  const std::optional<HeadCard> head = read_model_card(campaign_.model).head;
+  facts["head_module"] = head ? head->module : "";
   facts["data_path"] = campaign_.data.path.string();
   facts["data_digest"] = dataset_->digest();
   facts["images"] = std::to_string(dataset_->size());

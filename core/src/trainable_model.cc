@@ -11,6 +11,7 @@
 #include "error.h"
 #include "model_card.h"
 #include "torch_message.h"
+#include "torchscript_file.h"
 
 namespace bitfall {
 namespace {
@@ -91,11 +92,7 @@ TrainableModel::TrainableModel(const std::filesystem::path& path, const std::str
   use_eager_executor();
   State& state = *state_;
   state.path = path;
-  try {
-    state.module = jit::load(path.string(), c10::Device(device));
-  } catch (const std::exception& error) {
-    throw input_error(path, "not a readable TorchScript model: " + torch_message(error));
-  }
+  state.module = load_torchscript(path, device);
   if (!state.module.find_method("forward")) throw input_error(path, "has no forward method");
   refuse_inference_only(state.module, path, read_model_card(path).method);
   std::set<const void*> met;  // a tensor of two names is one parameter

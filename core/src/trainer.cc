@@ -7,6 +7,8 @@
 #include <torch/serialize.h>
 #include <torch/utils.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -25,6 +27,7 @@
 #include "sha256.h"
 #include "timer.h"
 #include "trainable_model.h"
+#include "zip_archive.h"
 
 namespace bitfall {
 namespace {
@@ -37,6 +40,12 @@ constexpr const char* kFactNames[][2] = {{"training", "the training file"},
                                          {"validation", "the validation images"},
                                          {"model", "the model file"},
                                          {"torch", "LibTorch's version"}};
+
+// The checkpoint last: while it is there, a directory still counts as begun.
+constexpr std::array kOutputs = {"model.pt", "last.pt", "training.html", "log.csv",
+                                 "checkpoint.pt"};
+
+constexpr const char* kCalmer = "; lower [optimizer] learning_rate or lengthen the warm-up";
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const OptimizerConfig& config, const std::vector<NamedTensor>& parameters) {
@@ -128,6 +137,8 @@ struct Trainer::State {
 
   void train_step(const Batch& batch);
   void average();
+  [[noreturn]] void refuse_loss(const at::Tensor& images) const;
+  void refuse_parameters(const std::string& place) const;
   void end_epoch(double learning_rate);
   void validate(EpochResult& result);
   void with_averaged(const std::function<void()>& work);
@@ -136,7 +147,7 @@ struct Trainer::State {
 
 void Trainer::State::refuse_own_output() const {
   std::error_code absent;
-  for (const char* name : {"model.pt", "last.pt"}) {
+  for (const char* name : {"model.pt", "last.pt", "checkpoint.pt"}) {
     if (!fs::equivalent(training.model, file(name), absent)) continue;
     throw Error(ExitCode::kUsage, training.model.string() +
                                       ": the training would write its result over this, its start; "
@@ -148,8 +159,9 @@ void Trainer::State::refuse_own_output() const {
 void Trainer::State::remove_unfinished() const {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
-    const bool ours = name.starts_with("checkpoint.pt.") || name.starts_with("model.pt.") ||
-                      name.starts_with("last.pt.");
+    const bool ours = std::any_of(kOutputs.begin(), kOutputs.end(), [&](const char* output) {
+      return name.starts_with(std::string(output) + ".");
+    });
     if (ours && name.ends_with(".new")) fs::remove(entry.path());
   }
 }
@@ -217,6 +229,7 @@ void Trainer::State::check_facts(const std::string& stored) const {
 void Trainer::State::load_checkpoint() {
   const fs::path path = file("checkpoint.pt");
   if (!fs::exists(path)) return;
+  check_records(path);
   torch::serialize::InputArchive archive;
   c10::IValue value;
   try {
@@ -299,20 +312,40 @@ void Trainer::State::train_step(const Batch& batch) {
   const at::Tensor logits = model->forward(images);
   const at::Tensor loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100,
                                                  training.label_smoothing);
-  if (!std::isfinite(loss.item<double>())) {
-    throw Error(ExitCode::kFailure,
-                "the loss is no longer finite in epoch " +
-                    std::to_string(step / order.steps_per_epoch() + 1) + ", step " +
-                    std::to_string(step % order.steps_per_epoch() + 1) + " of " +
-                    std::to_string(order.steps_per_epoch()) +
-                    "; lower [optimizer] learning_rate or lengthen the warm-up");
-  }
+  if (!std::isfinite(loss.item<double>())) refuse_loss(images);
   optimizer->zero_grad();
   loss.backward();
   optimizer->step();
   sums.add(loss, logits, labels);
   ++step;
   if (!averaged.empty()) average();
+}
+
+/// Says why the step at hand gives no finite loss.
+void Trainer::State::refuse_loss(const at::Tensor& images) const {
+  const std::string place = "epoch " + std::to_string(step / order.steps_per_epoch() + 1) +
+                            ", step " + std::to_string(step % order.steps_per_epoch() + 1) +
+                            " of " + std::to_string(order.steps_per_epoch());
+  if (!at::isfinite(images).all().item<bool>()) {
+    throw Error(ExitCode::kInput,
+                training.data.path.string() + ": an image of " + place + " holds NaN or Inf");
+  }
+  if (step == 0) {
+    refuse_parameters(training.model.string() + ": ");
+    throw Error(ExitCode::kInput,
+                training.model.string() + ": gives no finite loss before it is trained");
+  }
+  throw Error(ExitCode::kFailure, "the loss is no longer finite in " + place + kCalmer);
+}
+
+/// Throws where a parameter is NaN or Inf.
+void Trainer::State::refuse_parameters(const std::string& place) const {
+  for (const NamedTensor& parameter : model->parameters()) {
+    if (at::isfinite(parameter.value).all().item<bool>()) continue;
+    throw Error(step == 0 ? ExitCode::kInput : ExitCode::kFailure,
+                place + "the parameter '" + parameter.name + "' holds NaN or Inf" +
+                    (step == 0 ? "" : kCalmer));
+  }
 }
 
 void Trainer::State::average() {
@@ -361,11 +394,16 @@ void Trainer::State::validate(EpochResult& result) {
   });
   result.validation_loss = found.mean_loss();
   result.validation_accuracy = found.accuracy();
+  if (!std::isfinite(result.validation_loss)) {
+    log_warning("the validation loss of epoch " + std::to_string(result.epoch) +
+                " is not finite: an image or a running statistic of the model holds NaN or Inf");
+  }
 }
 
 void Trainer::State::end_epoch(double learning_rate) {
   EpochResult result;
   result.epoch = step / order.steps_per_epoch();
+  refuse_parameters("after epoch " + std::to_string(result.epoch) + " ");
   result.step = step;
   result.learning_rate = learning_rate;
   result.loss = sums.mean_loss();
@@ -432,10 +470,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   if (resume) {
     state.load_checkpoint();
   } else {
-    // The checkpoint last: while it is there, the directory still counts as begun.
-    for (const char* name : {"model.pt", "last.pt", "training.html", "log.csv", "checkpoint.pt"}) {
-      fs::remove(state.file(name));
-    }
+    for (const char* name : kOutputs) fs::remove(state.file(name));
   }
   write_file_atomically(state.file("training.toml"), training.text);
 }

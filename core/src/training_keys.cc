@@ -49,9 +49,9 @@ constexpr KeySpec kKeys[] = {
 
     {"optimizer", "kind", KeyType::kText, "\"sgd\"", -kMost, kMost, kClosed, "sgd|adamw",
      "As torch.optim.SGD and torch.optim.AdamW."},
-    {"optimizer", "learning_rate", KeyType::kNumber, "0.1", 0, kMost, kOpen, nullptr,
+    {"optimizer", "learning_rate", KeyType::kNumber, "0.1", 0, 1e38, kOpen, nullptr,
      "The highest that the schedule reaches."},
-    {"optimizer", "weight_decay", KeyType::kNumber, "1e-4", 0, kMost, kClosed, nullptr,
+    {"optimizer", "weight_decay", KeyType::kNumber, "1e-4", 0, 1e38, kClosed, nullptr,
      "With `sgd` added to gradients, with `adamw` taken from weights."},
     {"optimizer", "decay_vectors", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
      "Whether parameters of fewer than two dimensions decay too: biases, norms, temperatures."},

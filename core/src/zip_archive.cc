@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <boost/crc.hpp>
+#include <boost/interprocess/file_mapping.hpp>
+#include <boost/interprocess/mapped_region.hpp>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "error.h"
@@ -100,10 +103,42 @@ std::string_view ZipArchive::read(const std::string& name) const {
     fail("the archive is damaged: '" + name + "' leads beyond the file");
   }
   const std::string_view bytes = content_.substr(data, record.size);
+  if (record.crc == 0) return bytes;  // empty, or written by PyTorch without checksums
   boost::crc_32_type crc;
   crc.process_bytes(bytes.data(), bytes.size());
   if (crc.checksum() != record.crc) fail("the record '" + name + "' is damaged (CRC-32)");
   return bytes;
+}
+
+void ZipArchive::check() const {
+  for (const auto& [name, record] : records_) {
+    if (record.method == 0) read(name);
+  }
+}
+
+void with_archive(const std::filesystem::path& file,
+                  const std::function<void(const ZipArchive&)>& use) {
+  namespace ipc = boost::interprocess;
+  std::optional<ipc::mapped_region> region;
+  try {
+    region.emplace(ipc::file_mapping(file.c_str(), ipc::read_only), ipc::read_only);
+  } catch (const ipc::interprocess_exception& error) {
+    throw Error(ExitCode::kInput, file.string() + ": cannot be read: " + error.what());
+  }
+  use(ZipArchive(file.string(),
+                 {static_cast<const char*>(region->get_address()), region->get_size()}));
+}
+
+void check_records(const std::filesystem::path& file) {
+  bool read = false;
+  try {
+    with_archive(file, [&](const ZipArchive& archive) {
+      read = true;
+      archive.check();
+    });
+  } catch (const Error&) {
+    if (read) throw;
+  }
 }
 
 }  // namespace bitfall

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -18,8 +20,12 @@ class ZipArchive {
   std::string find(std::string_view ending) const;
   bool has(const std::string& name) const { return records_.contains(name); }
 
-  /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32).
+  /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32, where
+  /// one was written).
   std::string_view read(const std::string& name) const;
+
+  /// Reads every record that is not compressed. Throws what read() throws.
+  void check() const;
 
  private:
   struct Record {
@@ -38,5 +44,15 @@ class ZipArchive {
   std::string_view content_;
   std::map<std::string, Record> records_;
 };
+
+/// Calls `use` with the archive that the file holds. The file is mapped: only the pages that are
+/// looked at are read. Throws Error(kInput) where it cannot be read or is no archive, and what
+/// `use` throws.
+void with_archive(const std::filesystem::path& file,
+                  const std::function<void(const ZipArchive&)>& use);
+
+/// Throws Error(kInput) where bytes of the archive are not those that were written (CRC-32), which
+/// LibTorch does not look at. Does nothing where `file` is no archive that ZipArchive can read.
+void check_records(const std::filesystem::path& file);
 
 }  // namespace bitfall

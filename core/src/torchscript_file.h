@@ -1,0 +1,17 @@
+// Opening a TorchScript file.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace torch::jit {
+struct Module;
+}
+
+namespace bitfall {
+
+/// The module, its tensors on `device` ("cpu", "cuda:0"). Throws Error(kInput) naming the file
+/// where it is missing, no file, no TorchScript or damaged.
+torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device);
+
+}  // namespace bitfall
