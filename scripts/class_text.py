@@ -92,7 +92,7 @@ def read_classes(path: Path) -> list:
 
 
 def folded(name: str) -> str:
-    return re.sub("[ _-]", "", name).lower()
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), re.sub("[ _-]", "", name))
 
 
 def find_name(name: str, known) -> str:

@@ -116,6 +116,15 @@ class Campaign(Case):
         document = json.loads(out)
         self.assertEqual(document["trials"], 6 * 40)
         self.assertTrue(0 < document["estimated_s"] < 3600, document["estimated_s"])
+        path = self.campaign("dry", per_site=4000, batch=2)
+        whole, part = (
+            json.loads(bitfall("run", path, "--dry-run", "--json", *shard)[0])
+            for shard in ((), ("--shard", "1/3"))
+        )  # fmt: skip
+        self.assertEqual(whole["trials"], 6 * 4000)
+        self.assertLess(part["trials"], whole["trials"] / 2)
+        _, err = bitfall("run", path, "--dry-run", "--shard", "99/99", expect=2)
+        self.assertIn("too few for 99 shards", err)
         self.assertFalse(self.run_directory("dry").exists())
         # stem: 8x8x8 values x 16 bits x 25 images
         self.assertEqual(document["strata"][0]["population"], 8 * 8 * 8 * 16 * 25)
@@ -320,7 +329,7 @@ class Comparison(Case):
         out, _ = bitfall("compare", *self.runs())
         for title in ("Summary", "Without a fault", "Last layer", "Network", "Layers"):
             self.assertIn(f"\n{title}\n", "\n" + out)
-        self.assertLessEqual(max(map(len, out.splitlines()[:-1])), 125)
+        self.assertLessEqual(max(map(len, out.splitlines()[:-1])), 128)
         out, err = bitfall("compare", *self.runs(), "--markdown")
         self.assertIn("## Last layer", out)
         self.assertIn("compare.html", err)
@@ -372,6 +381,12 @@ class Comparison(Case):
         # In four settings, five arms and five steps; intervals are each arm's own.
         value = first["text"].split(" [")[0]
         self.assertEqual(out.count(f"| {value} ["), 40, out)
+        step = study / "seed1" / "fp16_raw" / "cosine.json"
+        document = json.loads(step.read_text())
+        document["arms"][1]["networks"][0]["layers"] += 4
+        kept, _ = step.read_text(), step.write_text(json.dumps(document))
+        self.assertIn("fp16_raw/cosine.json: is over", tables(1, expect=1))
+        step.write_text(kept)
         second = write("seed2", base, 0.5)  # itself: every ratio is 1
         self.assertEqual(second["value"], 1)
         out = tables(2)
@@ -736,6 +751,22 @@ threads = 1
         _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "linear", "--input", "1x8x8",
                          "-o", self.folder / "never.pt", expect=4)  # fmt: skip
         self.assertIn("expected input[2, 1, 8, 8] to have 3 channels", err)
+
+    def test_embedding_head_starts_at_the_rows_as_they_stand(self):
+        rows = numpy.random.default_rng(3).normal(size=(5, 8)) * 3
+        self.attach("probe", "--init", "embedding", "--embeddings", self.rows_file("probe_rows", rows))
+        weight = self.weights(self.folder / "probe.pt")["fc.weight"]
+        self.assertTrue(torch.equal(weight, torch.from_numpy(numpy.load(self.folder / "probe_rows.npy"))))
+
+    def test_training_keeps_files_that_it_did_not_write(self):
+        directory = self.run_directory("kept")
+        directory.mkdir(parents=True)
+        (directory / "model.pt").write_text("mine")
+        _, err = bitfall("train", self.training("kept"), expect=2)
+        self.assertIn("holds a model.pt that would be replaced", err)
+        self.assertEqual((directory / "model.pt").read_text(), "mine")
+        bitfall("train", self.training("kept"), "--force")
+        self.assertNotEqual((directory / "model.pt").read_bytes(), b"mine")
 
     def test_nothing_is_written_over_what_is_read_or_is_no_file(self):
         rows = self.rows_file("kept")

@@ -13,10 +13,10 @@ namespace {
 
 using testing::UnorderedElementsAre;
 
-std::vector<std::int32_t> dealt(const ImageOrders& orders, std::int32_t entry, std::int32_t site,
+std::vector<std::int32_t> dealt(const ImageOrders& orders, std::uint64_t stratum,
                                 std::int64_t begin, std::int64_t end) {
   std::vector<std::int32_t> images;
-  for (std::int64_t i = begin; i < end; ++i) images.push_back(orders.image(entry, site, i, end));
+  for (std::int64_t i = begin; i < end; ++i) images.push_back(orders.image(stratum, i, end));
   return images;
 }
 
@@ -29,8 +29,8 @@ ImageOrders orders_of(std::uint64_t seed, std::int32_t images,
 TEST(ImageOrders, RoundsComeChunkByChunk) {
   const ImageChunks chunks(9, 100, 8);
   const ImageOrders orders(9, chunks);
-  for (std::int32_t site = 0; site < 5; ++site) {
-    const auto images = dealt(orders, 3, site, 0, 100);
+  for (std::uint64_t stratum = 0; stratum < 5; ++stratum) {
+    const auto images = dealt(orders, stratum, 0, 100);
     std::set<std::int64_t> finished;
     std::int64_t current = -1;
     for (const std::int32_t image : images) {
@@ -49,7 +49,7 @@ TEST(ImageOrders, FirstTrialMeetsEveryImageAlike) {
   for (int seed = 0; seed < kSeeds; ++seed) {
     const ImageOrders orders(static_cast<std::uint64_t>(seed),
                              ImageChunks(static_cast<std::uint64_t>(seed), kImages, 4));
-    ++met[static_cast<std::size_t>(orders.image(0, 0, 0, 1))];
+    ++met[static_cast<std::size_t>(orders.image(0, 0, 1))];
   }
   const double mean = kSeeds / 12.0, sigma = std::sqrt(mean * (1 - 1 / 12.0));
   for (const int count : met) EXPECT_NEAR(count, mean, 5 * sigma);
@@ -59,7 +59,7 @@ TEST(ImageOrders, EveryRoundHasEachImageOnceInAFreshOrder) {
   const ImageOrders orders = orders_of(1, 4);
   std::set<std::vector<std::int32_t>> seen;
   for (std::int64_t round = 0; round < 20; ++round) {
-    const auto images = dealt(orders, 0, 0, round * 4, round * 4 + 4);
+    const auto images = dealt(orders, 0, round * 4, round * 4 + 4);
     EXPECT_THAT(images, UnorderedElementsAre(0, 1, 2, 3));
     seen.insert(images);
   }
@@ -68,33 +68,32 @@ TEST(ImageOrders, EveryRoundHasEachImageOnceInAFreshOrder) {
 
 TEST(ImageOrders, StrataAndSeedsHaveOrdersOfTheirOwn) {
   const ImageOrders orders = orders_of(1, 50), other_seed = orders_of(2, 50);
-  const auto first = dealt(orders, 0, 0, 0, 50);
-  EXPECT_NE(first, dealt(orders, 0, 1, 0, 50));
-  EXPECT_NE(first, dealt(orders, 1, 0, 0, 50));
-  EXPECT_NE(first, dealt(other_seed, 0, 0, 0, 50));
+  const auto first = dealt(orders, 7, 0, 50);
+  EXPECT_NE(first, dealt(orders, 8, 0, 50));
+  EXPECT_NE(first, dealt(other_seed, 7, 0, 50));
 }
 
 TEST(ImageOrders, WhatIsKeptChangesNoAnswer) {
   const ImageOrders forgetful = orders_of(3, 7, 1), keeping = orders_of(3, 7);
   PhiloxStream random(4, RandomDomain::kTrial, 0);
   for (int i = 0; i < 2000; ++i) {
-    const auto site = static_cast<std::int32_t>(random.below(5));
+    const std::uint64_t stratum = random.below(5);
     const auto index = static_cast<std::int64_t>(random.below(60));
-    EXPECT_EQ(forgetful.image(0, site, index, 60), keeping.image(0, site, index, 60));
+    EXPECT_EQ(forgetful.image(stratum, index, 60), keeping.image(stratum, index, 60));
   }
 }
 
 TEST(ImageOrders, LengthOfTheStratumChangesNoAnswer) {
   const ImageOrders orders = orders_of(3, 100), other = orders_of(3, 100);
-  EXPECT_EQ(orders.image(0, 0, 2, 3), other.image(0, 0, 2, 100));
-  EXPECT_EQ(orders.image(0, 0, 90, 100), other.image(0, 0, 90, 100));
-  EXPECT_EQ(orders.image(0, 0, 2, 3), other.image(0, 0, 2, 100));
+  EXPECT_EQ(orders.image(0, 2, 3), other.image(0, 2, 100));
+  EXPECT_EQ(orders.image(0, 90, 100), other.image(0, 90, 100));
+  EXPECT_EQ(orders.image(0, 2, 3), other.image(0, 2, 100));
 }
 
 TEST(ImageOrders, OneImageIsMetByAll) {
   const ImageOrders orders = orders_of(1, 1);
-  EXPECT_EQ(orders.image(0, 0, 0, 1000000000000), 0);
-  EXPECT_EQ(orders.image(4, 7, 999999999999, 1000000000000), 0);
+  EXPECT_EQ(orders.image(0, 0, 1000000000000), 0);
+  EXPECT_EQ(orders.image(7, 999999999999, 1000000000000), 0);
 }
 
 }  // namespace

@@ -24,7 +24,8 @@ def main():
                  "replaced_bias": False},
     }  # fmt: skip
     odd = {"name": 3, "input": [1, "x", 2], "classes": 10, "head": {"init": "linear"}, "method": []}
-    texts = {"full": json.dumps(card), "odd": json.dumps(odd), "broken": '{"name": "x"', "none": None}
+    texts = {"full": json.dumps(card), "odd": json.dumps(odd), "broken": '{"name": "x"', "none": None,
+             "deep": '{"name": "x", "deep": ' + 100000 * "[" + 100000 * "]" + "}"}  # fmt: skip
     model = torch.jit.script(torch.nn.Linear(300, 300))
     for name, text in texts.items():
         extra = {} if text is None else {"bitfall.json": text}

@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <limits>
+#include <sstream>
 
 #include "batch_loader.h"
 #include "campaign_fixture.h"
@@ -20,6 +23,7 @@
 #include "model.h"
 #include "model_fixture.h"
 #include "program.h"
+#include "python_oracle.h"
 #include "refusal.h"
 #include "trainable_model.h"
 
@@ -127,7 +131,8 @@ void write_batches(const Training& training, const fs::path& images, const fs::p
   write_npy(labels, "<i8", count + ",", bytes_of(wanted));
 }
 
-std::vector<double> twin_losses(const Training& training, const std::string& recipe) {
+/// What training_twin.py prints.
+std::string twin_text(const Training& training, const std::string& recipe) {
   const fs::path images = data_folder() / "met.npy", labels = data_folder() / "met_labels.npy";
   write_batches(training, images, labels);
   std::string command = "OMP_NUM_THREADS=1 \"" + std::string(BITFALL_PYTHON) + "\" \"" +
@@ -136,10 +141,15 @@ std::vector<double> twin_losses(const Training& training, const std::string& rec
                         labels.string() + "\" " + std::to_string(kBatch) + " " +
                         std::to_string(kEpochs) + " " + recipe;
   FILE* pipe = popen(command.c_str(), "r");
-  std::vector<double> losses;
-  for (double loss; std::fscanf(pipe, "%lf", &loss) == 1;) losses.push_back(loss);
+  std::string text;
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) text += static_cast<char>(c);
   EXPECT_EQ(pclose(pipe), 0) << command;
-  return losses;
+  return text;
+}
+
+std::vector<double> twin_losses(const Training& training, const std::string& recipe) {
+  std::istringstream text(twin_text(training, recipe));
+  return {std::istream_iterator<double>(text), {}};
 }
 
 TEST(Trainer, LosesWhatPyTorchLoses) {
@@ -160,6 +170,31 @@ TEST(Trainer, LosesWhatPyTorchLoses) {
     }
     EXPECT_LT(epochs[1].loss, epochs[0].loss);
   }
+}
+
+TEST(Trainer, AveragesWhatPyTorchAverages) {
+  if (!has_python()) GTEST_SKIP() << "no Python environment: run scripts/setup.sh";
+  const Training training = training_of(
+      training_text("ema = 0.8\n", std::string(kAdamW) + "[augmentation]\nflip = true\n"),
+      "twin_ema");
+  fs::remove_all(training.output);
+  trained(training);
+  std::istringstream text(twin_text(training, "adamw 0.8"));
+  for (double loss = 0; std::isdigit(text.peek()) && text >> loss;) text.ignore();
+  const Program program(training.output / "model.pt", "cpu");
+  std::size_t compared = 0;
+  std::string name;
+  for (double sum = 0, squares = 0; text >> name >> sum >> squares;) {
+    for (const Parameter& parameter : program.parameters()) {
+      if (parameter.name != name) continue;
+      const at::Tensor value = parameter.value.to(at::kDouble);
+      EXPECT_NEAR(value.sum().item<double>(), sum, 1e-3 * std::max(1.0, std::abs(sum))) << name;
+      EXPECT_NEAR(value.square().sum().item<double>(), squares, 1e-3 * std::max(1.0, squares))
+          << name;
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, 20U);  // the parameters and running statistics
 }
 
 TEST(Trainer, ModelFileGivesTheAccuracyThatItReports) {

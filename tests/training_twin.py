@@ -1,10 +1,10 @@
 """The training of tests/trainer_test.cc in plain PyTorch, without TorchScript.
 
-usage: training_twin.py MODEL IMAGES LABELS BATCH EPOCHS RECIPE
+usage: training_twin.py MODEL IMAGES LABELS BATCH EPOCHS RECIPE [EMA]
 
 MODEL is make_models.py's Residual with a text-guided head; IMAGES [N, 3, 8, 8] and LABELS are .npy
 files in the order in which the steps meet them. RECIPE: sgd or adamw. Prints the mean loss of each
-epoch.
+epoch; with EMA, a decay, then of every averaged tensor of floats its name, sum and sum of squares.
 """
 
 import sys
@@ -62,6 +62,13 @@ def main():
         )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps)
         smoothing = 0.0
+    averaged = None
+    if len(sys.argv) > 7:
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(float(sys.argv[7]))
+        averaged = torch.optim.swa_utils.AveragedModel(
+            model, multi_avg_fn=average, use_buffers=True
+        )
+        averaged.update_parameters(model)  # the first update copies: the average starts there
     losses = []
     for part, wanted in zip(images.split(batch), labels.split(batch), strict=True):
         loss = F.cross_entropy(model(part), wanted, label_smoothing=smoothing)
@@ -69,9 +76,16 @@ def main():
         loss.backward()
         optimiser.step()
         schedule.step()
+        if averaged:
+            averaged.update_parameters(model)
         losses.append(loss.item())
     for part in np.array(losses).reshape(epochs, -1):
         print(float(part.mean()))
+    if averaged:
+        for name, value in averaged.module.state_dict().items():
+            if value.is_floating_point():
+                name = name.replace("fc.log_factor", "fc.scale.log_factor")
+                print(name, value.double().sum().item(), value.double().square().sum().item())
 
 
 if __name__ == "__main__":

@@ -31,11 +31,6 @@ std::string joined(const std::vector<std::string>& texts) {
   return text;
 }
 
-Json read_card(const std::filesystem::path& model) {
-  Json card = Json::parse(model_card_text(model), nullptr, false);
-  return card.is_object() ? card : Json::object();
-}
-
 /// Throws where the output would take the place of one of the files that are read, or of what is no
 /// file.
 void prove_output(const std::filesystem::path& output,
@@ -162,7 +157,7 @@ int head_attach_command(const HeadAttachOptions& options) {
   const Head layers =
       build_head(*init, last.features, classes, table.values, table.width, options.seed);
 
-  Json card = read_card(options.backbone);
+  Json card = model_card_json(options.backbone);
   card.erase("trained");  // the backbone's, not this model's
   card["input"] = {input[0], input[1], input[2]};
   if (named) card["classes"] = classes;
@@ -195,7 +190,7 @@ int head_fuse_command(const HeadFuseOptions& options) {
                 options.model.string() + ": its head is one layer already, '" + head->module + "'");
   }
   const auto name = head->module.substr(head->module.rfind('.') + 1);
-  Json card = read_card(options.model);
+  Json card = model_card_json(options.model);
   card["head"]["fused"] = true;
   const auto input = input_shape(known, options.input);
   write_checked(options.model, head->module, {fused(layers, name)}, card, input, options.output);

@@ -18,6 +18,7 @@
 #include "session.h"
 #include "shell_word.h"
 #include "text_table.h"
+#include "timer.h"
 
 namespace bitfall {
 
@@ -49,11 +50,40 @@ std::string count_text(double count) {
   return text;
 }
 
+/// Seconds that the database takes for one trial, by a few of them in a database of its own, which
+/// is removed again; 0 where none can be made.
+double store_seconds(const Session& session) {
+  constexpr std::int64_t kTrials = 2000;
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("bitfall-dry-run-" + std::to_string(::getpid()));
+  const RunDescription run = session.describe();
+  double seconds = 0;
+  try {
+    const auto store = Store::create(folder, run, session.campaign().commit_every);
+    TrialResult result;
+    const Trial first = session.plan().trial(0);
+    result.entry = first.entry;
+    result.site = first.site;
+    for (const Edit& edit : session.plan().edits(first)) result.edits.push_back({.edit = edit});
+    result.metrics.assign(run.metric_columns.size(), 0.1);
+    const auto start = Clock::now();
+    const std::int64_t count = std::min(kTrials, session.plan().size());
+    for (; result.trial < count; ++result.trial) store->trial(result);
+    store->commit();
+    seconds = seconds_since(start) / static_cast<double>(count);
+  } catch (const Error&) {
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return seconds;
+}
+
 int dry_run(Session& session, bool json) {
   const bool profiled = session.profile(stop_requested, session.model().batch());
-  const auto seconds =
-      profiled ? session.engine().estimate_seconds(session.plan(), stop_requested) : std::nullopt;
-  if (!seconds) {
+  const auto passes = profiled ? session.engine().estimate_seconds(
+                                     session.plan(), session.measure(), stop_requested)
+                               : std::nullopt;
+  if (!passes) {
     log_warning("interrupted; nothing was written");
     return static_cast<int>(ExitCode::kInterrupted);
   }
@@ -67,13 +97,14 @@ int dry_run(Session& session, bool json) {
   };
   double population = 0;
   for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
-  const std::int64_t trials = session.plan().size();
-  const bool timed = trials <= kMostPiloted;
+  const std::int64_t trials = session.engine().trials(session.plan());
+  const bool timed = session.plan().size() <= kMostPiloted;
+  const double seconds = *passes + store_seconds(session) * static_cast<double>(trials);
   if (json) {
     nlohmann::ordered_json document = {{"schema", "bitfall.dry_run/1"},
                                        {"trials", trials},
                                        {"population", population},
-                                       {"estimated_s", *seconds},
+                                       {"estimated_s", seconds},
                                        {"estimate", timed ? "timed" : "bound"},
                                        {"confidence", confidence},
                                        {"images", session.dataset().size()}};
@@ -108,7 +139,7 @@ int dry_run(Session& session, bool json) {
       "written.\n",
       static_cast<long long>(trials),
       population > 0 ? count_text(population).c_str() : "listed faults", session.dataset().size(),
-      percent(confidence, 1).c_str(), timed ? "about" : "at most", duration_text(*seconds).c_str(),
+      percent(confidence, 1).c_str(), timed ? "about" : "at most", duration_text(seconds).c_str(),
       static_cast<long long>(session.campaign().batch),
       static_cast<long long>(session.campaign().workers),
       static_cast<long long>(session.campaign().threads));
@@ -266,7 +297,6 @@ int run_command(const RunOptions& options) {
   std::optional<std::filesystem::path> faults;
   if (!options.faults.empty()) faults = options.faults;
   Session session(options.campaign, text, faults);
-  if (options.dry_run) return dry_run(session, options.json);
   std::filesystem::path output =
       options.output.empty() ? session.campaign().output : options.output;
   if (!options.shard.empty()) {
@@ -284,6 +314,7 @@ int run_command(const RunOptions& options) {
       output += "-" + std::to_string(index + 1) + "of" + std::to_string(count);
     }
   }
+  if (options.dry_run) return dry_run(session, options.json);
   if (std::filesystem::exists(output / "campaign.sqlite") && !options.force) {
     throw Error(ExitCode::kUsage,
                 output.string() + ": holds a run already; go on with `bitfall resume " +

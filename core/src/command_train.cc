@@ -54,7 +54,15 @@ void check_directory(const Training& training, const TrainOptions& options) {
     throw Error(ExitCode::kUsage,
                 training.output.string() + ": holds a campaign; give another directory with -o");
   }
-  if (!begun || options.resume || options.force) return;
+  if (options.resume || options.force) return;
+  for (const char* name : kTrainingFiles) {
+    if (begun || !fs::exists(training.output / name)) continue;
+    throw Error(ExitCode::kUsage,
+                training.output.string() + ": holds a " + name +
+                    " that would be replaced, and no checkpoint of a training; give another "
+                    "directory with -o, or replace it with --force");
+  }
+  if (!begun) return;
   throw Error(ExitCode::kUsage, training.output.string() +
                                     ": holds a training already; go on with --resume, or start "
                                     "anew with --force");

@@ -4,11 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <functional>
-#include <limits>
-#include <map>
-#include <set>
-#include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "compare_golden.h"
@@ -18,8 +13,6 @@
 
 namespace bitfall {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // The layers of an arm against the baseline's.
 struct Matched {
@@ -91,7 +84,6 @@ class Comparison {
       finish_last_layer(i, matched);
       finish_golden(i);
     }
-    for (LayerRow& row : data_.layers) row.arms.resize(runs_.size());
     note_layers();
     return std::move(data_);
   }

@@ -11,12 +11,6 @@
 namespace bitfall {
 namespace {
 
-constexpr std::string_view kBackbone = "backbone.";
-
-std::string_view without_backbone(std::string_view name) {
-  return name.starts_with(kBackbone) ? name.substr(kBackbone.size()) : name;
-}
-
 // "bit_flip on activation; stuck_at on weight" by entry.
 std::vector<std::string> split_entries(const std::string& text) {
   std::vector<std::string> entries;
@@ -73,6 +67,8 @@ std::string fact_text(const Facts& facts, const std::string& key) {
   return found == facts.end() ? "" : found->second;
 }
 
+namespace {
+
 /// A list "a; b; a" with each item once, sorted: an arm may hit more sites with the same model.
 std::string distinct(const std::string& list) {
   std::set<std::string> items;
@@ -85,6 +81,8 @@ std::string distinct(const std::string& list) {
   for (const std::string& item : items) text += (text.empty() ? "" : "; ") + item;
   return text;
 }
+
+}  // namespace
 
 void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
   const RunDescription &first = baseline.run, &other = arm.run;
@@ -101,8 +99,11 @@ void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
   }
   if (differs("data_digest") || first.image_names != other.image_names ||
       first.labels != other.labels) {
-    refuse("it saw other images or labels (data " + fact_text(other.facts, "data_path") + ", not " +
-           fact_text(first.facts, "data_path") + ")\n  run both campaigns on the same [data]");
+    const auto images = [](const RunDescription& run) {
+      return std::to_string(run.labels.size()) + " of " + fact_text(run.facts, "data_path");
+    };
+    refuse("it saw other images or labels (" + images(other) + ", not " + images(first) +
+           ")\n  run both campaigns on the same [data]");
   }
   if (differs("hit_value")) {
     refuse("its hit_value is '" + fact_text(other.facts, "hit_value") + "', not '" +
@@ -157,7 +158,7 @@ std::vector<int> matching_layers(const ComparedRun& baseline, const ComparedRun&
   std::set<int> taken;
   for (const bool exact : {true, false}) {
     const auto name_of = [&](const Site& site) {
-      return exact ? site.name : std::string(without_backbone(site.name));
+      return exact ? site.name : std::string(name_in_backbone(site.name));
     };
     std::map<Key, int> known;
     for (std::size_t layer = 0; layer < baseline.trials.size(); ++layer) {

@@ -161,11 +161,9 @@ class Tables {
     table.title = "Network";
     table.note =
         "Means over layers, all alike (as published) or weighted by the layers' bits. \"Before the "
-        "last\": "
-        "without the last layer and what follows. \"With head\": and over "
-        "outputs of other operations than conv, linear and matmul that belong to a head "
-        "(normalise, "
-        "scale) or that some arm lacks; the published set-up never hit these.";
+        "last\": without the last layer and what follows. \"All\": and over outputs of other "
+        "operations than conv, linear and matmul that belong to a head (normalise, scale) or that "
+        "some arm lacks; the published set-up never hit these.";
     table.columns = quantity_columns({"arm", "mean over"});
     table.text_columns = 2;
     for (const Arm& arm : data_.arms) {
@@ -186,15 +184,24 @@ class Tables {
         "are resampled apart. *: under 40 trials changed the loss, or under 5 mismatched, in one "
         "of "
         "the two (faults, where these meet several images).";
+    if (!full_) table.note = "Median, mean, clipped: of delta loss. " + table.note;
     if (full_) {
       table.columns = {"layer",      "arm",        "trials",  "changing",   "median",
                        "delta loss", "x" + level_, "clipped", "x" + level_, "mismatch" + level_,
                        "x" + level_};
       table.text_columns = 2;
     } else {
-      table.columns = {"layer / arm",       "changing",
-                       "mismatch" + level_, headline_is_clipped() ? "clipped" : "delta loss",
-                       "x of it" + level_,  "mismatch x" + level_};
+      // The ratio of the headline alone; a plain mean that says nothing has its mark.
+      const bool clipped = headline_is_clipped();
+      const std::string x = "x of it" + level_;
+      table.columns = {"layer / arm",
+                       "changing",
+                       "median",
+                       clipped ? "~ mean" : "mean",
+                       clipped ? "clipped" : x,
+                       clipped ? x : "clipped",
+                       "mismatch" + level_,
+                       "mismatch x" + level_};
     }
     table.columns.push_back("p");
     for (const LayerRow& row : data_.layers) add_layer(table, row);
@@ -257,9 +264,12 @@ class Tables {
              ratio(x.loss) + (shared && headline_is_clipped() ? " ~" : ""),
              quantity(layer.values.clipped.value), ratio(x.clipped), mismatch, ratio(x.mismatch)});
       } else {
-        table.rows.push_back({"  " + label, changing, mismatch,
-                              quantity(headline(data_, layer.values).value),
-                              ratio(headline(data_, x)), ratio(x.mismatch)});
+        std::vector<std::string> ends = {quantity(layer.values.clipped.value),
+                                         ratio(headline(data_, x))};
+        if (!headline_is_clipped()) std::swap(ends[0], ends[1]);
+        table.rows.push_back({"  " + label, changing, quantity(summary.delta_loss.median),
+                              quantity(layer.values.loss.value), ends[0], ends[1], mismatch,
+                              ratio(x.mismatch)});
       }
       table.rows.back().push_back(!shared                 ? ""
                                   : !layer.pairing.paired ? "i"
@@ -305,7 +315,7 @@ std::string ratio_text(const Ratio& ratio) {
 std::string network_name(const NetworkValue& network) {
   return std::to_string(network.layers) + (network.by_bits ? " by bits" : " layers") +
          (network.over == NetworkValue::Over::kBeforeLast ? ", before the last"
-          : network.over == NetworkValue::Over::kWithHead ? ", with head"
+          : network.over == NetworkValue::Over::kWithHead ? ", all"
                                                           : "");
 }
 

@@ -39,6 +39,7 @@ std::vector<std::string> row_names(const EmbeddingFiles& files, const EmbeddingT
 }
 
 bool equal_rows(const EmbeddingTable& table, std::span<const std::int64_t> rows) {
+  if (rows.size() < 2) return true;  // whatever it holds
   const auto first = table.row(rows[0]);
   return std::all_of(rows.begin(), rows.end(), [&](std::int64_t row) {
     return std::equal(first.begin(), first.end(), table.row(row).begin());
@@ -270,7 +271,15 @@ EmbeddingTable unit_rows(const EmbeddingFiles& files, const EmbeddingTable& tabl
 
 EmbeddingTable class_embeddings(const EmbeddingFiles& files, std::span<const std::string> classes) {
   const EmbeddingTable table = read_table(files.table, files.key);
-  return unit_rows(files, table, classes, match_rows(files, table, classes));
+  const std::vector<ClassRows> matched = match_rows(files, table, classes);
+  EmbeddingTable result = unit_rows(files, table, classes, matched);
+  for (std::size_t i = 0; i < matched.size(); ++i) {
+    if (matched[i].rows.size() > 1) continue;
+    const auto row = table.row(matched[i].rows[0]);
+    std::copy(row.begin(), row.end(),
+              result.values.begin() + static_cast<std::ptrdiff_t>(i) * result.width);
+  }
+  return result;
 }
 
 }  // namespace bitfall

@@ -45,8 +45,8 @@ EmbeddingTable unit_rows(const EmbeddingFiles& files, const EmbeddingTable& tabl
                          std::span<const std::string> classes, std::span<const ClassRows> matched,
                          std::vector<double>* lengths = nullptr);
 
-/// One unit row for each of `classes`, in their order: read_table, match_rows, unit_rows, with what
-/// they throw and warn of.
+/// One row for each of `classes`, in their order: the table's own, or of several the direction of
+/// their mean as unit_rows() gives it. Throws and warns as read_table, match_rows and unit_rows do.
 EmbeddingTable class_embeddings(const EmbeddingFiles& files, std::span<const std::string> classes);
 
 }  // namespace bitfall

@@ -693,11 +693,13 @@ double Engine::State::bound_seconds(const Plan& plan) {
   return seconds;
 }
 
-std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atomic<bool>& stop) {
+std::optional<double> Engine::estimate_seconds(const Plan& plan, const Measure& measure,
+                                               const std::atomic<bool>& stop) {
   constexpr double kPilotSeconds = 8;
   const c10::InferenceMode guard;
   State& state = *state_;
-  if (plan.size() > kMostPiloted) return state.bound_seconds(plan);
+  const double part = static_cast<double>(state.shard_count);
+  if (plan.size() > kMostPiloted) return state.bound_seconds(plan) / part;
   std::vector<std::int64_t> chunks;
   for (std::int64_t chunk = 0; chunk < state.deal.count(); ++chunk) {
     if (state.in_shard(chunk)) chunks.push_back(chunk);
@@ -719,9 +721,9 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
                                 state.options.memory_budget / workers),
                golden_most);
   const double share = static_cast<double>(group) / static_cast<double>(state.deal.count());
-  const double bound = state.bound_seconds(plan);
+  const double bound = state.bound_seconds(plan) / part;
   const auto stride =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(bound * share / kPilotSeconds));
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(bound * part * share / kPilotSeconds));
   std::vector<bool> in_pilot(static_cast<std::size_t>(state.deal.count()), false);
   for (std::int64_t i = 0; i < group; ++i) {
     in_pilot[static_cast<std::size_t>(chunks[static_cast<std::size_t>(i)])] = true;
@@ -734,7 +736,6 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
     void golden(const GoldenResult&) override {}
     void trial(const TrialResult&) override {}
   } nowhere;
-  const Measure none = [](const Observation&, std::vector<double>&) {};
   const auto quiet = [](const EngineProgress&) {};
   std::vector<bool> done(static_cast<std::size_t>(plan.size()), true);
   std::vector<bool> golden_done(static_cast<std::size_t>(state.dataset.size()), true);
@@ -745,7 +746,7 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const std::atom
   }
   const std::int64_t own_workers = std::exchange(state.options.workers, 1);
   const auto timed = [&] {
-    const bool whole = run(plan, done, golden_done, none, nowhere, stop, quiet);
+    const bool whole = run(plan, done, golden_done, measure, nowhere, stop, quiet);
     return whole ? std::optional(state.costs.total_s) : std::nullopt;
   };
   std::vector<std::int64_t> ids;

@@ -94,7 +94,8 @@ class Engine {
   /// seconds; half a minute with a ResNet-50) and forgotten. Of more than kMostPiloted trials: the
   /// seconds that it will take at most, if no trial shares a pass or ends early. Nothing if `stop`
   /// became true first.
-  std::optional<double> estimate_seconds(const Plan& plan, const std::atomic<bool>& stop);
+  std::optional<double> estimate_seconds(const Plan& plan, const Measure& measure,
+                                         const std::atomic<bool>& stop);
 
  private:
   struct State;

@@ -10,11 +10,9 @@ namespace {
 
 constexpr std::size_t kNodeBytes = 160;  // of a list node and a map entry, roughly
 
-/// Unique below 4096 entries, 2^32 sites and 2^20 rounds; beyond that orders come again, which
-/// harms nothing.
-std::uint64_t order_id(std::int32_t entry, std::int32_t site, std::int64_t round) {
-  return (static_cast<std::uint64_t>(round) << 44) + (static_cast<std::uint64_t>(entry) << 32) +
-         static_cast<std::uint64_t>(site);
+/// Orders of two strata or rounds with one id, which are as good as impossible, would harm nothing.
+std::uint64_t order_id(std::uint64_t stratum, std::int64_t round) {
+  return stratum + static_cast<std::uint64_t>(round) * 0x9E3779B97F4A7C15U;  // 2^64 / golden ratio
 }
 
 }  // namespace
@@ -46,13 +44,13 @@ void ImageOrders::forget_oldest() const {
   orders_.pop_back();
 }
 
-std::int32_t ImageOrders::image(std::int32_t entry, std::int32_t site, std::int64_t index,
+std::int32_t ImageOrders::image(std::uint64_t stratum, std::int64_t index,
                                 std::int64_t trials) const {
   const std::int32_t images = chunks_.images();
   if (images == 1) return 0;
   const std::int64_t round = index / images;
   const auto position = static_cast<std::size_t>(index % images);
-  const std::uint64_t id = order_id(entry, site, round);
+  const std::uint64_t id = order_id(stratum, round);
 
   const std::lock_guard lock(mutex_);
   const auto found = place_.find(id);

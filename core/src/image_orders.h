@@ -18,12 +18,12 @@ class ImageOrders {
   /// `keep` bytes are used at most (but one order is always kept).
   ImageOrders(std::uint64_t seed, ImageChunks chunks, std::size_t keep = std::size_t{64} << 20);
 
-  /// The image that trial `index` (from 0) of a stratum meets. Round after round each image comes
-  /// once, in a fresh order: the chunks in random order, and the images of a chunk one after the
-  /// other in random order, so that the passes of an unfinished round are full too. `trials` is the
-  /// stratum's number of trials, so that no more than the needed part of an order is kept.
-  std::int32_t image(std::int32_t entry, std::int32_t site, std::int64_t index,
-                     std::int64_t trials) const;
+  /// The image that trial `index` (from 0) of the stratum with this key meets. Round after round
+  /// each image comes once, in a fresh order: the chunks in random order, and the images of a chunk
+  /// one after the other in random order, so that the passes of an unfinished round are full too.
+  /// `trials` is the stratum's number of trials, so that no more than the needed part of an order
+  /// is kept.
+  std::int32_t image(std::uint64_t stratum, std::int64_t index, std::int64_t trials) const;
 
  private:
   struct Order {

@@ -117,7 +117,15 @@ CLI::App* add_head_attach(CLI::App& app, bitfall::HeadAttachOptions& attach) {
                   "JSON {class: row name, row number, or several of them}");
   sub->add_option("--embedding-key", attach.embeddings.key,
                   "the tensor's name in a file that holds several");
-  sub->add_option("--seed", attach.seed, "of what is drawn at random")->capture_default_str();
+  sub->add_option("--seed", attach.seed, "of what is drawn at random")
+      ->capture_default_str()
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            // CLI11 takes -1 for the largest number, and what is beyond it too.
+            const bool fits = text.find_first_not_of("0123456789") == text.npos && text.size() < 20;
+            return fits ? std::string() : "give a whole number from 0 to 9999999999999999999";
+          },
+          ""));
   sub->add_option("--input", attach.input, kInputHelp);
   sub->add_option("--plugin", attach.plugins, "further shared libraries");
   sub->add_flag("--json", attach.json, "JSON on stdout");
@@ -176,10 +184,14 @@ CLI::App* add_compare(CLI::App& app, bitfall::CompareOptions& compare) {
       ->allow_extra_args(false);
   sub->add_option("--html", compare.html,
                   "where to write the page (default: compare.html beside the first run directory)");
-  sub->add_flag("--json", compare.json, "JSON on stdout");
-  sub->add_flag("--markdown", compare.markdown, "markdown tables on stdout, with more columns");
+  auto* json = sub->add_flag("--json", compare.json, "JSON on stdout");
+  auto* markdown =
+      sub->add_flag("--markdown", compare.markdown, "markdown tables on stdout, with more columns");
   sub->add_flag("--charts", compare.charts,
-                "the page's Vega-Lite charts as JSON on stdout; write nothing");
+                "the page's Vega-Lite charts as JSON on stdout; write nothing")
+      ->excludes(json)
+      ->excludes(markdown);
+  markdown->excludes(json);
   return sub;
 }
 

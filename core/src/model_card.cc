@@ -2,21 +2,23 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "error.h"
+#include "log.h"
 #include "zip_archive.h"
 
 namespace bitfall {
 namespace {
 
-using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
 
-std::string text_of(const Json& json, const char* key) {
+std::string text_of(const OrderedJson& json, const char* key) {
   return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
 }
 
-std::optional<HeadCard> head_of(const Json& json) {
+std::optional<HeadCard> head_of(const OrderedJson& json) {
   HeadCard head{text_of(json, "module"), text_of(json, "init"), text_of(json, "options"), true};
   if (head.module.empty()) return std::nullopt;
   if (json.contains("replaced_bias") && json["replaced_bias"].is_boolean()) {
@@ -27,7 +29,7 @@ std::optional<HeadCard> head_of(const Json& json) {
 
 }  // namespace
 
-std::string model_card_text(const std::filesystem::path& model) {
+OrderedJson model_card_json(const std::filesystem::path& model) {
   std::string text;
   try {
     with_archive(model, [&](const ZipArchive& archive) {
@@ -36,24 +38,37 @@ std::string model_card_text(const std::filesystem::path& model) {
     });
   } catch (const Error&) {
   }
-  return text;
+  if (text.empty()) return OrderedJson::object();
+  // Writing a document needs a call a level.
+  constexpr int kDeepest = 64;
+  bool deep = false;
+  const auto check = [&](int depth, OrderedJson::parse_event_t, OrderedJson&) {
+    deep |= depth > kDeepest;
+    return !deep;
+  };
+  OrderedJson card = OrderedJson::parse(text, check, false);
+  if (!deep && card.is_object()) return card;
+  static std::set<std::string> named;
+  if (!named.insert(model.string()).second) return OrderedJson::object();
+  log_warning(model.string() + ": its bitfall.json is no JSON object that an exporter writes; it " +
+              "is not used");
+  return OrderedJson::object();
 }
 
 ModelCard read_model_card(const std::filesystem::path& model) {
   ModelCard card;
-  const Json json = Json::parse(model_card_text(model), nullptr, false);
-  if (!json.is_object()) return card;
+  const OrderedJson json = model_card_json(model);
   card.name = text_of(json, "name");
   card.method = text_of(json, "method");
   if (json.contains("input") && json["input"].is_array() && json["input"].size() == 3) {
-    const Json& input = json["input"];
-    const bool counts = std::all_of(input.begin(), input.end(), [](const Json& size) {
+    const OrderedJson& input = json["input"];
+    const bool counts = std::all_of(input.begin(), input.end(), [](const OrderedJson& size) {
       return size.is_number_integer() && size.get<std::int64_t>() > 0;
     });
     if (counts) card.input = input.get<std::array<std::int64_t, 3>>();
   }
   if (json.contains("classes") && json["classes"].is_array()) {
-    for (const Json& name : json["classes"]) {
+    for (const OrderedJson& name : json["classes"]) {
       if (name.is_string()) card.classes.push_back(name);
     }
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,8 +31,9 @@ struct ModelCard {
 /// Empty where the file cannot be read or records none; opening the model says what is wrong.
 ModelCard read_model_card(const std::filesystem::path& model);
 
-/// The same as it stands there: JSON text, or empty.
-std::string model_card_text(const std::filesystem::path& model);
+/// The same as it stands there: a JSON object, empty where there is none. Warns of a card that is
+/// no JSON object or nested deeper than any use of it.
+nlohmann::ordered_json model_card_json(const std::filesystem::path& model);
 
 /// C, H, W of one image: `given` ("3x224x224"), else the card's, else 3x224x224. Throws
 /// Error(kUsage) where `given` is nothing of that kind.

@@ -9,6 +9,8 @@
 namespace bitfall {
 namespace {
 
+constexpr std::size_t kMostValues = 1 << 20;  // a state_dict of thousands of tensors has a tenth
+
 using Kind = PickleValue::Kind;
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
@@ -87,6 +89,7 @@ class PickleReader {
     return items;
   }
   bool push(PickleValue value) {
+    if (result_.values.size() >= kMostValues) refuse("the pickle holds too many objects");
     stack_.push_back(static_cast<std::uint32_t>(result_.values.size()));
     result_.values.push_back(std::move(value));
     return true;

@@ -12,6 +12,7 @@
 #include "image_orders.h"
 #include "philox.h"
 #include "plugin_guard.h"
+#include "sha256.h"
 #include "statistics.h"
 
 namespace bitfall {
@@ -19,10 +20,10 @@ namespace {
 
 constexpr std::int64_t kDefaultPerSite = 1024;
 constexpr double kMostTrials = 1e10;  // what is kept of each while a campaign runs fits in memory
-constexpr double kWorstRate = 0.5;   // the rate at which an interval is widest
+constexpr double kWorstRate = 0.5;    // the rate at which an interval is widest
 
 /// A site as an error model sees it.
-struct Place {
+struct SitePlace {
   std::vector<SiteRegister> registers;
   Range golden;
   float largest = 0;
@@ -50,6 +51,15 @@ class Edits final : public EditSink {
   void add(const Edit& edit) override { edits.push_back(edit); }
   std::vector<Edit> edits;
 };
+
+/// What a stratum's faults and images are drawn by: its name and not its number, so that networks
+/// which share a layer, and may differ in others, meet the same faults there.
+std::uint64_t stratum_key(std::int32_t entry, const Site& site) {
+  const std::string text = std::to_string(entry) + " " +
+                           std::to_string(static_cast<int>(site.target)) + " " +
+                           std::string(name_in_backbone(site.name));
+  return std::stoull(sha256_text(text).substr(0, 16), nullptr, 16);
+}
 
 std::string describe(const std::string& what, const Site& site, std::int64_t trial) {
   return what + " at site '" + site.name + "' (trial " + std::to_string(trial) + ")";
@@ -105,12 +115,13 @@ struct Plan::State {
   double confidence = 0;
   std::optional<SiteFormats> formats;
   std::vector<Site> sites;
-  std::vector<Place> places;          // by site; filled for the planned ones
+  std::vector<SitePlace> places;      // by site; filled for the planned ones
   std::vector<SiteProfile> profiles;  // by site, or empty
   std::vector<Entry> entries;
   std::vector<Stratum> strata;
   std::vector<std::int64_t>
       stratum_first;  // id of a stratum's first trial; of no use in a mixed entry
+  std::vector<std::uint64_t> stratum_keys;
   std::unique_ptr<ImageOrders> orders;
   std::vector<ListedFault> list;  // instead of all that, for a fault list
   std::int64_t trials = 0;
@@ -123,13 +134,19 @@ struct Plan::State {
                  Diagnostics& diagnostics);
   void add_mixed_trials(Entry& entry, std::int64_t total);
   std::size_t drawn_stratum(const Entry& entry, std::int64_t id) const;
+  struct Place {
+    const Entry* entry = nullptr;
+    std::size_t stratum = 0;
+    std::int64_t rank = 0;  // of the trial's fault in its stratum
+  };
+  Place find(std::int64_t id) const;
   std::vector<Edit> draw_edits(const Trial& trial) const;
 };
 
 /// Registers, golden range and largest value of one site, from the profiles where there are any.
 void Plan::State::set_place(std::int32_t site) {
   const auto index = static_cast<std::size_t>(site);
-  Place& place = places[index];
+  SitePlace& place = places[index];
   const NumberFormat& format = formats->of(site);
   place.registers = site_registers(sites[index], format);
   std::vector<std::uint32_t> metadata;
@@ -147,7 +164,7 @@ void Plan::State::set_place(std::int32_t site) {
 
 SiteView Plan::State::view(std::int32_t site) const {
   const Site& described = sites[static_cast<std::size_t>(site)];
-  const Place& place = places[static_cast<std::size_t>(site)];
+  const SitePlace& place = places[static_cast<std::size_t>(site)];
   return {described.name,  described.target, described.shape,
           place.registers, place.golden,     place.largest};
 }
@@ -197,6 +214,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     }
     if (entry.mixed) entry.cumulative.push_back(sum);
     strata.push_back(stratum);
+    stratum_keys.push_back(stratum_key(index, sites[static_cast<std::size_t>(site)]));
     stratum_first.push_back(trials + entry.trials);
     entry.trials += stratum.trials;
   }
@@ -208,7 +226,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
     diagnostics.add(config.where,
                     "asks for more than " + std::to_string(static_cast<std::int64_t>(kMostTrials)) +
                         " trials in all",
-                    "lower per_site or total, or raise precision; --dry-run shows what they give");
+                    "lower per_site or total, or give a larger precision");
   } else if (sum > 0) {
     if (entry.mixed) add_mixed_trials(entry, *config.total);
   } else if (!selected.empty()) {
@@ -256,20 +274,42 @@ std::size_t Plan::State::drawn_stratum(const Entry& entry, std::int64_t id) cons
   return static_cast<std::size_t>(chosen - entry.cumulative.begin());
 }
 
+Plan::State::Place Plan::State::find(std::int64_t id) const {
+  // An entry or stratum without trials begins where the next one does, so the last that begins at
+  // or before `id` holds it.
+  const auto after = std::upper_bound(entries.begin(), entries.end(), id,
+                                      [](std::int64_t i, const Entry& e) { return i < e.first; });
+  const Entry& entry = *(after - 1);
+  const std::int64_t fault = (id - entry.first) / entry.copies;
+  if (entry.mixed) {
+    const std::size_t member = drawn_stratum(entry, entry.first + fault * entry.copies);
+    const std::vector<std::uint32_t>& faults = entry.members[member];
+    const auto place =
+        std::lower_bound(faults.begin(), faults.end(), static_cast<std::uint32_t>(fault));
+    return {&entry, entry.strata_begin + member, place - faults.begin()};
+  }
+  const auto begin = stratum_first.begin();
+  const auto next = std::upper_bound(begin + static_cast<std::ptrdiff_t>(entry.strata_begin),
+                                     begin + static_cast<std::ptrdiff_t>(entry.strata_end), id);
+  const auto stratum = static_cast<std::size_t>(next - begin) - 1;
+  return {&entry, stratum, (id - stratum_first[stratum]) / entry.copies};
+}
+
 std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
-  const Entry& entry = entries[static_cast<std::size_t>(trial.entry)];
+  const auto [found, stratum, rank] = find(trial.id);
+  const Entry& entry = *found;
   if (entry.model->needs_golden_range() && profiles.empty()) {
     throw std::logic_error(entry.name + " needs golden ranges: call set_profiles first");
   }
   const Site& site = sites[static_cast<std::size_t>(trial.site)];
-  const std::int64_t first = entry.copies > 1 ? trial.id - trial.image : trial.id;
-  PhiloxStream random(seed, RandomDomain::kTrial, static_cast<std::uint64_t>(first));
+  PhiloxStream random(seed, RandomDomain::kTrial,
+                      stratum_keys[stratum] + static_cast<std::uint64_t>(rank));
   Edits sink;
   call_plugin(entry.name, "draw", [&] { entry.model->draw(view(trial.site), random, sink); });
   if (sink.edits.empty()) {
     throw Error(ExitCode::kPlugin, describe(entry.name + " drew no edit", site, trial.id));
   }
-  const Place& place = places[static_cast<std::size_t>(trial.site)];
+  const SitePlace& place = places[static_cast<std::size_t>(trial.site)];
   for (const Edit& edit : sink.edits) {
     const std::string problem = problem_of(edit, place.registers);
     if (!problem.empty()) {
@@ -353,34 +393,12 @@ Trial Plan::trial(std::int64_t id) const {
     const ListedFault& fault = state.list[static_cast<std::size_t>(id)];
     return {id, 0, fault.site, fault.image};
   }
-  // An entry or stratum without trials begins where the next one does, so the last that begins at
-  // or before `id` holds it.
-  const auto after = std::upper_bound(state.entries.begin(), state.entries.end(), id,
-                                      [](std::int64_t i, const Entry& e) { return i < e.first; });
-  const Entry& entry = *(after - 1);
-  std::size_t stratum = 0;
-  std::int64_t index = 0;  // of the trial in its stratum
-  const std::int64_t fault = (id - entry.first) / entry.copies;
-  if (entry.mixed) {
-    const std::size_t member = state.drawn_stratum(entry, entry.first + fault * entry.copies);
-    const std::vector<std::uint32_t>& ids = entry.members[member];
-    stratum = entry.strata_begin + member;
-    index =
-        std::lower_bound(ids.begin(), ids.end(), static_cast<std::uint32_t>(fault)) - ids.begin();
-  } else {
-    const auto begin = state.stratum_first.begin();
-    const auto next = std::upper_bound(begin + static_cast<std::ptrdiff_t>(entry.strata_begin),
-                                       begin + static_cast<std::ptrdiff_t>(entry.strata_end), id);
-    stratum = static_cast<std::size_t>(next - begin) - 1;
-    index = id - state.stratum_first[stratum];
-  }
+  const auto [entry, stratum, rank] = state.find(id);
   const Stratum& place = state.strata[stratum];
-  if (place.permanent) {
-    return {id, place.entry, place.site,
-            static_cast<std::int32_t>((id - entry.first) % state.images)};
-  }
-  return {id, place.entry, place.site,
-          state.orders->image(place.entry, place.site, index, place.trials)};
+  const std::int32_t image =
+      place.permanent ? static_cast<std::int32_t>((id - entry->first) % state.images)
+                      : state.orders->image(state.stratum_keys[stratum], rank, place.trials);
+  return {id, place.entry, place.site, image};
 }
 
 std::vector<Edit> Plan::edits(const Trial& trial) const {

@@ -53,8 +53,9 @@ class Plan {
 
   std::int64_t size() const;
   Trial trial(std::int64_t id) const;
-  /// The edits of a trial: drawn from Philox keyed by (seed, trial id), or by the id of the fault's
-  /// first trial if it is permanent; the same at every call, thread-safe. Throws Error(kPlugin) if
+  /// The edits of a trial: drawn from Philox keyed by the seed, the entry, the site's name and the
+  /// fault's rank there, and by nothing else: networks that share a layer meet the same faults in
+  /// it. The same at every call, thread-safe. Throws Error(kPlugin) if
   /// the error model draws no edit or one outside the site's registers.
   std::vector<Edit> edits(const Trial& trial) const;
 

@@ -65,7 +65,9 @@ class TensorWalk {
       case PickleValue::kDictionary:
         for (std::size_t i = items.size(); i > 0; i -= 2) {
           const PickleValue& key = pickle_[items[i - 2]];
-          if (key.kind == PickleValue::kText) visit(prefix + key.text, items[i - 1]);
+          if (key.kind != PickleValue::kText) continue;
+          if (key.text.size() > kLongestName) throw std::invalid_argument("has too long a name");
+          visit(prefix + key.text, items[i - 1]);
         }
         break;
       case PickleValue::kCall:

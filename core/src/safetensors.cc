@@ -24,14 +24,6 @@ std::string type_name(const std::string& dtype) {
   return dtype;
 }
 
-/// Bytes of a value; 0 for types that nothing here reads.
-std::size_t width_of(const std::string& type) {
-  return type == "float64"                         ? 8
-         : type == "float32"                       ? 4
-         : type == "float16" || type == "bfloat16" ? 2
-                                                   : 0;
-}
-
 /// Throws Json::exception or std::invalid_argument for an entry that is not as it must be.
 StoredTensor tensor_of(const std::string& name, const Json& entry, std::string_view data) {
   StoredTensor tensor;
@@ -57,7 +49,7 @@ StoredTensor tensor_of(const std::string& name, const Json& entry, std::string_v
     throw std::invalid_argument("its data_offsets lead beyond the file, which may be truncated");
   }
   tensor.bytes = data.substr(begin, end - begin);
-  const std::size_t each = width_of(tensor.type);
+  const std::size_t each = float_size(tensor.type);
   double wanted = static_cast<double>(each);
   for (const std::int64_t size : tensor.shape) wanted *= static_cast<double>(size);
   if (each > 0 && static_cast<double>(tensor.bytes.size()) > wanted) {

@@ -20,7 +20,7 @@ const std::vector<std::string>& deciding_facts() {
   static const std::vector<std::string> kKeys = {
       "model_sha256", "data_digest",   "format",  "format_options", "site_formats", "calibration",
       "error_models", "hit_value",     "seed",    "batch",          "threads",      "cpu",
-      "device",       "torch_version", "plugins", "suffix"};
+      "device",       "torch_version", "plugins", "suffix",         "draws"};
   return kKeys;
 }
 
@@ -297,6 +297,7 @@ Facts Session::facts() const {
   facts["device"] = campaign_.device;
   facts["batch"] = std::to_string(campaign_.batch);
   facts["workers"] = std::to_string(campaign_.workers);
+  facts["draws"] = "2";  // changes with the way in which a seed gives trials
   facts["seed"] = std::to_string(campaign_.seed);
   facts["confidence"] = exact_text(campaign_.confidence);
   facts["clip"] = exact_text(campaign_.clip);

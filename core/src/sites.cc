@@ -128,6 +128,11 @@ void report_no_match(std::span<const Site> sites, const SiteSelection& entry, st
 
 }  // namespace
 
+std::string_view name_in_backbone(std::string_view name) {
+  constexpr std::string_view kBackbone = "backbone.";
+  return name.starts_with(kBackbone) ? name.substr(kBackbone.size()) : name;
+}
+
 bool glob_match(std::string_view pattern, std::string_view name) {
   // Without FNM_PATHNAME and FNM_PERIOD '*' takes '/' and '.' too; names hold no backslashes that
   // would need escaping.

@@ -23,6 +23,9 @@ struct Site {
   std::string refusal;              // why it cannot be hit; empty = it can
 };
 
+/// Without a leading "backbone.", under which a network may stand that got another head.
+std::string_view name_in_backbone(std::string_view name);
+
 /// Shell-style match of the whole name: '*' any run (dots included), '?' one character, '[abc]' a
 /// set.
 bool glob_match(std::string_view pattern, std::string_view name);

@@ -101,12 +101,16 @@ std::vector<float> read_floats(const StoredTensor& tensor) {
   std::vector<float> values;
   values.reserve(elements);
   std::vector<std::int64_t> index(tensor.shape.size());
+  std::vector<std::int64_t> strides = tensor.strides;
+  for (std::size_t i = 0; i < strides.size(); ++i) {
+    if (tensor.shape[i] == 1) strides[i] = 0;  // may be anything, and leads nowhere
+  }
   for (std::int64_t offset = 0; values.size() < elements;) {
     values.push_back(type.read(tensor.bytes, static_cast<std::size_t>(offset)));
     for (std::size_t i = index.size(); i-- > 0;) {  // the next index, as an odometer counts
-      offset += tensor.strides[i];
+      offset += strides[i];
       if (++index[i] < tensor.shape[i]) break;
-      offset -= tensor.strides[i] * index[i];
+      offset -= strides[i] * index[i];
       index[i] = 0;
     }
   }

@@ -63,6 +63,9 @@ EmbeddingTable table_of(const std::filesystem::path& path, const StoredTensor& t
   if (tensor.shape.size() != 2) {
     fail(path, name + "is of shape " + shape_text(tensor.shape) + "; [rows, width] is needed");
   }
+  if (tensor.shape[0] == 0 || tensor.shape[1] == 0) {
+    fail(path, name + "is of shape " + shape_text(tensor.shape) + ": it holds no number");
+  }
   if (const char* problem = misfit(tensor)) {
     fail(path, name + "is of shape " + shape_text(tensor.shape) + ", but " + problem);
   }

@@ -41,10 +41,6 @@ constexpr const char* kFactNames[][2] = {{"training", "the training file"},
                                          {"model", "the model file"},
                                          {"torch", "LibTorch's version"}};
 
-// The checkpoint last: while it is there, a directory still counts as begun.
-constexpr std::array kOutputs = {"model.pt", "last.pt", "training.html", "log.csv",
-                                 "checkpoint.pt"};
-
 constexpr const char* kCalmer = "; lower [optimizer] learning_rate or lengthen the warm-up";
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
@@ -110,7 +106,7 @@ struct Trainer::State {
   std::unique_ptr<RunLock> lock;
   std::unique_ptr<Dataset> data, validation;
   std::unique_ptr<TrainableModel> model;
-  std::string card;
+  Json card;  // of the model that is trained
   std::unique_ptr<torch::optim::Optimizer> optimizer;
   std::vector<at::Tensor> averaged;  // of the model's state, in its order; empty without averaging
   BatchOrder order;
@@ -159,9 +155,9 @@ void Trainer::State::refuse_own_output() const {
 void Trainer::State::remove_unfinished() const {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
-    const bool ours = std::any_of(kOutputs.begin(), kOutputs.end(), [&](const char* output) {
-      return name.starts_with(std::string(output) + ".");
-    });
+    const bool ours = std::any_of(
+        kTrainingFiles.begin(), kTrainingFiles.end(),
+        [&](const char* output) { return name.starts_with(std::string(output) + "."); });
     if (ours && name.ends_with(".new")) fs::remove(entry.path());
   }
 }
@@ -193,7 +189,7 @@ void Trainer::State::open_data() {
 
 void Trainer::State::open_model() {
   model = std::make_unique<TrainableModel>(training.model, training.device);
-  card = model_card_text(training.model);
+  card = model_card_json(training.model);
   const auto [channels, height, width] = data->shape();
   const at::NoGradGuard no_gradients;
   model->set_training(false);
@@ -264,6 +260,10 @@ void Trainer::State::load_checkpoint() {
     torch::serialize::InputArchive inner;
     archive.read("optimizer", inner);
     optimizer->load(inner);
+    if (step < 0 || step > total_steps() ||
+        static_cast<std::int64_t>(epochs.size()) != step / order.steps_per_epoch()) {
+      throw std::runtime_error("at a step that its log has not reached");
+    }
   } catch (const Error&) {
     throw;
   } catch (const std::exception&) {
@@ -418,8 +418,7 @@ void Trainer::State::end_epoch(double learning_rate) {
 }
 
 void Trainer::State::write_models() {
-  Json document = Json::parse(card, nullptr, false);
-  if (!document.is_object()) document = Json::object();
+  Json document = card;
   const auto [channels, height, width] = data->shape();
   document["input"] = {channels, height, width};
   if (!document.contains("classes") || !document["classes"].is_array()) {
@@ -470,7 +469,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   if (resume) {
     state.load_checkpoint();
   } else {
-    for (const char* name : kOutputs) fs::remove(state.file(name));
+    for (const char* name : kTrainingFiles) fs::remove(state.file(name));
   }
   write_file_atomically(state.file("training.toml"), training.text);
 }

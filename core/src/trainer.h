@@ -1,6 +1,7 @@
 // Trains a classifier: `bitfall train`.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -11,6 +12,11 @@
 #include "training_log.h"
 
 namespace bitfall {
+
+/// What a training writes into its directory and replaces there. The checkpoint last: while it is
+/// there, a directory still counts as begun.
+inline constexpr std::array kTrainingFiles = {"model.pt", "last.pt", "training.html", "log.csv",
+                                              "checkpoint.pt"};
 
 enum class TrainEnd { kDone, kInterrupted };
 

@@ -86,10 +86,10 @@ for ((seed = 1; seed <= seeds; ++seed)); do
       --script -o "$here/backbone.pt"
   step "seed $seed: trainings and campaigns, $jobs arms at a time"
   # 255 tells xargs to start no further arm.
-  printf '%s\0' "${arms[@]}" | xargs -0 -P "$jobs" -I ARM bash -c '
+  printf '%s\0' "${arms[@]}" | xargs -0 -P "$jobs" -I @ARM@ bash -c '
     set -o pipefail
     scripts/reproduce/cifar10_resnet20_arm.sh "$@" 2>&1 | sed -u "s/^/$2: /" || exit 255' \
-    arm "$here" ARM "$seed" "$epochs" "$device" "$data"
+    arm "$here" @ARM@ "$seed" "$epochs" "$device" "$data"
   step "seed $seed: comparisons"
   steps="$(.venv/bin/python scripts/reproduce/study_tables.py "$out" --steps)"
   for setting in {fp16,fp32}_{clamped,raw}; do

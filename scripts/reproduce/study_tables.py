@@ -40,7 +40,8 @@ SETTINGS = [
 
 LEGEND = """
 Ratios are baseline / head: above 1 the head is better. Last layer: latent layer v1 (E units) and
-projection v2 (C units) by the published rule (E v1 + C v2) / (E + C); then (v1 + v2) / 2; then v2 alone.
+projection v2 (C units) weighted by outputs, (E v1 + C v2) / (E + C); then (v1 + v2) / 2; then v2 alone.
+The paper says "weighted average" and gives no weights.
 Network: the plain mean over convolutions and linear layers; before the last layer: without v, v1 and v2;
 with head sites: and over the outputs of the head's own length, division and scale, which the published
 set-up never hit. A hit on the length can make the logits as large as it pleases, hence each delta loss
@@ -85,7 +86,8 @@ def combined(ratios: list) -> str:
         return "; ".join(ratio["text"] for ratio in ratios)
     mean = math.exp(sum(map(math.log, values)) / len(values))
     low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
-    return f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+    star = "*" if any(ratio["text"].endswith("*") for ratio in ratios) else ""
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]{star}"
 
 
 def spread(values: list, text: str) -> str:
@@ -182,8 +184,17 @@ def arms_table(seeds: list, comparisons: list) -> str:
 
 def steps_table(seeds: list, setting: str, quantity: str) -> str:
     rows = []
+    layers = {}
     for step, (before, after, what) in STEPS.items():
         arms = [arm_of(load(seed / setting / f"{step}.json"), after) for seed in seeds]
+        for seed, arm in zip(seeds, arms):
+            for over in ("layers", "before_last"):
+                count = network(arm, over)["layers"]
+                if layers.setdefault((seed, over), count) != count:
+                    raise Missing(
+                        f"{seed / setting / step}.json: is over {count} layers, and others of its "
+                        f"table over {layers[seed, over]}; run cifar10_resnet20.sh anew"
+                    )
         rows.append(
             [
                 what,

@@ -13,7 +13,7 @@ namespace bitfall {
 struct HeadRequest {
   std::int64_t features;                 // width of the values that the head is given; at least 1
   std::span<const char* const> classes;  // names in the order of the answer; at least 1
-  std::span<const float> embeddings;     // [classes, embedding_width], row-major, finite: row c
+  std::span<const float> embeddings;     // [classes, embedding_width], row-major, finite, no row zero: row c
                                          // belongs to class c; empty where none were given
   std::int64_t embedding_width;          // 0 where none were given
 };
