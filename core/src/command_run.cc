@@ -79,7 +79,12 @@ double store_seconds(const Session& session) {
 }
 
 int dry_run(Session& session, bool json) {
-  const bool profiled = session.profile(stop_requested, session.model().batch());
+  const std::int64_t some =
+      std::min<std::int64_t>(session.model().batch(), session.dataset().size());
+  const auto start = Clock::now();
+  const bool profiled = session.profile(stop_requested, some);
+  const double profile_s =
+      seconds_since(start) * session.dataset().size() / static_cast<double>(some);
   const auto passes = profiled ? session.engine().estimate_seconds(
                                      session.plan(), session.measure(), stop_requested)
                                : std::nullopt;
@@ -99,7 +104,7 @@ int dry_run(Session& session, bool json) {
   for (const Stratum& stratum : session.plan().strata()) population += stratum.population;
   const std::int64_t trials = session.engine().trials(session.plan());
   const bool timed = session.plan().size() <= kMostPiloted;
-  const double seconds = *passes + store_seconds(session) * static_cast<double>(trials);
+  const double seconds = profile_s + *passes + store_seconds(session) * static_cast<double>(trials);
   if (json) {
     nlohmann::ordered_json document = {{"schema", "bitfall.dry_run/1"},
                                        {"trials", trials},
