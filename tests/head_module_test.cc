@@ -72,6 +72,7 @@ TEST(LastLinear, IsFoundWithItsWidths) {
   EXPECT_EQ(last_linear("residual_traced").module, "fc");
   EXPECT_EQ(last_linear("attention").module, "head");
   EXPECT_EQ(last_linear("tiedlast").module, "fc");
+  EXPECT_EQ(last_linear("tokens").module, "fc");
 }
 
 TEST(LastLinear, SaysWhatStandsThereInstead) {
@@ -190,6 +191,14 @@ TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
   };
   ASSERT_TRUE(weight(after).defined());
   EXPECT_TRUE(same_bits(weight(after), weight(before)));
+}
+
+// Two by two tokens.
+TEST(HeadReport, CountsEveryTokenThatTheHeadSees) {
+  const auto path = attached(text_guided(), "tokens_guided", "tokens");
+  const HeadReport report = head_report(path, {3, 8, 8});
+  EXPECT_EQ(report.vectors, 4);
+  EXPECT_EQ(report.operations - report.baseline_operations, 4 * (8 * 6 + 6 * 7 - 8 * 7));
 }
 
 TEST(HeadReport, CountsAgainstOneLinearLayer) {

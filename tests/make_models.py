@@ -382,6 +382,18 @@ class Overwritten(nn.Module):
         return logits
 
 
+class Tokens(nn.Module):
+    """A last linear layer on all tokens, of which the first answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(self.patches(x).flatten(2).transpose(1, 2))[:, 0]
+
+
 class Exported(nn.Module):
     """A further method that reads the last linear layer's weight."""
 
@@ -422,7 +434,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for network in (Residual, Attention, Encoder, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
-                    Overwritten, Exported, TwoInputs, Dictionary, FeatureMap):
+                    Overwritten, Tokens, Exported, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

@@ -249,6 +249,14 @@ HeadLayer read_layer(const std::filesystem::path& path, const jit::Module& modul
   return layer;
 }
 
+/// Whether each row of `answer` [images, classes] is one of the layer's output [..., classes]: of
+/// tokens, say, the first.
+bool consists_of_rows(const at::Tensor& answer, const at::Tensor& output) {
+  if (output.dim() < 2 || output.size(-1) != answer.size(-1)) return false;
+  const at::Tensor rows = output.reshape({1, -1, output.size(-1)}).nan_to_num();
+  return answer.nan_to_num().unsqueeze(1).eq(rows).all(-1).any(-1).all().item<bool>();
+}
+
 }  // namespace
 
 at::Tensor probe_images(std::int64_t batch, std::array<std::int64_t, 3> shape) {
@@ -289,11 +297,10 @@ LastLinear find_last_linear(const Program& program, const at::Tensor& images,
   const int index = static_cast<int>(steps.rend() - found) - 1;
   Slots slots = program.start(images);
   program.run(slots, 0, index + 1);
-  const at::Tensor own =
-      slots[static_cast<std::size_t>(found->output)].toTensor().detach().cpu().flatten().clone();
+  // Copied, as a later step may write into it.
+  const at::Tensor own = slots[static_cast<std::size_t>(found->output)].toTensor().cpu().clone();
   program.run(slots, index + 1, static_cast<int>(steps.size()));
-  const at::Tensor answer = program.output(slots).flatten();
-  if (!at::equal(own.to(at::kFloat).nan_to_num(), answer.nan_to_num())) {
+  if (!consists_of_rows(program.output(slots), own.to(at::kFloat))) {
     throw input_error(path, "the answer is not the output of its last linear layer ('" + module +
                                 "') as it is; export the model without what stands between");
   }

@@ -26,9 +26,9 @@ struct LastLinear {
 };
 
 /// The last linear layer of a program. Throws Error(kInput), naming `path` and what stands there
-/// instead, unless the answer is that layer's output, for these images value by value, and the
-/// layer a module that runs once. images: [batch, C, H, W] of the shape that the program was
-/// specialised for.
+/// instead, unless the answer is made of rows of that layer's output, for these images value by
+/// value, and the layer a module that runs once. images: [batch, C, H, W] of the shape that the
+/// program was specialised for.
 LastLinear find_last_linear(const Program& program, const at::Tensor& images,
                             const std::filesystem::path& path);
 

@@ -30,8 +30,8 @@ struct LayerCost {
 /// torch.nn.MultiheadAttention and TransformerEncoderLayer with their linear layers), and einsum of
 /// two operands without an ellipsis. Biases, normalisation, activation functions, softmax, pooling
 /// and element-wise arithmetic are not counted, nor what runs inside a conditional or loop that
-/// reads values. What does not depend on the image (the position network of Swin-V2) is counted as
-/// often as one forward computes it.
+/// reads values, nor parameters that a module keeps in a list (torch.nn.LSTM). What does not depend
+/// on the image (the position network of Swin-V2) is counted as often as one forward computes it.
 struct ModelCosts {
   std::int64_t parameters = 0;
   std::int64_t operations = 0;
