@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes tests/data/formats_other/digests.txt: what implementations by others make of every number
+"""Writes tests/vectors/formats_other/digests.txt: what implementations by others make of every number
 of a format, every tie between neighbours and the float32 numbers beside both.
 
     python -m venv digests
     digests/bin/pip install numpy==2.4.6 apytypes==0.5.1 softposit==0.3.4.4   # the last compiles C
     digests/bin/python scripts/make_digests.py --adaptivfloat adaptivfloat.py \\
-        > tests/data/formats_other/digests.txt
+        > tests/vectors/formats_other/digests.txt
 
 adaptivfloat.py is the file of that name of github.com/ttambe/AdaptivFloat, by the format's authors.
 

@@ -1,4 +1,4 @@
-"""Writes tests/data/formats/: what implementations by others make of floats, for the format tests.
+"""Writes tests/vectors/formats/: what implementations by others make of floats, for the format tests.
 
     python -m venv vectors
     vectors/bin/pip install numpy==2.4.6 ml_dtypes==0.6.0 gfloat==0.5.2

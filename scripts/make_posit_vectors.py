@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tests/data/formats/posit_vectors.txt: what SoftPosit makes of float32 numbers.
+"""Writes tests/vectors/formats/posit_vectors.txt: what SoftPosit makes of float32 numbers.
 
     python -m venv /tmp/softposit && /tmp/softposit/bin/pip install softposit==0.3.4.4   # compiles C
-    /tmp/softposit/bin/python scripts/make_posit_vectors.py > tests/data/formats/posit_vectors.txt
+    /tmp/softposit/bin/python scripts/make_posit_vectors.py > tests/vectors/formats/posit_vectors.txt
 
 SoftPosit's `posit_2` has two exponent bits at any width, as the 2022 standard has. A line:
 width, float32 bits, code, bits of the float64 that the code stands for, all in hexadecimal but the

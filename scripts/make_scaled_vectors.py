@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tests/data/formats/scaled_vectors.txt: integers, fixed point and AdaptivFloat by NumPy and
+"""Writes tests/vectors/formats/scaled_vectors.txt: integers, fixed point and AdaptivFloat by NumPy and
 Python's exact fractions.
 
-    .venv/bin/python scripts/make_scaled_vectors.py > tests/data/formats/scaled_vectors.txt
+    .venv/bin/python scripts/make_scaled_vectors.py > tests/vectors/formats/scaled_vectors.txt
 
 Lines (float32 numbers as bit patterns in hexadecimal):
     int BITS MAXIMUM VALUE DECODED CODE             symmetric, scale = MAXIMUM / (2^(BITS-1) - 1)

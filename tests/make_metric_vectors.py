@@ -1,6 +1,6 @@
-"""Writes tests/data/metric_vectors.csv: golden and faulty logits by PyTorch, the metrics' oracle.
+"""Writes tests/vectors/metric_vectors.csv: golden and faulty logits by PyTorch, the metrics' oracle.
 
-    make_metric_vectors.py > tests/data/metric_vectors.csv
+    make_metric_vectors.py > tests/vectors/metric_vectors.csv
 
 Logits are float32 bit patterns in hexadecimal, separated by blanks; losses and expected values are
 float64.

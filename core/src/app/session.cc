@@ -1,0 +1,403 @@
+#include "session.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "error.h"
+#include "exact_text.h"
+#include "log.h"
+#include "model_card.h"
+#include "model_costs.h"
+#include "progress.h"
+#include "sha256.h"
+#include "text_file.h"
+
+namespace bitfall {
+namespace {
+
+const std::vector<std::string>& deciding_facts() {
+  static const std::vector<std::string> kKeys = {
+      "model_sha256", "data_digest",   "format",  "format_options", "site_formats", "calibration",
+      "error_models", "hit_value",     "seed",    "batch",          "threads",      "cpu",
+      "device",       "torch_version", "plugins", "suffix",         "draws"};
+  return kKeys;
+}
+
+struct OptionText {
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const { return std::to_string(value); }
+  std::string operator()(double value) const { return exact_text(value); }
+  std::string operator()(const std::string& value) const { return value; }
+  std::string operator()(const std::vector<std::int64_t>& values) const {
+    std::string text = "[";
+    for (const auto value : values) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
+    return text + "]";
+  }
+};
+
+std::string options_text(const PluginChoice& choice) {
+  std::string text;
+  for (const GivenOption& option : choice.options) {
+    text +=
+        (text.empty() ? "" : ", ") + option.name + " = " + std::visit(OptionText{}, option.value);
+  }
+  return text;
+}
+
+std::string choice_text(const PluginChoice& choice) {
+  const std::string options = options_text(choice);
+  return options.empty() ? choice.id : choice.id + " (" + options + ")";
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text;
+}
+
+}  // namespace
+
+Session::Session(const std::filesystem::path& file, const std::string& text,
+                 const std::optional<std::filesystem::path>& fault_list,
+                 const std::optional<Tuning>& shape)
+    : fault_list_(fault_list) {
+  Diagnostics diagnostics(file.string(), text);
+  campaign_ = parse_campaign(file, text, diagnostics);
+  names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
+  if (shape) {
+    campaign_.batch = shape->batch;
+    campaign_.threads = shape->threads;
+    campaign_.workers = shape->workers;
+  }
+  open_plugins(diagnostics);
+  diagnostics.throw_if_any();
+  open_data();
+  open_model();
+  select(diagnostics);
+}
+
+Session::~Session() = default;
+
+void Session::open_plugins(Diagnostics& diagnostics) {
+  load_plugins(host_, campaign_.plugins);
+  formats_.push_back(host_.make_format(campaign_.format, diagnostics));
+  for (const FormatsConfig& entry : campaign_.formats) {
+    formats_.push_back(host_.make_format(entry.format, diagnostics));
+  }
+  for (const FaultsConfig& entry : campaign_.faults) {
+    error_models_.push_back(host_.make_error_model(entry.error_model, diagnostics));
+  }
+  std::set<std::string> names;
+  for (const PluginChoice& choice : campaign_.metrics) {
+    auto metric = host_.make_metric(choice, diagnostics);
+    if (!metric) continue;
+    for (const MetricColumn& column : metric->columns()) {
+      if (!names.insert(column.name).second) {
+        diagnostics.add(choice.where,
+                        std::string("metric column '") + column.name + "' is given twice",
+                        "name each metric once");
+      }
+      columns_.push_back({column.name, choice.id, column.kind, column.unit});
+    }
+    metrics_.push_back(std::move(metric));
+  }
+}
+
+void Session::open_data() {
+  dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
+  for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
+  campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
+}
+
+void Session::open_model() {
+  const Tuning chosen =
+      tune({campaign_.batch, campaign_.threads, campaign_.workers, ""}, campaign_.model,
+           dataset_->shape(), campaign_.device, dataset_->size());
+  campaign_.batch = chosen.batch;
+  campaign_.threads = chosen.threads;
+  campaign_.workers = chosen.workers;
+  if (!chosen.reason.empty()) {
+    log_info("[run] batch = " + std::to_string(chosen.batch) +
+             ", threads = " + std::to_string(chosen.threads) +
+             ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
+  }
+  model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
+                                   campaign_.device, campaign_.threads);
+  if (!model_->unfit().empty()) {
+    throw Error(ExitCode::kInput,
+                campaign_.model.string() + ": " + model_->unfit() +
+                    "\n  a fault's effect cannot be told from that; export the model after "
+                    "model.eval()");
+  }
+  check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(),
+                read_model_card(campaign_.model).classes);
+}
+
+void Session::choose_formats(Diagnostics& diagnostics) {
+  const auto& sites = model_->sites();
+  format_of_.assign(sites.size(), 0);
+  std::set<std::int32_t> named;
+  for (std::size_t e = 0; e < campaign_.formats.size(); ++e) {
+    for (const std::int32_t site : select_sites(sites, campaign_.formats[e], diagnostics)) {
+      format_of_[static_cast<std::size_t>(site)] = static_cast<std::int32_t>(e) + 1;
+      named.insert(site);
+    }
+  }
+  stored_so_.assign(named.begin(), named.end());
+  std::vector<const NumberFormat*> by_site;
+  for (const std::int32_t format : format_of_) {
+    by_site.push_back(formats_[static_cast<std::size_t>(format)].get());
+  }
+  site_formats_.emplace(std::move(by_site));
+}
+
+// Tells every format that cannot hold one of its sites, with the first such site.
+void Session::check_formats(const std::vector<std::int32_t>& emulated,
+                            Diagnostics& diagnostics) const {
+  std::vector<bool> told(formats_.size(), false);
+  for (const std::int32_t site : emulated) {
+    const Site& place = model_->sites()[static_cast<std::size_t>(site)];
+    const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
+    const char* refusal = formats_[format]->refusal(place.shape);
+    if (!refusal || told[format]) continue;
+    told[format] = true;
+    std::string shape;
+    for (const std::int64_t size : place.shape) {
+      shape += (shape.empty() ? "[" : ", ") + std::to_string(size);
+    }
+    const PluginChoice& choice =
+        format == 0 ? campaign_.format : campaign_.formats[format - 1].format;
+    diagnostics.add(choice.where,
+                    "format '" + choice.id + "' cannot hold " + to_string(place.target) +
+                        " site '" + place.name + "' of shape " + shape + "]: " + refusal,
+                    "choose another format or option for it in a [[formats]] entry");
+  }
+}
+
+std::string Session::format_name(std::int32_t site) const {
+  const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
+  return choice_text(format == 0 ? campaign_.format : campaign_.formats[format - 1].format);
+}
+
+void Session::select(Diagnostics& diagnostics) {
+  const auto& sites = model_->sites();
+  choose_formats(diagnostics);
+  std::vector<std::vector<std::int32_t>> entries;
+  std::set<std::int32_t> emulated(stored_so_.begin(), stored_so_.end());
+  // A list names its own sites: the entry that stands in for missing [[faults]] may then match
+  // nothing.
+  Diagnostics ignored("", "");
+  Diagnostics& problems = fault_list_ && !campaign_.faults_given ? ignored : diagnostics;
+  for (const FaultsConfig& entry : campaign_.faults) {
+    entries.push_back(select_sites(sites, entry, problems));
+    emulated.insert(entries.back().begin(), entries.back().end());
+  }
+  diagnostics.throw_if_any();
+  bool needs_ranges = false;
+  if (fault_list_) {
+    auto faults = read_fault_list(*fault_list_, sites, *dataset_, *site_formats_);
+    for (const ListedFault& fault : faults) emulated.insert(fault.site);
+    plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites));
+  } else {
+    for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
+    entries_ = std::move(entries);
+  }
+  EngineOptions options;
+  options.seed = campaign_.seed;
+  options.suffix = campaign_.suffix;
+  options.early_stop = campaign_.early_stop;
+  options.share = campaign_.share;
+  options.regions = campaign_.regions;
+  options.memory_budget = campaign_.memory_budget << 20;
+  options.workers = static_cast<int>(campaign_.workers);
+  options.hit_value = campaign_.hit_value;
+  options.needs_ranges = needs_ranges;
+  options.calibration = campaign_.calibration;
+  options.emulated.assign(emulated.begin(), emulated.end());
+  check_formats(options.emulated, diagnostics);
+  diagnostics.throw_if_any();
+  engine_ = std::make_unique<Engine>(*model_, *dataset_, *site_formats_, std::move(options));
+}
+
+// Populations may depend on the profiles, so that the plan is drawn when these are known.
+void Session::complete_plan() {
+  if (plan_) {
+    plan_->set_profiles(engine_->profiles());
+    return;
+  }
+  std::vector<const ErrorModel*> models;
+  for (const auto& model : error_models_) models.push_back(model.get());
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+  Plan plan = Plan::draw(campaign_, model_->sites(), *site_formats_, dataset_->size(), entries_,
+                         std::move(models), diagnostics, engine_->profiles());
+  diagnostics.throw_if_any();
+  plan_ = std::make_unique<Plan>(std::move(plan));
+}
+
+bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
+  Progress progress("profile: images", engine_->images_to_profile(most_images), 0);
+  bool ticked = false;
+  const bool done = engine_->profile(
+      stop,
+      [&](std::int64_t images) {
+        ticked = true;
+        progress.update(images);
+      },
+      most_images);
+  if (ticked) progress.finish();
+  if (done) complete_plan();
+  return done;
+}
+
+void Session::use_profiles(std::vector<SiteProfile> profiles) {
+  engine_->set_profiles(std::move(profiles));
+  complete_plan();
+}
+
+Measure Session::measure() const {
+  return [this](const Observation& observation, std::vector<double>& values) {
+    values.assign(columns_.size(), std::numeric_limits<double>::quiet_NaN());
+    std::size_t at = 0;
+    for (const auto& metric : metrics_) {
+      const std::size_t width = metric->columns().size();
+      try {
+        metric->measure(observation, std::span(values).subspan(at, width));
+      } catch (const std::exception& error) {
+        throw Error(ExitCode::kPlugin,
+                    "metric '" + columns_[at].metric + "' failed: " + error.what());
+      }
+      at += width;
+    }
+  };
+}
+
+// Empty where no format learns anything.
+std::string Session::calibration_text() const {
+  const bool used = std::any_of(formats_.begin(), formats_.end(),
+                                [](const auto& format) { return format->calibrated(); });
+  if (!used) return "";
+  const Calibration& calibration = campaign_.calibration;
+  const std::int64_t images = calibration.images == 0
+                                  ? dataset_->size()
+                                  : std::min<std::int64_t>(calibration.images, dataset_->size());
+  const std::string rule = calibration.rule == CalibrationRule::kPercentile
+                               ? "percentile " + exact_text(calibration.percentile)
+                               : "absmax";
+  return rule + " over " + std::to_string(images) + " images";
+}
+
+Facts Session::facts() const {
+  const Runtime runtime = runtime_of(campaign_.device);
+  Facts facts;
+  facts["bitfall_version"] = BITFALL_VERSION;
+  facts["torch_version"] = runtime.torch_version;
+  facts["cpu"] = runtime.cpu;
+  facts["threads"] = std::to_string(runtime.threads);
+  facts["device"] = campaign_.device;
+  facts["batch"] = std::to_string(campaign_.batch);
+  facts["workers"] = std::to_string(campaign_.workers);
+  facts["draws"] = "2";  // changes with the way in which a seed gives trials
+  facts["seed"] = std::to_string(campaign_.seed);
+  facts["confidence"] = exact_text(campaign_.confidence);
+  facts["clip"] = exact_text(campaign_.clip);
+  facts["hit_value"] = campaign_.hit_value == HitValue::kClamped ? "clamped" : "raw";
+  facts["suffix"] = campaign_.suffix ? "true" : "false";
+  facts["model_path"] = campaign_.model.string();
+  facts["model_sha256"] = sha256_file(campaign_.model);
+  const std::optional<HeadCard> head = read_model_card(campaign_.model).head;
+  facts["head_module"] = head ? head->module : "";
+  facts["data_path"] = campaign_.data.path.string();
+  facts["data_digest"] = dataset_->digest();
+  facts["images"] = std::to_string(dataset_->size());
+  facts["classes"] = std::to_string(dataset_->classes().size());
+  facts["format"] = campaign_.format.id;
+  facts["format_options"] = options_text(campaign_.format);
+  std::string elsewhere;
+  for (const FormatsConfig& entry : campaign_.formats) {
+    elsewhere += (elsewhere.empty() ? "" : "; ") + choice_text(entry.format) + " on " +
+                 to_string(entry.target) + " " + joined(entry.operations) + " " +
+                 joined(entry.sites);
+  }
+  facts["site_formats"] = elsewhere;
+  facts["calibration"] = calibration_text();
+  facts["fault_list"] = fault_list_ ? fault_list_->string() : "";
+  std::string models, plugins;
+  for (const FaultsConfig& entry : campaign_.faults) {
+    models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " +
+              to_string(entry.target) + (entry.permanent ? ", permanent" : "");
+  }
+  facts["error_models"] = fault_list_ ? "fault list" : models;
+  std::set<std::size_t> used;
+  const auto use = [&](ComponentKind kind, const std::string& id) {
+    if (const ComponentDescription* component = host_.find(kind, id))
+      used.insert(component->plugin);
+  };
+  use(ComponentKind::kFormat, campaign_.format.id);
+  for (const FormatsConfig& entry : campaign_.formats) {
+    use(ComponentKind::kFormat, entry.format.id);
+  }
+  for (const FaultsConfig& entry : campaign_.faults)
+    use(ComponentKind::kErrorModel, entry.error_model.id);
+  for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
+  for (const std::size_t index : used) {
+    const PluginDescription& plugin = host_.plugins()[index];
+    plugins +=
+        (plugins.empty() ? "" : "; ") + plugin.name + " " + plugin.version + " " + plugin.sha256;
+  }
+  facts["plugins"] = plugins;
+  facts["campaign_file"] = std::filesystem::absolute(campaign_.file).string();
+  return facts;
+}
+
+RunDescription Session::describe() const {
+  RunDescription run;
+  run.facts = facts();
+  const ModelCosts costs = model_costs(*model_);
+  run.facts["parameters"] = std::to_string(costs.parameters);
+  run.facts["operations"] = std::to_string(costs.operations);
+  run.campaign_text = campaign_.text;
+  run.campaign_file = campaign_.file;
+  if (fault_list_) run.fault_list_text = read_text(*fault_list_);
+  run.classes = dataset_->classes();
+  for (std::int32_t image = 0; image < dataset_->size(); ++image) {
+    run.image_names.push_back(dataset_->name(image));
+    run.labels.push_back(dataset_->label(image));
+  }
+  run.sites = model_->sites();
+  run.profiles = engine_->profiles();
+  run.strata = plan_->strata();
+  run.metric_columns = columns_;
+  for (std::size_t i = 0; i < formats_.size(); ++i) {
+    const PluginChoice& choice = i == 0 ? campaign_.format : campaign_.formats[i - 1].format;
+    StoredFormat& stored = run.formats.emplace_back();
+    stored.id = choice.id;
+    stored.options = options_text(choice);
+    for (const Register& kind : formats_[i]->registers()) {
+      stored.registers.push_back(
+          {kind.name, kind.bits, {kind.bit_classes.begin(), kind.bit_classes.end()}});
+    }
+  }
+  run.site_formats = format_of_;
+  run.trials = plan_->size();
+  return run;
+}
+
+void check_same_facts(const Facts& stored, const Facts& now) {
+  std::string differing;
+  for (const std::string& key : deciding_facts()) {
+    const auto before = stored.find(key), after = now.find(key);
+    const std::string old_value = before == stored.end() ? "" : before->second;
+    const std::string new_value = after == now.end() ? "" : after->second;
+    if (old_value != new_value) {
+      differing += "\n  " + key + ": " + (old_value.empty() ? "-" : old_value) + " then, " +
+                   (new_value.empty() ? "-" : new_value) + " now";
+    }
+  }
+  if (differing.empty()) return;
+  throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" +
+                                    differing + "\n  restore it, or start a new run");
+}
+
+}  // namespace bitfall

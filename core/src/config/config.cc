@@ -1,0 +1,205 @@
+#include "config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "error.h"
+#include "key_table.h"
+#include "toml_file.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Turns a parsed document into a Campaign, section by section.
+class CampaignReader {
+ public:
+  CampaignReader(Campaign& campaign, const toml::table& root, Diagnostics& diagnostics)
+      : campaign_(campaign), root_(root), diagnostics_(diagnostics) {}
+
+  void read() {
+    check_sections(campaign_keys(), root_, diagnostics_);
+    if (const auto section = find("campaign")) read_campaign(*section);
+    if (const auto section = find("model")) section->read("path", campaign_.model);
+    if (const auto section = find("data")) read_data(*section, campaign_.data);
+    if (const toml::node* node = root_.get("format"); node && node->is_table()) {
+      // Not by find(): a component's options stand beside the listed keys.
+      Section(campaign_keys(), *node->as_table(), "format", folder(), diagnostics_)
+          .read_component(*node->as_table(), "[format]", campaign_.format);
+    } else if (node) {
+      find("format");
+    }
+    read_entries("formats", campaign_.formats, &CampaignReader::read_formats);
+    if (const auto section = find("calibration")) read_calibration(*section);
+    if (root_.get("faults")) {
+      campaign_.faults_given =
+          read_entries("faults", campaign_.faults, &CampaignReader::read_faults);
+    }
+    if (const auto section = find("metrics")) section->read("ids", campaign_.metrics);
+    if (const auto section = find("plugins")) section->read("paths", campaign_.plugins);
+    if (const auto section = find("run")) read_run(*section);
+  }
+
+ private:
+  fs::path folder() const { return campaign_.file.parent_path(); }
+
+  std::optional<Section> find(const char* name) const {
+    return find_section(campaign_keys(), root_, name, folder(), diagnostics_);
+  }
+  void read_campaign(const Section& section);
+  /// False if the section is absent or no array of tables; `entries` is then left alone.
+  template <typename Entry>
+  bool read_entries(const std::string& name, std::vector<Entry>& entries,
+                    void (CampaignReader::*read)(const Section&, Entry&) const);
+  static void read_selection(const Section& section, SiteSelection& out);
+  void read_formats(const Section& section, FormatsConfig& out) const;
+  void read_calibration(const Section& section);
+  void read_faults(const Section& section, FaultsConfig& out) const;
+  void read_run(const Section& section);
+
+  Campaign& campaign_;
+  const toml::table& root_;
+  Diagnostics& diagnostics_;
+};
+
+void CampaignReader::read_campaign(const Section& section) {
+  std::int64_t seed = static_cast<std::int64_t>(campaign_.seed);
+  section.read("seed", seed);
+  campaign_.seed = static_cast<std::uint64_t>(seed);
+  section.read("output", campaign_.output);
+  std::string hit_value = "raw";
+  section.read("hit_value", hit_value);
+  campaign_.hit_value = hit_value == "clamped" ? HitValue::kClamped : HitValue::kRaw;
+  section.read("clip", campaign_.clip);
+  section.read("confidence", campaign_.confidence);
+}
+
+template <typename Entry>
+bool CampaignReader::read_entries(const std::string& name, std::vector<Entry>& entries,
+                                  void (CampaignReader::*read)(const Section&, Entry&) const) {
+  const toml::node* node = root_.get(name);
+  if (!node) return false;
+  const toml::array* tables = node->as_array();
+  const std::string called = "[[" + name + "]]";
+  if (!tables) {
+    diagnostics_.add(place(*node), called + " must be tables, found " + found(*node),
+                     "write " + called + " with two brackets on each side");
+    return false;
+  }
+  if (tables->empty()) {
+    diagnostics_.add(place(*node), "'" + name + "' has no entry",
+                     "write " + called + ", or leave it out");
+    return false;
+  }
+  entries.clear();
+  for (const toml::node& entry : *tables) {
+    entries.emplace_back();
+    if (entry.is_table()) {
+      const Section section(campaign_keys(), *entry.as_table(), name, folder(), diagnostics_);
+      section.check_keys();
+      section.check_required(place(entry));
+      (this->*read)(section, entries.back());
+    } else {
+      diagnostics_.add(place(entry), called + " must be tables, found " + found(entry));
+    }
+  }
+  return true;
+}
+
+void CampaignReader::read_selection(const Section& section, SiteSelection& out) {
+  out.where = place(section.table());
+  std::string target = "activation";
+  section.read("target", target);
+  out.target = target == "weight"  ? Target::kWeight
+               : target == "input" ? Target::kInput
+                                   : Target::kActivation;
+  section.read("operations", out.operations, out.operations_where);
+  section.read("sites", out.sites, out.sites_where);
+}
+
+void CampaignReader::read_formats(const Section& section, FormatsConfig& out) const {
+  out.section = "[[formats]]";
+  out.format.id = "fp32";
+  section.read("format", out.format);
+  read_selection(section, out);
+}
+
+void CampaignReader::read_calibration(const Section& section) {
+  Calibration& calibration = campaign_.calibration;
+  std::string rule = "absmax";
+  section.read("rule", rule);
+  if (rule == "percentile") calibration.rule = CalibrationRule::kPercentile;
+  section.read("percentile", calibration.percentile);
+  section.read("images", calibration.images);
+  if (section.has("percentile") && calibration.rule != CalibrationRule::kPercentile) {
+    section.report(section.where("percentile"), "percentile",
+                   "is read only with rule = \"percentile\"", "set the rule, or leave it out");
+  }
+}
+
+void CampaignReader::read_faults(const Section& section, FaultsConfig& out) const {
+  out.error_model.id = "bit_flip";
+  section.read("error_model", out.error_model);
+  read_selection(section, out);
+  section.read("permanent", out.permanent);
+  section.read("per_site", out.per_site);
+  section.read("total", out.total);
+  section.read("precision", out.precision);
+
+  const char* first = nullptr;
+  for (const char* name : {"per_site", "total", "precision"}) {
+    if (!section.has(name)) continue;
+    if (first) {
+      section.report(section.where(name), name, "cannot stand beside '" + std::string(first) + "'",
+                     "keep one of 'per_site', 'total' and 'precision'");
+    } else {
+      first = name;
+    }
+  }
+}
+
+void CampaignReader::read_run(const Section& section) {
+  read_device(section, campaign_.device);
+  section.read("batch", campaign_.batch);
+  section.read("threads", campaign_.threads);
+  section.read("suffix", campaign_.suffix);
+  section.read("early_stop", campaign_.early_stop);
+  section.read("share", campaign_.share);
+  section.read("regions", campaign_.regions);
+  section.read("memory_budget", campaign_.memory_budget);
+  section.read("workers", campaign_.workers);
+  section.read("commit_every", campaign_.commit_every);
+}
+
+/// What holds when the file says nothing.
+void set_defaults(Campaign& campaign) {
+  const fs::path folder = campaign.file.parent_path();
+  campaign.output = (folder / "runs" / campaign.file.stem()).lexically_normal();
+  campaign.format.id = "fp32";
+  campaign.faults.resize(1);
+  campaign.faults[0].error_model.id = "bit_flip";
+  for (const char* id : {"delta_loss", "mismatch", "misclassified", "top2diff", "output_error"}) {
+    campaign.metrics.push_back({id, {}, {}});
+  }
+}
+
+}  // namespace
+
+Campaign parse_campaign(const fs::path& file, const std::string& text, Diagnostics& diagnostics) {
+  Campaign campaign;
+  campaign.file = file;
+  campaign.text = text;
+  set_defaults(campaign);
+  if (const auto root = parse_toml(file, text, diagnostics)) {
+    CampaignReader(campaign, *root, diagnostics).read();
+  }
+  return campaign;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,243 @@
+#include "class_folders.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <set>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "config.h"
+#include "error.h"
+#include "log.h"
+#include "text_file.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
+[[noreturn]] void fail(const fs::path& path, const std::string& what) {
+  fail(path.string() + ": " + what);
+}
+
+fs::path at_line(const fs::path& path, std::size_t index) {
+  return path.string() + ":" + std::to_string(index + 1);
+}
+
+/// Length of the UTF-8 sequence at the front of `text`, or 0 if there is none (RFC 3629).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [text](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const auto tail = [&byte](std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i <= last; ++i) {
+      if ((byte(i) & 0xC0U) != 0x80U) return false;
+    }
+    return true;
+  };
+  const unsigned a = byte(0);
+  const unsigned b = byte(1);
+  if (a < 0x80) return 1;
+  if (a >= 0xC2 && a <= 0xDF) return tail(1, 1) ? 2 : 0;
+  if (a >= 0xE0 && a <= 0xEF) {
+    const bool excluded = (a == 0xE0 && b < 0xA0) || (a == 0xED && b > 0x9F);
+    return !excluded && tail(1, 2) ? 3 : 0;
+  }
+  if (a >= 0xF0 && a <= 0xF4) {
+    const bool excluded = (a == 0xF0 && b < 0x90) || (a == 0xF4 && b > 0x8F);
+    return !excluded && tail(1, 3) ? 4 : 0;
+  }
+  return 0;
+}
+
+bool is_hidden(const std::string& name) { return name.front() == '.'; }
+
+bool has_image_extension(const std::string& name) {
+  std::string extension = fs::path(name).extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+struct FolderEntry {
+  std::string name;
+  bool is_folder;
+};
+
+/// Names in `folder` in byte-wise order, links followed.
+std::vector<FolderEntry> entries_of(const fs::path& folder) {
+  std::vector<FolderEntry> entries;
+  std::error_code status;
+  fs::directory_iterator iterator(folder, status);
+  for (; !status && iterator != fs::directory_iterator(); iterator.increment(status)) {
+    std::error_code ignored;  // a link that leads nowhere is no folder
+    entries.push_back({iterator->path().filename().string(), iterator->is_directory(ignored)});
+  }
+  if (status) fail(folder, "the folder cannot be read: " + status.message());
+  std::sort(entries.begin(), entries.end(),
+            [](const FolderEntry& a, const FolderEntry& b) { return a.name < b.name; });
+  return entries;
+}
+
+/// Finds the images of one class.
+class ClassWalk {
+ public:
+  ClassWalk(const fs::path& root, std::int64_t& ignored) : root_(root), ignored_(ignored) {
+    enter(root_);
+  }
+
+  /// Paths relative to the root with '/', in byte-wise order.
+  std::vector<std::string> files_of(const std::string& class_name) {
+    walk(class_name);
+    std::sort(files_.begin(), files_.end());
+    return std::move(files_);
+  }
+
+ private:
+  /// False if the walk has been there: a link that leads back must not go round for ever.
+  bool enter(const fs::path& folder) {
+    std::error_code status;
+    const fs::path real = fs::canonical(folder, status);
+    if (status) fail(folder, "the folder cannot be read: " + status.message());
+    return entered_.insert(real).second;
+  }
+
+  void walk(const std::string& folder) {
+    if (!enter(root_ / folder)) {
+      log_warning((root_ / folder).string() + ": leads to a folder already listed; passed over");
+      return;
+    }
+    for (const FolderEntry& entry : entries_of(root_ / folder)) {
+      const std::string name = folder + "/" + entry.name;
+      if (is_hidden(entry.name) || !(entry.is_folder || has_image_extension(entry.name))) {
+        ++ignored_;
+      } else if (entry.is_folder) {
+        walk(name);
+      } else {
+        files_.push_back(name);
+      }
+    }
+  }
+
+  fs::path root_;
+  std::int64_t& ignored_;
+  std::set<fs::path> entered_;
+  std::vector<std::string> files_;
+};
+
+std::vector<std::string> class_folders(const fs::path& root, std::int64_t& ignored) {
+  std::vector<std::string> folders;
+  for (const FolderEntry& entry : entries_of(root)) {
+    if (!entry.is_folder || is_hidden(entry.name)) {
+      ++ignored;
+      continue;
+    }
+    if (!is_presentable(entry.name)) {
+      fail(root,
+           "the folder name '" + escaped(entry.name) + "' is not plain UTF-8 text; rename it");
+    }
+    folders.push_back(entry.name);
+  }
+  if (folders.empty()) {
+    fail(root, "holds no class folders; put the images of each class into a folder of its name");
+  }
+  return folders;
+}
+
+void check_listed(const fs::path& root, const std::vector<std::string>& folders,
+                  const std::vector<std::string>& classes, const fs::path& list) {
+  const std::set<std::string_view> known(classes.begin(), classes.end());
+  for (const std::string& folder : folders) {
+    if (known.contains(folder)) continue;
+    const std::string near = nearest(folder, classes);
+    fail(root / folder, "the folder is no class of " + list.string() +
+                            (near.empty() ? "" : "; did you mean '" + near + "'?"));
+  }
+}
+
+}  // namespace
+
+bool is_presentable(std::string_view name) {
+  while (!name.empty()) {
+    const std::size_t length = utf8_length(name);
+    const auto first = static_cast<unsigned char>(name.front());
+    if (length == 0 || first < 0x20 || first == 0x7F) return false;
+    name.remove_prefix(length);
+  }
+  return true;
+}
+
+std::string escaped(std::string_view name) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F) {
+      text += c;
+    } else {
+      text += std::string("\\x") + kDigits[byte >> 4] + kDigits[byte & 15];
+    }
+  }
+  return text;
+}
+
+std::vector<std::string> read_name_lines(const fs::path& path) {
+  std::string text = read_text(path);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    line.erase(0, std::min(line.find_first_not_of(" \t"), line.size()));
+    lines.push_back(std::move(line));
+    begin = end + 1;
+  }
+  while (!lines.empty() && lines.back().empty()) lines.pop_back();
+  if (lines.empty()) fail(path, "the class list is empty; it needs one name a line");
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (lines[i].empty()) fail(at_line(path, i), "empty line in the class list");
+    if (!is_presentable(lines[i])) fail(at_line(path, i), "the class name is not plain UTF-8 text");
+  }
+  return lines;
+}
+
+std::vector<std::string> read_class_list(const fs::path& path) {
+  std::vector<std::string> names = read_name_lines(path);
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!seen.insert(names[i]).second) {
+      fail(at_line(path, i), "class '" + names[i] + "' is in the list twice");
+    }
+  }
+  return names;
+}
+
+ClassFolders list_class_folders(const fs::path& root, const fs::path& class_list) {
+  std::int64_t ignored = 0;
+  const std::vector<std::string> folders = class_folders(root, ignored);
+  ClassFolders listing;
+  listing.classes = folders;
+  if (!class_list.empty()) {
+    listing.classes = read_class_list(class_list);
+    check_listed(root, folders, listing.classes, class_list);
+  }
+  std::size_t images = 0;
+  for (const std::string& name : listing.classes) {
+    listing.files.emplace_back();
+    if (!std::binary_search(folders.begin(), folders.end(), name)) continue;
+    listing.files.back() = ClassWalk(root, ignored).files_of(name);
+    images += listing.files.back().size();
+    if (listing.files.back().empty()) log_warning("class '" + name + "' has no images");
+  }
+  if (images == 0) fail(root, "holds no images (.jpg, .jpeg or .png) in its class folders");
+  if (ignored > 0) {
+    log_info(root.string() + ": ignored " + std::to_string(ignored) +
+             (ignored == 1 ? " entry" : " entries") +
+             " (hidden, or not named .jpg, .jpeg or .png)");
+  }
+  return listing;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,36 @@
+#include "text_file.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "error.h"
+
+namespace bitfall {
+namespace {
+
+TEST(ReadText, GivesBytesVerbatim) {
+  const std::string path = testing::TempDir() + "read_text.toml";
+  const std::string text("a\r\n\0\xFF", 5);
+  std::ofstream(path, std::ios::binary) << text;
+  EXPECT_EQ(read_text(path), text);
+  std::ofstream(path, std::ios::binary | std::ios::trunc).flush();
+  EXPECT_EQ(read_text(path), "");
+}
+
+TEST(ReadText, NamesWhatCannotBeRead) {
+  const auto reason = [](const std::filesystem::path& path) -> std::string {
+    try {
+      read_text(path);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kInput);
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(reason("no/such.toml"), "no/such.toml: cannot be read: No such file or directory");
+  EXPECT_EQ(reason(testing::TempDir()), testing::TempDir() + ": cannot be read: it is a folder");
+}
+
+}  // namespace
+}  // namespace bitfall

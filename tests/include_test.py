@@ -1,0 +1,112 @@
+"""Checks the rules of includes that no compiler sees. That a room includes only rooms below it is CMake's and
+the compiler's to say (core/src/CMakeLists.txt).
+
+usage: include_test.py [ROOT]
+"""
+
+import pathlib
+import re
+import sys
+
+# Headers that only the named files of core/src may include. program.h brings LibTorch with it;
+# model.h and engine.h must not, so that the rest of the program can include them.
+TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)")
+LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
+KEPT_TO = [
+    (TORCHSCRIPT, "TorchScript", {"torchscript_file.cc", "program.cc", "head_module.cc",
+                                   "trainable_model.cc"}),
+    (LIBTORCH, "LibTorch", {"torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
+                            "head_report.cc", "command_head.cc", "engine.cc", "device_rounding.cc",
+                            "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
+                            "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",
+                            "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",
+                            "trainable_model.h", "trainer.cc"}),
+    (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
+    (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
+    (re.compile(r"toml\+\+/"), "toml++",
+     {"config.cc", "toml_section.cc", "toml_section.h", "toml_file.cc", "toml_file.h",
+      "training_config.cc"}),
+]
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+
+
+def sources(folder):
+    return sorted(p for p in folder.rglob("*") if p.suffix in (".cc", ".h"))
+
+
+def includes(path):
+    """Pairs (quoted name or None, name between angle brackets or None)."""
+    return INCLUDE.findall(path.read_text(encoding="utf-8"))
+
+
+def is_standard(name):
+    """The standard library's headers have no folder and no ending."""
+    return re.fullmatch(r"[a-z0-9_]+", name) is not None
+
+
+def check_names(root):
+    """core/src: includes name files without their room, so no two headers may share a name."""
+    files = sources(root / "core/src")
+    problems, seen = [], {}
+    for path in files:
+        other = seen.setdefault(path.name, path)
+        if other is not path:
+            problems.append(f"{path.relative_to(root)} has the name of {other.relative_to(root)}: which of them "
+                            "an include means would depend on the order of the rooms; rename one")
+    return len(files), problems
+
+
+def check_libraries(root):
+    """core/src: each library of KEPT_TO stays behind the header of ours that hides it."""
+    files = sources(root / "core/src")
+    problems = []
+    for path in files:
+        for name in (quoted or bracketed for quoted, bracketed in includes(path)):
+            for pattern, library, allowed in KEPT_TO:
+                if pattern.match(name) and path.name not in allowed:
+                    problems.append(f"{path.relative_to(root)} includes {name}: only "
+                                    f"{', '.join(sorted(allowed))} may see {library}")
+                    break
+    return len(files), problems
+
+
+def check_sdk_users(root, folder, own_folder):
+    """The SDK, formats and plugins: the SDK, the standard library, and files beside them."""
+    files = sources(root / folder)
+    problems = []
+    for path in files:
+        for quoted, bracketed in includes(path):
+            if quoted.startswith("bitfall/"):
+                good = (root / "core/include" / quoted).is_file()
+            elif quoted:
+                good = own_folder and "/" not in quoted and (path.parent / quoted).is_file()
+            else:
+                # Random123 is headers alone: counter-based random numbers for stochastic rounding.
+                good = is_standard(bracketed) or bracketed.startswith("Random123/")
+            if not good:
+                allowed = "the SDK (bitfall/...), the standard library and Random123"
+                if own_folder:
+                    allowed += ", and files beside it"
+                problems.append(f"{path.relative_to(root)} includes {quoted or bracketed}; it may "
+                                f"include only {allowed}")
+    return len(files), problems
+
+
+def main(arguments):
+    root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent)
+    results = [check_names(root), check_libraries(root),
+               check_sdk_users(root, "core/include/bitfall", False),
+               check_sdk_users(root, "formats", True), check_sdk_users(root, "plugins", True)]
+    problems = [problem for _, found in results for problem in found]
+    for number, _ in results:
+        if number == 0:
+            problems.append(f"a folder without sources under {root.resolve()}: is it the project?")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{sum(number for number, _ in results[1:])} files, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
