@@ -40,10 +40,8 @@ std::uint32_t run_starts(std::uint32_t candidates, int length) {
 }
 
 std::optional<BitClass> parse_bit_class(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNames{"sign", "exponent", "mantissa", "regime",
-                                                   "metadata"};
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    if (name == kNames[i]) return static_cast<BitClass>(i);
+  for (std::size_t i = 0; i < kBitClassNames.size(); ++i) {
+    if (name == kBitClassNames[i]) return static_cast<BitClass>(i);
   }
   return std::nullopt;
 }

@@ -2,6 +2,8 @@
 // them, so every model can be stored and replayed without code of its own.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -22,6 +24,12 @@ enum class EditOperation : std::uint8_t {
   kAdd = 5,       // the element becomes its golden number + value
   kMultiply = 6,  // the element becomes its golden number x value
 };
+/// By value.
+inline constexpr std::array kEditOperationNames = {"flip",  "set", "clear",   "write",
+                                                   "value", "add", "multiply"};
+constexpr const char* to_string(EditOperation operation) {
+  return kEditOperationNames.at(static_cast<std::size_t>(operation));
+}
 
 /// One change to one register.
 struct Edit {
@@ -37,6 +45,11 @@ inline bool is_real(EditOperation operation) { return operation >= EditOperation
 
 /// The values are part of the plugin ABI and of the result store.
 enum class Target : std::uint8_t { kActivation = 0, kWeight = 1, kInput = 2 };
+/// By value.
+inline constexpr std::array kTargetNames = {"activation", "weight", "input"};
+constexpr const char* to_string(Target target) {
+  return kTargetNames.at(static_cast<std::size_t>(target));
+}
 
 /// A register kind as it lies at one site.
 struct SiteRegister {

@@ -2,6 +2,8 @@
 // bits, decode", so a format is an encoder, a decoder and a description of its registers.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +19,11 @@ enum class BitClass : std::uint8_t {
   kRegime = 3,    // posits
   kMetadata = 4,  // every bit of a metadata register
 };
+/// By value.
+inline constexpr std::array kBitClassNames = {"sign", "exponent", "mantissa", "regime", "metadata"};
+constexpr const char* to_string(BitClass bit_class) {
+  return kBitClassNames.at(static_cast<std::size_t>(bit_class));
+}
 
 /// One kind of register of a format. Register 0 is always the payload: one code an element.
 /// Further registers are metadata: a scale, a shared exponent.

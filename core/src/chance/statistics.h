@@ -1,4 +1,4 @@
-// Intervals and sample sizes (method: intervals and sample sizes).
+// Intervals and sample sizes (Wilson, Clopper and Pearson, Leveugle).
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 // Diagnostics.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -96,7 +97,9 @@ struct Calibration {
   std::int64_t images = 0;   // a random sample of the data; 0 = all
 };
 
-enum class HitValue { kRaw, kClamped };  // method.md section 3
+/// Whether a faulty value is used as it is decoded, or cut to the golden range of its site.
+enum class HitValue { kRaw, kClamped };
+inline constexpr std::array kHitValueNames = {"raw", "clamped"};  // by value
 
 struct Campaign {
   std::filesystem::path file;  // the campaign file; relative paths in it are taken from its folder

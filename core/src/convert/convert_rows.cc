@@ -11,11 +11,8 @@ namespace bitfall {
 namespace {
 
 constexpr int kEnumeratedBits = 16;  // all codes of such a payload are looked at
-constexpr std::array kClassNames = {"sign", "exponent", "mantissa", "regime", "metadata"};
 constexpr std::array kOrder = {BitClass::kSign, BitClass::kRegime, BitClass::kExponent,
                                BitClass::kMantissa, BitClass::kMetadata};
-
-const char* name_of(BitClass bit_class) { return kClassNames[static_cast<std::size_t>(bit_class)]; }
 
 template <typename Number>
 void append_number(Number value, std::string& out) {
@@ -141,7 +138,7 @@ void ConvertRows::append_flipped_classes(const ConvertRow& row, std::string& out
   for (const BitClass bit_class : kOrder) {
     if (!hit[static_cast<std::size_t>(bit_class)]) continue;
     if (!first) out += '+';
-    out += name_of(bit_class);
+    out += to_string(bit_class);
     first = false;
   }
 }
@@ -162,7 +159,7 @@ std::string ConvertRows::header() const {
   if (has_values_) text += "value\t";
   if (has_flips_) text += "flip\tclass\t";
   text += "code";
-  for (const BitClass bit_class : classes_) text += std::string("\t") + name_of(bit_class);
+  for (const BitClass bit_class : classes_) text += std::string("\t") + to_string(bit_class);
   text += "\tdecoded";
   if (has_values_) text += "\terror";
   for (const Metadata& kind : metadata_) text += "\t" + kind.name + "\t" + kind.name + "_value";
@@ -223,7 +220,7 @@ void ConvertRows::append_json_fields(std::uint32_t code, std::string& out) {
   find_row_classes(code);
   const char* separator = ",\"fields\":{\"";
   for (const BitClass bit_class : classes_) {
-    out.append(separator).append(name_of(bit_class)).append("\":\"");
+    out.append(separator).append(to_string(bit_class)).append("\":\"");
     append_field(code, bit_class, out);
     out += '"';
     separator = ",\"";

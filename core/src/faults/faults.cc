@@ -21,11 +21,6 @@ constexpr std::size_t kShownErrors = 20;
 constexpr std::size_t kShownText = 60;  // characters of a field quoted in a message
 constexpr const char* kHeader = "fault,site,image,target,element,register,op,mask";
 
-constexpr std::array kOperations = {
-    EditOperation::kFlip,  EditOperation::kSet, EditOperation::kClear,   EditOperation::kWrite,
-    EditOperation::kValue, EditOperation::kAdd, EditOperation::kMultiply};
-constexpr std::array kTargets = {Target::kActivation, Target::kWeight, Target::kInput};
-
 enum Column : std::size_t {
   kSiteColumn,
   kImageColumn,
@@ -43,6 +38,14 @@ std::string hexadecimal(std::uint32_t code) {
   std::array<char, 8> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), code, 16).ptr;
   return "0x" + std::string(digits.data(), end);
+}
+
+/// The value whose name this is.
+template <typename Enum, std::size_t count>
+std::optional<Enum> named(std::string_view text, const std::array<const char*, count>& names) {
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<Enum>(found - names.begin());
 }
 
 /// A field for a message: in quotes, short, and without control characters.
@@ -119,7 +122,7 @@ class FaultListReader {
   std::span<const Site> sites_;
   const Dataset& dataset_;
   SiteFormats formats_;
-  std::array<NumberOf, kTargets.size()> site_numbers_;     // by target
+  std::array<NumberOf, kTargetNames.size()> site_numbers_;     // by target
   std::vector<std::vector<SiteRegister>> site_registers_;  // by site, filled when first met
   std::array<std::size_t, kColumns> columns_{};            // where each column stands in a row
   std::optional<std::size_t> group_column_;
@@ -252,9 +255,7 @@ void FaultListReader::add_edit(const Row& row, std::optional<std::int64_t> group
 }
 
 std::optional<Target> FaultListReader::read_target(const CsvField& field) {
-  for (const Target target : kTargets) {
-    if (field.text == to_string(target)) return target;
-  }
+  if (const auto target = named<Target>(field.text, kTargetNames)) return target;
   errors_.add(field.where,
               "target must be activation, weight or input, found " + shown(field.text));
   return std::nullopt;
@@ -312,9 +313,7 @@ std::optional<std::int32_t> FaultListReader::read_register(const CsvField& field
 }
 
 std::optional<EditOperation> FaultListReader::read_operation(const CsvField& field) {
-  for (const EditOperation operation : kOperations) {
-    if (field.text == to_string(operation)) return operation;
-  }
+  if (const auto op = named<EditOperation>(field.text, kEditOperationNames)) return op;
   errors_.add(field.where, "op must be flip, set, clear, write, value, add or multiply, found " +
                                shown(field.text));
   return std::nullopt;
@@ -390,26 +389,6 @@ bool FaultListReader::check_edit(const Row& row, std::int32_t site, const Edit& 
 }
 
 }  // namespace
-
-const char* to_string(EditOperation operation) {
-  switch (operation) {
-    case EditOperation::kFlip:
-      return "flip";
-    case EditOperation::kSet:
-      return "set";
-    case EditOperation::kClear:
-      return "clear";
-    case EditOperation::kWrite:
-      return "write";
-    case EditOperation::kValue:
-      return "value";
-    case EditOperation::kAdd:
-      return "add";
-    case EditOperation::kMultiply:
-      return "multiply";
-  }
-  return "?";
-}
 
 std::uint32_t mask_column(const Edit& edit) {
   return is_real(edit.operation) ? std::bit_cast<std::uint32_t>(edit.value) : edit.mask;

@@ -30,9 +30,6 @@ struct ListedFault {
   std::vector<Edit> edits;
 };
 
-/// "flip", "set", "clear", "write", "value", "add", "multiply"
-const char* to_string(EditOperation operation);
-
 /// The `mask` column of an edit: a real number travels as its float32 bit pattern, so that a list
 /// reads back exactly.
 std::uint32_t mask_column(const Edit& edit);

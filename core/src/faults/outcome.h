@@ -1,6 +1,8 @@
 // What a trial did: exhaustive and exclusive, and the facts that are kept of it.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,7 +19,11 @@ enum class Outcome : std::uint8_t {
   kTop1Changed = 2,  // logits finite, top-1 differs from golden
   kNonfinite = 3,    // NaN or Inf among the logits
 };
-const char* to_string(Outcome outcome);  // "masked", "top1_same", "top1_changed", "nonfinite"
+/// By value.
+inline constexpr std::array kOutcomeNames = {"masked", "top1_same", "top1_changed", "nonfinite"};
+constexpr const char* to_string(Outcome outcome) {
+  return kOutcomeNames.at(static_cast<std::size_t>(outcome));
+}
 
 /// One edit as it happened.
 struct EditRecord {

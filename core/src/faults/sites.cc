@@ -189,16 +189,4 @@ std::int32_t find_site(std::span<const Site> sites, Target target, std::string_v
   return -1;
 }
 
-const char* to_string(Target target) {
-  switch (target) {
-    case Target::kActivation:
-      return "activation";
-    case Target::kWeight:
-      return "weight";
-    case Target::kInput:
-      return "input";
-  }
-  return "?";
-}
-
 }  // namespace bitfall

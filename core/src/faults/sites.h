@@ -41,6 +41,4 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSe
 /// Index of the site with this name or alias and target, or -1.
 std::int32_t find_site(std::span<const Site> sites, Target target, std::string_view name);
 
-const char* to_string(Target target);  // "activation", "weight", "input"
-
 }  // namespace bitfall

@@ -115,11 +115,6 @@ std::unique_ptr<Interface> default_instance(const PluginHost& host,
   }
 }
 
-const char* to_string(BitClass bit_class) {
-  constexpr const char* kNames[] = {"sign", "exponent", "mantissa", "regime", "metadata"};
-  return kNames[static_cast<int>(bit_class)];
-}
-
 /// From the most significant bit down: "1 sign, 5 exponent, 10 mantissa".
 std::string bit_classes_text(std::span<const BitClass> classes) {
   std::string text;

@@ -22,7 +22,6 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kReliableChanges = 40;
 constexpr std::size_t kWorst = 10;
-constexpr std::array kBitClasses = {"sign", "exponent", "mantissa", "regime", "metadata"};
 
 // Percentile by linear interpolation between the ordered values (as numpy's default).
 double percentile(const std::vector<double>& ordered, double q) {
@@ -252,7 +251,7 @@ class Summary {
     const int bit = static_cast<int>(std::bit_width(bits)) - 1;
     if (static_cast<std::size_t>(bit) >= kind->bit_classes.size()) return;
     const auto name_of = [](std::size_t bit_class) {
-      return bit_class < kBitClasses.size() ? kBitClasses[bit_class] : "other";
+      return bit_class < kBitClassNames.size() ? kBitClassNames[bit_class] : "other";
     };
     const std::string place_class =
         name_of(static_cast<std::size_t>(kind->bit_classes[static_cast<std::size_t>(bit)]));

@@ -13,8 +13,8 @@
 
 namespace bitfall {
 
-/// |CE_golden - CE_faulty| of a group of trials, as a two-part quantity (method: metrics).
-/// Non-finite trials are counted, never averaged.
+/// |CE_golden - CE_faulty| of a group of trials, as a two-part quantity: the share of
+/// trials that change, and the mean over them. Non-finite trials are counted, never averaged.
 struct DeltaLossSummary {
   std::int64_t trials = 0;
   std::int64_t nonfinite = 0;    // delta is NaN or Inf

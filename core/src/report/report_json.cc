@@ -13,21 +13,29 @@
 namespace bitfall {
 namespace {
 
-struct Colour {
-  const char* name;
+// By the value of a BitClass, and of what is none.
+struct Mark {
   const char* colour;
   const char* shape;
 };
-constexpr std::array<Colour, 6> kBitClasses = {{{"sign", kVermillion, "triangle-up"},
-                                                {"exponent", kBlue, "circle"},
-                                                {"mantissa", "#009E73", "square"},
-                                                {"regime", "#CC79A7", "cross"},
-                                                {"metadata", "#E69F00", "diamond"},
-                                                {"other", "#666666", "stroke"}}};
-constexpr std::array<Colour, 4> kOutcomes = {{{"masked", "#DDDDDD", ""},
-                                              {"top-1 same", "#56B4E9", ""},
-                                              {"top-1 changed", kVermillion, ""},
-                                              {"non-finite", "#222222", ""}}};
+constexpr std::array<Mark, kBitClassNames.size() + 1> kBitClassMarks = {{
+    {kVermillion, "triangle-up"},  // sign
+    {kBlue, "circle"},             // exponent
+    {"#009E73", "square"},         // mantissa
+    {"#CC79A7", "cross"},          // regime
+    {"#E69F00", "diamond"},        // metadata
+    {"#666666", "stroke"},
+}};
+// By the value of an Outcome; called as in the tables.
+struct OutcomeBar {
+  const char* name;
+  const char* colour;
+};
+constexpr std::array<OutcomeBar, kOutcomeNames.size()> kOutcomeBars = {
+    {{"masked", "#DDDDDD"},
+     {"top-1 same", "#56B4E9"},
+     {"top-1 changed", kVermillion},
+     {"non-finite", "#222222"}}};
 
 Json to_json(const std::vector<GroupSummary>& groups) {
   Json json = Json::array();
@@ -153,7 +161,7 @@ Json delta_panel(const ReportData& data) {
 
 Json outcome_panel(const ReportData& data) {
   Json names = Json::array(), colours = Json::array();
-  for (const Colour& outcome : kOutcomes) {
+  for (const OutcomeBar& outcome : kOutcomeBars) {
     names.push_back(outcome.name);
     colours.push_back(outcome.colour);
   }
@@ -192,12 +200,14 @@ Json layers_chart(const ReportData& data) {
 // Colours and shapes of the bit classes that the run has.
 Json bit_class_encoding(const ReportData& data, const char* kind) {
   Json names = Json::array(), range = Json::array();
-  for (const Colour& entry : kBitClasses) {
+  for (std::size_t i = 0; i < kBitClassMarks.size(); ++i) {
+    const std::string name = i < kBitClassNames.size() ? kBitClassNames[i] : "other";
     const bool used = std::any_of(data.bit_classes.begin(), data.bit_classes.end(),
-                                  [&](const auto& group) { return group.bit_class == entry.name; });
+                                  [&](const auto& group) { return group.bit_class == name; });
     if (!used) continue;
-    names.push_back(entry.name);
-    range.push_back(std::string(kind) == "shape" ? entry.shape : entry.colour);
+    names.push_back(name);
+    range.push_back(std::string(kind) == "shape" ? kBitClassMarks[i].shape
+                                                 : kBitClassMarks[i].colour);
   }
   return {{"field", "class"},
           {"type", "nominal"},

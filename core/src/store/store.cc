@@ -181,7 +181,7 @@ class TrialCursor {
     result_.entry = static_cast<std::int32_t>(trials_.integer(1));
     result_.site = static_cast<std::int32_t>(trials_.integer(2));
     result_.image = static_cast<std::int32_t>(trials_.integer(3));
-    result_.outcome = static_cast<Outcome>(checked(trials_.integer(4), 3, "outcome"));
+    result_.outcome = static_cast<Outcome>(checked(trials_.integer(4), kOutcomeNames.size(), "outcome"));
     result_.activated = trials_.integer(5) != 0;
     result_.golden_loss = trials_.real(6);
     result_.faulty_loss = trials_.real(7);
@@ -196,7 +196,8 @@ class TrialCursor {
     EditRecord record;
     record.edit.element = edits_.integer(1);
     record.edit.register_index = static_cast<std::int32_t>(edits_.integer(2));
-    record.edit.operation = static_cast<EditOperation>(checked(edits_.integer(3), 6, "operation"));
+    record.edit.operation =
+        static_cast<EditOperation>(checked(edits_.integer(3), kEditOperationNames.size(), "operation"));
     record.edit.mask = static_cast<std::uint32_t>(edits_.integer(4));
     record.edit.value = std::bit_cast<float>(static_cast<std::uint32_t>(edits_.integer(5)));
     record.code_before = static_cast<std::uint32_t>(edits_.integer(6));
@@ -207,8 +208,8 @@ class TrialCursor {
     result_.edits.push_back(record);
   }
 
-  std::int64_t checked(std::int64_t value, std::int64_t largest, const char* what) const {
-    if (value >= 0 && value <= largest) return value;
+  std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const {
+    if (value >= 0 && static_cast<std::size_t>(value) < count) return value;
     throw Error(ExitCode::kInput, path_.string() + ": is damaged: trial " +
                                       std::to_string(result_.trial) + " has the " + what + " " +
                                       std::to_string(value));

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "error.h"
 
@@ -50,51 +51,62 @@ CREATE TABLE edits(
   PRIMARY KEY(trial, position)) WITHOUT ROWID;
 )sql";
 
-constexpr const char* kOutcomeName =
-    "CASE t.outcome WHEN 0 THEN 'masked' WHEN 1 THEN 'top1_same' WHEN 2 THEN 'top1_changed' "
-    "WHEN 3 THEN 'nonfinite' END";
-constexpr const char* kClassNames =
-    "WHEN 0 THEN 'sign' WHEN 1 THEN 'exponent' WHEN 2 THEN 'mantissa' WHEN 3 THEN 'regime' "
-    "WHEN 4 THEN 'metadata' END AS class";
-constexpr const char* kTargetName =
-    "CASE s.target WHEN 0 THEN 'activation' WHEN 1 THEN 'weight' WHEN 2 THEN 'input' END";
+// The names of an enum in SQL: CASE column WHEN 0 THEN 'masked' ... END.
+std::string named(const char* column, std::span<const char* const> names) {
+  std::string sql = std::string("CASE ") + column;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    sql += " WHEN " + std::to_string(i) + " THEN '" + names[i] + "'";
+  }
+  return sql + " END";
+}
 
-// edited_bits are those that an edit names (a mask) or, for 'write' and 'value', changes: the
+// How many trials had each outcome, a column each.
+std::string outcome_counts() {
+  std::string sql;
+  for (std::size_t i = 0; i < kOutcomeNames.size(); ++i) {
+    sql += (i ? ", " : "") + ("sum(t.outcome = " + std::to_string(i)) + ") AS " + kOutcomeNames[i];
+  }
+  return sql;
+}
+
+// edited_bits are those that an edit names (a mask) or, for 'write' and numbers, changes: the
 // difference of the codes (SQLite has no exclusive or).
-constexpr const char* kEditsView = R"sql(
+std::string edits_view() {
+  return R"sql(
 CREATE VIEW v_edits AS
   SELECT e.trial, e.position, s.name AS site, i.name AS image, f.name AS format, e.element,
-    r.name AS register,
-    CASE e.operation WHEN 0 THEN 'flip' WHEN 1 THEN 'set' WHEN 2 THEN 'clear'
-      WHEN 3 THEN 'write' WHEN 4 THEN 'value' WHEN 5 THEN 'add' WHEN 6 THEN 'multiply' END
-      AS operation,
+    r.name AS register, )sql" +
+         named("e.operation", kEditOperationNames) + R"sql( AS operation,
     e.mask, CAST(e.value AS REAL) AS value, e.code_before, e.code_after,
     CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
     CASE WHEN e.operation < 3 THEN e.mask
       ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits,
-    CASE e.bit_class )sql";
-constexpr const char* kOtherViews = R"sql(
+    )sql" + named("e.bit_class", kBitClassNames) +
+         R"sql( AS class
   FROM edits e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
     JOIN images i ON i.id = t.image
     JOIN formats f ON f.id = s.format
     JOIN registers r ON r.format = s.format AND r.id = e.register;
+)sql";
+}
+
+std::string summary_views() {
+  return R"sql(
 CREATE VIEW v_by_layer AS
   SELECT t.entry, s.name AS site, s.operation,
     count(*) AS trials, sum(t.activated) AS activated,
-    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
-    sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite,
+    )sql" +
+         outcome_counts() + R"sql(,
     avg(CASE WHEN abs(t.faulty_loss - t.golden_loss) < 9e999
       THEN abs(t.faulty_loss - t.golden_loss) END) AS mean_delta_loss
   FROM trials t JOIN sites s ON s.id = t.site
   GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
 CREATE VIEW v_by_bit AS
-  SELECT e.format, e.register, b.bit,
-    CASE b.class )sql";
-constexpr const char* kByBitView = R"sql(,
-    count(*) AS trials,
-    sum(t.outcome = 0) AS masked, sum(t.outcome = 1) AS top1_same,
-    sum(t.outcome = 2) AS top1_changed, sum(t.outcome = 3) AS nonfinite
+  SELECT e.format, e.register, b.bit, )sql" +
+         named("b.class", kBitClassNames) + R"sql( AS class,
+    count(*) AS trials, )sql" +
+         outcome_counts() + R"sql(
   FROM v_edits e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
     JOIN registers r ON r.format = s.format AND r.name = e.register
@@ -103,6 +115,7 @@ constexpr const char* kByBitView = R"sql(,
   WHERE NOT EXISTS (SELECT 1 FROM edits o WHERE o.trial = e.trial AND o.position <> e.position)
   GROUP BY s.format, r.id, b.bit ORDER BY s.format, r.id, b.bit;
 )sql";
+}
 
 // Every name that an export or a view uses for something else.
 constexpr std::array kTaken = {
@@ -144,8 +157,9 @@ std::string trials_table(const std::vector<StoredColumn>& columns) {
 
 std::string trials_view(const std::vector<StoredColumn>& columns) {
   std::string sql =
-      std::string("CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, ") +
-      kTargetName + " AS target, s.operation, i.name AS image, i.label, " + kOutcomeName +
+      "CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, " +
+      named("s.target", kTargetNames) + " AS target, s.operation, i.name AS image, i.label, " +
+      named("t.outcome", kOutcomeNames) +
       " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
       "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1";
   for (const StoredColumn& column : columns) {
@@ -310,7 +324,7 @@ void write_schema(Database& database, const RunDescription& run) {
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
   database.execute(kTables + trials_table(run.metric_columns) + trials_view(run.metric_columns) +
-                   kEditsView + kClassNames + kOtherViews + kClassNames + kByBitView);
+                   edits_view() + summary_views());
   write_description(database, run);
   database.execute("COMMIT");
 }
