@@ -184,7 +184,7 @@ struct FloatRow {
   const char* summary;
   FloatLayout layout;  // its overflow where there is no such option
   std::span<const OptionSpec> options;
-  const char* oracle;  // what tests/formats_test.cc compares it with
+  const char* oracle;  // what tests/formats/formats_test.cc compares it with
 };
 
 constexpr FloatRow kRows[] = {

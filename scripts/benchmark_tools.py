@@ -147,7 +147,7 @@ def common_layers(model: nn.Module, images: torch.Tensor, sites: list) -> list:
 
 
 class Bitfall:
-    """A process of tests/peer_benchmark.cc."""
+    """A process of tests/app/peer_benchmark.cc."""
 
     def __init__(self, program: Path):
         self.process = subprocess.Popen(

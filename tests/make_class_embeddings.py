@@ -1,4 +1,4 @@
-"""Embeddings of classes by the rule of core/src/embeddings.h, in PyTorch, as float32 on stdout.
+"""Embeddings of classes by the rule of core/src/text/embeddings.h, in PyTorch, as float32 on stdout.
 
 usage: make_class_embeddings.py TABLE.pth MAP.json CLASS...
 """

@@ -25,7 +25,7 @@ from torch import nn
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 SHARED = SOURCE.parent / "shared" / "data" / "text"
 PROGRAM = os.environ.get("BITFALL")
-sys.path.insert(0, str(SOURCE / "scripts"))
+sys.path[:0] = [str(SOURCE / "scripts"), str(SOURCE / "scripts/quickstart")]
 import cifar_resnet  # noqa: E402
 import class_text  # noqa: E402
 import describe_classes  # noqa: E402
@@ -225,11 +225,11 @@ class Embedding(Case):
             self.assertIn(text, self.refused(embed_text, path, "--encoder", choice, "-o", out))
 
     def test_quick_start_files_belong_together(self):
-        stem = SOURCE / "scripts" / "quickstart_embeddings"
+        stem = SOURCE / "scripts/quickstart/embeddings"
         names = class_text.read_classes(stem.with_suffix(".classes.txt"))
         self.assertEqual(names, draw_shapes.CLASSES)
         described = class_text.read_descriptions(
-            SOURCE / "scripts" / "quickstart_descriptions.json"
+            SOURCE / "scripts/quickstart/descriptions.json"
         )
         self.assertEqual(list(described), names)
         rows = numpy.load(stem.with_suffix(".npy"))
@@ -257,9 +257,9 @@ class Embedding(Case):
         numpy.testing.assert_allclose(rows[0], alone[0], atol=1e-5)
         # The committed file is what the script makes.
         out = self.folder / "q.npy"
-        source = SOURCE / "scripts" / "quickstart_descriptions.json"
+        source = SOURCE / "scripts/quickstart/descriptions.json"
         self.assertEqual(run(embed_text, source, "--encoder", "minilm", "-o", out)[0], 0)
-        committed = numpy.load(SOURCE / "scripts" / "quickstart_embeddings.npy")
+        committed = numpy.load(SOURCE / "scripts/quickstart/embeddings.npy")
         numpy.testing.assert_allclose(numpy.load(out), committed, atol=1e-5)
 
     def test_clip_of_transformers(self):

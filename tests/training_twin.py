@@ -1,4 +1,4 @@
-"""The training of tests/trainer_test.cc in plain PyTorch, without TorchScript.
+"""The training of tests/train/trainer_test.cc in plain PyTorch, without TorchScript.
 
 usage: training_twin.py MODEL IMAGES LABELS BATCH EPOCHS RECIPE [EMA]
 

@@ -1,7 +1,7 @@
 // Images a second of `bitfall train`, with PNG files decoded and augmented on the way, beside the
 // bare forward and backward pass of the same network on one batch in memory; in turns, in one
 // process. A ResNet-20 (scripts/export_model.py) on the quick start's images
-// (scripts/draw_shapes.py), batch 128.
+// (scripts/quickstart/draw_shapes.py), batch 128.
 //   training_benchmark [REPEATS]    default 3
 #include <ATen/ATen.h>
 #include <unistd.h>
@@ -50,7 +50,7 @@ void benchmark(int repeats) {
   const fs::path folder =
       fs::temp_directory_path() / ("bitfall_train_benchmark_" + std::to_string(::getpid()));
   fs::create_directories(folder);
-  run_script("draw_shapes.py\" --train 200 --test 1 \"" + (folder / "shapes").string() + "\"");
+  run_script("quickstart/draw_shapes.py\" --train 200 --test 1 \"" + (folder / "shapes").string() + "\"");
   run_script("export_model.py\" cifar_resnet20 --random --classes 12 --script -o \"" +
              (folder / "net.pt").string() + "\"");
   Training training;

@@ -201,10 +201,10 @@ by the cosine of the angle. Of several rows each is divided by its length, and t
 Descriptions (.json, {class: [texts]}) give a row a class: texts kept, dropped and repeated.
 
 Examples:
-  bitfall embeddings scripts/quickstart_embeddings.npy \
-      --embedding-classes scripts/quickstart_embeddings.classes.txt
+  bitfall embeddings scripts/quickstart/embeddings.npy \
+      --embedding-classes scripts/quickstart/embeddings.classes.txt
   bitfall embeddings clip.pth --embedding-classes imagenet.json --class-map cifar10.json
-  bitfall embeddings scripts/quickstart_descriptions.json)";
+  bitfall embeddings scripts/quickstart/descriptions.json)";
 
 CLI::App* add_embeddings(CLI::App& app, bitfall::EmbeddingsOptions& options) {
   CLI::App* sub = app.add_subcommand(

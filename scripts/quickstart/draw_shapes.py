@@ -98,16 +98,16 @@ def main(arguments=None) -> int:
         help="made by this script; drawn anew when it was made with other options",
     )
     parser.add_argument(
-        "--train", type=int, default=400, metavar="N", help="training images a class (default 400)"
+        "--train", type=int, default=400, metavar="N", help="training images per class (default 400)"
     )
     parser.add_argument(
-        "--test", type=int, default=50, metavar="N", help="test images a class (default 50)"
+        "--test", type=int, default=50, metavar="N", help="test images per class (default 50)"
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     counts = {"train": options.train, "test": options.test}
-    if min(counts.values()) < 1 or options.seed < 0:
-        parser.error("--train and --test must be at least 1, --seed at least 0")
+    if min(counts.values()) < 0 or options.seed < 0:
+        parser.error("--train, --test and --seed must be at least 0")
 
     record = options.folder / "drawn.json"
     recipe = json.dumps({"seed": options.seed, **counts})

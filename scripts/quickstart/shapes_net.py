@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from draw_shapes import CLASSES, SIZE
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 from export_model import ExportError, export
 
 MEAN, STD = 0.5, 0.25  # of each channel, after scaling to 0..1
