@@ -53,8 +53,7 @@ class FaultList : public testing::Test {
   static fs::path file() { return fs::path(testing::TempDir()) / "faults_test.csv"; }
 
   static std::vector<ListedFault> read(const std::string& text) {
-    std::ofstream(file(), std::ios::binary) << text;
-    return read_fault_list(file(), sites(), *dataset_, kFormat);
+    return read_fault_list(file(), text, sites(), *dataset_, kFormat);
   }
 
   /// The message of a bad list, without the path.
@@ -168,7 +167,8 @@ TEST_F(FaultList, WrittenListsReadBack) {
     for (const Edit& edit : faults[i].edits) {
       write_fault_row(text, static_cast<std::int64_t>(i),
                       all[static_cast<std::size_t>(faults[i].site)],
-                      dataset_->name(faults[i].image), edit, kFormat);
+                      dataset_->name(faults[i].image), edit,
+                      kFormat.registers()[static_cast<std::size_t>(edit.register_index)].name);
     }
   }
   EXPECT_THAT(text.str(), StartsWith("fault,site,image,target,element,register,op,mask\n"
@@ -309,7 +309,7 @@ TEST_F(FaultList, EveryTruncationIsReadOrRefused) {
 }
 
 TEST_F(FaultList, ALongListIsReadWhole) {
-  std::ofstream out(file(), std::ios::binary);
+  std::ostringstream out;
   write_fault_header(out);
   const std::vector<Site> all = sites();
   const std::string image = dataset_->name(0);
@@ -317,11 +317,10 @@ TEST_F(FaultList, ALongListIsReadWhole) {
   for (std::int64_t i = 0; i < kRows; ++i) {
     out << i << ",conv1," << csv_field(image) << ",activation," << i % 5 << ",payload,flip,0x4\n";
   }
-  out.close();
-  const auto faults = read_fault_list(file(), all, *dataset_, kFormat);
+  const std::string text = out.str();
+  const auto faults = read_fault_list(file(), text, all, *dataset_, kFormat);
   ASSERT_EQ(faults.size(), static_cast<std::size_t>(kRows));
   EXPECT_EQ(faults.back().edits[0].element, (kRows - 1) % 5);
-  fs::remove(file());
 }
 
 TEST(CsvField, QuotesOnlyWhatNeedsIt) {

@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstdio>
 #include <fstream>
-#include <span>
 #include <sstream>
 
 #include "error.h"
@@ -20,20 +19,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 
 constexpr std::int64_t kTrials = 200;
-
-// The registers of small_run; codes are never asked for.
-class NamedRegisters final : public NumberFormat {
- public:
-  std::span<const Register> registers() const override { return registers_; }
-  void encode(std::span<const float>, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t>) const override {}
-  void decode(std::span<const std::uint32_t>, const Slice&, std::span<const std::uint32_t>,
-              std::span<float>) const override {}
-  float largest(std::span<const std::uint32_t>) const override { return 1; }
-
- private:
-  std::array<Register, 2> registers_ = {{{"payload", 16, {}}, {"scale", 8, {}}}};
-};
 
 template <typename Number>
 std::string hex_bits(Number value, bool json) {
@@ -123,14 +108,15 @@ TEST(Export, HasTheDocumentedColumns) {
 TEST(Export, WritesFaultsAsAFaultList) {
   const auto store = wild_store(fresh_directory("run"), kTrials);
   const RunDescription run = small_run(kTrials);
-  const NamedRegisters format;
+  const char* const registers[] = {"payload", "scale"};
   std::ostringstream expected, exported;
   write_fault_header(expected);
   for (std::int64_t id = 0; id < kTrials; ++id) {
     const TrialResult trial = wild_trial(id, kTrials);
     for (const EditRecord& record : trial.edits) {
       write_fault_row(expected, id, run.sites[static_cast<std::size_t>(trial.site)],
-                      run.image_names[static_cast<std::size_t>(trial.image)], record.edit, format);
+                      run.image_names[static_cast<std::size_t>(trial.image)], record.edit,
+                      registers[record.edit.register_index]);
     }
   }
   export_faults(*store, exported);

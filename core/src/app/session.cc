@@ -197,7 +197,9 @@ void Session::select(Diagnostics& diagnostics) {
   diagnostics.throw_if_any();
   bool needs_ranges = false;
   if (fault_list_) {
-    auto faults = read_fault_list(*fault_list_, sites, *dataset_, *site_formats_);
+    fault_list_text_ = read_text(*fault_list_);
+    auto faults =
+        read_fault_list(*fault_list_, fault_list_text_, sites, *dataset_, *site_formats_);
     for (const ListedFault& fault : faults) emulated.insert(fault.site);
     plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites));
   } else {
@@ -359,7 +361,7 @@ RunDescription Session::describe() const {
   run.facts["operations"] = std::to_string(costs.operations);
   run.campaign_text = campaign_.text;
   run.campaign_file = campaign_.file;
-  if (fault_list_) run.fault_list_text = read_text(*fault_list_);
+  run.fault_list_text = fault_list_text_;
   run.classes = dataset_->classes();
   for (std::int32_t image = 0; image < dataset_->size(); ++image) {
     run.image_names.push_back(dataset_->name(image));

@@ -72,6 +72,7 @@ class Session {
   Campaign campaign_;
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
+  std::string fault_list_text_;
   PluginHost host_;
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
   std::vector<std::int32_t> format_of_;                 // by site: index into formats_

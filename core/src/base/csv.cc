@@ -1,17 +1,10 @@
 #include "csv.h"
 
-#include <cerrno>
-#include <cstring>
-#include <string_view>
-#include <system_error>
 #include <utility>
-
-#include "error.h"
 
 namespace bitfall {
 namespace {
 
-constexpr std::size_t kBlock = std::size_t{1} << 20;
 constexpr std::size_t kLongestField = std::size_t{1} << 20;
 constexpr std::size_t kMostFields = 10000;
 
@@ -19,29 +12,12 @@ bool is_line_end(int c) { return c == '\n' || c == '\r'; }
 
 }  // namespace
 
-CsvReader::CsvReader(const std::filesystem::path& path) : path_(path) {
-  std::error_code status;
-  const bool folder = std::filesystem::is_directory(path, status);
-  errno = 0;
-  if (!folder) in_.open(path, std::ios::binary);
-  if (folder || !in_.is_open()) {
-    const char* reason = folder ? "it is a folder" : errno ? std::strerror(errno) : "unknown";
-    throw Error(ExitCode::kInput, path.string() + ": cannot be read: " + reason);
-  }
-  buffer_.resize(kBlock);
-  peek();
-  if (filled_ >= 3 && std::string_view(buffer_.data(), 3) == "\xEF\xBB\xBF") position_ = 3;
+CsvReader::CsvReader(std::string_view text) : text_(text) {
+  if (text_.starts_with("\xEF\xBB\xBF")) position_ = 3;
 }
 
-int CsvReader::peek() {
-  if (position_ == filled_) {
-    in_.read(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
-    if (in_.bad()) throw Error(ExitCode::kInput, path_.string() + ": cannot be read: input error");
-    filled_ = static_cast<std::size_t>(in_.gcount());
-    position_ = 0;
-    if (filled_ == 0) return kEnd;
-  }
-  return static_cast<unsigned char>(buffer_[position_]);
+int CsvReader::peek() const {
+  return position_ < text_.size() ? static_cast<unsigned char>(text_[position_]) : kEnd;
 }
 
 int CsvReader::take() {
@@ -95,7 +71,7 @@ bool CsvReader::read_row() {
   }
 }
 
-/// Stops before the comma, line end or end of file that ends the field.
+/// Stops before the comma, line end or end that ends the field.
 bool CsvReader::read_field(CsvField& field) {
   for (int c = peek(); c != ',' && !is_line_end(c) && c != kEnd; c = peek()) {
     if (field.text.size() == kLongestField) {

@@ -1,11 +1,10 @@
-// Comma-separated text (RFC 4180), read a row at a time so that a list of any length fits.
+// Comma-separated text (RFC 4180), read a row at a time.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bitfall {
@@ -30,20 +29,20 @@ struct CsvProblem {
 /// ends, a byte order mark, and a last line without an end. Blank lines are passed over.
 class CsvReader {
  public:
-  /// Throws Error(kInput) naming the file if it cannot be opened.
-  explicit CsvReader(const std::filesystem::path& path);
+  /// Borrows the text.
+  explicit CsvReader(std::string_view text);
 
   /// The next row, in fields that are used again by the next call; null at the end or after a
   /// problem.
   const std::vector<CsvField>* next();
 
-  /// Why reading stopped before the end of the file, if it did.
+  /// Why reading stopped before the end of the text, if it did.
   const std::optional<CsvProblem>& problem() const { return problem_; }
 
  private:
   static constexpr int kEnd = -1;
 
-  int peek();
+  int peek() const;
   int take();
   void take_line_end(int first);
   bool read_row();
@@ -52,11 +51,8 @@ class CsvReader {
   bool fail(CsvPlace where, std::string message);
   bool is_blank() const;
 
-  std::filesystem::path path_;
-  std::ifstream in_;
-  std::vector<char> buffer_;
+  std::string_view text_;
   std::size_t position_ = 0;
-  std::size_t filled_ = 0;
   CsvPlace here_;
   std::vector<CsvField> fields_;  // the first used_ hold the row
   std::size_t used_ = 0;

@@ -93,8 +93,8 @@ std::string did_you_mean(std::string_view given, std::span<const std::string> kn
 
 class FaultListReader {
  public:
-  FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
-                  const Dataset& dataset, const SiteFormats& formats);
+  FaultListReader(const std::filesystem::path& path, std::string_view text,
+                  std::span<const Site> sites, const Dataset& dataset, const SiteFormats& formats);
   std::vector<ListedFault> read();
 
  private:
@@ -131,9 +131,10 @@ class FaultListReader {
   std::optional<std::int64_t> group_;  // of the last fault
 };
 
-FaultListReader::FaultListReader(const std::filesystem::path& path, std::span<const Site> sites,
-                                 const Dataset& dataset, const SiteFormats& formats)
-    : rows_(path),
+FaultListReader::FaultListReader(const std::filesystem::path& path, std::string_view text,
+                                 std::span<const Site> sites, const Dataset& dataset,
+                                 const SiteFormats& formats)
+    : rows_(text),
       path_(path.string()),
       errors_(path_),
       sites_(sites),
@@ -394,10 +395,10 @@ std::uint32_t mask_column(const Edit& edit) {
   return is_real(edit.operation) ? std::bit_cast<std::uint32_t>(edit.value) : edit.mask;
 }
 
-std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
+std::vector<ListedFault> read_fault_list(const std::filesystem::path& path, std::string_view text,
                                          std::span<const Site> sites, const Dataset& dataset,
                                          const SiteFormats& formats) {
-  return FaultListReader(path, sites, dataset, formats).read();
+  return FaultListReader(path, text, sites, dataset, formats).read();
 }
 
 std::string csv_field(std::string_view text) {
@@ -413,10 +414,9 @@ std::string csv_field(std::string_view text) {
 void write_fault_header(std::ostream& out) { out << kHeader << '\n'; }
 
 void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,
-                     const std::string& image, const Edit& edit, const NumberFormat& format) {
-  const Register& place = format.registers()[static_cast<std::size_t>(edit.register_index)];
+                     const std::string& image, const Edit& edit, std::string_view register_name) {
   out << fault << ',' << csv_field(site.name) << ',' << csv_field(image) << ','
-      << to_string(site.target) << ',' << edit.element << ',' << csv_field(place.name) << ','
+      << to_string(site.target) << ',' << edit.element << ',' << csv_field(register_name) << ','
       << to_string(edit.operation) << ',' << hexadecimal(mask_column(edit)) << '\n';
 }
 

@@ -6,6 +6,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bitfall/error_model.h"
@@ -42,14 +43,14 @@ std::uint32_t mask_column(const Edit& edit);
 /// float32's bit pattern. Checks:
 /// site and target known and not refused, image known, element in range, register known in this
 /// format, mask within the register's width. All errors
-/// (first 20) with path:line:column in one Error(kInput).
-std::vector<ListedFault> read_fault_list(const std::filesystem::path& path,
+/// (first 20) with path:line:column in one Error(kInput); the path is that of the text.
+std::vector<ListedFault> read_fault_list(const std::filesystem::path& path, std::string_view text,
                                          std::span<const Site> sites, const Dataset& dataset,
                                          const SiteFormats& formats);
 
-/// Writes one row an edit with the leading `fault` column. Inverse of read_fault_list.
+/// Writes one row per edit with the leading `fault` column. Inverse of read_fault_list.
 void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,
-                     const std::string& image, const Edit& edit, const NumberFormat& format);
+                     const std::string& image, const Edit& edit, std::string_view register_name);
 void write_fault_header(std::ostream& out);
 
 /// One CSV field, quoted only where RFC 4180 needs it.

@@ -129,13 +129,10 @@ void export_jsonl(const Store& store, std::ostream& out) {
 
 void export_faults(const Store& store, std::ostream& out) {
   const Names names(store);
-  out << "fault,site,image,target,element,register,op,mask\n";
+  write_fault_header(out);
   for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
-    const Site& site = names.site(trial);
-    out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
-        << to_string(site.target) << ',' << record.edit.element << ','
-        << csv_field(names.register_name(trial, record.edit)) << ','
-        << to_string(record.edit.operation) << ',' << hexadecimal(mask_column(record.edit)) << '\n';
+    write_fault_row(out, trial.trial, names.site(trial), names.image(trial), record.edit,
+                    names.register_name(trial, record.edit));
   });
 }
 
