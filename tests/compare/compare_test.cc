@@ -50,15 +50,14 @@ struct MadeRun {
   std::int64_t trials = 100;  // a layer
   std::int64_t stored = -1;   // a layer; -1 = all
   bool permanent = false;     // each fault meets all five images
-  Facts facts;
+  std::function<void(RunFacts&)> change_facts = [](RunFacts&) {};
 };
 
 // A run of five images and three classes in FP16.
 fs::path make_run(const std::string& name, const MadeRun& made, const Effects& effects) {
   RunDescription run = small_run(made.trials * static_cast<std::int64_t>(made.layers.size()));
-  run.facts["data_digest"] = "abc";
-  run.facts["hit_value"] = "raw";
-  for (const auto& [key, value] : made.facts) run.facts[key] = value;
+  run.facts.data_digest = "abc";
+  made.change_facts(run.facts);
   run.sites.clear();
   run.profiles.clear();
   run.strata.clear();
@@ -236,7 +235,7 @@ const MadeRun kAttached = {.layers = {{"conv1"},
                                       {"fc.normalise/div", "div", 8},
                                       {"fc.projection", "linear", 3},
                                       {"fc.scale/mul", "mul", 3}},
-                           .facts = {{"head_module", "fc"}}};
+                           .change_facts = [](RunFacts& facts) { facts.head_module = "fc"; }};
 
 TEST(LastLayer, OfTwoHeadsIsTheSameRuleInBoth) {
   const double before[] = {2, 4, 9, 1, 9}, after[] = {2, 1, 7, 0.25, 9};
@@ -354,15 +353,13 @@ TEST(Comparison, MatchesLayersBehindTheBackboneAndListsTheOthers) {
   EXPECT_THAT(data.notes, Contains(HasSubstr("has these layers: div, head, mul")));
 }
 
-TEST(Comparison, KeepsErrorModelsOfASiteApart) {
-  const MadeRun first{{{"fc", "linear", 3, 0}, {"fc", "linear", 3, 1}},
-                      100,
-                      -1,
-                      false,
-                      {{"error_models", "bit_flip on activation; stuck_at on activation"}}};
+// Two runs of the same two entries at one site, in the one order and in the other.
+void expect_entries_found(const ErrorModelFact& one, const ErrorModelFact& other) {
+  MadeRun first;
+  first.layers = {{"fc", "linear", 3, 0}, {"fc", "linear", 3, 1}};
+  first.change_facts = [&](RunFacts& facts) { facts.error_models = {one, other}; };
   MadeRun second = first;
-  second.facts["error_models"] = "stuck_at on activation; bit_flip on activation";
-  // In the second run the flips are the second entry.
+  second.change_facts = [&](RunFacts& facts) { facts.error_models = {other, one}; };
   const auto a = make_run("a", first, [](std::size_t layer, std::int64_t) {
     return Effect{layer == 0 ? 1.0 : 5.0, false};
   });
@@ -371,8 +368,37 @@ TEST(Comparison, KeepsErrorModelsOfASiteApart) {
   });
   const CompareData data = compared({a, b});
   ASSERT_EQ(data.layers.size(), 2U);
+  EXPECT_THAT(data.warnings, testing::IsEmpty());
   EXPECT_EQ(cell(data, 0, 1).improvement.loss.value, 1);
   EXPECT_EQ(cell(data, 1, 1).improvement.loss.value, 1);
+}
+
+TEST(Comparison, KeepsErrorModelsOfASiteApart) {
+  expect_entries_found({{"bit_flip", {}}, Target::kActivation, false},
+                       {{"stuck_at", {}}, Target::kActivation, false});
+}
+
+TEST(Comparison, FindsEntriesWhateverTheirOptionsHold) {
+  expect_entries_found({{"echo", {{"word", "a; b"}}}, Target::kActivation, false},
+                       {{"bit_flip", {}}, Target::kActivation, false});
+  // These two read alike in one line of text.
+  expect_entries_found({{"echo", {{"word", "a, size = 1"}}}, Target::kActivation, false},
+                       {{"echo", {{"word", "a"}, {"size", "1"}}}, Target::kActivation, false});
+}
+
+TEST(Comparison, TellsOptionsWhole) {
+  const auto with = [](const std::string& word) {
+    MadeRun made;
+    made.change_facts = [=](RunFacts& facts) {
+      facts.site_formats = {{{"echo", {{"word", word}}}, Target::kWeight, {"conv"}, {"*"}}};
+    };
+    return made;
+  };
+  const CompareData data =
+      compared({make_run("a", with("z; b"), mixed), make_run("b", with("y"), mixed)});
+  EXPECT_THAT(data.warnings,
+              Contains(HasSubstr("site formats differ: bitfall_Comparison_TellsOptionsWhole_a echo "
+                                 "(word = z; b) on weight conv *, ")));
 }
 
 TEST(Pairing, NoticesOneChangedEdit) {
@@ -530,16 +556,17 @@ void expect_refused(const fs::path& a, const fs::path& b, const std::string& why
 
 TEST(Comparison, RefusesWhatCannotBeCompared) {
   const auto a = make_run("a", {}, mixed);
-  const auto with = [](const std::string& name, const Facts& facts) {
+  const auto with = [](const std::string& name, auto change) {
     MadeRun made;
-    made.facts = facts;
+    made.change_facts = change;
     return make_run(name, made, mixed);
   };
-  expect_refused(a, with("data", {{"data_digest", "other"}}), "other images or labels");
-  expect_refused(a, with("hit", {{"hit_value", "clamped"}}), "hit_value is 'clamped', not 'raw'");
+  expect_refused(a, with("data", [](RunFacts& facts) { facts.data_digest = "other"; }),
+                 "other images or labels");
+  expect_refused(a, with("hit", [](RunFacts& facts) { facts.hit_value = HitValue::kClamped; }),
+                 "hit_value is 'clamped', not 'raw'");
   RunDescription run = small_run(4);
-  run.facts["data_digest"] = "abc";
-  run.facts["hit_value"] = "raw";
+  run.facts.data_digest = "abc";
   const auto altered = [&](const std::string& name, auto change) {
     RunDescription other = run;
     change(other);
@@ -558,7 +585,11 @@ TEST(Comparison, RefusesWhatCannotBeCompared) {
 
 TEST(Comparison, SaysWhatDiffers) {
   MadeRun made;
-  made.facts = {{"format", "bf16"}, {"seed", "2"}, {"clip", "5"}};
+  made.change_facts = [](RunFacts& facts) {
+    facts.format = "bf16";
+    facts.seed = 2;
+    facts.clip = 5;
+  };
   const CompareData data = compared({make_run("a", {}, mixed), make_run("b", made, mixed)});
   EXPECT_THAT(all_warnings(data), HasSubstr("formats differ: "));
   EXPECT_THAT(all_warnings(data), HasSubstr("seeds differ: "));
@@ -569,13 +600,16 @@ TEST(Comparison, SaysWhatDiffers) {
 
 TEST(Comparison, NamesArmsUniquelyAndShowsRecordedCosts) {
   MadeRun made;
-  made.facts = {{"parameters", "1000"}, {"operations", "2500000"}};
+  made.change_facts = [](RunFacts& facts) {
+    facts.parameters = 1000;
+    facts.operations = 2500000;
+  };
   const auto a = make_run("a", made, mixed), b = make_run("b", {}, mixed);
   const CompareData data = compare({{a, "same"}, {b, "same"}, {a / "", ""}});
   EXPECT_EQ(data.arms[0].label, "same");
   EXPECT_EQ(data.arms[1].label, "same (2)");
   EXPECT_EQ(data.arms[2].label, a.filename().string());
-  EXPECT_EQ(data.arms[0].parameters, 1000);
+  EXPECT_EQ(data.arms[0].report.facts.parameters, 1000);
   EXPECT_THAT(compare_text(data), HasSubstr("2.500 M"));
   EXPECT_THAT(compare_text(data), HasSubstr("not recorded"));
 }

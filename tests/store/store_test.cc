@@ -173,7 +173,7 @@ TEST(Store, GivesTheDescriptionBack) {
   RunDescription run = small_run(100);
   run.fault_list_text = "site,image\n\"a,b\",c\n";
   const auto check = [&](const RunDescription& read) {
-    EXPECT_EQ(read.facts, run.facts);
+    EXPECT_EQ(told(read.facts), told(run.facts));
     EXPECT_EQ(read.campaign_text, run.campaign_text);
     EXPECT_EQ(read.campaign_file, run.campaign_file);
     EXPECT_EQ(read.fault_list_text, run.fault_list_text);
@@ -275,8 +275,11 @@ TEST(Store, KeepsGoldenRowsAndFacts) {
   store->golden({3, kNan, 2, -0.0f, kInf, 1});
   store->golden({1, 0.1, 0, 0.75f, 0.2, 2});
   store->golden({3, 5e-324, 1, 1e-45f, -0.0, 0});  // replaces the first
-  store->set_fact("wall_s", "12.5");
-  store->set_fact("seed", "2");
+  RunFacts facts = store->facts();
+  EXPECT_FALSE(facts.wall_s);
+  facts.wall_s = 12.5;
+  facts.seed = 2;
+  store->set_facts(facts);
   store.reset();
   store = Store::open_read_only(directory);
   const auto rows = store->golden_rows();
@@ -288,8 +291,8 @@ TEST(Store, KeepsGoldenRowsAndFacts) {
   EXPECT_EQ(rows[1].top2diff, 1e-45f);
   EXPECT_EQ(bits(rows[1].fp32_loss), bits(-0.0));
   EXPECT_EQ(rows[1].fp32_top1, 0);
-  EXPECT_EQ(store->facts().at("wall_s"), "12.5");
-  EXPECT_EQ(store->facts().at("seed"), "2");
+  EXPECT_EQ(store->facts().wall_s, 12.5);
+  EXPECT_EQ(store->facts().seed, 2U);
 }
 
 TEST(Store, GivesTrialsInTheOrderOfTheirIds) {
@@ -345,7 +348,9 @@ TEST(Store, DigestDependsOnResultsAlone) {
   second.reset();
   second = Store::open(directory, 1000);
   for (std::int64_t id = 0; id < 60; ++id) second->trial(wild_trial(id, kTrials));
-  second->set_fact("finished", "now");
+  RunFacts facts = second->facts();
+  facts.finished = "now";
+  second->set_facts(facts);
   EXPECT_EQ(first->digest(), second->digest());
   EXPECT_EQ(Store::open_read_only(directory)->digest(), first->digest());
 }
@@ -537,7 +542,7 @@ TEST(Store, RefusesAnotherSchemaVersionWithBothNumbers) {
   sql(directory / "campaign.sqlite", "PRAGMA user_version = 99");
   const Error error = error_of([&] { Store::open_read_only(directory); });
   EXPECT_EQ(error.code(), ExitCode::kInput);
-  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 2")));
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 3")));
 }
 
 TEST(Store, RefusesATruncatedFile) {
@@ -593,6 +598,44 @@ TEST(Store, RefusesOutcomesThatDoNotExist) {
   const Error error = error_of([&] { Store::open_read_only(directory)->read_trial(4); });
   EXPECT_EQ(error.code(), ExitCode::kInput);
   EXPECT_THAT(error.what(), HasSubstr("trial 4 has the outcome 9"));
+}
+
+TEST(Store, RefusesFactsThatMakeNoSense) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 10);
+  const fs::path file = directory / "campaign.sqlite";
+  const auto refusal = [&](const std::string& change) {
+    sql(file, change);
+    const Error error = error_of([&] { Store::open_read_only(directory)->facts(); });
+    EXPECT_EQ(error.code(), ExitCode::kInput);
+    return std::string(error.what());
+  };
+  const auto refuse = [&](const std::string& key, const std::string& value,
+                          const std::string& why) {
+    const std::string kept = sql(file, "SELECT value FROM facts WHERE key = '" + key + "'");
+    EXPECT_THAT(
+        refusal("UPDATE facts SET value = '" + value + "' WHERE key = '" + key + "'"),
+        AllOf(HasSubstr(file.string()), HasSubstr("the fact '" + key + "' is "), HasSubstr(why)));
+    sql(file, "UPDATE facts SET value = trim('" + kept + "', char(10)) WHERE key = '" + key + "'");
+  };
+  refuse("confidence", "high", "'high', which makes no sense");
+  refuse("confidence", "1.5", "1.5, but must be above 0 and under 1");
+  refuse("clip", "-1", "-1, but must be above 0");
+  refuse("clip", "10 nats", "'10 nats'");
+  refuse("seed", "-1", "'-1'");
+  refuse("hit_value", "cooked", "'cooked'");
+  refuse("suffix", "yes", "'yes'");
+  refuse("plugins", "p 1.0", "'p 1.0'");
+  refuse("error_models", "[{\"id\": 1}]", "makes no sense");
+  EXPECT_THAT(refusal("DELETE FROM facts WHERE key = 'batch'"),
+              HasSubstr("the fact 'batch' is missing"));
+}
+
+TEST(Store, PassesOverFactsOfLaterVersions) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(10), 10);
+  sql(directory / "campaign.sqlite", "INSERT INTO facts VALUES('weather', 'fine')");
+  EXPECT_EQ(Store::open_read_only(directory)->facts().seed, 1U);
 }
 
 TEST(Store, SaysWhichTrialsThereAre) {

@@ -4,7 +4,6 @@
 
 #include "commands.h"
 #include "error.h"
-#include "exact_text.h"
 #include "log.h"
 #include "report.h"
 #include "session.h"
@@ -19,35 +18,31 @@ struct Part {
   std::filesystem::path run;
   std::unique_ptr<Store> store;
   RunDescription description;
-  std::string shard;  // "2/4"
+  Shard shard;
 };
 
 Part open_part(const std::filesystem::path& run) {
   Part part{run, Store::open_read_only(run), {}, {}};
   part.description = part.store->description();
-  const Facts& facts = part.description.facts;
-  const auto shard = facts.find("shard");
-  if (shard == facts.end()) {
+  const RunFacts& facts = part.description.facts;
+  if (!facts.shard) {
     throw Error(ExitCode::kInput, run.string() +
                                       ": is no shard; shards are made by bitfall run CAMPAIGN "
                                       "--shard I/N");
   }
-  if (facts.count("finished") == 0) {
+  if (!facts.finished) {
     throw Error(ExitCode::kInput, run.string() + ": is not finished; go on with: bitfall resume " +
                                       shell_word(run.string()));
   }
-  part.shard = shard->second;
+  part.shard = *facts.shard;
   return part;
 }
 
 /// The shards must be those of one campaign, each once and none missing.
 void check_parts(const std::vector<Part>& parts) {
   const Part& first = parts.front();
-  const std::string count = first.shard.substr(first.shard.find('/') + 1);
-  std::vector<std::string> missing;
-  for (int i = 1; i <= std::atoi(count.c_str()); ++i) {
-    missing.push_back(std::to_string(i) + "/" + count);
-  }
+  std::vector<Shard> missing;
+  for (std::int64_t i = 1; i <= first.shard.count; ++i) missing.push_back({i, first.shard.count});
   for (const Part& part : parts) {
     if (part.description.campaign_text != first.description.campaign_text ||
         part.description.fault_list_text != first.description.fault_list_text) {
@@ -65,16 +60,16 @@ void check_parts(const std::vector<Part>& parts) {
     const auto found = std::find(missing.begin(), missing.end(), part.shard);
     if (found == missing.end()) {
       throw Error(ExitCode::kInput,
-                  part.run.string() + ": is shard " + part.shard +
+                  part.run.string() + ": is shard " + to_string(part.shard) +
                       ", which is given twice or belongs to another division than "
                       "shard " +
-                      first.shard + " in " + first.run.string());
+                      to_string(first.shard) + " in " + first.run.string());
     }
     missing.erase(found);
   }
   if (missing.empty()) return;
   std::string list;
-  for (const std::string& shard : missing) list += (list.empty() ? "" : ", ") + shard;
+  for (const Shard& shard : missing) list += (list.empty() ? "" : ", ") + to_string(shard);
   throw Error(ExitCode::kInput, "shards are missing: " + list);
 }
 
@@ -88,13 +83,14 @@ int merge_command(const MergeOptions& options) {
   double seconds = 0;
   std::string finished;
   for (const Part& part : parts) {
-    const Facts& facts = part.description.facts;
-    const auto wall = facts.find("wall_s");
-    if (wall != facts.end()) seconds += std::atof(wall->second.c_str());
-    finished = std::max(finished, facts.at("finished"));
+    const RunFacts& facts = part.description.facts;
+    seconds += facts.wall_s.value_or(0);
+    finished = std::max(finished, *facts.finished);
   }
-  for (const char* key : {"shard", "finished", "wall_s"}) run.facts.erase(key);
-  run.facts["merged"] = std::to_string(parts.size()) + " shards";
+  run.facts.shard.reset();
+  run.facts.finished.reset();
+  run.facts.wall_s.reset();
+  run.facts.merged = std::to_string(parts.size()) + " shards";
   const auto store = Store::create(options.output, run, 100000);
   for (const Part& part : parts) {
     for (const GoldenResult& row : part.store->golden_rows()) store->golden(row);
@@ -105,9 +101,9 @@ int merge_command(const MergeOptions& options) {
                                       " of " + std::to_string(run.trials) +
                                       " trials; one of them was changed after it was finished");
   }
-  store->set_fact("wall_s", exact_text(seconds));
-  store->set_fact("finished", finished);
-  store->commit();
+  run.facts.wall_s = seconds;
+  run.facts.finished = finished;
+  store->set_facts(run.facts);
   std::printf("%s", report_text(summarise(*store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", options.output.string().c_str(),
               shell_word(options.output.string()).c_str());

@@ -25,14 +25,10 @@ std::optional<std::string> vega_bundle() {
 int status_command(const std::filesystem::path& run, bool json) {
   const auto store = Store::open_read_only(run);
   const RunDescription description = store->description();
-  const Facts facts = store->facts();
+  const RunFacts& facts = description.facts;
   const std::int64_t done = store->count_done();
-  const bool finished = facts.count("finished") > 0;
+  const bool finished = facts.finished.has_value();
   const std::string digest = store->digest();
-  const auto fact = [&](const std::string& key) {
-    const auto it = facts.find(key);
-    return it == facts.end() ? std::string("-") : it->second;
-  };
   if (json) {
     nlohmann::ordered_json document = {{"schema", "bitfall.status/1"},
                                        {"run", run.string()},
@@ -40,7 +36,7 @@ int status_command(const std::filesystem::path& run, bool json) {
                                        {"done", done},
                                        {"finished", finished},
                                        {"digest", digest},
-                                       {"facts", facts}};
+                                       {"facts", told(facts)}};
     std::printf("%s\n",
                 document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
@@ -50,15 +46,16 @@ int status_command(const std::filesystem::path& run, bool json) {
               : done == description.trials ? "all trials done, not closed"
                                            : "unfinished",
               static_cast<long long>(done), static_cast<long long>(description.trials));
-  std::string format = fact("format");
-  if (!fact("format_options").empty()) format += " (" + fact("format_options") + ")";
-  if (!fact("site_formats").empty()) format += "; " + fact("site_formats");
-  if (!fact("calibration").empty()) format += "; calibrated: " + fact("calibration");
+  std::string format = facts.format;
+  if (!facts.format_options.empty()) format += " (" + facts.format_options + ")";
+  if (!facts.site_formats.empty()) format += "; " + told(facts).at("site_formats");
+  if (!facts.calibration.empty()) format += "; calibrated: " + facts.calibration;
   std::printf(
-      "model     %s\ndata      %s (%s images)\nformat    %s\nfaults    %s\nseed      %s\ndigest "
-      "   %s\n",
-      fact("model_path").c_str(), fact("data_path").c_str(), fact("images").c_str(), format.c_str(),
-      fact("error_models").c_str(), fact("seed").c_str(), digest.c_str());
+      "model     %s\ndata      %s (%lld images)\nformat    %s\nfaults    %s\nseed      %llu\n"
+      "digest    %s\n",
+      facts.model_path.c_str(), facts.data_path.c_str(), static_cast<long long>(facts.images),
+      format.c_str(), error_models_text(facts).c_str(),
+      static_cast<unsigned long long>(facts.seed), digest.c_str());
   if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run).c_str());
   return 0;
 }

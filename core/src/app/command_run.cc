@@ -233,11 +233,10 @@ int execute(Session& session, Store& store, bool explain = false) {
   if (explain) print_costs(session.engine().costs(), session.campaign().batch);
   const double wall =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const Facts facts = store.facts();
-  const auto earlier = facts.find("wall_s");
-  store.set_fact(
-      "wall_s",
-      exact_text(wall + (earlier == facts.end() ? 0 : std::atof(earlier->second.c_str()))));
+  RunFacts facts = store.facts();
+  facts.wall_s = facts.wall_s.value_or(0) + wall;
+  if (finished) facts.finished = now_text();
+  store.set_facts(facts);
   const std::string directory = store.directory().string();
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
@@ -245,8 +244,6 @@ int execute(Session& session, Store& store, bool explain = false) {
                 shell_word(directory));
     return static_cast<int>(ExitCode::kInterrupted);
   }
-  store.set_fact("finished", now_text());
-  store.commit();
   std::printf("%s", report_text(summarise(store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
               shell_word(directory).c_str());
@@ -282,18 +279,11 @@ void remove_run(const std::filesystem::path& directory) {
 
 namespace {
 
-/// "2/4" as (1, 4).
-std::pair<std::int64_t, std::int64_t> parse_shard(const std::string& text) {
-  long long index = 0, count = 0;
-  int used = 0;
-  if (std::sscanf(text.c_str(), "%lld/%lld%n", &index, &count, &used) != 2 ||
-      static_cast<std::size_t>(used) != text.size() || index < 1 || count < index) {
-    throw Error(ExitCode::kUsage,
-                "--shard " + text +
-                    ": give I/N with I from 1 to N, such as 2/4 for the second of "
-                    "four parts");
-  }
-  return {index - 1, count};
+Shard shard_option(const std::string& text) {
+  if (const auto shard = parse_shard(text)) return *shard;
+  throw Error(ExitCode::kUsage, "--shard " + text +
+                                    ": give I/N with I from 1 to N, such as 2/4 for the second of "
+                                    "four parts");
 }
 
 }  // namespace
@@ -305,8 +295,9 @@ int run_command(const RunOptions& options) {
   Session session(options.campaign, text, faults);
   std::filesystem::path output =
       options.output.empty() ? session.campaign().output : options.output;
+  std::optional<Shard> shard;
   if (!options.shard.empty()) {
-    const auto [index, count] = parse_shard(options.shard);
+    shard = shard_option(options.shard);
     if (!session.names_shape()) {
       throw Error(ExitCode::kUsage,
                   options.campaign.string() +
@@ -315,9 +306,9 @@ int run_command(const RunOptions& options) {
                       std::to_string(session.campaign().batch) +
                       ", threads = " + std::to_string(session.campaign().threads) + ")");
     }
-    session.engine().set_shard(index, count);
+    session.engine().set_shard(shard->index - 1, shard->count);
     if (options.output.empty()) {
-      output += "-" + std::to_string(index + 1) + "of" + std::to_string(count);
+      output += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
     }
   }
   if (options.dry_run) return dry_run(session, options.json);
@@ -334,30 +325,25 @@ int run_command(const RunOptions& options) {
     return static_cast<int>(ExitCode::kInterrupted);
   }
   RunDescription run = session.describe();
-  run.facts["created"] = now_text();
-  if (!options.shard.empty()) run.facts["shard"] = options.shard;
+  run.facts.created = now_text();
+  run.facts.shard = shard;
   if (options.force) remove_run(output);
   const auto store = Store::create(output, run, session.campaign().commit_every);
   log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output.string() +
-           (options.shard.empty() ? "" : ", shard " + options.shard));
+           (shard ? ", shard " + to_string(*shard) : ""));
   return execute(session, *store, options.explain);
 }
 
 namespace {
 
 // A stored run's session, with its own thread count.
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
-                                const Facts& facts) {
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) faults = run / "faults.csv";
-  const auto number = [&](const char* key) {
-    const auto found = facts.find(key);
-    return found == facts.end() ? std::int64_t{0} : std::atoll(found->second.c_str());
-  };
-  return std::make_unique<Session>(
-      facts.at("campaign_file"), stored.campaign_text, faults,
-      Tuning{number("batch"), number("threads"), number("workers"), ""});
+  const RunFacts& facts = stored.facts;
+  return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults,
+                                   Tuning{facts.batch, facts.threads, facts.workers, ""});
 }
 
 std::string hex(std::uint32_t code) {
@@ -399,26 +385,22 @@ std::string bits_text(std::uint32_t mask) {
 int resume_command(const std::filesystem::path& run) {
   std::unique_ptr<Store> store = Store::open(run, 256);
   const RunDescription stored = store->description();
-  const Facts facts = store->facts();
-  const auto shard = facts.find("shard");
+  const std::optional<Shard>& shard = stored.facts.shard;
   const bool whole = store->count_done() == stored.trials;
-  if (facts.count("finished") && (whole || shard != facts.end())) {
+  if (stored.facts.finished && (whole || shard)) {
     std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
                 static_cast<long long>(store->count_done()), shell_word(run.string()).c_str());
     return 0;
   }
-  const auto session = reopen(run, stored, facts);
-  check_same_facts(facts, session->facts());
+  const auto session = reopen(run, stored);
+  check_same_facts(stored.facts, session->facts());
   session->use_profiles(stored.profiles);
   if (session->plan().size() != stored.trials) {
     throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) +
                                       " trials then, " + std::to_string(session->plan().size()) +
                                       " now; the run cannot go on");
   }
-  if (shard != facts.end()) {
-    const auto [index, count] = parse_shard(shard->second);
-    session->engine().set_shard(index, count);
-  }
+  if (shard) session->engine().set_shard(shard->index - 1, shard->count);
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");
@@ -432,11 +414,10 @@ int replay_command(const std::filesystem::path& run, std::int64_t trial, bool js
     throw Error(ExitCode::kUsage, "trial " + std::to_string(trial) + ": this run has trials 0 to " +
                                       std::to_string(stored.trials - 1));
   }
-  const Facts facts = store->facts();
   const TrialResult before = store->read_trial(trial);
-  const auto session = reopen(run, stored, facts);
+  const auto session = reopen(run, stored);
   try {
-    check_same_facts(facts, session->facts());
+    check_same_facts(stored.facts, session->facts());
   } catch (const Error& error) {
     log_warning(error.what());
   }

@@ -17,44 +17,36 @@
 namespace bitfall {
 namespace {
 
-const std::vector<std::string>& deciding_facts() {
-  static const std::vector<std::string> kKeys = {
-      "model_sha256", "data_digest",   "format",  "format_options", "site_formats", "calibration",
-      "error_models", "hit_value",     "seed",    "batch",          "threads",      "cpu",
-      "device",       "torch_version", "plugins", "suffix",         "draws"};
-  return kKeys;
-}
-
-struct OptionText {
-  std::string operator()(bool value) const { return value ? "true" : "false"; }
-  std::string operator()(std::int64_t value) const { return std::to_string(value); }
-  std::string operator()(double value) const { return exact_text(value); }
-  std::string operator()(const std::string& value) const { return value; }
-  std::string operator()(const std::vector<std::int64_t>& values) const {
-    std::string text = "[";
-    for (const auto value : values) text += (text.size() > 1 ? ", " : "") + std::to_string(value);
-    return text + "]";
+// What the file and the fault list say.
+RunFacts facts_of(const Campaign& campaign,
+                  const std::optional<std::filesystem::path>& fault_list) {
+  RunFacts facts;
+  facts.bitfall_version = BITFALL_VERSION;
+  facts.campaign_file = std::filesystem::absolute(campaign.file).string();
+  facts.draws = 2;
+  facts.seed = campaign.seed;
+  facts.confidence = campaign.confidence;
+  facts.clip = campaign.clip;
+  facts.hit_value = campaign.hit_value;
+  facts.suffix = campaign.suffix;
+  facts.device = campaign.device;
+  facts.model_path = campaign.model.string();
+  facts.data_path = campaign.data.path.string();
+  facts.format = campaign.format.id;
+  facts.format_options = options_text(component_fact(campaign.format));
+  for (const FormatsConfig& entry : campaign.formats) {
+    facts.site_formats.push_back(
+        {component_fact(entry.format), entry.target, entry.operations, entry.sites});
   }
-};
-
-std::string options_text(const PluginChoice& choice) {
-  std::string text;
-  for (const GivenOption& option : choice.options) {
-    text +=
-        (text.empty() ? "" : ", ") + option.name + " = " + std::visit(OptionText{}, option.value);
+  if (fault_list) {
+    facts.fault_list = fault_list->string();
+    return facts;
   }
-  return text;
-}
-
-std::string choice_text(const PluginChoice& choice) {
-  const std::string options = options_text(choice);
-  return options.empty() ? choice.id : choice.id + " (" + options + ")";
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
-  return text;
+  for (const FaultsConfig& entry : campaign.faults) {
+    facts.error_models.push_back(
+        {component_fact(entry.error_model), entry.target, entry.permanent});
+  }
+  return facts;
 }
 
 }  // namespace
@@ -71,6 +63,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
     campaign_.threads = shape->threads;
     campaign_.workers = shape->workers;
   }
+  facts_ = facts_of(campaign_, fault_list_);
   open_plugins(diagnostics);
   diagnostics.throw_if_any();
   open_data();
@@ -103,15 +96,21 @@ void Session::open_plugins(Diagnostics& diagnostics) {
     }
     metrics_.push_back(std::move(metric));
   }
+  facts_.plugins = plugins_in_use();
 }
 
 void Session::open_data() {
   dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
   for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
   campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
+  facts_.data_digest = dataset_->digest();
+  facts_.images = dataset_->size();
+  facts_.classes = static_cast<std::int64_t>(dataset_->classes().size());
+  facts_.calibration = calibration_text();
 }
 
 void Session::open_model() {
+  facts_.model_sha256 = sha256_file(campaign_.model);
   const Tuning chosen =
       tune({campaign_.batch, campaign_.threads, campaign_.workers, ""}, campaign_.model,
            dataset_->shape(), campaign_.device, dataset_->size());
@@ -131,8 +130,20 @@ void Session::open_model() {
                     "\n  a fault's effect cannot be told from that; export the model after "
                     "model.eval()");
   }
-  check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(),
-                read_model_card(campaign_.model).classes);
+  const ModelCard card = read_model_card(campaign_.model);
+  check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(), card.classes);
+  if (card.head) facts_.head_module = card.head->module;
+  // All of it was read from one file, or else the hash is not of what runs.
+  if (sha256_file(campaign_.model) != facts_.model_sha256) {
+    throw Error(ExitCode::kInput, campaign_.model.string() +
+                                      ": was replaced while it was being opened; run it again");
+  }
+  const Runtime runtime = runtime_of(campaign_.device);
+  facts_.torch_version = runtime.torch_version;
+  facts_.cpu = runtime.cpu;
+  facts_.threads = runtime.threads;
+  facts_.batch = campaign_.batch;
+  facts_.workers = campaign_.workers;
 }
 
 void Session::choose_formats(Diagnostics& diagnostics) {
@@ -178,7 +189,9 @@ void Session::check_formats(const std::vector<std::int32_t>& emulated,
 
 std::string Session::format_name(std::int32_t site) const {
   const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
-  return choice_text(format == 0 ? campaign_.format : campaign_.formats[format - 1].format);
+  const PluginChoice& choice =
+      format == 0 ? campaign_.format : campaign_.formats[format - 1].format;
+  return to_string(component_fact(choice));
 }
 
 void Session::select(Diagnostics& diagnostics) {
@@ -290,47 +303,7 @@ std::string Session::calibration_text() const {
   return rule + " over " + std::to_string(images) + " images";
 }
 
-Facts Session::facts() const {
-  const Runtime runtime = runtime_of(campaign_.device);
-  Facts facts;
-  facts["bitfall_version"] = BITFALL_VERSION;
-  facts["torch_version"] = runtime.torch_version;
-  facts["cpu"] = runtime.cpu;
-  facts["threads"] = std::to_string(runtime.threads);
-  facts["device"] = campaign_.device;
-  facts["batch"] = std::to_string(campaign_.batch);
-  facts["workers"] = std::to_string(campaign_.workers);
-  facts["draws"] = "2";  // changes with the way in which a seed gives trials
-  facts["seed"] = std::to_string(campaign_.seed);
-  facts["confidence"] = exact_text(campaign_.confidence);
-  facts["clip"] = exact_text(campaign_.clip);
-  facts["hit_value"] = campaign_.hit_value == HitValue::kClamped ? "clamped" : "raw";
-  facts["suffix"] = campaign_.suffix ? "true" : "false";
-  facts["model_path"] = campaign_.model.string();
-  facts["model_sha256"] = sha256_file(campaign_.model);
-  const std::optional<HeadCard> head = read_model_card(campaign_.model).head;
-  facts["head_module"] = head ? head->module : "";
-  facts["data_path"] = campaign_.data.path.string();
-  facts["data_digest"] = dataset_->digest();
-  facts["images"] = std::to_string(dataset_->size());
-  facts["classes"] = std::to_string(dataset_->classes().size());
-  facts["format"] = campaign_.format.id;
-  facts["format_options"] = options_text(campaign_.format);
-  std::string elsewhere;
-  for (const FormatsConfig& entry : campaign_.formats) {
-    elsewhere += (elsewhere.empty() ? "" : "; ") + choice_text(entry.format) + " on " +
-                 to_string(entry.target) + " " + joined(entry.operations) + " " +
-                 joined(entry.sites);
-  }
-  facts["site_formats"] = elsewhere;
-  facts["calibration"] = calibration_text();
-  facts["fault_list"] = fault_list_ ? fault_list_->string() : "";
-  std::string models, plugins;
-  for (const FaultsConfig& entry : campaign_.faults) {
-    models += (models.empty() ? "" : "; ") + choice_text(entry.error_model) + " on " +
-              to_string(entry.target) + (entry.permanent ? ", permanent" : "");
-  }
-  facts["error_models"] = fault_list_ ? "fault list" : models;
+std::vector<PluginFact> Session::plugins_in_use() const {
   std::set<std::size_t> used;
   const auto use = [&](ComponentKind kind, const std::string& id) {
     if (const ComponentDescription* component = host_.find(kind, id))
@@ -340,25 +313,24 @@ Facts Session::facts() const {
   for (const FormatsConfig& entry : campaign_.formats) {
     use(ComponentKind::kFormat, entry.format.id);
   }
-  for (const FaultsConfig& entry : campaign_.faults)
+  for (const FaultsConfig& entry : campaign_.faults) {
     use(ComponentKind::kErrorModel, entry.error_model.id);
+  }
   for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
+  std::vector<PluginFact> plugins;
   for (const std::size_t index : used) {
     const PluginDescription& plugin = host_.plugins()[index];
-    plugins +=
-        (plugins.empty() ? "" : "; ") + plugin.name + " " + plugin.version + " " + plugin.sha256;
+    plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
-  facts["plugins"] = plugins;
-  facts["campaign_file"] = std::filesystem::absolute(campaign_.file).string();
-  return facts;
+  return plugins;
 }
 
 RunDescription Session::describe() const {
   RunDescription run;
-  run.facts = facts();
+  run.facts = facts_;
   const ModelCosts costs = model_costs(*model_);
-  run.facts["parameters"] = std::to_string(costs.parameters);
-  run.facts["operations"] = std::to_string(costs.operations);
+  run.facts.parameters = costs.parameters;
+  run.facts.operations = costs.operations;
   run.campaign_text = campaign_.text;
   run.campaign_file = campaign_.file;
   run.fault_list_text = fault_list_text_;
@@ -375,7 +347,7 @@ RunDescription Session::describe() const {
     const PluginChoice& choice = i == 0 ? campaign_.format : campaign_.formats[i - 1].format;
     StoredFormat& stored = run.formats.emplace_back();
     stored.id = choice.id;
-    stored.options = options_text(choice);
+    stored.options = options_text(component_fact(choice));
     for (const Register& kind : formats_[i]->registers()) {
       stored.registers.push_back(
           {kind.name, kind.bits, {kind.bit_classes.begin(), kind.bit_classes.end()}});
@@ -386,17 +358,9 @@ RunDescription Session::describe() const {
   return run;
 }
 
-void check_same_facts(const Facts& stored, const Facts& now) {
+void check_same_facts(const RunFacts& stored, const RunFacts& now) {
   std::string differing;
-  for (const std::string& key : deciding_facts()) {
-    const auto before = stored.find(key), after = now.find(key);
-    const std::string old_value = before == stored.end() ? "" : before->second;
-    const std::string new_value = after == now.end() ? "" : after->second;
-    if (old_value != new_value) {
-      differing += "\n  " + key + ": " + (old_value.empty() ? "-" : old_value) + " then, " +
-                   (new_value.empty() ? "-" : new_value) + " now";
-    }
-  }
+  for (const std::string& difference : differences(stored, now)) differing += "\n  " + difference;
   if (differing.empty()) return;
   throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" +
                                     differing + "\n  restore it, or start a new run");

@@ -55,8 +55,8 @@ class Session {
 
   Measure measure() const;
 
-  /// What decides a result, for the store: versions, hashes, seed, batch, threads, CPU.
-  Facts facts() const;
+  /// As they were when the session opened: what is loaded, and from which bytes.
+  const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
 
  private:
@@ -68,8 +68,10 @@ class Session {
   void select(Diagnostics& diagnostics);
   void complete_plan();
   std::string calibration_text() const;
+  std::vector<PluginFact> plugins_in_use() const;
 
   Campaign campaign_;
+  RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
   std::string fault_list_text_;
@@ -90,6 +92,6 @@ class Session {
 
 /// Throws Error(kInput) naming every fact that decides results and differs between a stored run and
 /// this session.
-void check_same_facts(const Facts& stored, const Facts& now);
+void check_same_facts(const RunFacts& stored, const RunFacts& now);
 
 }  // namespace bitfall

@@ -1,7 +1,6 @@
 #include "compare.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
 #include <utility>
@@ -24,16 +23,6 @@ struct Matched {
 
 bool is_product(const std::string& operation) {
   return operation == "conv" || operation == "linear" || operation == "matmul";
-}
-
-std::optional<std::int64_t> count_fact(const Facts& facts, const std::string& key) {
-  const std::string text = fact_text(facts, key);
-  std::int64_t value = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || read.ec != std::errc() || read.ptr != text.data() + text.size()) {
-    return std::nullopt;
-  }
-  return value;
 }
 
 std::string label_of(const ArmSource& source) {
@@ -107,8 +96,6 @@ class Comparison {
     Arm& arm = data_.arms.emplace_back();
     arm.label = label;
     arm.report = summarise(*store, options);
-    arm.parameters = count_fact(run.run.facts, "parameters");
-    arm.operations = count_fact(run.run.facts, "operations");
     data_.confidence = arm.report.confidence;
     data_.clip = arm.report.clip;
     for (std::size_t i = 0; i < run.trials.size(); ++i) {
@@ -297,7 +284,8 @@ class Comparison {
     network.over = over;
     network.by_bits = by_bits;
     const auto weight = [&](std::size_t arm, std::size_t layer) {
-      return by_bits ? runs_[arm].bits(layer) : 1.0;
+      const RunDescription& run = runs_[arm].run;
+      return by_bits ? run.bits(run.strata[layer]) : 1.0;
     };
     std::vector<const Sample*> of_arm, of_baseline;
     std::vector<double> arm_weights, baseline_weights;

@@ -121,7 +121,6 @@ struct GoldenChange {
 struct Arm {
   std::string label;
   ReportData report;
-  std::optional<std::int64_t> parameters, operations;  // as the run recorded them
   Estimate top2diff;  // mean over golden images, in the campaign's format
   std::int64_t golden_images = 0;
   GoldenChange accuracy_change, fp32_change, top2diff_change;  // not of the baseline

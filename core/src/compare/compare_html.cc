@@ -38,8 +38,8 @@ class Page {
   void head() {
     html_ += "<h1>Comparison: " + escaped(title()) +
              "</h1>\n<p class=\"lead\">Baseline: " + escaped(data_.arms.front().label) + " · " +
-             escaped(format_text(data_.arms[0].report)) + " · " +
-             escaped(fact(data_.arms[0].report, "error_models")) + "</p>\n";
+             escaped(format_text(data_.arms[0].report.facts)) + " · " +
+             escaped(error_models_text(data_.arms[0].report.facts)) + "</p>\n";
     for (const std::string& warning : data_.warnings) {
       html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
     }
@@ -102,14 +102,15 @@ class Page {
     for (const char* name : {"hit value", "seed", "trials"}) cell("th", name, false);
     html_ += "</tr></thead>\n<tbody>\n";
     for (const Arm& arm : data_.arms) {
+      const RunFacts& facts = arm.report.facts;
       html_ += "<tr>";
       for (const std::string& text :
-           {arm.label, arm.report.directory, fact(arm.report, "model_path"),
-            format_text(arm.report), fact(arm.report, "error_models")}) {
+           {arm.label, arm.report.directory, facts.model_path, format_text(facts),
+            error_models_text(facts)}) {
         cell("td", text, true);
       }
-      cell("td", fact(arm.report, "hit_value"), false);
-      cell("td", fact(arm.report, "seed"), false);
+      cell("td", to_string(facts.hit_value), false);
+      cell("td", std::to_string(facts.seed), false);
       cell("td", std::to_string(arm.report.done) + " of " + std::to_string(arm.report.planned),
            false);
       html_ += "</tr>\n";

@@ -11,27 +11,18 @@
 namespace bitfall {
 namespace {
 
-// "bit_flip on activation; stuck_at on weight" by entry.
-std::vector<std::string> split_entries(const std::string& text) {
-  std::vector<std::string> entries;
-  for (std::size_t start = 0; start <= text.size();) {
-    const std::size_t end = std::min(text.find("; ", start), text.size());
-    entries.push_back(text.substr(start, end - start));
-    start = end + 2;
-  }
-  return entries;
-}
-
-// By the arm's entry: the baseline's that it stands for.
-std::vector<std::int32_t> matching_entries(const Facts& baseline, const Facts& arm) {
-  const std::vector<std::string> first = split_entries(fact_text(baseline, "error_models"));
-  const std::vector<std::string> other = split_entries(fact_text(arm, "error_models"));
+// By the arm's entry: the baseline's that it stands for. A fault list is one entry.
+std::vector<std::int32_t> matching_entries(const RunFacts& baseline, const RunFacts& arm) {
+  const auto entries = [](const RunFacts& facts) {
+    return facts.error_models.empty() ? std::vector<ErrorModelFact>(1) : facts.error_models;
+  };
+  const std::vector<ErrorModelFact> first = entries(baseline), other = entries(arm);
   std::vector<std::int32_t> partner(other.size(), -1);
   std::set<std::size_t> taken;
-  for (const bool same_text : {true, false}) {
+  for (const bool same : {true, false}) {
     for (std::size_t e = 0; e < other.size(); ++e) {
       for (std::size_t f = 0; f < first.size() && partner[e] < 0; ++f) {
-        if ((same_text && first[f] != other[e]) || taken.count(f)) continue;
+        if ((same && first[f] != other[e]) || taken.count(f)) continue;
         partner[e] = static_cast<std::int32_t>(f);
         taken.insert(f);
       }
@@ -40,49 +31,31 @@ std::vector<std::int32_t> matching_entries(const Facts& baseline, const Facts& a
   return partner;
 }
 
+template <typename Entry>
+void keep_distinct(std::vector<Entry>& entries) {
+  std::sort(entries.begin(), entries.end());
+  entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+}
+
+// An arm may hit more sites by the same entry.
+RunFacts with_distinct_entries(RunFacts facts) {
+  keep_distinct(facts.error_models);
+  keep_distinct(facts.site_formats);
+  return facts;
+}
+
 }  // namespace
 
 const Site& ComparedRun::site(std::size_t layer) const {
   return run.sites[static_cast<std::size_t>(run.strata[layer].site)];
 }
 
-double ComparedRun::bits(std::size_t layer) const {
-  const auto site = static_cast<std::size_t>(run.strata[layer].site);
-  const auto format =
-      site < run.site_formats.size() ? static_cast<std::size_t>(run.site_formats[site]) : 0;
-  const bool known = format < run.formats.size() && !run.formats[format].registers.empty();
-  return static_cast<double>(run.sites[site].values) *
-         (known ? run.formats[format].registers[0].bits : 1);
-}
-
 bool ComparedRun::in_head(std::size_t layer) const {
-  const std::string head = fact_text(run.facts, "head_module");
+  const std::string& head = run.facts.head_module;
   const std::string_view name = site(layer).name;
   return !head.empty() && name.starts_with(head) &&
          (name.size() == head.size() || name[head.size()] == '.' || name[head.size()] == '/');
 }
-
-std::string fact_text(const Facts& facts, const std::string& key) {
-  const auto found = facts.find(key);
-  return found == facts.end() ? "" : found->second;
-}
-
-namespace {
-
-/// A list "a; b; a" with each item once, sorted: an arm may hit more sites with the same model.
-std::string distinct(const std::string& list) {
-  std::set<std::string> items;
-  for (std::size_t start = 0; start <= list.size();) {
-    const auto end = std::min(list.find("; ", start), list.size());
-    items.insert(list.substr(start, end - start));
-    start = end + 2;
-  }
-  std::string text;
-  for (const std::string& item : items) text += (text.empty() ? "" : "; ") + item;
-  return text;
-}
-
-}  // namespace
 
 void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
   const RunDescription &first = baseline.run, &other = arm.run;
@@ -90,24 +63,21 @@ void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
     throw Error(ExitCode::kInput,
                 arm.directory + ": cannot be compared with " + baseline.directory + ": " + what);
   };
-  const auto differs = [&](const char* key) {
-    return fact_text(first.facts, key) != fact_text(other.facts, key);
-  };
   if (first.classes.size() != other.classes.size()) {
     refuse("it has " + std::to_string(other.classes.size()) + " classes, not " +
            std::to_string(first.classes.size()));
   }
-  if (differs("data_digest") || first.image_names != other.image_names ||
+  if (first.facts.data_digest != other.facts.data_digest || first.image_names != other.image_names ||
       first.labels != other.labels) {
     const auto images = [](const RunDescription& run) {
-      return std::to_string(run.labels.size()) + " of " + fact_text(run.facts, "data_path");
+      return std::to_string(run.labels.size()) + " of " + run.facts.data_path;
     };
     refuse("it saw other images or labels (" + images(other) + ", not " + images(first) +
            ")\n  run both campaigns on the same [data]");
   }
-  if (differs("hit_value")) {
-    refuse("its hit_value is '" + fact_text(other.facts, "hit_value") + "', not '" +
-           fact_text(first.facts, "hit_value") +
+  if (first.facts.hit_value != other.facts.hit_value) {
+    refuse("its hit_value is '" + std::string(to_string(other.facts.hit_value)) + "', not '" +
+           to_string(first.facts.hit_value) +
            "': the losses of raw and clamped hits are not of one kind");
   }
   const auto lacks = [](const RunDescription& run, const StoredColumn& column) {
@@ -126,27 +96,17 @@ void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
 
 std::vector<std::string> differences(const ComparedRun& baseline, const std::string& baseline_label,
                                      const ComparedRun& arm, const std::string& label) {
-  const Facts &first = baseline.run.facts, &other = arm.run.facts;
-  std::vector<std::string> found;
-  struct Fact {
-    const char* key;
-    const char* name;
+  const RunFacts first = with_distinct_entries(baseline.run.facts);
+  const RunFacts other = with_distinct_entries(arm.run.facts);
+  const auto text = [](const FactKey& key, const RunFacts& facts) {
+    const std::string told = key.told(facts).value_or("");
+    return told.empty() ? "none" : told;
   };
-  static constexpr Fact kFacts[] = {{"format", "formats"},
-                                    {"format_options", "format options"},
-                                    {"site_formats", "site formats"},
-                                    {"calibration", "calibrations"},
-                                    {"error_models", "error models"},
-                                    {"seed", "seeds"},
-                                    {"clip", "clips (the baseline's holds)"},
-                                    {"confidence", "confidences (the baseline's holds)"}};
-  for (const Fact& fact : kFacts) {
-    const std::string before = distinct(fact_text(first, fact.key));
-    const std::string after = distinct(fact_text(other, fact.key));
-    if (before == after) continue;
-    found.push_back(std::string(fact.name) + " differ: " + baseline_label + " " +
-                    (before.empty() ? "none" : before) + ", " + label + " " +
-                    (after.empty() ? "none" : after));
+  std::vector<std::string> found;
+  for (const FactKey& key : fact_keys()) {
+    if (!key.differing || key.stored(first) == key.stored(other)) continue;
+    found.push_back(std::string(key.differing) + " differ: " + baseline_label + " " +
+                    text(key, first) + ", " + label + " " + text(key, other));
   }
   return found;
 }

@@ -17,14 +17,9 @@ struct ComparedRun {
   std::vector<LayerTrials> trials;   // by layer, in the order of run.strata
 
   const Site& site(std::size_t layer) const;
-  /// Bits of a layer's payload.
-  double bits(std::size_t layer) const;
   /// Whether the layer belongs to a head that `bitfall head attach` put in.
   bool in_head(std::size_t layer) const;
 };
-
-/// A fact's value; "" where the run has none of this name.
-std::string fact_text(const Facts& facts, const std::string& key);
 
 /// Throws Error(kInput) where the two saw other images or labels, or measured other things.
 void check_comparable(const ComparedRun& baseline, const ComparedRun& arm);

@@ -87,12 +87,15 @@ class Tables {
         if (baseline) return std::string("1");
         return improvement ? ratio_text(headline(data_, *improvement)) : std::string("-");
       };
+      const auto cost = [&](const Arm& of, std::optional<std::int64_t> RunFacts::*count) {
+        const auto& value = of.report.facts.*count;
+        return full_ ? difference_text(value, first.report.facts.*count) : count_text(value);
+      };
       const Improvement* last =
           arm.last.combinations.empty() ? nullptr : &arm.last.combinations.front().improvement;
       table.rows.push_back(
           {arm.label, percent(arm.report.golden_accuracy.rate, 2),
-           full_ ? difference_text(arm.parameters, first.parameters) : count_text(arm.parameters),
-           full_ ? difference_text(arm.operations, first.operations) : count_text(arm.operations),
+           cost(arm, &RunFacts::parameters), cost(arm, &RunFacts::operations),
            ratio(last), ratio(&arm.networks.front().improvement), quantity(arm.top2diff.value)});
     }
     return table;
@@ -117,7 +120,7 @@ class Tables {
                               std::to_string(arm.golden_images),
                               baseline || !change.wrong ? "" : p_text(change.wrong)});
       };
-      add("accuracy, " + format_text(arm.report), percent(arm.report.golden_accuracy, 2),
+      add("accuracy, " + format_text(arm.report.facts), percent(arm.report.golden_accuracy, 2),
           arm.accuracy_change, 100, 2);
       add("accuracy, plain FP32", percent(arm.report.fp32_accuracy, 2), arm.fp32_change, 100, 2);
       add("top2diff", with_interval(arm.top2diff), arm.top2diff_change, 1, 4);

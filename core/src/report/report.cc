@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -89,19 +88,6 @@ class Tally {
   std::vector<double> deltas_;
 };
 
-double number_fact(const Store& store, const Facts& facts, const std::string& key,
-                   double otherwise) {
-  const auto found = facts.find(key);
-  if (found == facts.end()) return otherwise;
-  const std::string& text = found->second;
-  double value = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (result.ec == std::errc() && result.ptr == text.data() + text.size() && value > 0)
-    return value;
-  throw Error(ExitCode::kInput, store.directory().string() + ": the fact '" + key + "' is '" +
-                                    text + "', which is no positive number");
-}
-
 // A value as people write it: 2048, 6.1e-05.
 std::string plain(float value) {
   std::array<char, 32> text;
@@ -142,13 +128,8 @@ class Summary {
     data_.facts = run_.facts;
     data_.directory = store.directory().string();
     data_.planned = run_.trials;
-    data_.confidence = number_fact(store, run_.facts, "confidence", data_.confidence);
-    if (data_.confidence >= 1) {
-      throw Error(ExitCode::kInput, data_.directory + ": the fact 'confidence' must be under 1");
-    }
-    data_.clip = number_fact(store, run_.facts, "clip", data_.clip);
-    data_.confidence = options.confidence.value_or(data_.confidence);
-    data_.clip = options.clip.value_or(data_.clip);
+    data_.confidence = options.confidence.value_or(run_.facts.confidence);
+    data_.clip = options.clip.value_or(run_.facts.clip);
     find_mismatch_column();
     prepare_layers();
   }
@@ -186,7 +167,7 @@ class Summary {
       if (site >= run_.sites.size()) damaged("a stratum", "site", stratum.site);
       layer_of_[{stratum.entry, stratum.site}] = layers_.size();
       permanent_.push_back(stratum.permanent);
-      if (site < run_.site_formats.size()) formats_hit_.insert(run_.site_formats[site]);
+      formats_hit_.insert(run_.site_formats[site]);
       GroupSummary& group = layers_.emplace_back().group;
       group.name = run_.sites[site].name;
       // An entry is called by its number in the file, counted from 1.
@@ -194,7 +175,7 @@ class Summary {
         group.name += " (faults " + std::to_string(stratum.entry + 1) + ")";
       group.operation = run_.sites[site].operation;
       group.population = stratum.population;
-      weights_.push_back(static_cast<double>(run_.sites[site].values));
+      weights_.push_back(run_.bits(stratum));
     }
   }
 
@@ -333,13 +314,13 @@ class Summary {
 
   void add_warnings() {
     auto& warnings = data_.warnings;
-    const std::string shard = fact(data_, "shard");
-    if (!shard.empty()) {
-      warnings.push_back("This is shard " + shard + " of a campaign of " +
+    const std::optional<Shard>& shard = run_.facts.shard;
+    if (shard) {
+      warnings.push_back("This is shard " + to_string(*shard) + " of a campaign of " +
                          std::to_string(data_.planned) +
                          " trials; bitfall merge joins the shards to the whole.");
     }
-    if (data_.done < data_.planned && (shard.empty() || fact(data_, "finished").empty())) {
+    if (data_.done < data_.planned && (!shard || !run_.facts.finished)) {
       warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
                          std::to_string(data_.planned) +
                          " trials are in. Go on by: bitfall resume " + shell_word(data_.directory));
@@ -350,7 +331,7 @@ class Summary {
                          " images (NaN or Inf in the model, the data or the format). Trials on "
                          "these say nothing of faults.");
     }
-    data_.plain_mean_misleads = wide_exponent() && fact(data_, "hit_value") != "clamped";
+    data_.plain_mean_misleads = wide_exponent() && run_.facts.hit_value == HitValue::kRaw;
     if (data_.plain_mean_misleads) {
       warnings.push_back(
           "In this number format a flip in the exponent makes values near 1e38, so the plain mean "
@@ -382,9 +363,8 @@ class Summary {
 
   bool wide_exponent() const {
     return std::any_of(formats_hit_.begin(), formats_hit_.end(), [&](std::int32_t format) {
-      const auto& registers = run_.formats[static_cast<std::size_t>(format)].registers;
-      if (registers.empty()) return false;
-      const auto& classes = registers.front().bit_classes;
+      const auto& classes =
+          run_.formats[static_cast<std::size_t>(format)].registers.front().bit_classes;
       return std::count(classes.begin(), classes.end(), BitClass::kExponent) >= 8;
     });
   }
@@ -410,7 +390,7 @@ class Summary {
   std::int64_t golden_nonfinite_ = 0;  // images whose loss without a fault is NaN or Inf
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
   std::vector<Tally> layers_;
-  std::vector<double> weights_;  // bits of a layer's site in units of the payload's width
+  std::vector<double> weights_;  // by layer: its bits
   std::vector<bool> permanent_;  // by layer
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)

@@ -58,7 +58,7 @@ struct WorstTrial {
 };
 
 struct ReportData {
-  Facts facts;
+  RunFacts facts;
   std::string directory;  // of the run, as it was opened
   double confidence = 0.99;
   double clip = 10;  // nats
@@ -71,7 +71,7 @@ struct ReportData {
   std::vector<GroupSummary> bit_classes;  // sign, exponent, mantissa, metadata
   GroupSummary network;                   // all trials pooled
   double delta_loss_layer_mean = 0;       // plain mean over layers of their means (the paper's)
-  double delta_loss_bit_weighted = 0;     // mean over layers weighted by their populations' bits
+  double delta_loss_bit_weighted = 0;     // mean over layers weighted by their bits
   bool plain_mean_misleads =
       false;  // the format's exponent reaches 1e38 and hit values are not clamped
   std::vector<WorstTrial> worst;      // at most ten, the worst first

@@ -1,6 +1,4 @@
 // The report as one HTML page: tables and charts.
-#include <algorithm>
-
 #include "html_page.h"
 #include "report.h"
 #include "report_number.h"
@@ -28,17 +26,15 @@ class Page {
 
  private:
   std::string model() const {
-    const std::string path = fact(data_, "model_path");
-    const std::string name = path.substr(path.find_last_of('/') + 1);
+    const std::string name = std::filesystem::path(data_.facts.model_path).filename().string();
     return name.empty() ? "campaign" : name;
   }
 
   void head() {
     html_ += "<h1>Fault injection report: " + escaped(model()) + "</h1>\n";
     std::string line = data_.directory;
-    for (const char* key : {"format", "error_models", "finished"}) {
-      if (!fact(data_, key).empty()) line += " · " + fact(data_, key);
-    }
+    line += " · " + data_.facts.format + " · " + error_models_text(data_.facts);
+    if (data_.facts.finished) line += " · " + *data_.facts.finished;
     html_ += "<p class=\"lead\">" + escaped(line) + "</p>\n";
     for (const std::string& warning : data_.warnings) {
       html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
@@ -81,7 +77,7 @@ class Page {
         "</div>\n<p class=\"note\">Brackets are " + confidence_text(data_) + " intervals.</p>\n";
   }
 
-  std::string format() const { return format_text(data_); }
+  std::string format() const { return format_text(data_.facts); }
 
   void chart(const std::string& name) {
     if (charts_) {
@@ -203,49 +199,10 @@ class Page {
   }
 
   void facts() {
-    struct Known {
-      const char* key;
-      const char* name;
-    };
-    static constexpr Known kKnown[] = {{"model_path", "model"},
-                                       {"model_sha256", "model SHA-256"},
-                                       {"data_path", "data"},
-                                       {"data_digest", "data SHA-256"},
-                                       {"images", "images"},
-                                       {"classes", "classes"},
-                                       {"parameters", "parameters"},
-                                       {"operations", "multiply-accumulates an image"},
-                                       {"format", "format"},
-                                       {"format_options", "format options"},
-                                       {"site_formats", "formats by site"},
-                                       {"calibration", "calibration"},
-                                       {"error_models", "error models"},
-                                       {"fault_list", "fault list"},
-                                       {"hit_value", "hit value"},
-                                       {"seed", "seed"},
-                                       {"confidence", "confidence"},
-                                       {"clip", "clip (nats)"},
-                                       {"device", "device"},
-                                       {"batch", "batch"},
-                                       {"threads", "threads"},
-                                       {"cpu", "CPU"},
-                                       {"created", "created"},
-                                       {"finished", "finished"},
-                                       {"wall_s", "time (s)"},
-                                       {"bitfall_version", "Bitfall"},
-                                       {"torch_version", "LibTorch"},
-                                       {"plugins", "plugins"},
-                                       {"campaign_file", "campaign file"},
-                                       {"command", "command"}};
     html_ += "<h2>The campaign</h2>\n<dl class=\"facts\">\n";
     pair("accuracy in " + format(), percent(data_.golden_accuracy, 2));
     pair("accuracy in plain FP32", percent(data_.fp32_accuracy, 2));
-    for (const Known& known : kKnown) pair(known.name, fact(data_, known.key));
-    for (const auto& [key, value] : data_.facts) {
-      const bool known = std::any_of(std::begin(kKnown), std::end(kKnown),
-                                     [&key = key](const Known& k) { return key == k.key; });
-      if (!known) pair(key, value);
-    }
+    for (const FactKey& key : fact_keys()) pair(key.title, key.told(data_.facts).value_or(""));
     html_ += "</dl>\n";
   }
 

@@ -370,7 +370,7 @@ std::string report_json(const ReportData& data) {
                      {"confidence", data.confidence},
                      {"clip", data.clip},
                      {"warnings", data.warnings},
-                     {"facts", data.facts},
+                     {"facts", told(data.facts)},
                      {"images", data.images},
                      {"golden_accuracy", to_json(data.golden_accuracy)},
                      {"fp32_accuracy", to_json(data.fp32_accuracy)},

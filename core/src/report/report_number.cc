@@ -51,11 +51,6 @@ std::string confidence_text(const ReportData& data) {
   return print("%.6g", 100 * data.confidence) + " %";
 }
 
-std::string fact(const ReportData& data, const std::string& key) {
-  const auto found = data.facts.find(key);
-  return found == data.facts.end() ? "" : found->second;
-}
-
 const std::vector<Definition>& definitions() {
   static const std::vector<Definition> all = {
       {"trial",
@@ -89,14 +84,12 @@ const std::vector<Definition>& definitions() {
   return all;
 }
 
-std::string format_text(const ReportData& data) {
-  std::string text = fact(data, "format");
-  if (text.empty()) return "the campaign's format";
-  std::string more = fact(data, "format_options");
-  if (!fact(data, "site_formats").empty()) {
+std::string format_text(const RunFacts& facts) {
+  std::string more = facts.format_options;
+  if (!facts.site_formats.empty()) {
     more += (more.empty() ? "" : "; ") + std::string("other formats at some sites");
   }
-  return more.empty() ? text : text + " (" + more + ")";
+  return more.empty() ? facts.format : facts.format + " (" + more + ")";
 }
 
 }  // namespace bitfall

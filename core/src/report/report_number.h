@@ -21,8 +21,6 @@ std::string quantity(double value);
 double share(std::int64_t part, std::int64_t whole);
 /// "99 %".
 std::string confidence_text(const ReportData& data);
-/// A fact's value, or "" where the run has none of this name.
-std::string fact(const ReportData& data, const std::string& key);
 
 /// What a rate of the reports means, with its denominator.
 struct Definition {
@@ -31,8 +29,7 @@ struct Definition {
 };
 const std::vector<Definition>& definitions();
 
-/// "fp16", "int (bits = 6)", "fp32 (other formats at some sites)"; "the campaign's format" where
-/// the store does not say.
-std::string format_text(const ReportData& data);
+/// "fp16", "int (bits = 6)", "fp32 (other formats at some sites)".
+std::string format_text(const RunFacts& facts);
 
 }  // namespace bitfall

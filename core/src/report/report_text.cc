@@ -75,7 +75,7 @@ std::vector<Line> totals(const ReportData& data) {
   const int decimals = percent_decimals(data);
   const auto part = [&](std::int64_t count) { return percent(share(count, all.trials), decimals); };
   return {
-      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data) + ", " +
+      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data.facts) + ", " +
                               percent(data.fp32_accuracy, 2) + " in plain FP32, " +
                               std::to_string(data.golden_accuracy.trials) + " images"},
       {"trials", std::to_string(data.done) + " of " + std::to_string(data.planned) +

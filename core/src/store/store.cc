@@ -115,15 +115,13 @@ struct Writer {
         insert_edit(database, "INSERT INTO edits VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"),
         delete_trial(database, "DELETE FROM trials WHERE trial = ?"),
         delete_edits(database, "DELETE FROM edits WHERE trial = ?"),
-        insert_golden(database, "INSERT OR REPLACE INTO golden VALUES(?,?,?,?,?,?)"),
-        insert_fact(database, "INSERT OR REPLACE INTO facts VALUES(?,?)") {}
+        insert_golden(database, "INSERT OR REPLACE INTO golden VALUES(?,?,?,?,?,?)") {}
 
   Statement insert_trial;
   Statement insert_edit;
   Statement delete_trial;
   Statement delete_edits;
   Statement insert_golden;
-  Statement insert_fact;
 };
 
 void bind_trial(Statement& insert, const TrialResult& result) {
@@ -181,7 +179,8 @@ class TrialCursor {
     result_.entry = static_cast<std::int32_t>(trials_.integer(1));
     result_.site = static_cast<std::int32_t>(trials_.integer(2));
     result_.image = static_cast<std::int32_t>(trials_.integer(3));
-    result_.outcome = static_cast<Outcome>(checked(trials_.integer(4), kOutcomeNames.size(), "outcome"));
+    result_.outcome =
+        static_cast<Outcome>(checked(trials_.integer(4), kOutcomeNames.size(), "outcome"));
     result_.activated = trials_.integer(5) != 0;
     result_.golden_loss = trials_.real(6);
     result_.faulty_loss = trials_.real(7);
@@ -196,8 +195,8 @@ class TrialCursor {
     EditRecord record;
     record.edit.element = edits_.integer(1);
     record.edit.register_index = static_cast<std::int32_t>(edits_.integer(2));
-    record.edit.operation =
-        static_cast<EditOperation>(checked(edits_.integer(3), kEditOperationNames.size(), "operation"));
+    record.edit.operation = static_cast<EditOperation>(
+        checked(edits_.integer(3), kEditOperationNames.size(), "operation"));
     record.edit.mask = static_cast<std::uint32_t>(edits_.integer(4));
     record.edit.value = std::bit_cast<float>(static_cast<std::uint32_t>(edits_.integer(5)));
     record.code_before = static_cast<std::uint32_t>(edits_.integer(6));
@@ -332,6 +331,12 @@ struct Store::State {
   std::optional<Writer> writer;                 // absent when reading only
 };
 
+double RunDescription::bits(const Stratum& stratum) const {
+  const auto site = static_cast<std::size_t>(stratum.site);
+  const StoredFormat& format = formats[static_cast<std::size_t>(site_formats[site])];
+  return static_cast<double>(sites[site].values) * format.registers.front().bits;
+}
+
 Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 std::unique_ptr<Store> Store::create(const fs::path& directory, const RunDescription& run,
@@ -425,14 +430,14 @@ void Store::commit() {
   state_->guarded([&](Writer&) { state_->commit(); });
 }
 
-void Store::set_fact(const std::string& key, const std::string& value) {
-  state_->guarded([&](Writer& writer) {
-    writer.insert_fact.bind(key).bind(value).run();
+void Store::set_facts(const RunFacts& facts) {
+  state_->guarded([&](Writer&) {
+    write_facts(state_->database, facts);
     state_->commit();
   });
 }
 
-Facts Store::facts() const { return read_facts(state_->database); }
+RunFacts Store::facts() const { return read_facts(state_->database); }
 
 RunDescription Store::description() const { return read_description(state_->database); }
 

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <iosfwd>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,10 +12,11 @@
 #include "bitfall/metric.h"
 #include "outcome.h"
 #include "plan.h"
+#include "run_facts.h"
 
 namespace bitfall {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 /// A metric column as stored.
 struct StoredColumn {
@@ -38,14 +38,9 @@ struct StoredFormat {
   std::vector<StoredRegister> registers;  // payload first
 };
 
-/// Facts of the campaign, key -> value as text: versions, seed, hashes of model, data and plugins,
-/// batch, threads, CPU capability, format, confidence, clip, classes... Written once at creation;
-/// `resume` compares those that decide results.
-using Facts = std::map<std::string, std::string>;
-
 /// What creating a run needs.
 struct RunDescription {
-  Facts facts;
+  RunFacts facts;
   std::string campaign_text;            // campaign.toml verbatim
   std::filesystem::path campaign_file;  // where it came from
   std::string fault_list_text;          // faults.csv verbatim; empty = drawn
@@ -59,6 +54,10 @@ struct RunDescription {
   std::vector<StoredFormat> formats;       // those in use, the default one first
   std::vector<std::int32_t> site_formats;  // by site: index into `formats`
   std::int64_t trials = 0;                 // planned
+
+  /// Bits of the payload at the stratum's site, in the format that stores it: what its layer weighs
+  /// in means "by bits".
+  double bits(const Stratum& stratum) const;
 };
 
 /// One run directory, open. Layout: campaign.toml, faults.csv (if a list), campaign.sqlite,
@@ -82,10 +81,10 @@ class Store final : public ResultSink {
   void trial(const TrialResult& result) override;
   /// Commits the open transaction. Disk full and the like throw Error(kFailure) naming the file.
   void commit();
-  /// Sets facts that come later ("finished" = time, "wall_s").
-  void set_fact(const std::string& key, const std::string& value);
+  /// Replaces the facts: some come later (finished, wall_s).
+  void set_facts(const RunFacts& facts);
 
-  Facts facts() const;
+  RunFacts facts() const;
   RunDescription description() const;     // read back
   std::vector<bool> trials_done() const;  // by trial id, size = planned trials
   std::int64_t count_done() const;

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 
 #include "error.h"
+#include "exact_text.h"
 
 namespace bitfall {
 namespace {
@@ -232,8 +234,7 @@ void write_description(Database& database, const RunDescription& run) {
       .bind(run.fault_list_text)
       .bind(run.trials)
       .run();
-  Statement fact(database, "INSERT INTO facts VALUES(?,?)");
-  for (const auto& [key, value] : run.facts) fact.bind(key).bind(value).run();
+  write_facts(database, run.facts);
   Statement insert_class(database, "INSERT INTO classes VALUES(?,?)");
   for (std::size_t i = 0; i < run.classes.size(); ++i) {
     insert_class.bind(static_cast<std::int64_t>(i)).bind(run.classes[i]).run();
@@ -269,6 +270,10 @@ void read_sites(Database& database, RunDescription& run) {
     Site site;
     site.name = row.text(0);
     site.target = static_cast<Target>(row.integer(1));
+    if (row.integer(1) < 0 || static_cast<std::size_t>(row.integer(1)) >= kTargetNames.size()) {
+      throw Error(ExitCode::kInput, database.path().string() + ": is damaged: site '" + site.name +
+                                        "' has the target " + std::to_string(row.integer(1)));
+    }
     site.operation = row.text(2);
     site.shape = read_list<std::int64_t>(database, row.text(3));
     site.values = row.integer(4);
@@ -307,7 +312,11 @@ void read_formats(Database& database, RunDescription& run) {
     if (id >= registers.size()) continue;
     registers[id].bit_classes.push_back(static_cast<BitClass>(bit.integer(2)));
   }
-  for (const std::int32_t format : run.site_formats) format_of(format);
+  for (const std::int32_t format : run.site_formats) {
+    if (!format_of(format).registers.empty()) continue;
+    throw Error(ExitCode::kInput, database.path().string() + ": is damaged: its format " +
+                                      std::to_string(format) + " has no registers");
+  }
 }
 
 }  // namespace
@@ -374,10 +383,33 @@ RunDescription read_description(Database& database) {
   return run;
 }
 
-Facts read_facts(Database& database) {
-  Facts facts;
+void write_facts(Database& database, const RunFacts& facts) {
+  database.execute("DELETE FROM facts");
+  Statement insert(database, "INSERT INTO facts VALUES(?,?)");
+  for (const FactKey& fact : fact_keys()) {
+    if (const auto value = fact.stored(facts)) insert.bind(fact.key).bind(*value).run();
+  }
+}
+
+RunFacts read_facts(Database& database) {
+  std::map<std::string, std::string> stored;
   Statement row(database, "SELECT key, value FROM facts");
-  while (row.step()) facts[row.text(0)] = row.text(1);
+  while (row.step()) stored[row.text(0)] = row.text(1);
+  const auto refuse = [&](const std::string& key, const std::string& problem) {
+    throw Error(ExitCode::kInput, database.path().string() + ": the fact '" + key + "' " + problem);
+  };
+  RunFacts facts;
+  for (const FactKey& fact : fact_keys()) {
+    const auto found = stored.find(fact.key);
+    const std::string* text = found == stored.end() ? nullptr : &found->second;
+    if (fact.read(text, facts)) continue;
+    refuse(fact.key, text ? "is '" + *text + "', which makes no sense" : "is missing");
+  }
+  const auto is = [](double value) { return "is " + exact_text(value) + ", but must be "; };
+  if (!(facts.confidence > 0 && facts.confidence < 1)) {
+    refuse("confidence", is(facts.confidence) + "above 0 and under 1");
+  }
+  if (!(facts.clip > 0)) refuse("clip", is(facts.clip) + "above 0");
   return facts;
 }
 

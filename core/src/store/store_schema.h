@@ -20,7 +20,13 @@ void write_schema(Database& database, const RunDescription& run);
 void check_schema(Database& database);
 
 RunDescription read_description(Database& database);
-Facts read_facts(Database& database);
+
+/// Replaces the facts of the database.
+void write_facts(Database& database, const RunFacts& facts);
+/// Throws Error(kInput) naming the file, the key and the value where one is missing or makes no
+/// sense. Keys that this version does not know are passed over.
+RunFacts read_facts(Database& database);
+
 std::vector<StoredColumn> read_metric_columns(Database& database);
 
 /// `name` as an SQL identifier.

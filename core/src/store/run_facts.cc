@@ -1,0 +1,245 @@
+#include "run_facts.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <type_traits>
+#include <variant>
+
+#include "exact_text.h"
+
+namespace bitfall {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(OptionFact, name, value)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ComponentFact, id, options)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ErrorModelFact, error_model, target, permanent)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SiteFormatFact, format, target, operations, sites)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PluginFact, name, version, sha256)
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string joined(const std::vector<std::string>& words, const char* separator) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
+  return text;
+}
+
+struct OptionText {
+  std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const { return std::to_string(value); }
+  std::string operator()(double value) const { return exact_text(value); }
+  std::string operator()(const std::string& value) const { return value; }
+  std::string operator()(const std::vector<std::int64_t>& values) const {
+    std::vector<std::string> words;
+    for (const std::int64_t value : values) words.push_back(std::to_string(value));
+    return "[" + joined(words, ", ") + "]";
+  }
+};
+
+// How a value of each type is told to people ...
+std::string text_of(const std::string& value) { return value; }
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+std::string text_of(std::uint64_t value) { return std::to_string(value); }
+std::string text_of(double value) { return exact_text(value); }
+std::string text_of(HitValue value) { return to_string(value); }
+std::string text_of(const Shard& value) { return to_string(value); }
+std::string text_of(const ErrorModelFact& entry) {
+  return to_string(entry.error_model) + " on " + to_string(entry.target) +
+         (entry.permanent ? ", permanent" : "");
+}
+std::string text_of(const SiteFormatFact& entry) {
+  return to_string(entry.format) + " on " + to_string(entry.target) + " " +
+         joined(entry.operations, ",") + " " + joined(entry.sites, ",");
+}
+std::string text_of(const PluginFact& plugin) {
+  return plugin.name + " " + plugin.version + " " + plugin.sha256;
+}
+template <typename Item>
+std::string text_of(const std::vector<Item>& items) {
+  if (std::is_same_v<Item, ErrorModelFact> && items.empty()) return "fault list";
+  std::vector<std::string> words;
+  for (const Item& item : items) words.push_back(text_of(item));
+  return joined(words, "; ");
+}
+
+// ... how it stands in the store: a list as JSON, since any text may be part of an option ...
+template <typename Value>
+std::string stored_text(const Value& value) {
+  return text_of(value);
+}
+template <typename Item>
+std::string stored_text(const std::vector<Item>& items) {
+  return Json(items).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// ... and how it is read from there. False where the text is nothing of that type.
+bool read_value(const std::string& text, std::string& value) {
+  value = text;
+  return true;
+}
+bool read_value(const std::string& text, bool& value) {
+  value = text == "true";
+  return value || text == "false";
+}
+bool read_value(const std::string& text, HitValue& value) {
+  const auto found = std::find(kHitValueNames.begin(), kHitValueNames.end(), text);
+  value = static_cast<HitValue>(found - kHitValueNames.begin());
+  return found != kHitValueNames.end();
+}
+bool read_value(const std::string& text, Shard& value) {
+  const std::optional<Shard> shard = parse_shard(text);
+  value = shard.value_or(Shard{});
+  return shard.has_value();
+}
+template <typename Number>
+bool read_value(const std::string& text, Number& value) {
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, value);
+  return read.ec == std::errc() && read.ptr == end;
+}
+bool valid(Target target) { return static_cast<std::size_t>(target) < kTargetNames.size(); }
+template <typename Item>
+bool read_value(const std::string& text, std::vector<Item>& items) {
+  try {
+    items = Json::parse(text).get<std::vector<Item>>();
+  } catch (const Json::exception&) {
+    return false;
+  }
+  if constexpr (!std::is_same_v<Item, PluginFact>) {
+    return std::all_of(items.begin(), items.end(),
+                       [](const Item& item) { return valid(item.target); });
+  }
+  return true;
+}
+
+template <typename Value>
+struct IsOptional : std::false_type {};
+template <typename Value>
+struct IsOptional<std::optional<Value>> : std::true_type {};
+
+template <auto member>
+constexpr FactKey fact(const char* key, const char* title, bool decides,
+                       const char* differing = nullptr) {
+  using Value = std::remove_cvref_t<decltype(std::declval<RunFacts>().*member)>;
+  constexpr bool optional = IsOptional<Value>::value;
+  FactKey result{key, title, differing, decides, nullptr, nullptr, nullptr};
+  if constexpr (optional) {
+    result.told = [](const RunFacts& facts) -> std::optional<std::string> {
+      if (!(facts.*member)) return std::nullopt;
+      return text_of(*(facts.*member));
+    };
+    result.stored = result.told;
+    result.read = [](const std::string* text, RunFacts& facts) {
+      return !text || read_value(*text, (facts.*member).emplace());
+    };
+  } else {
+    result.told = [](const RunFacts& facts) -> std::optional<std::string> {
+      return text_of(facts.*member);
+    };
+    result.stored = [](const RunFacts& facts) -> std::optional<std::string> {
+      return stored_text(facts.*member);
+    };
+    result.read = [](const std::string* text, RunFacts& facts) {
+      return text && read_value(*text, facts.*member);
+    };
+  }
+  return result;
+}
+
+constexpr bool kDecides = true;
+
+using F = RunFacts;
+constexpr std::array kFacts = {
+    fact<&F::model_path>("model_path", "model", !kDecides),
+    fact<&F::model_sha256>("model_sha256", "model SHA-256", kDecides),
+    fact<&F::head_module>("head_module", "head", !kDecides),
+    fact<&F::data_path>("data_path", "data", !kDecides),
+    fact<&F::data_digest>("data_digest", "data SHA-256", kDecides),
+    fact<&F::images>("images", "images", !kDecides),
+    fact<&F::classes>("classes", "classes", !kDecides),
+    fact<&F::parameters>("parameters", "parameters", !kDecides),
+    fact<&F::operations>("operations", "multiply-accumulates per image", !kDecides),
+    fact<&F::format>("format", "format", kDecides, "formats"),
+    fact<&F::format_options>("format_options", "format options", kDecides, "format options"),
+    fact<&F::site_formats>("site_formats", "formats by site", kDecides, "site formats"),
+    fact<&F::calibration>("calibration", "calibration", kDecides, "calibrations"),
+    fact<&F::error_models>("error_models", "error models", kDecides, "error models"),
+    fact<&F::fault_list>("fault_list", "fault list", !kDecides),
+    fact<&F::hit_value>("hit_value", "hit value", kDecides),
+    fact<&F::seed>("seed", "seed", kDecides, "seeds"),
+    fact<&F::draws>("draws", "version of the draws", kDecides),
+    fact<&F::clip>("clip", "clip (nats)", !kDecides, "clips (the baseline's holds)"),
+    fact<&F::confidence>("confidence", "confidence", !kDecides,
+                         "confidences (the baseline's holds)"),
+    fact<&F::device>("device", "device", kDecides),
+    fact<&F::batch>("batch", "batch", kDecides),
+    fact<&F::threads>("threads", "threads", kDecides),
+    fact<&F::workers>("workers", "workers", !kDecides),
+    fact<&F::suffix>("suffix", "runs from the fault on", kDecides),
+    fact<&F::cpu>("cpu", "CPU", kDecides),
+    fact<&F::shard>("shard", "shard", !kDecides),
+    fact<&F::merged>("merged", "merged from", !kDecides),
+    fact<&F::created>("created", "created", !kDecides),
+    fact<&F::finished>("finished", "finished", !kDecides),
+    fact<&F::wall_s>("wall_s", "time (s)", !kDecides),
+    fact<&F::bitfall_version>("bitfall_version", "Bitfall", !kDecides),
+    fact<&F::torch_version>("torch_version", "LibTorch", kDecides),
+    fact<&F::plugins>("plugins", "plugins", kDecides),
+    fact<&F::campaign_file>("campaign_file", "campaign file", !kDecides)};
+
+}  // namespace
+
+ComponentFact component_fact(const PluginChoice& choice) {
+  ComponentFact component{choice.id, {}};
+  for (const GivenOption& option : choice.options) {
+    component.options.push_back({option.name, std::visit(OptionText{}, option.value)});
+  }
+  return component;
+}
+
+std::string options_text(const ComponentFact& component) {
+  std::vector<std::string> words;
+  for (const auto& [name, value] : component.options) words.push_back(name + " = " + value);
+  return joined(words, ", ");
+}
+
+std::string to_string(const ComponentFact& component) {
+  const std::string options = options_text(component);
+  return options.empty() ? component.id : component.id + " (" + options + ")";
+}
+
+const char* to_string(HitValue value) {
+  return kHitValueNames.at(static_cast<std::size_t>(value));
+}
+
+std::string error_models_text(const RunFacts& facts) { return text_of(facts.error_models); }
+
+std::span<const FactKey> fact_keys() { return kFacts; }
+
+std::map<std::string, std::string> told(const RunFacts& facts) {
+  std::map<std::string, std::string> texts;
+  for (const FactKey& key : kFacts) {
+    if (auto text = key.told(facts)) texts[key.key] = std::move(*text);
+  }
+  return texts;
+}
+
+std::vector<std::string> differences(const RunFacts& then, const RunFacts& now) {
+  std::vector<std::string> found;
+  const auto text = [](const FactKey& key, const RunFacts& facts) {
+    const std::string told = key.told(facts).value_or("");
+    return told.empty() ? "-" : told;
+  };
+  for (const FactKey& key : kFacts) {
+    if (!key.decides || key.stored(then) == key.stored(now)) continue;
+    found.push_back(std::string(key.key) + ": " + text(key, then) + " then, " + text(key, now) +
+                    " now");
+  }
+  return found;
+}
+
+}  // namespace bitfall
