@@ -2,10 +2,10 @@
 # train_model.sh TRAINING.toml DIRECTORY MODEL: brings the training in DIRECTORY to its end. Starts
 # it, goes on with it, or leaves it as it is when it is finished; starts it anew when the training
 # file or the untrained model has changed since. Changed images are not noticed: name another
-# directory for them.
+# directory for them. BITFALL names another program than the release build's.
 set -euo pipefail
 
-bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"
+bitfall=${BITFALL:-$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall}
 training=${1:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
 directory=${2:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
 model=${3:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}

@@ -57,6 +57,37 @@ def check_names(root):
     return len(files), problems
 
 
+def rooms_of_cmake(root):
+    """Room -> rooms that it depends on, from the lines bitfall_room(...)."""
+    text = (root / "core/src/CMakeLists.txt").read_text(encoding="utf-8")
+    rooms = {}
+    for name, rest in re.findall(r"^ *bitfall_room\((\w+)(.*)\)$", text, re.MULTILINE):
+        depends = re.search(r"DEPENDS ([a-z_ ]+)", rest)
+        rooms[name] = depends.group(1).split() if depends else []
+    return rooms
+
+
+def check_rooms(root):
+    """core/src: each folder is a room with a README, and the table of core/src/README.md is CMake's."""
+    source = root / "core/src"
+    rooms, problems = rooms_of_cmake(root), []
+    for path in sources(source):
+        if path.parent.parent != source or path.parent.name not in rooms:
+            problems.append(f"{path.relative_to(root)} lies in no room of core/src/CMakeLists.txt")
+    table = (source / "README.md").read_text(encoding="utf-8")
+    told = {
+        name: re.findall(r"`(\w+)`", depends)
+        for name, depends in re.findall(r"^\| \[`(\w+)`\].*\| ([^|]*) \|$", table, re.MULTILINE)
+    }
+    if told != rooms:
+        wrong = [name for name in {**told, **rooms} if told.get(name) != rooms.get(name)]
+        problems.append(f"core/src/README.md tells other rooms or arrows than CMakeLists.txt: {', '.join(wrong)}")
+    for name in rooms:
+        if not (source / name / "README.md").is_file():
+            problems.append(f"core/src/{name} has no README.md")
+    return len(rooms), problems
+
+
 def check_libraries(root):
     """core/src: each library of KEPT_TO stays behind the header of ours that hides it."""
     files = sources(root / "core/src")
@@ -95,7 +126,7 @@ def check_sdk_users(root, folder, own_folder):
 
 def main(arguments):
     root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent)
-    results = [check_names(root), check_libraries(root),
+    results = [check_names(root), check_rooms(root), check_libraries(root),
                check_sdk_users(root, "core/include/bitfall", False),
                check_sdk_users(root, "formats", True), check_sdk_users(root, "plugins", True)]
     problems = [problem for _, found in results for problem in found]
@@ -104,7 +135,7 @@ def main(arguments):
             problems.append(f"a folder without sources under {root.resolve()}: is it the project?")
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{sum(number for number, _ in results[1:])} files, {len(problems)} problems")
+    print(f"{sum(number for number, _ in results[2:])} files, {len(problems)} problems")
     return 1 if problems else 0
 
 

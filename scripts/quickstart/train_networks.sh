@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# train_networks.sh FOLDER: what made baseline.pt and text_guided.pt next to this script. Draws
+# train_networks.sh FOLDER [BITFALL]: what made baseline.pt and text_guided.pt next to this script. Draws
 # images, writes an untrained network, gives it both heads, trains both: FOLDER/trained/baseline/model.pt and
-# FOLDER/trained/text_guided/model.pt. Run again, it does only what is missing. Needs the release build.
+# FOLDER/trained/text_guided/model.pt. Run again, it does only what is missing. BITFALL: the program, that of the release build by default.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 root=$here/../..
-folder=${1:?usage: train_networks.sh FOLDER}
+folder=${1:?usage: train_networks.sh FOLDER [BITFALL]}
 python=$root/.venv/bin/python
-bitfall=$root/build/release/bin/bitfall
+export BITFALL=${2:-$root/build/release/bin/bitfall}
 
 mkdir -p -- "$folder"
 "$python" "$here/draw_shapes.py" "$folder/training_shapes"
@@ -20,7 +20,7 @@ attach() {
   shift
   [[ -f $folder/$arm.pt && ! $folder/backbone.pt -nt $folder/$arm.pt &&
     ! $here/embeddings.npy -nt $folder/$arm.pt ]] && return
-  "$bitfall" head attach "$folder/backbone.pt" "$@" -o "$folder/$arm.pt"
+  "$BITFALL" head attach "$folder/backbone.pt" "$@" -o "$folder/$arm.pt"
 }
 attach baseline --init linear
 attach text_guided --init text_guided --embeddings "$here/embeddings.npy" \
