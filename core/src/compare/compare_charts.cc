@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "charts.h"
 #include "compare.h"
 #include "compare_tables.h"
-#include "report_json.h"
 #include "report_number.h"
 
 namespace bitfall {

@@ -1,4 +1,4 @@
-// What the reports share in JSON and in Vega-Lite charts.
+// What the reports share in JSON.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,13 +18,5 @@ Json to_json(const DeltaLossSummary& loss);
 Json to_json(const GroupSummary& group);
 /// Names may hold any bytes; JSON holds UTF-8 only.
 std::string dump(const Json& json, int indent);
-
-// Okabe and Ito's colours, told apart with any colour vision and in grey by their order.
-inline constexpr const char* kBlue = "#0072B2";
-inline constexpr const char* kVermillion = "#D55E00";
-
-Json tooltip(const char* field, const char* title, const char* format = nullptr);
-/// Fonts and colours of all charts.
-Json chart_config();
 
 }  // namespace bitfall

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "charts.h"
 #include "html_page.h"
-#include "report_json.h"
 #include "report_number.h"
 
 namespace bitfall {

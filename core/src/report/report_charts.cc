@@ -1,0 +1,274 @@
+// The charts of a report as Vega-Lite specifications.
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "charts.h"
+#include "report.h"
+#include "report_number.h"
+
+namespace bitfall {
+namespace {
+
+// By the value of a BitClass, and of what is none.
+struct Mark {
+  const char* colour;
+  const char* shape;
+};
+constexpr std::array<Mark, kBitClassNames.size() + 1> kBitClassMarks = {{
+    {kVermillion, "triangle-up"},  // sign
+    {kBlue, "circle"},             // exponent
+    {"#009E73", "square"},         // mantissa
+    {"#CC79A7", "cross"},          // regime
+    {"#E69F00", "diamond"},        // metadata
+    {"#666666", "stroke"},
+}};
+// By the value of an Outcome; called as in the tables.
+struct OutcomeBar {
+  const char* name;
+  const char* colour;
+};
+constexpr std::array<OutcomeBar, kOutcomeNames.size()> kOutcomeBars = {
+    {{"masked", "#DDDDDD"},
+     {"top-1 same", "#56B4E9"},
+     {"top-1 changed", kVermillion},
+     {"non-finite", "#222222"}}};
+
+// One row of a chart's data.
+Json chart_row(const GroupSummary& group) {
+  Json row = {{"name", group.name}, {"trials", group.trials}};
+  if (!group.operation.empty()) row["operation"] = group.operation;
+  if (group.bit >= 0) row["bit"] = group.bit;
+  if (!group.bit_class.empty()) row["class"] = group.bit_class;
+  row["rate"] = number(group.mismatch.rate);
+  row["low"] = group.mismatch.headline.low;
+  row["high"] = group.mismatch.headline.high;
+  row["masked"] = number(share(group.masked, group.trials));
+  row["top-1 same"] = number(share(group.top1_same, group.trials));
+  row["top-1 changed"] = number(share(group.top1_changed, group.trials));
+  row["non-finite"] = number(share(group.nonfinite, group.trials));
+  row["clipped"] = number(group.delta_loss.mean_clipped);
+  row["median"] = number(group.delta_loss.median);
+  row["changing"] = number(group.delta_loss.changes.rate);
+  return row;
+}
+
+Json chart_data(const std::vector<const GroupSummary*>& groups) {
+  Json rows = Json::array();
+  for (const GroupSummary* group : groups) rows.push_back(chart_row(*group));
+  return {{"values", rows}};
+}
+
+Json tooltips(const char* first, bool layer) {
+  Json list = Json::array({tooltip("name", first)});
+  if (layer) list.push_back(tooltip("operation", "operation"));
+  list.push_back(tooltip("trials", "trials", ","));
+  list.push_back(tooltip("rate", "mismatch", ".2%"));
+  list.push_back(tooltip("low", "interval from", ".2%"));
+  list.push_back(tooltip("high", "interval to", ".2%"));
+  list.push_back(tooltip("clipped", "delta loss, clipped", ".3g"));
+  list.push_back(tooltip("median", "delta loss, median", ".3g"));
+  list.push_back(tooltip("changing", "changing", ".2%"));
+  list.push_back(tooltip("masked", "masked", ".2%"));
+  list.push_back(tooltip("non-finite", "non-finite", ".2%"));
+  return list;
+}
+
+std::vector<const GroupSummary*> with_trials(const std::vector<GroupSummary>& groups) {
+  std::vector<const GroupSummary*> chosen;
+  for (const GroupSummary& group : groups) {
+    if (group.trials > 0) chosen.push_back(&group);
+  }
+  return chosen;
+}
+
+// The three panels share what the longest name leaves of the page.
+int panel_width(const ReportData& data, double part) {
+  constexpr double kPage = 1045, kLongest = 230, kCharacter = 6.3;
+  std::size_t longest = 0;
+  for (const GroupSummary& layer : data.layers) longest = std::max(longest, layer.name.size());
+  const double names = std::min(kLongest, kCharacter * static_cast<double>(longest));
+  return static_cast<int>(part * (kPage - names));
+}
+
+// One of the panels that stand side by side, a layer a row. Only the leftmost names the layers.
+Json layer_panel(const ReportData& data, const std::string& title, int width, bool named) {
+  const bool many = with_trials(data.layers).size() > 60;
+  Json axis = nullptr;
+  if (named) {
+    axis = {{"title", nullptr},
+            {"labelLimit", 230},
+            {"labelFontSize", many ? 9 : 11},
+            {"labelOverlap", false}};
+  }
+  return {{"title", title},
+          {"width", width},
+          {"height", {{"step", many ? 11 : 18}}},
+          {"encoding",
+           {{"y", {{"field", "name"}, {"type", "nominal"}, {"sort", nullptr}, {"axis", axis}}}}}};
+}
+
+// A long chart has its scale where the reader starts.
+Json x_axis(const ReportData& data, const char* format) {
+  const bool many = with_trials(data.layers).size() > 30;
+  return {{"title", nullptr}, {"format", format}, {"orient", many ? "top" : "bottom"}};
+}
+
+Json mismatch_panel(const ReportData& data) {
+  Json panel = layer_panel(data, "Mismatch rate with its " + confidence_text(data) + " interval",
+                           panel_width(data, 0.42), true);
+  const Json x_low = {{"field", "low"}, {"type", "quantitative"}, {"axis", x_axis(data, ".3~p")}};
+  panel["encoding"]["tooltip"] = tooltips("layer", true);
+  panel["layer"] = Json::array(
+      {{{"mark", {{"type", "rule"}, {"strokeWidth", 2}, {"color", kBlue}, {"opacity", 0.55}}},
+        {"encoding", {{"x", x_low}, {"x2", {{"field", "high"}}}}}},
+       {{"mark",
+         {{"type", "point"}, {"filled", true}, {"size", 40}, {"color", kBlue}, {"opacity", 1}}},
+        {"encoding", {{"x", {{"field", "rate"}, {"type", "quantitative"}}}}}}});
+  return panel;
+}
+
+Json delta_panel(const ReportData& data) {
+  Json panel = layer_panel(data, "Mean delta loss, cut at " + quantity(data.clip) + " nats",
+                           panel_width(data, 0.28), false);
+  panel["mark"] = {{"type", "bar"}, {"color", "#009E73"}};
+  panel["encoding"]["x"] = {
+      {"field", "clipped"}, {"type", "quantitative"}, {"axis", x_axis(data, "~g")}};
+  panel["encoding"]["tooltip"] = tooltips("layer", true);
+  return panel;
+}
+
+Json outcome_panel(const ReportData& data) {
+  Json names = Json::array(), colours = Json::array();
+  for (const OutcomeBar& outcome : kOutcomeBars) {
+    names.push_back(outcome.name);
+    colours.push_back(outcome.colour);
+  }
+  Json panel = layer_panel(data, "Outcomes, share of trials", panel_width(data, 0.3), false);
+  panel["transform"] = Json::array(
+      {{{"fold", names}, {"as", {"outcome", "share"}}},
+       {{"calculate", "indexof(" + names.dump() + ", datum.outcome)"}, {"as", "rank"}}});
+  panel["mark"] = {{"type", "bar"}};
+  Json& encoding = panel["encoding"];
+  encoding["x"] = {{"field", "share"},
+                   {"type", "quantitative"},
+                   {"stack", "zero"},
+                   {"scale", {{"domain", {0, 1}}}},
+                   {"axis", x_axis(data, ".0%")}};
+  encoding["color"] = {{"field", "outcome"},
+                       {"type", "nominal"},
+                       {"scale", {{"domain", names}, {"range", colours}}},
+                       {"legend", {{"title", nullptr}, {"orient", "bottom"}, {"columns", 2}}}};
+  encoding["order"] = {{"field", "rank"}, {"type", "quantitative"}};
+  encoding["tooltip"] =
+      Json::array({tooltip("name", "layer"), tooltip("outcome", "outcome"),
+                   tooltip("share", "share", ".2%"), tooltip("trials", "trials", ",")});
+  return panel;
+}
+
+Json layers_chart(const ReportData& data) {
+  return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
+          {"description", "Mismatch rate, clipped mean delta loss and outcomes of each layer"},
+          {"data", chart_data(with_trials(data.layers))},
+          {"hconcat", {mismatch_panel(data), delta_panel(data), outcome_panel(data)}},
+          {"spacing", 14},
+          {"resolve", {{"legend", {{"color", "independent"}}}}},
+          {"config", chart_config()}};
+}
+
+// Colours and shapes of the bit classes that the run has.
+Json bit_class_encoding(const ReportData& data, const char* kind) {
+  Json names = Json::array(), range = Json::array();
+  for (std::size_t i = 0; i < kBitClassMarks.size(); ++i) {
+    const std::string name = i < kBitClassNames.size() ? kBitClassNames[i] : "other";
+    const bool used = std::any_of(data.bit_classes.begin(), data.bit_classes.end(),
+                                  [&](const auto& group) { return group.bit_class == name; });
+    if (!used) continue;
+    names.push_back(name);
+    range.push_back(std::string(kind) == "shape" ? kBitClassMarks[i].shape
+                                                 : kBitClassMarks[i].colour);
+  }
+  return {{"field", "class"},
+          {"type", "nominal"},
+          {"scale", {{"domain", names}, {"range", range}}},
+          {"legend", {{"title", "bit class"}, {"orient", "right"}}}};
+}
+
+Json bit_panel(const std::string& title, std::size_t bits, bool labelled) {
+  const auto step = static_cast<int>(std::clamp<std::size_t>(900 / bits, 22, 48));
+  return {{"title", title},
+          {"width", {{"step", step}}},
+          {"height", 170},
+          {"encoding",
+           {{"x",
+             {{"field", "bit"},
+              {"type", "ordinal"},
+              {"sort", "descending"},
+              {"axis",
+               {{"title", labelled ? Json("bit (0 = least significant)") : Json(nullptr)},
+                {"labelAngle", 0}}}}},
+            {"tooltip", tooltips("bit", false)}}}};
+}
+
+Json bit_rates(const ReportData& data, const std::string& of, std::size_t bits) {
+  Json panel =
+      bit_panel("Mismatch rate with its " + confidence_text(data) + " interval" + of, bits, false);
+  const Json colour = bit_class_encoding(data, "color");
+  const Json axis = {{"title", nullptr}, {"format", ".3~p"}};
+  panel["layer"] =
+      Json::array({{{"mark", {{"type", "rule"}, {"strokeWidth", 2.5}, {"opacity", 0.6}}},
+                    {"encoding",
+                     {{"y", {{"field", "low"}, {"type", "quantitative"}, {"axis", axis}}},
+                      {"y2", {{"field", "high"}}},
+                      {"color", colour}}}},
+                   {{"mark", {{"type", "point"}, {"filled", true}, {"size", 80}, {"opacity", 1}}},
+                    {"encoding",
+                     {{"y", {{"field", "rate"}, {"type", "quantitative"}}},
+                      {"color", colour},
+                      {"shape", bit_class_encoding(data, "shape")}}}}});
+  return panel;
+}
+
+Json bit_losses(const ReportData& data, const std::string& of, std::size_t bits) {
+  Json panel =
+      bit_panel("Mean delta loss, cut at " + quantity(data.clip) + " nats" + of, bits, true);
+  panel["mark"] = {{"type", "bar"}};
+  panel["encoding"]["y"] = {{"field", "clipped"},
+                            {"type", "quantitative"},
+                            {"axis", {{"title", nullptr}, {"format", "~g"}}}};
+  panel["encoding"]["color"] = bit_class_encoding(data, "color");
+  return panel;
+}
+
+Json bits_chart(const ReportData& data) {
+  std::vector<std::string> registers;  // in the order of the format
+  for (const GroupSummary& bit : data.bits) {
+    if (registers.empty() || registers.back() != bit.register_name) {
+      registers.push_back(bit.register_name);
+    }
+  }
+  Json parts = Json::array();
+  for (const std::string& name : registers) {
+    std::vector<const GroupSummary*> bits = with_trials(data.bits);
+    std::erase_if(bits, [&](const GroupSummary* bit) { return bit->register_name != name; });
+    const std::string of = registers.size() > 1 ? ", register '" + name + "'" : "";
+    parts.push_back(
+        {{"data", chart_data(bits)},
+         {"vconcat", {bit_rates(data, of, bits.size()), bit_losses(data, of, bits.size())}}});
+  }
+  return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
+          {"description", "Mismatch rate and clipped mean delta loss of each bit"},
+          {"vconcat", parts},
+          {"config", chart_config()}};
+}
+
+}  // namespace
+
+std::string report_charts_json(const ReportData& data) {
+  Json charts = Json::object();
+  if (data.done > 0) charts["layers"] = layers_chart(data);
+  if (!data.bits.empty()) charts["bits"] = bits_chart(data);
+  return dump(charts, -1) + "\n";
+}
+
+}  // namespace bitfall
