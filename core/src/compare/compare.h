@@ -93,8 +93,8 @@ struct NetworkValue {
   Improvement improvement;  // of arms
 };
 
-/// The end of a network: its final linear layer, with value v; or a head of two, with v1 of E outputs
-/// and v2 of C outputs, which count as (E v1 + C v2) / (E + C).
+/// The end of a network: its final linear layer, with value v; or a head of two, with v1 of E
+/// outputs and v2 of C outputs, which count as (E v1 + C v2) / (E + C).
 struct LastLayer {
   struct Site {
     std::string name;

@@ -19,7 +19,7 @@ class Page {
 
   std::string body() {
     head();
-    const std::vector<CompareTable> tables = compare_tables(data_, Detail::kFull);
+    const std::vector<ReportTable> tables = compare_tables(data_, Detail::kFull);
     table(tables.front(), true);
     for (const std::string& note : data_.notes) {
       html_ += "<p class=\"note\">" + escaped(note) + "</p>\n";
@@ -45,30 +45,12 @@ class Page {
     }
   }
 
-  void table(const CompareTable& table, bool large) {
-    if (!large) html_ += "<p class=\"note\">" + escaped(table.note) + "</p>\n";
-    html_ += "<div class=\"chart\"><table" + std::string(large ? " style=\"font-size:14px\"" : "") +
-             "><thead><tr>";
-    for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      cell("th", table.columns[c], c < table.text_columns);
-    }
-    html_ += "</tr></thead>\n<tbody>\n";
-    std::string group;
-    for (const auto& row : table.rows) {
-      const bool again = row.front() == group;
-      group = row.front();
-      html_ += again ? "<tr>" : "<tr style=\"border-top:1px solid #bbb\">";
-      for (std::size_t c = 0; c < row.size(); ++c) {
-        cell("td", c == 0 && again ? "" : row[c], c < table.text_columns);
-      }
-      html_ += "</tr>\n";
-    }
-    html_ += "</tbody></table></div>\n";
-    if (large) html_ += "<p class=\"note\">" + escaped(table.note) + "</p>\n";
-  }
-
-  void cell(const std::string& kind, const std::string& text, bool words) {
-    html_ += "<" + kind + (words ? " class=\"text\">" : ">") + escaped(text) + "</" + kind + ">";
+  void table(const ReportTable& table, bool large) {
+    const std::string note = "<p class=\"note\">" + escaped(table.note) + "</p>\n";
+    if (!large) html_ += note;
+    html_ += "<div class=\"chart\">" + table_html(table, large ? " style=\"font-size:14px\"" : "") +
+             "</div>\n";
+    if (large) html_ += note;
   }
 
   void chart(const std::string& title, const std::string& name, const std::string& note) {
@@ -96,26 +78,18 @@ class Page {
   }
 
   void arms() {
-    html_ += "<h2>The runs</h2>\n<div class=\"chart\"><table>\n<thead><tr>";
-    for (const char* name : {"arm", "run", "model", "format", "error models"})
-      cell("th", name, true);
-    for (const char* name : {"hit value", "seed", "trials"}) cell("th", name, false);
-    html_ += "</tr></thead>\n<tbody>\n";
+    ReportTable table;
+    table.columns = {"arm",          "run",       "model", "format",
+                     "error models", "hit value", "seed",  "trials"};
+    table.text_columns = 5;
     for (const Arm& arm : data_.arms) {
       const RunFacts& facts = arm.report.facts;
-      html_ += "<tr>";
-      for (const std::string& text :
-           {arm.label, arm.report.directory, facts.model_path, format_text(facts),
-            error_models_text(facts)}) {
-        cell("td", text, true);
-      }
-      cell("td", to_string(facts.hit_value), false);
-      cell("td", std::to_string(facts.seed), false);
-      cell("td", std::to_string(arm.report.done) + " of " + std::to_string(arm.report.planned),
-           false);
-      html_ += "</tr>\n";
+      table.rows.push_back(
+          {arm.label, arm.report.directory, facts.model_path, format_text(facts),
+           error_models_text(facts), to_string(facts.hit_value), std::to_string(facts.seed),
+           std::to_string(arm.report.done) + " of " + std::to_string(arm.report.planned)});
     }
-    html_ += "</tbody></table></div>\n";
+    html_ += "<h2>The runs</h2>\n<div class=\"chart\">" + table_html(table) + "</div>\n";
   }
 
   void words() {

@@ -67,8 +67,8 @@ void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
     refuse("it has " + std::to_string(other.classes.size()) + " classes, not " +
            std::to_string(first.classes.size()));
   }
-  if (first.facts.data_digest != other.facts.data_digest || first.image_names != other.image_names ||
-      first.labels != other.labels) {
+  if (first.facts.data_digest != other.facts.data_digest ||
+      first.image_names != other.image_names || first.labels != other.labels) {
     const auto images = [](const RunDescription& run) {
       return std::to_string(run.labels.size()) + " of " + run.facts.data_path;
     };

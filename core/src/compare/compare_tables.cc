@@ -68,8 +68,8 @@ class Tables {
         full_(detail == Detail::kFull),
         level_(" [" + confidence_text(data.arms.front().report) + "]") {}
 
-  CompareTable summary() const {
-    CompareTable table;
+  ReportTable summary() const {
+    ReportTable table;
     table.title = "Summary";
     table.note = "x: baseline / arm of " + headline_name(data_) +
                  "; above 1 the arm is better. The network is the plain mean over layers.";
@@ -101,8 +101,8 @@ class Tables {
     return table;
   }
 
-  CompareTable golden() const {
-    CompareTable table;
+  ReportTable golden() const {
+    ReportTable table;
     table.title = "Without a fault";
     table.note =
         "Changes are against the baseline, on the images that both have, with intervals of a "
@@ -128,8 +128,8 @@ class Tables {
     return table;
   }
 
-  CompareTable last_layer() const {
-    CompareTable table;
+  ReportTable last_layer() const {
+    ReportTable table;
     table.title = "Last layer";
     table.note =
         "v: the final linear layer, with its outputs. Of a head of two, v1 (E outputs) and v2 (C "
@@ -159,8 +159,8 @@ class Tables {
     return table;
   }
 
-  CompareTable network() const {
-    CompareTable table;
+  ReportTable network() const {
+    ReportTable table;
     table.title = "Network";
     table.note =
         "Means over layers, all alike (as published) or weighted by the layers' bits. \"Before the "
@@ -178,8 +178,8 @@ class Tables {
     return table;
   }
 
-  CompareTable layers() const {
-    CompareTable table;
+  ReportTable layers() const {
+    ReportTable table;
     table.title = "Layers";
     table.note =
         "No match: the baseline lacks the layer. p: McNemar's exact test of the mismatches, where "
@@ -229,7 +229,7 @@ class Tables {
     return first;
   }
 
-  void add_quantities(CompareTable& table, std::vector<std::string> cells, const Values& values,
+  void add_quantities(ReportTable& table, std::vector<std::string> cells, const Values& values,
                       const Improvement* improvement) const {
     const auto add = [&](const std::string& value, const Ratio Improvement::*ratio, bool interval) {
       cells.push_back(value);
@@ -246,7 +246,7 @@ class Tables {
     table.rows.push_back(std::move(cells));
   }
 
-  void add_layer(CompareTable& table, const LayerRow& row) const {
+  void add_layer(ReportTable& table, const LayerRow& row) const {
     if (!full_) table.rows.push_back({row.name});
     for (std::size_t i = 0; i < data_.arms.size(); ++i) {
       if (!row.arms[i]) continue;
@@ -287,7 +287,7 @@ class Tables {
 
 }  // namespace
 
-std::vector<CompareTable> compare_tables(const CompareData& data, Detail detail) {
+std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) {
   const Tables tables(data, detail);
   return {tables.summary(), tables.golden(), tables.last_layer(), tables.network(),
           tables.layers()};

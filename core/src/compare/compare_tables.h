@@ -1,25 +1,18 @@
-// The tables of a comparison, as text cells that every output lays out in its own way.
+// The tables of a comparison.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "compare.h"
+#include "report_table.h"
 
 namespace bitfall {
 
-struct CompareTable {
-  std::string title;
-  std::string note;  // what the columns mean; may be empty
-  std::vector<std::string> columns;
-  std::size_t text_columns = 1;                // how many at the left hold words, not numbers
-  std::vector<std::vector<std::string>> rows;  // one cell alone: a line across all columns
-};
-
 enum class Detail { kTerminal, kFull };  // kFull: every value and ratio with its interval
 
-/// The summary first: a row an arm.
-std::vector<CompareTable> compare_tables(const CompareData& data, Detail detail);
+/// The summary first: a row per arm.
+std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail);
 
 /// "mean delta loss" or "delta loss cut at 10 nats": what the headline ratios are of.
 std::string headline_name(const CompareData& data);

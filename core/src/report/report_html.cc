@@ -2,6 +2,7 @@
 #include "html_page.h"
 #include "report.h"
 #include "report_number.h"
+#include "report_table.h"
 
 namespace bitfall {
 namespace {
@@ -114,83 +115,55 @@ class Page {
     table("bit", data_.bits, false);
   }
 
-  void cell(const std::string& text, bool is_text = false) {
-    html_ += std::string(is_text ? "<td class=\"text\">" : "<td>") + escaped(text) + "</td>";
-  }
-
-  void header(const std::vector<std::string>& titles, std::size_t text_columns) {
-    html_ += "<thead><tr>";
-    for (std::size_t i = 0; i < titles.size(); ++i) {
-      html_ += std::string(i < text_columns ? "<th class=\"text\">" : "<th>") + escaped(titles[i]) +
-               "</th>";
-    }
-    html_ += "</tr></thead>\n<tbody>\n";
-  }
-
-  void row(const GroupSummary& group, bool layer) {
+  std::vector<std::string> cells(const GroupSummary& group, bool layer) const {
     const DeltaLossSummary& loss = group.delta_loss;
-    cell(group.name, true);
+    std::vector<std::string> cells = {group.name};
     if (layer) {
-      cell(group.operation);
-      cell(group.population > 0 ? quantity(group.population) : "-");
+      cells.push_back(group.operation);
+      cells.push_back(group.population > 0 ? quantity(group.population) : "-");
     }
-    cell(std::to_string(group.trials));
-    cell(percent(share(group.masked, group.trials), 1));
-    cell(percent(group.mismatch, decimals_));
-    cell(percent(group.misclassified.rate, decimals_));
-    cell(percent(group.nonfinite_rate.rate, decimals_));
-    cell(percent(loss.changes.rate, decimals_));
-    cell(quantity(loss.mean) + (group.trials > 0 && loss.unreliable ? "*" : ""));
-    cell(quantity(loss.mean_clipped));
-    cell(quantity(loss.median));
-    cell(quantity(loss.p99));
-    cell(quantity(loss.maximum));
+    cells.insert(cells.end(),
+                 {std::to_string(group.trials), percent(share(group.masked, group.trials), 1),
+                  percent(group.mismatch, decimals_), percent(group.misclassified.rate, decimals_),
+                  percent(group.nonfinite_rate.rate, decimals_),
+                  percent(loss.changes.rate, decimals_),
+                  quantity(loss.mean) + (group.trials > 0 && loss.unreliable ? "*" : ""),
+                  quantity(loss.mean_clipped), quantity(loss.median), quantity(loss.p99),
+                  quantity(loss.maximum)});
+    return cells;
   }
 
   void table(const std::string& first, const std::vector<GroupSummary>& groups, bool layer) {
-    std::vector<std::string> titles = {first};
-    if (layer) titles.insert(titles.end(), {"operation", "population"});
-    titles.insert(titles.end(),
-                  {"trials", "masked", "mismatch [" + confidence_text(data_) + "]", "misclassified",
-                   "non-finite", "changing", "delta loss", "clipped", "median", "p99", "max"});
-    html_ += "<details open><summary>Table by " + first + "</summary>\n<table>\n";
-    header(titles, 1);
-    for (const GroupSummary& group : groups) {
-      html_ += "<tr>";
-      row(group, layer);
-      html_ += "</tr>\n";
-    }
-    if (layer) {
-      html_ += "<tr class=\"total\">";
-      row(data_.network, layer);
-      html_ += "</tr>\n";
-    }
-    html_ += "</tbody></table></details>\n";
+    ReportTable table;
+    table.columns = {first};
+    if (layer) table.columns.insert(table.columns.end(), {"operation", "population"});
+    table.columns.insert(table.columns.end(),
+                         {"trials", "masked", "mismatch [" + confidence_text(data_) + "]",
+                          "misclassified", "non-finite", "changing", "delta loss", "clipped",
+                          "median", "p99", "max"});
+    for (const GroupSummary& group : groups) table.rows.push_back(cells(group, layer));
+    if (layer) table.rows.push_back(cells(data_.network, layer));
+    table.total = layer;
+    html_ += "<details open><summary>Table by " + first + "</summary>\n" + table_html(table) +
+             "</details>\n";
   }
 
   void worst() {
     if (data_.worst.empty()) return;
-    const std::string command = "bitfall replay " + data_.directory + " --trial ";
+    ReportTable table;
+    table.columns = {"trial",        "layer",       "image",       "edit",      "golden top-1",
+                     "faulty top-1", "golden loss", "faulty loss", "delta loss"};
+    table.text_columns = 6;
+    for (const WorstTrial& w : data_.worst) {
+      table.rows.push_back({"--trial " + std::to_string(w.trial), w.site, w.image, w.edit,
+                            w.golden_class, w.faulty_class, quantity(w.golden_loss),
+                            quantity(w.faulty_loss), quantity(w.delta_loss)});
+    }
     html_ +=
         "<h2>Worst trials</h2>\n<p>The largest finite changes of the loss. Run one again, and "
         "compare it with what is stored, by <code>" +
-        escaped(command) + "N</code></p>\n<table class=\"worst\">\n";
-    header({"trial", "layer", "image", "edit", "golden top-1", "faulty top-1", "golden loss",
-            "faulty loss", "delta loss"},
-           6);
-    for (const WorstTrial& w : data_.worst) {
-      html_ += "<tr id=\"trial-" + std::to_string(w.trial) + "\"><td class=\"text\" title=\"" +
-               escaped(command) + std::to_string(w.trial) + "\"><code>--trial " +
-               std::to_string(w.trial) + "</code></td>";
-      for (const std::string& text : {w.site, w.image, w.edit, w.golden_class, w.faulty_class}) {
-        cell(text, true);
-      }
-      cell(quantity(w.golden_loss));
-      cell(quantity(w.faulty_loss));
-      cell(quantity(w.delta_loss));
-      html_ += "</tr>\n";
-    }
-    html_ += "</tbody></table>\n";
+        escaped("bitfall replay " + data_.directory + " --trial ") + "N</code></p>\n" +
+        table_html(table, " class=\"worst\"");
   }
 
   void pair(const std::string& name, const std::string& value) {

@@ -6,62 +6,30 @@
 
 #include "report.h"
 #include "report_number.h"
-#include "text_table.h"
+#include "report_table.h"
 
 namespace bitfall {
 namespace {
-
-constexpr int kShortestName = 12;
 
 std::string star(const DeltaLossSummary& loss) {
   return loss.trials > 0 && loss.unreliable ? "*" : "";
 }
 
-std::vector<std::string> titles(const ReportData& data, const std::string& first) {
-  return {first,        "trials",  "masked", "mismatch [" + confidence_text(data) + "]",
-          "delta loss", "clipped", "median", "non-finite"};
-}
-
-std::vector<std::string> cells(const GroupSummary& group, int decimals) {
-  const DeltaLossSummary& loss = group.delta_loss;
-  return {group.name,
-          std::to_string(group.trials),
-          percent(share(group.masked, group.trials), 1),
-          percent(group.mismatch, decimals),
-          quantity(loss.mean) + star(loss),
-          quantity(loss.mean_clipped),
-          quantity(loss.median),
-          percent(share(group.nonfinite, group.trials), decimals)};
-}
-
-// Columns are as wide as their widest cell; the names get what the numbers leave of the line.
-std::size_t room_for_names(const std::vector<std::string>& titles,
-                           const std::vector<std::vector<std::string>>& rows, int width) {
-  std::size_t numbers = 0;
-  for (std::size_t c = 1; c < titles.size(); ++c) {
-    std::size_t widest = titles[c].size();
-    for (const auto& row : rows) widest = std::max(widest, row[c].size());
-    numbers += widest + 2;
+ReportTable table_of(const ReportData& data, const std::string& first,
+                     const std::vector<GroupSummary>& groups) {
+  const int decimals = percent_decimals(data);
+  ReportTable table;
+  table.columns = {first,        "trials",  "masked", "mismatch [" + confidence_text(data) + "]",
+                   "delta loss", "clipped", "median", "non-finite"};
+  for (const GroupSummary& group : groups) {
+    const DeltaLossSummary& loss = group.delta_loss;
+    table.rows.push_back({group.name, std::to_string(group.trials),
+                          percent(share(group.masked, group.trials), 1),
+                          percent(group.mismatch, decimals), quantity(loss.mean) + star(loss),
+                          quantity(loss.mean_clipped), quantity(loss.median),
+                          percent(share(group.nonfinite, group.trials), decimals)});
   }
-  return static_cast<std::size_t>(std::max(kShortestName, width - static_cast<int>(numbers)));
-}
-
-std::string table(const ReportData& data, const std::string& first,
-                  const std::vector<GroupSummary>& groups, int width) {
-  const std::vector<std::string> names = titles(data, first);
-  std::vector<TextTable::Column> columns;
-  for (const std::string& title : names) {
-    columns.push_back({title, columns.empty() ? TextTable::kLeft : TextTable::kRight});
-  }
-  std::vector<std::vector<std::string>> rows;
-  for (const GroupSummary& group : groups) rows.push_back(cells(group, percent_decimals(data)));
-  const std::size_t room = room_for_names(names, rows, width);
-  TextTable text(columns);
-  for (std::vector<std::string>& row : rows) {
-    row[0] = shortened(row[0], room);
-    text.add(std::move(row));
-  }
-  return text.render();
+  return table;
 }
 
 struct Line {
@@ -75,8 +43,8 @@ std::vector<Line> totals(const ReportData& data) {
   const int decimals = percent_decimals(data);
   const auto part = [&](std::int64_t count) { return percent(share(count, all.trials), decimals); };
   return {
-      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data.facts) + ", " +
-                              percent(data.fp32_accuracy, 2) + " in plain FP32, " +
+      {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data.facts) +
+                              ", " + percent(data.fp32_accuracy, 2) + " in plain FP32, " +
                               std::to_string(data.golden_accuracy.trials) + " images"},
       {"trials", std::to_string(data.done) + " of " + std::to_string(data.planned) +
                      "; activated " + part(all.activated)},
@@ -99,21 +67,6 @@ std::vector<GroupSummary> layers_and_all(const ReportData& data) {
   std::vector<GroupSummary> rows = data.layers;
   rows.push_back(data.network);
   return rows;
-}
-
-std::string markdown_table(const ReportData& data, const std::string& first,
-                           const std::vector<GroupSummary>& groups) {
-  std::string text = "|";
-  for (const std::string& title : titles(data, first)) text += " " + title + " |";
-  text += "\n| :--- |" + std::string(" ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
-  for (const GroupSummary& group : groups) {
-    text += "|";
-    for (const std::string& cell : cells(group, percent_decimals(data))) {
-      text += " " + markdown_text(cell) + " |";
-    }
-    text += "\n";
-  }
-  return text;
 }
 
 }  // namespace
@@ -166,9 +119,9 @@ std::string report_text(const ReportData& data, int width) {
     text += wrapped("warning: " + warning, line_width, "");
   }
   if (!text.empty()) text += "\n";
-  text += table(data, "layer", layers_and_all(data), width) + "\n";
+  text += table_text(table_of(data, "layer", layers_and_all(data)), width) + "\n";
   if (!data.bit_classes.empty()) {
-    text += table(data, "bit class", data.bit_classes, width) + "\n";
+    text += table_text(table_of(data, "bit class", data.bit_classes), width) + "\n";
   }
   constexpr std::size_t kNames = 17;
   for (const Line& line : totals(data)) {
@@ -189,11 +142,14 @@ std::string report_markdown(const ReportData& data) {
     text += (line.name.empty() ? "  - " : "- **" + line.name + "**: ") + markdown_text(line.value) +
             "\n";
   }
-  text += "\n## Layers\n\n" + markdown_table(data, "layer", layers_and_all(data));
-  if (!data.bit_classes.empty()) {
-    text += "\n## Bit classes\n\n" + markdown_table(data, "bit class", data.bit_classes);
-  }
-  if (!data.bits.empty()) text += "\n## Bits\n\n" + markdown_table(data, "bit", data.bits);
+  const auto add = [&](const char* title, const char* first,
+                       const std::vector<GroupSummary>& groups) {
+    if (groups.empty()) return;
+    text += std::string("\n## ") + title + "\n\n" + table_markdown(table_of(data, first, groups));
+  };
+  add("Layers", "layer", layers_and_all(data));
+  add("Bit classes", "bit class", data.bit_classes);
+  add("Bits", "bit", data.bits);
   text += "\n## Definitions\n\n";
   for (const Definition& definition : definitions()) {
     text +=
