@@ -101,7 +101,8 @@ TEST(RunFacts, DifferWhereResultsMay) {
   now.batch = 16;
   now.calibration = "";
   EXPECT_THAT(differences(then, now),
-              ElementsAre("calibration: absmax over 5 images then, - now", "batch: 32 then, 16 now"));
+              ElementsAre("calibration: absmax over 5 images then, - now",
+                          "batch: 32 then, 16 now"));
 }
 
 TEST(RunFacts, DifferAlsoWhereTheyReadAlike) {
