@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <sstream>
+#include <type_traits>
+#include <variant>
 
 #include "error.h"
 #include "exact_text.h"
@@ -9,37 +11,29 @@
 namespace bitfall {
 namespace {
 
-struct Column {
+struct LogField {
   const char* name;
-  double (*get)(const EpochResult&);
-  void (*set)(EpochResult&, double);
+  std::variant<std::int64_t EpochResult::*, double EpochResult::*> member;
 };
 
-#define BITFALL_COLUMN(field)                                                    \
-  {                                                                              \
-#field, [](const EpochResult& row) { return static_cast<double>(row.field); }, \
-   [](EpochResult& row, double value) { row.field = static_cast<decltype(row.field)>(value); } \
-  }
-
-constexpr Column kColumns[] = {
-    BITFALL_COLUMN(epoch),
-    BITFALL_COLUMN(step),
-    BITFALL_COLUMN(learning_rate),
-    BITFALL_COLUMN(loss),
-    BITFALL_COLUMN(accuracy),
-    BITFALL_COLUMN(validation_loss),
-    BITFALL_COLUMN(validation_accuracy),
-    BITFALL_COLUMN(seconds),
-    BITFALL_COLUMN(images_per_second),
-    BITFALL_COLUMN(waited_seconds),
+constexpr LogField kFields[] = {
+    {"epoch", &EpochResult::epoch},
+    {"step", &EpochResult::step},
+    {"learning_rate", &EpochResult::learning_rate},
+    {"loss", &EpochResult::loss},
+    {"accuracy", &EpochResult::accuracy},
+    {"validation_loss", &EpochResult::validation_loss},
+    {"validation_accuracy", &EpochResult::validation_accuracy},
+    {"seconds", &EpochResult::seconds},
+    {"images_per_second", &EpochResult::images_per_second},
+    {"waited_seconds", &EpochResult::waited_seconds},
 };
-
-#undef BITFALL_COLUMN
 
 std::string header() {
   std::string text;
-  for (const Column& column : kColumns)
-    text += (text.empty() ? "" : ",") + std::string(column.name);
+  for (const LogField& field : kFields) {
+    text += (text.empty() ? "" : ",") + std::string(field.name);
+  }
   return text;
 }
 
@@ -49,30 +43,36 @@ std::string training_csv(std::span<const EpochResult> epochs) {
   std::string text = header() + "\n";
   for (const EpochResult& row : epochs) {
     std::string line;
-    for (const Column& column : kColumns) {
-      line += (line.empty() ? "" : ",") + exact_text(column.get(row));
+    for (const LogField& field : kFields) {
+      line += line.empty() ? "" : ",";
+      std::visit([&](auto member) { line += exact_text(static_cast<double>(row.*member)); },
+                 field.member);
     }
     text += line + "\n";
   }
   return text;
 }
 
-std::vector<EpochResult> parse_training_csv(const std::string& text, const std::string& name) {
-  const auto broken = [&] { return Error(ExitCode::kInput, name + ": is no training log"); };
-  std::stringstream lines(text);
+std::vector<EpochResult> parse_training_csv(const std::string& csv, const std::string& name) {
+  const auto broken = [&] { return Error(ExitCode::kInput, name + ": is not a training log"); };
+  std::stringstream lines(csv);
   std::string line;
   if (!std::getline(lines, line) || line != header()) throw broken();
   std::vector<EpochResult> epochs;
   while (std::getline(lines, line)) {
-    std::stringstream fields(line);
-    epochs.emplace_back();
-    for (const Column& column : kColumns) {
-      std::string field;
+    std::stringstream texts(line);
+    EpochResult& row = epochs.emplace_back();
+    for (const LogField& field : kFields) {
+      std::string text;
       double value = 0;
-      if (!std::getline(fields, field, ',')) throw broken();
-      const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-      if (error != std::errc() || end != field.data() + field.size()) throw broken();
-      column.set(epochs.back(), value);
+      if (!std::getline(texts, text, ',')) throw broken();
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      if (error != std::errc() || end != text.data() + text.size()) throw broken();
+      std::visit(
+          [&](auto member) {
+            row.*member = static_cast<std::remove_reference_t<decltype(row.*member)>>(value);
+          },
+          field.member);
     }
   }
   return epochs;

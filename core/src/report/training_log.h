@@ -1,4 +1,4 @@
-// What a training has found so far: a row an epoch, as CSV.
+// What a training has found so far: a row per epoch, as CSV.
 #pragma once
 
 #include <cstdint>
@@ -24,10 +24,10 @@ struct EpochResult {
   double waited_seconds = 0;  // for images that were not ready
 };
 
-/// A header and a row an epoch; numbers read back to the same bits.
+/// A header and a row per epoch; numbers read back to the same bits.
 std::string training_csv(std::span<const EpochResult> epochs);
 
 /// The rows of such a text. Throws Error(kInput), naming `name`, where it is something else.
-std::vector<EpochResult> parse_training_csv(const std::string& text, const std::string& name);
+std::vector<EpochResult> parse_training_csv(const std::string& csv, const std::string& name);
 
 }  // namespace bitfall
