@@ -16,8 +16,8 @@ namespace {
 // The layers of an arm against the baseline's.
 struct Matched {
   std::vector<int> baseline_layer;  // by the arm's layer; -1 = only the arm has it
-  std::vector<Sample> of_baseline;  // by the baseline's layer
-  std::vector<Sample> of_arm;       // by the arm's layer
+  std::vector<Resamples> of_baseline;  // by the baseline's layer
+  std::vector<Resamples> of_arm;       // by the arm's layer
   std::vector<Pairing> pairings;    // by the arm's layer
 };
 
@@ -142,7 +142,7 @@ class Comparison {
     return matched;
   }
 
-  void limit(Sample& sample, std::size_t i, std::size_t layer) const {
+  void limit(Resamples& sample, std::size_t i, std::size_t layer) const {
     add_limits(sample, data_.arms[i].report.layers[layer], data_.clip, data_.confidence);
   }
 
@@ -229,8 +229,8 @@ class Comparison {
     }
   }
 
-  // Whether the layer counts in the usual mean: no arithmetic of a head beside its products, nor of
-  // anything else that some arm lacks.
+  // Whether the layer counts in the usual mean: no arithmetic of a head other than its products, nor
+  // of anything else that some arm lacks.
   bool is_usual(std::size_t i, std::size_t layer, const Matched& matched) const {
     const Site& site = runs_[i].site(layer);
     if (site.target != Target::kActivation || is_product(site.operation)) return true;
@@ -287,7 +287,7 @@ class Comparison {
       const RunDescription& run = runs_[arm].run;
       return by_bits ? run.bits(run.strata[layer]) : 1.0;
     };
-    std::vector<const Sample*> of_arm, of_baseline;
+    std::vector<const Resamples*> of_arm, of_baseline;
     std::vector<double> arm_weights, baseline_weights;
     for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
       if (!in_arm(layer)) continue;
@@ -296,7 +296,7 @@ class Comparison {
       network.layers += runs_[i].trials[layer].size() > 0;
     }
     if (of_arm.empty() && over != NetworkValue::Over::kLayers) return;
-    const Sample arm = weighted_mean(of_arm, arm_weights);
+    const Resamples arm = weighted_mean(of_arm, arm_weights);
     network.values = values_of(arm, data_.confidence);
     if (i > 0) {
       for (std::size_t layer = 0; layer < matched.of_baseline.size(); ++layer) {
@@ -363,7 +363,7 @@ class Comparison {
         last_product(i, [&](std::size_t layer) { return partner(layer) == final_layer; });
     if (same >= 0) return same;
     note = "it has no layer " + runs_[0].site(static_cast<std::size_t>(final_layer)).name +
-           "; what lies behind the last layer that both have was taken.";
+           "; what lies after the last layer that both have was taken.";
     return last_product(i, [&](std::size_t layer) { return partner(layer) >= 0; }) + 1;
   }
 
@@ -389,9 +389,9 @@ class Comparison {
       last.note = "no output of a final conv, linear or matmul was hit.";
       return;
     }
-    const auto samples = [](const std::vector<Sample>& all,
+    const auto samples = [](const std::vector<Resamples>& all,
                             const std::vector<std::size_t>& chosen) {
-      std::vector<const Sample*> list;
+      std::vector<const Resamples*> list;
       for (const std::size_t layer : chosen) list.push_back(&all[layer]);
       return list;
     };
@@ -405,7 +405,7 @@ class Comparison {
     const std::vector<Rule> rules_before = rules_of(0, before);
     for (const Rule& rule : rules_of(i, layers)) {
       LastLayer::Combination& combination = last.combinations.emplace_back();
-      const Sample value = weighted_mean(samples(matched.of_arm, layers), rule.weights);
+      const Resamples value = weighted_mean(samples(matched.of_arm, layers), rule.weights);
       combination.name = rule.name;
       combination.values = values_of(value, data_.confidence);
       if (i == 0) continue;
@@ -455,7 +455,7 @@ class Comparison {
   }
 
   std::vector<ComparedRun> runs_;
-  std::vector<Sample> baseline_samples_;
+  std::vector<Resamples> baseline_samples_;
   std::vector<bool> common_;  // by the baseline's layer: whether all arms have it
   CompareData data_;
 };

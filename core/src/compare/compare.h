@@ -96,7 +96,7 @@ struct NetworkValue {
 /// The end of a network: its final linear layer, with value v; or a head of two, with v1 of E
 /// outputs and v2 of C outputs, which count as (E v1 + C v2) / (E + C).
 struct LastLayer {
-  struct Site {
+  struct OutputSite {
     std::string name;
     std::int64_t neurons = 0;
     Values values;
@@ -106,7 +106,7 @@ struct LastLayer {
     Values values;
     Improvement improvement;  // over the baseline's by the same rule, else by its first
   };
-  std::vector<Site> sites;                // v, or v1 and v2
+  std::vector<OutputSite> sites;          // v, or v1 and v2
   std::vector<Combination> combinations;  // the stated rule first
   std::string note;                       // where the rule is ambiguous
 };

@@ -7,9 +7,9 @@
 namespace bitfall {
 namespace {
 
-class Page {
+class ComparePage {
  public:
-  Page(const CompareData& data, bool charts) : data_(data), charts_(charts) {}
+  ComparePage(const CompareData& data, bool charts) : data_(data), charts_(charts) {}
 
   std::string title() const {
     std::string names;
@@ -22,11 +22,11 @@ class Page {
     const std::vector<ReportTable> tables = compare_tables(data_, Detail::kFull);
     table(tables.front(), true);
     for (const std::string& note : data_.notes) {
-      html_ += "<p class=\"note\">" + escaped(note) + "</p>\n";
+      html_ += "<p class=\"note\">" + html_escaped(note) + "</p>\n";
     }
     charts();
     for (std::size_t i = 1; i < tables.size(); ++i) {
-      html_ += "<h2>" + escaped(tables[i].title) + "</h2>\n";
+      html_ += "<h2>" + html_escaped(tables[i].title) + "</h2>\n";
       table(tables[i], false);
     }
     arms();
@@ -36,17 +36,18 @@ class Page {
 
  private:
   void head() {
-    html_ += "<h1>Comparison: " + escaped(title()) +
-             "</h1>\n<p class=\"lead\">Baseline: " + escaped(data_.arms.front().label) + " · " +
-             escaped(format_text(data_.arms[0].report.facts)) + " · " +
-             escaped(error_models_text(data_.arms[0].report.facts)) + "</p>\n";
+    const Arm& first = data_.arms.front();
+    html_ += "<h1>Comparison: " + html_escaped(title()) +
+             "</h1>\n<p class=\"lead\">Baseline: " + html_escaped(first.label) + " · " +
+             html_escaped(format_text(first.report.facts)) + " · " +
+             html_escaped(error_models_text(first.report.facts)) + "</p>\n";
     for (const std::string& warning : data_.warnings) {
-      html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
+      html_ += "<p class=\"warning\">" + html_escaped(warning) + "</p>\n";
     }
   }
 
   void table(const ReportTable& table, bool large) {
-    const std::string note = "<p class=\"note\">" + escaped(table.note) + "</p>\n";
+    const std::string note = "<p class=\"note\">" + html_escaped(table.note) + "</p>\n";
     if (!large) html_ += note;
     html_ += "<div class=\"chart\">" + table_html(table, large ? " style=\"font-size:14px\"" : "") +
              "</div>\n";
@@ -54,7 +55,7 @@ class Page {
   }
 
   void chart(const std::string& title, const std::string& name, const std::string& note) {
-    html_ += "<h2>" + title + "</h2>\n<p>" + escaped(note) +
+    html_ += "<h2>" + title + "</h2>\n<p>" + html_escaped(note) +
              "</p>\n<div class=\"chart\" id=\"chart-" + name + "\"></div>\n";
   }
 
@@ -95,7 +96,7 @@ class Page {
   void words() {
     html_ += "<h2>What the words mean</h2>\n<dl class=\"terms\">\n";
     const auto add = [&](const std::string& term, const std::string& meaning) {
-      html_ += "<dt>" + escaped(term) + "</dt><dd>" + escaped(meaning) + "</dd>\n";
+      html_ += "<dt>" + html_escaped(term) + "</dt><dd>" + html_escaped(meaning) + "</dd>\n";
     };
     add("x", "baseline / arm of the column before; above 1 the arm is better");
     add("~", "a ratio of plain means in a format where these say nothing; read the clipped one");
@@ -124,7 +125,7 @@ class Page {
 
 void write_compare_html(const CompareData& data, const std::optional<std::string>& bundle,
                         const std::filesystem::path& path) {
-  Page page(data, bundle.has_value());
+  ComparePage page(data, bundle.has_value());
   HtmlPage html;
   html.title = "Bitfall: " + page.title();
   html.body = page.body();

@@ -65,7 +65,7 @@ Json count(const std::optional<std::int64_t>& value) {
 
 Json to_json(const LastLayer& last, bool baseline) {
   Json sites = Json::array(), combinations = Json::array();
-  for (const LastLayer::Site& site : last.sites) {
+  for (const LastLayer::OutputSite& site : last.sites) {
     sites.push_back(
         {{"site", site.name}, {"outputs", site.neurons}, {"values", to_json(site.values)}});
   }

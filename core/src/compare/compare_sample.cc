@@ -37,7 +37,7 @@ double quotient(double baseline, double arm) {
   return baseline / arm;
 }
 
-std::vector<double> replicates_of(const Sample& sample, double Means::*mean) {
+std::vector<double> replicates_of(const Resamples& sample, double Means::*mean) {
   std::vector<double> values;
   values.reserve(sample.replicates.size());
   for (const Means& replicate : sample.replicates) values.push_back(replicate.*mean);
@@ -46,7 +46,7 @@ std::vector<double> replicates_of(const Sample& sample, double Means::*mean) {
 
 // The weighted mean of what `select` takes of each layer.
 template <typename Select>
-Means average(const std::vector<const Sample*>& layers, const std::vector<double>& weights,
+Means average(const std::vector<const Resamples*>& layers, const std::vector<double>& weights,
               Select select) {
   Means result;
   for (const auto& [mean, value, ratio] : kQuantities) {
@@ -78,7 +78,7 @@ Means TrialSums::means() const {
 }
 
 void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
-  Trial& added = trials_.emplace_back();
+  SampledTrial& added = trials_.emplace_back();
   added.id = trial.trial;
   added.fault = effect.fault;
   added.image = trial.image;
@@ -98,7 +98,7 @@ void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
 TrialPairs::TrialPairs(const LayerTrials& baseline, const LayerTrials& arm)
     : baseline_(baseline), arm_(arm) {
   const bool by_rank = baseline.complete && arm.complete;
-  const auto agree = [&](const LayerTrials::Trial& a, const LayerTrials::Trial& b) {
+  const auto agree = [&](const LayerTrials::SampledTrial& a, const LayerTrials::SampledTrial& b) {
     const auto first = baseline.edits_.begin(), second = arm.edits_.begin();
     return a.image == b.image && std::equal(first + static_cast<std::ptrdiff_t>(a.first_edit),
                                             first + static_cast<std::ptrdiff_t>(a.last_edit),
@@ -145,7 +145,7 @@ Pairing TrialPairs::pairing() const {
 std::vector<TrialPairs::Unit> TrialPairs::units(const LayerTrials& arm) {
   std::vector<Unit> units;
   std::int64_t fault = -1;
-  for (const LayerTrials::Trial& trial : arm.trials_) {
+  for (const LayerTrials::SampledTrial& trial : arm.trials_) {
     if (units.empty() || trial.fault != fault) units.emplace_back();
     fault = trial.fault;
     units.back().arm += trial.sums;
@@ -166,8 +166,9 @@ std::vector<TrialPairs::Unit> TrialPairs::paired_units(bool& by_fault) const {
   return units;
 }
 
-std::pair<Sample, Sample> TrialPairs::draw(const std::vector<Unit>& units, std::uint64_t stream) {
-  std::pair<Sample, Sample> samples;
+std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
+                                                 std::uint64_t stream) {
+  std::pair<Resamples, Resamples> samples;
   auto& [baseline, arm] = samples;
   Unit all;
   for (const Unit& unit : units) {
@@ -198,17 +199,17 @@ std::pair<Sample, Sample> TrialPairs::draw(const std::vector<Unit>& units, std::
   return samples;
 }
 
-Sample TrialPairs::sample(const LayerTrials& arm, std::uint64_t stream) {
+Resamples TrialPairs::sample(const LayerTrials& arm, std::uint64_t stream) {
   return draw(units(arm), stream).second;
 }
 
-std::pair<Sample, Sample> TrialPairs::samples(std::uint64_t stream) const {
+std::pair<Resamples, Resamples> TrialPairs::samples(std::uint64_t stream) const {
   if (!pairing().paired) return {sample(baseline_, stream), sample(arm_, stream + 1)};
   bool by_fault = false;
   return draw(paired_units(by_fault), stream);
 }
 
-void add_limits(Sample& sample, const GroupSummary& summary, double clip, double confidence) {
+void add_limits(Resamples& sample, const GroupSummary& summary, double clip, double confidence) {
   const Values values = values_of(sample, confidence);
   sample.lower = {values.loss.interval.low, values.clipped.interval.low,
                   summary.mismatch.headline.low};
@@ -217,23 +218,24 @@ void add_limits(Sample& sample, const GroupSummary& summary, double clip, double
                   summary.mismatch.headline.high};
 }
 
-Sample weighted_mean(const std::vector<const Sample*>& layers, const std::vector<double>& weights) {
-  Sample mean;
-  mean.point = average(layers, weights, [](const Sample& layer) { return layer.point; });
-  mean.lower = average(layers, weights, [](const Sample& layer) { return layer.lower; });
-  mean.upper = average(layers, weights, [](const Sample& layer) { return layer.upper; });
+Resamples weighted_mean(const std::vector<const Resamples*>& layers,
+                        const std::vector<double>& weights) {
+  Resamples mean;
+  mean.point = average(layers, weights, [](const Resamples& layer) { return layer.point; });
+  mean.lower = average(layers, weights, [](const Resamples& layer) { return layer.lower; });
+  mean.upper = average(layers, weights, [](const Resamples& layer) { return layer.upper; });
   for (std::size_t r = 0; r < kResamples; ++r) {
     mean.replicates.push_back(
-        average(layers, weights, [r](const Sample& layer) { return layer.replicates[r]; }));
+        average(layers, weights, [r](const Resamples& layer) { return layer.replicates[r]; }));
   }
-  for (const Sample* layer : layers) {
+  for (const Resamples* layer : layers) {
     mean.changing += layer->changing;
     mean.events += layer->events;
   }
   return mean;
 }
 
-Values values_of(const Sample& sample, double confidence) {
+Values values_of(const Resamples& sample, double confidence) {
   Values values;
   for (const auto& [mean, value, ratio] : kQuantities) {
     values.*
@@ -242,7 +244,7 @@ Values values_of(const Sample& sample, double confidence) {
   return values;
 }
 
-Improvement improvement_of(const Sample& baseline, const Sample& arm, double confidence) {
+Improvement improvement_of(const Resamples& baseline, const Resamples& arm, double confidence) {
   Improvement improvement;
   for (const auto& [mean, value, ratio] : kQuantities) {
     Ratio& result = improvement.*ratio;

@@ -30,7 +30,7 @@ class LayerTrials {
 
  private:
   friend class TrialPairs;
-  struct Fault {  // what must agree, beside image and place
+  struct Fault {  // what must agree, next to image and place
     std::int64_t element = 0;
     std::int32_t register_index = 0;
     EditOperation operation = EditOperation::kFlip;
@@ -38,19 +38,19 @@ class LayerTrials {
     std::uint32_t value_bits = 0;
     bool operator==(const Fault&) const = default;
   };
-  struct Trial {
+  struct SampledTrial {
     std::int64_t id = 0;
     std::int64_t fault = 0;
     std::int32_t image = 0;
     std::size_t first_edit = 0, last_edit = 0;
     TrialSums sums;
   };
-  std::vector<Trial> trials_;
+  std::vector<SampledTrial> trials_;
   std::vector<Fault> edits_;
 };
 
 /// What is known of a layer's values, or of a mean of layers.
-struct Sample {
+struct Resamples {
   Means point;                    // over the trials that the replicates are drawn from
   std::vector<Means> replicates;  // kResamples of them
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
@@ -70,16 +70,16 @@ class TrialPairs {
   Pairing pairing() const;
   /// The samples of both: of the trials that agree if paired, resampled together; else each of all
   /// its trials. `stream` numbers the resamples (two numbers are used).
-  std::pair<Sample, Sample> samples(std::uint64_t stream) const;
+  std::pair<Resamples, Resamples> samples(std::uint64_t stream) const;
   /// Of one arm by itself.
-  static Sample sample(const LayerTrials& arm, std::uint64_t stream);
+  static Resamples sample(const LayerTrials& arm, std::uint64_t stream);
 
  private:
   struct Unit {
     TrialSums baseline, arm;
   };
   static std::vector<Unit> units(const LayerTrials& arm);
-  static std::pair<Sample, Sample> draw(const std::vector<Unit>& units, std::uint64_t stream);
+  static std::pair<Resamples, Resamples> draw(const std::vector<Unit>& units, std::uint64_t stream);
   std::vector<Unit> paired_units(bool& by_fault) const;
 
   const LayerTrials& baseline_;
@@ -89,12 +89,13 @@ class TrialPairs {
 
 /// Adds limits to a layer's sample: of the mismatch from its interval; of the clipped mean from the
 /// resamples and from how many trials may change at most.
-void add_limits(Sample& sample, const GroupSummary& summary, double clip, double confidence);
+void add_limits(Resamples& sample, const GroupSummary& summary, double clip, double confidence);
 
 /// The mean of layers with weights; a layer without a value of a quantity is left out of that.
-Sample weighted_mean(const std::vector<const Sample*>& layers, const std::vector<double>& weights);
+Resamples weighted_mean(const std::vector<const Resamples*>& layers,
+                        const std::vector<double>& weights);
 
-Values values_of(const Sample& sample, double confidence);
-Improvement improvement_of(const Sample& baseline, const Sample& arm, double confidence);
+Values values_of(const Resamples& sample, double confidence);
+Improvement improvement_of(const Resamples& baseline, const Resamples& arm, double confidence);
 
 }  // namespace bitfall

@@ -141,7 +141,7 @@ class Tables {
       const LastLayer& last = arm.last;
       if (!last.note.empty()) table.note += " " + arm.label + ": " + last.note;
       for (std::size_t i = 0; i < last.sites.size(); ++i) {
-        const LastLayer::Site& site = last.sites[i];
+        const LastLayer::OutputSite& site = last.sites[i];
         const std::string v = last.sites.size() > 1 ? "v" + std::to_string(i + 1) : "v";
         const bool alone = last.combinations.size() == 1;
         add_quantities(

@@ -83,7 +83,7 @@ for (const [name, chart] of Object.entries(charts)) {
 
 }  // namespace
 
-std::string escaped(const std::string& text) {
+std::string html_escaped(const std::string& text) {
   std::string html;
   for (const char c : text) {
     switch (c) {
@@ -111,8 +111,8 @@ std::string escaped(const std::string& text) {
 
 void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,
                      const std::filesystem::path& path) {
-  std::string html = std::string(kHead) + "<title>" + escaped(page.title) + "</title>\n" + kStyle +
-                     "</head>\n<body>\n" + page.body;
+  std::string html = std::string(kHead) + "<title>" + html_escaped(page.title) + "</title>\n" +
+                     kStyle + "</head>\n<body>\n" + page.body;
   if (bundle && !page.charts.empty()) {
     // Within a script element only "</script" and "<!--" end or change it; JSON can spell '<'
     // otherwise.

@@ -8,7 +8,7 @@
 namespace bitfall {
 
 /// Text as HTML shows it, in elements and in quoted attributes.
-std::string escaped(const std::string& text);
+std::string html_escaped(const std::string& text);
 
 struct HtmlPage {
   std::string title;   // text

@@ -91,7 +91,7 @@ int panel_width(const ReportData& data, double part) {
   return static_cast<int>(part * (kPage - names));
 }
 
-// One of the panels that stand side by side, a layer a row. Only the leftmost names the layers.
+// One of the panels that stand side by side, a row per layer. Only the leftmost names the layers.
 Json layer_panel(const ReportData& data, const std::string& title, int width, bool named) {
   const bool many = with_trials(data.layers).size() > 60;
   Json axis = nullptr;

@@ -7,9 +7,9 @@
 namespace bitfall {
 namespace {
 
-class Page {
+class ReportPage {
  public:
-  Page(const ReportData& data, bool charts)
+  ReportPage(const ReportData& data, bool charts)
       : data_(data), charts_(charts), decimals_(percent_decimals(data)) {}
 
   std::string title() const { return "Bitfall: " + model(); }
@@ -32,19 +32,19 @@ class Page {
   }
 
   void head() {
-    html_ += "<h1>Fault injection report: " + escaped(model()) + "</h1>\n";
+    html_ += "<h1>Fault injection report: " + html_escaped(model()) + "</h1>\n";
     std::string line = data_.directory;
     line += " · " + data_.facts.format + " · " + error_models_text(data_.facts);
     if (data_.facts.finished) line += " · " + *data_.facts.finished;
-    html_ += "<p class=\"lead\">" + escaped(line) + "</p>\n";
+    html_ += "<p class=\"lead\">" + html_escaped(line) + "</p>\n";
     for (const std::string& warning : data_.warnings) {
-      html_ += "<p class=\"warning\">" + escaped(warning) + "</p>\n";
+      html_ += "<p class=\"warning\">" + html_escaped(warning) + "</p>\n";
     }
   }
 
   void number(const std::string& value, const std::string& meaning) {
-    html_ += "<div class=\"number\"><b>" + escaped(value) + "</b><span>" + escaped(meaning) +
-             "</span></div>\n";
+    html_ += "<div class=\"number\"><b>" + html_escaped(value) + "</b><span>" +
+             html_escaped(meaning) + "</span></div>\n";
   }
 
   void rate(const Proportion& p, int decimals, const std::string& meaning) {
@@ -162,13 +162,13 @@ class Page {
     html_ +=
         "<h2>Worst trials</h2>\n<p>The largest finite changes of the loss. Run one again, and "
         "compare it with what is stored, by <code>" +
-        escaped("bitfall replay " + data_.directory + " --trial ") + "N</code></p>\n" +
+        html_escaped("bitfall replay " + data_.directory + " --trial ") + "N</code></p>\n" +
         table_html(table, " class=\"worst\"");
   }
 
   void pair(const std::string& name, const std::string& value) {
     if (value.empty()) return;
-    html_ += "<dt>" + escaped(name) + "</dt><dd>" + escaped(value) + "</dd>\n";
+    html_ += "<dt>" + html_escaped(name) + "</dt><dd>" + html_escaped(value) + "</dd>\n";
   }
 
   void facts() {
@@ -182,8 +182,8 @@ class Page {
   void meaning() {
     html_ += "<h2>What the words mean</h2>\n<dl class=\"terms\">\n";
     for (const Definition& definition : definitions()) {
-      html_ +=
-          "<dt>" + escaped(definition.term) + "</dt><dd>" + escaped(definition.meaning) + "</dd>\n";
+      html_ += "<dt>" + html_escaped(definition.term) + "</dt><dd>" +
+               html_escaped(definition.meaning) + "</dd>\n";
     }
     html_ +=
         "<dt>* (asterisk)</dt><dd>fewer than 40 trials changed the loss, so its mean may be far "
@@ -207,7 +207,7 @@ class Page {
 
 void write_report_html(const ReportData& data, const std::optional<std::string>& bundle,
                        const std::filesystem::path& path) {
-  Page page(data, bundle.has_value());
+  ReportPage page(data, bundle.has_value());
   HtmlPage html;
   html.title = page.title();
   html.body = page.body();

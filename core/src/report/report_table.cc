@@ -18,7 +18,7 @@ std::string markdown_row(const std::vector<std::string>& cells) {
 }
 
 std::string html_cell(const std::string& kind, const std::string& text, bool words) {
-  return "<" + kind + (words ? " class=\"text\">" : ">") + escaped(text) + "</" + kind + ">";
+  return "<" + kind + (words ? " class=\"text\">" : ">") + html_escaped(text) + "</" + kind + ">";
 }
 
 }  // namespace

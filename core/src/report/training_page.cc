@@ -10,7 +10,7 @@
 namespace bitfall {
 namespace {
 
-/// A line a series over the epochs. `series`: name and what it takes from a row.
+/// A line per series over the epochs. `series`: name and what it takes from a row.
 Json line_chart(std::span<const EpochResult> epochs, const char* title, bool percentage,
                 std::initializer_list<std::pair<const char*, double EpochResult::*>> series) {
   Json rows = Json::array();
@@ -82,9 +82,9 @@ std::string training_charts_json(std::span<const EpochResult> epochs) {
 void write_training_html(const TrainingPage& page, const std::optional<std::string>& bundle,
                          const std::filesystem::path& path) {
   const auto& epochs = page.epochs;
-  std::string body = "<h1>Training of " + escaped(page.title) + "</h1>\n";
+  std::string body = "<h1>Training of " + html_escaped(page.title) + "</h1>\n";
   for (const std::string& fact : page.facts)
-    body += "<p class=\"lead\">" + escaped(fact) + "</p>\n";
+    body += "<p class=\"lead\">" + html_escaped(fact) + "</p>\n";
   if (static_cast<std::int64_t>(epochs.size()) < page.planned) {
     body += "<p class=\"warning\">" + std::to_string(epochs.size()) + " of " +
             std::to_string(page.planned) + " epochs are done.</p>\n";
@@ -97,7 +97,7 @@ void write_training_html(const TrainingPage& page, const std::optional<std::stri
   }
   body += "<h2>Epochs</h2>\n" + table(epochs) +
           "<p class=\"note\">Training loss and accuracy are means over the epoch's steps, on "
-          "augmented images, while the weights change and dropout is on; validation is behind the "
+          "augmented images, while the weights change and dropout is on; validation is after the "
           "epoch, in inference mode.</p>\n";
   write_html_page({"Training of " + page.title, body, training_charts_json(epochs)}, bundle, path);
 }

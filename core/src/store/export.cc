@@ -1,4 +1,4 @@
-// A run as a table of text: one row an edit, in the order of trials.
+// A run as a table of text: one row per edit, in the order of trials.
 #include <array>
 #include <bit>
 #include <charconv>

@@ -20,7 +20,7 @@ class Database {
     kCreate,     // a new file, or an existing one for writing
     kWrite,      // an existing file
     kRead,       // an existing file, only for reading
-    kImmutable,  // only for reading, where nothing can be written beside the file
+    kImmutable,  // only for reading, where nothing can be written next to the file
   };
   Database(const std::filesystem::path& path, Mode mode);
 

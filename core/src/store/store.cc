@@ -77,7 +77,7 @@ fs::path existing_file(const fs::path& directory) {
 }
 
 Database open_for_reading(const fs::path& path) {
-  // Write access is asked for first: it repairs what a killed writer left, and tidies up behind
+  // Write access is asked for first: it repairs what a killed writer left, and tidies up after
   // itself. Where that is refused, a reader must do without; the last way out reads a file on a
   // medium that nobody can write to.
   try {
@@ -108,7 +108,7 @@ std::string insert_trial_sql(std::size_t metrics) {
   return sql + ")";
 }
 
-// What a writing store has beside the file.
+// What a writing store has in addition to the file.
 struct Writer {
   Writer(const Database& database, std::size_t metrics)
       : insert_trial(database, insert_trial_sql(metrics)),

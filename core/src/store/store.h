@@ -69,7 +69,7 @@ class Store final : public ResultSink {
   /// bitfall resume DIR, or --force).
   static std::unique_ptr<Store> create(const std::filesystem::path& directory,
                                        const RunDescription& run, std::int64_t commit_every);
-  /// Opens for going on. Throws Error(kInput) if it is no run directory, not our file, or of
+  /// Opens for going on. Throws Error(kInput) if it is not a run directory, not our file, or of
   /// another schema version.
   static std::unique_ptr<Store> open(const std::filesystem::path& directory,
                                      std::int64_t commit_every);
@@ -104,7 +104,7 @@ class Store final : public ResultSink {
   std::unique_ptr<State> state_;
 };
 
-/// `bitfall export`: one row an edit (a trial with two edits gives two rows with the same trial
+/// `bitfall export`: one row per edit (a trial with two edits gives two rows with the same trial
 /// number). Columns:
 /// trial,site,image,label,target,element,register,op,mask,code_before,code_after,value_before,value_after,
 /// golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated, then the metric columns.
