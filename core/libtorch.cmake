@@ -57,6 +57,6 @@ target_compile_options(bitfall_libtorch INTERFACE -Wno-pedantic)
 # wheels of those. So a program that needs it runs with every wheel of one version. What those need in turn lies in
 # other packages, which they find themselves when they are loaded: the linker need not.
 target_link_libraries(bitfall_libtorch INTERFACE
-  -Wl,--push-state,--no-as-needed ${libtorch_torch} -Wl,--pop-state ${libtorch_torch_cpu} ${libtorch_c10})
+  -Wl,--push-state,--no-as-needed,${libtorch_torch},--pop-state ${libtorch_torch_cpu} ${libtorch_c10})
 target_link_options(bitfall_libtorch INTERFACE -Wl,--allow-shlib-undefined)
 set(BITFALL_LIBTORCH_LIB ${libtorch_found}/lib)
