@@ -1,0 +1,68 @@
+// Trials with their edits as rows of the database.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "outcome.h"
+#include "sha256.h"
+#include "sqlite.h"
+
+namespace bitfall {
+
+class TrialWriter {
+ public:
+  /// metrics: how many columns of measured numbers the trials have.
+  TrialWriter(const Database& database, std::size_t metrics);
+
+  /// In place of what the database has of this trial.
+  void write(const TrialResult& result);
+
+ private:
+  void bind_trial(const TrialResult& result);
+  void insert_edit(std::int64_t trial, std::int64_t position, const EditRecord& record);
+
+  Statement insert_trial_;
+  Statement insert_edit_;
+  Statement delete_trial_;
+  Statement delete_edits_;
+};
+
+/// Goes through the trials in the order of their ids, from `first` to `last` (inclusive).
+class TrialCursor {
+ public:
+  TrialCursor(const Database& database, std::size_t metrics, std::int64_t first, std::int64_t last);
+
+  /// The next trial, in a place that the next call uses again; null at the end. Throws
+  /// Error(kInput) where a number stands for nothing.
+  const TrialResult* next();
+
+ private:
+  void read_trial();
+  void read_edit();
+  std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const;
+
+  std::filesystem::path path_;
+  Statement trials_;
+  Statement edits_;
+  bool started_ = false;
+  bool more_edits_ = false;
+  TrialResult result_;
+};
+
+/// A digest of trials: equal for equal numbers, bit by bit, but for NaNs, which are all one.
+class TrialHash {
+ public:
+  void add(const TrialResult& result);
+  std::string hex() { return hash_.hex(); }
+
+ private:
+  void add(std::int64_t value);
+  void add(double value);
+  void add(const EditRecord& record);
+
+  Sha256 hash_;
+};
+
+}  // namespace bitfall
