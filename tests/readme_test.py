@@ -54,7 +54,8 @@ class Readme(unittest.TestCase):
         for page in [SOURCE / "README.md", *SOURCE.glob("*/**/README.md"), SOURCE / "core/CHANGELOG.md"]:
             if {"build", ".venv", ".venv-pytorchfi", "runs"} & set(page.relative_to(SOURCE).parts):
                 continue
-            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+            for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
                 self.assertTrue((page.parent / link).exists(), f"{page}: {link}")
 
     def test_links_into_pages_find_their_heading(self):
