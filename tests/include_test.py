@@ -1,11 +1,15 @@
 """Checks the rules of includes that no compiler sees. That a room includes only rooms below it is CMake's and
 the compiler's to say (core/src/CMakeLists.txt).
 
-usage: include_test.py [ROOT]
+usage: include_test.py [ROOT [BUILD]]
+
+With a build folder: that the compiler's include paths are the arrows of core/src/CMakeLists.txt.
 """
 
+import json
 import pathlib
 import re
+import subprocess
 import sys
 
 # Headers that only the named files of core/src may include. program.h brings LibTorch with it;
@@ -88,6 +92,35 @@ def check_rooms(root):
     return len(rooms), problems
 
 
+def reached(rooms, name):
+    """A room and all that it stands on."""
+    found = {name}
+    for below in rooms[name]:
+        found |= reached(rooms, below)
+    return found
+
+
+def check_paths(root, build):
+    """Each file is compiled with the folders of the rooms that its room reaches, and no other."""
+    rooms, problems, seen = rooms_of_cmake(root), [], {}
+    for command in json.loads((build / "compile_commands.json").read_text(encoding="utf-8")):
+        room = re.search(r"/bitfall_(\w+)\.dir/", command["command"])
+        if not room or room[1] not in rooms:
+            continue
+        paths = re.findall(r"-I *\S*/core/src/(\w+)(?=\s)", command["command"])
+        if set(paths) != reached(rooms, room[1]):
+            problems.append(f"{command['file']} is compiled with the folders of {', '.join(sorted(paths))}")
+        seen[room[1]] = command
+    # Seen to fail, and to succeed where it may.
+    for room, header, good in (("store", "engine.h", False), ("base", "config.h", False), ("report", "store.h", True)):
+        compiler = seen[room]["command"].split(" -o ")[0] + " -x c++ -fsyntax-only -"
+        ran = subprocess.run(compiler, shell=True, cwd=seen[room]["directory"], capture_output=True,
+                             text=True, input=f'#include "{header}"\n')
+        if (ran.returncode == 0) != good or (not good and f"{header}: No such file" not in ran.stderr):
+            problems.append(f"room {room} with {header}: expected {'to' if good else 'not to'} compile\n{ran.stderr}")
+    return len(seen), problems
+
+
 def check_libraries(root):
     """core/src: each library of KEPT_TO stays behind the header of ours that hides it."""
     files = sources(root / "core/src")
@@ -127,6 +160,7 @@ def check_sdk_users(root, folder, own_folder):
 def main(arguments):
     root = pathlib.Path(arguments[0] if arguments else pathlib.Path(__file__).parent.parent)
     results = [check_names(root), check_rooms(root), check_libraries(root),
+               *([check_paths(root, pathlib.Path(arguments[1]))] if len(arguments) > 1 else []),
                check_sdk_users(root, "core/include/bitfall", False),
                check_sdk_users(root, "formats", True), check_sdk_users(root, "plugins", True)]
     problems = [problem for _, found in results for problem in found]
@@ -135,7 +169,7 @@ def main(arguments):
             problems.append(f"a folder without sources under {root.resolve()}: is it the project?")
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{sum(number for number, _ in results[2:])} files, {len(problems)} problems")
+    print(f"{results[0][0]} files of the host, {len(problems)} problems")
     return 1 if problems else 0
 
 
