@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "compare_golden.h"
+#include "compare_last.h"
 #include "compare_match.h"
 #include "error.h"
 #include "report_number.h"
@@ -20,10 +21,6 @@ struct Matched {
   std::vector<Resamples> of_arm;       // by the arm's layer
   std::vector<Pairing> pairings;    // by the arm's layer
 };
-
-bool is_product(const std::string& operation) {
-  return operation == "conv" || operation == "linear" || operation == "matmul";
-}
 
 std::string label_of(const ArmSource& source) {
   if (!source.label.empty()) return source.label;
@@ -229,11 +226,11 @@ class Comparison {
     }
   }
 
-  // Whether the layer counts in the usual mean: no arithmetic of a head other than its products, nor
-  // of anything else that some arm lacks.
+  // Whether the layer counts in the usual mean: no arithmetic of a head other than its products,
+  // nor of anything else that some arm lacks.
   bool is_usual(std::size_t i, std::size_t layer, const Matched& matched) const {
-    const Site& site = runs_[i].site(layer);
-    if (site.target != Target::kActivation || is_product(site.operation)) return true;
+    if (runs_[i].site(layer).target != Target::kActivation) return true;
+    if (runs_[i].is_product(layer)) return true;
     if (runs_[i].in_head(layer)) return false;
     const int of_baseline = i == 0 ? static_cast<int>(layer) : matched.baseline_layer[layer];
     return of_baseline >= 0 && common_[static_cast<std::size_t>(of_baseline)];
@@ -254,9 +251,8 @@ class Comparison {
     for (const bool by_bits : {false, true}) {
       add_network(i, matched, Over::kLayers, by_bits, usual, usual_before);
     }
-    std::string ignored;
-    const std::vector<std::size_t> last = last_layers(i, matched, ignored);
-    const std::vector<std::size_t> last_before = last_layers(0, matched, ignored);
+    const auto last = last_layers(runs_[0], runs_[i], matched.baseline_layer).layers;
+    const auto last_before = last_layers(runs_[0]).layers;
     if (!last.empty()) {
       const auto before = [&](std::size_t arm, std::size_t end) {
         return [this, arm, end](std::size_t layer) {
@@ -310,85 +306,11 @@ class Comparison {
     data_.arms[i].networks.push_back(std::move(network));
   }
 
-  // The last layer of conv, linear or matmul whose outputs were hit, or -1. Only layers that `take`
-  // accepts.
-  template <typename Take>
-  int last_product(std::size_t i, Take take) const {
-    int last = -1;
-    for (std::size_t layer = 0; layer < runs_[i].trials.size(); ++layer) {
-      const Stratum& stratum = runs_[i].run.strata[layer];
-      const Site& site = runs_[i].site(layer);
-      if (site.target != Target::kActivation || !is_product(site.operation) || !take(layer))
-        continue;
-      const bool first_entry = last < 0 || stratum.entry == runs_[i].run.strata[last].entry;
-      if (first_entry) last = static_cast<int>(layer);
-    }
-    return last;
-  }
-
-  // The layers that give the answer: of a head that was attached, its products; else the baseline's
-  // final one and what stands for it in the arm. At most two, of one entry; none where no such
-  // output was hit.
-  std::vector<std::size_t> last_layers(std::size_t i, const Matched& matched,
-                                       std::string& note) const {
-    const int end = last_product(i, [](std::size_t) { return true; });
-    const int final_layer = last_product(0, [](std::size_t) { return true; });
-    if (end < 0 || final_layer < 0) return {};
-    const auto last = static_cast<std::size_t>(end);
-    if (i == 0 && !runs_[i].in_head(last)) return {last};
-    int start = 0;
-    if (!runs_[i].in_head(last)) start = first_of_end(i, matched, final_layer, note);
-    std::vector<std::size_t> layers;
-    for (auto layer = static_cast<std::size_t>(start); layer <= last; ++layer) {
-      const Site& site = runs_[i].site(layer);
-      if (site.target == Target::kActivation && is_product(site.operation) &&
-          runs_[i].run.strata[layer].entry == runs_[i].run.strata[last].entry &&
-          runs_[i].in_head(layer) == runs_[i].in_head(last)) {
-        layers.push_back(layer);
-      }
-    }
-    if (layers.size() > 2) {
-      note += (note.empty() ? "" : " ") + std::to_string(layers.size()) +
-              " layers lie there; the last two were taken.";
-      layers.erase(layers.begin(), layers.end() - 2);
-    }
-    return layers;
-  }
-
-  // Where the end of an arm begins that is not known to have a head.
-  int first_of_end(std::size_t i, const Matched& matched, int final_layer,
-                   std::string& note) const {
-    const auto partner = [&](std::size_t layer) { return matched.baseline_layer[layer]; };
-    const int same =
-        last_product(i, [&](std::size_t layer) { return partner(layer) == final_layer; });
-    if (same >= 0) return same;
-    note = "it has no layer " + runs_[0].site(static_cast<std::size_t>(final_layer)).name +
-           "; what lies after the last layer that both have was taken.";
-    return last_product(i, [&](std::size_t layer) { return partner(layer) >= 0; }) + 1;
-  }
-
-  // How the values of an end's layers make one, the stated rule first.
-  struct Rule {
-    std::string name;
-    std::vector<double> weights;
-  };
-  std::vector<Rule> rules_of(std::size_t i, const std::vector<std::size_t>& layers) const {
-    if (layers.size() == 1) return {{"v", {1}}};
-    const auto neurons = [&](std::size_t at) {
-      return static_cast<double>(runs_[i].site(layers[at]).values);
-    };
-    return {{"(E v1 + C v2) / (E + C)", {neurons(0), neurons(1)}},
-            {"(v1 + v2) / 2", {1, 1}},
-            {"v2", {0, 1}}};
-  }
-
   void finish_last_layer(std::size_t i, const Matched& matched) {
     LastLayer& last = data_.arms[i].last;
-    const std::vector<std::size_t> layers = last_layers(i, matched, last.note);
-    if (layers.empty()) {
-      last.note = "no output of a final conv, linear or matmul was hit.";
-      return;
-    }
+    const auto [layers, note] = last_layers(runs_[0], runs_[i], matched.baseline_layer);
+    last.note = note;
+    if (layers.empty()) return;
     const auto samples = [](const std::vector<Resamples>& all,
                             const std::vector<std::size_t>& chosen) {
       std::vector<const Resamples*> list;
@@ -400,18 +322,18 @@ class Comparison {
       last.sites.push_back(
           {site.name, site.values, values_of(matched.of_arm[layer], data_.confidence)});
     }
-    std::string ignored;
-    const std::vector<std::size_t> before = last_layers(0, matched, ignored);
-    const std::vector<Rule> rules_before = rules_of(0, before);
-    for (const Rule& rule : rules_of(i, layers)) {
+    const std::vector<std::size_t> before = last_layers(runs_[0]).layers;
+    const std::vector<LastRule> rules_before = last_rules(runs_[0], before);
+    for (const LastRule& rule : last_rules(runs_[i], layers)) {
       LastLayer::Combination& combination = last.combinations.emplace_back();
       const Resamples value = weighted_mean(samples(matched.of_arm, layers), rule.weights);
       combination.name = rule.name;
       combination.values = values_of(value, data_.confidence);
       if (i == 0) continue;
-      const auto same = std::find_if(rules_before.begin(), rules_before.end(),
-                                     [&](const Rule& other) { return other.name == rule.name; });
-      const Rule& of_baseline = same == rules_before.end() ? rules_before.front() : *same;
+      const auto same =
+          std::find_if(rules_before.begin(), rules_before.end(),
+                       [&](const LastRule& other) { return other.name == rule.name; });
+      const LastRule& of_baseline = same == rules_before.end() ? rules_before.front() : *same;
       combination.improvement =
           improvement_of(weighted_mean(samples(matched.of_baseline, before), of_baseline.weights),
                          value, data_.confidence);

@@ -50,6 +50,12 @@ const Site& ComparedRun::site(std::size_t layer) const {
   return run.sites[static_cast<std::size_t>(run.strata[layer].site)];
 }
 
+bool ComparedRun::is_product(std::size_t layer) const {
+  const Site& at = site(layer);
+  return at.target == Target::kActivation &&
+         (at.operation == "conv" || at.operation == "linear" || at.operation == "matmul");
+}
+
 bool ComparedRun::in_head(std::size_t layer) const {
   const std::string& head = run.facts.head_module;
   const std::string_view name = site(layer).name;

@@ -17,6 +17,8 @@ struct ComparedRun {
   std::vector<LayerTrials> trials;   // by layer, in the order of run.strata
 
   const Site& site(std::size_t layer) const;
+  /// Whether the layer is the output of a conv, linear or matmul.
+  bool is_product(std::size_t layer) const;
   /// Whether the layer belongs to a head that `bitfall head attach` put in.
   bool in_head(std::size_t layer) const;
 };
