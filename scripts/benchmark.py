@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Times Bitfall beside PyTorchFI, on the same networks, images, batch and threads, in one run.
+"""Times Bitfall and PyTorchFI on the same networks, images, batch and threads, in one run.
 
   scripts/benchmark.sh [--models resnet20,resnet50] [--quick] [--json FILE] [--markdown FILE]
 
 benchmark.sh sets up what this needs and calls it. Repeat by repeat the tools take turns; a ratio is
-taken within a repeat, and the median of the repeats is told. Prints markdown tables; progress goes
+taken within a repeat, and the tables give the median of the repeats. Prints markdown; progress goes
 to stderr. Exit status 1 where the two tools' faulty logits differ.
 """
 
@@ -42,10 +42,10 @@ from benchmark_tools import SEED, BenchmarkError, Bitfall, Campaigns, Fault, PyT
 ROOT = Path(__file__).resolve().parent.parent
 # Seconds that PyTorchFI may take for one sample.
 SAMPLE_S = 2.0
-# Largest difference between the tools' logits, as a part of the largest logit.
+# Largest allowed difference between the tools' logits, relative to the largest logit.
 TOLERANCE = 1e-4
 LOGIT_PASSES = 4
-# Of a campaign's [run]: what it gains is measured.
+# Keys of a campaign's [run] whose gain is measured.
 COMPARED_SWITCHES = ("early_stop", "regions")
 
 
@@ -57,9 +57,9 @@ class Subject:
     name: str  # of export_model.py
     batch: int = 8
     images: int = 16  # at least a batch for each core
-    trials: int = 64  # a layer, in the campaign over all layers
+    trials: int = 64  # per layer, in the campaign over all layers
     last_trials: int = 65536  # in the campaign over the last layer
-    passes: int = 1  # a layer, where passes are timed beside bare suffix forwards
+    passes: int = 1  # per layer, where passes are timed next to bare suffix forwards
     least_all_layers: Optional[float] = None  # goal: trials/s over PyTorchFI's
     weights: str = ""  # in the data folder; random without
 
@@ -128,7 +128,7 @@ class ForeignLoad:
 
 
 def make_network(key: str, subject: Subject, folder: Path) -> nn.Module:
-    """The eager network; the same weights go to model.pt, and images and labels beside it."""
+    """The eager network; the same weights go to model.pt, and images and labels next to it."""
     source = export_model.find_source(subject.name)
     torch.manual_seed(SEED)
     model = source.build(None, None).eval()
@@ -428,7 +428,7 @@ def parse_setting(text: str) -> tuple:
 
 def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive number")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
     return int(text)
 
 
@@ -442,10 +442,10 @@ def parse_arguments(arguments: list) -> argparse.Namespace:
     parser.add_argument("--models", metavar="A,B", help=f"of {', '.join(SUBJECTS)}")
     parser.add_argument("--quick", action="store_true", help="ResNet-20 alone, smaller samples")
     parser.add_argument("--repeats", type=positive, default=3, help="default 3")
-    parser.add_argument("--cores", type=positive, default=len(cores), help="that both tools use")
-    parser.add_argument("--batch", type=positive, help="images a pass, of both tools")
+    parser.add_argument("--cores", type=positive, default=len(cores), help="number that both tools use (default: all)")
+    parser.add_argument("--batch", type=positive, help="images per pass, of both tools")
     parser.add_argument("--images", type=positive, help="images of the campaigns")
-    parser.add_argument("--trials", type=positive, help="trials a layer, all layers")
+    parser.add_argument("--trials", type=positive, help="trials per layer, all layers")
     parser.add_argument(
         "--run",
         type=parse_setting,
@@ -457,10 +457,10 @@ def parse_arguments(arguments: list) -> argparse.Namespace:
     parser.add_argument(
         "--no-switches", action="store_true", help="leave out campaigns with a switch turned off"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every sample and ratio")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for every sample and ratio")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="file for the tables")
     parser.add_argument("--build", type=Path, default=ROOT / "build/release", help="build folder")
-    parser.add_argument("--output", type=Path, default=ROOT / "runs/benchmark", help="scratch")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs/benchmark", help="scratch folder")
     options = parser.parse_args(arguments)
     options.given = arguments
     options.run = dict(options.run)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # benchmark.sh [--models A,B] [--quick] [--json FILE] [--markdown FILE] [OPTION...]: times Bitfall
-# beside PyTorchFI 0.6.0 in one run, and compares the logits that the same faults give; prints
+# and PyTorchFI 0.6.0 in one run, and compares the logits that the same faults give; prints
 # markdown tables. `--help` lists all options. Sets up and builds what is missing; PyTorchFI goes
 # into an environment of its own, .venv-pytorchfi. Writes to runs/benchmark.
 set -euo pipefail

@@ -86,7 +86,7 @@ def ratio_table(results: list, cores: int) -> str:
         "all layers / PyTorchFI (>= 10 ResNet-20, >= 6 ResNet-50)",
         "last layer / PyTorchFI (>= 500)",
         f"{cores} cores / 1" + (" (>= 1.7)" if cores == 2 else ""),
-        "time a trial, 4 n / n trials",
+        "time per trial, 4 n / n trials",
         *(f"`{switch}` / without" for switch in switches),
         "faulty logits",
     ]
@@ -122,7 +122,7 @@ def rate_table(results: list) -> str:
         "PyTorchFI, batched",
         "Bitfall, all layers",
         "Bitfall, last layer",
-        "faults an image: all layers, last layer",
+        "faults per image: all layers, last layer",
     ]
     rows = []
     for result in results:
@@ -162,7 +162,7 @@ repeats (lowest to highest); the tools take turns.{load_text(results)}
 
 {ratio_table(results, facts["cores"])}
 
-Trials a second (median):
+Trials per second (median):
 
 {rate_table(results)}
 """

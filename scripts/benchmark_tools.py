@@ -46,7 +46,7 @@ def draw_fault(rng: random.Random, layers: list, row: int) -> Fault:
 
 
 class PyTorchFI:
-    """Its two ways of use: one fault a forward of one image, and one in each image of a batch."""
+    """Its two ways of use: one fault per forward of one image, and one in each image of a batch."""
 
     def __init__(self, model: nn.Module, images: torch.Tensor):
         self.model = model
@@ -88,7 +88,7 @@ class PyTorchFI:
         return logits
 
     def time_single(self, faults: list) -> float:
-        """Seconds for the faults, one a forward of one image."""
+        """Seconds for the faults, one per forward of one image."""
         taken = 0.0
         for fault in faults:
             image = self.images[fault.row : fault.row + 1]
@@ -101,7 +101,7 @@ class PyTorchFI:
         return taken
 
     def time_batched(self, passes: list) -> float:
-        """Seconds for passes over the batch, each with a list of faults, one an image."""
+        """Seconds for passes over the batch, each with a list of faults, one per image."""
         taken = 0.0
         for faults in passes:
             injector = self.injector(len(self.images))
@@ -130,7 +130,7 @@ def outputs_in_order(model: nn.Module, images: torch.Tensor) -> list:
 
 
 def common_layers(model: nn.Module, images: torch.Tensor, sites: list) -> list:
-    """The layers that both tools can hit. Left out: outputs that do not hold one part an image (a
+    """The layers that both tools can hit. Left out: outputs that do not hold one part per image (a
     table of relative positions), and layers that are called twice."""
     known = {
         site["name"]: tuple(site["shape"])

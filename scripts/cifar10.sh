@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cifar10.sh [FORMAT...]: 4096 single-bit flips in each layer of a trained ResNet-20 on real
 # CIFAR-10 images, in each number format (default: fp32 fp16 bf16 int8); prints each campaign's
-# golden accuracy and table. Writes to runs/cifar10. Goes on where it was interrupted; a finished
+# golden accuracy and table. Writes to runs/cifar10. Resumes where it was interrupted; a finished
 # campaign is only reported.
 #
 # BITFALL_DATA=FOLDER   holds cifar10/test_lossless.tar.xz and cifar10/resnet20-12fca82f.th (default
@@ -27,6 +27,6 @@ for format in "${formats[@]}"; do
 done
 cat <<'END'
 
-For comparison: a separate PyTorch program gets 91.73 % of these 846 images right with these weights
-in FP32.
+For comparison: a separate PyTorch program classifies 91.73 % of these 846 images correctly with
+these weights in FP32.
 END

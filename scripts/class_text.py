@@ -76,7 +76,7 @@ def parse_json(text: str, path: Path):
 
 
 def read_classes(path: Path) -> list:
-    """Names in order: a JSON array of strings if the file is named .json, else a name a line."""
+    """Names in order: a JSON array of strings if the file is named .json, else one name per line."""
     text = read_text(path)
     if path.suffix == ".json":
         names = parse_json(text, path)

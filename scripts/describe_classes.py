@@ -5,11 +5,11 @@
   (ask any language model, elsewhere)
   describe_classes.py names.txt --collect answers.jsonl -o descriptions.json
 
-The first writes the five questions of CuPL for every class, a JSON object a line:
-{"class", "question", "sample", "prompt"}. The second reads what was answered: JSON lines with
+The first writes the five questions of CuPL for every class, one JSON object per line:
+{"class", "question", "sample", "prompt"}. The second reads the answers: JSON lines with
 "class" and "text" (a text or a list; further keys do not matter), a JSON object {class: [texts]},
-or a text in which a line that is a class's name, maybe behind # or before a colon, stands above its
-descriptions, one a line. It writes {class: [texts]} for embed_text.py. No network is used.
+or a text file with each class's name on a line of its own (a # before it or a colon after it is allowed),
+followed by its descriptions, one per line. It writes {class: [texts]} for embed_text.py. No network is used.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def collect(answers: list, classes: list, path: Path) -> dict:
     names = {name: find_name(name, classes) for name, _ in answers}
     unknown = [name for name, found in names.items() if not found]
     if unknown:
-        raise TextError(f"{path}: no classes of the list: {listed(unknown, classes)}")
+        raise TextError(f"{path}: not in the list of classes: {listed(unknown, classes)}")
     result = {name: [] for name in classes}
     for name, answer in answers:
         if text := trimmed(answer):
@@ -152,11 +152,11 @@ def main(arguments=None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "classes", type=Path, help="the classes: a JSON array (.json), or a text, a name a line"
+        "classes", type=Path, help="the classes: a JSON array (.json), or a text file with one name per line"
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE")
     parser.add_argument(
-        "--per-question", type=int, default=10, metavar="N", help="prompts a question (default 10)"
+        "--per-question", type=int, default=10, metavar="N", help="prompts per question (default 10)"
     )
     parser.add_argument("--collect", type=Path, metavar="FILE", help="answers to read")
     options = parser.parse_args(arguments)

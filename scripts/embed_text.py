@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Embed what is said of classes: texts -> one row a class, for `bitfall head attach --embeddings`.
+"""Embed texts about classes: one row per class, for `bitfall head attach --embeddings`.
 
   embed_text.py descriptions.json --encoder minilm -o classes.npy
   embed_text.py descriptions.json --classes names.txt --encoder clip:FOLDER -o classes.npy
@@ -79,7 +79,7 @@ class TransformersClip:
 
 
 class OpenClip:
-    """CLIP's text half out of a folder with open_clip_config.json and the weights beside it."""
+    """CLIP's text half out of a folder with open_clip_config.json and the weights next to it."""
 
     def __init__(self, folder: Path):
         open_clip = import_or_refuse("open_clip", ".venv/bin/pip install open_clip_torch")
@@ -190,13 +190,13 @@ def parse_arguments(arguments):
     parser.add_argument(
         "--template",
         metavar="TEXT",
-        help='one text a class instead, {} being the name; "a {}" gets the article that fits',
+        help='one text per class instead; {} stands for the name, "a {}" gets the correct article',
     )
     parser.add_argument(
         "--classes",
         type=Path,
         metavar="FILE",
-        help="the classes in order: a JSON array, or a text, a name a line "
+        help="the classes in order: a JSON array, or a text file with one name per line "
         "(default: the keys of the descriptions)",
     )
     parser.add_argument(

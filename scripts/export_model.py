@@ -238,14 +238,14 @@ def read_weights(path: Path) -> dict:
 
             content = load_file(path)
         else:
-            # Training scripts keep their options beside the weights; a Namespace holds names and
+            # Training scripts keep their options next to the weights; a Namespace holds names and
             # values, and making one runs nothing else.
             with torch.serialization.safe_globals([argparse.Namespace]):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ExportError(f"{path}: {error.strerror or error}") from error
     except Exception as error:
-        # PyTorch's own message advises to run the file's code, which is no advice for a file that
+        # PyTorch's own message advises to run the file's code, which is bad advice for a file that
         # is merely broken.
         raise ExportError(
             f"{path}: is broken, or holds more than tensors and plain containers (a whole pickled "
@@ -388,7 +388,7 @@ def build_text_guided(source: Source, path: Path, size: list) -> tuple:
     head, scale = given.get("head.weight"), given.get("logit_scale")
     if head is None or scale is None or not any(key.startswith("backbone.") for key in given):
         raise ExportError(
-            f"{path}: is no text-guided checkpoint, which has backbone.*, head.weight and "
+            f"{path}: is not a text-guided checkpoint, which has backbone.*, head.weight and "
             f"logit_scale; it has {', '.join(list(given)[:5])}, ..."
         )
     if head.dim() != 2 or scale.numel() != 1:
@@ -604,7 +604,7 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "--calibrate",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="with --random: keep activations in a sane range (default)",
+        help="with --random: keep activations from vanishing or exploding (default)",
     )
     parser.add_argument(
         "--classes", type=int, metavar="N", help="number of outputs (default: the network's own)"
@@ -613,18 +613,18 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "--class-names",
         type=Path,
         metavar="FILE",
-        help="text file, a class name a line, in the order "
+        help="text file, one class name per line, in the order "
         "of the outputs; kept in the model's file",
     )
     parser.add_argument(
-        "--input", type=parse_input, metavar="CxHxW", help="one image (default: the network's own)"
+        "--input", type=parse_input, metavar="CxHxW", help="size of one image (default: the network's own)"
     )
     method = parser.add_mutually_exclusive_group()
     method.add_argument(
-        "--script", action="store_const", dest="method", const="script", help="script only"
+        "--script", action="store_const", dest="method", const="script", help="script only, never trace"
     )
     method.add_argument(
-        "--trace", action="store_const", dest="method", const="trace", help="trace only"
+        "--trace", action="store_const", dest="method", const="trace", help="trace only, never script"
     )
     parser.add_argument(
         "--list", nargs="?", const="", metavar="PART", help="print the names (that hold PART)"

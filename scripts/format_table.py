@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads what `bitfall` prints as JSON, for study_formats.sh.
 
-format_table.py < REPORTS             one markdown row a report (bitfall report --json, one after
+format_table.py < REPORTS             one markdown row per report (bitfall report --json, one after
                                       the other): accuracy, mismatch in all and by bit class
 format_table.py --formats < FORMATS          the ids of formats that need no options
 format_table.py --has-metadata ID < FORMATS  exit status 0 if the format has metadata registers

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes tests/vectors/formats_other/digests.txt: what implementations by others make of every number
-of a format, every tie between neighbours and the float32 numbers beside both.
+of a format, every tie between neighbours and the float32 numbers next to both.
 
     python -m venv digests
     digests/bin/pip install numpy==2.4.6 apytypes==0.5.1 softposit==0.3.4.4   # the last compiles C

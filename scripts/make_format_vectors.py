@@ -43,7 +43,7 @@ NARROW = {
     "fp4_e2m1": (4, ml_dtypes.float4_e2m1fn, formats.format_info_ocp_e2m1, ("saturate",)),
 }
 
-# exponent bits, mantissa bits, bias, codes that are no numbers
+# exponent bits, mantissa bits, bias, codes that are not numbers
 CUSTOM = [
     (8, 10, 127, "ieee"),
     (2, 5, 1, "ieee"),

@@ -60,8 +60,8 @@ def main() -> int:
             f"| {budget} | {peak} | {seconds['all'] / first['all']:.2f} "
             f"| {seconds['golden passes'] / first['all']:.2f} |"
         )
-    print("\nTime as a part of the last row's.", end=" ")
-    print("The trials have one digest." if len(digests) == 1 else f"DIGESTS DIFFER: {digests}")
+    print("\nTime is relative to the last row's.", end=" ")
+    print("The trials have the same digest in all rows." if len(digests) == 1 else f"DIGESTS DIFFER: {digests}")
     return 0 if len(digests) == 1 else 1
 
 

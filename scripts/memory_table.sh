@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # memory_table.sh [MIB...]: peak memory and time of a campaign over all layers of a ResNet-50 (random
-# weights, 16 random images) under several [run] memory_budget; prints a markdown table. Writes to
+# weights, 16 random images) with several values of [run] memory_budget; prints a markdown table. Writes to
 # runs/memory.
 set -euo pipefail
 

@@ -30,7 +30,7 @@ scripts/build.sh release "${options[@]}"
 
 mkdir -p data/cifar10
 if [[ ! -d $images ]]; then
-  # Unpacked beside it and renamed, so that a folder of that name is complete.
+  # Unpacked next to it and renamed, so that a folder of that name is complete.
   rm -rf "$images.part"
   mkdir "$images.part"
   tar -xJf "$archive" -C "$images.part" --strip-components=1

@@ -10,8 +10,8 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 out=runs/quickstart
 bitfall=build/release/bin/bitfall
-# Threads that wait without spinning: a quarter of the time on a machine that is busy with other
-# work too.
+# Threads that wait without spinning: a quarter of the time on a machine that other programs keep
+# busy too.
 export OMP_WAIT_POLICY=passive
 
 case ${1:-} in
@@ -27,7 +27,7 @@ step() { printf '\n== %s (%d min %02d s)\n' "$*" $((SECONDS / 60)) $((SECONDS % 
 if [[ ! -x $bitfall ]]; then
   cat <<'END'
 The first run takes about five minutes on two cores: one for packages, three for the build, a
-quarter for the two campaigns. Later runs take seconds.
+quarter of a minute for the two campaigns. Later runs take seconds.
 END
 fi
 
@@ -62,8 +62,9 @@ step "4/4 comparison"
 
 step "done"
 cat <<END
-Read the table "Summary" as: with the text-guided head a fault in the last layer does 1/x of the
-damage, in the network as a whole 1/x; below x stands its interval. "Network" and "Layers" say where.
+How to read the table "Summary": with the text-guided head a fault in the last layer does 1/x of the
+damage ("last layer x"), and a fault in the network as a whole 1/x ("network x"); the brackets hold
+the interval of x. "Network" and "Layers" show where the damage is.
 
 To open in a browser:
   the comparison             $PWD/$out/compare.html
@@ -74,9 +75,9 @@ What to try next:
   look at one fault again        $bitfall replay $out/baseline --trial 0
   see where faults can be put    $bitfall sites $out/${model[text_guided]} --format fp16
   what the head costs            $bitfall head info $out/${model[text_guided]}
-  take another number format     sed s/fp16/int8/ $out/baseline.toml > $out/baseline_int8.toml
+  use another number format      sed s/fp16/int8/ $out/baseline.toml > $out/baseline_int8.toml
                                  $bitfall run $out/baseline_int8.toml --output $out/int8
                                  $bitfall report $out/int8
-  all the numbers, as a table    $bitfall export $out/baseline --csv > trials.csv
+  all trials as a table          $bitfall export $out/baseline --csv > trials.csv
   train both networks yourself   scripts/quickstart.sh --train
 END

@@ -100,7 +100,7 @@ install_packages() {
   local entry
   local -a missing as_root=() chosen=()
   if ! command -v dpkg-query >/dev/null; then
-    say "this is no Debian system: make sure to have what these packages bring: ${packages[*]}"
+    say "this is not a Debian system: install what these packages contain: ${packages[*]}"
     return
   fi
   mapfile -t missing < <(missing_packages)
@@ -182,7 +182,7 @@ install_requirements() {
       pip_install "${index[@]}" "$(grep '^torch==' "$needed")" || exit 1
     elif ! python -c 'import torch' 2>/dev/null; then
       say "pip's default torch may bring CUDA with it (several GB);" \
-        "BITFALL_TORCH_INDEX=URL of the CPU builds is without (scripts/README.md)"
+        "set BITFALL_TORCH_INDEX=URL to the index of the CPU builds to avoid that (scripts/README.md)"
     fi
     say "installing Python packages: $(grep -v '^#' "$needed" | paste -sd ' ')"
     pip_install -r "$needed" || exit 1

@@ -2,7 +2,7 @@
 # study_formats.sh [FORMAT...]: 1024 single-bit flips in the output of each layer of a trained
 # ResNet-20 on real CIFAR-10 images, in each number format (default: all that need no options), and
 # as many in the format's metadata where it has some; prints one table: accuracy, and mismatch by
-# the class of the bit. Writes to runs/formats. Goes on where it was interrupted.
+# the class of the bit. Writes to runs/formats. Resumes where it was interrupted.
 #
 # BITFALL_DATA=FOLDER   holds cifar10/test_lossless.tar.xz and cifar10/resnet20-12fca82f.th (default
 # ../shared/data)

@@ -6,7 +6,7 @@ set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-# Tests run side by side, and two programs whose OpenMP threads spin on the same cores slow each
+# Tests run in parallel, and two programs whose OpenMP threads spin on the same cores slow each
 # other tenfold.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# train_model.sh TRAINING.toml DIRECTORY MODEL: brings the training in DIRECTORY to its end. Starts
-# it, goes on with it, or leaves it as it is when it is finished; starts it anew when the training
-# file or the untrained model has changed since. Changed images are not noticed: name another
-# directory for them. BITFALL names another program than the release build's.
+# train_model.sh TRAINING.toml DIRECTORY MODEL: completes the training in DIRECTORY. Starts it,
+# resumes it, or leaves it as it is when it is finished; starts it again when the training file or
+# the untrained model has changed since. Changed images are not noticed: name another directory for
+# them. BITFALL names another program than the release build's.
 set -euo pipefail
 
 bitfall=${BITFALL:-$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall}
@@ -13,7 +13,7 @@ model=${3:?usage: train_model.sh TRAINING.toml DIRECTORY MODEL}
 if ! cmp -s -- "$training" "$directory/training.toml" || [[ $model -nt $directory/training.toml ]]; then
   exec "$bitfall" train "$training" --output "$directory" --force
 elif [[ -f $directory/model.pt ]]; then
-  echo "$directory/model.pt: trained already"
+  echo "$directory/model.pt: already trained"
 else
   exec "$bitfall" train "$training" --output "$directory" --resume
 fi

@@ -150,7 +150,7 @@ class Descriptions(Case):
         out = self.folder / "d.json"
         for content, text in (
             ({"hen": ["x"], "jay": [".", " "]}, "no answers for 2 of 3 classes: 'owl', 'jay'"),
-            ({"hen": ["x"], "old": ["x"]}, "no classes of the list: 'old' (near it: 'owl')"),
+            ({"hen": ["x"], "old": ["x"]}, "not in the list of classes: 'old' (near it: 'owl')"),
             ({"hen": "x"}, "its descriptions are a list of texts"),
             ("a line\nhen\n", ":1: a line before the first class's name"),
             ('{"class": "hen", "text": "x"}\n{"class": "owl"}', ':2: needs "class" and "text"'),
@@ -455,7 +455,7 @@ class TextGuided(Case):
         err = refusal({**state, "backbone.linear.bias": torch.zeros(9)})
         self.assertIn("backbone.linear.bias: [9] in the file, [8] in the model", err)
         plain = cifar_resnet.cifar_resnet(20).state_dict()
-        self.assertIn("is no text-guided checkpoint", refusal(plain))
+        self.assertIn("is not a text-guided checkpoint", refusal(plain))
         self.assertIn("it has conv1.weight", refusal(plain))
         self.assertIn("is more than one number", refusal({**state, "logit_scale": torch.zeros(2)}))
         self.assertIn("--classes gives 5 classes", refusal(state, "--classes", "5"))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIZE = 32  # pixels a side
+SIZE = 32  # pixels per side
 DETAIL = 4  # drawn this much larger and then averaged, so that edges are smooth
 COLOURS = {"blue": (50, 80, 200), "green": (50, 165, 70), "red": (205, 55, 50)}
 SHAPES = ("circle", "square", "star", "triangle")
@@ -95,7 +95,7 @@ def main(arguments=None) -> int:
     parser.add_argument(
         "folder",
         type=Path,
-        help="made by this script; drawn anew when it was made with other options",
+        help="folder that this script makes; drawn again when it was made with other options",
     )
     parser.add_argument(
         "--train", type=int, default=400, metavar="N", help="training images per class (default 400)"
@@ -112,7 +112,7 @@ def main(arguments=None) -> int:
     record = options.folder / "drawn.json"
     recipe = json.dumps({"seed": options.seed, **counts})
     if record.is_file() and record.read_text() == recipe:
-        print(f"{options.folder}: drawn already")
+        print(f"{options.folder}: already drawn")
         return 0
     if options.folder.exists() and not record.is_file() and any(options.folder.iterdir()):
         print(
@@ -120,7 +120,7 @@ def main(arguments=None) -> int:
             file=sys.stderr,
         )
         return 1
-    # Drawn beside it and renamed, so that a folder with the record is complete.
+    # Drawn next to it and renamed, so that a folder with the record is complete.
     partial = options.folder.with_name(options.folder.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
     draw_all(partial, options.seed, counts)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# train_networks.sh FOLDER [BITFALL]: what made baseline.pt and text_guided.pt next to this script. Draws
+# train_networks.sh FOLDER [BITFALL]: makes baseline.pt and text_guided.pt, as they are next to this script. Draws
 # images, writes an untrained network, gives it both heads, trains both: FOLDER/trained/baseline/model.pt and
 # FOLDER/trained/text_guided/model.pt. Run again, it does only what is missing. BITFALL: the program, that of the release build by default.
 set -euo pipefail
@@ -35,7 +35,7 @@ for arm in baseline text_guided; do
     >"$folder/${arm}_train.log" 2>&1 &
   running+=("$!")
 done
-echo "training both networks, 12 epochs each: two minutes on two cores; $folder/*_train.log tell how far they are"
+echo "training both networks, 12 epochs each: two minutes on two cores; $folder/*_train.log show how far they are"
 for process in "${running[@]}"; do
   wait "$process" || {
     tail -n 5 -- "$folder"/*_train.log >&2

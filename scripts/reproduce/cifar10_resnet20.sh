@@ -3,13 +3,13 @@
 # head does to a ResNet-20 on CIFAR-10, trained from scratch. Six heads on the same backbone, same
 # recipe, same seeds; then 4096 flips in each layer of each, in FP32 and FP16, with hit values raw
 # and clamped; then the comparison, in the shape of the paper's Tables 1 and 3. Writes to
-# runs/reproduce/cifar10_resnet20. Goes on where it was interrupted, and does only what is missing.
+# runs/reproduce/cifar10_resnet20. Resumes where it was interrupted, and does only what is missing.
 #
-#   --epochs N   of every training (default 4; the arms are compared at equal epochs)
-#   --seeds N    trainings an arm, with seeds 1 to N (default 2)
-#   --jobs N     arms at once (default one a core, each on one thread; on a GPU one)
+#   --epochs N   epochs of every training (default 4; the arms are compared at equal epochs)
+#   --seeds N    trainings per arm, with seeds 1 to N (default 2)
+#   --jobs N     arms at once (default one per core, each on one thread; on a GPU one)
 #   --device D   cpu, cuda or cuda:N, of trainings and campaigns (default cpu)
-#   --full       what a GPU has time for: --epochs 200 --seeds 5 --device cuda
+#   --full       the full study, for a GPU: --epochs 200 --seeds 5 --device cuda
 #
 # BITFALL_DATA=FOLDER   holds cifar10/train.tar.xz, cifar10/test.tar.xz and text/ (default
 # ../shared/data)
@@ -37,7 +37,7 @@ done
 [[ -n $jobs || $device == cpu ]] || jobs=1
 jobs=${jobs:-$(nproc)}
 for name in epochs seeds jobs; do
-  [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || fail "--$name ${!name}: give a whole number from 1 on"
+  [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || fail "--$name ${!name}: give a whole number, at least 1"
 done
 data=${BITFALL_DATA:-}
 [[ -z $data ]] || data=$(realpath -m -- "$data")
@@ -63,7 +63,7 @@ scripts/build.sh release "${options[@]}"
 for split in train test; do
   images=data/cifar10/$split
   [[ -d $images ]] && continue
-  # Unpacked beside it and renamed, so that a folder of that name is complete.
+  # Unpacked next to it and renamed, so that a folder of that name is complete.
   rm -rf "$images.part"
   mkdir -p "$images.part"
   tar -xJf "$data/cifar10/$split.tar.xz" -C "$images.part" --strip-components=1

@@ -38,7 +38,7 @@ fill() {
   sed "$expression" "scripts/reproduce/$1"
 }
 
-# Attached anew when the backbone or what is asked for has changed.
+# Attached again when the backbone or what is asked for has changed.
 asked="$(sha256sum <"$folder/backbone.pt") ${head[*]}"
 if [[ ! -f $folder/$arm.pt || $(cat "$folder/$arm.attached" 2>/dev/null) != "$asked" ]]; then
   "$bitfall" head attach "$folder/backbone.pt" "${head[@]}" --seed "$seed" \

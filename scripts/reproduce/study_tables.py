@@ -4,7 +4,7 @@
   study_tables.py runs/reproduce/cifar10_resnet20
 
 reads seedN/FORMAT_HITVALUE/compare.json (every arm against the baseline), the comparisons of two arms
-beside it (STEP.json), and seedN/trained/ARM/log.csv. Ratios of several seeds are given as their
+next to it (STEP.json), and seedN/trained/ARM/log.csv. Ratios of several seeds are given as their
 geometric mean, with the union of the seeds' intervals.
 """
 
@@ -43,9 +43,9 @@ Ratios are baseline / head: above 1 the head is better. Last layer: latent layer
 projection v2 (C units) weighted by outputs, (E v1 + C v2) / (E + C); then (v1 + v2) / 2; then v2 alone.
 The paper says "weighted average" and gives no weights.
 Network: the plain mean over convolutions and linear layers; before the last layer: without v, v1 and v2;
-with head sites: and over the outputs of the head's own length, division and scale, which the published
-set-up never hit. A hit on the length can make the logits as large as it pleases, hence each delta loss
-is cut at 10 nats there. Mismatch: the ratio of the rates at which the answer changes.
+with head sites: also over the outputs of the head's own length, division and scale, which the published
+set-up never hit. A hit on the length can make the logits arbitrarily large, hence each delta loss is cut
+at 10 nats there. Mismatch: the ratio of the rates at which the answer changes.
 """
 
 
@@ -59,7 +59,7 @@ def load(path: Path) -> dict:
     except OSError as error:
         raise Missing(f"{path}: {error.strerror}; run cifar10_resnet20.sh to its end") from error
     except ValueError as error:
-        raise Missing(f"{path}: is no JSON; remove it and run cifar10_resnet20.sh") from error
+        raise Missing(f"{path}: is not JSON; remove it and run cifar10_resnet20.sh") from error
 
 
 def last_row(path: Path) -> dict:
@@ -118,7 +118,7 @@ def network(arm: dict, over: str) -> dict:
 
 
 def combination(arm: dict, name: str) -> dict:
-    """The last layer's value by a rule; an arm of one last layer has but one."""
+    """The last layer's value by a rule; an arm of one last layer has only one."""
     rules = arm["last_layer"]["combinations"]
     return next((rule for rule in rules if rule["of"] == name), rules[0])
 
@@ -193,7 +193,7 @@ def steps_table(seeds: list, setting: str, quantity: str) -> str:
                 if layers.setdefault((seed, over), count) != count:
                     raise Missing(
                         f"{seed / setting / step}.json: is over {count} layers, and others of its "
-                        f"table over {layers[seed, over]}; run cifar10_resnet20.sh anew"
+                        f"table over {layers[seed, over]}; run cifar10_resnet20.sh again"
                     )
         rows.append(
             [
@@ -214,8 +214,8 @@ def report(folder: Path, count: int) -> str:
     epochs = last_row(logs[0])["epoch"]
     for log in logs:
         if last_row(log)["epoch"] != epochs:
-            raise Missing(f"{log}: has other epochs than {logs[0]}; run cifar10_resnet20.sh")
-    text = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {epochs} epochs an arm.\n\n"
+            raise Missing(f"{log}: does not have the epochs of {logs[0]}; run cifar10_resnet20.sh")
+    text = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {epochs} epochs per arm.\n\n"
     first = [load(seed / SETTINGS[0][0] / "compare.json") for seed in seeds]
     text += arms_table(seeds, first) + LEGEND
     for setting, title in SETTINGS:
@@ -238,9 +238,9 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="of cifar10_resnet20.sh")
+    parser.add_argument("folder", type=Path, help="output folder of cifar10_resnet20.sh")
     parser.add_argument("--seeds", type=int, default=1, help="seeds to read (default 1)")
-    parser.add_argument("--steps", action="store_true", help="print STEP ARM ARM lines and end")
+    parser.add_argument("--steps", action="store_true", help="only print a line STEP ARM ARM for each comparison of two arms")
     options = parser.parse_args(arguments)
     if options.steps:
         print("\n".join(f"{step} {before} {after}" for step, (before, after, _) in STEPS.items()))
