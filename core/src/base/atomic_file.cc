@@ -23,6 +23,10 @@ bool write_all(int file, std::string_view text) {
   return true;
 }
 
+[[noreturn]] void fail(const std::filesystem::path& path, int error) {
+  throw Error(ExitCode::kFailure, path.string() + ": cannot be written: " + std::strerror(error));
+}
+
 }  // namespace
 
 void prove_replaceable(const std::filesystem::path& path) {
@@ -41,24 +45,34 @@ void prove_replaceable(const std::filesystem::path& path) {
   if (start == kDatabase) refuse("holds a database, the results of a run");
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+void replace_file(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path&)>& write) {
   prove_replaceable(path);
   // The process id keeps two reports of one run, written at once, out of each other's way.
   const std::string temporary = path.string() + "." + std::to_string(::getpid()) + ".new";
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  bool good = file >= 0 && write_all(file, text) && ::fsync(file) == 0;
-  int error = errno;
-  if (file >= 0 && ::close(file) != 0 && good) {
-    good = false;
-    error = errno;
+  try {
+    write(temporary);
+    const int file = ::open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
+    const bool flushed = file >= 0 && ::fsync(file) == 0;
+    const int error = errno;
+    if (file >= 0) ::close(file);
+    if (!flushed) fail(path, error);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, errno);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
   }
-  if (good && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    good = false;
-    error = errno;
-  }
-  if (good) return;
-  if (file >= 0) ::unlink(temporary.c_str());
-  throw Error(ExitCode::kFailure, path.string() + ": cannot be written: " + std::strerror(error));
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+  replace_file(path, [&](const std::filesystem::path& temporary) {
+    const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file < 0) fail(path, errno);
+    const bool written = write_all(file, text);
+    const int error = errno;
+    const bool closed = ::close(file) == 0;
+    if (!written || !closed) fail(path, written ? errno : error);
+  });
 }
 
 }  // namespace bitfall

@@ -1,7 +1,8 @@
-// Writing a small file so that a reader, or a crash, never meets half of it.
+// Writing a file so that a reader, or a crash, never meets half of it.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string_view>
 
 namespace bitfall {
@@ -10,9 +11,13 @@ namespace bitfall {
 /// a folder, a device, a pipe, or a database (of a run).
 void prove_replaceable(const std::filesystem::path& path);
 
-/// Writes `text` to a temporary name beside `path`, flushes it to the disk and renames it to
-/// `path`. Throws what prove_replaceable() throws, and Error(kFailure) with the path and the
-/// reason; `path` is then as it was.
+/// Calls `write` with a temporary name next to `path`, flushes what it wrote there to the disk and
+/// renames it to `path`. Throws what `write` and prove_replaceable() throw, and Error(kFailure)
+/// with the path and the reason; `path` is then as it was.
+void replace_file(const std::filesystem::path& path,
+                  const std::function<void(const std::filesystem::path&)>& write);
+
+/// The same for a text.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace bitfall
