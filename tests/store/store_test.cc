@@ -485,9 +485,67 @@ TEST(Store, RefusesADirectoryThatHoldsACampaign) {
   Store::create(directory, small_run(10), 10)->trial(wild_trial(0, 10));
   const Error error = error_of([&] { Store::create(directory, small_run(10), 10); });
   EXPECT_EQ(error.code(), ExitCode::kUsage);
-  EXPECT_THAT(error.what(),
-              AllOf(HasSubstr("bitfall resume " + directory.string()), HasSubstr("--force")));
+  EXPECT_EQ(error.what(),  // no option and no command that its caller may not have
+            directory.string() + ": already holds a campaign; give another output folder");
   EXPECT_EQ(Store::open_read_only(directory)->count_done(), 1);
+}
+
+TEST(Store, ReplacesACampaign) {
+  const fs::path directory = fresh_directory("run");
+  RunDescription listed = small_run(10);
+  listed.fault_list_text = "site,image\n";
+  Store::create(directory, listed, 10)->trial(wild_trial(0, 10));
+  std::ofstream(directory / "report.html") << "the old report";
+  // A reader of the old run keeps its log from being written back and removed.
+  const auto reader = Store::open_read_only(directory);
+  EXPECT_EQ(reader->count_done(), 1);
+  RunDescription other = small_run(20);
+  other.campaign_text = "# another";
+  auto store = Store::create(directory, other, 10, Store::Existing::kReplace);
+  EXPECT_EQ(store->count_done(), 0);
+  store->trial(wild_trial(7, 20));
+  store.reset();
+  EXPECT_EQ(reader->count_done(), 1);
+  const auto read = Store::open_read_only(directory);
+  EXPECT_EQ(read->description().trials, 20);
+  EXPECT_EQ(read->count_done(), 1);
+  expect_equal(read->read_trial(7), wild_trial(7, 20));
+  EXPECT_EQ(content_of(directory / "campaign.toml"), "# another");
+  EXPECT_FALSE(fs::exists(directory / "faults.csv"));
+  EXPECT_FALSE(fs::exists(directory / "report.html"));
+}
+
+TEST(Store, ReplacesWhatIsNoCampaign) {
+  const fs::path directory = fresh_directory("run");
+  fs::create_directories(directory);
+  for (const char* suffix : {"", "-wal", "-journal"}) {
+    std::ofstream(directory / ("campaign.sqlite" + std::string(suffix))) << "torn";
+  }
+  Store::create(directory, small_run(10), 10, Store::Existing::kReplace)->trial(wild_trial(3, 10));
+  EXPECT_EQ(Store::open_read_only(directory)->count_done(), 1);
+}
+
+TEST(Store, KeepsACampaignThatCannotBeReplaced) {
+  const fs::path directory = fresh_directory("run");
+  wild_store(directory, 50);
+  const std::string digest = Store::open_read_only(directory)->digest();
+  RunDescription taken = small_run(10);
+  taken.metric_columns[0].name = "label";
+  EXPECT_EQ(
+      error_of([&] { Store::create(directory, taken, 10, Store::Existing::kReplace); }).code(),
+      ExitCode::kPlugin);
+  const int status = in_child([&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{20'000, 20'000};  // as if the disk were full in the middle of the file
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const Error error =
+        error_of([&] { Store::create(directory, small_run(10), 10, Store::Existing::kReplace); });
+    if (error.code() != ExitCode::kFailure) throw std::runtime_error(error.what());
+  });
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(Store::open_read_only(directory)->digest(), digest);
+  EXPECT_FALSE(fs::exists(directory / "campaign.sqlite.new"));
+  EXPECT_EQ(content_of(directory / "campaign.toml"), small_run(10).campaign_text);
 }
 
 TEST(Store, NamesADirectoryThatCannotBeMade) {
@@ -589,6 +647,30 @@ TEST(Store, ReportsDamageWithinTheFile) {
     }
   }
   EXPECT_GT(refused, 20);
+}
+
+TEST(Store, RefusesGoldenResultsOfImagesThatDoNotExist) {
+  for (const char* image : {"5", "-1", "5000000000"}) {
+    const fs::path directory = fresh_directory("run");
+    wild_store(directory, 20).reset();
+    sql(directory / "campaign.sqlite",
+        "UPDATE golden SET image = " + std::string(image) + " WHERE image = 2");
+    const Error error = error_of([&] { Store::open_read_only(directory)->golden_rows(); });
+    EXPECT_EQ(error.code(), ExitCode::kInput);
+    EXPECT_THAT(error.what(), HasSubstr("a golden result is of image " + std::string(image)));
+  }
+}
+
+TEST(Store, CommitsAsOftenAsItIsToldLast) {
+  const fs::path directory = fresh_directory("run");
+  Store::create(directory, small_run(20), 1000);
+  const auto store = Store::open(directory, 1000);
+  store->set_commit_every(3);
+  const auto reader = Store::open_read_only(directory);
+  for (std::int64_t id = 0; id < 7; ++id) {
+    store->trial(wild_trial(id, 20));
+    EXPECT_EQ(reader->count_done(), (id + 1) / 3 * 3) << id;
+  }
 }
 
 TEST(Store, RefusesOutcomesThatDoNotExist) {

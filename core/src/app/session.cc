@@ -66,6 +66,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   facts_ = facts_of(campaign_, fault_list_);
   open_plugins(diagnostics);
   diagnostics.throw_if_any();
+  check_metric_columns(columns_);
   open_data();
   open_model();
   select(diagnostics);
@@ -211,8 +212,7 @@ void Session::select(Diagnostics& diagnostics) {
   bool needs_ranges = false;
   if (fault_list_) {
     fault_list_text_ = read_text(*fault_list_);
-    auto faults =
-        read_fault_list(*fault_list_, fault_list_text_, sites, *dataset_, *site_formats_);
+    auto faults = read_fault_list(*fault_list_, fault_list_text_, sites, *dataset_, *site_formats_);
     for (const ListedFault& fault : faults) emulated.insert(fault.site);
     plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites));
   } else {

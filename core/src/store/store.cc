@@ -49,16 +49,50 @@ void choose_journal(Database& database) {
   if (wal) database.text("PRAGMA wal_autocheckpoint = 16384");
 }
 
-// The file appears under its name complete or not at all, whenever the process is killed.
-void create_file(const fs::path& path, const RunDescription& run) {
-  const fs::path temporary = path.string() + ".new";
-  fs::remove(temporary);
-  {
-    Database database(temporary, Database::Mode::kCreate);
-    database.text("PRAGMA journal_mode = MEMORY");
-    write_schema(database, run);
+fs::path with_suffix(const fs::path& path, const char* suffix) { return path.string() + suffix; }
+
+// The file appears under its name complete or not at all, whenever the process is killed, and what
+// had the name before stays until then. What SQLite keeps next to that belongs to it alone: it is
+// written back first, since it would be applied to whatever file has the name.
+void put_in_place(const fs::path& complete, const fs::path& path) {
+  if (fs::exists(path)) {
+    try {
+      Database(path, Database::Mode::kWrite).text("PRAGMA wal_checkpoint(PASSIVE)");
+    } catch (const Error&) {  // not a database: nothing to write back
+    }
   }
-  fs::rename(temporary, path);
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) fs::remove(with_suffix(path, suffix));
+  fs::rename(complete, path);
+}
+
+void write_file(const fs::path& path, const RunDescription& run) {
+  fs::remove(path);
+  Database database(path, Database::Mode::kCreate);
+  database.text("PRAGMA journal_mode = MEMORY");
+  write_schema(database, run);
+}
+
+// The run's files, the database last: if one of them cannot be written, the database of an earlier
+// run is still there.
+void write_run(const fs::path& directory, const RunDescription& run) {
+  const fs::path path = directory / kFileName;
+  const fs::path complete = with_suffix(path, ".new");
+  const bool replaces = fs::exists(path);
+  std::error_code ignored;
+  try {
+    write_file(complete, run);
+    write_file_atomically(directory / "campaign.toml", run.campaign_text);
+    if (!run.fault_list_text.empty()) {
+      write_file_atomically(directory / "faults.csv", run.fault_list_text);
+    }
+    put_in_place(complete, path);
+  } catch (...) {
+    fs::remove(complete, ignored);
+    throw;
+  }
+  if (!replaces) return;
+  if (run.fault_list_text.empty()) fs::remove(directory / "faults.csv", ignored);
+  fs::remove(directory / "report.html", ignored);
 }
 
 fs::path existing_file(const fs::path& directory) {
@@ -121,7 +155,7 @@ struct Store::State {
 
   void start_writing(std::int64_t every) {
     choose_journal(database);
-    commit_every = std::max<std::int64_t>(1, every);
+    commit_every = every;
     writer.emplace(database, metrics);
   }
 
@@ -165,7 +199,7 @@ struct Store::State {
   Database database;
   std::int64_t planned = 0;
   std::size_t metrics = 0;
-  std::int64_t commit_every = 1;
+  std::int64_t commit_every = 1;  // trials
   std::int64_t pending = 0;
   std::chrono::steady_clock::time_point began;  // of the open transaction
   std::optional<Writer> writer;                 // absent when reading only
@@ -180,23 +214,16 @@ double RunDescription::bits(const Stratum& stratum) const {
 Store::Store(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 std::unique_ptr<Store> Store::create(const fs::path& directory, const RunDescription& run,
-                                     std::int64_t commit_every) {
+                                     std::int64_t commit_every, Existing existing) {
   make_directory(directory);
   auto lock = std::make_unique<RunLock>(directory);
   const fs::path path = directory / kFileName;
-  if (fs::exists(path)) {
+  if (existing == Existing::kRefuse && fs::exists(path)) {
     throw Error(ExitCode::kUsage,
-                directory.string() +
-                    ": already holds a campaign; go on with it by 'bitfall resume " +
-                    shell_word(directory.string()) +
-                    "', give another output folder, or start over with --force");
-  }
-  write_file_atomically(directory / "campaign.toml", run.campaign_text);
-  if (!run.fault_list_text.empty()) {
-    write_file_atomically(directory / "faults.csv", run.fault_list_text);
+                directory.string() + ": already holds a campaign; give another output folder");
   }
   try {
-    create_file(path, run);
+    write_run(directory, run);
   } catch (const fs::filesystem_error& error) {
     throw Error(ExitCode::kFailure, path.string() + ": cannot be made: " + error.code().message());
   }
@@ -267,6 +294,8 @@ void Store::set_facts(const RunFacts& facts) {
   });
 }
 
+void Store::set_commit_every(std::int64_t trials) { state_->commit_every = trials; }
+
 RunFacts Store::facts() const { return read_facts(state_->database); }
 
 RunDescription Store::description() const { return read_description(state_->database); }
@@ -286,12 +315,18 @@ std::int64_t Store::count_done() const {
 }
 
 std::vector<GoldenResult> Store::golden_rows() const {
+  const std::int64_t images = state_->database.integer("SELECT count(*) FROM images");
   std::vector<GoldenResult> rows;
   Statement row(
       state_->database,
       "SELECT image, loss, top1, top2diff, fp32_loss, fp32_top1 FROM golden ORDER BY image");
   while (row.step()) {
     GoldenResult result;
+    if (row.integer(0) < 0 || row.integer(0) >= images) {
+      throw Error(ExitCode::kInput,
+                  state_->database.path().string() + ": is damaged: a golden result is of image " +
+                      std::to_string(row.integer(0)) + " of " + std::to_string(images));
+    }
     result.image = static_cast<std::int32_t>(row.integer(0));
     result.loss = row.real(1);
     result.top1 = static_cast<std::int32_t>(row.integer(2));

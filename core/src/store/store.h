@@ -64,11 +64,13 @@ struct RunDescription {
 /// report.html.
 class Store final : public ResultSink {
  public:
+  enum class Existing { kRefuse, kReplace };
   /// Creates the directory and the file (application_id, user_version = kSchemaVersion, WAL,
-  /// synchronous NORMAL). Throws Error(kUsage) if the directory already holds a campaign (says:
-  /// bitfall resume DIR, or --force).
+  /// synchronous NORMAL). Throws Error(kUsage) if the directory already holds a campaign; with
+  /// kReplace that one is kept until all files of the new one are written, and is lost then.
   static std::unique_ptr<Store> create(const std::filesystem::path& directory,
-                                       const RunDescription& run, std::int64_t commit_every);
+                                       const RunDescription& run, std::int64_t commit_every,
+                                       Existing existing = Existing::kRefuse);
   /// Opens for going on. Throws Error(kInput) if it is not a run directory, not our file, or of
   /// another schema version.
   static std::unique_ptr<Store> open(const std::filesystem::path& directory,
@@ -79,6 +81,8 @@ class Store final : public ResultSink {
 
   void golden(const GoldenResult& result) override;
   void trial(const TrialResult& result) override;
+  /// In place of what open() was given: the campaign's own number is known once the run is read.
+  void set_commit_every(std::int64_t trials);
   /// Commits the open transaction. Disk full and the like throw Error(kFailure) naming the file.
   void commit();
   /// Replaces the facts: some come later (finished, wall_s).
@@ -103,6 +107,10 @@ class Store final : public ResultSink {
   explicit Store(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// Throws Error(kPlugin) where two metric columns have one name, or one that the store uses for
+/// something else. create() checks this too.
+void check_metric_columns(const std::vector<StoredColumn>& columns);
 
 /// `bitfall export`: one row per edit (a trial with two edits gives two rows with the same trial
 /// number). Columns:

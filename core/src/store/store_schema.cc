@@ -132,20 +132,6 @@ std::string lower(std::string text) {
   return text;
 }
 
-void check_columns(const std::vector<StoredColumn>& columns) {
-  std::vector<std::string> taken(kTaken.begin(), kTaken.end());
-  for (const StoredColumn& column : columns) {
-    const std::string name = lower(column.name);  // SQLite's names know no case
-    if (name.empty() || std::find(taken.begin(), taken.end(), name) != taken.end()) {
-      throw Error(ExitCode::kPlugin, "metric '" + column.metric + "' has a column called '" +
-                                         column.name +
-                                         "', a name that is already taken in the store; "
-                                         "leave this metric out or rename its column");
-    }
-    taken.push_back(name);
-  }
-}
-
 std::string trials_table(const std::vector<StoredColumn>& columns) {
   std::string sql =
       "CREATE TABLE trials(trial INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT "
@@ -327,8 +313,22 @@ std::string quoted(const std::string& name) {
   return text + "\"";
 }
 
+void check_metric_columns(const std::vector<StoredColumn>& columns) {
+  std::vector<std::string> taken(kTaken.begin(), kTaken.end());
+  for (const StoredColumn& column : columns) {
+    const std::string name = lower(column.name);  // SQLite's names know no case
+    if (name.empty() || std::find(taken.begin(), taken.end(), name) != taken.end()) {
+      throw Error(ExitCode::kPlugin, "metric '" + column.metric + "' has a column called '" +
+                                         column.name +
+                                         "', a name that is already taken in the store; "
+                                         "leave this metric out or rename its column");
+    }
+    taken.push_back(name);
+  }
+}
+
 void write_schema(Database& database, const RunDescription& run) {
-  check_columns(run.metric_columns);
+  check_metric_columns(run.metric_columns);
   database.execute("BEGIN");
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
