@@ -62,62 +62,81 @@ class Bench {
   std::string device_;
 };
 
-}  // namespace
+struct Machine {
+  bool cpu;  // else a device, which works for all workers
+  std::int64_t cores;
+};
 
-Tuning tune(const Tuning& given, const std::filesystem::path& model,
-            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images) {
-  Tuning chosen = given;
-  const bool cpu = device == "cpu";
-  const auto cores = static_cast<std::int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-  if (!cpu) {  // the device works for all, and one thread of the host feeds it
+// What follows from what is given, without timing.
+void settle(Tuning& chosen, const Machine& machine, std::int64_t images) {
+  if (!machine.cpu) {  // one thread of the host feeds the device
     if (chosen.workers == 0) chosen.workers = 1;
     if (chosen.threads == 0) chosen.threads = at::get_num_threads();
   }
   if (chosen.batch == 0 && images <= kSmallBatch) chosen.batch = std::max<std::int64_t>(images, 1);
-  if (cores == 1) {
+  if (machine.cores == 1) {
     if (chosen.workers == 0) chosen.workers = 1;
     if (chosen.threads == 0) chosen.threads = 1;
   }
   if (chosen.threads == 0 && chosen.workers > 0) {
-    chosen.threads = std::max<std::int64_t>(1, cores / chosen.workers);
+    chosen.threads = std::max<std::int64_t>(1, machine.cores / chosen.workers);
   }
   if (chosen.workers == 0 && chosen.threads > 0) {
-    chosen.workers = std::max<std::int64_t>(1, cores / chosen.threads);
+    chosen.workers = std::max<std::int64_t>(1, machine.cores / chosen.threads);
   }
+}
+
+// Chooses the batch; returns what was timed.
+std::string time_batch(Tuning& chosen, const Bench& bench, const Machine& machine,
+                       std::int64_t images) {
+  char text[160];
+  const std::int64_t threads = chosen.threads > 0 ? chosen.threads : machine.cores;
+  const std::int64_t usual = std::min(images, machine.cpu ? kUsualBatch : 4 * kUsualBatch);
+  const double small = bench.rate(kSmallBatch, threads, 1);
+  if (machine.cpu && kSmallBatch / small > kLongPass) {
+    chosen.batch = kSmallBatch;
+    std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld", small,
+                  static_cast<long long>(kSmallBatch));
+    return text;
+  }
+  const double rate = bench.rate(usual, threads, 1);
+  chosen.batch = small > kClearly * rate ? kSmallBatch : usual;
+  std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld, %.1f of %lld", small,
+                static_cast<long long>(kSmallBatch), rate, static_cast<long long>(usual));
+  return text;
+}
+
+// Chooses threads and workers; returns what was timed.
+std::string time_workers(Tuning& chosen, const Bench& bench, std::int64_t cores) {
+  const double together = bench.rate(chosen.batch, cores, 1);
+  const double apart = bench.rate(chosen.batch, 1, cores);
+  const bool one = together > kClearly * apart;
+  chosen.threads = one ? cores : 1;
+  chosen.workers = one ? 1 : cores;
+  char text[160];
+  std::snprintf(text, sizeof text,
+                "%.1f images/s by %lld workers of one thread, %.1f by one of %lld", apart,
+                static_cast<long long>(cores), together, static_cast<long long>(cores));
+  return text;
+}
+
+}  // namespace
+
+Tuning tune(const Tuning& given, const std::filesystem::path& model,
+            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images) {
+  const Machine machine{device == "cpu", std::max(1U, std::thread::hardware_concurrency())};
+  Tuning chosen = given;
+  settle(chosen, machine, images);
   if (chosen.batch > 0 && chosen.threads > 0 && chosen.workers > 0) return chosen;
 
   const c10::InferenceMode guard;
   const Program program(model, device);
   const Bench bench(program, input, device);
-  char text[160];
   try {
-    if (chosen.batch == 0) {
-      const std::int64_t threads = chosen.threads > 0 ? chosen.threads : cores;
-      const std::int64_t usual = std::min(images, cpu ? kUsualBatch : 4 * kUsualBatch);
-      const double small = bench.rate(kSmallBatch, threads, 1);
-      if (cpu && kSmallBatch / small > kLongPass) {
-        chosen.batch = kSmallBatch;
-        std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld", small,
-                      static_cast<long long>(kSmallBatch));
-      } else {
-        const double rate = bench.rate(usual, threads, 1);
-        chosen.batch = small > kClearly * rate ? kSmallBatch : usual;
-        std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld, %.1f of %lld", small,
-                      static_cast<long long>(kSmallBatch), rate, static_cast<long long>(usual));
-      }
-      chosen.reason = text;
-    }
+    if (chosen.batch == 0) chosen.reason = time_batch(chosen, bench, machine, images);
     if (chosen.threads == 0) {
-      const double together = bench.rate(chosen.batch, cores, 1);
-      const double apart = bench.rate(chosen.batch, 1, cores);
-      const bool one = together > kClearly * apart;
-      chosen.threads = one ? cores : 1;
-      chosen.workers = one ? 1 : cores;
-      std::snprintf(text, sizeof text,
-                    "%s%.1f images/s by %lld workers of one thread, %.1f by one of %lld",
-                    chosen.reason.empty() ? "" : "; ", apart, static_cast<long long>(cores),
-                    together, static_cast<long long>(cores));
-      chosen.reason += text;
+      if (!chosen.reason.empty()) chosen.reason += "; ";
+      chosen.reason += time_workers(chosen, bench, machine.cores);
     }
   } catch (const Error&) {
     throw;
