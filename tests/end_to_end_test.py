@@ -3,6 +3,7 @@
 usage: end_to_end_test.py BUILD_DIR [unittest arguments]
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -12,6 +13,7 @@ import pathlib
 import re
 import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -38,16 +40,26 @@ CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 MEAN, STD = 0.5, 0.25
 
 
-def bitfall(*arguments, expect=0, program=PROGRAM, cwd=None):
-    """Runs the program; returns (stdout, stderr)."""
+def bitfall(*arguments, expect=0, program=PROGRAM, cwd=None, **environment):
+    """Runs the program, with these variables in its environment; returns (stdout, stderr)."""
     done = subprocess.run(
-        [str(program), *map(str, arguments)], capture_output=True, text=True, timeout=600, cwd=cwd
-    )
+        [str(program), *map(str, arguments)], capture_output=True, text=True, timeout=600, cwd=cwd,
+        env={**os.environ, **environment},
+    )  # fmt: skip
     if done.returncode != expect:
         raise AssertionError(
             f"{arguments}: exit {done.returncode}, expected {expect}\n{done.stdout}\n{done.stderr}"
         )
     return done.stdout, done.stderr
+
+
+def open_files(process):
+    """What the process has open, by name."""
+    names = set()
+    for file in pathlib.Path(f"/proc/{process}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            names.add(os.readlink(file))
+    return names
 
 
 class Case(unittest.TestCase):
@@ -129,6 +141,17 @@ class Campaign(Case):
         # stem: 8x8x8 values x 16 bits x 25 images
         self.assertEqual(document["strata"][0]["population"], 8 * 8 * 8 * 16 * 25)
 
+    def test_dry_run_needs_no_temporary_folder(self):
+        def listing():
+            return sorted(str(path) for path in self.folder.rglob("*"))
+
+        path = self.campaign("dry_disk")
+        before = listing()
+        bitfall("run", path, "--dry-run", TMPDIR="/nonexistent")
+        # Nor one where the run would go: then the time of the database is left out.
+        bitfall("run", path, "--dry-run", "-o", "/proc/no/run")
+        self.assertEqual(listing(), before)
+
     def test_list_fed_back_gives_the_same_rows(self):
         for form in ("fp16", "int8"):
             campaign = self.campaign(f"drawn_{form}", form=form)
@@ -155,6 +178,47 @@ class Campaign(Case):
         self.assertIn("equal to the stored trial", out)
         _, err = bitfall("replay", self.run_directory("replayed"), "--trial", 10**6, expect=2)
         self.assertIn("this run has trials 0 to", err)
+
+    def test_replay_tells_values_and_compares_their_bits(self):
+        bitfall("run", self.campaign("noise", per_site=5, rest='error_model = { id = "noise", standard_deviation = 0.5 }\nsites = "layer.0.conv1"'))
+        directory = self.run_directory("noise")
+        with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as database:
+            stored = database.execute("SELECT value, value_bits, value_before FROM edits WHERE trial = 2").fetchall()
+        edits = json.loads(bitfall("replay", directory, "--trial", 2, "--json")[0])["edits"]
+        self.assertEqual([(e["value"], int(e["mask"], 16), e["value_before"]) for e in edits], stored)
+        self.assertTrue(all(edit["value"] != 0 for edit in edits))
+        flipped = json.loads(bitfall("replay", self.flipped(), "--trial", 0, "--json")[0])["edits"]
+        self.assertTrue(all("value" not in edit for edit in flipped))
+
+        def differs(change, trial, directory):
+            with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as database, database:
+                database.execute(f"UPDATE edits SET {change} WHERE trial = {trial}")
+            self.assertIn("DIFFERS", bitfall("replay", directory, "--trial", trial, expect=1)[0])
+
+        differs("value_bits = value_bits + 1", 2, directory)
+        directory = self.flipped()
+        with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as database:
+            (trial,) = database.execute("SELECT trial FROM edits WHERE value_before = 0").fetchone()
+        self.assertIn("every bit", bitfall("replay", directory, "--trial", trial)[0])
+        differs("value_before = -0.0", trial, directory)
+
+    def flipped(self):
+        """A run with edits of values that are 0."""
+        directory = self.run_directory("flipped")
+        if not directory.exists():
+            bitfall("run", self.campaign("flipped", form="int8", per_site=100))
+        return directory
+
+    def test_interrupting_a_replay_ends_it(self):
+        directory = self.flipped()
+        command = [str(PROGRAM), "replay", str(directory), "--trial", "0"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        database = str(directory / "campaign.sqlite")
+        deadline = time.time() + 60
+        while time.time() < deadline and database not in open_files(process.pid):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=60), -signal.SIGINT)
 
     def test_populations_follow_the_golden_profile(self):
         for form, kind in (("int8", "golden"), ("int8", "format"), ("fp16", "golden")):
@@ -191,9 +255,20 @@ class Campaign(Case):
         self.assertIn("shards are missing: 3/3", err)
         _, err = bitfall("merge", shards[0], shards[0], "-o", self.run_directory("merged"), expect=4)
         self.assertIn("given twice", err)
+        self.assertEqual(err.count(str(shards[0])), 2)
         _, err = bitfall("merge", self.run_directory("whole"), "-o", self.run_directory("merged"), expect=4)
         self.assertIn("is no shard", err)
+        bitfall("run", campaign, "--shard", "2/2")
+        half = self.run_directory("whole-2of2")
+        _, err = bitfall("merge", shards[0], half, "-o", self.run_directory("merged"), expect=4)
+        self.assertIn(f"{half}: is shard 2/2, of another division than shard 1/3 in {shards[0]}", err)
+        bitfall("run", campaign, "--shard", "01/02")  # as the number of an array job may be written
+        bitfall("merge", self.run_directory("whole-1of2"), half, "-o", self.run_directory("halves"))
+        self.assertEqual(self.digest("halves"), self.digest("whole"))
         bitfall("merge", *reversed(shards), "-o", self.run_directory("merged"))
+        _, err = bitfall("merge", *shards, "-o", self.run_directory("merged"), expect=2)
+        merged = self.run_directory("merged")
+        self.assertEqual(err, f"bitfall: error: -o {merged}: holds a run already; give another folder to merge into\n")
         self.assertEqual(self.digest("merged"), self.digest("whole"))
         self.assertEqual(self.rows("merged"), self.rows("whole"))
         _, err = bitfall("run", campaign, "--shard", "4/3", expect=2)
@@ -234,6 +309,37 @@ class Campaign(Case):
         bitfall("run", campaign, "--force")
         out, _ = bitfall("resume", self.run_directory("twice"))
         self.assertIn("finished already", out)
+
+    def test_a_forced_run_that_cannot_be_stored_keeps_the_old_one(self):
+        campaign = self.campaign("kept", per_site=5)
+        bitfall("run", campaign)
+        digest = self.digest("kept")
+        plugin = BUILD / "tests" / "plugins" / "taken_column.so"
+        text = campaign.read_text()
+        campaign.write_text(f'{text}[plugins]\npaths = ["{plugin}"]\n[metrics]\nids = ["labels"]\n')
+        _, err = bitfall("run", campaign, "--force", expect=3)
+        self.assertIn("a name that is already taken in the store", err)
+        self.assertNotIn("profile", err)
+        self.assertEqual(self.digest("kept"), digest)
+        campaign.write_text(text.replace("seed = 5", "seed = 6"))
+        bitfall("run", campaign, "--force")
+        self.assertNotEqual(self.digest("kept"), digest)
+        names = {path.name for path in self.run_directory("kept").iterdir()}
+        self.assertEqual(names, {"campaign.sqlite", "campaign.toml", "lock"})
+
+    def test_export_that_fails_keeps_the_old_file(self):
+        bitfall("run", self.campaign("exported", per_site=5))
+        table = self.folder / "exported.csv"
+        table.write_text("mine")
+        names = sorted(path.name for path in self.folder.iterdir())
+        with contextlib.closing(sqlite3.connect(self.run_directory("exported") / "campaign.sqlite")) as database, database:
+            database.execute("UPDATE trials SET image = 99 WHERE trial = 20")
+        _, err = bitfall("export", self.run_directory("exported"), "--csv", "-o", table, expect=4)
+        self.assertIn("is damaged: trial 20 names image 99", err)
+        self.assertEqual(table.read_text(), "mine")
+        self.assertEqual(sorted(path.name for path in self.folder.iterdir()), names)
+        _, err = bitfall("export", self.run_directory("exported"), "--jsonl", "-o", "/dev/stderr", expect=4)
+        self.assertTrue(err.startswith('{"trial":0,'))
 
 
 class Headed(torch.nn.Module):
@@ -582,6 +688,44 @@ class Interruption(Case):
         self.assertIn(f"bitfall resume {self.run_directory('stopped')}", err)
         bitfall("resume", self.run_directory("stopped"))
         self.assertEqual(self.digest("stopped"), want)
+
+    def test_resume_commits_as_often_as_the_campaign_says(self):
+        code, err = self.interrupt("often", signal.SIGINT)
+        self.assertEqual(code, 75, err)
+        seen = set()
+        with contextlib.closing(sqlite3.connect(self.run_directory("often") / "campaign.sqlite")) as database:
+            count = lambda: database.execute("SELECT count(*) FROM trials").fetchone()[0]  # noqa: E731
+            start = count()
+            process = subprocess.Popen([str(PROGRAM), "resume", str(self.run_directory("often"))],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None:
+                seen.add(count() - start)
+        self.assertEqual(process.returncode, 0)
+        self.assertTrue(any(done % 50 == 0 and done % 256 != 0 for done in seen), sorted(seen))
+
+    def test_resume_names_what_is_missing_or_was_changed(self):
+        campaign = self.long_campaign("listed")
+        code, _ = self.interrupt("listed", signal.SIGINT)
+        self.assertEqual(code, 75)
+        database = self.run_directory("listed") / "campaign.sqlite"
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("DELETE FROM facts WHERE key = 'campaign_file'")
+        _, err = bitfall("resume", self.run_directory("listed"), expect=4)
+        self.assertIn("campaign_file", err)
+        self.assertIn(str(self.run_directory("listed")), err)
+
+        bitfall("run", self.campaign("short", per_site=2))
+        faults = self.folder / "short.csv"
+        bitfall("export", self.run_directory("short"), "--faults", "-o", faults)
+        directory = self.run_directory("by_list")
+        bitfall("run", campaign, "--faults", faults, "-o", directory)
+        with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as connection, connection:
+            connection.execute("DELETE FROM facts WHERE key = 'finished'")
+            connection.execute("DELETE FROM trials WHERE trial = 3")
+        lines = (directory / "faults.csv").read_text().splitlines(keepends=True)
+        (directory / "faults.csv").write_text("".join([*lines[:1], *reversed(lines[1:])]))
+        _, err = bitfall("resume", directory, expect=4)
+        self.assertIn("is not the list that the run was made from", err)
 
     def test_resume_refuses_another_model(self):
         code, _ = self.interrupt("swapped", signal.SIGINT)
@@ -959,6 +1103,15 @@ class BadInput(Case):
         self.assertIn("bitfall export --help", bitfall("export", expect=2)[1])
         bitfall("run", expect=2)
         self.assertIn("2.", bitfall("env")[0])
+
+    def test_numbers_are_no_options_wherever_quiet_stands(self):
+        want = bitfall("convert", "fp16", "-inf", "-.5")[0]
+        self.assertIn("0xfc00", want)
+        for line in (["-q", "convert", "fp16"], ["convert", "-q", "fp16"], ["--quiet", "convert", "fp16"]):
+            self.assertEqual(bitfall(*line, "-inf", "-.5")[0], want)
+        self.assertEqual(bitfall("convert", "fp16", "-inf", "-.5", "-q")[0], want)
+        self.assertIn("did you mean 'run'?", bitfall("-q", "rnu", expect=2)[1])
+        self.assertNotIn("not expected", bitfall("head", "info", self.folder / "absent.pt", "-q", expect=4)[1])
 
     def test_corrupt_run(self):
         bitfall("run", self.campaign("corrupt", per_site=5))

@@ -20,7 +20,7 @@ KEPT_TO = [
     (TORCHSCRIPT, "TorchScript", {"torchscript_file.cc", "program.cc", "head_module.cc",
                                    "trainable_model.cc"}),
     (LIBTORCH, "LibTorch", {"torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
-                            "head_report.cc", "command_head.cc", "engine.cc", "device_rounding.cc",
+                            "head_report.cc", "head_exchange.cc", "engine.cc", "device_rounding.cc",
                             "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
                             "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",
                             "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",

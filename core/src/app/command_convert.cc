@@ -1,11 +1,12 @@
 // bitfall convert: numbers through a format, and what flipping bits does to them.
 #include <unistd.h>
 
-#include <csignal>
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "commands.h"
+#include "command.h"
 #include "component_choice.h"
+#include "convert.h"
 #include "error.h"
 #include "log.h"
 #include "plugin_host.h"
@@ -27,27 +28,75 @@ ByteSource open_input(const ConvertOptions& options) {
   return descriptor_source(STDIN_FILENO, "standard input");
 }
 
-}  // namespace
+constexpr const char* kConvertHelp =
+    R"(Numbers are float32, as in a network: 1.5, -2e-3, 0x1.8p3, inf, nan, between white space or commas.
+All of them together are one tensor of one dimension, for formats with scales or blocks.
+Numbers in the arguments give an aligned table; a file or standard input gives tab-separated rows
+below a header, converted as they come. What needs to see all numbers first holds them in memory:
+a calibrated scale without --range, and a block that is the whole tensor.
 
-int convert_command(const ConvertOptions& options) {
-  // Nothing is left half done: let an interruption end the program at once.
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-  if (!options.file.empty() && !options.values.empty()) {
+Examples:
+  bitfall convert fp16 0.1 -65504 --flip all
+  bitfall convert int8 --range 6 --file activations.txt > codes.tsv)";
+
+class ConvertCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app =
+        parent.add_subcommand("convert", "numbers through a format, and what flips do to them");
+    app->footer(kConvertHelp);
+    app->add_option("format", options_.format, "a format's id, of `bitfall formats`")->required();
+    app->add_option("values", options_.values, "numbers; none or -: standard input");
+    app->add_option("-f,--file", options_.file, "a text file of numbers; -: standard input");
+    const auto repeated = [app](const char* name, std::vector<std::string>& texts,
+                                const char* help) {
+      app->add_option(name, texts, help)->allow_extra_args(false);
+    };
+    repeated("--set", options_.set,
+             "KEY=VALUE, an option of the format (`bitfall plugin info FORMAT`); may be repeated");
+    app->add_flag(
+        "--codes", options_.codes,
+        "the input are codes: hexadecimal, 0x being optional, or all binary digits behind 0b");
+    repeated("--flip", options_.flips,
+             "a row for each of these bits flipped: 14, 10-14, all, 0,3,7; of a metadata register: "
+             "scale:3; may be repeated. Bit 0 is the least significant");
+    app->add_flag("--together", options_.together, "flip all bits of --flip at once, in one row");
+    app->add_option("--range", options_.range,
+                    "largest magnitude, to which metadata is calibrated (default: the input's)");
+    repeated(
+        "--metadata", options_.metadata,
+        "NAME=CODE (0x7f) or NAME=NUMBER (0.5: the nearest that a code stands for), a metadata "
+        "register for all numbers (default with --codes: what stands for 1); may be repeated");
+    app->add_flag("--json", options_.json,
+                  "JSON lines; what is no number is \"nan\", \"inf\" or \"-inf\"");
+    return app;
+  }
+  int run() override;
+
+ private:
+  ConvertOptions options_;
+};
+
+int ConvertCommand::run() {
+  if (!options_.file.empty() && !options_.values.empty()) {
     throw Error(ExitCode::kUsage, "give numbers or --file, not both");
   }
   PluginHost host;
   load_plugins(host, {});
   Diagnostics diagnostics("convert", "");
   const auto format = host.make_format(
-      component_choice(host, ComponentKind::kFormat, options.format, options.set), diagnostics);
+      component_choice(host, ComponentKind::kFormat, options_.format, options_.set), diagnostics);
   diagnostics.throw_if_any();
-  const NamedFormat named{*format, options.format,
-                          host.find(ComponentKind::kFormat, options.format)->summary};
-  const bool from_file = !options.file.empty() && options.file != "-";
-  convert(named, options, open_input(options), from_file ? options.file.string() : "standard input",
-          write_stdout);
+  const NamedFormat named{*format, options_.format,
+                          host.find(ComponentKind::kFormat, options_.format)->summary};
+  const bool from_file = !options_.file.empty() && options_.file != "-";
+  convert(named, options_, open_input(options_),
+          from_file ? options_.file.string() : "standard input", write_stdout);
   return 0;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> convert_command() { return std::make_unique<ConvertCommand>(); }
 
 }  // namespace bitfall

@@ -1,12 +1,14 @@
 // bitfall embeddings: what the text says of the classes, to look at before it goes into a head.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "class_names.h"
-#include "commands.h"
+#include "command.h"
 #include "descriptions.h"
+#include "embeddings.h"
 #include "error.h"
 #include "json_file.h"
 #include "text_table.h"
@@ -15,6 +17,12 @@ namespace bitfall {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+struct EmbeddingsOptions {
+  EmbeddingFiles files;           // the table, or descriptions (.json)
+  std::filesystem::path classes;  // the task's classes; empty = all that the file knows
+  bool json = false;
+};
 
 /// What the options name first: the task's classes, the map's, the list's, or the rows' numbers.
 std::vector<std::string> classes_of(const EmbeddingsOptions& options, const EmbeddingTable& table) {
@@ -167,15 +175,56 @@ void print_descriptions(const EmbeddingsOptions& options) {
   }
 }
 
-}  // namespace
+constexpr const char* kEmbeddingsHelp =
+    R"(A table gives a row a class: the rows that stand for it, their length, and the class nearest to it
+by the cosine of the angle. Of several rows each is divided by its length, and they are averaged.
+Descriptions (.json, {class: [texts]}) give a row a class: texts kept, dropped and repeated.
 
-int embeddings_command(const EmbeddingsOptions& options) {
-  if (options.files.table.extension() == ".json") {
-    print_descriptions(options);
+Examples:
+  bitfall embeddings scripts/quickstart/embeddings.npy \
+      --embedding-classes scripts/quickstart/embeddings.classes.txt
+  bitfall embeddings clip.pth --embedding-classes imagenet.json --class-map cifar10.json
+  bitfall embeddings scripts/quickstart/descriptions.json)";
+
+class EmbeddingsCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand(
+        "embeddings", "text embeddings or descriptions of classes, to look at before training");
+    app->footer(kEmbeddingsHelp);
+    app->add_option("file", options_.files.table,
+                    "[rows, width] in .npy, .safetensors, .pth or .pt; or descriptions in .json")
+        ->required();
+    app->add_option("--classes", options_.classes,
+                    "the classes of the task in order: a JSON array, or a text, a name a line "
+                    "(default: all that the file, its list or its map names)");
+    app->add_option("--embedding-classes", options_.files.classes,
+                    "the names of the file's rows in order, as a list of the same kind");
+    app->add_option(
+        "--class-map", options_.files.map,
+        "JSON {class: row}, a row by its name or its number from 0, or an array of rows");
+    app->add_option("--key,--embedding-key", options_.files.key,
+                    "which tensor, if the file has several");
+    app->add_flag("--json", options_.json, "JSON on stdout");
+    return app;
+  }
+  int run() override;
+
+ private:
+  EmbeddingsOptions options_;
+};
+
+int EmbeddingsCommand::run() {
+  if (options_.files.table.extension() == ".json") {
+    print_descriptions(options_);
   } else {
-    print_table(options);
+    print_table(options_);
   }
   return 0;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> embeddings_command() { return std::make_unique<EmbeddingsCommand>(); }
 
 }  // namespace bitfall

@@ -1,10 +1,11 @@
 // bitfall merge: the shards of a campaign become one run.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
-#include "commands.h"
+#include "command.h"
 #include "error.h"
-#include "log.h"
 #include "report.h"
 #include "session.h"
 #include "shell_word.h"
@@ -38,46 +39,74 @@ Part open_part(const std::filesystem::path& run) {
   return part;
 }
 
+/// Throws unless the two are parts of one campaign.
+void check_same_campaign(const Part& first, const Part& part) {
+  if (part.description.campaign_text != first.description.campaign_text ||
+      part.description.fault_list_text != first.description.fault_list_text) {
+    throw Error(ExitCode::kInput, part.run.string() +
+                                      ": was made from another campaign file or fault list than " +
+                                      first.run.string());
+  }
+  try {
+    check_same_facts(first.description.facts, part.description.facts);
+  } catch (const Error& error) {
+    throw Error(ExitCode::kInput, part.run.string() + " does not belong to " + first.run.string() +
+                                      ": " + error.what());
+  }
+  if (part.shard.count != first.shard.count) {
+    throw Error(ExitCode::kInput, part.run.string() + ": is shard " + to_string(part.shard) +
+                                      ", of another division than shard " + to_string(first.shard) +
+                                      " in " + first.run.string());
+  }
+}
+
 /// The shards must be those of one campaign, each once and none missing.
 void check_parts(const std::vector<Part>& parts) {
-  const Part& first = parts.front();
-  std::vector<Shard> missing;
-  for (std::int64_t i = 1; i <= first.shard.count; ++i) missing.push_back({i, first.shard.count});
+  std::map<std::int64_t, const Part*> by_index;
   for (const Part& part : parts) {
-    if (part.description.campaign_text != first.description.campaign_text ||
-        part.description.fault_list_text != first.description.fault_list_text) {
-      throw Error(ExitCode::kInput, part.run.string() +
-                                        ": was made from another campaign file or "
-                                        "fault list than " +
-                                        first.run.string());
+    check_same_campaign(parts.front(), part);
+    const auto [same, added] = by_index.emplace(part.shard.index, &part);
+    if (!added) {
+      throw Error(ExitCode::kInput, part.run.string() + ": is shard " + to_string(part.shard) +
+                                        ", which is given twice: " + same->second->run.string() +
+                                        " is that shard too");
     }
-    try {
-      check_same_facts(first.description.facts, part.description.facts);
-    } catch (const Error& error) {
-      throw Error(ExitCode::kInput, part.run.string() + " does not belong to " +
-                                        first.run.string() + ": " + error.what());
-    }
-    const auto found = std::find(missing.begin(), missing.end(), part.shard);
-    if (found == missing.end()) {
-      throw Error(ExitCode::kInput,
-                  part.run.string() + ": is shard " + to_string(part.shard) +
-                      ", which is given twice or belongs to another division than "
-                      "shard " +
-                      to_string(first.shard) + " in " + first.run.string());
-    }
-    missing.erase(found);
+  }
+  constexpr std::size_t kMost = 20;
+  std::vector<std::string> missing;
+  const std::int64_t count = parts.front().shard.count;
+  for (std::int64_t i = 1; i <= count && missing.size() <= kMost; ++i) {
+    if (!by_index.contains(i)) missing.push_back(to_string(Shard{i, count}));
   }
   if (missing.empty()) return;
+  if (missing.size() > kMost) missing.back() = "...";
   std::string list;
-  for (const Shard& shard : missing) list += (list.empty() ? "" : ", ") + to_string(shard);
+  for (const std::string& shard : missing) list += (list.empty() ? "" : ", ") + shard;
   throw Error(ExitCode::kInput, "shards are missing: " + list);
 }
 
-}  // namespace
+class MergeCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("merge", "join the shards of a campaign to one run");
+    app->add_option("runs", runs_, "the shards' run directories, all of them")->required();
+    app->add_option("-o,--output", output_, "run directory of the whole")->required();
+    return app;
+  }
+  int run() override;
 
-int merge_command(const MergeOptions& options) {
+ private:
+  std::vector<std::filesystem::path> runs_;
+  std::filesystem::path output_;
+};
+
+int MergeCommand::run() {
+  if (std::filesystem::exists(output_ / "campaign.sqlite")) {
+    throw Error(ExitCode::kUsage, "-o " + output_.string() +
+                                      ": holds a run already; give another folder to merge into");
+  }
   std::vector<Part> parts;
-  for (const std::filesystem::path& run : options.runs) parts.push_back(open_part(run));
+  for (const std::filesystem::path& run : runs_) parts.push_back(open_part(run));
   check_parts(parts);
   RunDescription run = parts.front().description;
   double seconds = 0;
@@ -91,7 +120,7 @@ int merge_command(const MergeOptions& options) {
   run.facts.finished.reset();
   run.facts.wall_s.reset();
   run.facts.merged = std::to_string(parts.size()) + " shards";
-  const auto store = Store::create(options.output, run, 100000);
+  const auto store = Store::create(output_, run, 100000);
   for (const Part& part : parts) {
     for (const GoldenResult& row : part.store->golden_rows()) store->golden(row);
     part.store->for_each_trial([&](const TrialResult& trial) { store->trial(trial); });
@@ -105,9 +134,13 @@ int merge_command(const MergeOptions& options) {
   run.facts.finished = finished;
   store->set_facts(run.facts);
   std::printf("%s", report_text(summarise(*store)).c_str());
-  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", options.output.string().c_str(),
-              shell_word(options.output.string()).c_str());
+  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", output_.string().c_str(),
+              shell_word(output_.string()).c_str());
   return 0;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> merge_command() { return std::make_unique<MergeCommand>(); }
 
 }  // namespace bitfall

@@ -1,12 +1,15 @@
 // bitfall train.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "commands.h"
+#include "command.h"
 #include "error.h"
+#include "html_page.h"
 #include "log.h"
 #include "report_number.h"
 #include "shell_word.h"
+#include "stop.h"
 #include "text_file.h"
 #include "trainer.h"
 #include "training_page.h"
@@ -15,6 +18,14 @@ namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
+
+struct TrainOptions {
+  fs::path training;
+  fs::path output;  // empty = the file's
+  bool resume = false;
+  bool force = false;
+  bool json = false;
+};
 
 std::string epoch_text(const EpochResult& result, std::int64_t epochs) {
   char text[160];
@@ -83,17 +94,48 @@ void write_page(const Training& training, const Trainer& trainer) {
   write_training_html(page, vega_bundle(), training.output / "training.html");
 }
 
-}  // namespace
+constexpr const char* kTrainHelp =
+    R"(The directory gets model.pt (the trained model), log.csv and training.html (loss and accuracy),
+checkpoint.pt and training.toml. Ctrl-C writes a checkpoint; also after a crash, --resume goes on to the
+same weights on the same machine. The keys of a training file: `bitfall config --training`.
 
-int train_command(const TrainOptions& options) {
-  const std::string text = read_text(options.training);
-  Diagnostics diagnostics(options.training.string(), text);
-  Training training = parse_training(options.training, text, diagnostics);
+  [model]
+  path = "guided.pt"      # scripted, from `bitfall head attach` or torch.jit.script
+  [data]
+  path = "images/train"   # one folder a class
+  [validation]
+  path = "images/test")";
+
+class TrainCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("train", "train a scripted classifier");
+    app->footer(kTrainHelp);
+    app->add_option("training", options_.training, "the training file (TOML)")->required();
+    app->add_option("-o,--output", options_.output, "directory, instead of [training] output");
+    auto* resume = app->add_flag("--resume", options_.resume,
+                                 "go on from the directory's checkpoint, if it has one");
+    app->add_flag("--force", options_.force, "start anew, replacing what the directory holds")
+        ->excludes(resume);
+    app->add_flag("--json", options_.json, "a JSON object an epoch on stdout");
+    return app;
+  }
+  bool stoppable() const override { return true; }
+  int run() override;
+
+ private:
+  TrainOptions options_;
+};
+
+int TrainCommand::run() {
+  const std::string text = read_text(options_.training);
+  Diagnostics diagnostics(options_.training.string(), text);
+  Training training = parse_training(options_.training, text, diagnostics);
   diagnostics.throw_if_any();
-  if (!options.output.empty()) training.output = options.output;
-  check_directory(training, options);
+  if (!options_.output.empty()) training.output = options_.output;
+  check_directory(training, options_);
 
-  Trainer trainer(training, options.resume);
+  Trainer trainer(training, options_.resume);
   log_info(std::to_string(trainer.parameters()) + " parameters, " +
            std::to_string(trainer.images()) + " images, " +
            (training.validation ? std::to_string(trainer.validation_images()) + " for validation, "
@@ -106,14 +148,14 @@ int train_command(const TrainOptions& options) {
   const TrainEnd end = trainer.run(stop_requested, [&](const EpochResult& result) {
     write_page(training, trainer);
     const std::string line =
-        options.json ? epoch_json(result).dump() : epoch_text(result, training.epochs);
+        options_.json ? epoch_json(result).dump() : epoch_text(result, training.epochs);
     make_room();
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   });
   if (end == TrainEnd::kInterrupted) {
-    log_info("stopped; go on with: bitfall train " + shell_word(options.training.string()) +
-             (options.output.empty() ? "" : " -o " + shell_word(options.output.string())) +
+    log_info("stopped; go on with: bitfall train " + shell_word(options_.training.string()) +
+             (options_.output.empty() ? "" : " -o " + shell_word(options_.output.string())) +
              " --resume");
     return static_cast<int>(ExitCode::kInterrupted);
   }
@@ -122,5 +164,9 @@ int train_command(const TrainOptions& options) {
            (training.output / "training.html").string());
   return 0;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> train_command() { return std::make_unique<TrainCommand>(); }
 
 }  // namespace bitfall

@@ -1,6 +1,9 @@
 #include "html_page.h"
 
+#include <boost/dll/runtime_symbol_info.hpp>
+
 #include "atomic_file.h"
+#include "text_file.h"
 
 namespace bitfall {
 namespace {
@@ -107,6 +110,13 @@ std::string html_escaped(const std::string& text) {
     }
   }
   return html;
+}
+
+std::optional<std::string> vega_bundle() {
+  const auto program = std::filesystem::path(boost::dll::program_location().string());
+  const auto path = program.parent_path().parent_path() / BITFALL_SHARE_DIR / "vega-bundle.js";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  return read_text(path);
 }
 
 void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,

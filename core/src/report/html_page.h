@@ -16,8 +16,12 @@ struct HtmlPage {
   std::string charts;  // JSON: name -> Vega-Lite specification; empty = none
 };
 
-/// Writes the page to a temporary name, then renames. `bundle`: vega, vega-lite and vega-embed as
-/// one JavaScript file, put into the page; without it (nullopt) no chart is drawn.
+/// Vega, vega-lite and vega-embed as one JavaScript file, from the program's share folder; nullopt
+/// where it is not installed.
+std::optional<std::string> vega_bundle();
+
+/// Writes the page to a temporary name, then renames. `bundle`: vega_bundle(), put into the
+/// page; without it (nullopt) no chart is drawn.
 void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,
                      const std::filesystem::path& path);
 

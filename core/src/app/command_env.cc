@@ -1,0 +1,57 @@
+// bitfall env: versions and settings, for bug reports.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "model.h"
+#include "plugin_host.h"
+
+namespace bitfall {
+namespace {
+
+class EnvCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("env", "versions and settings, for bug reports");
+    app->add_flag("--json", json_, "JSON on stdout");
+    return app;
+  }
+  int run() override;
+
+ private:
+  bool json_ = false;
+};
+
+int EnvCommand::run() {
+  PluginHost host;
+  load_plugins(host, {});
+  const Runtime runtime = runtime_of("cpu");
+  nlohmann::ordered_json facts = {{"bitfall_version", BITFALL_VERSION},
+                                  {"plugin_abi", kAbi},
+                                  {"torch_version", runtime.torch_version},
+                                  {"cpu_capability", runtime.cpu},
+                                  {"threads", runtime.threads},
+                                  {"cuda", cuda_available()},
+                                  {"compiler", __VERSION__},
+                                  {"plugin_folder", default_plugin_folder().string()},
+                                  {"plugins", host.plugins().size()},
+                                  {"plugins_refused", host.refused().size()}};
+  if (json_) {
+    nlohmann::ordered_json document = {{"schema", "bitfall.env/1"}};
+    document.update(facts);
+    std::printf("%s\n", document.dump(2).c_str());
+    return 0;
+  }
+  for (const auto& [key, value] : facts.items()) {
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    std::printf("%-16s %s\n", key.c_str(), text.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> env_command() { return std::make_unique<EnvCommand>(); }
+
+}  // namespace bitfall

@@ -1,0 +1,69 @@
+// bitfall export: every trial as a table.
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iostream>
+
+#include "atomic_file.h"
+#include "command.h"
+#include "error.h"
+#include "store.h"
+
+namespace bitfall {
+namespace {
+
+class ExportCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("export", "every trial as a table, a row an edit");
+    app->add_option("run", run_, "the run directory")->required();
+    auto* kinds = app->add_option_group("format", "one of");
+    kinds->add_flag("--csv", csv_, "CSV with a header");
+    kinds->add_flag("--jsonl", jsonl_, "a JSON object a line");
+    kinds->add_flag("--faults", faults_, "the fault list, for `bitfall run CAMPAIGN --faults`");
+    kinds->require_option(1);
+    app->add_option("-o,--output", output_, "file (default: stdout)");
+    return app;
+  }
+  int run() override;
+
+ private:
+  void write(const Store& store, std::ostream& out, const std::string& name) const;
+
+  std::filesystem::path run_;
+  std::filesystem::path output_;  // empty = standard output
+  bool csv_ = false;
+  bool jsonl_ = false;
+  bool faults_ = false;
+};
+
+int ExportCommand::run() {
+  const auto store = Store::open_read_only(run_);
+  if (output_.empty()) {
+    write(*store, std::cout, "standard output");
+    return 0;
+  }
+  const auto write_to = [&](const std::filesystem::path& path) {
+    std::ofstream file(path, std::ios::binary);
+    if (!file) throw Error(ExitCode::kFailure, output_.string() + ": cannot be written");
+    write(*store, file, output_.string());
+  };
+  std::error_code absent;
+  const bool device = std::filesystem::exists(output_, absent) &&
+                      !std::filesystem::is_regular_file(output_, absent);
+  device ? write_to(output_) : replace_file(output_, write_to);
+  return 0;
+}
+
+void ExportCommand::write(const Store& store, std::ostream& out, const std::string& name) const {
+  if (csv_) export_csv(store, out);
+  if (jsonl_) export_jsonl(store, out);
+  if (faults_) export_faults(store, out);
+  out.flush();
+  if (!out) throw Error(ExitCode::kFailure, name + ": write failed");
+}
+
+}  // namespace
+
+std::unique_ptr<Command> export_command() { return std::make_unique<ExportCommand>(); }
+
+}  // namespace bitfall

@@ -1,0 +1,197 @@
+// bitfall replay: one stored trial once more.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "error.h"
+#include "exact_text.h"
+#include "faults.h"
+#include "log.h"
+#include "stored_session.h"
+
+namespace bitfall {
+namespace {
+
+std::string hex(std::uint32_t code) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%x", code);
+  return text;
+}
+
+/// The same bits, but that to the store every NaN is the same.
+bool same(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
+
+bool same_edit(const EditRecord& a, const EditRecord& b) {
+  return a.edit.element == b.edit.element && a.edit.register_index == b.edit.register_index &&
+         a.edit.operation == b.edit.operation && mask_column(a.edit) == mask_column(b.edit) &&
+         a.code_before == b.code_before && a.code_after == b.code_after &&
+         same(a.value_before, b.value_before) && same(a.value_after, b.value_after);
+}
+
+bool same_result(const TrialResult& a, const TrialResult& b) {
+  return a.entry == b.entry && a.site == b.site && a.image == b.image && a.outcome == b.outcome &&
+         a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
+         same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
+         a.faulty_top1 == b.faulty_top1 && std::ranges::equal(a.metrics, b.metrics, same) &&
+         std::ranges::equal(a.edits, b.edits, same_edit);
+}
+
+std::string bits_text(std::uint32_t mask) {
+  std::string text;
+  for (int bit = 0; bit < 32; ++bit) {
+    if (mask >> bit & 1) text += (text.empty() ? "" : ", ") + std::to_string(bit);
+  }
+  return text;
+}
+
+/// A stored trial and what it gives now.
+struct Replay {
+  Replay(const Session& of, TrialResult stored, TrialResult result)
+      : session(of),
+        before(std::move(stored)),
+        now(std::move(result)),
+        equal(same_result(before, now)) {}
+
+  const Site& site() const { return session.model().sites()[static_cast<std::size_t>(now.site)]; }
+  const char* register_name(const EditRecord& record) const {
+    const auto index = static_cast<std::size_t>(record.edit.register_index);
+    return session.format(now.site).registers()[index].name;
+  }
+  std::int32_t label() const { return session.dataset().label(now.image); }
+
+  const Session& session;
+  TrialResult before;
+  TrialResult now;
+  bool equal;
+};
+
+nlohmann::ordered_json edit_json(const Replay& replay, const EditRecord& record) {
+  nlohmann::ordered_json edit = {
+      {"element", record.edit.element},         {"register", replay.register_name(record)},
+      {"op", to_string(record.edit.operation)}, {"mask", hex(mask_column(record.edit))},
+      {"code_before", hex(record.code_before)}, {"code_after", hex(record.code_after)},
+      {"value_before", record.value_before},    {"value_after", record.value_after}};
+  if (is_real(record.edit.operation)) edit["value"] = record.edit.value;
+  return edit;
+}
+
+void print_json(const Replay& replay) {
+  const TrialResult& now = replay.now;
+  nlohmann::ordered_json document = {{"schema", "bitfall.replay/1"},
+                                     {"trial", now.trial},
+                                     {"site", replay.site().name},
+                                     {"target", to_string(replay.site().target)},
+                                     {"image", replay.session.dataset().name(now.image)},
+                                     {"label", replay.label()},
+                                     {"outcome", to_string(now.outcome)},
+                                     {"activated", now.activated},
+                                     {"golden_loss", now.golden_loss},
+                                     {"faulty_loss", now.faulty_loss},
+                                     {"golden_top1", now.golden_top1},
+                                     {"faulty_top1", now.faulty_top1},
+                                     {"equals_stored", replay.equal}};
+  for (const EditRecord& record : now.edits) {
+    document["edits"].push_back(edit_json(replay, record));
+  }
+  std::printf("%s\n",
+              document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+void print_edit(const Replay& replay, const EditRecord& record) {
+  std::string what = to_string(record.edit.operation);
+  if (is_real(record.edit.operation))
+    what += " " + exact_text(record.edit.value);
+  else if (record.edit.operation == EditOperation::kWrite)
+    what += " " + hex(record.edit.mask);
+  else
+    what += " bit " + bits_text(record.edit.mask);
+  std::printf("edit      %s %lld, %s\n  code    %s -> %s\n  value   %s -> %s\n",
+              replay.register_name(record), static_cast<long long>(record.edit.element),
+              what.c_str(), hex(record.code_before).c_str(), hex(record.code_after).c_str(),
+              exact_text(record.value_before).c_str(), exact_text(record.value_after).c_str());
+}
+
+void print_text(const Replay& replay) {
+  const TrialResult& now = replay.now;
+  const auto& classes = replay.session.dataset().classes();
+  const auto class_name = [&](std::int32_t index) {
+    const auto place = static_cast<std::size_t>(index);
+    return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")"
+                                  : std::to_string(index);
+  };
+  std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
+              static_cast<long long>(now.trial), replay.site().name.c_str(),
+              to_string(replay.site().target), replay.site().operation.c_str(),
+              replay.session.dataset().name(now.image).c_str(), class_name(replay.label()).c_str(),
+              replay.session.format_name(now.site).c_str());
+  for (const EditRecord& record : now.edits) print_edit(replay, record);
+  std::printf("outcome   %s%s\nloss      %s -> %s nats\ntop-1     %s -> %s\n",
+              to_string(now.outcome), now.activated ? "" : " (no value at the site changed)",
+              exact_text(now.golden_loss).c_str(), exact_text(now.faulty_loss).c_str(),
+              class_name(now.golden_top1).c_str(), class_name(now.faulty_top1).c_str());
+  for (std::size_t i = 0; i < now.metrics.size(); ++i) {
+    std::printf("metric    %s = %s\n", replay.session.columns()[i].name.c_str(),
+                exact_text(now.metrics[i]).c_str());
+  }
+  if (replay.equal) {
+    std::printf("equal to the stored trial, every bit\n");
+    return;
+  }
+  const TrialResult& before = replay.before;
+  std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
+              to_string(before.outcome), exact_text(before.golden_loss).c_str(),
+              exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
+}
+
+class ReplayCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app =
+        parent.add_subcommand("replay", "run one stored trial again and compare every bit");
+    app->add_option("run", run_, "the run directory")->required();
+    app->add_option("--trial", trial_, "the trial's number")->required();
+    app->add_flag("--json", json_, "JSON on stdout");
+    return app;
+  }
+  int run() override;
+
+ private:
+  std::filesystem::path run_;
+  std::int64_t trial_ = 0;
+  bool json_ = false;
+};
+
+int ReplayCommand::run() {
+  const auto store = Store::open_read_only(run_);
+  const RunDescription stored = store->description();
+  if (trial_ < 0 || trial_ >= stored.trials) {
+    throw Error(ExitCode::kUsage, "trial " + std::to_string(trial_) +
+                                      ": this run has trials 0 to " +
+                                      std::to_string(stored.trials - 1));
+  }
+  TrialResult before = store->read_trial(trial_);
+  const auto session = reopen(run_, stored);
+  try {
+    check_same_facts(stored.facts, session->facts());
+  } catch (const Error& error) {
+    log_warning(error.what());
+  }
+  session->use_profiles(stored.profiles);
+  const Replay replay(*session, std::move(before),
+                      session->engine().run_one(session->plan(), trial_, session->measure()));
+  json_ ? print_json(replay) : print_text(replay);
+  return replay.equal ? 0 : static_cast<int>(ExitCode::kFailure);
+}
+
+}  // namespace
+
+std::unique_ptr<Command> replay_command() { return std::make_unique<ReplayCommand>(); }
+
+}  // namespace bitfall

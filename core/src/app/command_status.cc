@@ -1,0 +1,68 @@
+// bitfall status: how far a run is.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "shell_word.h"
+#include "store.h"
+
+namespace bitfall {
+namespace {
+
+class StatusCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app =
+        parent.add_subcommand("status", "how far a run is, and the digest of its trials");
+    app->add_option("run", run_, "the run directory")->required();
+    app->add_flag("--json", json_, "JSON on stdout");
+    return app;
+  }
+  int run() override;
+
+ private:
+  std::filesystem::path run_;
+  bool json_ = false;
+};
+
+int StatusCommand::run() {
+  const auto store = Store::open_read_only(run_);
+  const RunDescription description = store->description();
+  const RunFacts& facts = description.facts;
+  const std::int64_t done = store->count_done();
+  const bool finished = facts.finished.has_value();
+  const std::string digest = store->digest();
+  if (json_) {
+    nlohmann::ordered_json document = {{"schema", "bitfall.status/1"}, {"run", run_.string()},
+                                       {"trials", description.trials}, {"done", done},
+                                       {"finished", finished},         {"digest", digest},
+                                       {"facts", told(facts)}};
+    std::printf("%s\n",
+                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    return 0;
+  }
+  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld\n", run_.c_str(),
+              finished                     ? "finished"
+              : done == description.trials ? "all trials done, not closed"
+                                           : "unfinished",
+              static_cast<long long>(done), static_cast<long long>(description.trials));
+  std::string format = facts.format;
+  if (!facts.format_options.empty()) format += " (" + facts.format_options + ")";
+  if (!facts.site_formats.empty()) format += "; " + told(facts).at("site_formats");
+  if (!facts.calibration.empty()) format += "; calibrated: " + facts.calibration;
+  std::printf(
+      "model     %s\ndata      %s (%lld images)\nformat    %s\nfaults    %s\nseed      %llu\n"
+      "digest    %s\n",
+      facts.model_path.c_str(), facts.data_path.c_str(), static_cast<long long>(facts.images),
+      format.c_str(), error_models_text(facts).c_str(), static_cast<unsigned long long>(facts.seed),
+      digest.c_str());
+  if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run_).c_str());
+  return 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> status_command() { return std::make_unique<StatusCommand>(); }
+
+}  // namespace bitfall
