@@ -502,7 +502,7 @@ class Comparison(Case):
         self.assertEqual(out.count(f"| {value} ["), 40, out)
         self.assertIn(f"| {value} [{low:.3g}, {high:.3g}] |", out)
         (study / "seed2" / "trained" / "prompt" / "log.csv").write_text("epoch\n9\n")
-        self.assertIn("has other epochs", tables(2, expect=1))
+        self.assertIn("does not have the epochs of", tables(2, expect=1))
 
     def test_refuses_what_cannot_be_compared(self):
         base, _ = self.runs()
