@@ -76,6 +76,27 @@ class Encoder(nn.Module):
         return self.fc(self.layer(self.patches(x).flatten(2).transpose(1, 2)).mean(1))
 
 
+class Windows(nn.Module):
+    """Folds windows of the map into the first dimension, as Swin does: four slabs per image."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 1)
+        self.inside = nn.Linear(8, 8)
+        self.mix = nn.Linear(16, 16)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.patch(x)
+        n, c, h, w = x.shape
+        y = x.view(n, c, 2, h // 2, 2, w // 2).permute(0, 2, 4, 3, 5, 1)
+        y = torch.relu(self.inside(y.reshape(n * 4, h * w // 4, c)))
+        y = self.mix(y.transpose(1, 2)).transpose(1, 2)
+        y = y.reshape(n, 2, 2, h // 2, w // 2, c).permute(0, 5, 1, 3, 2, 4).reshape(n, c, h, w)
+        return self.fc(torch.relu(self.conv(x + y)).mean((2, 3)))
+
+
 class Masked(nn.Module):
     """Builds a mask in place, as Swin does, and uses it late."""
 
@@ -432,7 +453,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Encoder, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
+    for network in (Residual, Attention, Encoder, Windows, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
                     Overwritten, Tokens, Exported, TwoInputs, Dictionary, FeatureMap):
         torch.manual_seed(7)

@@ -1,5 +1,7 @@
 #include "engine.h"
 
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -26,11 +28,14 @@ namespace {
 
 constexpr int kImages = 10;
 
-void write_images(const std::filesystem::path& file, int height, int width) {
+/// `growing`: each image is twice as large as the one before.
+void write_images(const std::filesystem::path& file, int height, int width, bool growing = false) {
   std::mt19937 random(5);
   std::string images;
-  for (int i = 0; i < kImages * 3 * height * width; ++i) {
-    const float value = static_cast<float>(static_cast<double>(random()) / 4294967296.0 * 4 - 2);
+  const int size = 3 * height * width;
+  for (int i = 0; i < kImages * size; ++i) {
+    const double number = static_cast<double>(random()) / 4294967296.0 * 4 - 2;
+    const auto value = static_cast<float>(growing ? std::ldexp(number, i / size) : number);
     images.append(reinterpret_cast<const char*>(&value), 4);
   }
   write_npy(
@@ -49,6 +54,7 @@ std::filesystem::path data_folder() {
     }
     write_images(path / "images.npy", 8, 8);
     write_images(path / "large_images.npy", 72, 56);
+    write_images(path / "growing_images.npy", 8, 8, true);
     write_npy(path / "labels.npy", "<i8", std::to_string(kImages) + ",", labels);
     std::ofstream(path / "classes.txt") << "a\nb\nc\nd\ne\n";
     return path;
@@ -147,8 +153,8 @@ TEST_P(EngineOnModel, EveryAccelerationGivesTheSameTrials) {
 
 INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
                          testing::Combine(testing::Values("residual", "residual_traced",
-                                                          "attention", "masked", "branches",
-                                                          "shared", "pair"),
+                                                          "attention", "windows", "masked",
+                                                          "branches", "shared", "pair"),
                                           testing::Values("fp32", "fp16", "int8", "mxfp4")));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -403,9 +409,57 @@ INSTANTIATE_TEST_SUITE_P(All, EngineInFormat, testing::ValuesIn(kFormatIds));
 /// On a GPU values are rounded where they lie, hit ones are fetched alone, and a pass is compared
 /// with golden in one go.
 TEST(Engine, ValuesTreatedAsOnADeviceGiveTheSame) {
-  for (const char* id : {"fp32", "fp16", "int8", "posit8", "bfp"}) {
-    expect_same_trials(campaign("residual", id, std::string(kEverything) + "[run]\nbatch = 4\n"),
-                       [](EngineOptions& options) { options.as_on_device = true; });
+  for (const char* model : {"residual", "windows"}) {
+    for (const char* id : {"fp32", "fp16", "int8", "posit8", "bfp"}) {
+      expect_same_trials(campaign(model, id, std::string(kEverything) + "[run]\nbatch = 4\n"),
+                         [](EngineOptions& options) { options.as_on_device = true; });
+    }
+  }
+}
+
+/// The largest magnitude of a site's FP32 values, by image.
+std::vector<float> largest_values(const Session& session, const char* site) {
+  const c10::InferenceMode guard;
+  const Model& model = session.model();
+  const int slot = model.slots(find_site(model.sites(), Target::kActivation, site))[0];
+  const int first = model.first_step(find_site(model.sites(), Target::kActivation, site));
+  std::vector<float> largest;
+  for (std::int32_t image = 0; image < kImages; ++image) {
+    at::Tensor input = at::empty({3, 8, 8}, at::kFloat);
+    session.dataset().load(image, {input.data_ptr<float>(), 3 * 8 * 8});
+    Slots slots = model.program().start(input.expand({model.batch(), 3, 8, 8}).contiguous());
+    model.program().run(slots, 0, first);
+    largest.push_back(slots[static_cast<std::size_t>(slot)].toTensor().abs().max().item<float>());
+  }
+  return largest;
+}
+
+/// A scale is learned from every value of the images that it is learned from, and of no other,
+/// also where one image fills several rows of the first dimension.
+TEST(Engine, CalibrationSeesWholeImages) {
+  for (const int images : {0, 1, 3, 6}) {
+    std::string text = campaign("windows", "int8",
+                                "[[faults]]\nsites = [\"patch\", \"inside\", \"mix\", \"conv\"]\n"
+                                "per_site = 1\n[calibration]\nimages = " +
+                                    std::to_string(images) + "\n[run]\nbatch = 4\n");
+    text.replace(text.find("images.npy"), 10, "growing_images.npy");
+    const auto opened = open(text);
+    Session& session = *opened;
+    const std::atomic<bool> stop{false};
+    ASSERT_TRUE(session.profile(stop));
+    const ImageChunks chunks(1, kImages, 4);
+    for (const char* name : {"patch", "inside", "mix", "conv"}) {
+      const std::vector<float> by_image = largest_values(session, name);
+      float largest = 0;
+      for (int i = 0; i < (images == 0 ? kImages : images); ++i) {
+        largest = std::max(largest, by_image[static_cast<std::size_t>(chunks.image(i / 4, i % 4))]);
+      }
+      const SiteProfile& learned = session.engine().profiles()[static_cast<std::size_t>(
+          find_site(session.model().sites(), Target::kActivation, name))];
+      EXPECT_FLOAT_EQ(std::bit_cast<float>(learned.metadata.at(0)), largest / 127)
+          << name << ", " << images << " images";
+      EXPECT_FLOAT_EQ(learned.golden.absolute(), largest) << name << ", " << images << " images";
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <stdexcept>
 
 namespace bitfall {
 namespace {
@@ -82,6 +83,15 @@ TEST(RangeObserver, PercentileHoldsTheWantedShare) {
     EXPECT_LE(got, ordered.back());
     EXPECT_EQ(observer.ranges()[0].minimum, -got);
     EXPECT_EQ(observer.golden().absolute(), ordered.back());
+  }
+}
+
+TEST(RangeObserver, RefusesAPartOfASlab) {
+  for (const int axis : {-1, 0, 1}) {
+    RangeObserver observer({4, 3}, axis, {});
+    observer.add(std::vector<float>(24));
+    EXPECT_THROW(observer.add(std::vector<float>(6)), std::logic_error) << axis;
+    EXPECT_THROW(observer.add(std::vector<float>(13)), std::logic_error) << axis;
   }
 }
 

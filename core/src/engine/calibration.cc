@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <stdexcept>
 
 namespace bitfall {
 namespace {
@@ -37,8 +38,7 @@ float RangeObserver::Histogram::percentile(double percent) const {
 
 RangeObserver::RangeObserver(std::vector<std::int64_t> shape, int axis,
                              const Calibration& calibration)
-    : calibration_(calibration) {
-  inner_ = element_count(shape);
+    : elements_(element_count(shape)), inner_(elements_), calibration_(calibration) {
   if (axis >= 0) {
     const auto dimension = static_cast<std::size_t>(axis);
     indices_ = shape[dimension];
@@ -49,7 +49,11 @@ RangeObserver::RangeObserver(std::vector<std::int64_t> shape, int axis,
 }
 
 void RangeObserver::add(std::span<const float> values) {
+  if (values.empty()) return;
   const auto run = static_cast<std::size_t>(inner_);
+  if (values.size() % static_cast<std::size_t>(elements_) != 0) {
+    throw std::logic_error("part of a slab was given to calibration");
+  }
   for (std::size_t at = 0, index = 0; at < values.size(); at += run, ++index) {
     if (index == seen_.size()) index = 0;
     // Without a branch on the value, so that it vectorises.

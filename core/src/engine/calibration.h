@@ -18,7 +18,8 @@ class RangeObserver {
   /// `axis`: the dimension that takes one range an index, or -1 for one range.
   RangeObserver(std::vector<std::int64_t> shape, int axis, const Calibration& calibration);
 
-  /// One tensor of the shape: one image's slab, or a parameter.
+  /// One or more tensors of the shape, one after the other: images' slabs, or a parameter. Throws
+  /// logic_error where the last is not whole.
   void add(std::span<const float> values);
 
   /// Smallest and largest finite value; 0 and 0 before any.
@@ -46,7 +47,8 @@ class RangeObserver {
     bool any = false;
   };
 
-  std::int64_t inner_ = 1;  // elements that follow each other at one index of the axis
+  std::int64_t elements_;  // of the shape
+  std::int64_t inner_;     // elements that follow each other at one index of the axis
   std::int64_t indices_ = 1;
   Calibration calibration_;
   std::vector<Seen> seen_;  // by index of the axis

@@ -506,11 +506,11 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
     const std::int64_t first = chunk * state.batch();
     const auto look = [&](std::int32_t site) {
       const auto index = static_cast<std::size_t>(site);
-      const at::Tensor& value =
-          slots[static_cast<std::size_t>(state.model.slots(site)[0])].toTensor();
+      const int slot = state.model.slots(site)[0];
+      const at::Tensor& value = slots[static_cast<std::size_t>(slot)].toTensor();
       const std::int64_t left =
           std::clamp<std::int64_t>(learning - first, 0, state.deal.size(chunk));
-      if (left > 0) observe(observers[index], value.narrow(0, 0, left));
+      if (left > 0) observe(observers[index], first_images(value, state.model.rows(slot, left)));
       if (every_image) observe(all[index], value);
     };
     if (state.emulated.input_emulated()) look(0);

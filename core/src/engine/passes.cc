@@ -179,14 +179,17 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   if (at_home) return slots;
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-    const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
-    if (slabs == 0 || !lifetimes[slot].lives_at(cut) || !slots[slot].isTensor()) continue;
+    const auto number = static_cast<int>(slot);
+    if (model_.model().slabs(number) == 0 || !lifetimes[slot].lives_at(cut) ||
+        !slots[slot].isTensor()) {
+      continue;
+    }
+    const Rows image = model_.model().rows(number, 1);
     at::Tensor value = copy_of(slots[slot].toTensor());
     for (const Seat& seat : pass) {
       const Ready& one = *seat.flight.ready;
       if (one.golden == &base && one.row == seat.row) continue;
-      value.narrow(0, seat.row * slabs, slabs)
-          .copy_(one.golden->tensor(static_cast<int>(slot)).narrow(0, one.row * slabs, slabs));
+      image_of(value, seat.row, image).copy_(image_of(one.golden->tensor(number), one.row, image));
     }
     slots[slot] = value;
     own[slot] = true;
@@ -233,8 +236,7 @@ Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
       own[index(piece.slot)] = true;
       const at::Tensor& value = slot.toTensor();
       if (piece.whole) {
-        const std::int64_t slabs = piece.values.size(0);
-        value.narrow(0, seat.row * slabs, slabs).copy_(piece.values);
+        image_of(value, seat.row, {1, piece.values.size(0)}).copy_(piece.values);
       } else {
         value.select(0, seat.row)
             .narrow(1, piece.top, piece.values.size(1))
@@ -295,9 +297,9 @@ std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed
     const Ready& one = *seat.flight.ready;
     at::Tensor answer;
     for (const int slot : changed) {
-      const std::int64_t slabs = model_.model().slabs(slot);
-      const at::Tensor mine = slots[index(slot)].toTensor().narrow(0, seat.row * slabs, slabs);
-      const at::Tensor golden = one.golden->tensor(slot).narrow(0, one.row * slabs, slabs);
+      const Rows image = model_.model().rows(slot, 1);
+      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), seat.row, image);
+      const at::Tensor golden = image_of(one.golden->tensor(slot), one.row, image);
       const at::Tensor differs =
           mine.contiguous().view(at::kInt).ne(golden.contiguous().view(at::kInt)).any();
       answer = answer.defined() ? answer.logical_or(differs) : differs;
@@ -314,17 +316,16 @@ bool Passes::differs(const Slots& slots, std::span<const int> changed, const Sea
   for (const int slot : changed) {
     const at::Tensor& mine = slots[index(slot)].toTensor();
     const at::Tensor& golden = one.golden->tensor(slot);
-    const std::int64_t slabs = model_.model().slabs(slot);
+    const Rows image = model_.model().rows(slot, 1);
     const float* a = by_image(mine, golden);
     const float* b = by_image(golden, golden);
     if (a && b) {
-      const auto size = static_cast<std::size_t>(slabs * mine.stride(0));
+      const auto size = static_cast<std::size_t>(image.count() * mine.stride(0));
       if (std::memcmp(a + static_cast<std::size_t>(seat.row) * size,
                       b + static_cast<std::size_t>(one.row) * size, size * sizeof(float)) != 0) {
         return true;
       }
-    } else if (!same_bits(mine.narrow(0, seat.row * slabs, slabs),
-                          golden.narrow(0, one.row * slabs, slabs))) {
+    } else if (!same_bits(image_of(mine, seat.row, image), image_of(golden, one.row, image))) {
       return true;
     }
   }
@@ -396,10 +397,9 @@ void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool lo
       }
       Flight flight{&one, {}};
       for (const int slot : changed) {
-        const std::int64_t slabs = model_.model().slabs(slot);
-        flight.pieces.push_back(
-            {slot, true, 0, 0,
-             slots[index(slot)].toTensor().narrow(0, seat.row * slabs, slabs).clone()});
+        const at::Tensor mine =
+            image_of(slots[index(slot)].toTensor(), seat.row, model_.model().rows(slot, 1));
+        flight.pieces.push_back({slot, true, 0, 0, mine.clone()});
         bytes += static_cast<std::int64_t>(flight.pieces.back().values.nbytes());
       }
       waiting.push_back(std::move(flight));

@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 
 #include "error.h"
 #include "faults.h"
@@ -301,6 +302,14 @@ Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> inpu
 
 Model::~Model() = default;
 
+at::Tensor first_images(const at::Tensor& value, const Rows& rows) {
+  return value.narrow(0, 0, rows.count());
+}
+
+at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one) {
+  return value.narrow(0, row * one.slabs, one.count());
+}
+
 const std::vector<Site>& Model::sites() const { return state_->sites; }
 const std::string& Model::unfit() const { return state_->unfit; }
 std::int64_t Model::classes() const { return state_->classes; }
@@ -315,6 +324,11 @@ const std::vector<int>& Model::slots(std::int32_t site) const { return state_->s
 int Model::first_step(std::int32_t site) const { return state_->first_steps.at(site); }
 std::int64_t Model::slabs(int slot) const {
   return state_->slabs.at(static_cast<std::size_t>(slot));
+}
+Rows Model::rows(int slot, std::int64_t images) const {
+  const Rows rows{images, slabs(slot)};
+  if (rows.slabs > 0) return rows;
+  throw std::logic_error("slot " + std::to_string(slot) + " does not hold image after image");
 }
 bool Model::image_independent(int slot) const {
   return state_->independent.at(static_cast<std::size_t>(slot));

@@ -19,6 +19,19 @@ namespace bitfall {
 
 class Program;
 
+/// So many images in a value whose first dimension holds each image's slabs one after the other.
+struct Rows {
+  std::int64_t images = 0;
+  std::int64_t slabs = 1;  // rows per image
+  std::int64_t count() const { return images * slabs; }
+};
+
+/// The rows of the first images. A view.
+at::Tensor first_images(const at::Tensor& value, const Rows& rows);
+
+/// The slabs of the image at `row` of a batch. `one`: the rows of one image. A view.
+at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one);
+
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
@@ -45,9 +58,11 @@ class Model {
   const std::vector<int>& slots(std::int32_t site) const;
   /// The first step that reads a changed value at this site: runs start here.
   int first_step(std::int32_t site) const;
-  /// Slabs an image that the slot's value holds in its first dimension ([batch * slabs, ...]),
+  /// Slabs per image that the slot's value holds in its first dimension ([batch * slabs, ...]),
   /// where it is proven to lie image by image; 0 where it is not.
   std::int64_t slabs(int slot) const;
+  /// The rows of so many images in the slot's value. Throws logic_error where slabs(slot) is 0.
+  Rows rows(int slot, std::int64_t images) const;
   /// True if the slot's value is the same for every batch of images, as far as was seen: constants,
   /// sizes, masks.
   bool image_independent(int slot) const;
