@@ -8,32 +8,34 @@
 namespace bitfall {
 namespace {
 
-constexpr int kPageBits = 8;
-constexpr int kDroppedBits = 23 - kPageBits;
+constexpr int kBinBits = 8;
+constexpr int kDroppedBits = 23 - kBinBits;
 
 }  // namespace
 
-void RangeObserver::Histogram::add(float value) {
+void MagnitudeHistogram::add(float value, std::uint64_t times) {
   const std::uint32_t bin = std::bit_cast<std::uint32_t>(std::fabs(value)) >> kDroppedBits;
-  auto& page = pages_[bin >> kPageBits];
-  if (!page) page = std::make_unique<Page>();
-  ++(*page)[bin & 255];
-  ++count_;
+  auto& bins = bins_[bin >> kBinBits];
+  if (!bins) bins = std::make_unique<Bins>();
+  (*bins)[bin & 255] += times;
+  count_ += times;
 }
 
-float RangeObserver::Histogram::percentile(double percent) const {
-  const double wanted = std::ceil(static_cast<double>(count_) * percent / 100);
+float MagnitudeHistogram::percentile(double percent) const {
+  if (count_ == 0) return 0;
+  const auto all = static_cast<double>(count_);
+  const double wanted = std::clamp(std::ceil(all * percent / 100), 1.0, all);
   double below = 0;
-  for (std::uint32_t page = 0; page < pages_.size(); ++page) {
-    if (!pages_[page]) continue;
+  for (std::uint32_t exponent = 0; exponent < bins_.size(); ++exponent) {
+    if (!bins_[exponent]) continue;
     for (std::uint32_t bin = 0; bin < 256; ++bin) {
-      below += (*pages_[page])[bin];
-      if (below < wanted || below == 0) continue;
-      const std::uint32_t next = ((page << kPageBits | bin) + 1) << kDroppedBits;
+      below += static_cast<double>((*bins_[exponent])[bin]);
+      if (below < wanted) continue;
+      const std::uint32_t next = ((exponent << kBinBits | bin) + 1) << kDroppedBits;
       return std::bit_cast<float>(next - 1);
     }
   }
-  return 0;
+  throw std::logic_error("a histogram holds fewer values than it has counted");
 }
 
 RangeObserver::RangeObserver(std::vector<std::int64_t> shape, int axis,
