@@ -170,11 +170,12 @@ void inject_fault(benchmark::State& state, Session& session, const char* name) {
   const NumberFormat& format = session.format(site);
   emulate(format, golden, {place.shape, 0, 1, 0}, metadata);
   std::int64_t element = 0;
+  std::vector<std::uint32_t> scratch;
   for (auto _ : state) {
     element = (element + 7919) % place.values;
     const Edit flip{element, 0, EditOperation::kFlip, 1, 0};
     benchmark::DoNotOptimize(
-        inject(format, golden, place.shape, metadata, {&flip, 1}, std::nullopt));
+        inject(format, golden, place.shape, metadata, {&flip, 1}, std::nullopt, scratch));
   }
   state.SetItemsProcessed(state.iterations());
 }

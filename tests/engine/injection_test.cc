@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -65,6 +66,16 @@ std::vector<float> whole(const NumberFormat& format, const Stored& tensor,
   return values;
 }
 
+std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+/// Into memory that other faults have used.
+Injection inject_into(const NumberFormat& format, std::span<const float> golden,
+                      std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
+                      std::span<const Edit> edits, std::optional<float> clamp = std::nullopt) {
+  static std::vector<std::uint32_t> scratch;
+  return inject(format, golden, shape, metadata, edits, clamp, scratch);
+}
+
 class InjectionOn : public testing::TestWithParam<const char*> {};
 
 TEST_P(InjectionOn, EqualsStoringTheWholeTensor) {
@@ -98,8 +109,7 @@ TEST_P(InjectionOn, EqualsStoringTheWholeTensor) {
         }
         edits.push_back(edit);
       }
-      const Injection got =
-          inject(*made, tensor.golden, shape, tensor.metadata, edits, std::nullopt);
+      const Injection got = inject_into(*made, tensor.golden, shape, tensor.metadata, edits);
       std::vector<float> values = tensor.golden;
       for (const Change& change : got.changes) {
         values[static_cast<std::size_t>(change.element)] = change.value;
@@ -123,7 +133,7 @@ TEST_P(InjectionOn, NothingChangesWithoutABit) {
   const Stored tensor = stored(*made, {4, 5, 6}, 6);
   const Edit nothing{3, 0, EditOperation::kFlip, 0, 0};
   const Injection got =
-      inject(*made, tensor.golden, tensor.shape, tensor.metadata, {&nothing, 1}, std::nullopt);
+      inject_into(*made, tensor.golden, tensor.shape, tensor.metadata, {&nothing, 1});
   EXPECT_TRUE(got.changes.empty());
   EXPECT_EQ(got.records[0].code_before, got.records[0].code_after);
   EXPECT_EQ(got.records[0].bit_class, -1);
@@ -138,7 +148,7 @@ TEST(Injection, SharedBitsChangeTheirBlockAlone) {
   const Stored tensor = stored(*made, {2, 64}, 8);
   const Edit flip{1, 1, EditOperation::kFlip, 1, 0};  // scale of elements 32 to 63
   const Injection got =
-      inject(*made, tensor.golden, tensor.shape, tensor.metadata, {&flip, 1}, std::nullopt);
+      inject_into(*made, tensor.golden, tensor.shape, tensor.metadata, {&flip, 1});
   ASSERT_FALSE(got.changes.empty());
   for (const Change& change : got.changes) {
     EXPECT_GE(change.element, 32);
@@ -155,7 +165,7 @@ TEST(Injection, RecordsTheClassOfThePositsBit) {
   const auto class_of = [&](int bit) {
     const Edit flip{0, 0, EditOperation::kFlip, 1u << bit, 0};
     return static_cast<BitClass>(
-        inject(*made, one.golden, one.shape, {}, {&flip, 1}, std::nullopt).records[0].bit_class);
+        inject_into(*made, one.golden, one.shape, {}, {&flip, 1}).records[0].bit_class);
   };
   EXPECT_EQ(class_of(15), BitClass::kSign);
   EXPECT_EQ(class_of(14), BitClass::kRegime);
@@ -164,13 +174,63 @@ TEST(Injection, RecordsTheClassOfThePositsBit) {
   EXPECT_EQ(class_of(10), BitClass::kMantissa);
 }
 
+/// Each edit begins with what the one before has left.
+TEST(Injection, RecordsOfEditsOfOneElementFollowEachOther) {
+  const std::vector<float> golden{1, 2, 3};
+  const std::vector<std::int64_t> shape{3};
+  const auto flip = [](unsigned bit) { return Edit{1, 0, EditOperation::kFlip, 1u << bit, 0}; };
+  const Edit other{2, 0, EditOperation::kFlip, 1u << 31, 0};
+  const std::vector<Edit> edits{flip(23), other, flip(31), flip(31)};
+  const auto records = inject_into(*make_format("fp32"), golden, shape, {}, edits).records;
+  ASSERT_EQ(records.size(), 4u);
+  const float values[][2] = {{2, 4}, {3, -3}, {4, -4}, {-4, 4}};
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    EXPECT_EQ(records[i].value_before, values[i][0]) << i;
+    EXPECT_EQ(records[i].value_after, values[i][1]) << i;
+    EXPECT_EQ(std::bit_cast<float>(records[i].code_before), values[i][0]) << i;
+    EXPECT_EQ(std::bit_cast<float>(records[i].code_after), values[i][1]) << i;
+  }
+}
+
+/// The same of blocks, of numbers, and of both mixed: codes and values tell the same story.
+TEST_P(InjectionOn, RecordsOfOneElementAreAChain) {
+  const auto made = make_format(GetParam());
+  const Stored tensor = stored(*made, {4, 40}, 7);
+  const unsigned bits = static_cast<unsigned>(made->registers()[0].bits);
+  std::mt19937 random(12);
+  for (int round = 0; round < 100; ++round) {
+    std::vector<Edit> edits;
+    for (int i = 0; i < 4; ++i) {
+      if (random() % 2 == 0) {
+        edits.push_back({5, 0, EditOperation::kFlip, 1u << random() % bits, 0});
+      } else {
+        edits.push_back({5, 0, static_cast<EditOperation>(4 + random() % 3), 0,
+                         static_cast<float>(random() % 200) / 100 - 1});
+      }
+    }
+    const Injection got = inject_into(*made, tensor.golden, tensor.shape, tensor.metadata, edits);
+    EXPECT_EQ(bits_of(got.records[0].value_before), bits_of(tensor.golden[5]));
+    for (std::size_t i = 0; i + 1 < edits.size(); ++i) {
+      const EditRecord &one = got.records[i], &next = got.records[i + 1];
+      EXPECT_EQ(one.code_after, next.code_before) << GetParam() << ", edit " << i;
+      EXPECT_EQ(bits_of(one.value_after), bits_of(next.value_before)) << GetParam();
+      if (is_real(edits[i].operation)) continue;
+      EXPECT_EQ(one.code_before ^ edits[i].mask, one.code_after) << GetParam();
+    }
+    const auto last = std::find_if(got.changes.begin(), got.changes.end(),
+                                   [](const Change& change) { return change.element == 5; });
+    EXPECT_EQ(bits_of(got.records.back().value_after),
+              bits_of(last == got.changes.end() ? tensor.golden[5] : last->value));
+  }
+}
+
 TEST(Injection, ClampsHitValues) {
   const auto made = make_format("fp32");
   const std::vector<float> golden{1, 2};
   const std::vector<std::int64_t> shape{2};
   const Edit huge{0, 0, EditOperation::kFlip, 1u << 30, 0};
   const auto value = [&](const Edit& edit) {
-    const auto got = inject(*made, golden, shape, {}, {&edit, 1}, 3.0f);
+    const auto got = inject_into(*made, golden, shape, {}, {&edit, 1}, 3.0f);
     return got.changes.at(0).value;
   };
   EXPECT_EQ(value(huge), 3);  // Inf

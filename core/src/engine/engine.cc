@@ -290,6 +290,7 @@ void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<cons
   const at::Tensor values = host_values(
       plan, index, ids, weight ? emulated.parameter(index) : golden.tensor(model.slots(index)[0]));
   const float* data = values.const_data_ptr<float>();
+  std::vector<std::uint32_t> scratch;
   for (const std::int64_t id : ids) {
     Ready& one = ready.emplace_back();
     one.id = id;
@@ -298,9 +299,9 @@ void Engine::State::prepare(const Plan& plan, std::int32_t index, std::span<cons
     one.row = deal.row_of(one.trial.image);
     const std::span<const float> slab(data + (weight ? 0 : one.row * place.values),
                                       static_cast<std::size_t>(place.values));
-    one.injection =
-        inject(emulated.formats().of(index), slab, place.shape, emulated.metadata(index),
-               plan.edits(one.trial), clamp_of(index), emulated.stream(index, one.trial.image));
+    one.injection = inject(emulated.formats().of(index), slab, place.shape,
+                           emulated.metadata(index), plan.edits(one.trial), clamp_of(index),
+                           scratch, emulated.stream(index, one.trial.image));
   }
 }
 

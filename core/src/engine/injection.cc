@@ -4,8 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <map>
-
-#include "error.h"
+#include <stdexcept>
 
 namespace bitfall {
 namespace {
@@ -28,15 +27,34 @@ std::size_t metadata_offset(const NumberFormat& format, int kind,
   return static_cast<std::size_t>(offset);
 }
 
+void check_calibrated(std::span<const std::uint32_t> registers, std::size_t size) {
+  if (registers.size() != size)
+    throw std::logic_error("a calibrated format was used before calibration");
+}
+
 std::vector<std::uint32_t> own_metadata(const NumberFormat& format,
                                         std::span<const std::int64_t> shape,
                                         std::span<const std::uint32_t> calibrated) {
   const auto size = static_cast<std::size_t>(metadata_size(format, shape));
   if (!format.calibrated()) return std::vector<std::uint32_t>(size);
-  if (calibrated.size() != size) {
-    throw Error(ExitCode::kFailure, "internal: a calibrated format was used before calibration");
-  }
+  check_calibrated(calibrated, size);
   return {calibrated.begin(), calibrated.end()};
+}
+
+// Registers of a fault's own. What is computed anew needs space and no values: a block's encoding
+// writes the registers that are read later, and clearing them would take longer than a fault.
+std::span<std::uint32_t> registers_in(std::vector<std::uint32_t>& scratch,
+                                      const NumberFormat& format,
+                                      std::span<const std::int64_t> shape,
+                                      std::span<const std::uint32_t> calibrated) {
+  const auto size = static_cast<std::size_t>(metadata_size(format, shape));
+  if (scratch.size() < size) scratch.resize(size);
+  const auto registers = std::span(scratch).first(size);
+  if (format.calibrated()) {
+    check_calibrated(calibrated, size);
+    std::copy(calibrated.begin(), calibrated.end(), registers.begin());
+  }
+  return registers;
 }
 
 float edited_value(const Edit& edit, float golden) {
@@ -70,19 +88,16 @@ class Block {
 
   void edit_payload(const Edit& edit, EditRecord& record) {
     const std::size_t i = place(edit.element);
-    record.value_before = golden_[i];
+    if (!is_real(edit.operation)) store();
     record.code_before = codes_[i];
+    record.value_before = codes_[i] == clean_codes_[i] ? golden_[i] : decoded()[i];
     if (is_real(edit.operation)) {
       if (!format_.elementwise()) keep_clean_metadata();
-      if (values_.empty()) {
-        values_.resize(codes_.size());
-        format_.decode(codes_, slice_, metadata_, values_);
-      }
+      if (values_.empty()) values_ = decoded();
       values_[i] = edited_value(edit, golden_[i]);
       // One element is stored at once; a block when all of its real numbers are known.
       if (format_.elementwise() && codes_.size() == 1) store();
     } else {
-      store();
       codes_[i] = apply_edit(edit, codes_[i]);
     }
     record.code_after = codes_[i];
@@ -104,8 +119,7 @@ class Block {
   /// Decodes and adds what differs from golden.
   void finish(std::optional<float> clamp, std::vector<Change>& changes) {
     store();
-    std::vector<float> values(codes_.size());
-    format_.decode(codes_, slice_, metadata_, values);
+    std::vector<float> values = decoded();
     const bool same_metadata =
         clean_metadata_.empty() || std::equal(metadata_.begin(), metadata_.end(),
                                               clean_metadata_.begin(), clean_metadata_.end());
@@ -132,6 +146,11 @@ class Block {
   std::size_t place(std::int64_t element) const {
     return static_cast<std::size_t>((element - run_.first) / run_.stride);
   }
+  std::vector<float> decoded() const {
+    std::vector<float> values(codes_.size());
+    format_.decode(codes_, slice_, metadata_, values);
+    return values;
+  }
   // Encodes real numbers that were edited.
   void store() {
     if (values_.empty()) return;
@@ -148,6 +167,24 @@ class Block {
   std::vector<std::uint32_t> clean_metadata_;  // empty while nothing can have changed them
   std::vector<float> values_;                  // edited and not yet stored; at the end, all
 };
+
+// What an edit of a payload leaves is what the next edit of that element finds, and after the last
+// what the finished block holds.
+template <typename BlockOf>
+void complete_records(std::vector<EditRecord>& records, const BlockOf& block_of) {
+  std::map<std::int64_t, const EditRecord*> next;  // by element
+  for (auto record = records.rbegin(); record != records.rend(); ++record) {
+    const Edit& edit = record->edit;
+    if (edit.register_index != 0) continue;
+    const EditRecord*& later = next[edit.element];
+    const Block& block = block_of(edit);
+    record->value_after = later ? later->value_before : block.value(edit.element);
+    if (is_real(edit.operation)) {
+      record->code_after = later ? later->code_before : block.code(edit.element);
+    }
+    later = &*record;
+  }
+}
 
 std::int8_t class_of(const NumberFormat& format, const EditRecord& record) {
   const std::uint32_t bits = edited_bits(record);
@@ -188,20 +225,9 @@ std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
 
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
-                 std::span<const Edit> edits, std::optional<float> clamp, std::uint64_t stream) {
-  // What is computed anew needs room and no values: a block's encoding writes the registers that
-  // are read later. Kept, as clearing it would take longer than a fault.
-  static thread_local std::vector<std::uint32_t> room;
-  std::vector<std::uint32_t> own;
-  std::span<std::uint32_t> metadata;
-  if (format.calibrated()) {
-    own = own_metadata(format, shape, calibrated);
-    metadata = own;
-  } else {
-    const auto size = static_cast<std::size_t>(metadata_size(format, shape));
-    if (room.size() < size) room.resize(size);
-    metadata = std::span(room).first(size);
-  }
+                 std::span<const Edit> edits, std::optional<float> clamp,
+                 std::vector<std::uint32_t>& scratch, std::uint64_t stream) {
+  const std::span<std::uint32_t> metadata = registers_in(scratch, format, shape, calibrated);
   const bool payload_only = std::all_of(edits.begin(), edits.end(),
                                         [](const Edit& edit) { return edit.register_index == 0; });
   const ElementRun whole{0, static_cast<std::int64_t>(golden.size()), 1};
@@ -224,15 +250,8 @@ Injection inject(const NumberFormat& format, std::span<const float> golden,
   for (auto& [_, block] : blocks) block.finish(clamp, result.changes);
   std::sort(result.changes.begin(), result.changes.end(),
             [](const Change& a, const Change& b) { return a.element < b.element; });
-  for (EditRecord& record : result.records) {
-    const Edit& edit = record.edit;
-    if (edit.register_index == 0) {
-      const Block& block = block_of(edit);
-      record.value_after = block.value(edit.element);
-      if (is_real(edit.operation)) record.code_after = block.code(edit.element);
-    }
-    record.bit_class = class_of(format, record);
-  }
+  complete_records(result.records, block_of);
+  for (EditRecord& record : result.records) record.bit_class = class_of(format, record);
   return result;
 }
 

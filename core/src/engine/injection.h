@@ -18,7 +18,7 @@ struct Change {
 };
 
 struct Injection {
-  std::vector<EditRecord> records;  // one an edit, in order
+  std::vector<EditRecord> records;  // one per edit, in order
   std::vector<Change> changes;  // every value whose bits differ from `golden`, by rising element
 };
 
@@ -28,10 +28,12 @@ std::vector<std::uint64_t> key_of(std::span<const Change> changes);
 /// `golden`: the tensor's values as the format holds them. `metadata`: calibrated registers, empty
 /// if none. `clamp`: replaces hit values beyond +-clamp (NaN becomes +clamp); not finite means no
 /// clamping. Edits act one after the other; only blocks with a hit element are encoded, or the
-/// whole tensor where metadata are hit. `stream`: as in Slice.
+/// whole tensor where metadata are hit. `scratch`: registers are kept there, whatever it holds;
+/// reused from call to call by one thread. `stream`: as in Slice.
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> metadata,
-                 std::span<const Edit> edits, std::optional<float> clamp, std::uint64_t stream = 0);
+                 std::span<const Edit> edits, std::optional<float> clamp,
+                 std::vector<std::uint32_t>& scratch, std::uint64_t stream = 0);
 
 /// code after the edit. Not for edits of real numbers.
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code);

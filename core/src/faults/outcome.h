@@ -30,8 +30,10 @@ struct EditRecord {
   Edit edit;
   std::uint32_t code_before = 0;  // of the register
   std::uint32_t code_after = 0;
-  float value_before = 0;  // payload: the element's value; metadata: the register's value (a scale)
-  float value_after = 0;   // after decoding, and after clamping when hit_value = "clamped"
+  // Payload: the element's value; metadata: the register's value (a scale). Where one register is
+  // edited more than once, each edit begins with what the one before has left.
+  float value_before = 0;
+  float value_after = 0;       // after decoding, and after clamping when hit_value = "clamped"
   std::int8_t bit_class = -1;  // BitClass of the highest edited bit in code_before; -1: no bit
 };
 
