@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "answer.h"
 #include "campaign_fixture.h"
 #include "injection.h"
 #include "log.h"
@@ -188,13 +189,11 @@ void measure_trial(benchmark::State& state, const Session& session) {
   for (float& logit : golden) logit = normal(random);
   std::vector<float> faulty = golden;
   faulty[1] += 1;
-  const Measure measure = session.measure();
-  std::vector<double> values;
   for (auto _ : state) {
-    measure({golden, faulty, 0, cross_entropy(golden, 0), cross_entropy(faulty, 0), top1(golden),
-             top1(faulty)},
-            values);
-    benchmark::DoNotOptimize(values.data());
+    benchmark::DoNotOptimize(session.measure()
+                                 .measure({golden, faulty, 0, cross_entropy(golden, 0),
+                                           cross_entropy(faulty, 0), top1(golden), top1(faulty)})
+                                 .data());
   }
   state.SetItemsProcessed(state.iterations());
 }

@@ -16,6 +16,7 @@
 #include <random>
 #include <set>
 
+#include "answer.h"
 #include "campaign_fixture.h"
 #include "error.h"
 #include "image_chunks.h"

@@ -186,11 +186,24 @@ Json run_campaign(Session& session) {
           {"costs", costs_of(session.engine().costs())}};
 }
 
+/// The faulty answer itself, a column per class.
+class FaultyLogits : public Metric {
+ public:
+  explicit FaultyLogits(std::int64_t classes)
+      : columns_(static_cast<std::size_t>(classes), {"logit", ColumnKind::kQuantity, "1", ""}) {}
+  std::span<const MetricColumn> columns() const override { return columns_; }
+  void measure(const Observation& observation, std::span<double> values) const override {
+    std::copy(observation.faulty_logits.begin(), observation.faulty_logits.end(), values.begin());
+  }
+
+ private:
+  std::vector<MetricColumn> columns_;
+};
+
 Json write_logits(Session& session, const std::filesystem::path& file) {
   Results results(true);
-  const Measure copy = [](const Observation& seen, std::vector<double>& values) {
-    values.assign(seen.faulty_logits.begin(), seen.faulty_logits.end());
-  };
+  Measurer copy;
+  copy.add(std::make_unique<FaultyLogits>(session.model().classes()));
   session.engine().run(session.plan(), {}, {}, copy, results, kNeverStop, nullptr);
   std::ofstream out(file, std::ios::binary);
   for (const auto& [trial, logits] : results.metrics()) {

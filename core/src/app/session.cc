@@ -1,8 +1,6 @@
 #include "session.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <set>
 
 #include "error.h"
@@ -95,7 +93,7 @@ void Session::open_plugins(Diagnostics& diagnostics) {
       }
       columns_.push_back({column.name, choice.id, column.kind, column.unit});
     }
-    metrics_.push_back(std::move(metric));
+    measurer_.add(std::move(metric));
   }
   facts_.plugins = plugins_in_use();
 }
@@ -269,23 +267,6 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
 void Session::use_profiles(std::vector<SiteProfile> profiles) {
   engine_->set_profiles(std::move(profiles));
   complete_plan();
-}
-
-Measure Session::measure() const {
-  return [this](const Observation& observation, std::vector<double>& values) {
-    values.assign(columns_.size(), std::numeric_limits<double>::quiet_NaN());
-    std::size_t at = 0;
-    for (const auto& metric : metrics_) {
-      const std::size_t width = metric->columns().size();
-      try {
-        metric->measure(observation, std::span(values).subspan(at, width));
-      } catch (const std::exception& error) {
-        throw Error(ExitCode::kPlugin,
-                    "metric '" + columns_[at].metric + "' failed: " + error.what());
-      }
-      at += width;
-    }
-  };
 }
 
 // Empty where no format learns anything.

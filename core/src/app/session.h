@@ -11,6 +11,7 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine.h"
+#include "measurer.h"
 #include "model.h"
 #include "plan.h"
 #include "plugin_host.h"
@@ -53,7 +54,7 @@ class Session {
   /// Takes the profiles of a stored run instead.
   void use_profiles(std::vector<SiteProfile> profiles);
 
-  Measure measure() const;
+  const Measurer& measure() const { return measurer_; }
 
   /// As they were when the session opened: what is loaded, and from which bytes.
   const RunFacts& facts() const { return facts_; }
@@ -81,7 +82,7 @@ class Session {
   std::vector<std::int32_t> stored_so_;                 // sites that [[formats]] names
   std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
-  std::vector<std::unique_ptr<Metric>> metrics_;
+  Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::unique_ptr<Dataset> dataset_;
   std::unique_ptr<Model> model_;

@@ -1,8 +1,8 @@
+#include "answer.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "engine.h"
 
 namespace bitfall {
 

@@ -1,7 +1,7 @@
 // Runs trials. Chunks of `batch` images are worked through in groups: golden once, then site by
 // site what the site's faults can reach, first by the windows that they have reached, then in
-// passes of only the steps behind, with up to `batch` different faults, one an image row. No value
-// of the model is ever written to, and no shortcut changes a bit of a result.
+// passes of only the steps after them, with up to `batch` different faults, one per image row. No
+// value of the model is ever written to, and no shortcut changes a bit of a result.
 #pragma once
 
 #include <atomic>
@@ -9,46 +9,20 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <vector>
 
-#include "bitfall/metric.h"
 #include "dataset.h"
 #include "engine_costs.h"
+#include "engine_options.h"
+#include "measurer.h"
 #include "model.h"
 #include "outcome.h"
 #include "plan.h"
 
 namespace bitfall {
 
-struct EngineOptions {
-  std::uint64_t seed = 1;  // deals the images into chunks
-  bool suffix = true;  // false: every pass runs the whole network from the image (the oracle of the
-                       // fast path)
-  bool early_stop = true;  // finish a trial where its damage has died out, and pack those left anew
-  bool share = true;       // run trials that change the same values in the same image once
-  bool regions = true;     // recompute only the windows that a fault can have reached
-  HitValue hit_value = HitValue::kRaw;
-  std::vector<std::int32_t>
-      emulated;               // sites whose values pass through the format, golden and faulty alike
-  bool needs_ranges = false;  // profile golden ranges even if no format calibrates
-  Calibration calibration;    // of the formats that do
-  bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
-  std::int64_t memory_budget = std::int64_t{2} << 30;  // bytes of golden values to keep; beyond it
-                                                       // they are computed once more
-  int workers = 1;  // threads that run groups of chunks beside each other; the CPU alone
-};
-
-struct EngineProgress {
-  std::int64_t done = 0;        // trials stored so far in this call
-  std::int64_t mismatches = 0;  // of them, top-1 changed or non-finite
-};
-
 /// The largest campaign of which Engine::estimate_seconds runs a part.
 inline constexpr std::int64_t kMostPiloted = 4'000'000;
-
-/// A metric as the engine calls it: `values` in the order of all metrics' columns.
-using Measure = std::function<void(const Observation&, std::vector<double>& values)>;
 
 class Engine {
  public:
@@ -81,37 +55,25 @@ class Engine {
   /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
   /// unless `golden_done[image]`. Returns false if `stop` became true first.
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
-           const Measure& measure, ResultSink& sink, const std::atomic<bool>& stop,
+           const Measurer& measurer, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
 
   /// Of the last run().
   const EngineCosts& costs() const;
 
   /// One trial, in the same row of the same chunk as in the campaign.
-  TrialResult run_one(const Plan& plan, std::int64_t trial, const Measure& measure);
+  TrialResult run_one(const Plan& plan, std::int64_t trial, const Measurer& measurer);
 
   /// Seconds that run() will take, extrapolated from a part of the trials, which are run here (for
   /// seconds; half a minute with a ResNet-50) and forgotten. Of more than kMostPiloted trials: the
   /// seconds that it will take at most, if no trial shares a pass or ends early. Nothing if `stop`
   /// became true first.
-  std::optional<double> estimate_seconds(const Plan& plan, const Measure& measure,
+  std::optional<double> estimate_seconds(const Plan& plan, const Measurer& measurer,
                                          const std::atomic<bool>& stop);
 
  private:
   struct State;
-  struct Run;
-  class Worker;
   std::unique_ptr<State> state_;
 };
-
-/// Cross-entropy of one row of logits against a label: natural log, float64. NaN if a logit is NaN
-/// or the largest is infinite (as torch's), Inf if the label's logit is -Inf.
-double cross_entropy(std::span<const float> logits, std::int64_t label);
-
-/// torch.argmax: the first largest; NaN counts as largest.
-std::int32_t top1(std::span<const float> logits);
-
-/// Largest minus second largest softmax probability, float64.
-double top2diff(std::span<const float> logits);
 
 }  // namespace bitfall

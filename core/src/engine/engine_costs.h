@@ -1,9 +1,14 @@
-// Where the time of a run went, and what was spared.
+// How far a run has come, where its time went, and what was saved.
 #pragma once
 
 #include <cstdint>
 
 namespace bitfall {
+
+struct EngineProgress {
+  std::int64_t done = 0;        // trials stored so far in this call
+  std::int64_t mismatches = 0;  // of them, top-1 changed or non-finite
+};
 
 /// Seconds are of one worker after the other: with several workers they add up to more than the
 /// run took.

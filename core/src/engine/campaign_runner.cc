@@ -1,0 +1,103 @@
+#include "campaign_runner.h"
+
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <mutex>
+#include <set>
+#include <span>
+
+#include "timer.h"
+#include "worker_threads.h"
+
+namespace bitfall {
+
+std::int64_t CampaignRunner::trials(const Plan& plan) const {
+  if (shard_.count == 1) return plan.size();
+  std::int64_t count = 0;
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    count += in_shard(workload_.chunks().chunk_of(plan.trial(id).image)) ? 1 : 0;
+  }
+  return count;
+}
+
+// Enough chunks in a group that the trials of a site fill some passes, as far as all their values
+// fit.
+Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int64_t chunks) {
+  constexpr std::int64_t kPasses = 8;
+  std::set<std::int32_t> sites;
+  for (const Stratum& stratum : plan.strata()) sites.insert(stratum.site);
+  const Model& model = workload_.model();
+  Division division;
+  division.workers =
+      std::clamp<std::int64_t>(model.device() == "cpu" ? options_.workers : 1, 1, chunks);
+  division.budget = options_.memory_budget / division.workers;
+  const std::int64_t bytes = std::max<std::int64_t>(workload_.pass_profile().all_bytes(), 1);
+  const std::int64_t fit = model.program().writes_in_place() ? 1 : division.budget / bytes;
+  const auto places = static_cast<std::int64_t>(sites.size());
+  const std::int64_t wanted =
+      trials == 0 ? 1 : kPasses * model.batch() * places * chunks / trials + 1;
+  const std::int64_t share = (chunks + division.workers - 1) / division.workers;
+  division.group = std::clamp<std::int64_t>(std::min(fit, wanted), 1, share);
+  return division;
+}
+
+// Tells which trials are run, and how many.
+std::int64_t CampaignRunner::deal_trials(CampaignRun& run, const std::vector<bool>& done) const {
+  run.by_chunk.resize(static_cast<std::size_t>(workload_.chunks().count()));
+  std::int64_t count = 0;
+  for (std::int64_t id = 0; id < run.plan.size(); ++id) {
+    if (static_cast<std::size_t>(id) < done.size() && done[static_cast<std::size_t>(id)]) continue;
+    const std::int64_t chunk = workload_.chunks().chunk_of(run.plan.trial(id).image);
+    if (!in_shard(chunk)) continue;
+    run.by_chunk[static_cast<std::size_t>(chunk)].push_back(id);
+    ++count;
+  }
+  return count;
+}
+
+std::vector<std::int64_t> CampaignRunner::wanted_chunks(const CampaignRun& run) const {
+  std::vector<std::int64_t> chunks;
+  for (std::int64_t chunk = 0; chunk < workload_.chunks().count(); ++chunk) {
+    const bool wanted = !run.by_chunk[static_cast<std::size_t>(chunk)].empty() ||
+                        run.golden_missing(workload_.chunks(), chunk);
+    if (wanted && in_shard(chunk)) chunks.push_back(chunk);
+  }
+  return chunks;
+}
+
+bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
+                         const std::vector<bool>& golden_done, const Measurer& measurer,
+                         ResultSink& sink, const std::atomic<bool>& stop,
+                         const std::function<void(const EngineProgress&)>& progress) {
+  costs_ = {};
+  const Timer total(costs_.total_s);
+  CampaignRun run{plan, golden_done, measurer, sink, stop, progress, {}};
+  const std::int64_t trials = deal_trials(run, done);
+  const std::vector<std::int64_t> chunks = wanted_chunks(run);
+  if (chunks.empty()) return !stop;
+
+  const auto count = static_cast<std::int64_t>(chunks.size());
+  const Division division = divide(plan, trials, count);
+  costs_.workers = division.workers;
+  std::atomic<std::int64_t> next = 0;
+  const auto work = [&] {
+    const c10::InferenceMode guard;
+    try {
+      Worker worker(workload_, options_, run, division.budget);
+      for (std::int64_t at; (at = next.fetch_add(division.group)) < count;) {
+        const auto size = static_cast<std::size_t>(std::min(division.group, count - at));
+        if (!worker.group(std::span(chunks).subspan(static_cast<std::size_t>(at), size))) break;
+      }
+      const std::lock_guard lock(run.mutex);
+      costs_.add(worker.costs());
+    } catch (...) {
+      run.failed = true;  // ends the other workers
+      throw;
+    }
+  };
+  run_on(division.workers, work);
+  return !stop;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,274 @@
+#include "worker.h"
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "answer.h"
+#include "timer.h"
+
+namespace bitfall {
+namespace {
+
+bool all_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); });
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+Outcome outcome_of(std::span<const float> golden, std::span<const float> faulty) {
+  if (same_bits(golden, faulty)) return Outcome::kMasked;
+  if (!all_finite(faulty)) return Outcome::kNonfinite;
+  return top1(faulty) != top1(golden) ? Outcome::kTop1Changed : Outcome::kTop1Same;
+}
+
+}  // namespace
+
+bool CampaignRun::golden_missing(const ImageChunks& chunks, std::int64_t chunk) const {
+  for (std::int64_t row = 0; row < chunks.size(chunk); ++row) {
+    const auto image = static_cast<std::size_t>(chunks.image(chunk, row));
+    if (image >= golden_done.size() || !golden_done[image]) return true;
+  }
+  return false;
+}
+
+Worker::Worker(Workload& workload, const EngineOptions& options, CampaignRun& run,
+               std::int64_t budget)
+    : workload_(workload),
+      options_(options),
+      run_(run),
+      budget_(budget),
+      regions_(workload.emulated(), workload.pass_profile()),
+      passes_(
+          workload.emulated(), options.early_stop,
+          std::clamp<std::int64_t>(budget / 8, std::int64_t{16} << 20, std::int64_t{256} << 20)) {}
+
+bool Worker::group(std::span<const std::int64_t> chunks) {
+  passes_.new_group();
+  std::vector<GoldenChunk> goldens;
+  goldens.reserve(chunks.size());
+  std::map<std::int32_t, std::vector<Trial>> by_site;
+  for (const std::int64_t chunk : chunks) {
+    if (run_.stopped()) return false;
+    goldens.push_back(
+        workload_.golden(chunk, budget_ / static_cast<std::int64_t>(chunks.size()), costs_));
+    if (run_.golden_missing(workload_.chunks(), chunk)) store_golden(goldens.back());
+    for (const std::int64_t id : run_.by_chunk[static_cast<std::size_t>(chunk)]) {
+      const Trial trial = run_.plan.trial(id);
+      by_site[trial.site].push_back(trial);
+    }
+  }
+  std::vector<std::int32_t> sites;
+  for (const auto& [site, _] : by_site) sites.push_back(site);
+  const Model& model = workload_.model();
+  std::stable_sort(sites.begin(), sites.end(), [&](std::int32_t a, std::int32_t b) {
+    return model.first_step(a) < model.first_step(b);
+  });
+  return std::all_of(sites.begin(), sites.end(),
+                     [&](std::int32_t index) { return site(index, by_site[index], goldens); });
+}
+
+void Worker::store_golden(const GoldenChunk& golden) {
+  if (workload_.emulated().exact()) {
+    workload_.note_fp32(golden.images(), golden.logits());
+  } else if (!workload_.fp32(golden.images()[0])) {
+    const Timer timer(costs_.golden_s);
+    const Program& program = workload_.model().program();
+    Slots slots = workload_.emulated().start_plain(golden.input());
+    program.run(slots, 0, static_cast<int>(program.steps().size()));
+    workload_.note_fp32(golden.images(), program.output(slots));
+  }
+  const std::lock_guard lock(run_.mutex);
+  for (std::int64_t row = 0; row < workload_.chunks().size(golden.chunk()); ++row) {
+    const std::int32_t image = golden.images()[static_cast<std::size_t>(row)];
+    const auto logits = golden.logits(row);
+    const auto& plain = *workload_.fp32(image);
+    run_.sink.golden({image, cross_entropy(logits, workload_.dataset().label(image)), top1(logits),
+                      static_cast<float>(top2diff(logits)), plain.loss, plain.top1});
+  }
+}
+
+// Runs the trials of one site, which come chunk by chunk.
+bool Worker::site(std::int32_t site, std::span<const Trial> trials,
+                  std::span<GoldenChunk> goldens) {
+  if (run_.stopped()) return false;
+  const std::vector<Ready> ready = inject_all(site, trials, goldens);
+  Twins twins;
+  const std::vector<const Ready*> wanted = distinct(ready, twins);
+  if (!fly(site, wanted, twins)) return false;
+  tell();
+  return true;
+}
+
+std::vector<Ready> Worker::inject_all(std::int32_t site, std::span<const Trial> trials,
+                                      std::span<GoldenChunk> goldens) {
+  std::vector<Ready> ready;
+  ready.reserve(trials.size());
+  for (GoldenChunk& golden : goldens) {
+    golden.advance(workload_.model().first_step(site), costs_);
+    const auto elsewhere = std::find_if(trials.begin(), trials.end(), [&](const Trial& trial) {
+      return workload_.chunks().chunk_of(trial.image) != golden.chunk();
+    });
+    const auto here = static_cast<std::size_t>(elsewhere - trials.begin());
+    const Timer timer(costs_.injection_s);
+    inject_chunk(site, trials.first(here), golden, ready);
+    trials = trials.subspan(here);
+  }
+  return ready;
+}
+
+void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
+                          const GoldenChunk& golden, std::vector<Ready>& ready) {
+  if (trials.empty()) return;
+  const Model& model = workload_.model();
+  const EmulatedModel& emulated = workload_.emulated();
+  const Site& place = model.sites()[static_cast<std::size_t>(site)];
+  const bool weight = model.is_weight(site);
+  std::vector<std::vector<Edit>> edits;
+  for (const Trial& trial : trials) edits.push_back(run_.plan.edits(trial));
+  const at::Tensor values = host_values(
+      site, weight ? emulated.parameter(site) : golden.tensor(model.slots(site)[0]), trials, edits);
+  std::optional<float> clamp;
+  if (options_.hit_value == HitValue::kClamped) {
+    clamp = emulated.profiles()[static_cast<std::size_t>(site)].golden.absolute();
+  }
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    const Trial& trial = trials[i];
+    const std::int64_t row = workload_.chunks().row_of(trial.image);
+    const std::span<const float> slab(
+        values.const_data_ptr<float>() + (weight ? 0 : row * place.values),
+        static_cast<std::size_t>(place.values));
+    ready.push_back({trial, &golden, row,
+                     inject(emulated.formats().of(site), slab, place.shape, emulated.metadata(site),
+                            edits[i], clamp, scratch_, emulated.stream(site, trial.image))});
+  }
+}
+
+// A site's values on the host, contiguous. Of values on a device only the elements that the trials
+// hit are fetched, in one transfer; the rest is 0, and nobody reads it.
+at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
+                               std::span<const Trial> trials,
+                               std::span<const std::vector<Edit>> edits) const {
+  const EmulatedModel& emulated = workload_.emulated();
+  if (!emulated.on_device(values) || !emulated.formats().of(site).elementwise()) {
+    return values.to(at::kCPU).contiguous();
+  }
+  const std::int64_t size = workload_.model().is_weight(site)
+                                ? 0
+                                : workload_.model().sites()[static_cast<std::size_t>(site)].values;
+  std::vector<std::int64_t> places;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    const std::int64_t first = workload_.chunks().row_of(trials[i].image) * size;
+    for (const Edit& edit : edits[i]) {
+      if (edit.register_index != 0) return values.to(at::kCPU).contiguous();  // a scale
+      places.push_back(first + edit.element);
+    }
+  }
+  const auto count = static_cast<std::int64_t>(places.size());
+  const at::Tensor where = at::from_blob(places.data(), {count}, at::kLong).clone();
+  at::Tensor host = at::zeros(values.sizes(), at::kFloat);
+  host.view({-1}).index_copy_(
+      0, where, values.reshape({-1}).index_select(0, where.to(values.device())).cpu());
+  return host;
+}
+
+// Those that have to be run. Trials that change nothing are masked and done; of those that change
+// the same values of one image one is run for all.
+std::vector<const Ready*> Worker::distinct(std::span<const Ready> ready, Twins& twins) {
+  std::vector<const Ready*> wanted;
+  using Same = std::tuple<const GoldenChunk*, std::int64_t, std::vector<std::uint64_t>>;
+  std::map<Same, const Ready*> first;
+  for (const Ready& one : ready) {
+    if (one.injection.changes.empty()) {
+      ++costs_.unchanged;
+      finish(one, one.golden->logits(one.row));
+      continue;
+    }
+    if (options_.share) {
+      const auto [known, fresh] =
+          first.try_emplace({one.golden, one.row, key_of(one.injection.changes)}, &one);
+      if (!fresh) {
+        ++costs_.shared;
+        twins[known->second].push_back(&one);
+        continue;
+      }
+    }
+    wanted.push_back(&one);
+  }
+  return wanted;
+}
+
+// Takes trials from the site to their answers. False if stopped.
+bool Worker::fly(std::int32_t site, std::span<const Ready* const> trials, const Twins& twins) {
+  const Passes::Done done = [&](const Ready& one, std::span<const float> logits) {
+    finish(one, logits);
+    const auto others = twins.find(&one);
+    if (others == twins.end()) return;
+    for (const Ready* twin : others->second) finish(*twin, logits);
+  };
+  const std::function<void()> begin = [&] { tell(); };
+  std::vector<Regions::Landing> landings;
+  if (options_.suffix && options_.regions && !workload_.model().is_weight(site)) {
+    landings = regions_.carry(
+        site, trials, [&](const Ready& one) { done(one, one.golden->logits(one.row)); }, costs_);
+  } else {
+    landings.push_back({workload_.model().first_step(site), {}});
+    for (const Ready* one : trials) landings[0].flights.push_back({one, {}});
+  }
+  for (Regions::Landing& landing : landings) {
+    if (options_.suffix) {
+      passes_.run(site, landing.step, std::move(landing.flights), done, begin, run_.stop, costs_);
+    } else {
+      passes_.run_whole(site, std::move(landing.flights), done, begin, run_.stop, costs_);
+    }
+    if (run_.stopped()) return false;
+  }
+  return true;
+}
+
+TrialResult Worker::result_of(const Ready& one, std::span<const float> faulty) const {
+  const auto clean = one.golden->logits(one.row);
+  const std::int64_t label = workload_.dataset().label(one.trial.image);
+  TrialResult result;
+  result.trial = one.trial.id;
+  result.entry = one.trial.entry;
+  result.site = one.trial.site;
+  result.image = one.trial.image;
+  result.activated = !one.injection.changes.empty();
+  result.edits = one.injection.records;
+  result.golden_loss = cross_entropy(clean, label);
+  result.golden_top1 = top1(clean);
+  result.faulty_loss = cross_entropy(faulty, label);
+  result.faulty_top1 = top1(faulty);
+  result.outcome = outcome_of(clean, faulty);
+  result.metrics =
+      run_.measurer.measure({clean, faulty, label, result.golden_loss, result.faulty_loss,
+                             result.golden_top1, result.faulty_top1});
+  return result;
+}
+
+void Worker::finish(const Ready& one, std::span<const float> faulty) {
+  const Timer timer(costs_.results_s);
+  const TrialResult result = result_of(one, faulty);
+  const std::lock_guard lock(run_.mutex);
+  run_.sink.trial(result);
+  ++run_.count.done;
+  run_.count.mismatches += result.outcome >= Outcome::kTop1Changed ? 1 : 0;
+}
+
+void Worker::tell() {
+  if (!run_.progress) return;
+  const std::lock_guard lock(run_.mutex);
+  run_.progress(run_.count);
+}
+
+}  // namespace bitfall

@@ -1,0 +1,81 @@
+// One thread's share of a run: works through groups of chunks, site by site in network order.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "engine_costs.h"
+#include "engine_options.h"
+#include "flight.h"
+#include "measurer.h"
+#include "outcome.h"
+#include "passes.h"
+#include "plan.h"
+#include "regions.h"
+#include "workload.h"
+
+namespace bitfall {
+
+/// What the workers of a run share.
+struct CampaignRun {
+  const Plan& plan;
+  const std::vector<bool>& golden_done;  // by image
+  const Measurer& measurer;
+  ResultSink& sink;
+  const std::atomic<bool>& stop;
+  const std::function<void(const EngineProgress&)>& progress;
+  std::vector<std::vector<std::int64_t>> by_chunk;  // trials to run, by rising number
+  std::mutex mutex = {};                            // of the sink, the count and progress
+  EngineProgress count = {};
+  std::atomic<bool> failed = false;
+
+  bool stopped() const { return stop || failed; }
+  /// Whether some image of the chunk has no golden result yet.
+  bool golden_missing(const ImageChunks& chunks, std::int64_t chunk) const;
+};
+
+class Worker {
+ public:
+  /// Borrows workload, options and run. `budget`: bytes for golden values beyond what a bare pass
+  /// needs.
+  Worker(Workload& workload, const EngineOptions& options, CampaignRun& run, std::int64_t budget);
+
+  /// Runs the trials of these chunks. False if stopped.
+  bool group(std::span<const std::int64_t> chunks);
+
+  const EngineCosts& costs() const { return costs_; }
+
+ private:
+  // Trials that are run once for all that change the same: themselves and their like.
+  using Twins = std::map<const Ready*, std::vector<const Ready*>>;
+
+  void store_golden(const GoldenChunk& golden);
+  bool site(std::int32_t site, std::span<const Trial> trials, std::span<GoldenChunk> goldens);
+  std::vector<Ready> inject_all(std::int32_t site, std::span<const Trial> trials,
+                                std::span<GoldenChunk> goldens);
+  void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
+                    std::vector<Ready>& ready);
+  at::Tensor host_values(std::int32_t site, const at::Tensor& values, std::span<const Trial> trials,
+                         std::span<const std::vector<Edit>> edits) const;
+  std::vector<const Ready*> distinct(std::span<const Ready> ready, Twins& twins);
+  bool fly(std::int32_t site, std::span<const Ready* const> trials, const Twins& twins);
+  TrialResult result_of(const Ready& one, std::span<const float> faulty) const;
+  void finish(const Ready& one, std::span<const float> faulty);
+  void tell();
+
+  Workload& workload_;
+  const EngineOptions& options_;
+  CampaignRun& run_;
+  std::int64_t budget_;
+  EngineCosts costs_;
+  Regions regions_;
+  Passes passes_;
+  std::vector<std::uint32_t> scratch_;  // of inject()
+};
+
+}  // namespace bitfall

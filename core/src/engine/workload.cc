@@ -1,0 +1,54 @@
+#include "workload.h"
+
+#include <utility>
+
+#include "answer.h"
+
+namespace bitfall {
+
+Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats& formats,
+                   const EngineOptions& options)
+    : dataset_(dataset),
+      emulated_(model, formats, options.emulated, options.as_on_device),
+      chunks_(options.seed, dataset.size(), model.batch()),
+      images_(dataset),
+      fp32_(static_cast<std::size_t>(dataset.size())) {}
+
+void Workload::set_profiles(std::vector<SiteProfile> profiles) {
+  emulated_.set_profiles(std::move(profiles));
+  pass_profile_.reset();
+}
+
+const PassProfile& Workload::pass_profile() {
+  if (!pass_profile_) {
+    const RowImages images = chunks_.images(0);
+    pass_profile_ = profile_pass(emulated_, load(images), images);
+  }
+  return *pass_profile_;
+}
+
+at::Tensor Workload::load(const RowImages& images) {
+  return images_.batch(images).to(c10::Device(model().device()));
+}
+
+GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCosts& costs) {
+  RowImages images = chunks_.images(chunk);
+  const at::Tensor input = load(images);
+  ++costs.chunks;
+  return {emulated_, pass_profile(), chunk, input, std::move(images), budget, costs};
+}
+
+const std::optional<Workload::Fp32Answer>& Workload::fp32(std::int32_t image) const {
+  return fp32_[static_cast<std::size_t>(image)];
+}
+
+void Workload::note_fp32(const RowImages& images, const at::Tensor& logits) {
+  for (std::size_t row = 0; row < images.size(); ++row) {
+    auto& answer = fp32_[static_cast<std::size_t>(images[row])];
+    if (answer) continue;
+    const auto values = row_of(logits, static_cast<std::int64_t>(row));
+    answer = Fp32Answer{cross_entropy(values, dataset_.label(images[row])), top1(values)};
+  }
+}
+
+}  // namespace bitfall

@@ -1,0 +1,61 @@
+// What faults are injected into: a network whose values pass through their number formats, and the
+// images that it is run on, dealt into chunks.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "dataset.h"
+#include "emulated_model.h"
+#include "engine_costs.h"
+#include "engine_options.h"
+#include "golden.h"
+#include "image_cache.h"
+#include "image_chunks.h"
+#include "model.h"
+
+namespace bitfall {
+
+/// Shared by the workers of a run. Thread-safe but for set_profiles() and the first step_costs().
+class Workload {
+ public:
+  /// Borrows model, dataset and formats.
+  Workload(const Model& model, const Dataset& dataset, const SiteFormats& formats,
+           const EngineOptions& options);
+
+  const Model& model() const { return emulated_.model(); }
+  const EmulatedModel& emulated() const { return emulated_; }
+  const Dataset& dataset() const { return dataset_; }
+  const ImageChunks& chunks() const { return chunks_; }
+  ImageCache& images() { return images_; }
+
+  /// Calibrated metadata and golden ranges, by site.
+  void set_profiles(std::vector<SiteProfile> profiles);
+  /// Measured when first asked for after set_profiles().
+  const PassProfile& pass_profile();
+
+  /// A chunk's images on the model's device.
+  at::Tensor load(const RowImages& images);
+  /// A chunk's fault-free values; `budget` as in GoldenChunk.
+  GoldenChunk golden(std::int64_t chunk, std::int64_t budget, EngineCosts& costs);
+
+  /// The answer of the network in plain FP32.
+  struct Fp32Answer {
+    double loss = 0;
+    std::int32_t top1 = 0;
+  };
+  /// Of an image, once it is known. Two threads may not note the same image.
+  const std::optional<Fp32Answer>& fp32(std::int32_t image) const;
+  void note_fp32(const RowImages& images, const at::Tensor& logits);
+
+ private:
+  const Dataset& dataset_;
+  EmulatedModel emulated_;
+  ImageChunks chunks_;
+  ImageCache images_;
+  std::vector<std::optional<Fp32Answer>> fp32_;  // by image
+  std::optional<PassProfile> pass_profile_;
+};
+
+}  // namespace bitfall
