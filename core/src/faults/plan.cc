@@ -23,7 +23,7 @@ constexpr double kMostTrials = 1e10;  // what is kept of each while a campaign r
 constexpr double kWorstRate = 0.5;    // the rate at which an interval is widest
 
 /// A site as an error model sees it.
-struct SitePlace {
+struct SiteRegisters {
   std::vector<SiteRegister> registers;
   Range golden;
   float largest = 0;
@@ -31,18 +31,19 @@ struct SitePlace {
 
 /// One [[faults]] entry: its trials stand together, those of its first stratum first, or (with
 /// `total`) mixed.
-struct Entry {
+struct FaultsEntry {
   const ErrorModel* model = nullptr;
   std::string name;        // "error model 'bit_flip'"
   std::int64_t first = 0;  // id of its first trial
   std::int64_t trials = 0;
-  std::int64_t copies = 1;       // trials a fault: all images if it is permanent
+  std::int64_t copies = 1;       // trials per fault: all images if it is permanent
   std::size_t strata_begin = 0;  // its strata: from begin to end, exclusive
   std::size_t strata_end = 0;
   bool mixed = false;
-  // Of a mixed entry, by stratum counted from strata_begin:
-  std::vector<double> cumulative;                   // populations added up
-  std::vector<std::vector<std::uint32_t>> members;  // faults, counted from `first`, ascending
+  // By stratum counted from strata_begin:
+  std::vector<double> cumulative;                   // populations of faults added up
+  std::vector<std::vector<std::uint32_t>> members;  // of a mixed entry: faults, counted from
+                                                    // `first`, ascending
 };
 
 /// Collects what a model draws.
@@ -98,6 +99,16 @@ std::string problem_of(const Edit& edit, std::span<const SiteRegister> registers
   return "";
 }
 
+/// "'payload' with bits 0 to 7, 'scale' with bits 0 to 31"
+std::string register_names(std::span<const SiteRegister> registers) {
+  std::string names;
+  for (const SiteRegister& kind : registers) {
+    names += (names.empty() ? "'" : ", '") + std::string(kind.name) + "' with bits 0 to " +
+             std::to_string(kind.bits - 1);
+  }
+  return names;
+}
+
 /// "check 'bit_range', 'registers': ", or nothing.
 std::string given_options(const PluginChoice& choice) {
   std::string names;
@@ -115,9 +126,9 @@ struct Plan::State {
   double confidence = 0;
   std::optional<SiteFormats> formats;
   std::vector<Site> sites;
-  std::vector<SitePlace> places;      // by site; filled for the planned ones
-  std::vector<SiteProfile> profiles;  // by site, or empty
-  std::vector<Entry> entries;
+  std::vector<SiteRegisters> registers;  // by site; filled for the planned ones
+  std::vector<SiteProfile> profiles;     // by site, or empty
+  std::vector<FaultsEntry> entries;
   std::vector<Stratum> strata;
   std::vector<std::int64_t>
       stratum_first;  // id of a stratum's first trial; of no use in a mixed entry
@@ -126,50 +137,54 @@ struct Plan::State {
   std::vector<ListedFault> list;  // instead of all that, for a fault list
   std::int64_t trials = 0;
 
-  void set_place(std::int32_t site);
-  double population(const Entry& entry, std::int32_t site) const;
+  void set_registers(std::int32_t site);
+  double population(const FaultsEntry& entry, std::int32_t site) const;
   SiteView view(std::int32_t site) const;
   void add_entry(std::int32_t index, const FaultsConfig& config,
                  std::span<const std::int32_t> selected, const ErrorModel& model,
                  Diagnostics& diagnostics);
-  void add_mixed_trials(Entry& entry, std::int64_t total);
-  std::size_t drawn_stratum(const Entry& entry, std::int64_t id) const;
-  struct Place {
-    const Entry* entry = nullptr;
+  std::int64_t faults_per_site(const FaultsConfig& config) const;
+  double add_strata(FaultsEntry& entry, std::int32_t index, const FaultsConfig& config,
+                    std::span<const std::int32_t> selected);
+  void add_mixed_trials(FaultsEntry& entry, std::int64_t total);
+  std::size_t drawn_stratum(const FaultsEntry& entry, std::int64_t id) const;
+  /// A trial among those of its stratum.
+  struct TrialRank {
+    const FaultsEntry* entry = nullptr;
     std::size_t stratum = 0;
     std::int64_t rank = 0;  // of the trial's fault in its stratum
   };
-  Place find(std::int64_t id) const;
+  TrialRank find(std::int64_t id) const;
   std::vector<Edit> draw_edits(const Trial& trial) const;
 };
 
 /// Registers, golden range and largest value of one site, from the profiles where there are any.
-void Plan::State::set_place(std::int32_t site) {
+void Plan::State::set_registers(std::int32_t site) {
   const auto index = static_cast<std::size_t>(site);
-  SitePlace& place = places[index];
+  SiteRegisters& own = registers[index];
   const NumberFormat& format = formats->of(site);
-  place.registers = site_registers(sites[index], format);
+  own.registers = site_registers(sites[index], format);
   std::vector<std::uint32_t> metadata;
   if (!profiles.empty()) {
-    place.golden = profiles[index].golden;
+    own.golden = profiles[index].golden;
     metadata = profiles[index].metadata;
   }
-  if (metadata.empty()) {  // not known yet, or made anew for each tensor
+  if (metadata.empty()) {  // not known yet, or made for each tensor
     std::int64_t count = 0;
-    for (std::size_t i = 1; i < place.registers.size(); ++i) count += place.registers[i].count;
+    for (std::size_t i = 1; i < own.registers.size(); ++i) count += own.registers[i].count;
     metadata.resize(static_cast<std::size_t>(count));
   }
-  place.largest = format.largest(metadata);
+  own.largest = format.largest(metadata);
 }
 
 SiteView Plan::State::view(std::int32_t site) const {
   const Site& described = sites[static_cast<std::size_t>(site)];
-  const SitePlace& place = places[static_cast<std::size_t>(site)];
-  return {described.name,  described.target, described.shape,
-          place.registers, place.golden,     place.largest};
+  const SiteRegisters& own = registers[static_cast<std::size_t>(site)];
+  return {described.name, described.target, described.shape,
+          own.registers,  own.golden,       own.largest};
 }
 
-double Plan::State::population(const Entry& entry, std::int32_t site) const {
+double Plan::State::population(const FaultsEntry& entry, std::int32_t site) const {
   const double count =
       call_plugin(entry.name, "population", [&] { return entry.model->population(view(site)); });
   if (std::isfinite(count) && count >= 0) return count;
@@ -179,71 +194,70 @@ double Plan::State::population(const Entry& entry, std::int32_t site) const {
                                      "'; it must be a number from 0 on");
 }
 
-void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
-                            std::span<const std::int32_t> selected, const ErrorModel& model,
-                            Diagnostics& diagnostics) {
-  Entry entry;
-  entry.model = &model;
-  entry.name = "error model '" + config.error_model.id + "'";
-  entry.first = trials;
+// Draws are with replacement, so that a small population needs no fewer.
+std::int64_t Plan::State::faults_per_site(const FaultsConfig& config) const {
+  return config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
+                          : config.per_site.value_or(kDefaultPerSite);
+}
+
+/// Adds the entry's strata, without the trials of a mixed entry. How many trials are asked for.
+double Plan::State::add_strata(FaultsEntry& entry, std::int32_t index, const FaultsConfig& config,
+                               std::span<const std::int32_t> selected) {
+  const auto copies = static_cast<double>(entry.copies);
+  double wanted = entry.mixed ? copies * static_cast<double>(*config.total) : 0;
   entry.strata_begin = strata.size();
-  entry.mixed = config.total.has_value();
-  entry.copies = config.permanent ? images : 1;
-  double wanted = static_cast<double>(trials);
-  std::string unfit;  // registers of the first site's format, for the message
-  double sum = 0;
   for (const std::int32_t site : selected) {
-    set_place(site);
+    set_registers(site);
     const double faults = population(entry, site);
-    sum += faults;
     const double population = config.permanent ? faults : faults * static_cast<double>(images);
     Stratum stratum{index, site, population, 0, config.permanent};
     if (faults > 0 && !entry.mixed) {
-      // Draws are with replacement, so that a small population needs no fewer.
-      const std::int64_t faults_here =
-          config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
-                           : config.per_site.value_or(kDefaultPerSite);
-      wanted += static_cast<double>(entry.copies) * static_cast<double>(faults_here);
-      stratum.trials = wanted > kMostTrials ? 0 : entry.copies * faults_here;
+      const std::int64_t here = faults_per_site(config);
+      wanted += copies * static_cast<double>(here);
+      stratum.trials = wanted > kMostTrials ? 0 : entry.copies * here;
     }
-    if (unfit.empty()) {
-      for (const SiteRegister& kind : places[static_cast<std::size_t>(site)].registers) {
-        unfit += (unfit.empty() ? "'" : ", '") + std::string(kind.name) + "' with bits 0 to " +
-                 std::to_string(kind.bits - 1);
-      }
-    }
-    if (entry.mixed) entry.cumulative.push_back(sum);
+    entry.cumulative.push_back((entry.cumulative.empty() ? 0 : entry.cumulative.back()) + faults);
     strata.push_back(stratum);
     stratum_keys.push_back(stratum_key(index, sites[static_cast<std::size_t>(site)]));
     stratum_first.push_back(trials + entry.trials);
     entry.trials += stratum.trials;
   }
   entry.strata_end = strata.size();
-  if (entry.mixed) {
-    wanted += static_cast<double>(entry.copies) * static_cast<double>(*config.total);
-  }
+  return wanted;
+}
+
+void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
+                            std::span<const std::int32_t> selected, const ErrorModel& model,
+                            Diagnostics& diagnostics) {
+  FaultsEntry entry;
+  entry.model = &model;
+  entry.name = "error model '" + config.error_model.id + "'";
+  entry.first = trials;
+  entry.mixed = config.total.has_value();
+  entry.copies = config.permanent ? images : 1;
+  const double wanted = static_cast<double>(trials) + add_strata(entry, index, config, selected);
   if (wanted > kMostTrials) {
     diagnostics.add(config.where,
                     "asks for more than " + std::to_string(static_cast<std::int64_t>(kMostTrials)) +
                         " trials in all",
                     "lower per_site or total, or give a larger precision");
-  } else if (sum > 0) {
-    if (entry.mixed) add_mixed_trials(entry, *config.total);
-  } else if (!selected.empty()) {
+  } else if (!selected.empty() && entry.cumulative.back() <= 0) {
+    const auto first = static_cast<std::size_t>(selected.front());
     const bool named = config.error_model.where.line > 0;
     diagnostics.add(named ? config.error_model.where : config.where,
                     entry.name + " can hit none of the " + std::to_string(selected.size()) +
                         " selected sites in their format",
-                    given_options(config.error_model) + "the format of '" +
-                        sites[static_cast<std::size_t>(selected.front())].name +
-                        "' has the registers " + unfit);
+                    given_options(config.error_model) + "the format of '" + sites[first].name +
+                        "' has the registers " + register_names(registers[first].registers));
+  } else if (!selected.empty() && entry.mixed) {
+    add_mixed_trials(entry, *config.total);
   }
   trials += entry.trials;
   entries.push_back(std::move(entry));
 }
 
 /// Draws a site for each fault, and notes which faults each site got.
-void Plan::State::add_mixed_trials(Entry& entry, std::int64_t total) {
+void Plan::State::add_mixed_trials(FaultsEntry& entry, std::int64_t total) {
   assert(total <= std::numeric_limits<std::uint32_t>::max());
   entry.trials = total * entry.copies;
   entry.members.resize(entry.cumulative.size());
@@ -260,7 +274,7 @@ void Plan::State::add_mixed_trials(Entry& entry, std::int64_t total) {
 
 /// The stratum of a mixed entry that the fault whose first trial is `id` belongs to, counted from
 /// the entry's first.
-std::size_t Plan::State::drawn_stratum(const Entry& entry, std::int64_t id) const {
+std::size_t Plan::State::drawn_stratum(const FaultsEntry& entry, std::int64_t id) const {
   PhiloxStream random(seed, RandomDomain::kSiteChoice, static_cast<std::uint64_t>(id));
   const double point = random.uniform() * entry.cumulative.back();
   // The first sum above the point: a stratum without faults adds nothing and is never the first.
@@ -274,12 +288,13 @@ std::size_t Plan::State::drawn_stratum(const Entry& entry, std::int64_t id) cons
   return static_cast<std::size_t>(chosen - entry.cumulative.begin());
 }
 
-Plan::State::Place Plan::State::find(std::int64_t id) const {
+Plan::State::TrialRank Plan::State::find(std::int64_t id) const {
   // An entry or stratum without trials begins where the next one does, so the last that begins at
   // or before `id` holds it.
-  const auto after = std::upper_bound(entries.begin(), entries.end(), id,
-                                      [](std::int64_t i, const Entry& e) { return i < e.first; });
-  const Entry& entry = *(after - 1);
+  const auto after =
+      std::upper_bound(entries.begin(), entries.end(), id,
+                       [](std::int64_t i, const FaultsEntry& e) { return i < e.first; });
+  const FaultsEntry& entry = *(after - 1);
   const std::int64_t fault = (id - entry.first) / entry.copies;
   if (entry.mixed) {
     const std::size_t member = drawn_stratum(entry, entry.first + fault * entry.copies);
@@ -297,7 +312,7 @@ Plan::State::Place Plan::State::find(std::int64_t id) const {
 
 std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
   const auto [found, stratum, rank] = find(trial.id);
-  const Entry& entry = *found;
+  const FaultsEntry& entry = *found;
   if (entry.model->needs_golden_range() && profiles.empty()) {
     throw std::logic_error(entry.name + " needs golden ranges: call set_profiles first");
   }
@@ -309,9 +324,9 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
   if (sink.edits.empty()) {
     throw Error(ExitCode::kPlugin, describe(entry.name + " drew no edit", site, trial.id));
   }
-  const SitePlace& place = places[static_cast<std::size_t>(trial.site)];
+  const SiteRegisters& own = registers[static_cast<std::size_t>(trial.site)];
   for (const Edit& edit : sink.edits) {
-    const std::string problem = problem_of(edit, place.registers);
+    const std::string problem = problem_of(edit, own.registers);
     if (!problem.empty()) {
       throw Error(
           ExitCode::kPlugin,
@@ -338,9 +353,9 @@ Plan Plan::draw(const Campaign& campaign, std::span<const Site> sites, const Sit
   state->confidence = campaign.confidence;
   state->formats = formats;
   state->sites.assign(sites.begin(), sites.end());
-  state->places.resize(sites.size());
+  state->registers.resize(sites.size());
   if (!profiles.empty() && profiles.size() != sites.size()) {
-    throw std::logic_error("Plan::draw needs one profile a site");
+    throw std::logic_error("Plan::draw needs one profile per site");
   }
   state->profiles = std::move(profiles);
   // Whatever the batch: a campaign's trials must not depend on what a machine is fast with. Smaller
@@ -374,10 +389,10 @@ Plan Plan::from_list(std::vector<ListedFault> faults, std::span<const Site> site
 void Plan::set_profiles(std::vector<SiteProfile> profiles) {
   if (state_->entries.empty()) return;  // a list has its edits already
   if (profiles.size() != state_->sites.size()) {
-    throw std::logic_error("Plan::set_profiles needs one profile a site");
+    throw std::logic_error("Plan::set_profiles needs one profile per site");
   }
   state_->profiles = std::move(profiles);
-  for (const Stratum& stratum : state_->strata) state_->set_place(stratum.site);
+  for (const Stratum& stratum : state_->strata) state_->set_registers(stratum.site);
 }
 
 std::int64_t Plan::size() const { return state_->trials; }

@@ -59,7 +59,7 @@ class Plan {
   /// the error model draws no edit or one outside the site's registers.
   std::vector<Edit> edits(const Trial& trial) const;
 
-  /// In the order entry, site; for a list one stratum a site (population 0: not drawn at random).
+  /// In the order entry, site; for a list one stratum per site (population 0: not drawn at random).
   const std::vector<Stratum>& strata() const;
 
  private:
