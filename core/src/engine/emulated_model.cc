@@ -16,12 +16,12 @@ EmulatedModel::EmulatedModel(const Model& model, const SiteFormats& formats,
       formats_(formats),
       emulated_(std::move(emulated)),
       as_on_device_(as_on_device),
-      hook_(model.program().steps().size(), -1),
+      site_of_step_(model.program().steps().size(), -1),
       profiles_(model.sites().size()) {
   for (const std::int32_t site : emulated_) {
     const Target target = model.sites()[static_cast<std::size_t>(site)].target;
     if (target == Target::kActivation) {
-      hook_[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
+      site_of_step_[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
     }
     input_emulated_ |= target == Target::kInput;
     exact_ &= formats.of(site).exact();
@@ -92,7 +92,7 @@ void EmulatedModel::run(Slots& slots, int from, int to, const RowImages& images,
   const Program& program = model_.program();
   int done = from;
   for (int step = from; step < to; ++step) {
-    const int site = hook(step);
+    const int site = site_of_step(step);
     if (site < 0) continue;
     program.run(slots, done, step + 1, keep);
     done = step + 1;

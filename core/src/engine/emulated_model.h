@@ -43,8 +43,8 @@ class EmulatedModel {
   bool exact() const { return exact_; }            // no value can differ from FP32's
   bool calibrated() const { return calibrated_; }  // some emulated site's format needs golden data
   bool input_emulated() const { return input_emulated_; }
-  /// The emulated site whose value a step makes, or -1.
-  int hook(int step) const { return hook_[static_cast<std::size_t>(step)]; }
+  /// The emulated site whose value the step makes, or -1.
+  int site_of_step(int step) const { return site_of_step_[static_cast<std::size_t>(step)]; }
 
   const std::vector<SiteProfile>& profiles() const { return profiles_; }
   /// Calibrated metadata and golden ranges; puts the parameters through their formats.
@@ -82,7 +82,7 @@ class EmulatedModel {
   SiteFormats formats_;
   std::vector<std::int32_t> emulated_;
   bool as_on_device_;
-  std::vector<int> hook_;
+  std::vector<int> site_of_step_;
   bool input_emulated_ = false;
   bool exact_ = true;
   bool calibrated_ = false;

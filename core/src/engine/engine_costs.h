@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "timer.h"
+
 namespace bitfall {
 
 struct EngineProgress {
@@ -17,7 +19,7 @@ struct EngineCosts {
   std::int64_t workers = 1;
   double golden_s = 0;     // golden passes, without formats
   double regions_s = 0;    // windows that faults have reached, without formats
-  double suffix_s = 0;     // whole steps behind faults, without formats
+  double suffix_s = 0;     // whole steps after faults, without formats
   double emulation_s = 0;  // putting values through number formats
   double injection_s = 0;  // drawing edits; encoding, editing and decoding hit values
   double results_s = 0;    // metrics and the store
@@ -48,6 +50,25 @@ struct EngineCosts {
     rows += other.rows;
     refused += other.refused;
   }
+};
+
+/// Adds the time until it goes out of scope to one part of the costs, without what formats and
+/// results take on the way, which are parts of their own.
+class PartTimer {
+ public:
+  PartTimer(double& part, const EngineCosts& costs)
+      : part_(part), costs_(costs), others_(costs.emulation_s + costs.results_s) {}
+  ~PartTimer() {
+    part_ += seconds_since(start_) - (costs_.emulation_s + costs_.results_s - others_);
+  }
+  PartTimer(const PartTimer&) = delete;
+  PartTimer& operator=(const PartTimer&) = delete;
+
+ private:
+  double& part_;
+  const EngineCosts& costs_;
+  double others_;
+  Clock::time_point start_ = Clock::now();
 };
 
 }  // namespace bitfall

@@ -15,7 +15,7 @@ int step_count(const EmulatedModel& model) {
   return static_cast<int>(model.model().program().steps().size());
 }
 
-// The memory behind the tensors among these slots.
+// The memory of the tensors among these slots.
 std::set<const void*> storages(const Slots& slots, const std::vector<int>& which) {
   std::set<const void*> found;
   for (const int slot : which) {
@@ -34,29 +34,29 @@ std::span<const float> row_of(const at::Tensor& logits, std::int64_t row) {
           static_cast<std::size_t>(logits.size(1))};
 }
 
-std::int64_t PassProfile::all_bytes() const {
+std::int64_t StepCosts::all_bytes() const {
   return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
 }
 
-double PassProfile::seconds_behind(int step) const {
+double StepCosts::seconds_from(int step) const {
   return std::accumulate(seconds.begin() + step, seconds.end(), 0.0);
 }
 
-PassProfile profile_pass(const EmulatedModel& model, const at::Tensor& input,
-                         const RowImages& images) {
-  PassProfile profile;
+StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
+                        const RowImages& images) {
+  StepCosts costs;
   const auto steps = static_cast<std::size_t>(step_count(model));
   for (int round = 0; round < 2; ++round) {  // the second is warm
     double formats = 0;
-    profile.bytes.assign(steps, 0);
-    profile.seconds.assign(steps, 0);
+    costs.bytes.assign(steps, 0);
+    costs.seconds.assign(steps, 0);
     Slots slots = model.start(input, images, formats);
     for (std::size_t i = 0; i < steps; ++i) {
       const auto step = static_cast<int>(i);
       const Step& what = model.model().program().steps()[i];
       auto known = storages(slots, what.inputs);  // a view's memory is its operand's
       {
-        const Timer timer(profile.seconds[i]);
+        const Timer timer(costs.seconds[i]);
         model.run(slots, step, step + 1, images, formats);
       }
       for (const int slot : what.outputs) {
@@ -64,28 +64,27 @@ PassProfile profile_pass(const EmulatedModel& model, const at::Tensor& input,
         if (!value.isTensor() || !value.toTensor().defined()) continue;
         const auto& memory = value.toTensor().storage();
         if (known.insert(memory.data()).second) {
-          profile.bytes[i] += static_cast<std::int64_t>(memory.nbytes());
+          costs.bytes[i] += static_cast<std::int64_t>(memory.nbytes());
         }
       }
     }
   }
-  return profile;
+  return costs;
 }
 
-GoldenChunk::GoldenChunk(const EmulatedModel& model, const PassProfile& profile, std::int64_t chunk,
-                         at::Tensor input, RowImages images, std::int64_t budget,
-                         EngineCosts& costs)
+GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
+                         std::int64_t chunk, at::Tensor input, RowImages images,
+                         std::int64_t budget, EngineCosts& costs)
     : model_(model),
-      profile_(profile),
+      step_costs_(step_costs),
       chunk_(chunk),
       input_(std::move(input)),
       images_(std::move(images)),
       budget_(budget) {
-  const double formats = costs.emulation_s;
-  const auto start = Clock::now();
+  const PartTimer timer(costs.golden_s, costs);
   const Program& program = model.model().program();
   slots_ = model.start(input_, images_, costs.emulation_s);
-  if (!program.writes_in_place() && profile.all_bytes() <= budget) {
+  if (!program.writes_in_place() && step_costs.all_bytes() <= budget) {
     model.run(slots_, 0, step_count(model), images_, costs.emulation_s, true);
     logits_ = program.output(slots_);
     to_ = step_count(model);
@@ -94,7 +93,6 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const PassProfile& profile,
     model.run(once, 0, step_count(model), images_, costs.emulation_s);
     logits_ = program.output(once);
   }
-  costs.golden_s += seconds_since(start) - (costs.emulation_s - formats);
 }
 
 // Drops what only steps before `before` read.
@@ -119,22 +117,20 @@ std::int64_t GoldenChunk::held_bytes() const {
 }
 
 void GoldenChunk::advance(int step, EngineCosts& costs) {
-  const double formats = costs.emulation_s;
-  const auto start = Clock::now();
-  // Up to the step itself nothing behind is of use but what it reads.
+  const PartTimer timer(costs.golden_s, costs);
+  // Of what lies before the step only what it reads is of use.
   if (to_ < step) model_.run(slots_, to_, step, images_, costs.emulation_s);
   to_ = std::max(to_, step);
   if (!model_.model().program().writes_in_place()) {  // else a value kept may change later
     release(step);
     std::int64_t held = held_bytes();
     while (to_ < step_count(model_)) {
-      held += profile_.bytes[static_cast<std::size_t>(to_)];
+      held += step_costs_.bytes[static_cast<std::size_t>(to_)];
       if (held > budget_) break;
       model_.run(slots_, to_, to_ + 1, images_, costs.emulation_s, true);
       ++to_;
     }
   }
-  costs.golden_s += seconds_since(start) - (costs.emulation_s - formats);
 }
 
 }  // namespace bitfall

@@ -13,23 +13,23 @@ namespace bitfall {
 /// A row of logits [batch, classes] on the CPU.
 std::span<const float> row_of(const at::Tensor& logits, std::int64_t row);
 
-/// What one pass computes and how long each step takes, in bytes and seconds a step.
-struct PassProfile {
+/// What each step of a pass computes and how long it takes.
+struct StepCosts {
   std::vector<std::int64_t> bytes;  // memory that the step's results take; 0 for views
   std::vector<double> seconds;      // with number formats
   std::int64_t all_bytes() const;
-  double seconds_behind(int step) const;
+  double seconds_from(int step) const;
 };
-PassProfile profile_pass(const EmulatedModel& model, const at::Tensor& input,
-                         const RowImages& images);
+StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
+                        const RowImages& images);
 
-/// Holds the values that steps [from, to) read or make: all of them if they fit, else a window that
-/// moves along the network, computed once more on the way.
+/// Holds the values that steps [from, to) read or make: all of them if they fit, else those of some
+/// steps, which move along the network and are computed once more on the way.
 class GoldenChunk {
  public:
   /// Runs the whole network once. `budget`: bytes that values may take beyond those that a bare
   /// pass needs.
-  GoldenChunk(const EmulatedModel& model, const PassProfile& profile, std::int64_t chunk,
+  GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
               at::Tensor input, RowImages images, std::int64_t budget, EngineCosts& costs);
 
   /// Makes `step` the first step to run from. Steps may only rise.
@@ -54,7 +54,7 @@ class GoldenChunk {
   std::int64_t held_bytes() const;
 
   const EmulatedModel& model_;
-  const PassProfile& profile_;
+  const StepCosts& step_costs_;
   std::int64_t chunk_;
   at::Tensor input_;
   RowImages images_;

@@ -41,7 +41,7 @@ std::vector<std::uint32_t> own_metadata(const NumberFormat& format,
   return {calibrated.begin(), calibrated.end()};
 }
 
-// Registers of a fault's own. What is computed anew needs space and no values: a block's encoding
+// Registers of a fault's own. What is computed again needs space and no values: a block's encoding
 // writes the registers that are read later, and clearing them would take longer than a fault.
 std::span<std::uint32_t> registers_in(std::vector<std::uint32_t>& scratch,
                                       const NumberFormat& format,

@@ -7,10 +7,20 @@
 
 #include "timer.h"
 
+// A pass runs the network for up to `batch` trials of one site at once, from a step to the end. Row
+// by row it holds the golden values of its trials' images, and in them the trials' damage. A cut is
+// a step before which passes stop: a trial that has no damage left there has golden's answer and is
+// done, and the others are packed into fewer passes.
+//
+//    site            cut                     cut                    answer
+//     |  pass 1: a b c d  |  pass 1: a d e g  |  pass 1: a g h k  |
+//     |  pass 2: e f g h  |  pass 2: h k      |                   |
+//     |  pass 3: i j k l  |                   |                   |
+//              b c f i j l are done      d e are done
 namespace bitfall {
 namespace {
 
-// A tensor's memory where the images lie one behind the other, as `golden` has them; null
+// A tensor's memory where the images lie one after the other, as `golden` has them; null
 // otherwise.
 const float* by_image(const at::Tensor& value, const at::Tensor& golden) {
   const bool plain = value.is_cpu() && value.scalar_type() == at::kFloat && value.dim() > 0 &&
@@ -97,31 +107,31 @@ bool Passes::alike(int cut, const GoldenChunk& a, const GoldenChunk& b) {
 }
 
 // Into as few passes as can be. An image keeps its row where rows are not alike.
-std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight> flights) {
-  std::vector<std::vector<Flight>> groups;  // whose chunks may be mixed
-  for (Flight& flight : flights) {
-    const auto fits = [&](const std::vector<Flight>& group) {
-      return alike(cut, *group.front().ready->golden, *flight.ready->golden);
+std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight*> flights) {
+  std::vector<std::vector<Flight*>> groups;  // whose chunks may be mixed
+  for (Flight* flight : flights) {
+    const auto fits = [&](const std::vector<Flight*>& group) {
+      return alike(cut, *group.front()->golden, *flight->golden);
     };
     auto group = std::find_if(groups.begin(), groups.end(), fits);
     if (group == groups.end()) group = groups.emplace(groups.end());
-    group->push_back(std::move(flight));
+    group->push_back(flight);
   }
   std::vector<Pass> passes;
-  for (std::vector<Flight>& group : groups) {
+  for (std::vector<Flight*>& group : groups) {
     std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
     std::size_t most = 0;
-    for (const Flight& flight : group) {
-      most = std::max(most, ++used[static_cast<std::size_t>(flight.ready->row)]);
+    for (const Flight* flight : group) {
+      most = std::max(most, ++used[static_cast<std::size_t>(flight->row)]);
     }
     const std::size_t fewest = (group.size() + used.size() - 1) / used.size();
     const std::size_t first = passes.size();
-    // Moving an image to another row means copying all that lives: only where it spares a pass.
+    // Moving an image to another row means copying all that lives: only where it saves a pass.
     if (most > fewest && movable(cut)) {
-      for (Flight& flight : group) {
+      for (Flight* flight : group) {
         if (passes.size() == first || passes.back().size() == used.size()) passes.emplace_back();
         const auto row = static_cast<std::int64_t>(passes.back().size());
-        passes.back().push_back({std::move(flight), row});
+        passes.back().push_back({flight, row});
       }
       continue;
     }
@@ -132,51 +142,49 @@ std::vector<Passes::Pass> Passes::pack(int cut, std::vector<Flight> flights) {
 
 // Each image in the row that it has in its chunk: the n-th trial of every row goes into the n-th
 // pass.
-std::vector<Passes::Pass> Passes::pack_at_home(std::vector<Flight> flights) const {
+std::vector<Passes::Pass> Passes::pack_at_home(std::vector<Flight*> flights) const {
   std::vector<Pass> passes;
   std::vector<std::size_t> used(static_cast<std::size_t>(batch()), 0);
-  for (Flight& flight : flights) {
-    const std::int64_t row = flight.ready->row;
+  for (Flight* flight : flights) {
+    const std::int64_t row = flight->row;
     const std::size_t pass = used[static_cast<std::size_t>(row)]++;
     if (pass == passes.size()) passes.emplace_back();
-    passes[pass].push_back({std::move(flight), row});
+    passes[pass].push_back({flight, row});
   }
   return passes;
 }
 
 // All images of a chunk that meet the same weight fault share a pass.
-std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight> flights) const {
+std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight*> flights) const {
   std::vector<Pass> passes;
   std::map<std::pair<const GoldenChunk*, std::vector<std::uint64_t>>, std::size_t> pass_of;
-  for (Flight& flight : flights) {
-    const Ready& one = *flight.ready;
+  for (Flight* flight : flights) {
     const auto [it, fresh] =
-        pass_of.try_emplace({one.golden, key_of(one.injection.changes)}, passes.size());
+        pass_of.try_emplace({flight->golden, key_of(flight->injection.changes)}, passes.size());
     if (fresh) passes.emplace_back();
-    const std::int64_t row = one.row;
-    passes[it->second].push_back({std::move(flight), row});
+    passes[it->second].push_back({flight, flight->row});
   }
   return passes;
 }
 
 // Free rows hold what the first trial's chunk has there.
 RowImages Passes::images_of(const Pass& pass) const {
-  RowImages images = pass.front().flight.ready->golden->images();
-  for (const Seat& seat : pass) {
-    images[static_cast<std::size_t>(seat.row)] = seat.flight.ready->trial.image;
+  RowImages images = pass.front().flight->golden->images();
+  for (const BatchPlace& place : pass) {
+    images[static_cast<std::size_t>(place.row)] = place.flight->trial.image;
   }
   return images;
 }
 
 // Golden values of the pass's images at a cut. `own`, by slot: the tensor is this pass's alone.
 Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
-  const GoldenChunk& base = *pass.front().flight.ready->golden;
+  const GoldenChunk& base = *pass.front().flight->golden;
   Slots slots = program_.fork(base.slots(), cut);
   own.assign(slots.size(), false);
-  const bool at_home = std::all_of(pass.begin(), pass.end(), [&](const Seat& seat) {
-    return seat.flight.ready->golden == &base && seat.flight.ready->row == seat.row;
-  });
-  if (at_home) return slots;
+  const auto at_home = [&](const BatchPlace& place) {
+    return place.flight->golden == &base && place.flight->row == place.row;
+  };
+  if (std::all_of(pass.begin(), pass.end(), at_home)) return slots;
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const auto number = static_cast<int>(slot);
@@ -186,10 +194,10 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
     }
     const Rows image = model_.model().rows(number, 1);
     at::Tensor value = copy_of(slots[slot].toTensor());
-    for (const Seat& seat : pass) {
-      const Ready& one = *seat.flight.ready;
-      if (one.golden == &base && one.row == seat.row) continue;
-      image_of(value, seat.row, image).copy_(image_of(one.golden->tensor(number), one.row, image));
+    for (const BatchPlace& place : pass) {
+      if (at_home(place)) continue;
+      const Flight& one = *place.flight;
+      image_of(value, place.row, image).copy_(image_of(one.golden->tensor(number), one.row, image));
     }
     slots[slot] = value;
     own[slot] = true;
@@ -200,16 +208,16 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
 // Injects at the site.
 void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
                     std::vector<bool>& own) const {
-  const Site& place = model_.model().sites()[static_cast<std::size_t>(site)];
+  const Site& hit = model_.model().sites()[static_cast<std::size_t>(site)];
   const auto& where = model_.model().slots(site);
   const bool weight = model_.model().is_weight(site);
   at::Tensor faulty = weight ? model_.parameter(site) : slots[index(where[0])].toTensor();
   if (weight || !own[index(where[0])]) faulty = copy_of(faulty);
   std::vector<std::int64_t> places;
   std::vector<float> values;
-  for (const Seat& seat : pass) {
-    for (const Change& change : seat.flight.ready->injection.changes) {
-      places.push_back((weight ? 0 : seat.row * place.values) + change.element);
+  for (const BatchPlace& place : pass) {
+    for (const Change& change : place.flight->injection.changes) {
+      places.push_back((weight ? 0 : place.row * hit.values) + change.element);
       values.push_back(change.value);
     }
     if (weight) break;  // the same change for all of the pass
@@ -225,23 +233,23 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
 Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
   std::vector<bool> own;
   Slots slots = table(cut, pass, own);
-  if (pass.front().flight.pieces.empty()) {
+  if (pass.front().flight->damage.empty()) {
     put_in(site, pass, slots, own);
     return slots;
   }
-  for (const Seat& seat : pass) {
-    for (const Piece& piece : seat.flight.pieces) {
-      c10::IValue& slot = slots[index(piece.slot)];
-      if (!own[index(piece.slot)]) slot = copy_of(slot.toTensor());
-      own[index(piece.slot)] = true;
+  for (const BatchPlace& place : pass) {
+    for (const Damage& part : place.flight->damage) {
+      c10::IValue& slot = slots[index(part.slot)];
+      if (!own[index(part.slot)]) slot = copy_of(slot.toTensor());
+      own[index(part.slot)] = true;
       const at::Tensor& value = slot.toTensor();
-      if (piece.whole) {
-        image_of(value, seat.row, {1, piece.values.size(0)}).copy_(piece.values);
+      if (part.whole) {
+        image_of(value, place.row, {1, part.values.size(0)}).copy_(part.values);
       } else {
-        value.select(0, seat.row)
-            .narrow(1, piece.top, piece.values.size(1))
-            .narrow(2, piece.left, piece.values.size(2))
-            .copy_(piece.values);
+        value.select(0, place.row)
+            .narrow(1, part.top, part.values.size(1))
+            .narrow(2, part.left, part.values.size(2))
+            .copy_(part.values);
       }
     }
   }
@@ -249,17 +257,17 @@ Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
 }
 
 // What a pass that came from `from` may have changed of all that lives at `cut`, if its trials can
-// be put together anew there: values that lie image by image.
+// be packed again there: values that lie image by image.
 std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const Slots& slots,
                                                       int from, int cut, const Pass& pass) const {
   std::vector<bool> damaged(slots.size(), false);  // at `from`
-  for (const Seat& seat : pass) {
-    for (const Piece& piece : seat.flight.pieces) damaged[index(piece.slot)] = true;
+  for (const BatchPlace& place : pass) {
+    for (const Damage& part : place.flight->damage) damaged[index(part.slot)] = true;
   }
-  if (pass.front().flight.pieces.empty()) {
+  if (pass.front().flight->damage.empty()) {
     for (const int slot : model_.model().slots(site)) damaged[index(slot)] = true;
   }
-  const GoldenChunk& base = *pass.front().flight.ready->golden;
+  const GoldenChunk& base = *pass.front().flight->golden;
   const auto& lifetimes = program_.lifetimes();
   std::vector<int> changed;
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
@@ -288,17 +296,17 @@ std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed
   std::vector<bool> alive;
   const bool on_device = !changed.empty() && model_.on_device(slots[index(changed[0])].toTensor());
   if (!on_device) {
-    for (const Seat& seat : pass) alive.push_back(differs(slots, changed, seat));
+    for (const BatchPlace& place : pass) alive.push_back(differs(slots, changed, place));
     return alive;
   }
   // One answer for all, so that the device is waited for once.
   std::vector<at::Tensor> answers;
-  for (const Seat& seat : pass) {
-    const Ready& one = *seat.flight.ready;
+  for (const BatchPlace& place : pass) {
+    const Flight& one = *place.flight;
     at::Tensor answer;
     for (const int slot : changed) {
       const Rows image = model_.model().rows(slot, 1);
-      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), seat.row, image);
+      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), place.row, image);
       const at::Tensor golden = image_of(one.golden->tensor(slot), one.row, image);
       const at::Tensor differs =
           mine.contiguous().view(at::kInt).ne(golden.contiguous().view(at::kInt)).any();
@@ -311,8 +319,9 @@ std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed
   return alive;
 }
 
-bool Passes::differs(const Slots& slots, std::span<const int> changed, const Seat& seat) const {
-  const Ready& one = *seat.flight.ready;
+bool Passes::differs(const Slots& slots, std::span<const int> changed,
+                     const BatchPlace& place) const {
+  const Flight& one = *place.flight;
   for (const int slot : changed) {
     const at::Tensor& mine = slots[index(slot)].toTensor();
     const at::Tensor& golden = one.golden->tensor(slot);
@@ -321,131 +330,147 @@ bool Passes::differs(const Slots& slots, std::span<const int> changed, const Sea
     const float* b = by_image(golden, golden);
     if (a && b) {
       const auto size = static_cast<std::size_t>(image.count() * mine.stride(0));
-      if (std::memcmp(a + static_cast<std::size_t>(seat.row) * size,
+      if (std::memcmp(a + static_cast<std::size_t>(place.row) * size,
                       b + static_cast<std::size_t>(one.row) * size, size * sizeof(float)) != 0) {
         return true;
       }
-    } else if (!same_bits(image_of(mine, seat.row, image), image_of(golden, one.row, image))) {
+    } else if (!same_bits(image_of(mine, place.row, image), image_of(golden, one.row, image))) {
       return true;
     }
   }
   return false;
 }
 
-void Passes::finish(const Pass& pass, const Slots& slots, const Done& done,
-                    EngineCosts& costs) const {
+void Passes::finish(const Pass& pass, const Slots& slots, const PassReport& report) const {
   const at::Tensor logits = program_.output(slots);
-  ++costs.passes;
-  costs.rows += static_cast<std::int64_t>(pass.size());
-  for (const Seat& seat : pass) done(*seat.flight.ready, row_of(logits, seat.row));
+  ++report.costs.passes;
+  report.costs.rows += static_cast<std::int64_t>(pass.size());
+  for (const BatchPlace& place : pass) {
+    place.flight->damage.clear();
+    report.done(*place.flight, row_of(logits, place.row));
+  }
 }
 
-// Runs passes from step `from` on. While it pays, stops before the next expensive step: trials
-// whose row is golden's there are finished, and those left are packed anew, into fewer passes.
-void Passes::wave(std::int32_t site, int from, std::vector<Pass> passes, bool look,
-                  const Done& done, const std::function<void()>& begin,
-                  const std::atomic<bool>& stop, EngineCosts& costs) {
+// The next few expensive steps, before which it may pay to see which trials are left.
+std::vector<int> Passes::cuts_after(int step) const {
   std::vector<int> cuts;
-  for (int step = from + 1; look && step < steps() && cuts.size() < 3; ++step) {
+  for (++step; step < steps() && cuts.size() < 3; ++step) {
     if (is_expensive(program_.steps()[static_cast<std::size_t>(step)])) cuts.push_back(step);
   }
-  std::vector<Flight> waiting;
-  std::vector<int> changed;
-  std::int64_t bytes = 0, met = 0, died = 0;
-  int cut = 0;
-  const auto go_on = [&] {
-    if (waiting.empty()) return;
-    std::vector<Pass> packed = pack(cut, std::move(waiting));
-    waiting.clear();
-    bytes = 0;
-    const bool paid = died * 10 >= met || packed.size() * 10 <= passes.size() * 9;
-    const bool again = paid && packed.size() > 1;
-    wave(site, cut, std::move(packed), again, done, begin, stop, costs);
-  };
-  for (const Pass& pass : passes) {
-    if (stop) return;
-    begin();
-    const RowImages images = images_of(pass);
-    Slots slots = at_cut(site, from, pass);
-    int to = steps();
-    for (const Seat& seat : pass) to = std::min(to, seat.flight.ready->golden->to());
-    int at = from;
-    std::optional<std::vector<int>> here;
-    for (std::size_t i = 0; i < cuts.size() && cuts[i] <= to && !here; ++i) {
-      model_.run(slots, at, cuts[i], images, costs.emulation_s);
-      at = cuts[i];
-      here = changed_slots(site, slots, from, at, pass);
-    }
-    if (!here) {
-      model_.run(slots, at, steps(), images, costs.emulation_s);
-      finish(pass, slots, done, costs);
+  return cuts;
+}
+
+// Runs a pass up to the first of the cuts at which its trials can be told apart, and gives what may
+// have changed there; nothing if there is no such cut. `at`: the step that it then stands at.
+std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, const Pass& pass,
+                                                   std::span<const int> cuts, Slots& slots, int& at,
+                                                   EngineCosts& costs) const {
+  const RowImages images = images_of(pass);
+  int known = steps();  // golden values are there up to this step
+  for (const BatchPlace& place : pass) known = std::min(known, place.flight->golden->to());
+  at = from;
+  for (const int cut : cuts) {
+    if (cut > known) break;
+    model_.run(slots, at, cut, images, costs.emulation_s);
+    at = cut;
+    if (auto changed = changed_slots(site, slots, from, at, pass)) return changed;
+  }
+  return std::nullopt;
+}
+
+// Ends the trials of a pass at the cut whose damage is gone; the others wait with theirs.
+void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
+                  const PassReport& report) const {
+  const std::vector<bool> left = alive(slots, waiting.changed, pass);
+  waiting.met += static_cast<std::int64_t>(pass.size());
+  for (std::size_t i = 0; i < pass.size(); ++i) {
+    Flight& one = *pass[i].flight;
+    one.damage.clear();
+    if (!left[i]) {
+      ++waiting.died;
+      ++report.costs.died;
+      report.done(one, one.golden->logits(one.row));
       continue;
     }
-    if (!waiting.empty() && (at != cut || *here != changed)) go_on();
-    cut = at;
-    changed = *here;
-    const std::vector<bool> left = alive(slots, changed, pass);
-    for (std::size_t i = 0; i < pass.size(); ++i) {
-      const Seat& seat = pass[i];
-      const Ready& one = *seat.flight.ready;
-      ++met;
-      if (!left[i]) {
-        ++died;
-        ++costs.died;
-        done(one, one.golden->logits(one.row));
-        continue;
-      }
-      Flight flight{&one, {}};
-      for (const int slot : changed) {
-        const at::Tensor mine =
-            image_of(slots[index(slot)].toTensor(), seat.row, model_.model().rows(slot, 1));
-        flight.pieces.push_back({slot, true, 0, 0, mine.clone()});
-        bytes += static_cast<std::int64_t>(flight.pieces.back().values.nbytes());
-      }
-      waiting.push_back(std::move(flight));
+    for (const int slot : waiting.changed) {
+      const at::Tensor mine =
+          image_of(slots[index(slot)].toTensor(), pass[i].row, model_.model().rows(slot, 1));
+      one.damage.push_back({slot, true, 0, 0, mine.clone()});
+      waiting.bytes += static_cast<std::int64_t>(mine.nbytes());
     }
-    if (bytes > waiting_bytes_) go_on();
+    waiting.flights.push_back(&one);
   }
-  go_on();
 }
 
-void Passes::run(std::int32_t site, int step, std::vector<Flight> flights, const Done& done,
-                 const std::function<void()>& begin, const std::atomic<bool>& stop,
-                 EngineCosts& costs) {
+// Runs what waits, which came in so many passes. Looks again on the way while that pays.
+void Passes::run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
+                         const PassReport& report) {
+  if (waiting.flights.empty()) return;
+  const std::vector<Pass> packed = pack(waiting.cut, std::move(waiting.flights));
+  waiting.flights.clear();
+  waiting.bytes = 0;
+  const bool paid = waiting.died * 10 >= waiting.met || packed.size() * 10 <= passes * 9;
+  run_passes(site, waiting.cut, packed, paid && packed.size() > 1, report);
+}
+
+// Runs passes from step `from` on. If they `look`, they stop before the next expensive step: trials
+// whose row is golden's there are finished, and those left are packed again, into fewer passes.
+void Passes::run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
+                        const PassReport& report) {
+  const std::vector<int> cuts = look ? cuts_after(from) : std::vector<int>();
+  Waiting waiting;
+  for (const Pass& pass : passes) {
+    if (report.stop) return;
+    report.begin();
+    Slots slots = at_cut(site, from, pass);
+    int at = from;
+    const auto changed = run_to_cut(site, from, pass, cuts, slots, at, report.costs);
+    if (!changed) {
+      model_.run(slots, at, steps(), images_of(pass), report.costs.emulation_s);
+      finish(pass, slots, report);
+      continue;
+    }
+    if (at != waiting.cut || *changed != waiting.changed) {
+      run_waiting(site, passes.size(), waiting, report);
+    }
+    waiting.cut = at;
+    waiting.changed = *changed;
+    wait(pass, slots, waiting, report);
+    if (waiting.bytes > waiting_bytes_) run_waiting(site, passes.size(), waiting, report);
+  }
+  run_waiting(site, passes.size(), waiting, report);
+}
+
+void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights,
+                 const PassReport& report) {
   if (flights.empty()) return;
-  const double other = costs.emulation_s + costs.results_s;
-  const auto start = Clock::now();
-  const bool weights = flights.front().pieces.empty() && model_.model().is_weight(site);
-  std::vector<Pass> passes =
+  const PartTimer timer(report.costs.suffix_s, report.costs);
+  const bool weights = flights.front()->damage.empty() && model_.model().is_weight(site);
+  const std::vector<Pass> passes =
       weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));
   // One pass cannot become fewer, and looking costs.
-  const bool look = early_stop_ && passes.size() > 1;
-  wave(site, step, std::move(passes), look, done, begin, stop, costs);
-  costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - other);
+  run_passes(site, step, passes, early_stop_ && passes.size() > 1, report);
 }
 
-void Passes::run_whole(std::int32_t site, std::vector<Flight> flights, const Done& done,
-                       const std::function<void()>& begin, const std::atomic<bool>& stop,
-                       EngineCosts& costs) {
-  const double other = costs.emulation_s + costs.results_s;
-  const auto start = Clock::now();
+void Passes::run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report) {
+  const PartTimer timer(report.costs.suffix_s, report.costs);
+  double& formats = report.costs.emulation_s;
   const int first = model_.model().first_step(site);
-  std::map<const GoldenChunk*, std::vector<Flight>> by_chunk;
-  for (Flight& flight : flights) by_chunk[flight.ready->golden].push_back(std::move(flight));
+  std::map<const GoldenChunk*, std::vector<Flight*>> by_chunk;
+  for (Flight* flight : flights) by_chunk[flight->golden].push_back(flight);
   for (auto& [golden, some] : by_chunk) {
     for (const Pass& pass : model_.model().is_weight(site) ? pack_weights(std::move(some))
                                                            : pack_at_home(std::move(some))) {
-      if (stop) return;
-      begin();
-      Slots slots = model_.start(golden->input(), golden->images(), costs.emulation_s);
-      model_.run(slots, 0, first, golden->images(), costs.emulation_s);
+      if (report.stop) return;
+      report.begin();
+      Slots slots = model_.start(golden->input(), golden->images(), formats);
+      model_.run(slots, 0, first, golden->images(), formats);
       std::vector<bool> own(slots.size(), false);
       put_in(site, pass, slots, own);
-      model_.run(slots, first, steps(), golden->images(), costs.emulation_s);
-      finish(pass, slots, done, costs);
+      model_.run(slots, first, steps(), golden->images(), formats);
+      finish(pass, slots, report);
     }
   }
-  costs.suffix_s += seconds_since(start) - (costs.emulation_s + costs.results_s - other);
 }
 
 }  // namespace bitfall

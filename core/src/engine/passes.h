@@ -1,4 +1,4 @@
-// Whole passes: runs trials from a cut of the network to its end, one an image row, trials of
+// Whole passes: runs trials from a cut of the network to its end, one per image row, trials of
 // several chunks together where that gives the same bits.
 #pragma once
 
@@ -17,44 +17,56 @@
 
 namespace bitfall {
 
-/// Where the time goes; the other steps of a network cost little beside.
+/// Where the time goes; next to it the other steps of a network cost little.
 bool is_expensive(const Step& step);
+
+/// What passes tell while they run, and what they heed.
+struct PassReport {
+  std::function<void(const Flight&, std::span<const float> logits)> done;
+  std::function<void()> begin;  // before each pass
+  const std::atomic<bool>& stop;
+  EngineCosts& costs;
+};
 
 class Passes {
  public:
-  using Done = std::function<void(const Ready&, std::span<const float> logits)>;
-
   /// Borrows the model. `early_stop`: finish trials whose damage is gone before an expensive step
-  /// and pack those left anew. `waiting_bytes`: memory for trials that wait at such a step.
+  /// and pack those left again. `waiting_bytes`: memory for trials that wait at such a step.
   Passes(const EmulatedModel& model, bool early_stop, std::int64_t waiting_bytes);
 
-  /// Runs flights that stand at `step`. Those without pieces stand at the first step behind `site`.
-  /// `begin` is called before each pass. Stops early if `stop` becomes true.
-  void run(std::int32_t site, int step, std::vector<Flight> flights, const Done& done,
-           const std::function<void()>& begin, const std::atomic<bool>& stop, EngineCosts& costs);
+  /// Runs flights that stand at `step`. Those without damage stand at the first step after `site`.
+  /// Stops early if `report.stop` becomes true.
+  void run(std::int32_t site, int step, std::vector<Flight*> flights, const PassReport& report);
 
   /// The oracle: whole networks from the image, the fault put in on the way.
-  void run_whole(std::int32_t site, std::vector<Flight> flights, const Done& done,
-                 const std::function<void()>& begin, const std::atomic<bool>& stop,
-                 EngineCosts& costs);
+  void run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
 
   /// Forgets what it knows of golden chunks, before they go.
   void new_group() { mixable_.clear(); }
 
  private:
-  struct Seat {
-    Flight flight;
+  /// A trial's place in a pass.
+  struct BatchPlace {
+    Flight* flight = nullptr;
     std::int64_t row = 0;  // of the pass
   };
-  using Pass = std::vector<Seat>;
+  using Pass = std::vector<BatchPlace>;
+  /// Trials that wait at a cut to be packed into fewer passes.
+  struct Waiting {
+    int cut = 0;
+    std::vector<int> changed;  // the slots that differ from golden
+    std::vector<Flight*> flights;
+    std::int64_t bytes = 0;          // of their damage
+    std::int64_t met = 0, died = 0;  // trials that came to cuts, and that ended there
+  };
 
   std::int64_t batch() const { return model_.model().batch(); }
   int steps() const { return static_cast<int>(program_.steps().size()); }
   bool movable(int cut);
   bool alike(int cut, const GoldenChunk& a, const GoldenChunk& b);
-  std::vector<Pass> pack(int cut, std::vector<Flight> flights);
-  std::vector<Pass> pack_at_home(std::vector<Flight> flights) const;
-  std::vector<Pass> pack_weights(std::vector<Flight> flights) const;
+  std::vector<Pass> pack(int cut, std::vector<Flight*> flights);
+  std::vector<Pass> pack_at_home(std::vector<Flight*> flights) const;
+  std::vector<Pass> pack_weights(std::vector<Flight*> flights) const;
   RowImages images_of(const Pass& pass) const;
   Slots table(int cut, const Pass& pass, std::vector<bool>& own) const;
   Slots at_cut(std::int32_t site, int cut, const Pass& pass) const;
@@ -62,17 +74,24 @@ class Passes {
   std::optional<std::vector<int>> changed_slots(std::int32_t site, const Slots& slots, int from,
                                                 int cut, const Pass& pass) const;
   std::vector<bool> alive(const Slots& slots, std::span<const int> changed, const Pass& pass) const;
-  bool differs(const Slots& slots, std::span<const int> changed, const Seat& seat) const;
-  void finish(const Pass& pass, const Slots& slots, const Done& done, EngineCosts& costs) const;
-  void wave(std::int32_t site, int from, std::vector<Pass> passes, bool look, const Done& done,
-            const std::function<void()>& begin, const std::atomic<bool>& stop, EngineCosts& costs);
+  bool differs(const Slots& slots, std::span<const int> changed, const BatchPlace& place) const;
+  void finish(const Pass& pass, const Slots& slots, const PassReport& report) const;
+  std::vector<int> cuts_after(int step) const;
+  std::optional<std::vector<int>> run_to_cut(std::int32_t site, int from, const Pass& pass,
+                                             std::span<const int> cuts, Slots& slots, int& at,
+                                             EngineCosts& costs) const;
+  void wait(const Pass& pass, const Slots& slots, Waiting& waiting, const PassReport& report) const;
+  void run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
+                   const PassReport& report);
+  void run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
+                  const PassReport& report);
 
   const EmulatedModel& model_;
   const Program& program_;
   bool early_stop_;
   std::int64_t waiting_bytes_;
   std::map<int, bool> movable_;  // by cut
-  /// Whether all that lives at a cut besides images' own values is equal in two chunks.
+  /// Whether all that lives at a cut, besides images' own values, is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;
 };
 

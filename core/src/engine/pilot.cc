@@ -31,21 +31,21 @@ int first_cut(const Workload& workload, const EngineOptions& options, int from) 
 
 // More than a plan will take: every trial in a pass that runs to the end.
 double bound_seconds(Workload& workload, const EngineOptions& options, const Plan& plan) {
-  const PassProfile& pass = workload.pass_profile();
+  const StepCosts& pass = workload.step_costs();
   const auto chunks = static_cast<double>(workload.chunks().count());
-  double seconds = 2 * pass.seconds_behind(0) * chunks;
+  double seconds = 2 * pass.seconds_from(0) * chunks;
   for (const Stratum& stratum : plan.strata()) {
     const int from = options.suffix ? workload.model().first_step(stratum.site) : 0;
     const auto trials = static_cast<double>(stratum.trials);
     const double full = std::ceil(trials / static_cast<double>(workload.model().batch()));
     if (!workload.model().is_weight(stratum.site)) {
-      seconds += full * pass.seconds_behind(from);
+      seconds += full * pass.seconds_from(from);
       continue;
     }
     const int cut = first_cut(workload, options, from);
     const double alone = stratum.permanent ? trials / workload.dataset().size() * chunks : trials;
-    seconds += alone * (pass.seconds_behind(from) - pass.seconds_behind(cut)) +
-               std::min(alone, full) * pass.seconds_behind(cut);
+    seconds += alone * (pass.seconds_from(from) - pass.seconds_from(cut)) +
+               std::min(alone, full) * pass.seconds_from(cut);
   }
   return seconds;
 }
@@ -101,7 +101,7 @@ Pilot::Pilot(Workload& workload, const EngineOptions& options, const Shard& shar
   trials_ = campaign.trials(plan);
   chunks_ = static_cast<std::int64_t>(chunks.size());
   division_ = campaign.divide(plan, trials_, chunks_);
-  const double golden_s = std::max(workload.pass_profile().seconds_behind(0), 1e-9);
+  const double golden_s = std::max(workload.step_costs().seconds_from(0), 1e-9);
   group_ = std::clamp<std::int64_t>(static_cast<std::int64_t>(kPilotSeconds / 2 / golden_s), 1,
                                     division_.group);
   const double share = static_cast<double>(group_) / static_cast<double>(workload.chunks().count());

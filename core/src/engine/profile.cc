@@ -63,10 +63,10 @@ void Profiler::observe_chunk(std::int64_t chunk) {
   const int steps = static_cast<int>(program.steps().size());
   int done = 0;
   for (int step = 0; step < steps; ++step) {
-    if (emulated.hook(step) < 0) continue;
+    if (emulated.site_of_step(step) < 0) continue;
     program.run(slots, done, step + 1);
     done = step + 1;
-    observe_site(emulated.hook(step), slots, learning);
+    observe_site(emulated.site_of_step(step), slots, learning);
   }
   program.run(slots, done, steps);
   workload_.note_fp32(images, program.output(slots));

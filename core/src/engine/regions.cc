@@ -4,7 +4,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -12,92 +11,47 @@
 
 #include "spatial.h"
 #include "timer.h"
+#include "windows.h"
 
+// A fault changes a few places of a map, and the next step can change only what its kernel reaches
+// from there. So a trial is carried not as maps but as the boxes of them that may differ from
+// golden:
+//
+//   the site's map          after a 3x3 convolution      after one of stride 2
+//   . . . . . . . .           . . . . . . . .                . # # #
+//   . . . . . . . .           . . . # # # . .                . # # #
+//   . . . . x . . .     ->    . . . # # # . .       ->       . # # #
+//   . . . . . . . .           . . . # # # . .
+//   . . . . . . . .           . . . . . . . .
+//   . . . . . . . .           . . . . . . . .
+//
+// A pack is many trials of one site, one per row. For each value that they have damaged it holds a
+// window: a tensor [rows, C, h, w] whose rows are cut out around their trials' boxes, all of one
+// size, with golden values where a box is smaller. A step runs on the windows of its operands with
+// as much golden around them as its kernel asks for. The walk of a pack ends at a step that is not
+// spatial, or where windows no longer pay; what its boxes then hold is the trials' damage.
 namespace bitfall {
 namespace {
-
-// Half-open.
-struct Box {
-  std::int64_t top = 0, left = 0, bottom = 0, right = 0;
-
-  bool empty() const { return top >= bottom || left >= right; }
-  std::int64_t height() const { return bottom - top; }
-  std::int64_t width() const { return right - left; }
-  void include(const Box& other) {
-    if (other.empty()) return;
-    if (empty()) {
-      *this = other;
-      return;
-    }
-    top = std::min(top, other.top);
-    left = std::min(left, other.left);
-    bottom = std::max(bottom, other.bottom);
-    right = std::max(right, other.right);
-  }
-};
-
-// Where a row of a pack takes its golden values from.
-struct Seat {
-  const GoldenChunk* golden = nullptr;
-  std::int64_t row = 0;
-};
-
-// One value of all trials of a pack, as far as faults can have reached it.
-struct Window {
-  std::vector<Box> boxes;  // by trial: what may differ from golden; inside its row's window
-  Origins origins;         // by row
-  at::Tensor values;       // [rows, C, h, w], contiguous
-  std::int64_t height() const { return values.size(2); }
-  std::int64_t width() const { return values.size(3); }
-};
 
 // Trials that are carried together. Rows beyond the trials repeat them, so that few different
 // shapes occur.
 struct Pack {
-  std::vector<const Ready*> trials;
+  std::vector<Flight*> trials;
   std::int64_t rows = 0;
   std::map<int, Window> live;  // by slot
 
-  const Ready& of_row(std::int64_t row) const {
-    return *trials[static_cast<std::size_t>(row) % trials.size()];
-  }
-  std::vector<Seat> seats() const {
-    std::vector<Seat> seats;
+  std::vector<WindowPlace> places() const {  // by row
+    std::vector<WindowPlace> places;
     for (std::int64_t row = 0; row < rows; ++row) {
-      seats.push_back({of_row(row).golden, of_row(row).row});
+      const Flight& one = *trials[static_cast<std::size_t>(row) % trials.size()];
+      places.push_back({one.golden, one.row});
     }
-    return seats;
+    return places;
   }
 };
 
-// A trial and what it changes at its site.
-struct Hit {
-  const Ready* trial = nullptr;
-  Box box;
-};
-
-// Height and width that hold each of the boxes.
-std::pair<std::int64_t, std::int64_t> largest(const std::vector<Box>& boxes) {
-  std::int64_t h = 0, w = 0;
-  for (const Box& box : boxes) {
-    if (box.empty()) continue;
-    h = std::max(h, box.height());
-    w = std::max(w, box.width());
-  }
-  return {h, w};
-}
-
-// Windows h x w around the boxes, inside a map; rows beyond the boxes repeat them.
-Origins around(const std::vector<Box>& boxes, std::int64_t rows, std::int64_t h, std::int64_t w,
-               std::int64_t height, std::int64_t width) {
-  Origins origins;
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const Box& box = boxes[static_cast<std::size_t>(row) % boxes.size()];
-    origins.top.push_back(box.empty() ? 0 : std::min(box.top, height - h));
-    origins.left.push_back(box.empty() ? 0 : std::min(box.left, width - w));
-  }
-  return origins;
-}
+// A trial and around what it changes at its site.
+using Boxed = std::pair<Flight*, Box>;
 
 // Enough to make little of what a call costs, and not too much for the caches.
 std::int64_t most_rows(const at::Tensor& map) {
@@ -114,65 +68,12 @@ std::int64_t rows_for(std::size_t trials) {
   return rows;
 }
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-  return a >= 0 ? (a + b - 1) / b : -(-a / b);
-}
-std::int64_t floor_div(std::int64_t a, std::int64_t b) {
-  return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
-// The part of a result of `height` x `width` that can depend on `box` of an operand.
-Box reached(const Spatial& step, const Box& box, std::int64_t height, std::int64_t width) {
-  if (box.empty()) return {};
-  const auto first = [&](std::size_t axis, std::int64_t begin) {
-    const std::int64_t span = (step.kernel[axis] - 1) * step.dilation[axis];
-    return std::max<std::int64_t>(0,
-                                  ceil_div(begin + step.padding[axis] - span, step.stride[axis]));
-  };
-  const auto end = [&](std::size_t axis, std::int64_t stop, std::int64_t size) {
-    return std::min(size, floor_div(stop - 1 + step.padding[axis], step.stride[axis]) + 1);
-  };
-  return {first(0, box.top), first(1, box.left), end(0, box.bottom, height),
-          end(1, box.right, width)};
-}
-
-bool is_map(const at::Tensor& value, std::int64_t batch) {
-  return value.defined() && value.is_cpu() && value.scalar_type() == at::kFloat &&
-         value.layout() == at::kStrided && value.dim() == 4 && value.size(0) == batch;
-}
-
-// Copies a window [C, h, w] out of one image of a map; `fill` stands beyond the border.
-void cut_out(const at::Tensor& map, std::int64_t row, std::int64_t top, std::int64_t left,
-             std::int64_t h, std::int64_t w, float fill, float* to) {
-  const std::int64_t channels = map.size(1), height = map.size(2), width = map.size(3);
-  const std::int64_t sc = map.stride(1), sy = map.stride(2), sx = map.stride(3);
-  const float* from = map.const_data_ptr<float>() + row * map.stride(0);
-  const std::int64_t x0 = std::clamp<std::int64_t>(-left, 0, w);
-  const std::int64_t x1 = std::clamp<std::int64_t>(width - left, x0, w);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t y = 0; y < h; ++y, to += w) {
-      if (top + y < 0 || top + y >= height) {
-        std::fill_n(to, w, fill);
-        continue;
-      }
-      const float* line = from + c * sc + (top + y) * sy + left * sx;
-      std::fill_n(to, x0, fill);
-      if (sx == 1) {
-        std::memcpy(to + x0, line + x0, static_cast<std::size_t>(x1 - x0) * sizeof(float));
-      } else {
-        for (std::int64_t x = x0; x < x1; ++x) to[x] = line[x * sx];
-      }
-      std::fill_n(to + x1, w - x1, fill);
-    }
-  }
-}
-
 }  // namespace
 
 struct Regions::State {
   const EmulatedModel& model;
   const Program& program;
-  const PassProfile& profile;
+  const StepCosts& step_costs;
   std::vector<std::optional<Spatial>> steps;
 
   // How a step is run on windows of a shape so that it gives the bits of whole maps.
@@ -180,7 +81,7 @@ struct Regions::State {
   using Kind = std::tuple<int, std::int64_t, std::int64_t, std::int64_t>;  // step, rows, h, w
   std::map<Kind, Way> ways;
 
-  // Seconds a trial that a site's steps took on windows.
+  // Seconds that a site's steps took on windows, and of how many trials.
   struct Taken {
     double seconds = 0;
     std::int64_t trials = 0;
@@ -188,10 +89,10 @@ struct Regions::State {
   std::map<std::int32_t, std::map<int, Taken>> taken;
   std::map<std::int32_t, int> stops;  // by site: where windows no longer pay
 
-  State(const EmulatedModel& m, const PassProfile& p)
-      : model(m), program(m.model().program()), profile(p), steps(spatial_steps(m.model())) {
+  State(const EmulatedModel& m, const StepCosts& c)
+      : model(m), program(m.model().program()), step_costs(c), steps(spatial_steps(m.model())) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
-      const int site = model.hook(static_cast<int>(i));
+      const int site = model.site_of_step(static_cast<int>(i));
       if (site < 0 || model.elementwise(site) || !steps[i]) continue;
       if (steps[i]->list) steps[i - 1].reset();  // what makes the list
       steps[i].reset();
@@ -200,26 +101,27 @@ struct Regions::State {
 
   std::int64_t batch() const { return model.model().batch(); }
   bool usable(std::int32_t site, const GoldenChunk& golden) const;
-  std::optional<Box> hit_box(std::int32_t site, const Ready& one) const;
-  Pack start(std::int32_t site, std::span<const Hit> hits) const;
-  at::Tensor windows(int slot, const std::vector<Seat>& seats, const Window* damaged,
-                     const Origins& origins, std::int64_t h, std::int64_t w, float fill) const;
-  std::vector<c10::IValue> operands(int step, const Pack& pack, const std::vector<Seat>& seats,
-                                    const Origins& origins, std::int64_t h, std::int64_t w,
-                                    bool golden) const;
+  std::optional<Box> changed_box(std::int32_t site, const Flight& one) const;
+  Pack start(std::int32_t site, std::span<const Boxed> trials) const;
+  std::vector<c10::IValue> operands(int step, const Pack& pack,
+                                    const std::vector<WindowPlace>& places, const Origins& origins,
+                                    std::int64_t h, std::int64_t w, bool golden) const;
   at::Tensor call(int step, std::vector<c10::IValue> operands, Way way, const Pack& pack,
                   std::int64_t h, std::int64_t w) const;
   Way way_of(int step, const Pack& pack, const Origins& origins, std::int64_t h, std::int64_t w,
              EngineCosts& costs);
   bool apply(int step, Pack& pack, EngineCosts& costs);
-  void drop_dead(Pack& pack, const std::function<void(const Ready&)>& died, EngineCosts& costs);
-  int walk(std::int32_t site, Pack& pack, int from, int limit,
-           const std::function<void(const Ready&)>& died, EngineCosts& costs);
+  void drop_dead(Pack& pack, const Died& died, EngineCosts& costs);
+  int walk(std::int32_t site, Pack& pack, int from, int limit, const Died& died,
+           EngineCosts& costs);
   void learn(std::int32_t site, int from);
+  void unpack(const Pack& pack) const;
+  void carry(std::int32_t site, std::span<const Boxed> trials, const Died& died,
+             std::map<int, std::vector<Flight*>>& left, EngineCosts& costs);
 };
 
-Regions::Regions(const EmulatedModel& model, const PassProfile& profile)
-    : state_(std::make_unique<State>(model, profile)) {}
+Regions::Regions(const EmulatedModel& model, const StepCosts& step_costs)
+    : state_(std::make_unique<State>(model, step_costs)) {}
 
 Regions::~Regions() = default;
 
@@ -231,32 +133,32 @@ bool Regions::State::usable(std::int32_t site, const GoldenChunk& golden) const 
 }
 
 // Around all that a fault changes; nothing if that is too much of the map.
-std::optional<Box> Regions::State::hit_box(std::int32_t site, const Ready& one) const {
+std::optional<Box> Regions::State::changed_box(std::int32_t site, const Flight& one) const {
   const at::Tensor& map = one.golden->tensor(model.model().slots(site)[0]);
   const std::int64_t height = map.size(2), width = map.size(3);
   Box box;
   for (const Change& change : one.injection.changes) {
     const std::int64_t y = change.element / width % height, x = change.element % width;
     box.include({y, x, y + 1, x + 1});
-    if (box.height() * box.width() * 2 > height * width) return std::nullopt;
+    if (box.area() * 2 > height * width) return std::nullopt;
   }
   return box;
 }
 
-Pack Regions::State::start(std::int32_t site, std::span<const Hit> hits) const {
+Pack Regions::State::start(std::int32_t site, std::span<const Boxed> trials) const {
   const int slot = model.model().slots(site)[0];
   Pack pack;
   Window window;
-  for (const Hit& hit : hits) {
-    pack.trials.push_back(hit.trial);
-    window.boxes.push_back(hit.box);
+  for (const auto& [flight, box] : trials) {
+    pack.trials.push_back(flight);
+    window.boxes.push_back(box);
   }
   pack.rows = rows_for(pack.trials.size());
   const at::Tensor& map = pack.trials[0]->golden->tensor(slot);
   const std::int64_t channels = map.size(1), height = map.size(2), width = map.size(3);
   const auto [h, w] = largest(window.boxes);
   window.origins = around(window.boxes, pack.rows, h, w, height, width);
-  window.values = windows(slot, pack.seats(), nullptr, window.origins, h, w, 0);
+  window.values = cut_windows(slot, pack.places(), nullptr, window.origins, h, w, 0);
   float* data = window.values.data_ptr<float>();
   for (std::size_t i = 0; i < pack.trials.size(); ++i) {
     for (const Change& change : pack.trials[i]->injection.changes) {
@@ -270,45 +172,9 @@ Pack Regions::State::start(std::int32_t site, std::span<const Hit> hits) const {
   return pack;
 }
 
-// Windows of a slot's maps: golden values, and over them what is damaged.
-at::Tensor Regions::State::windows(int slot, const std::vector<Seat>& seats, const Window* damaged,
-                                   const Origins& origins, std::int64_t h, std::int64_t w,
-                                   float fill) const {
-  if (damaged && damaged->height() == h && damaged->width() == w &&
-      damaged->origins.top == origins.top && damaged->origins.left == origins.left) {
-    return damaged->values;
-  }
-  const auto rows = static_cast<std::int64_t>(seats.size());
-  const std::int64_t channels = seats[0].golden->tensor(slot).size(1);
-  at::Tensor made = at::empty({rows, channels, h, w}, at::kFloat);
-  float* data = made.data_ptr<float>();
-  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const auto i = static_cast<std::size_t>(row);
-      const std::int64_t top = origins.top[i], left = origins.left[i];
-      float* to = data + row * channels * h * w;
-      cut_out(seats[i].golden->tensor(slot), seats[i].row, top, left, h, w, fill, to);
-      if (!damaged) continue;
-      const std::int64_t dh = damaged->height(), dw = damaged->width();
-      const float* from = damaged->values.const_data_ptr<float>() + row * channels * dh * dw;
-      const std::int64_t dy = damaged->origins.top[i] - top, dx = damaged->origins.left[i] - left;
-      const std::int64_t y0 = std::max<std::int64_t>(0, dy), y1 = std::min(h, dy + dh);
-      const std::int64_t x0 = std::max<std::int64_t>(0, dx), x1 = std::min(w, dx + dw);
-      if (x0 >= x1) continue;
-      for (std::int64_t c = 0; c < channels; ++c) {
-        for (std::int64_t y = y0; y < y1; ++y) {
-          std::memcpy(to + (c * h + y) * w + x0, from + (c * dh + y - dy) * dw + x0 - dx,
-                      static_cast<std::size_t>(x1 - x0) * sizeof(float));
-        }
-      }
-    }
-  });
-  return made;
-}
-
 // The operands of a step for windows h x w of its result at `origins`; without damage if `golden`.
 std::vector<c10::IValue> Regions::State::operands(int step, const Pack& pack,
-                                                  const std::vector<Seat>& seats,
+                                                  const std::vector<WindowPlace>& places,
                                                   const Origins& origins, std::int64_t h,
                                                   std::int64_t w, bool golden) const {
   const Spatial& how = *steps[static_cast<std::size_t>(step)];
@@ -319,10 +185,10 @@ std::vector<c10::IValue> Regions::State::operands(int step, const Pack& pack,
   const auto map = [&](int slot) {
     const auto found = pack.live.find(slot);
     const Window* damaged = golden || found == pack.live.end() ? nullptr : &found->second;
-    return windows(slot, seats, damaged, wanted, wanted_h, wanted_w, how.fill);
+    return cut_windows(slot, places, damaged, wanted, wanted_h, wanted_w, how.fill);
   };
   const Step& what = program.steps()[static_cast<std::size_t>(step)];
-  const Slots& slots = seats[0].golden->slots();
+  const Slots& slots = places[0].golden->slots();
   std::vector<c10::IValue> given;
   for (const int slot : what.inputs) {
     const bool one = std::find(how.maps.begin(), how.maps.end(), slot) != how.maps.end();
@@ -375,7 +241,7 @@ Regions::State::Way Regions::State::way_of(int step, const Pack& pack, const Ori
   const Step& what = program.steps()[static_cast<std::size_t>(step)];
   const Spatial& how = *steps[static_cast<std::size_t>(step)];
   // Golden's value has been through its format, which may hide a difference.
-  const int site = model.hook(step);
+  const int site = model.site_of_step(step);
   at::Tensor whole = golden.tensor(what.output);
   if (site >= 0 && !model.formats().of(site).exact()) {
     std::vector<c10::IValue> given;
@@ -383,15 +249,15 @@ Regions::State::Way Regions::State::way_of(int step, const Pack& pack, const Ori
       given.push_back(golden.slots()[static_cast<std::size_t>(slot)]);
     whole = program.call(step, std::move(given)).toTensor();
   }
-  std::vector<Seat> seats;
-  for (std::int64_t row = 0; row < pack.rows; ++row) seats.push_back({&golden, row % batch()});
+  std::vector<WindowPlace> places;
+  for (std::int64_t row = 0; row < pack.rows; ++row) places.push_back({&golden, row % batch()});
   at::Tensor expected = at::empty({pack.rows, whole.size(1), h, w}, at::kFloat);
   for (std::int64_t row = 0; row < pack.rows; ++row) {
     const auto i = static_cast<std::size_t>(row);
-    cut_out(whole, seats[i].row, origins.top[i], origins.left[i], h, w, 0,
+    cut_out(whole, places[i].row, origins.top[i], origins.left[i], h, w, 0,
             expected.data_ptr<float>() + row * whole.size(1) * h * w);
   }
-  const auto given = operands(step, pack, seats, origins, h, w, true);
+  const auto given = operands(step, pack, places, origins, h, w, true);
   Way way = Way::kNone;
   if (same_bits(call(step, given, Way::kDirect, pack, h, w), expected)) {
     way = Way::kDirect;
@@ -431,16 +297,17 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   made.origins = around(made.boxes, pack.rows, h, w, height, width);
   const Way way = way_of(step, pack, made.origins, h, w, costs);
   if (way == Way::kNone) return false;
-  const auto seats = pack.seats();
-  made.values = call(step, operands(step, pack, seats, made.origins, h, w, false), way, pack, h, w);
-  const int site = model.hook(step);
+  const auto places = pack.places();
+  made.values =
+      call(step, operands(step, pack, places, made.origins, h, w, false), way, pack, h, w);
+  const int site = model.site_of_step(step);
   if (site >= 0 && !model.formats().of(site).exact()) {
     for (const auto& [_, window] : pack.live) {
       if (window.values.is_alias_of(made.values)) made.values = made.values.clone();
     }
     RowImages images;
-    for (const Seat& seat : seats) {
-      images.push_back(seat.golden->images()[static_cast<std::size_t>(seat.row)]);
+    for (const WindowPlace& place : places) {
+      images.push_back(place.golden->images()[static_cast<std::size_t>(place.row)]);
     }
     model.emulate_windows(site, made.values, made.origins, images, costs.emulation_s);
   }
@@ -448,51 +315,14 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   return true;
 }
 
-namespace {
-
-// The part of a box where a row of windows differs from golden.
-Box tightened(const Window& window, std::int64_t row, Box box, const at::Tensor& map,
-              std::int64_t image) {
-  const auto i = static_cast<std::size_t>(row);
-  const std::int64_t channels = map.size(1), h = window.height(), w = window.width();
-  const float* mine = window.values.const_data_ptr<float>() + row * channels * h * w;
-  const float* golden = map.const_data_ptr<float>() + image * map.stride(0);
-  const std::int64_t top = window.origins.top[i], left = window.origins.left[i];
-  const auto same = [&](std::int64_t y0, std::int64_t y1, std::int64_t x0, std::int64_t x1) {
-    for (std::int64_t c = 0; c < channels; ++c) {
-      for (std::int64_t y = y0; y < y1; ++y) {
-        const float* a = mine + (c * h + y - top) * w + x0 - left;
-        const float* b = golden + c * map.stride(1) + y * map.stride(2) + x0 * map.stride(3);
-        if (map.stride(3) == 1) {
-          if (std::memcmp(a, b, static_cast<std::size_t>(x1 - x0) * sizeof(float)) != 0)
-            return false;
-          continue;
-        }
-        for (std::int64_t x = 0; x < x1 - x0; ++x) {
-          if (std::memcmp(a + x, b + x * map.stride(3), sizeof(float)) != 0) return false;
-        }
-      }
-    }
-    return true;
-  };
-  while (!box.empty() && same(box.top, box.top + 1, box.left, box.right)) ++box.top;
-  while (!box.empty() && same(box.bottom - 1, box.bottom, box.left, box.right)) --box.bottom;
-  while (!box.empty() && same(box.top, box.bottom, box.left, box.left + 1)) ++box.left;
-  while (!box.empty() && same(box.top, box.bottom, box.right - 1, box.right)) --box.right;
-  return box;
-}
-
-}  // namespace
-
 // Finds what damage is left; trials without any are done.
-void Regions::State::drop_dead(Pack& pack, const std::function<void(const Ready&)>& died,
-                               EngineCosts& costs) {
+void Regions::State::drop_dead(Pack& pack, const Died& died, EngineCosts& costs) {
   const std::size_t count = pack.trials.size();
   for (auto& [slot, window] : pack.live) {
     at::parallel_for(0, static_cast<std::int64_t>(count), 4,
                      [&, &window = window, slot = slot](std::int64_t begin, std::int64_t end) {
                        for (std::int64_t i = begin; i < end; ++i) {
-                         const Ready& one = *pack.trials[static_cast<std::size_t>(i)];
+                         const Flight& one = *pack.trials[static_cast<std::size_t>(i)];
                          Box& box = window.boxes[static_cast<std::size_t>(i)];
                          box = tightened(window, i, box, one.golden->tensor(slot), one.row);
                        }
@@ -511,7 +341,7 @@ void Regions::State::drop_dead(Pack& pack, const std::function<void(const Ready&
     }
   }
   if (left.size() == count) return;
-  std::vector<const Ready*> trials;
+  std::vector<Flight*> trials;
   for (const std::int64_t i : left) trials.push_back(pack.trials[static_cast<std::size_t>(i)]);
   if (left.empty()) {
     pack.trials.clear();
@@ -540,8 +370,8 @@ void Regions::State::drop_dead(Pack& pack, const std::function<void(const Ready&
 }
 
 // Carries a pack; returns the step that it stands at.
-int Regions::State::walk(std::int32_t site, Pack& pack, int from, int limit,
-                         const std::function<void(const Ready&)>& died, EngineCosts& costs) {
+int Regions::State::walk(std::int32_t site, Pack& pack, int from, int limit, const Died& died,
+                         EngineCosts& costs) {
   auto& took = taken[site];
   for (int step = from; step < limit; ++step) {
     const Step& what = program.steps()[static_cast<std::size_t>(step)];
@@ -581,7 +411,7 @@ void Regions::State::learn(std::int32_t site, int from) {
   int last = from;
   for (const auto& [step, took] : taken[site]) {
     if (took.trials == 0) continue;
-    saved += profile.seconds[static_cast<std::size_t>(step)] / static_cast<double>(batch()) -
+    saved += step_costs.seconds[static_cast<std::size_t>(step)] / static_cast<double>(batch()) -
              took.seconds / static_cast<double>(took.trials);
     last = step + 1;
     if (saved >= most) {
@@ -592,64 +422,68 @@ void Regions::State::learn(std::int32_t site, int from) {
   if (stop < last) stops[site] = stop;
 }
 
-std::vector<Regions::Landing> Regions::carry(std::int32_t site,
-                                             std::span<const Ready* const> trials,
-                                             const std::function<void(const Ready&)>& died,
-                                             EngineCosts& costs) {
+// What a pack that stands at a step holds, as its trials' damage.
+void Regions::State::unpack(const Pack& pack) const {
+  for (std::size_t i = 0; i < pack.trials.size(); ++i) {
+    for (const auto& [slot, window] : pack.live) {
+      const Box& box = window.boxes[i];
+      if (box.empty()) continue;
+      const at::Tensor part = window.values[static_cast<std::int64_t>(i)]
+                                  .narrow(1, box.top - window.origins.top[i], box.height())
+                                  .narrow(2, box.left - window.origins.left[i], box.width());
+      pack.trials[i]->damage.push_back({slot, false, box.top, box.left, part.clone()});
+    }
+  }
+}
+
+// Carries some trials together; those that are left end in `left`.
+void Regions::State::carry(std::int32_t site, std::span<const Boxed> trials, const Died& died,
+                           std::map<int, std::vector<Flight*>>& left, EngineCosts& costs) {
+  const int from = model.model().first_step(site);
+  int limit = static_cast<int>(steps.size());
+  for (const auto& [flight, _] : trials) limit = std::min(limit, flight->golden->to());
+  const auto stop = stops.find(site);
+  if (stop != stops.end()) limit = std::min(limit, stop->second);
+  costs.carried += static_cast<std::int64_t>(trials.size());
+  Pack pack = start(site, trials);
+  const int step = walk(site, pack, from, limit, died, costs);
+  if (!pack.trials.empty()) drop_dead(pack, died, costs);
+  if (step > from) unpack(pack);
+  auto& here = left[step];
+  here.insert(here.end(), pack.trials.begin(), pack.trials.end());
+  if (stop == stops.end()) learn(site, from);
+}
+
+std::map<int, std::vector<Flight*>> Regions::carry(std::int32_t site,
+                                                   std::span<Flight* const> flights,
+                                                   const Died& died, EngineCosts& costs) {
   State& state = *state_;
   const int from = state.model.model().first_step(site);
-  std::map<int, std::vector<Flight>> landed;
-  std::vector<Hit> carried;
+  std::map<int, std::vector<Flight*>> left;
+  std::vector<Boxed> carried;
   const auto stop = state.stops.find(site);
-  for (const Ready* one : trials) {
+  const bool pays = stop == state.stops.end() || stop->second > from;
+  for (Flight* one : flights) {
     std::optional<Box> box;
-    if (state.usable(site, *one->golden)) box = state.hit_box(site, *one);
-    if (!box || (stop != state.stops.end() && stop->second == from)) {
-      landed[from].push_back({one, {}});
+    if (pays && state.usable(site, *one->golden)) box = state.changed_box(site, *one);
+    if (box) {
+      carried.emplace_back(one, *box);
     } else {
-      carried.push_back({one, *box});
+      left[from].push_back(one);
     }
   }
-  std::stable_sort(carried.begin(), carried.end(), [](const Hit& a, const Hit& b) {
-    return a.box.height() * a.box.width() < b.box.height() * b.box.width();
+  std::stable_sort(carried.begin(), carried.end(), [](const Boxed& a, const Boxed& b) {
+    return a.second.area() < b.second.area();
   });
-  const double formats = costs.emulation_s;
-  const auto begin = Clock::now();
-  std::size_t most = 0;
-  for (std::size_t at = 0; at < carried.size(); at += most) {
-    const int slot = state.model.model().slots(site)[0];
-    most = static_cast<std::size_t>(most_rows(carried[at].trial->golden->tensor(slot)));
-    const auto some = std::span(carried).subspan(at, std::min(most, carried.size() - at));
-    int limit = static_cast<int>(state.steps.size());
-    for (const Hit& hit : some) limit = std::min(limit, hit.trial->golden->to());
-    const auto known = state.stops.find(site);
-    if (known != state.stops.end()) limit = std::min(limit, known->second);
-    costs.carried += static_cast<std::int64_t>(some.size());
-    Pack pack = state.start(site, some);
-    const int step = state.walk(site, pack, from, limit, died, costs);
-    if (!pack.trials.empty()) state.drop_dead(pack, died, costs);
-    for (std::size_t i = 0; i < pack.trials.size(); ++i) {
-      Flight flight{pack.trials[i], {}};
-      if (step == from) {  // not a step was run
-        landed[step].push_back(std::move(flight));
-        continue;
-      }
-      for (const auto& [slot, window] : pack.live) {
-        const Box& box = window.boxes[i];
-        if (box.empty()) continue;
-        const at::Tensor part = window.values[static_cast<std::int64_t>(i)]
-                                    .narrow(1, box.top - window.origins.top[i], box.height())
-                                    .narrow(2, box.left - window.origins.left[i], box.width());
-        flight.pieces.push_back({slot, false, box.top, box.left, part.clone()});
-      }
-      landed[step].push_back(std::move(flight));
-    }
-    if (state.stops.find(site) == state.stops.end()) state.learn(site, from);
+  const PartTimer timer(costs.regions_s, costs);
+  const int slot = state.model.model().slots(site)[0];
+  for (std::span<const Boxed> rest(carried); !rest.empty();) {
+    const auto most = static_cast<std::size_t>(most_rows(rest[0].first->golden->tensor(slot)));
+    const std::size_t count = std::min(most, rest.size());
+    state.carry(site, rest.first(count), died, left, costs);
+    rest = rest.subspan(count);
   }
-  costs.regions_s += seconds_since(begin) - (costs.emulation_s - formats);
-  std::vector<Landing> landings;
-  for (auto& [step, flights] : landed) landings.push_back({step, std::move(flights)});
-  return landings;
+  return left;
 }
 
 }  // namespace bitfall

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -15,21 +16,17 @@ namespace bitfall {
 
 class Regions {
  public:
-  /// `profile`: what whole steps take, to stop where windows no longer pay. Borrows both.
-  Regions(const EmulatedModel& model, const PassProfile& profile);
+  /// `step_costs`: of whole steps, to stop where windows no longer pay. Borrows both.
+  Regions(const EmulatedModel& model, const StepCosts& step_costs);
   ~Regions();
 
-  /// Trials that have come to the same step.
-  struct Landing {
-    int step = 0;
-    std::vector<Flight> flights;
-  };
+  using Died = std::function<void(const Flight&)>;
 
-  /// Carries trials of one activation or input site from the first step behind it as far as it
-  /// pays. `died` is told of those whose damage is gone. Those that are not carried land at the
-  /// first step, without pieces.
-  std::vector<Landing> carry(std::int32_t site, std::span<const Ready* const> trials,
-                             const std::function<void(const Ready&)>& died, EngineCosts& costs);
+  /// Carries trials of one activation or input site from the first step after it as far as it pays.
+  /// Those that are left, with their damage, by the step that they have come to; those that were
+  /// not carried stand at the first step, without damage. `died` is told of the others.
+  std::map<int, std::vector<Flight*>> carry(std::int32_t site, std::span<Flight* const> flights,
+                                            const Died& died, EngineCosts& costs);
 
  private:
   struct State;

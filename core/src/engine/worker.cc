@@ -1,7 +1,6 @@
 #include "worker.h"
 
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -47,7 +46,7 @@ Worker::Worker(Workload& workload, const EngineOptions& options, CampaignRun& ru
       options_(options),
       run_(run),
       budget_(budget),
-      regions_(workload.emulated(), workload.pass_profile()),
+      regions_(workload.emulated(), workload.step_costs()),
       passes_(
           workload.emulated(), options.early_stop,
           std::clamp<std::int64_t>(budget / 8, std::int64_t{16} << 20, std::int64_t{256} << 20)) {}
@@ -101,18 +100,17 @@ void Worker::store_golden(const GoldenChunk& golden) {
 bool Worker::site(std::int32_t site, std::span<const Trial> trials,
                   std::span<GoldenChunk> goldens) {
   if (run_.stopped()) return false;
-  const std::vector<Ready> ready = inject_all(site, trials, goldens);
+  std::vector<Flight> flights = inject_all(site, trials, goldens);
   Twins twins;
-  const std::vector<const Ready*> wanted = distinct(ready, twins);
-  if (!fly(site, wanted, twins)) return false;
+  if (!fly(site, distinct(flights, twins), twins)) return false;
   tell();
   return true;
 }
 
-std::vector<Ready> Worker::inject_all(std::int32_t site, std::span<const Trial> trials,
-                                      std::span<GoldenChunk> goldens) {
-  std::vector<Ready> ready;
-  ready.reserve(trials.size());
+std::vector<Flight> Worker::inject_all(std::int32_t site, std::span<const Trial> trials,
+                                       std::span<GoldenChunk> goldens) {
+  std::vector<Flight> flights;
+  flights.reserve(trials.size());
   for (GoldenChunk& golden : goldens) {
     golden.advance(workload_.model().first_step(site), costs_);
     const auto elsewhere = std::find_if(trials.begin(), trials.end(), [&](const Trial& trial) {
@@ -120,14 +118,14 @@ std::vector<Ready> Worker::inject_all(std::int32_t site, std::span<const Trial> 
     });
     const auto here = static_cast<std::size_t>(elsewhere - trials.begin());
     const Timer timer(costs_.injection_s);
-    inject_chunk(site, trials.first(here), golden, ready);
+    inject_chunk(site, trials.first(here), golden, flights);
     trials = trials.subspan(here);
   }
-  return ready;
+  return flights;
 }
 
 void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
-                          const GoldenChunk& golden, std::vector<Ready>& ready) {
+                          const GoldenChunk& golden, std::vector<Flight>& flights) {
   if (trials.empty()) return;
   const Model& model = workload_.model();
   const EmulatedModel& emulated = workload_.emulated();
@@ -147,9 +145,10 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
     const std::span<const float> slab(
         values.const_data_ptr<float>() + (weight ? 0 : row * place.values),
         static_cast<std::size_t>(place.values));
-    ready.push_back({trial, &golden, row,
-                     inject(emulated.formats().of(site), slab, place.shape, emulated.metadata(site),
-                            edits[i], clamp, scratch_, emulated.stream(site, trial.image))});
+    flights.push_back(
+        {trial, &golden, row,
+         inject(emulated.formats().of(site), slab, place.shape, emulated.metadata(site), edits[i],
+                clamp, scratch_, emulated.stream(site, trial.image))});
   }
 }
 
@@ -183,11 +182,11 @@ at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
 
 // Those that have to be run. Trials that change nothing are masked and done; of those that change
 // the same values of one image one is run for all.
-std::vector<const Ready*> Worker::distinct(std::span<const Ready> ready, Twins& twins) {
-  std::vector<const Ready*> wanted;
+std::vector<Flight*> Worker::distinct(std::span<Flight> flights, Twins& twins) {
+  std::vector<Flight*> wanted;
   using Same = std::tuple<const GoldenChunk*, std::int64_t, std::vector<std::uint64_t>>;
-  std::map<Same, const Ready*> first;
-  for (const Ready& one : ready) {
+  std::map<Same, const Flight*> first;
+  for (Flight& one : flights) {
     if (one.injection.changes.empty()) {
       ++costs_.unchanged;
       finish(one, one.golden->logits(one.row));
@@ -208,34 +207,33 @@ std::vector<const Ready*> Worker::distinct(std::span<const Ready> ready, Twins& 
 }
 
 // Takes trials from the site to their answers. False if stopped.
-bool Worker::fly(std::int32_t site, std::span<const Ready* const> trials, const Twins& twins) {
-  const Passes::Done done = [&](const Ready& one, std::span<const float> logits) {
+bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins) {
+  const auto done = [&](const Flight& one, std::span<const float> logits) {
     finish(one, logits);
     const auto others = twins.find(&one);
     if (others == twins.end()) return;
-    for (const Ready* twin : others->second) finish(*twin, logits);
+    for (const Flight* twin : others->second) finish(*twin, logits);
   };
-  const std::function<void()> begin = [&] { tell(); };
-  std::vector<Regions::Landing> landings;
-  if (options_.suffix && options_.regions && !workload_.model().is_weight(site)) {
-    landings = regions_.carry(
-        site, trials, [&](const Ready& one) { done(one, one.golden->logits(one.row)); }, costs_);
-  } else {
-    landings.push_back({workload_.model().first_step(site), {}});
-    for (const Ready* one : trials) landings[0].flights.push_back({one, {}});
+  const PassReport report{done, [&] { tell(); }, run_.stop, costs_};
+  if (!options_.suffix) {
+    passes_.run_whole(site, std::move(flights), report);
+    return !run_.stopped();
   }
-  for (Regions::Landing& landing : landings) {
-    if (options_.suffix) {
-      passes_.run(site, landing.step, std::move(landing.flights), done, begin, run_.stop, costs_);
-    } else {
-      passes_.run_whole(site, std::move(landing.flights), done, begin, run_.stop, costs_);
-    }
+  std::map<int, std::vector<Flight*>> by_step;
+  if (options_.regions && !workload_.model().is_weight(site)) {
+    by_step = regions_.carry(
+        site, flights, [&](const Flight& one) { done(one, one.golden->logits(one.row)); }, costs_);
+  } else {
+    by_step[workload_.model().first_step(site)] = std::move(flights);
+  }
+  for (auto& [step, standing] : by_step) {
+    passes_.run(site, step, std::move(standing), report);
     if (run_.stopped()) return false;
   }
   return true;
 }
 
-TrialResult Worker::result_of(const Ready& one, std::span<const float> faulty) const {
+TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) const {
   const auto clean = one.golden->logits(one.row);
   const std::int64_t label = workload_.dataset().label(one.trial.image);
   TrialResult result;
@@ -256,7 +254,7 @@ TrialResult Worker::result_of(const Ready& one, std::span<const float> faulty) c
   return result;
 }
 
-void Worker::finish(const Ready& one, std::span<const float> faulty) {
+void Worker::finish(const Flight& one, std::span<const float> faulty) {
   const Timer timer(costs_.results_s);
   const TrialResult result = result_of(one, faulty);
   const std::lock_guard lock(run_.mutex);

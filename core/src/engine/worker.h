@@ -51,21 +51,21 @@ class Worker {
   const EngineCosts& costs() const { return costs_; }
 
  private:
-  // Trials that are run once for all that change the same: themselves and their like.
-  using Twins = std::map<const Ready*, std::vector<const Ready*>>;
+  // The trials that change the same as one that is run.
+  using Twins = std::map<const Flight*, std::vector<const Flight*>>;
 
   void store_golden(const GoldenChunk& golden);
   bool site(std::int32_t site, std::span<const Trial> trials, std::span<GoldenChunk> goldens);
-  std::vector<Ready> inject_all(std::int32_t site, std::span<const Trial> trials,
-                                std::span<GoldenChunk> goldens);
+  std::vector<Flight> inject_all(std::int32_t site, std::span<const Trial> trials,
+                                 std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
-                    std::vector<Ready>& ready);
+                    std::vector<Flight>& flights);
   at::Tensor host_values(std::int32_t site, const at::Tensor& values, std::span<const Trial> trials,
                          std::span<const std::vector<Edit>> edits) const;
-  std::vector<const Ready*> distinct(std::span<const Ready> ready, Twins& twins);
-  bool fly(std::int32_t site, std::span<const Ready* const> trials, const Twins& twins);
-  TrialResult result_of(const Ready& one, std::span<const float> faulty) const;
-  void finish(const Ready& one, std::span<const float> faulty);
+  std::vector<Flight*> distinct(std::span<Flight> flights, Twins& twins);
+  bool fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins);
+  TrialResult result_of(const Flight& one, std::span<const float> faulty) const;
+  void finish(const Flight& one, std::span<const float> faulty);
   void tell();
 
   Workload& workload_;

@@ -16,15 +16,15 @@ Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats
 
 void Workload::set_profiles(std::vector<SiteProfile> profiles) {
   emulated_.set_profiles(std::move(profiles));
-  pass_profile_.reset();
+  step_costs_.reset();
 }
 
-const PassProfile& Workload::pass_profile() {
-  if (!pass_profile_) {
+const StepCosts& Workload::step_costs() {
+  if (!step_costs_) {
     const RowImages images = chunks_.images(0);
-    pass_profile_ = profile_pass(emulated_, load(images), images);
+    step_costs_ = measure_steps(emulated_, load(images), images);
   }
-  return *pass_profile_;
+  return *step_costs_;
 }
 
 at::Tensor Workload::load(const RowImages& images) {
@@ -35,7 +35,7 @@ GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCost
   RowImages images = chunks_.images(chunk);
   const at::Tensor input = load(images);
   ++costs.chunks;
-  return {emulated_, pass_profile(), chunk, input, std::move(images), budget, costs};
+  return {emulated_, step_costs(), chunk, input, std::move(images), budget, costs};
 }
 
 const std::optional<Workload::Fp32Answer>& Workload::fp32(std::int32_t image) const {

@@ -33,7 +33,7 @@ class Workload {
   /// Calibrated metadata and golden ranges, by site.
   void set_profiles(std::vector<SiteProfile> profiles);
   /// Measured when first asked for after set_profiles().
-  const PassProfile& pass_profile();
+  const StepCosts& step_costs();
 
   /// A chunk's images on the model's device.
   at::Tensor load(const RowImages& images);
@@ -55,7 +55,7 @@ class Workload {
   ImageChunks chunks_;
   ImageCache images_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image
-  std::optional<PassProfile> pass_profile_;
+  std::optional<StepCosts> step_costs_;
 };
 
 }  // namespace bitfall
