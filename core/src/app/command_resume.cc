@@ -46,7 +46,7 @@ int ResumeCommand::run() {
                                       " trials then, " + std::to_string(session->plan().size()) +
                                       " now; the run cannot go on");
   }
-  if (shard) session->engine().set_shard(shard->index - 1, shard->count);
+  if (shard) session->engine().set_shard(*shard);
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");

@@ -81,7 +81,7 @@ std::optional<Shard> RunCommand::keep_to_shard(Session& session) const {
                     std::to_string(session.campaign().batch) +
                     ", threads = " + std::to_string(session.campaign().threads) + ")");
   }
-  session.engine().set_shard(shard->index - 1, shard->count);
+  session.engine().set_shard(*shard);
   return shard;
 }
 

@@ -70,15 +70,15 @@ void Engine::preload(const std::atomic<bool>& stop) {
   state_->workload.images().preload(stop);
 }
 
-void Engine::set_shard(std::int64_t index, std::int64_t count) {
+void Engine::set_shard(const Shard& shard) {
   const std::int64_t chunks = state_->workload.chunks().count();
-  if (count > chunks) {
+  if (shard.count > chunks) {
     throw Error(ExitCode::kUsage, "the campaign has " + std::to_string(chunks) + " chunks of " +
                                       std::to_string(state_->workload.model().batch()) +
-                                      " images, too few for " + std::to_string(count) +
+                                      " images, too few for " + std::to_string(shard.count) +
                                       " shards; make fewer, or a smaller [run] batch");
   }
-  state_->shard = {index + 1, count};
+  state_->shard = shard;
 }
 
 std::int64_t Engine::trials(const Plan& plan) const {

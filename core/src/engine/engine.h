@@ -18,6 +18,7 @@
 #include "model.h"
 #include "outcome.h"
 #include "plan.h"
+#include "shard.h"
 
 namespace bitfall {
 
@@ -46,9 +47,9 @@ class Engine {
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 
-  /// Keeps run() to one of `count` parts of the campaign: every count-th chunk of images from
-  /// `index` on. Throws Error(kUsage) where there are fewer chunks than parts.
-  void set_shard(std::int64_t index, std::int64_t count);
+  /// Keeps run() to one part of the campaign: every count-th chunk of images. Throws Error(kUsage)
+  /// where there are fewer chunks than parts.
+  void set_shard(const Shard& shard);
   /// Trials of the plan that run() sees to.
   std::int64_t trials(const Plan& plan) const;
 
