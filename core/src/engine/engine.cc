@@ -6,12 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "calibration.h"
@@ -23,6 +21,7 @@
 #include "passes.h"
 #include "regions.h"
 #include "timer.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
@@ -605,7 +604,6 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
       std::min(state.group_size(trials, static_cast<std::int64_t>(sites.size()), count, budget),
                (count + workers - 1) / workers);
   std::atomic<std::int64_t> next = 0;
-  std::exception_ptr problem;
   const auto work = [&] {
     const c10::InferenceMode worker_guard;
     try {
@@ -620,17 +618,12 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
       const std::lock_guard lock(run.mutex);
       state.costs.add(worker.costs());
     } catch (...) {
-      const std::lock_guard lock(run.mutex);
-      if (!problem) problem = std::current_exception();
-      run.failed = true;
+      run.failed = true;  // ends the other workers
+      throw;
     }
   };
   state.pass_profile();  // before workers share it
-  std::vector<std::thread> others;
-  for (std::int64_t i = 1; i < workers; ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
-  if (problem) std::rethrow_exception(problem);
+  run_on(workers, work);
   return !stop;
 }
 

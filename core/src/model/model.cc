@@ -8,8 +8,10 @@
 #include <torch/version.h>
 
 #include <map>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string_view>
 
 #include "error.h"
 #include "faults.h"
@@ -265,8 +267,19 @@ void Model::State::prove_batch_major(const at::Tensor& images) {
   }
 }
 
+bool out_of_memory(const std::exception& error) {
+  const std::string_view text = error.what();
+  return dynamic_cast<const std::bad_alloc*>(&error) ||
+         dynamic_cast<const c10::OutOfMemoryError*>(&error) ||
+         text.find("can't allocate memory") != text.npos;  // a c10::Error of the CPU's allocator
+}
+
 Error input_misfit(const std::filesystem::path& model, const std::string& shape,
                    const std::exception& error) {
+  if (out_of_memory(error)) {
+    return {ExitCode::kFailure, model.string() + ": no memory for an input of [" + shape +
+                                    "]\n  take smaller batches ([run] batch), or fewer workers"};
+  }
   return {ExitCode::kInput,
           model.string() + ": the model fails on an input of [" + shape +
               "]: " + torch_message(error) +

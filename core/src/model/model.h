@@ -62,6 +62,9 @@ class Model {
   std::unique_ptr<State> state_;
 };
 
+/// Whether a pass of LibTorch ended for want of memory, of the host or of a device.
+bool out_of_memory(const std::exception& error);
+
 /// What to say when a model cannot run on an input of this shape ("8x3x32x32").
 Error input_misfit(const std::filesystem::path& model, const std::string& shape,
                    const std::exception& error);
