@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "error.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

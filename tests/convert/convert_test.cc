@@ -16,8 +16,8 @@
 
 #include "component_choice.h"
 #include "error.h"
-#include "exact_text.h"
 #include "format_fixture.h"
+#include "numbers.h"
 
 namespace bitfall {
 namespace {
@@ -185,7 +185,7 @@ TEST(Real, ReadsWhatStrtofReads) {
     char text[64];
     std::snprintf(text, sizeof text, i % 3 ? "%.*e" : "%.*a", static_cast<int>(any(random) % 20),
                   value);
-    const auto read = parse_real(text);
+    const auto read = parse_number(text);
     ASSERT_TRUE(read) << text;
     ASSERT_TRUE(same_number(*read, std::strtof(text, nullptr))) << text;
   }
@@ -193,7 +193,7 @@ TEST(Real, ReadsWhatStrtofReads) {
        {"0",     "-0",     "+1.5",  ".5",       "5.",       "1e5",     "0x1.8p3",  "0X.8P-1",
         "-0x2",  "inf",    "-INF",  "Infinity", "nan",      "NaN",     "1e39",     "-1e39",
         "1e-50", "-1e-46", "7e-46", "8e-46",    "0x1p-149", "1e99999", "-0x1p999", "16777217"}) {
-    const auto read = parse_real(text);
+    const auto read = parse_number(text);
     ASSERT_TRUE(read) << text;
     EXPECT_TRUE(same_number(*read, std::strtof(text, nullptr))) << text;
   }
@@ -203,7 +203,7 @@ TEST(Real, RefusesOtherWords) {
   for (const char* text :
        {"",    "+",  "-",     "--1", "+-1",     "-+1", "1x",  "x",   "0x",    "0x-1", "0xinf",
         "1_0", "1e", "1.2.3", "e5",  "infinit", "0b1", "1 2", "0xg", "\"1\"", "1;"}) {
-    EXPECT_FALSE(parse_real(text)) << text;
+    EXPECT_FALSE(parse_number(text)) << text;
   }
 }
 

@@ -6,10 +6,10 @@
 #include <set>
 
 #include "error.h"
-#include "exact_text.h"
 #include "log.h"
 #include "model_card.h"
 #include "model_costs.h"
+#include "numbers.h"
 #include "progress.h"
 #include "sha256.h"
 #include "text_file.h"

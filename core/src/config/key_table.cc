@@ -1,18 +1,13 @@
 #include "key_table.h"
 
-#include <cstdio>
 #include <limits>
+
+#include "numbers.h"
 
 namespace bitfall {
 namespace {
 
 constexpr double kMost = std::numeric_limits<double>::infinity();
-
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.10g", value);
-  return text;
-}
 
 /// The type's name without its article, for tables.
 std::string table_type(const KeySpec& key) {
@@ -88,7 +83,7 @@ std::string KeyTable::title(std::string_view section) const {
 std::string range_text(const KeySpec& key) {
   const bool low = key.minimum > -kMost;
   const bool high = key.maximum < kMost;
-  const std::string minimum = number_text(key.minimum), maximum = number_text(key.maximum);
+  const std::string minimum = short_text(key.minimum), maximum = short_text(key.maximum);
   if (low && high) {
     return key.open ? "greater than " + minimum + " and less than " + maximum
                     : "from " + minimum + " to " + maximum;

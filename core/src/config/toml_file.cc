@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "words.h"
+
 namespace bitfall {
 
 namespace fs = std::filesystem;

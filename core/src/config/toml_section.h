@@ -87,8 +87,8 @@ class Section {
   std::optional<double> number(const toml::node& node, const char* name) const;
   std::optional<std::filesystem::path> path(const toml::node& node, const char* name) const;
   std::optional<std::string> text(const toml::node& node, const char* name) const;
-  template <typename Number>
-  bool in_range(const toml::node& node, const char* name, Number value) const;
+  bool in_range(const toml::node& node, const char* name, double value,
+                const std::string& shown) const;
   /// The items of an array, or the node itself.
   std::vector<const toml::node*> items(const toml::node& node) const;
   void read_option(const toml::key& key, const toml::node& node, const std::string& what,

@@ -7,8 +7,9 @@
 
 #include "convert_rows.h"
 #include "error.h"
-#include "exact_text.h"
+#include "numbers.h"
 #include "text_table.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -151,7 +152,7 @@ std::optional<float> parse_range(const NamedFormat& named, const std::string& te
                                       " has no metadata that is calibrated; only formats such as "
                                       "int8 take a range");
   }
-  const auto range = parse_real(text);
+  const auto range = parse_number(text);
   if (!range || !std::isfinite(*range) || *range <= 0) {
     throw Error(ExitCode::kUsage, "--range " + text + ": give a finite number greater than 0");
   }
@@ -228,7 +229,7 @@ void Converter::take(const WordReader& reader, std::string_view word) {
     codes_.push_back(code_of(reader, word));
     return;
   }
-  const auto value = parse_real(word);
+  const auto value = parse_number(word);
   if (!value) throw reader.refusal("is no number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
   if (!range_) include(*value);
   values_.push_back(*value);
@@ -395,16 +396,6 @@ std::string Converter::heading() {
   std::string text = named_.id + ", " + std::to_string(bits_) + " bits: " + named_.summary + "\n";
   for (std::size_t k = 1; k < format_.registers().size(); ++k) text += metadata_heading(k);
   return text;
-}
-
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (;;) {
-    const auto end = std::min(text.find(separator), text.size());
-    parts.emplace_back(text.substr(0, end));
-    if (end == text.size()) return parts;
-    text.remove_prefix(end + 1);
-  }
 }
 
 /// Tab-separated lines, of which the first is the header, as an aligned table.

@@ -16,6 +16,7 @@
 #include "npy.h"
 #include "preprocess.h"
 #include "sha256.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
@@ -205,7 +206,8 @@ void Dataset::State::check_shape(const fs::path& path, const Image& image) const
 bool Dataset::State::usable(const std::string& file) {
   const bool skip = config.on_error == "skip";
   if (!is_presentable(file)) {
-    const std::string what = escaped(file) + ": the file name is not plain UTF-8 text; rename it";
+    const std::string what =
+        escaped_bytes(file) + ": the file name is not plain UTF-8 text; rename it";
     if (!skip) fail(config.path, what);
     skipped.push_back(what);
     return false;

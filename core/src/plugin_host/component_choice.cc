@@ -1,54 +1,26 @@
 #include "component_choice.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "error.h"
+#include "numbers.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == text.npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-/// "[0, 3]", "[]".
-std::optional<std::vector<std::int64_t>> parse_integers(std::string_view text) {
-  if (text.size() < 2 || text.front() != '[' || text.back() != ']') return std::nullopt;
-  text = trimmed(text.substr(1, text.size() - 2));
-  std::vector<std::int64_t> integers;
-  while (!text.empty()) {
-    const auto comma = std::min(text.find(','), text.size());
-    const auto integer = parse_number<std::int64_t>(trimmed(text.substr(0, comma)));
-    if (!integer) return std::nullopt;
-    integers.push_back(*integer);
-    text.remove_prefix(std::min(comma + 1, text.size()));
-  }
-  return integers;
-}
 
 /// Quotes around text are optional: the shell eats them. What is not of the option's type stays
 /// text.
 OptionValue option_value(OptionType type, std::string_view text) {
   if (type == OptionType::kFlag && (text == "true" || text == "false")) return text == "true";
   if (type == OptionType::kInteger || type == OptionType::kNumber) {
-    if (const auto integer = parse_number<std::int64_t>(text)) return *integer;
+    if (const auto integer = parse_integer(text)) return *integer;
   }
   if (type == OptionType::kNumber) {
-    if (const auto number = parse_number<double>(text)) return *number;
+    if (const auto number = parse_number(text)) return *number;
   }
   if (type == OptionType::kIntegers) {
     if (auto integers = parse_integers(text)) return std::move(*integers);

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "json_file.h"
 #include "log.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
