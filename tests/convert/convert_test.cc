@@ -185,7 +185,7 @@ TEST(Real, ReadsWhatStrtofReads) {
     char text[64];
     std::snprintf(text, sizeof text, i % 3 ? "%.*e" : "%.*a", static_cast<int>(any(random) % 20),
                   value);
-    const auto read = parse_number(text);
+    const auto read = parse_real(text);
     ASSERT_TRUE(read) << text;
     ASSERT_TRUE(same_number(*read, std::strtof(text, nullptr))) << text;
   }
@@ -193,7 +193,7 @@ TEST(Real, ReadsWhatStrtofReads) {
        {"0",     "-0",     "+1.5",  ".5",       "5.",       "1e5",     "0x1.8p3",  "0X.8P-1",
         "-0x2",  "inf",    "-INF",  "Infinity", "nan",      "NaN",     "1e39",     "-1e39",
         "1e-50", "-1e-46", "7e-46", "8e-46",    "0x1p-149", "1e99999", "-0x1p999", "16777217"}) {
-    const auto read = parse_number(text);
+    const auto read = parse_real(text);
     ASSERT_TRUE(read) << text;
     EXPECT_TRUE(same_number(*read, std::strtof(text, nullptr))) << text;
   }
@@ -203,7 +203,7 @@ TEST(Real, RefusesOtherWords) {
   for (const char* text :
        {"",    "+",  "-",     "--1", "+-1",     "-+1", "1x",  "x",   "0x",    "0x-1", "0xinf",
         "1_0", "1e", "1.2.3", "e5",  "infinit", "0b1", "1 2", "0xg", "\"1\"", "1;"}) {
-    EXPECT_FALSE(parse_number(text)) << text;
+    EXPECT_FALSE(parse_real(text)) << text;
   }
 }
 
@@ -672,6 +672,9 @@ TEST(FormatChoice, ReadsValuesAsTheOptionsTypeWants) {
             "convert: option 'mantissa_bits' of format 'float' must be an integer, 0 to 23");
   EXPECT_EQ(chosen("float", {wide[0], "mantissa_bits=24"}),
             "convert: option 'mantissa_bits' of format 'float' is 24, allowed are 0 to 23");
+  EXPECT_EQ(chosen("float", {wide[0], "mantissa_bits = 0x6 # as in a file"}), "12");
+  EXPECT_THAT(chosen("float", {wide[0], "mantissa_bits=6\nexponent_bits=5"}),
+              HasSubstr("must be an integer"));
   EXPECT_THAT(chosen("fp8_e4m3", {"overflow=inf"}), HasSubstr("allowed are saturate, nan"));
   EXPECT_THAT(chosen("fp8_e4m3", {"overflw=nan"}), HasSubstr("did you mean 'overflow'?"));
   EXPECT_EQ(chosen("FP17", {}), "convert: unknown format 'FP17' (did you mean 'fp16'?)");

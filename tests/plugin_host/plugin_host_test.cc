@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "config.h"
 #include "error.h"
 #include "loaded_plugins.h"
 #include "plugin_tables.h"

@@ -219,17 +219,8 @@ void Session::select(Diagnostics& diagnostics) {
     for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
     entries_ = std::move(entries);
   }
-  EngineOptions options;
-  options.seed = campaign_.seed;
-  options.suffix = campaign_.suffix;
-  options.early_stop = campaign_.early_stop;
-  options.share = campaign_.share;
-  options.regions = campaign_.regions;
-  options.memory_budget = campaign_.memory_budget << 20;
-  options.workers = static_cast<int>(campaign_.workers);
-  options.hit_value = campaign_.hit_value;
+  EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
-  options.calibration = campaign_.calibration;
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);
   diagnostics.throw_if_any();

@@ -125,6 +125,15 @@ void read_device(const Section& section, std::string& device) {
   }
 }
 
+std::optional<OptionValue> parse_option(std::string_view text) {
+  try {
+    const toml::table line = toml::parse("value = " + std::string(text));
+    return line.size() == 1 ? option_value(*line.get("value")) : std::nullopt;
+  } catch (const toml::parse_error&) {
+    return std::nullopt;
+  }
+}
+
 std::optional<toml::table> parse_toml(const fs::path& file, const std::string& text,
                                       Diagnostics& diagnostics) {
   try {

@@ -49,6 +49,18 @@ const char* found(const toml::node& node) {
   return "nothing";
 }
 
+std::optional<OptionValue> option_value(const toml::node& node) {
+  if (const auto flag = node.value_exact<bool>()) return *flag;
+  if (const auto integer = node.value_exact<std::int64_t>()) return *integer;
+  if (const auto number = node.value_exact<double>()) return *number;
+  if (auto text = node.value_exact<std::string>()) return std::move(*text);
+  const toml::array* items = node.as_array();
+  if (!items || !(items->empty() || items->is_homogeneous<std::int64_t>())) return std::nullopt;
+  std::vector<std::int64_t> integers;
+  for (const toml::node& item : *items) integers.push_back(*item.value<std::int64_t>());
+  return integers;
+}
+
 std::string choice_hint(std::string_view given, std::span<const std::string> known) {
   const std::string near = did_you_mean(given, known);
   return near.empty() ? "known: " + quoted_list(known) : near;
@@ -117,13 +129,26 @@ std::optional<std::string> Section::text(const toml::node& node, const char* nam
     report(place(node), name, "must not be empty");
     return std::nullopt;
   }
-  const char* choices = keys_.find(section_, name)->choices;
-  if (!choices) return value;
-  const std::vector<std::string> words = split(choices, '|');
+  const std::vector<std::string> words = choices(name);
+  if (words.empty()) return value;
   if (std::find(words.begin(), words.end(), *value) != words.end()) return value;
   report(place(node), name, "must be one of " + quoted_list(words) + ", found " + in_quotes(*value),
          did_you_mean(*value, words));
   return std::nullopt;
+}
+
+std::vector<std::string> Section::choices(const char* name) const {
+  const auto words = keys_.find(section_, name)->choices;
+  return {words.begin(), words.end()};
+}
+
+std::optional<std::size_t> Section::choice(const char* name) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return std::nullopt;
+  const auto word = text(*node, name);
+  if (!word) return std::nullopt;
+  const std::vector<std::string> words = choices(name);
+  return static_cast<std::size_t>(std::find(words.begin(), words.end(), *word) - words.begin());
 }
 
 std::optional<fs::path> Section::path(const toml::node& node, const char* name) const {
@@ -328,26 +353,15 @@ bool Section::read_component(const toml::table& table, const std::string& what,
 void Section::read_option(const toml::key& key, const toml::node& node, const std::string& what,
                           PluginChoice& out) const {
   GivenOption option{std::string(key.str()), {}, place(key), place(node)};
-  if (const auto flag = node.value_exact<bool>()) {
-    option.value = *flag;
-  } else if (const auto integer = node.value_exact<std::int64_t>()) {
-    option.value = *integer;
-  } else if (const auto number = node.value_exact<double>()) {
-    option.value = *number;
-  } else if (auto text = node.value_exact<std::string>()) {
-    option.value = std::move(*text);
-  } else if (node.is_array() &&
-             (node.as_array()->empty() || node.as_array()->is_homogeneous<std::int64_t>())) {
-    std::vector<std::int64_t> integers;
-    for (const toml::node& item : *node.as_array()) integers.push_back(*item.value<std::int64_t>());
-    option.value = std::move(integers);
-  } else {
+  auto value = option_value(node);
+  if (!value) {
     diagnostics_.add(place(node), "option '" + option.name + "' of " + what +
                                       " must be true or false, a number, a string or an array of "
                                       "integers, found " +
                                       found(node));
     return;
   }
+  option.value = std::move(*value);
   out.options.push_back(std::move(option));
 }
 

@@ -152,7 +152,7 @@ std::optional<float> parse_range(const NamedFormat& named, const std::string& te
                                       " has no metadata that is calibrated; only formats such as "
                                       "int8 take a range");
   }
-  const auto range = parse_number(text);
+  const auto range = parse_real(text);
   if (!range || !std::isfinite(*range) || *range <= 0) {
     throw Error(ExitCode::kUsage, "--range " + text + ": give a finite number greater than 0");
   }
@@ -229,7 +229,7 @@ void Converter::take(const WordReader& reader, std::string_view word) {
     codes_.push_back(code_of(reader, word));
     return;
   }
-  const auto value = parse_number(word);
+  const auto value = parse_real(word);
   if (!value) throw reader.refusal("is no number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
   if (!range_) include(*value);
   values_.push_back(*value);

@@ -150,7 +150,7 @@ std::uint32_t parse_register_value(const NamedFormat& named, int kind, std::stri
     }
     return *code;
   }
-  const auto real = parse_number(value);
+  const auto real = parse_real(value);
   if (!real) {
     refuse("--metadata", text,
            "give NAME=CODE, as in " + std::string(target.name) +

@@ -7,7 +7,6 @@
 #include <system_error>
 #include <utility>
 
-#include "config.h"
 #include "error.h"
 #include "log.h"
 #include "text_file.h"

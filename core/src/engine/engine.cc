@@ -599,7 +599,7 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   const auto workers =
       std::clamp<std::int64_t>(state.model.device() == "cpu" ? state.options.workers : 1, 1, count);
   state.costs.workers = workers;
-  const std::int64_t budget = state.options.memory_budget / workers;
+  const std::int64_t budget = state.options.memory_bytes() / workers;
   const std::int64_t size =
       std::min(state.group_size(trials, static_cast<std::int64_t>(sites.size()), count, budget),
                (count + workers - 1) / workers);
@@ -711,7 +711,7 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const Measure& 
       std::max<std::int64_t>(1, static_cast<std::int64_t>(kPilotSeconds / 2 / golden_s));
   const std::int64_t group =
       std::min(state.group_size(all, static_cast<std::int64_t>(sites.size()), count,
-                                state.options.memory_budget / workers),
+                                state.options.memory_bytes() / workers),
                golden_most);
   const double share = static_cast<double>(group) / static_cast<double>(state.deal.count());
   const double bound = state.bound_seconds(plan) / part;
@@ -760,7 +760,7 @@ std::optional<double> Engine::estimate_seconds(const Plan& plan, const Measure& 
   const auto images_s = timed();
   const auto half_s = images_s && stride > 1 ? with_every(2 * stride) : images_s;
   const auto full_s = half_s ? with_every(stride) : std::nullopt;
-  state.options.workers = static_cast<int>(own_workers);
+  state.options.workers = own_workers;
   if (!full_s) return std::nullopt;
   const double run_trials = count_of(stride);
   const double took = std::max(0.0, *full_s - *images_s);

@@ -18,7 +18,6 @@
 namespace bitfall {
 namespace {
 
-constexpr std::int64_t kDefaultPerSite = 1024;
 constexpr double kMostTrials = 1e10;  // what is kept of each while a campaign runs fits in memory
 constexpr double kWorstRate = 0.5;    // the rate at which an interval is widest
 

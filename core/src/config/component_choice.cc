@@ -6,28 +6,19 @@
 #include <utility>
 
 #include "error.h"
-#include "numbers.h"
+#include "toml_file.h"
 #include "words.h"
 
 namespace bitfall {
 namespace {
 
-/// Quotes around text are optional: the shell eats them. What is not of the option's type stays
-/// text.
+/// In TOML, but quotes around text are optional: the shell eats them. What is not TOML stays text,
+/// for the host to refuse.
 OptionValue option_value(OptionType type, std::string_view text) {
-  if (type == OptionType::kFlag && (text == "true" || text == "false")) return text == "true";
-  if (type == OptionType::kInteger || type == OptionType::kNumber) {
-    if (const auto integer = parse_integer(text)) return *integer;
-  }
-  if (type == OptionType::kNumber) {
-    if (const auto number = parse_number(text)) return *number;
-  }
-  if (type == OptionType::kIntegers) {
-    if (auto integers = parse_integers(text)) return std::move(*integers);
-  }
-  const bool quoted =
-      text.size() > 1 && (text[0] == '"' || text[0] == '\'') && text.back() == text[0];
-  return std::string(quoted ? text.substr(1, text.size() - 2) : text);
+  const bool bare_text =
+      type == OptionType::kText && !text.starts_with('"') && !text.starts_with('\'');
+  auto value = bare_text ? std::nullopt : parse_option(text);
+  return value ? std::move(*value) : OptionValue(std::string(text));
 }
 
 OptionType type_of(const ComponentDescription* component, std::string_view name) {
