@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "resize.h"
 
 namespace bitfall {
 namespace {
