@@ -268,12 +268,7 @@ Measure Session::measure() const {
     std::size_t at = 0;
     for (const auto& metric : metrics_) {
       const std::size_t width = metric->columns().size();
-      try {
-        metric->measure(observation, std::span(values).subspan(at, width));
-      } catch (const std::exception& error) {
-        throw Error(ExitCode::kPlugin,
-                    "metric '" + columns_[at].metric + "' failed: " + error.what());
-      }
+      metric->measure(observation, std::span(values).subspan(at, width));
       at += width;
     }
   };
