@@ -7,7 +7,7 @@
 #include <system_error>
 #include <utility>
 
-#include "error.h"
+#include "bad_input.h"
 #include "log.h"
 #include "text_file.h"
 #include "utf8.h"
@@ -17,11 +17,6 @@ namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
-[[noreturn]] void fail(const fs::path& path, const std::string& what) {
-  fail(path.string() + ": " + what);
-}
 
 fs::path at_line(const fs::path& path, std::size_t index) {
   return path.string() + ":" + std::to_string(index + 1);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "bad_input.h"
 #include "class_folders.h"
 #include "error.h"
 #include "image.h"
@@ -24,11 +25,6 @@ namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
-[[noreturn]] void fail(const fs::path& path, const std::string& what) {
-  fail(path.string() + ": " + what);
-}
 
 /// Pixels that are kept of images that were decoded to see whether they are broken, until they are
 /// asked for.

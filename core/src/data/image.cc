@@ -7,14 +7,13 @@
 #include <string_view>
 #include <system_error>
 
+#include "bad_input.h"
 #include "error.h"
 #include "jpeg_decoder.h"
 #include "png_decoder.h"
 
 namespace bitfall {
 namespace {
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
 
 /// ITU-R 601-2 luma in 16-bit fixed point, as Pillow's convert("L").
 std::uint8_t luma(const std::uint8_t* rgb) {

@@ -8,15 +8,13 @@
 #include <string>
 #include <utility>
 
-#include "error.h"
+#include "bad_input.h"
 #include "long_jump.h"
 
 namespace bitfall {
 namespace {
 
 static_assert(sizeof(LongJump::message) >= JMSG_LENGTH_MAX);
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
 
 struct JpegContext {
   LongJump jump;

@@ -10,13 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
+#include "bad_input.h"
 #include "long_jump.h"
 
 namespace bitfall {
 namespace {
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
 
 struct PngContext {
   LongJump jump;

@@ -5,15 +5,13 @@
 #include <string>
 #include <utility>
 
-#include "error.h"
+#include "bad_input.h"
 #include "resize.h"
 
 namespace bitfall {
 namespace {
 
 constexpr double kToTensor = 1.0 / 255.0;
-
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
 
 void check_pixels(const char* key, std::int64_t pixels) {
   if (pixels < 1 || pixels > kLongestSide) {

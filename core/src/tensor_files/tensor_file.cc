@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "error.h"
+#include "bad_input.h"
 #include "npy.h"
 #include "pytorch_file.h"
 #include "safetensors.h"
@@ -12,10 +12,6 @@
 
 namespace bitfall {
 namespace {
-
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ExitCode::kInput, path.string() + ": " + what);
-}
 
 std::string described(const StoredTensor& tensor) {
   return (tensor.name.empty() ? "one tensor" : tensor.name) + " " + shape_text(tensor.shape);
