@@ -24,7 +24,7 @@ KEPT_TO = [
                             "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
                             "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",
                             "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",
-                            "trainable_model.h", "trainer.cc"}),
+                            "trainable_model.h", "evaluation.cc", "evaluation.h", "trainer.cc"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",

@@ -17,6 +17,7 @@
 #include "atomic_file.h"
 #include "batch_loader.h"
 #include "error.h"
+#include "evaluation.h"
 #include "log.h"
 #include "model.h"
 #include "model_card.h"
@@ -73,25 +74,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(
   return std::make_unique<torch::optim::AdamW>(groups(options), options);
 }
 
-/// Sums over images or steps, kept on the model's device until they are asked for.
-struct Sums {
-  at::Tensor loss;   // of steps, each times its images
-  at::Tensor right;  // images
-  std::int64_t images = 0;
-
-  void add(const at::Tensor& mean_loss, const at::Tensor& logits, const at::Tensor& labels) {
-    const auto count = labels.size(0);
-    const at::Tensor part = mean_loss.detach().to(at::kDouble) * static_cast<double>(count);
-    const at::Tensor hits = logits.detach().argmax(1).eq(labels).sum();
-    loss = loss.defined() ? loss + part : part;
-    right = right.defined() ? right + hits : hits;
-    images += count;
-  }
-  double mean_loss() const { return loss.item<double>() / static_cast<double>(images); }
-  double accuracy() const { return right.item<double>() / static_cast<double>(images); }
-};
-
-std::string loss_text(const Sums& sums) {
+std::string loss_text(const EpochSums& sums) {
   char text[48];
   std::snprintf(text, sizeof text, "loss %.3f, %.1f %% right", sums.mean_loss(),
                 100 * sums.accuracy());
@@ -115,7 +98,7 @@ struct Trainer::State {
 
   std::int64_t step = 0;
   std::vector<EpochResult> epochs;
-  Sums sums;           // of the open epoch
+  EpochSums sums;      // of the open epoch
   double seconds = 0;  // of the open epoch's steps
   double waited = 0;
 
@@ -125,7 +108,6 @@ struct Trainer::State {
   void open_model();
   std::int64_t total_steps() const { return training.epochs * order.steps_per_epoch(); }
   fs::path file(const char* name) const { return directory / name; }
-  at::Tensor on_device(const void* values, at::IntArrayRef shape, at::ScalarType type) const;
 
   void load_checkpoint();
   void check_facts(const std::string& stored) const;
@@ -201,11 +183,6 @@ void Trainer::State::open_model() {
   if (training.ema > 0) {
     for (const NamedTensor& entry : model->state()) averaged.push_back(entry.value.clone());
   }
-}
-
-at::Tensor Trainer::State::on_device(const void* values, at::IntArrayRef shape,
-                                     at::ScalarType type) const {
-  return at::from_blob(const_cast<void*>(values), shape, type).to(at::Device(training.device));
 }
 
 void Trainer::State::check_facts(const std::string& stored) const {
@@ -299,11 +276,7 @@ void Trainer::State::save_checkpoint() const {
 }
 
 void Trainer::State::train_step(const Batch& batch) {
-  const auto [channels, height, width] = data->shape();
-  const auto count = static_cast<std::int64_t>(batch.labels.size());
-  const at::Tensor images =
-      on_device(batch.images.data(), {count, channels, height, width}, at::kFloat);
-  const at::Tensor labels = on_device(batch.labels.data(), {count}, at::kLong);
+  const auto [images, labels] = on_device(batch, data->shape(), training.device);
   // Dropout draws from LibTorch's stream: a start of its own for every step, so that going on
   // draws the same.
   PhiloxStream random(training.seed, RandomDomain::kStep, static_cast<std::uint64_t>(step));
@@ -379,18 +352,9 @@ void Trainer::State::with_averaged(const std::function<void()>& work) {
 }
 
 void Trainer::State::validate(EpochResult& result) {
-  const auto [channels, height, width] = data->shape();
-  Sums found;
+  EpochSums found;
   with_averaged([&] {
-    model->set_training(false);
-    BatchLoader loader(*validation, training.batch, training.workers);
-    while (const auto batch = loader.next()) {
-      const auto count = static_cast<std::int64_t>(batch->labels.size());
-      const at::Tensor labels = on_device(batch->labels.data(), {count}, at::kLong);
-      const at::Tensor logits = model->forward(
-          on_device(batch->images.data(), {count, channels, height, width}, at::kFloat));
-      found.add(at::cross_entropy_loss(logits, labels), logits, labels);
-    }
+    found = evaluate(*model, *validation, training.batch, training.workers, training.device);
   });
   result.validation_loss = found.mean_loss();
   result.validation_accuracy = found.accuracy();
