@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "head_report.h"
 #include "loaded_plugins.h"
 #include "model.h"
 #include "model_fixture.h"
@@ -191,24 +190,6 @@ TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
   };
   ASSERT_TRUE(weight(after).defined());
   EXPECT_TRUE(same_bits(weight(after), weight(before)));
-}
-
-// Two by two tokens.
-TEST(HeadReport, CountsEveryTokenThatTheHeadSees) {
-  const auto path = attached(text_guided(), "tokens_guided", "tokens");
-  const HeadReport report = head_report(path, {3, 8, 8});
-  EXPECT_EQ(report.vectors, 4);
-  EXPECT_EQ(report.operations - report.baseline_operations, 4 * (8 * 6 + 6 * 7 - 8 * 7));
-}
-
-TEST(HeadReport, CountsAgainstOneLinearLayer) {
-  const HeadReport report = head_report(attached(text_guided(), "guided"), {3, 8, 8});
-  EXPECT_EQ(report.parameters - report.baseline_parameters, (8 * 6 + 6 + 6 * 7 + 1) - (8 * 7 + 7));
-  EXPECT_EQ(report.operations - report.baseline_operations, (8 * 6 + 6 * 7) - 8 * 7);
-  const HeadReport plain = head_report(small_model("residual"), {3, 8, 8});
-  EXPECT_EQ(plain.parameters, plain.baseline_parameters);
-  EXPECT_EQ(plain.operations, plain.baseline_operations);
-  EXPECT_THAT(head_report_text(plain), HasSubstr("no head attached; its last layer is 'fc'"));
 }
 
 }  // namespace
