@@ -9,6 +9,7 @@
 #include "model.h"
 #include "model_card.h"
 #include "plugin_host.h"
+#include "site_table.h"
 
 namespace bitfall {
 namespace {

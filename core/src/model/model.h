@@ -69,10 +69,6 @@ bool out_of_memory(const std::exception& error);
 Error input_misfit(const std::filesystem::path& model, const std::string& shape,
                    const std::exception& error);
 
-/// The table of `bitfall sites`: name, kind, operation, shape an image, values, bits in the format.
-std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format);
-std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format);
-
 /// Versions and settings that decide results: torch_version, threads, cpu (capability), build
 /// configuration.
 struct Runtime {
