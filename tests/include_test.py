@@ -17,9 +17,9 @@ import sys
 TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)")
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"torchscript_file.cc", "program.cc", "head_module.cc",
+    (TORCHSCRIPT, "TorchScript", {"torch_runtime.cc", "torchscript_file.cc", "program.cc", "head_module.cc",
                                    "trainable_model.cc"}),
-    (LIBTORCH, "LibTorch", {"torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
+    (LIBTORCH, "LibTorch", {"torch_runtime.cc", "torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
                             "head_report.cc", "head_exchange.cc", "engine.cc", "device_rounding.cc",
                             "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
                             "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",

@@ -13,6 +13,7 @@
 #include "progress.h"
 #include "sha256.h"
 #include "text_file.h"
+#include "torch_runtime.h"
 
 namespace bitfall {
 namespace {
@@ -123,8 +124,9 @@ void Session::open_model() {
              ", threads = " + std::to_string(chosen.threads) +
              ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
   }
+  TorchRuntime::get().set_threads(campaign_.threads);
   model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
-                                   campaign_.device, campaign_.threads);
+                                   campaign_.device);
   if (!model_->unfit().empty()) {
     throw Error(ExitCode::kInput,
                 campaign_.model.string() + ": " + model_->unfit() +
@@ -139,10 +141,10 @@ void Session::open_model() {
     throw Error(ExitCode::kInput, campaign_.model.string() +
                                       ": was replaced while it was being opened; run it again");
   }
-  const Runtime runtime = runtime_of(campaign_.device);
-  facts_.torch_version = runtime.torch_version;
-  facts_.cpu = runtime.cpu;
-  facts_.threads = runtime.threads;
+  const TorchRuntime& torch = TorchRuntime::get();
+  facts_.torch_version = torch.version();
+  facts_.cpu = torch.cpu();
+  facts_.threads = torch.threads();
   facts_.batch = campaign_.batch;
   facts_.workers = campaign_.workers;
 }

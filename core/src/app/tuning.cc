@@ -1,7 +1,6 @@
 #include "tuning.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "model.h"
 #include "program.h"
 #include "timer.h"
+#include "torch_runtime.h"
 #include "worker_threads.h"
 
 namespace bitfall {
@@ -31,7 +31,7 @@ class Bench {
   // Images per second of `workers` that run passes of `batch` images in parallel, each with
   // `threads`. The first pass of each is not timed. 0 where memory or threads do not suffice.
   double rate(std::int64_t batch, std::int64_t threads, std::int64_t workers) const {
-    at::set_num_threads(static_cast<int>(threads));
+    TorchRuntime::get().set_threads(threads);
     try {
       const at::Tensor images =
           at::randn({batch, input_[0], input_[1], input_[2]}, at::kFloat).to(c10::Device(device_));
@@ -85,7 +85,7 @@ struct Machine {
 void settle(Tuning& chosen, const Machine& machine, std::int64_t images) {
   if (!machine.cpu) {  // one thread of the host feeds the device
     if (chosen.workers == 0) chosen.workers = 1;
-    if (chosen.threads == 0) chosen.threads = at::get_num_threads();
+    if (chosen.threads == 0) chosen.threads = TorchRuntime::get().threads();
   }
   if (chosen.batch == 0 && images <= kSmallBatch) chosen.batch = std::max<std::int64_t>(images, 1);
   if (machine.cores == 1) {

@@ -1,11 +1,8 @@
 #include "model.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/Version.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/InferenceMode.h>
-#include <malloc.h>
-#include <torch/version.h>
 
 #include <map>
 #include <new>
@@ -36,7 +33,7 @@ struct Model::State {
   void add(Site site, std::vector<int> where, int first_step, at::Tensor parameter = {});
   void add_activations();
   void add_parameters();
-  void prove_batch_major(const at::Tensor& images);
+  void prove_batch_major(const at::Tensor& images, at::Generator& random);
 };
 
 namespace {
@@ -107,15 +104,6 @@ std::string misfit(const at::Tensor& first, const at::Tensor& again, const at::T
   return "the answer for one image depends on the other images of its batch (batch normalisation "
          "in "
          "training mode, or a mean over the batch)";
-}
-
-// Passes allocate and free the same sizes over and over. Memory that goes back to the system in
-// between is handed out again page by page, cleared: 5 to 15 % of a ResNet-20's pass.
-void keep_freed_memory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 512 << 20);
-#endif
 }
 
 }  // namespace
@@ -189,10 +177,10 @@ void Model::State::judge_slot(int slot, const Slots& a, const Slots& b, const Sl
 }
 
 // Runs two batches that differ in one image in step, and compares every site's output bit for bit.
-void Model::State::prove_batch_major(const at::Tensor& images) {
+void Model::State::prove_batch_major(const at::Tensor& images, at::Generator& random) {
   const std::int64_t changed = batch > 1 ? 1 : 0;
   at::Tensor other = images.clone();
-  other.select(0, changed).copy_(at::randn_like(images.select(0, changed)));
+  other.select(0, changed).copy_(at::randn(images.sizes().slice(1), random, at::kFloat));
   Slots a = program->start(images);
   Slots b = program->start(other);
   Slots turned = program->start(images.roll(1, 0));
@@ -282,24 +270,23 @@ Error input_misfit(const std::filesystem::path& model, const std::string& shape,
 }
 
 Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input,
-             std::int64_t batch, const std::string& device, std::int64_t threads)
+             std::int64_t batch, const std::string& device)
     : state_(std::make_unique<State>()) {
   const c10::InferenceMode guard;
-  keep_freed_memory();
-  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
   State& state = *state_;
   state.input = input;
   state.batch = batch;
   state.device = device;
   state.program = std::make_unique<Program>(path, device);
-  at::manual_seed(0);
+  // Of its own: what else draws from LibTorch's stream in this process draws the same.
+  auto random = at::make_generator<at::CPUGeneratorImpl>(0);
   const at::Tensor images =
-      at::randn({batch, input[0], input[1], input[2]}, at::kFloat).to(c10::Device(device));
+      at::randn({batch, input[0], input[1], input[2]}, random, at::kFloat).to(c10::Device(device));
   try {
     state.program->specialise(images);
     state.add_activations();
     state.add_parameters();
-    state.prove_batch_major(images);
+    state.prove_batch_major(images, random);
   } catch (const Error& error) {
     throw Error(error.code(), path.string() + ": " + error.what());
   } catch (const std::exception& error) {
@@ -329,16 +316,5 @@ bool Model::image_independent(int slot) const {
 }
 bool Model::rows_alike() const { return state_->rows_alike; }
 at::Tensor Model::parameter(std::int32_t site) const { return state_->parameters.at(site); }
-
-Runtime runtime_of(const std::string& device) {
-  Runtime runtime;
-  runtime.torch_version = TORCH_VERSION;
-  runtime.cpu = at::get_cpu_capability();
-  runtime.threads = at::get_num_threads();
-  runtime.device_name = device;
-  return runtime;
-}
-
-bool cuda_available() { return at::hasCUDA(); }
 
 }  // namespace bitfall

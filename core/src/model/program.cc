@@ -8,7 +8,6 @@
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/passes/loop_unrolling.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 
 #include <algorithm>
@@ -169,16 +168,6 @@ void inline_calls(Block* block, const std::string& path) {
     Node* node = *it++;
     inline_call(node, path);
   }
-}
-
-void use_plain_executor() {
-  static const bool once = [] {
-    // Profiling and fusion would change bits between the first runs of one model.
-    jit::getExecutorMode() = false;
-    jit::getProfilingMode() = false;
-    return true;
-  }();
-  (void)once;
 }
 
 }  // namespace
@@ -569,7 +558,6 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
     throw Error(ExitCode::kUsage, "device \"" + device +
                                       "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
   }
-  use_plain_executor();
   const c10::InferenceMode guard;
   state_->original = load_torchscript(path, device);
   if (!state_->original.find_method("forward")) {

@@ -1,7 +1,6 @@
 #include "trainer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 #include <torch/serialize.h>
@@ -19,7 +18,6 @@
 #include "error.h"
 #include "evaluation.h"
 #include "log.h"
-#include "model.h"
 #include "model_card.h"
 #include "philox.h"
 #include "progress.h"
@@ -27,6 +25,7 @@
 #include "schedule.h"
 #include "sha256.h"
 #include "timer.h"
+#include "torch_runtime.h"
 #include "trainable_model.h"
 #include "zip_archive.h"
 
@@ -210,7 +209,7 @@ void Trainer::State::load_checkpoint() {
     archive.read("facts", value);
     check_facts(value.toStringRef());
     archive.read("threads", value);
-    at::set_num_threads(static_cast<int>(value.toInt()));
+    TorchRuntime::get().set_threads(value.toInt());
     archive.read("step", value);
     step = value.toInt();
     archive.read("log", value);
@@ -252,7 +251,7 @@ void Trainer::State::load_checkpoint() {
 void Trainer::State::save_checkpoint() const {
   torch::serialize::OutputArchive archive;
   archive.write("facts", c10::IValue(facts.dump()));
-  archive.write("threads", c10::IValue(static_cast<std::int64_t>(at::get_num_threads())));
+  archive.write("threads", c10::IValue(TorchRuntime::get().threads()));
   archive.write("step", c10::IValue(step));
   archive.write("log", c10::IValue(training_csv(epochs)));
   archive.write("seconds", c10::IValue(seconds));
@@ -412,7 +411,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
         std::max<std::int64_t>(1, training.device == "cpu" ? cores / 4 : cores);
   }
   state.refuse_own_output();
-  if (training.threads > 0) at::set_num_threads(static_cast<int>(training.threads));
+  TorchRuntime::get().set_threads(training.threads);
   state.open_data();
   state.open_model();
   state.schedule = Schedule(training.schedule, training.optimizer.learning_rate, training.epochs,
@@ -421,7 +420,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
                  {"data", state.data->digest()},
                  {"model", sha256_file(training.model)},
                  {"validation", state.validation ? state.validation->digest() : ""},
-                 {"torch", runtime_of("cpu").torch_version}};
+                 {"torch", TorchRuntime::get().version()}};
   std::error_code error;
   fs::create_directories(state.directory, error);
   if (error) {
@@ -451,7 +450,7 @@ std::int64_t Trainer::validation_images() const {
   return state_->validation ? state_->validation->size() : 0;
 }
 const std::vector<EpochResult>& Trainer::epochs() const { return state_->epochs; }
-std::int64_t Trainer::threads() const { return at::get_num_threads(); }
+std::int64_t Trainer::threads() const { return TorchRuntime::get().threads(); }
 
 TrainEnd Trainer::run(const std::atomic<bool>& stop,
                       const std::function<void(const EpochResult&)>& report) {
