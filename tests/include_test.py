@@ -12,15 +12,20 @@ import re
 import subprocess
 import sys
 
-# Headers that only the named files of core/src may include. program.h brings LibTorch with it;
-# model.h and engine.h must not, so that the rest of the program can include them.
-TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)")
-LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|program\.h")
+# Headers that only the named files of core/src may include. compile_graph.h and instruction.h bring TorchScript with
+# them, program.h, steps.h and batch_layout.h LibTorch; model.h and engine.h must not, so that the rest of the program
+# can include them.
+TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)"
+                         r"|(compile_graph|instruction)\.h")
+LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|(program|steps|batch_layout)\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"torch_runtime.cc", "torchscript_file.cc", "program.cc", "head_module.cc",
-                                   "trainable_model.cc"}),
-    (LIBTORCH, "LibTorch", {"torch_runtime.cc", "torchscript_file.cc", "program.cc", "program.h", "model.cc", "model_costs.cc", "head_module.cc",
-                            "head_report.cc", "head_exchange.cc", "engine.cc", "device_rounding.cc",
+    (TORCHSCRIPT, "TorchScript", {"torch_runtime.cc", "torchscript_file.cc", "instruction.h",
+                                   "instruction.cc", "compile_graph.h", "compile_graph.cc", "steps.cc",
+                                   "writes.cc", "program.cc", "head_module.cc", "trainable_model.cc"}),
+    (LIBTORCH, "LibTorch", {"torch_runtime.cc", "torchscript_file.cc", "instruction.h", "instruction.cc",
+                            "compile_graph.h", "compile_graph.cc", "steps.h", "steps.cc", "writes.cc",
+                            "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",
+                            "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc", "device_rounding.cc",
                             "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
                             "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h",
                             "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",

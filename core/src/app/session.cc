@@ -124,7 +124,8 @@ void Session::open_model() {
              ", threads = " + std::to_string(chosen.threads) +
              ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
   }
-  TorchRuntime::get().set_threads(campaign_.threads);
+  TorchRuntime& torch = TorchRuntime::get();
+  torch.set_threads(campaign_.threads);
   model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
                                    campaign_.device);
   if (!model_->unfit().empty()) {
@@ -141,7 +142,6 @@ void Session::open_model() {
     throw Error(ExitCode::kInput, campaign_.model.string() +
                                       ": was replaced while it was being opened; run it again");
   }
-  const TorchRuntime& torch = TorchRuntime::get();
   facts_.torch_version = torch.version();
   facts_.cpu = torch.cpu();
   facts_.threads = torch.threads();
