@@ -77,9 +77,9 @@ TEST(LastLinear, IsFoundWithItsWidths) {
 TEST(LastLinear, SaysWhatStandsThereInstead) {
   EXPECT_THAT(error_of([] { last_linear("dictionary"); }), HasSubstr("no linear layer"));
   EXPECT_THAT(error_of([] { last_linear("softmaxed"); }),
-              HasSubstr("behind its last linear layer ('fc') comes softmax"));
+              HasSubstr("after its last linear layer ('fc') comes softmax"));
   EXPECT_THAT(error_of([] { last_linear("functional"); }),
-              HasSubstr("is no module with a parameter `weight`"));
+              HasSubstr("is not a module with a parameter `weight`"));
   EXPECT_THAT(error_of([] { last_linear("repeated"); }), HasSubstr("('fc') runs 2 times"));
   for (const char* changed : {"cut", "overwritten"}) {
     EXPECT_THAT(error_of([&] { last_linear(changed); }),
