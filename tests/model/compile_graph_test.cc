@@ -109,6 +109,34 @@ def forward(self, x):
   }
 }
 
+TEST(CompileGraph, FurtherInputsKeepTheirDefaults) {
+  const c10::InferenceMode guard;
+  const jit::Module module = scripted_module(R"(
+def forward(self, x, mask: Optional[Tensor] = None, scale: float = 3.0):
+  if mask is not None:
+    x = x * mask
+  return x * scale
+)");
+  const CompiledGraph compiled = compile(module_graph(module));
+  EXPECT_EQ(conditionals(compiled), 0);
+  EXPECT_TRUE(at::equal(answer(compiled, at::ones({2})), at::full({2}, 3.0F)));
+}
+
+TEST(CompileGraph, TellsOperatorsHowManyOperandsTheyTake) {
+  const c10::InferenceMode guard;
+  jit::Module module = scripted_module(R"(
+def forward(self, x):
+  words = "{} of {}".format(x.size(0), x.dim()) + "%d, %d" % (x.size(0), x.dim())
+  list: List[float] = x[0].tolist()
+  return x * float(len(words)) + list[0]
+)");
+  const CompiledGraph compiled = compile(module_graph(module));
+  for (const std::int64_t rows : {2, 1000}) {
+    const at::Tensor image = at::full({rows, 3}, 0.5F);
+    EXPECT_TRUE(at::equal(answer(compiled, image), module.forward({image}).toTensor())) << rows;
+  }
+}
+
 TEST(CompileGraph, KnowsTheModulesAttributesByPath) {
   const c10::InferenceMode guard;
   jit::Module inner("inner");

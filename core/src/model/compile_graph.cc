@@ -8,6 +8,7 @@
 #include <torch/csrc/jit/passes/loop_unrolling.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
+#include <algorithm>
 #include <set>
 #include <sstream>
 #include <unordered_set>
@@ -120,6 +121,18 @@ class AttributeFinder {
   std::set<std::string> learned_;
 };
 
+// Forward's inputs after the image get the defaults that they have, and are inputs no longer.
+void give_defaults(Graph& graph, const c10::FunctionSchema& forward) {
+  const auto& arguments = forward.arguments();  // self, the image, further ones
+  for (std::size_t i = std::min(graph.inputs().size(), arguments.size()); i-- > 2;) {
+    if (!arguments[i].default_value()) continue;
+    jit::WithInsertPoint here(*graph.block()->nodes().begin());
+    Value* value = graph.insertConstant(*arguments[i].default_value());
+    graph.inputs()[i]->replaceAllUsesWith(value);
+    graph.eraseInput(i);
+  }
+}
+
 void clean(std::shared_ptr<Graph>& graph) {
   jit::RemoveListMutation(graph);
   jit::RemoveTensorMutation(graph);
@@ -138,7 +151,6 @@ class Compiler {
     compiled_.graph = source_.graph;
     const Graph& graph = *source_.graph;
     compiled_.input = slot_of(graph.inputs()[1]);
-    // Further inputs of forward have defaults; they keep them.
     for (Node* node : source_.graph->nodes()) compile_node(node, compiled_.instructions);
     compiled_.output = slot_of(graph.outputs()[0]);
     return std::move(compiled_);
@@ -176,7 +188,9 @@ class Compiler {
     if (node->kind() == c10::prim::If || node->kind() == c10::prim::Loop) {
       for (Block* block : node->blocks()) instruction.branches.push_back(compile_branch(block));
     } else if (node->maybeOperator()) {
+      const jit::Operator& operation = node->getOperator();
       instruction.run = node->getOperation();
+      instruction.counts_operands = operation.hasOperation() && operation.schema().is_vararg();
     }
     to.push_back(std::move(instruction));
   }
@@ -240,6 +254,7 @@ ModuleGraph module_graph(const jit::Module& module) {
   ModuleGraph source;
   source.graph = frozen.get_method("forward").graph()->copy();
   source.attributes[source.graph->inputs()[0]].value = frozen._ivalue();
+  give_defaults(*source.graph, module.get_method("forward").function().getSchema());
   AttributeFinder(module, source).visit(source.graph->block());
   clean(source.graph);
   return source;

@@ -25,7 +25,8 @@ struct ModuleAttribute {
   bool learned = false;  // a parameter of its module, not a buffer (running statistics)
 };
 
-/// forward(self, image) of a module, without calls.
+/// forward(self, image) of a module, without calls. Further inputs are constants, where they have
+/// defaults.
 struct ModuleGraph {
   std::shared_ptr<torch::jit::Graph> graph;
   std::unordered_map<const torch::jit::Value*, ModuleAttribute> attributes;

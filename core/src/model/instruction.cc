@@ -39,7 +39,7 @@ void execute_loop(const Instruction& instruction, Slots& slots) {
   for (std::size_t j = 0; j < carried.size(); ++j) slots[instruction.out[j]] = carried[j];
 }
 
-// Replaces the operands on the stack by the results.
+// As run_operator(), also of what is not an operator.
 void execute_operation(const Instruction& instruction, jit::Stack& stack) {
   const jit::Node* node = instruction.node;
   if (node->kind() == c10::prim::ListConstruct) {  // torch::jit::listConstruct is not exported
@@ -67,11 +67,16 @@ void execute_operation(const Instruction& instruction, jit::Stack& stack) {
                                       " in a way that cannot be run step by step; export it by "
                                       "torch.jit.trace instead");
   } else {
-    instruction.run(stack);
+    run_operator(instruction, stack);
   }
 }
 
 }  // namespace
+
+void run_operator(const Instruction& instruction, jit::Stack& stack) {
+  if (instruction.counts_operands) stack.emplace_back(static_cast<std::int64_t>(stack.size()));
+  instruction.run(stack);
+}
 
 void execute(const Instruction& instruction, Slots& slots) {
   if (instruction.node->kind() == c10::prim::If) return execute_if(instruction, slots);

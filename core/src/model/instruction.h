@@ -32,7 +32,11 @@ struct Instruction {
   mutable torch::jit::Operation run{nullptr};
   std::vector<int> in, out;
   std::vector<CompiledBranch> branches;
+  bool counts_operands = false;  // takes any number of them, and is told how many
 };
+
+/// Replaces the operands on the stack by the operator's results.
+void run_operator(const Instruction& instruction, torch::jit::Stack& stack);
 
 /// Runs one instruction on the table. Throws Error(kInput) where it is of a kind that cannot be run
 /// by itself, else what the operation throws.

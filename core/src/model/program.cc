@@ -65,7 +65,8 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
   if (inputs == 0) throw Error(ExitCode::kInput, path.string() + ": forward takes no input");
   if (inputs > 1) {
     throw Error(ExitCode::kInput, path.string() + ": forward takes " + std::to_string(inputs) +
-                                      " inputs; a classifier of images takes one");
+                                      " inputs without a default; a classifier of images takes "
+                                      "one");
   }
   state_->compile_source();
 }
@@ -88,7 +89,7 @@ const std::vector<Lifetime>& Program::lifetimes() const { return state_->lifetim
 
 c10::IValue Program::call(int step, std::vector<c10::IValue> operands) const {
   torch::jit::Stack stack = std::move(operands);
-  state_->compiled.instructions[static_cast<std::size_t>(step)].run(stack);
+  run_operator(state_->compiled.instructions[static_cast<std::size_t>(step)], stack);
   return std::move(stack.back());
 }
 
