@@ -70,7 +70,7 @@ def rooms_of_cmake(root):
     """Room -> rooms that it depends on, from the lines bitfall_room(...)."""
     text = (root / "core/src/CMakeLists.txt").read_text(encoding="utf-8")
     rooms = {}
-    for name, rest in re.findall(r"^ *bitfall_room\((\w+)(.*)\)$", text, re.MULTILINE):
+    for name, rest in re.findall(r"^ *bitfall_room\((\w+)([^)]*)\)$", text, re.MULTILINE):
         depends = re.search(r"DEPENDS ([a-z_ ]+)", rest)
         rooms[name] = depends.group(1).split() if depends else []
     return rooms
