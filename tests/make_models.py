@@ -7,6 +7,7 @@ import pathlib
 import sys
 import warnings
 import zipfile
+from typing import Optional
 
 import torch
 from torch import nn
@@ -436,6 +437,23 @@ class TwoInputs(nn.Module):
         return (x + y).flatten(1)
 
 
+class Defaults(nn.Module):
+    """Written as ViTs are: further inputs with defaults, and a message that is never shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4 * 36, 5)
+
+    def forward(self, x, mask: Optional[torch.Tensor] = None, scale: float = 2.0):
+        height = x.shape[2]
+        torch._assert(height == 8, f"Wrong height! Expected {8} but got {height}!")
+        x = self.conv(x) * scale
+        if mask is not None:
+            x = x * mask
+        return self.fc(x.flatten(1))
+
+
 class Dictionary(nn.Module):
     def forward(self, x):
         return {"logits": x.flatten(1)}
@@ -455,7 +473,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     for network in (Residual, Attention, Encoder, Windows, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
-                    Overwritten, Tokens, Exported, TwoInputs, Dictionary, FeatureMap):
+                    Overwritten, Tokens, Exported, TwoInputs, Defaults, Dictionary, FeatureMap):
         torch.manual_seed(7)
         model = network()
         for module in model.modules():

@@ -62,6 +62,15 @@ def write_good(folder, table):
         torch.save(table, folder / f"good_protocol{protocol}.pth", pickle_protocol=protocol)
 
 
+def write_two_names(folder, table):
+    torch.save({"text": table, "weights": table}, folder / "two_names.pth")
+    tied = torch.nn.Parameter(table)
+    torch.save({"embedding": tied, "head": [tied]}, folder / "two_parameters.pth")
+    circle = [table]
+    circle.append(circle)
+    torch.save({"list": circle, "same": circle}, folder / "circle.pth")
+
+
 def write_checkpoint(folder, table):
     head = torch.nn.Linear(7, 5, bias=False)
     head.weight.data = table
@@ -150,6 +159,7 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     table = torch.randn(5, 7, generator=torch.Generator().manual_seed(7))
     write_good(folder, table)
+    write_two_names(folder, table)
     write_checkpoint(folder, table)
     write_hostile(folder, table)
     write_damaged_pickles(folder)

@@ -196,6 +196,33 @@ TEST(Engine, TakesItsShortcuts) {
       0);
 }
 
+// "metric 'x' failed: metric 'x' of plugin y failed in measure: ..."
+TEST(Engine, WhatAPluginThrowsIsToldOnce) {
+  data_folder();
+  std::string text =
+      campaign("residual", "fp32", "[metrics]\nids = [\"throwing\"]\n[run]\nbatch = 4\n");
+  const std::string folder = "/lib/bitfall/plugins\"";
+  text.insert(text.find(folder) + folder.size(),
+              ", \"" BITFALL_BUILD_DIR "/tests/plugins/fragile.so\"");
+  const auto told = [](const std::string& campaign_text) {
+    try {
+      run(campaign_text);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kPlugin);
+      return std::string(error.what());
+    }
+    return std::string("nothing thrown");
+  };
+  const std::string metric =
+      "metric 'throwing' of plugin fragile failed in measure: beyond measure";
+  EXPECT_EQ(told(text), metric);
+  EXPECT_EQ(told(text + "workers = 2\n"), metric);  // by whichever of the two
+  text.replace(text.find("throwing"), 8, "mismatch");
+  EXPECT_EQ(told(text + "[[faults]]\nerror_model = \"throwing\"\nsites = \"fc\"\n"),
+            "error_model 'throwing' of plugin fragile has a population that is no count at site "
+            "'fc'");
+}
+
 /// The same trials by two engines whose options differ by what `change` does.
 void expect_same_trials(const std::string& text,
                         const std::function<void(EngineOptions&)>& change) {

@@ -10,6 +10,7 @@
 #include "campaign_fixture.h"
 #include "model_fixture.h"
 #include "session.h"
+#include "torch_runtime.h"
 
 namespace bitfall {
 namespace {
@@ -19,7 +20,7 @@ constexpr int kImages = 12;
 class Gpu : public testing::TestWithParam<std::tuple<const char*, const char*>> {
  protected:
   void SetUp() override {
-    if (!cuda_available()) GTEST_SKIP() << "no CUDA here";
+    if (!TorchRuntime::get().has_cuda()) GTEST_SKIP() << "no CUDA here";
     const auto folder = small_model("residual").parent_path();
     std::mt19937 random(5);
     std::string images, labels;

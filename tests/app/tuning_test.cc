@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "model_fixture.h"
+#include "no_threads.h"
 
 namespace bitfall {
 namespace {
@@ -67,6 +68,27 @@ TEST(Tuning, TimesWhatIsLeft) {
   const Tuning chosen = tune({4, 0, 0, ""}, small_model("residual"), kInput, "cpu", 100);
   EXPECT_EQ(chosen.batch, 4);
   if (cores() > 1) EXPECT_THAT(chosen.reason, HasSubstr("workers of one thread"));
+}
+
+// Ended the process: "terminate called without an active exception".
+TEST(Tuning, AWorkerPerCoreThatCannotBeStartedDoesNotFit) {
+  if (cores() == 1) GTEST_SKIP() << "one core, nothing to choose";
+  // A first time, so that the threads of LibTorch itself are there.
+  tune({8, 0, 0, ""}, small_model("residual"), kInput, "cpu", 100);
+  const NoThreads limited;
+  const Tuning chosen = tune({8, 0, 0, ""}, small_model("residual"), kInput, "cpu", 100);
+  EXPECT_EQ(chosen.workers, 1);
+  EXPECT_THAT(chosen.reason, HasSubstr("no room by "));
+}
+
+TEST(Tuning, AnInputThatFitsInNoMemoryIsToldAsThat) {
+  try {
+    tune({}, small_model("residual"), {3, 1 << 20, 1 << 20}, "cpu", 100);
+    ADD_FAILURE() << "nothing thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kFailure);
+    EXPECT_THAT(error.what(), HasSubstr("no memory for an input of [8x3x1048576x1048576]"));
+  }
 }
 
 TEST(Tuning, RefusesAModelThatTakesOtherImages) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "error.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -145,6 +146,18 @@ TEST(Nearest, AllowsAThirdOfTheLength) {
 TEST(Nearest, PrefersTheSmallerDistance) {
   const std::vector<std::string> known = {"layer1.1.conv1", "layer1.0.conv2", "layer2.0.conv1"};
   EXPECT_EQ(nearest("layer1.0.conv3", known), "layer1.0.conv2");
+}
+
+// A surrogate, a character that is written too long, and what lies beyond Unicode.
+TEST(Diagnostics, ShowsForbiddenUtf8AsReplacementsByteByByte) {
+  const std::string mark = "\xEF\xBF\xBD";
+  for (const std::string bytes : {"\xED\xA0\x80", "\xE0\x80\xAF", "\xF5\x80\x80\x80"}) {
+    Diagnostics diagnostics("c.toml", "a = " + bytes + "\n");
+    diagnostics.add({1, 5, 6}, "odd");
+    std::string shown;
+    for (std::size_t i = 0; i < bytes.size(); ++i) shown += mark;
+    EXPECT_THAT(diagnostics.render(), testing::HasSubstr("    1 | a = " + shown + "\n"));
+  }
 }
 
 }  // namespace

@@ -364,7 +364,7 @@ TEST(Config, PreprocessingIsChecked) {
       "std = [1, 0, 1], colour = \"gray\", size = 3 }\n");
   EXPECT_THAT(text, HasSubstr("5:25: 'resize' in [data] preprocess must be an integer or [height, "
                               "width], found an array of 3\n"));
-  EXPECT_THAT(text, HasSubstr("'crop' in [data] preprocess must be from 1 to 65535, found 0\n"));
+  EXPECT_THAT(text, HasSubstr("'crop' in [data] preprocess must be from 1 to 8192, found 0\n"));
   EXPECT_THAT(text, HasSubstr("'scale' in [data] preprocess must be a number or \"1/255\", found "
                               "'1/256'\n"));
   EXPECT_THAT(text, HasSubstr("'mean' in [data] preprocess must have 1 or 3 numbers, found 2\n"));
@@ -458,8 +458,8 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
       text += name + (section == "model"     ? "\"m.pt\"\n"
                       : section == "formats" ? "\"fp32\"\n"
                                              : "\"images\"\n");
-    } else if (*key.default_value) {
-      text += name + key.default_value + "\n";
+    } else if (!key.default_value->empty()) {
+      text += name + *key.default_value + "\n";
     }
   }
   const Campaign given = parsed(text);
@@ -490,6 +490,32 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
   EXPECT_EQ(given.threads, silent.threads);
   EXPECT_EQ(given.suffix, silent.suffix);
   EXPECT_EQ(given.commit_every, silent.commit_every);
+}
+
+// The file said 65535, the reader of images 8192, without file and line.
+TEST(Config, SidesBeyondWhatImagesMayHaveAreToldWithTheirPlace) {
+  EXPECT_EQ(parsed(std::string(kSmallest) + "preprocess = { crop = 8192 }\n").data.preprocess.crop,
+            kLongestSide);
+  for (const char* key : {"crop = 8193", "resize = 8193", "resize = [8192, 8193]"}) {
+    const std::string name = std::string(key).substr(0, std::string(key).find(' '));
+    EXPECT_THAT(messages_of("preprocess = { " + std::string(key) + " }\n"),
+                testing::AllOf(testing::StartsWith("c.toml:5:"),
+                               HasSubstr("'" + name +
+                                         "' in [data] preprocess must be from 1 to "
+                                         "8192, found 8193\n")));
+  }
+}
+
+TEST(CampaignKeys, DefaultsAreWrittenAsToml) {
+  EXPECT_EQ(toml_text(true), "true");
+  EXPECT_EQ(toml_text(std::int64_t{-7}), "-7");
+  EXPECT_EQ(toml_text(10.0), "10.0");
+  EXPECT_EQ(toml_text(1e-4), "1e-4");
+  EXPECT_EQ(toml_text(1e-12), "1e-12");
+  EXPECT_EQ(toml_text(std::string("cpu")), "\"cpu\"");
+  EXPECT_EQ(toml_text(std::vector<std::string>{}), "[]");
+  EXPECT_EQ(toml_text(std::vector<std::string>{"conv", "linear"}), "[\"conv\", \"linear\"]");
+  EXPECT_EQ(toml_choice(kHitValueNames, HitValue::kClamped), "\"clamped\"");
 }
 
 TEST(CampaignKeys, BelongToSectionsAndHaveHelp) {

@@ -81,7 +81,7 @@ TEST(TrainingConfig, DocumentedDefaultsAreTheDefaults) {
     for (const KeySpec& key : training_keys().keys) {
       const std::string name = key.name, of = key.section;
       if (of == "model" || of.starts_with("data") || of.starts_with("validation")) continue;
-      if (!key.default_value || !*key.default_value || name == "kind") continue;
+      if (!key.default_value || key.default_value->empty() || name == "kind") continue;
       const bool of_adamw = name.starts_with("beta") || name == "epsilon";
       const bool of_sgd = name == "momentum" || name == "nesterov";
       if (sgd ? of_adamw : of_sgd) continue;
@@ -93,7 +93,7 @@ TEST(TrainingConfig, DocumentedDefaultsAreTheDefaults) {
         text += "[" + (section = of) + "]\n";
         if (of == "optimizer" && !sgd) text += "kind = \"adamw\"\n";
       }
-      text += name + " = " + key.default_value + "\n";
+      text += name + " = " + *key.default_value + "\n";
     }
     const Training given = parsed(text), silent = parsed(kSmallest);
     EXPECT_EQ(given.seed, silent.seed);
@@ -121,6 +121,12 @@ TEST(TrainingConfig, DocumentedDefaultsAreTheDefaults) {
     EXPECT_EQ(given.threads, silent.threads);
     EXPECT_EQ(given.workers, silent.workers);
   }
+}
+
+TEST(TrainingConfig, SidesHaveTheLimitOfCampaigns) {
+  EXPECT_THAT(
+      messages(std::string(kSmallest) + "preprocess = { resize = 8193 }\n"),
+      HasSubstr("t.toml:5:25: 'resize' in [data] preprocess must be from 1 to 8192, found"));
 }
 
 TEST(TrainingKeys, AreListedOnceInSectionsThatExist) {

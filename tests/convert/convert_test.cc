@@ -16,8 +16,8 @@
 
 #include "component_choice.h"
 #include "error.h"
-#include "exact_text.h"
 #include "format_fixture.h"
+#include "numbers.h"
 
 namespace bitfall {
 namespace {
@@ -672,6 +672,9 @@ TEST(FormatChoice, ReadsValuesAsTheOptionsTypeWants) {
             "convert: option 'mantissa_bits' of format 'float' must be an integer, 0 to 23");
   EXPECT_EQ(chosen("float", {wide[0], "mantissa_bits=24"}),
             "convert: option 'mantissa_bits' of format 'float' is 24, allowed are 0 to 23");
+  EXPECT_EQ(chosen("float", {wide[0], "mantissa_bits = 0x6 # as in a file"}), "12");
+  EXPECT_THAT(chosen("float", {wide[0], "mantissa_bits=6\nexponent_bits=5"}),
+              HasSubstr("must be an integer"));
   EXPECT_THAT(chosen("fp8_e4m3", {"overflow=inf"}), HasSubstr("allowed are saturate, nan"));
   EXPECT_THAT(chosen("fp8_e4m3", {"overflw=nan"}), HasSubstr("did you mean 'overflow'?"));
   EXPECT_EQ(chosen("FP17", {}), "convert: unknown format 'FP17' (did you mean 'fp16'?)");

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "config.h"
 #include "format_fixture.h"
 #include "text_file.h"
 

@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "head_report.h"
 #include "loaded_plugins.h"
 #include "model.h"
 #include "model_fixture.h"
@@ -78,9 +77,9 @@ TEST(LastLinear, IsFoundWithItsWidths) {
 TEST(LastLinear, SaysWhatStandsThereInstead) {
   EXPECT_THAT(error_of([] { last_linear("dictionary"); }), HasSubstr("no linear layer"));
   EXPECT_THAT(error_of([] { last_linear("softmaxed"); }),
-              HasSubstr("behind its last linear layer ('fc') comes softmax"));
+              HasSubstr("after its last linear layer ('fc') comes softmax"));
   EXPECT_THAT(error_of([] { last_linear("functional"); }),
-              HasSubstr("is no module with a parameter `weight`"));
+              HasSubstr("is not a module with a parameter `weight`"));
   EXPECT_THAT(error_of([] { last_linear("repeated"); }), HasSubstr("('fc') runs 2 times"));
   for (const char* changed : {"cut", "overwritten"}) {
     EXPECT_THAT(error_of([&] { last_linear(changed); }),
@@ -103,8 +102,8 @@ TEST(ReplaceHead, ComputesTheLayersAndNothingElse) {
 }
 
 TEST(ReplaceHead, KeepsNamesAndPutsItsOwnBelow) {
-  const Model model(attached(text_guided(), "guided"), {3, 8, 8}, 2, "cpu", 1);
-  const Model before(small_model("residual"), {3, 8, 8}, 2, "cpu", 1);
+  const Model model(attached(text_guided(), "guided"), {3, 8, 8}, 2, "cpu");
+  const Model before(small_model("residual"), {3, 8, 8}, 2, "cpu");
   std::vector<std::string> names, old_names;
   for (const Site& site : model.sites()) {
     if (site.target == Target::kActivation) names.push_back(site.name);
@@ -149,7 +148,7 @@ TEST(ReplaceHead, CanBeReadBackAndFused) {
   const at::Tensor images = at::randn({4, 3, 8, 8});
   EXPECT_TRUE(at::allclose(Program(one, "cpu").forward(images),
                            Program(path, "cpu").forward(images), 1e-5, 1e-5));
-  const Model model(one, {3, 8, 8}, 2, "cpu", 1);
+  const Model model(one, {3, 8, 8}, 2, "cpu");
   EXPECT_GE(find_site(model.sites(), Target::kWeight, "fc.weight"), 0);
 }
 
@@ -191,24 +190,6 @@ TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
   };
   ASSERT_TRUE(weight(after).defined());
   EXPECT_TRUE(same_bits(weight(after), weight(before)));
-}
-
-// Two by two tokens.
-TEST(HeadReport, CountsEveryTokenThatTheHeadSees) {
-  const auto path = attached(text_guided(), "tokens_guided", "tokens");
-  const HeadReport report = head_report(path, {3, 8, 8});
-  EXPECT_EQ(report.vectors, 4);
-  EXPECT_EQ(report.operations - report.baseline_operations, 4 * (8 * 6 + 6 * 7 - 8 * 7));
-}
-
-TEST(HeadReport, CountsAgainstOneLinearLayer) {
-  const HeadReport report = head_report(attached(text_guided(), "guided"), {3, 8, 8});
-  EXPECT_EQ(report.parameters - report.baseline_parameters, (8 * 6 + 6 + 6 * 7 + 1) - (8 * 7 + 7));
-  EXPECT_EQ(report.operations - report.baseline_operations, (8 * 6 + 6 * 7) - 8 * 7);
-  const HeadReport plain = head_report(small_model("residual"), {3, 8, 8});
-  EXPECT_EQ(plain.parameters, plain.baseline_parameters);
-  EXPECT_EQ(plain.operations, plain.baseline_operations);
-  EXPECT_THAT(head_report_text(plain), HasSubstr("no head attached; its last layer is 'fc'"));
 }
 
 }  // namespace

@@ -72,9 +72,9 @@ TEST_P(ProgramOfModel, WritesToNoParameterAndNotToTheInput) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Small, ProgramOfModel,
-                         testing::Values("residual", "residual_traced", "attention",
-                                         "attention_traced", "masked", "branches", "shared",
-                                         "mixing", "pair"));
+                         testing::Values("residual", "residual_traced", "defaults", "encoder",
+                                         "attention", "attention_traced", "masked", "branches",
+                                         "shared", "mixing", "pair"));
 
 TEST(Program, TakesTheBranchThatTheValuesChoose) {
   const c10::InferenceMode guard;
@@ -129,7 +129,7 @@ TEST(Program, RefusesWhatIsNoModel) {
   expect_refused("state_dict", "not a readable TorchScript model");
   expect_refused("absent", "cannot be read: No such file");
   expect_refused("flipped", "is damaged (CRC-32)");
-  expect_refused("twoinputs", "takes 2 inputs");
+  expect_refused("twoinputs", "takes 2 inputs without a default");
 }
 
 }  // namespace

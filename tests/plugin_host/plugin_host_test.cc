@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "config.h"
 #include "error.h"
 #include "loaded_plugins.h"
 #include "plugin_tables.h"
@@ -114,7 +115,7 @@ TEST(PluginHost, RefusesBadOptionDeclarations) {
       option + "'other_word' has a bad default: it is 'blue', allowed are red, green",
       option + "'not_integer' has the default '1.5', which is not an integer",
       option + "'not_flag' has the default 'yes', which is not true or false",
-      option + "'not_array' has the default '[1, ]', which is not an array of integers",
+      option + "'not_array' has the default '[1, ,]', which is not an array of integers",
       option + "'empty_range' has an empty range, 1 to -1",
       option + "'same_words' has a choice twice",
       option + "'no_help' has no help",

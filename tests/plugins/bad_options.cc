@@ -10,7 +10,7 @@ constexpr bitfall::OptionSpec kOptions[] = {
     {"other_word", OptionType::kText, "blue", 0, 0, "red|green", "Default is no choice"},
     {"not_integer", OptionType::kInteger, "1.5", 0, 9, nullptr, "Default of another type"},
     {"not_flag", OptionType::kFlag, "yes", 0, 0, nullptr, "Default of another type"},
-    {"not_array", OptionType::kIntegers, "[1, ]", 0, 9, nullptr, "Default that is no array"},
+    {"not_array", OptionType::kIntegers, "[1, ,]", 0, 9, nullptr, "Default that is no array"},
     {"empty_range", OptionType::kNumber, "0", 1, -1, nullptr, "Minimum above maximum"},
     {"same_words", OptionType::kText, "a", 0, 0, "a|a", "A choice twice"},
     {"no_help", OptionType::kFlag, "true", 0, 0, nullptr, nullptr},

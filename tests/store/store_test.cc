@@ -17,7 +17,7 @@
 
 #include "atomic_file.h"
 #include "error.h"
-#include "exact_text.h"
+#include "numbers.h"
 #include "run_fixture.h"
 #include "sha256.h"
 

@@ -9,7 +9,6 @@
 #include <fstream>
 #include <random>
 
-#include "config.h"
 #include "error.h"
 #include "python_oracle.h"
 #include "refusal.h"
@@ -84,6 +83,21 @@ TEST_F(TensorFile, ReadsAnEntryOfACheckpoint) {
               AllOf(HasSubstr("say which by its key: "), HasSubstr("model.body.weight [7, 3]")));
   EXPECT_THAT(refusal(path, "head.weight"), HasSubstr("no tensor 'head.weight', but "));
   EXPECT_THAT(refusal(path, "model.body.bias"), HasSubstr("is of shape [7]; [rows, width]"));
+}
+
+// Only the last of a tensor's names was known.
+TEST_F(TensorFile, ReadsATensorByEachOfItsNames) {
+  const auto table = floats_in(folder_ / "good_float32.f32");
+  for (const auto& [file, key] :
+       std::vector<std::pair<std::string, std::string>>{{"two_names.pth", "text"},
+                                                        {"two_names.pth", "weights"},
+                                                        {"two_names.pth", ""},
+                                                        {"two_parameters.pth", "embedding"},
+                                                        {"two_parameters.pth", "head.0"},
+                                                        {"circle.pth", "list.0"}}) {
+    EXPECT_EQ(read_table(folder_ / file, key).values, table) << file << " " << key;
+  }
+  EXPECT_THAT(refusal("circle.pth", "list.1"), HasSubstr("no tensor 'list.1', but list.0 [5, 7]"));
 }
 
 TEST_F(TensorFile, ReadsThePublishedFiles) {

@@ -11,6 +11,8 @@
 #include <set>
 
 #include "campaign_fixture.h"
+#include "error.h"
+#include "no_threads.h"
 #include "refusal.h"
 
 namespace bitfall {
@@ -180,6 +182,18 @@ TEST(Augment, DependsOnSeedEpochAndImageOnly) {
     same += (drawn(1, 2, i) == drawn(2, 2, i)) + (drawn(1, 2, i) == drawn(1, 3, i));
   }
   EXPECT_LT(same, 30);  // 200 chances of 1 in 50
+}
+
+TEST(BatchLoader, AThreadThatCannotBeStartedIsTold) {
+  const Dataset dataset = numbered_images();
+  const NoThreads limited;
+  try {
+    BatchLoader(dataset, 5, 2);
+    ADD_FAILURE() << "nothing thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kFailure);
+    EXPECT_THAT(error.what(), testing::HasSubstr("a thread cannot be started"));
+  }
 }
 
 }  // namespace

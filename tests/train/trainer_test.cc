@@ -20,12 +20,12 @@
 #include "campaign_fixture.h"
 #include "head_module.h"
 #include "loaded_plugins.h"
-#include "model.h"
 #include "model_fixture.h"
 #include "program.h"
 #include "python_oracle.h"
 #include "refusal.h"
 #include "text_file.h"
+#include "torch_runtime.h"
 #include "trainable_model.h"
 
 namespace bitfall {
@@ -250,7 +250,7 @@ TEST(Trainer, GoesOnToTheSameWeightsWhereverItIsStopped) {
 }
 
 TEST(Trainer, LosesTheSameOnAGpu) {
-  if (!cuda_available()) GTEST_SKIP() << "no CUDA here";
+  if (!TorchRuntime::get().has_cuda()) GTEST_SKIP() << "no CUDA here";
   const std::string text = training_text("label_smoothing = 0.1\n", kSgd);
   Training training = training_of(text, "on_cpu");
   const auto expected = trained(training);

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "json_file.h"
 #include "text_table.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
@@ -131,11 +132,6 @@ void print_table(const EmbeddingsOptions& options) {
               pairs ? classes[like.nearest[i]] : "", pairs ? decimals(like.cosine[i]) : ""});
   }
   std::printf("\n%s", text.render().c_str());
-}
-
-std::size_t code_points(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 void print_descriptions(const EmbeddingsOptions& options) {

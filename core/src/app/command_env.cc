@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "model.h"
 #include "plugin_host.h"
+#include "torch_runtime.h"
 
 namespace bitfall {
 namespace {
@@ -26,13 +26,13 @@ class EnvCommand final : public Command {
 int EnvCommand::run() {
   PluginHost host;
   load_plugins(host, {});
-  const Runtime runtime = runtime_of("cpu");
+  const TorchRuntime& torch = TorchRuntime::get();
   nlohmann::ordered_json facts = {{"bitfall_version", BITFALL_VERSION},
                                   {"plugin_abi", kAbi},
-                                  {"torch_version", runtime.torch_version},
-                                  {"cpu_capability", runtime.cpu},
-                                  {"threads", runtime.threads},
-                                  {"cuda", cuda_available()},
+                                  {"torch_version", torch.version()},
+                                  {"cpu_capability", torch.cpu()},
+                                  {"threads", torch.threads()},
+                                  {"cuda", torch.has_cuda()},
                                   {"compiler", __VERSION__},
                                   {"plugin_folder", default_plugin_folder().string()},
                                   {"plugins", host.plugins().size()},

@@ -11,17 +11,12 @@
 #include "log.h"
 #include "plugin_host.h"
 #include "sha256.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string joined(const std::vector<std::string>& texts) {
-  std::string text;
-  for (const std::string& part : texts) text += (text.empty() ? "" : ", ") + part;
-  return text;
-}
 
 constexpr const char* kAttachHelp =
     R"(The backbone's last linear layer is found and the head takes its place, under its name; everything

@@ -8,8 +8,8 @@
 #include "error.h"
 #include "report.h"
 #include "session.h"
-#include "shell_word.h"
 #include "store.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

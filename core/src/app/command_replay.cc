@@ -8,19 +8,13 @@
 
 #include "command.h"
 #include "error.h"
-#include "exact_text.h"
 #include "faults.h"
 #include "log.h"
+#include "numbers.h"
 #include "stored_session.h"
 
 namespace bitfall {
 namespace {
-
-std::string hex(std::uint32_t code) {
-  char text[16];
-  std::snprintf(text, sizeof text, "0x%x", code);
-  return text;
-}
 
 /// The same bits, but that to the store every NaN is the same.
 bool same(double a, double b) {

@@ -6,8 +6,8 @@
 #include "error.h"
 #include "execution.h"
 #include "log.h"
-#include "shell_word.h"
 #include "stored_session.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -7,9 +7,9 @@
 #include "execution.h"
 #include "log.h"
 #include "output_folder.h"
-#include "shell_word.h"
 #include "stop.h"
 #include "text_file.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -9,6 +9,7 @@
 #include "model.h"
 #include "model_card.h"
 #include "plugin_host.h"
+#include "site_table.h"
 
 namespace bitfall {
 namespace {
@@ -82,7 +83,7 @@ int SitesCommand::run() {
   diagnostics.throw_if_any();
   const ModelCard card = read_model_card(model_);
   const auto input = input_shape(card, input_);
-  const Model model(model_, input, 3, "cpu", 0);
+  const Model model(model_, input, 3, "cpu");
   const auto operations = split(operations_);
   check_operations(operations, model.sites());
   std::vector<Site> shown;

@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
-#include "shell_word.h"
 #include "store.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -8,11 +8,11 @@
 #include "html_page.h"
 #include "log.h"
 #include "report_number.h"
-#include "shell_word.h"
 #include "stop.h"
 #include "text_file.h"
 #include "trainer.h"
 #include "training_page.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -8,10 +8,10 @@
 #include "progress.h"
 #include "report.h"
 #include "report_number.h"
-#include "shell_word.h"
 #include "stop.h"
 #include "text_table.h"
 #include "timer.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "atomic_file.h"
 #include "error.h"
-#include "head_report.h"
+#include "head_report_text.h"
 #include "model.h"
 #include "program.h"
 

@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "command.h"
-#include "diagnostics.h"
 #include "error.h"
 #include "log.h"
 #include "stop.h"
 #include "torch_message.h"
 #include "word_reader.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -65,10 +65,9 @@ void check_name(const CLI::App& app, const std::string& name) {
   std::vector<std::string> known;
   for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
   if (std::find(known.begin(), known.end(), name) != known.end()) return;
-  const std::string near = nearest(name, known);
-  throw CLI::ParseError(
-      "unknown command '" + name + "'" + (near.empty() ? "" : ", did you mean '" + near + "'?"),
-      CLI::ExitCodes::ExtrasError);
+  const std::string near = did_you_mean(name, known);
+  throw CLI::ParseError("unknown command '" + name + "'" + (near.empty() ? "" : ", " + near),
+                        CLI::ExitCodes::ExtrasError);
 }
 
 /// A number such as -inf or -.5 looks like an option to CLI11; after a blank it does not, and reads

@@ -4,13 +4,14 @@
 #include <set>
 
 #include "error.h"
-#include "exact_text.h"
 #include "log.h"
 #include "model_card.h"
 #include "model_costs.h"
+#include "numbers.h"
 #include "progress.h"
 #include "sha256.h"
 #include "text_file.h"
+#include "torch_runtime.h"
 
 namespace bitfall {
 namespace {
@@ -121,8 +122,10 @@ void Session::open_model() {
              ", threads = " + std::to_string(chosen.threads) +
              ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
   }
+  TorchRuntime& torch = TorchRuntime::get();
+  torch.set_threads(campaign_.threads);
   model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
-                                   campaign_.device, campaign_.threads);
+                                   campaign_.device);
   if (!model_->unfit().empty()) {
     throw Error(ExitCode::kInput,
                 campaign_.model.string() + ": " + model_->unfit() +
@@ -137,10 +140,9 @@ void Session::open_model() {
     throw Error(ExitCode::kInput, campaign_.model.string() +
                                       ": was replaced while it was being opened; run it again");
   }
-  const Runtime runtime = runtime_of(campaign_.device);
-  facts_.torch_version = runtime.torch_version;
-  facts_.cpu = runtime.cpu;
-  facts_.threads = runtime.threads;
+  facts_.torch_version = torch.version();
+  facts_.cpu = torch.cpu();
+  facts_.threads = torch.threads();
   facts_.batch = campaign_.batch;
   facts_.workers = campaign_.workers;
 }
@@ -217,17 +219,8 @@ void Session::select(Diagnostics& diagnostics) {
     for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
     entries_ = std::move(entries);
   }
-  EngineOptions options;
-  options.seed = campaign_.seed;
-  options.suffix = campaign_.suffix;
-  options.early_stop = campaign_.early_stop;
-  options.share = campaign_.share;
-  options.regions = campaign_.regions;
-  options.memory_budget = campaign_.memory_budget << 20;
-  options.workers = static_cast<int>(campaign_.workers);
-  options.hit_value = campaign_.hit_value;
+  EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
-  options.calibration = campaign_.calibration;
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);
   diagnostics.throw_if_any();

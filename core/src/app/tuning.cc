@@ -1,18 +1,19 @@
 #include "tuning.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <new>
 #include <thread>
-#include <vector>
 
 #include "error.h"
 #include "model.h"
 #include "program.h"
 #include "timer.h"
+#include "torch_runtime.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
@@ -27,40 +28,53 @@ class Bench {
   Bench(const Program& program, std::array<std::int64_t, 3> input, std::string device)
       : program_(program), input_(input), device_(std::move(device)) {}
 
-  // Images a second of `workers` that run passes of `batch` images beside each other, each with
-  // `threads`. The first pass of each is not timed.
+  // Images per second of `workers` that run passes of `batch` images in parallel, each with
+  // `threads`. The first pass of each is not timed. 0 where memory or threads do not suffice.
   double rate(std::int64_t batch, std::int64_t threads, std::int64_t workers) const {
-    at::set_num_threads(static_cast<int>(threads));
-    const at::Tensor images =
-        at::randn({batch, input_[0], input_[1], input_[2]}, at::kFloat).to(c10::Device(device_));
-    const auto passes = [&](int count) {
-      const c10::InferenceMode guard;
-      for (int i = 0; i < count; ++i) {
-        Slots slots = program_.start(images);
-        program_.run(slots, 0, static_cast<int>(program_.steps().size()));
-        program_.output(slots);
-      }
-    };
-    const auto all = [&](int count) {
-      std::vector<std::thread> others;
-      for (std::int64_t i = 1; i < workers; ++i) others.emplace_back(passes, count);
-      passes(count);
-      for (std::thread& other : others) other.join();
-    };
-    auto start = Clock::now();
-    all(1);
-    const double first = seconds_since(start);
-    const int count = static_cast<int>(std::clamp(0.1 / std::max(first, 1e-6), 1.0, 50.0));
-    start = Clock::now();
-    all(count);
-    return static_cast<double>(batch * workers * count) / seconds_since(start);
+    TorchRuntime::get().set_threads(threads);
+    try {
+      const at::Tensor images =
+          at::randn({batch, input_[0], input_[1], input_[2]}, at::kFloat).to(c10::Device(device_));
+      auto start = Clock::now();
+      run_on(workers, [&] { passes(images, 1); });
+      const double first = seconds_since(start);
+      const int count = static_cast<int>(std::clamp(0.1 / std::max(first, 1e-6), 1.0, 50.0));
+      start = Clock::now();
+      run_on(workers, [&] { passes(images, count); });
+      return static_cast<double>(batch * workers * count) / seconds_since(start);
+    } catch (const NoThread&) {
+      return 0;
+    } catch (const std::exception& error) {
+      if (out_of_memory(error)) return 0;
+      throw;
+    }
   }
 
  private:
+  void passes(const at::Tensor& images, int count) const {
+    const c10::InferenceMode guard;
+    for (int i = 0; i < count; ++i) {
+      Slots slots = program_.start(images);
+      program_.run(slots, 0, static_cast<int>(program_.steps().size()));
+      program_.output(slots);
+    }
+  }
+
   const Program& program_;
   std::array<std::int64_t, 3> input_;
   std::string device_;
 };
+
+std::string rate_text(double rate) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.1f images/s", rate);
+  return rate > 0 ? text : "no room";
+}
+
+// Where not even the least that is tried runs.
+void need_room(double rate) {
+  if (rate == 0) throw std::bad_alloc();
+}
 
 struct Machine {
   bool cpu;  // else a device, which works for all workers
@@ -71,7 +85,7 @@ struct Machine {
 void settle(Tuning& chosen, const Machine& machine, std::int64_t images) {
   if (!machine.cpu) {  // one thread of the host feeds the device
     if (chosen.workers == 0) chosen.workers = 1;
-    if (chosen.threads == 0) chosen.threads = at::get_num_threads();
+    if (chosen.threads == 0) chosen.threads = TorchRuntime::get().threads();
   }
   if (chosen.batch == 0 && images <= kSmallBatch) chosen.batch = std::max<std::int64_t>(images, 1);
   if (machine.cores == 1) {
@@ -89,35 +103,28 @@ void settle(Tuning& chosen, const Machine& machine, std::int64_t images) {
 // Chooses the batch; returns what was timed.
 std::string time_batch(Tuning& chosen, const Bench& bench, const Machine& machine,
                        std::int64_t images) {
-  char text[160];
   const std::int64_t threads = chosen.threads > 0 ? chosen.threads : machine.cores;
   const std::int64_t usual = std::min(images, machine.cpu ? kUsualBatch : 4 * kUsualBatch);
   const double small = bench.rate(kSmallBatch, threads, 1);
-  if (machine.cpu && kSmallBatch / small > kLongPass) {
-    chosen.batch = kSmallBatch;
-    std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld", small,
-                  static_cast<long long>(kSmallBatch));
-    return text;
-  }
+  need_room(small);
+  const std::string text = rate_text(small) + " in batches of " + std::to_string(kSmallBatch);
+  chosen.batch = kSmallBatch;
+  if (machine.cpu && kSmallBatch / small > kLongPass) return text;
   const double rate = bench.rate(usual, threads, 1);
-  chosen.batch = small > kClearly * rate ? kSmallBatch : usual;
-  std::snprintf(text, sizeof text, "%.1f images/s in batches of %lld, %.1f of %lld", small,
-                static_cast<long long>(kSmallBatch), rate, static_cast<long long>(usual));
-  return text;
+  if (small <= kClearly * rate) chosen.batch = usual;
+  return text + ", " + rate_text(rate) + " of " + std::to_string(usual);
 }
 
 // Chooses threads and workers; returns what was timed.
 std::string time_workers(Tuning& chosen, const Bench& bench, std::int64_t cores) {
   const double together = bench.rate(chosen.batch, cores, 1);
+  need_room(together);
   const double apart = bench.rate(chosen.batch, 1, cores);
   const bool one = together > kClearly * apart;
   chosen.threads = one ? cores : 1;
   chosen.workers = one ? 1 : cores;
-  char text[160];
-  std::snprintf(text, sizeof text,
-                "%.1f images/s by %lld workers of one thread, %.1f by one of %lld", apart,
-                static_cast<long long>(cores), together, static_cast<long long>(cores));
-  return text;
+  return rate_text(apart) + " by " + std::to_string(cores) + " workers of one thread, " +
+         rate_text(together) + " by one of " + std::to_string(cores);
 }
 
 }  // namespace
@@ -142,8 +149,9 @@ Tuning tune(const Tuning& given, const std::filesystem::path& model,
     throw;
   } catch (const std::exception& error) {
     throw input_misfit(model,
-                       std::to_string(kSmallBatch) + "x" + std::to_string(input[0]) + "x" +
-                           std::to_string(input[1]) + "x" + std::to_string(input[2]),
+                       std::to_string(chosen.batch > 0 ? chosen.batch : kSmallBatch) + "x" +
+                           std::to_string(input[0]) + "x" + std::to_string(input[1]) + "x" +
+                           std::to_string(input[2]),
                        error);
   }
   return chosen;

@@ -1,7 +1,6 @@
 // Collects every error of one text file with its place, so that a user sees all of them at once.
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,10 +13,6 @@ struct SourceRange {
   int column = 0;
   int end_column = 0;
 };
-
-/// The name in `known` nearest to `given` (Damerau-Levenshtein distance at most a third of its
-/// length, at least 1), or "" if none is near.
-std::string nearest(std::string_view given, std::span<const std::string> known);
 
 class Diagnostics {
  public:

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "log.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
@@ -46,20 +47,6 @@ int terminal_width() {
 
 double steady_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::size_t code_points(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-/// The first `count` code points.
-std::string first_code_points(std::string_view text, std::size_t count) {
-  std::size_t end = 0;
-  for (; end < text.size(); ++end) {
-    if ((text[end] & 0xC0) != 0x80 && count-- == 0) break;
-  }
-  return std::string(text.substr(0, end));
 }
 
 }  // namespace
@@ -146,7 +133,7 @@ std::string Progress::fitted(double now) const {
   const std::string text = line(now);
   // The last column is left free: some terminals wrap when it is written.
   const auto width = static_cast<std::size_t>(std::max(output_.width() - 1, 1));
-  if (code_points(text) + kBar + 3 > width) return first_code_points(text, width);
+  if (code_points(text) + kBar + 3 > width) return std::string(first_code_points(text, width));
   const double share = total_ > 0 ? static_cast<double>(done_) / static_cast<double>(total_) : 1;
   const auto marks = static_cast<std::size_t>(std::clamp(share, 0.0, 1.0) * kBar);
   return "[" + std::string(marks, '#') + std::string(kBar - marks, '-') + "] " + text;

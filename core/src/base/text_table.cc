@@ -2,23 +2,17 @@
 
 #include <algorithm>
 
+#include "utf8.h"
+
 namespace bitfall {
-namespace {
-
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-}  // namespace
 
 std::string TextTable::render() const {
   const auto is_line = [&](const auto& row) { return row.size() < columns_.size(); };
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    std::size_t width = width_of(columns_[c].title);
+    std::size_t width = code_points(columns_[c].title);
     for (const auto& row : rows_) {
-      if (!is_line(row)) width = std::max(width, width_of(row[c]));
+      if (!is_line(row)) width = std::max(width, code_points(row[c]));
     }
     widths.push_back(width);
   }
@@ -27,7 +21,7 @@ std::string TextTable::render() const {
     std::string row;
     for (std::size_t c = 0; c < columns_.size(); ++c) {
       const std::string content = cell(c);
-      const std::string padding(widths[c] - width_of(content), ' ');
+      const std::string padding(widths[c] - code_points(content), ' ');
       if (c > 0) row += "  ";
       row += columns_[c].align == kRight ? padding + content : content + padding;
     }

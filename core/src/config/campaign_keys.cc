@@ -1,5 +1,7 @@
+#include <array>
 #include <limits>
 
+#include "config.h"
 #include "key_table.h"
 
 namespace bitfall {
@@ -8,6 +10,15 @@ namespace {
 constexpr double kMost = std::numeric_limits<double>::infinity();
 constexpr bool kOpen = true;
 constexpr bool kClosed = false;
+
+constexpr std::array kOnError = {"fail", "skip"};
+constexpr std::array kColours = {"rgb", "grey"};
+
+std::vector<std::string> ids_of(const std::vector<PluginChoice>& choices) {
+  std::vector<std::string> ids;
+  for (const PluginChoice& choice : choices) ids.push_back(choice.id);
+  return ids;
+}
 
 // clang-format off
 constexpr SectionSpec kSections[] = {
@@ -24,128 +35,130 @@ constexpr SectionSpec kSections[] = {
     {"run", false, false, false, "how the campaign is run"},
 };
 
+const Campaign kSilent;  // as read from a file that says nothing
+
 // section, key, type, default, minimum, maximum, open ends, choices, help
-constexpr KeySpec kKeys[] = {
-    {"campaign", "seed", KeyType::kInteger, "1", 0, kMost, kClosed, nullptr,
+const KeySpec kKeys[] = {
+    {"campaign", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilent.seed)), 0, kMost, kClosed, {},
      "Seed of every random draw; the same seed gives the same trials."},
-    {"campaign", "output", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+    {"campaign", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Run directory; unset: `runs/` and the campaign file's name without its extension."},
-    {"campaign", "hit_value", KeyType::kText, "\"raw\"", -kMost, kMost, kClosed, "raw|clamped",
+    {"campaign", "hit_value", KeyType::kText, toml_choice(kHitValueNames, kSilent.hit_value), -kMost, kMost, kClosed, kHitValueNames,
      "`raw`: a faulty value is used as decoded; `clamped`: it is cut to the golden range of its "
      "site, NaN and Inf too."},
-    {"campaign", "clip", KeyType::kNumber, "10.0", 0, kMost, kOpen, nullptr,
+    {"campaign", "clip", KeyType::kNumber, toml_text(kSilent.clip), 0, kMost, kOpen, {},
      "Nats at which a trial's loss change is cut for the clipped mean."},
-    {"campaign", "confidence", KeyType::kNumber, "0.99", 0, 1, kOpen, nullptr,
+    {"campaign", "confidence", KeyType::kNumber, toml_text(kSilent.confidence), 0, 1, kOpen, {},
      "Confidence of all intervals."},
 
-    {"model", "path", KeyType::kPath, nullptr, -kMost, kMost, kClosed, nullptr,
+    {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
      "TorchScript file of the classifier."},
 
-    {"data", "path", KeyType::kPath, nullptr, -kMost, kMost, kClosed, nullptr,
+    {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
      "Folder with one folder of images a class, or images in one .npy file "
      "([N,C,H,W] float32 or [N,H,W,C] uint8)."},
-    {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+    {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Labels of an images .npy: a .npy file of N integers."},
-    {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+    {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Text file with a class name a line, in the order of the model's outputs; "
      "unset: the folder names, sorted."},
-    {"data", "limit", KeyType::kInteger, "0", 0, 2147483647, kClosed, nullptr,
+    {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
-    {"data", "on_error", KeyType::kText, "\"fail\"", -kMost, kMost, kClosed, "fail|skip",
+    {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kMost, kMost, kClosed, kOnError,
      "What a broken image does: end the campaign, or be left out and named."},
-    {"data", "preprocess", KeyType::kTable, "", -kMost, kMost, kClosed, nullptr,
+    {"data", "preprocess", KeyType::kTable, "", -kMost, kMost, kClosed, {},
      "What happens to a decoded image, in the order of the keys below."},
 
-    {"data.preprocess", "colour", KeyType::kText, "\"rgb\"", -kMost, kMost, kClosed, "rgb|grey",
+    {"data.preprocess", "colour", KeyType::kText, toml_text(kSilent.data.preprocess.colour), -kMost, kMost, kClosed, kColours,
      "Channels that an image is decoded to: three or one."},
-    {"data.preprocess", "resize", KeyType::kSize, "", 1, 65535, kClosed, nullptr,
+    {"data.preprocess", "resize", KeyType::kSize, "", 1, kLongestSide, kClosed, {},
      "Length in pixels that the shorter side is resized to (bilinear, as Pillow), "
      "or [height, width]."},
-    {"data.preprocess", "crop", KeyType::kInteger, "", 1, 65535, kClosed, nullptr,
+    {"data.preprocess", "crop", KeyType::kInteger, "", 1, kLongestSide, kClosed, {},
      "Side in pixels of the square cut from the centre; smaller images are padded with zeros."},
-    {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, nullptr,
+    {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, {},
      "Factor on pixel values 0 to 255."},
-    {"data.preprocess", "mean", KeyType::kNumbers, "", -kMost, kMost, kClosed, nullptr,
+    {"data.preprocess", "mean", KeyType::kNumbers, "", -kMost, kMost, kClosed, {},
      "Subtracted after scaling: one number a channel; unset: 0."},
-    {"data.preprocess", "std", KeyType::kNumbers, "", 0, kMost, kOpen, nullptr,
+    {"data.preprocess", "std", KeyType::kNumbers, "", 0, kMost, kOpen, {},
      "Divided by after the mean is subtracted: one number a channel; unset: 1."},
 
-    {"format", "id", KeyType::kText, "\"fp32\"", -kMost, kMost, kClosed, nullptr,
+    {"format", "id", KeyType::kText, toml_text(kSilent.format.id), -kMost, kMost, kClosed, {},
      "Number format, from `bitfall plugin list`; its options stand beside."},
 
-    {"formats", "format", KeyType::kComponent, nullptr, -kMost, kMost, kClosed, nullptr,
+    {"formats", "format", KeyType::kComponent, std::nullopt, -kMost, kMost, kClosed, {},
      "Number format of these sites: its id, or a table with `id` and its options."},
-    {"formats", "target", KeyType::kText, "\"activation\"", -kMost, kMost, kClosed,
-     "activation|weight|input",
+    {"formats", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kMost, kMost, kClosed,
+     kTargetNames,
      "What is stored so, hit or not: outputs of operations, parameters, or the model's input."},
-    {"formats", "operations", KeyType::kTexts, "[\"conv\", \"linear\"]", -kMost, kMost,
-     kClosed, nullptr, "Kinds of operation, as in `[[faults]]`."},
-    {"formats", "sites", KeyType::kTexts, "[\"*\"]", -kMost, kMost, kClosed, nullptr,
+    {"formats", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kMost, kMost,
+     kClosed, {}, "Kinds of operation, as in `[[faults]]`."},
+    {"formats", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kMost, kMost, kClosed, {},
      "Names of sites, as in `[[faults]]`."},
 
-    {"calibration", "rule", KeyType::kText, "\"absmax\"", -kMost, kMost, kClosed,
-     "absmax|percentile",
+    {"calibration", "rule", KeyType::kText, toml_choice(kCalibrationRuleNames, kSilent.calibration.rule), -kMost, kMost, kClosed,
+     kCalibrationRuleNames,
      "The magnitude that a scale just holds: the largest golden one, or a percentile of them."},
-    {"calibration", "percentile", KeyType::kNumber, "", 0, 100, kClosed, nullptr,
+    {"calibration", "percentile", KeyType::kNumber, "", 0, 100, kClosed, {},
      "Per cent of a site's golden magnitudes that lie within, for `rule = \"percentile\"`; "
      "taken to 1/256 of the magnitude, upwards; unset: 99.9."},
-    {"calibration", "images", KeyType::kInteger, "0", 0, 2147483647, kClosed, nullptr,
+    {"calibration", "images", KeyType::kInteger, toml_text(kSilent.calibration.images), 0, 2147483647, kClosed, {},
      "Number of images to learn from, a random sample of the data; 0 = all."},
 
-    {"faults", "error_model", KeyType::kComponent, "\"bit_flip\"", -kMost, kMost, kClosed, nullptr,
+    {"faults", "error_model", KeyType::kComponent, toml_text(FaultsConfig().error_model.id), -kMost, kMost, kClosed, {},
      "Error model, from `bitfall plugin list`: its id, or a table with `id` and its options."},
-    {"faults", "target", KeyType::kText, "\"activation\"", -kMost, kMost, kClosed,
-     "activation|weight|input",
+    {"faults", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kMost, kMost, kClosed,
+     kTargetNames,
      "What is hit: outputs of operations, parameters, or the model's input."},
-    {"faults", "operations", KeyType::kTexts, "[\"conv\", \"linear\"]", -kMost, kMost,
-     kClosed, nullptr,
+    {"faults", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kMost, kMost,
+     kClosed, {},
      "Kinds of operation whose sites are hit, from `bitfall sites`; `\"*\"` = every kind."},
-    {"faults", "sites", KeyType::kTexts, "[\"*\"]", -kMost, kMost, kClosed, nullptr,
+    {"faults", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kMost, kMost, kClosed, {},
      "Names of sites; `*` stands for any text, `?` for one character, `[abc]` for one of these."},
-    {"faults", "per_site", KeyType::kInteger, "1024", 1, 1000000000, kClosed, nullptr,
+    {"faults", "per_site", KeyType::kInteger, toml_text(kDefaultPerSite), 1, 1000000000, kClosed, {},
      "Trials at each site. Only one of `per_site`, `total` and `precision` may be given."},
-    {"faults", "total", KeyType::kInteger, "", 1, 100000000, kClosed, nullptr,
+    {"faults", "total", KeyType::kInteger, "", 1, 100000000, kClosed, {},
      "Trials over all sites, each site in proportion to its population of faults."},
-    {"faults", "precision", KeyType::kNumber, "", 0, 0.5, kOpen, nullptr,
+    {"faults", "precision", KeyType::kNumber, "", 0, 0.5, kOpen, {},
      "Largest half-width of a site's interval at the campaign's confidence "
      "(0.01 = 1 percentage point); sets the trials."},
 
-    {"faults", "permanent", KeyType::kFlag, "false", -kMost, kMost, kClosed, nullptr,
+    {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kMost, kMost, kClosed, {},
      "`true`: a fault stays while every image passes, a trial for each; then `per_site`, `total` "
      "and `precision` count faults."},
 
     {"metrics", "ids", KeyType::kComponents,
-     "[\"delta_loss\", \"mismatch\", \"misclassified\", \"top2diff\", \"output_error\"]", -kMost,
-     kMost, kClosed, nullptr,
+     toml_text(ids_of(kSilent.metrics)), -kMost,
+     kMost, kClosed, {},
      "Metrics, from `bitfall plugin list`: ids, or tables with `id` and options."},
 
-    {"plugins", "paths", KeyType::kPaths, "[]", -kMost, kMost, kClosed, nullptr,
+    {"plugins", "paths", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
      "Shared libraries to load beside those that come with the program."},
 
-    {"run", "device", KeyType::kText, "\"cpu\"", -kMost, kMost, kClosed, nullptr,
+    {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
-    {"run", "batch", KeyType::kInteger, "0", 0, 65536, kClosed, nullptr,
+    {"run", "batch", KeyType::kInteger, toml_text(kSilent.batch), 0, 65536, kClosed, {},
      "Images a pass, each with a fault of its own; decides results' last bits. 0 = chosen by timing "
      "the model, as `threads` and `workers`, and stored with the run."},
-    {"run", "threads", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
+    {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
      "Threads of LibTorch in each worker; may decide last bits. 0 = chosen."},
-    {"run", "suffix", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+    {"run", "suffix", KeyType::kFlag, toml_text(kSilent.suffix), -kMost, kMost, kClosed, {},
      "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
-    {"run", "early_stop", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+    {"run", "early_stop", KeyType::kFlag, toml_text(kSilent.early_stop), -kMost, kMost, kClosed, {},
      "Finish a trial where nothing of its damage is left, and pack those that go on into fewer "
      "passes; false: same results, slower."},
-    {"run", "share", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+    {"run", "share", KeyType::kFlag, toml_text(kSilent.share), -kMost, kMost, kClosed, {},
      "Run faults that put the same values into the same image once; false: same results."},
-    {"run", "regions", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+    {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kMost, kMost, kClosed, {},
      "Recompute only the windows of maps that a fault can have reached, where that gives the same "
      "bits; false: whole images, same results."},
-    {"run", "memory_budget", KeyType::kInteger, "2048", 0, 1 << 30, kClosed, nullptr,
+    {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep beside what a bare pass needs; beyond it they are computed "
      "twice. No effect on results."},
-    {"run", "workers", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
+    {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 4096, kClosed, {},
      "Threads that run chunks of images beside each other on the CPU, each with `threads` of "
      "LibTorch; no effect on results. 0 = chosen."},
-    {"run", "commit_every", KeyType::kInteger, "256", 1, 1000000000, kClosed, nullptr,
+    {"run", "commit_every", KeyType::kInteger, toml_text(kSilent.commit_every), 1, 1000000000, kClosed, {},
      "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
 };
 // clang-format on
@@ -153,7 +166,7 @@ constexpr KeySpec kKeys[] = {
 }  // namespace
 
 const KeyTable& campaign_keys() {
-  static constexpr KeyTable kTable{"a campaign file", kSections, kKeys};
+  static const KeyTable kTable{"a campaign file", kSections, kKeys};
   return kTable;
 }
 

@@ -2,12 +2,6 @@
 
 #include <toml++/toml.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <sstream>
-
 #include "error.h"
 #include "key_table.h"
 #include "toml_file.h"
@@ -69,13 +63,11 @@ class CampaignReader {
 };
 
 void CampaignReader::read_campaign(const Section& section) {
-  std::int64_t seed = static_cast<std::int64_t>(campaign_.seed);
+  auto seed = static_cast<std::int64_t>(campaign_.seed);
   section.read("seed", seed);
   campaign_.seed = static_cast<std::uint64_t>(seed);
   section.read("output", campaign_.output);
-  std::string hit_value = "raw";
-  section.read("hit_value", hit_value);
-  campaign_.hit_value = hit_value == "clamped" ? HitValue::kClamped : HitValue::kRaw;
+  section.read_choice("hit_value", campaign_.hit_value);
   section.read("clip", campaign_.clip);
   section.read("confidence", campaign_.confidence);
 }
@@ -114,27 +106,20 @@ bool CampaignReader::read_entries(const std::string& name, std::vector<Entry>& e
 
 void CampaignReader::read_selection(const Section& section, SiteSelection& out) {
   out.where = place(section.table());
-  std::string target = "activation";
-  section.read("target", target);
-  out.target = target == "weight"  ? Target::kWeight
-               : target == "input" ? Target::kInput
-                                   : Target::kActivation;
+  section.read_choice("target", out.target);
   section.read("operations", out.operations, out.operations_where);
   section.read("sites", out.sites, out.sites_where);
 }
 
 void CampaignReader::read_formats(const Section& section, FormatsConfig& out) const {
   out.section = "[[formats]]";
-  out.format.id = "fp32";
   section.read("format", out.format);
   read_selection(section, out);
 }
 
 void CampaignReader::read_calibration(const Section& section) {
   Calibration& calibration = campaign_.calibration;
-  std::string rule = "absmax";
-  section.read("rule", rule);
-  if (rule == "percentile") calibration.rule = CalibrationRule::kPercentile;
+  section.read_choice("rule", calibration.rule);
   section.read("percentile", calibration.percentile);
   section.read("images", calibration.images);
   if (section.has("percentile") && calibration.rule != CalibrationRule::kPercentile) {
@@ -144,7 +129,6 @@ void CampaignReader::read_calibration(const Section& section) {
 }
 
 void CampaignReader::read_faults(const Section& section, FaultsConfig& out) const {
-  out.error_model.id = "bit_flip";
   section.read("error_model", out.error_model);
   read_selection(section, out);
   section.read("permanent", out.permanent);
@@ -177,25 +161,13 @@ void CampaignReader::read_run(const Section& section) {
   section.read("commit_every", campaign_.commit_every);
 }
 
-/// What holds when the file says nothing.
-void set_defaults(Campaign& campaign) {
-  const fs::path folder = campaign.file.parent_path();
-  campaign.output = (folder / "runs" / campaign.file.stem()).lexically_normal();
-  campaign.format.id = "fp32";
-  campaign.faults.resize(1);
-  campaign.faults[0].error_model.id = "bit_flip";
-  for (const char* id : {"delta_loss", "mismatch", "misclassified", "top2diff", "output_error"}) {
-    campaign.metrics.push_back({id, {}, {}});
-  }
-}
-
 }  // namespace
 
 Campaign parse_campaign(const fs::path& file, const std::string& text, Diagnostics& diagnostics) {
   Campaign campaign;
   campaign.file = file;
   campaign.text = text;
-  set_defaults(campaign);
+  campaign.output = (file.parent_path() / "runs" / file.stem()).lexically_normal();
   if (const auto root = parse_toml(file, text, diagnostics)) {
     CampaignReader(campaign, *root, diagnostics).read();
   }

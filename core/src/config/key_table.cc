@@ -1,25 +1,20 @@
 #include "key_table.h"
 
-#include <cstdio>
 #include <limits>
+
+#include "numbers.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
 
 constexpr double kMost = std::numeric_limits<double>::infinity();
 
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.10g", value);
-  return text;
-}
-
 /// The type's name without its article, for tables.
 std::string table_type(const KeySpec& key) {
-  if (!key.choices) return to_string(key.type);
-  std::string words = "`\"";
-  for (const char* c = key.choices; *c; ++c) words += *c == '|' ? "\"`, `\"" : std::string(1, *c);
-  return words + "\"`";
+  if (key.choices.empty()) return to_string(key.type);
+  const std::vector<std::string> words(key.choices.begin(), key.choices.end());
+  return "`\"" + joined(words, "\"`, `\"") + "\"`";
 }
 
 std::string section_heading(const KeyTable& table, std::string_view name) {
@@ -85,10 +80,31 @@ std::string KeyTable::title(std::string_view section) const {
   return "[" + std::string(section) + "]";
 }
 
+std::string toml_text(bool value) { return value ? "true" : "false"; }
+
+std::string toml_text(std::int64_t value) { return std::to_string(value); }
+
+std::string toml_text(double value) {
+  std::string text = exact_text(value);
+  if (text.find_first_of(".e") == text.npos) return text + ".0";
+  // People write 1e-4, not 1e-04.
+  const std::size_t zero = text.find("e-0");
+  if (zero != text.npos) text.erase(zero + 2, 1);
+  return text;
+}
+
+std::string toml_text(const char* value) { return toml_text(std::string(value)); }
+
+std::string toml_text(const std::string& value) { return '"' + value + '"'; }
+
+std::string toml_text(const std::vector<std::string>& values) {
+  return values.empty() ? "[]" : "[\"" + joined(values, "\", \"") + "\"]";
+}
+
 std::string range_text(const KeySpec& key) {
   const bool low = key.minimum > -kMost;
   const bool high = key.maximum < kMost;
-  const std::string minimum = number_text(key.minimum), maximum = number_text(key.maximum);
+  const std::string minimum = short_text(key.minimum), maximum = short_text(key.maximum);
   if (low && high) {
     return key.open ? "greater than " + minimum + " and less than " + maximum
                     : "from " + minimum + " to " + maximum;
@@ -108,9 +124,9 @@ std::string KeyTable::markdown() const {
              "\n\n| key | value | default | what it does |\n| --- | --- | --- | --- |\n";
     }
     const std::string range = range_text(key);
-    const std::string fallback = !key.default_value   ? "required"
-                                 : *key.default_value ? "`" + std::string(key.default_value) + "`"
-                                                      : "unset";
+    const std::string fallback = !key.default_value           ? "required"
+                                 : key.default_value->empty() ? "unset"
+                                                              : "`" + *key.default_value + "`";
     out += "| `" + std::string(key.name) + "` | " + table_type(key) +
            (range.empty() ? "" : ", " + range) + " | " + fallback + " | " + key.help + " |\n";
   }

@@ -2,10 +2,13 @@
 // printed from.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bitfall {
 
@@ -33,19 +36,20 @@ struct KeySpec {
   const char* section;  // "campaign", "data", "data.preprocess"
   const char* name;     // the TOML key
   KeyType type;
-  const char* default_value;  // in TOML syntax; "" = unset; null = required
-  double minimum;             // of the number, or of every number of a list
+  std::optional<std::string> default_value;  // in TOML syntax; "" = unset; nullopt = required
+  double minimum;                            // of the number, or of every number of a list
   double maximum;
-  bool open;            // true: minimum and maximum are exclusive
-  const char* choices;  // for kText: allowed words separated by '|'; null = any text
-  const char* help;     // one sentence with units
+  bool open;                             // true: minimum and maximum are exclusive
+  std::span<const char* const> choices;  // for kText: allowed words, in the order of the enum that
+                                         // is read; empty = any text
+  const char* help;                      // one sentence with units
 };
 
 struct SectionSpec {
   const char* name;  // "campaign"
   bool repeated;     // written [[name]], any number of times
   bool required;
-  bool options;  // a component's options stand beside the listed keys
+  bool options;  // a component's options stand next to the listed keys
   const char* help;
 };
 
@@ -65,6 +69,20 @@ struct KeyTable {
 
 const KeyTable& campaign_keys();
 const KeyTable& training_keys();
+
+/// A value as TOML writes it: defaults are stated by the structures that are read into, and shown
+/// by the table.
+std::string toml_text(bool value);
+std::string toml_text(std::int64_t value);
+std::string toml_text(double value);
+std::string toml_text(const std::string& value);
+std::string toml_text(const std::vector<std::string>& values);
+std::string toml_text(const char* value);
+/// An enum's value by its name.
+template <typename Enum>
+std::string toml_choice(std::span<const char* const> names, Enum value) {
+  return toml_text(names[static_cast<std::size_t>(value)]);
+}
 
 /// "at least 1", "greater than 0 and less than 1"; "" when every number is allowed.
 std::string range_text(const KeySpec& key);

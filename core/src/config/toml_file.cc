@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "words.h"
+
 namespace bitfall {
 
 namespace fs = std::filesystem;
@@ -120,6 +122,15 @@ void read_device(const Section& section, std::string& device) {
   if (device != "cpu" && device != "cuda" && !numbered) {
     section.report(section.where("device"), "device",
                    "must be 'cpu', 'cuda' or 'cuda:N', found '" + device + "'");
+  }
+}
+
+std::optional<OptionValue> parse_option(std::string_view text) {
+  try {
+    const toml::table line = toml::parse("value = " + std::string(text));
+    return line.size() == 1 ? option_value(*line.get("value")) : std::nullopt;
+  } catch (const toml::parse_error&) {
+    return std::nullopt;
   }
 }
 

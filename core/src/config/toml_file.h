@@ -2,6 +2,7 @@
 // hold. It knows toml++'s types, as toml_section.h.
 #pragma once
 
+#include "data_config.h"
 #include "toml_section.h"
 
 namespace bitfall {
@@ -21,7 +22,11 @@ void read_data(const Section& section, DataConfig& data);
 /// `device` of [run].
 void read_device(const Section& section, std::string& device);
 
-/// Nothing, and reported, where the text is no TOML.
+/// What stands after the `=` of an option's line; nullopt if it is not the TOML of one value that
+/// an option may have.
+std::optional<OptionValue> parse_option(std::string_view text);
+
+/// Nothing, and reported, where the text is not TOML.
 std::optional<toml::table> parse_toml(const std::filesystem::path& file, const std::string& text,
                                       Diagnostics& diagnostics);
 

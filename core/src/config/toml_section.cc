@@ -7,37 +7,12 @@
 #include <span>
 #include <utility>
 
+#include "numbers.h"
+#include "words.h"
+
 namespace bitfall {
 
 namespace fs = std::filesystem;
-
-namespace {
-
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.10g", value);
-  return text;
-}
-
-std::string number_text(std::int64_t value) { return std::to_string(value); }
-
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> words;
-  for (;;) {
-    const std::size_t end = text.find(separator);
-    words.emplace_back(text.substr(0, end));
-    if (end == std::string_view::npos) return words;
-    text.remove_prefix(end + 1);
-  }
-}
-
-std::string quoted_list(std::span<const std::string> words) {
-  std::string out;
-  for (const std::string& word : words) out += (out.empty() ? "'" : ", '") + word + "'";
-  return out;
-}
-
-}  // namespace
 
 SourceRange place(const toml::source_region& region) {
   SourceRange where;
@@ -74,9 +49,21 @@ const char* found(const toml::node& node) {
   return "nothing";
 }
 
+std::optional<OptionValue> option_value(const toml::node& node) {
+  if (const auto flag = node.value_exact<bool>()) return *flag;
+  if (const auto integer = node.value_exact<std::int64_t>()) return *integer;
+  if (const auto number = node.value_exact<double>()) return *number;
+  if (auto text = node.value_exact<std::string>()) return std::move(*text);
+  const toml::array* items = node.as_array();
+  if (!items || !(items->empty() || items->is_homogeneous<std::int64_t>())) return std::nullopt;
+  std::vector<std::int64_t> integers;
+  for (const toml::node& item : *items) integers.push_back(*item.value<std::int64_t>());
+  return integers;
+}
+
 std::string choice_hint(std::string_view given, std::span<const std::string> known) {
-  const std::string near = nearest(given, known);
-  return near.empty() ? "known: " + quoted_list(known) : "did you mean '" + near + "'?";
+  const std::string near = did_you_mean(given, known);
+  return near.empty() ? "known: " + quoted_list(known) : near;
 }
 
 void Section::check_keys() const {
@@ -100,15 +87,13 @@ void Section::check_required(SourceRange where) const {
   }
 }
 
-template <typename Number>
-bool Section::in_range(const toml::node& node, const char* name, Number value) const {
+bool Section::in_range(const toml::node& node, const char* name, double value,
+                       const std::string& shown) const {
   const KeySpec& key = *keys_.find(section_, name);
-  const auto wide = static_cast<double>(value);
-  const bool inside = key.open ? wide > key.minimum && wide < key.maximum
-                               : wide >= key.minimum && wide <= key.maximum;
-  if (inside) return true;
-  report(place(node), name, "must be " + range_text(key) + ", found " + number_text(value));
-  return false;
+  const bool inside = key.open ? value > key.minimum && value < key.maximum
+                               : value >= key.minimum && value <= key.maximum;
+  if (!inside) report(place(node), name, "must be " + range_text(key) + ", found " + shown);
+  return inside;
 }
 
 std::optional<std::int64_t> Section::integer(const toml::node& node, const char* name) const {
@@ -117,7 +102,8 @@ std::optional<std::int64_t> Section::integer(const toml::node& node, const char*
     report_type(node, name);
     return std::nullopt;
   }
-  return in_range(node, name, *value) ? value : std::nullopt;
+  return in_range(node, name, static_cast<double>(*value), std::to_string(*value)) ? value
+                                                                                   : std::nullopt;
 }
 
 std::optional<double> Section::number(const toml::node& node, const char* name) const {
@@ -127,10 +113,10 @@ std::optional<double> Section::number(const toml::node& node, const char* name) 
   }
   const double value = *node.value<double>();
   if (!std::isfinite(value)) {
-    report(place(node), name, "must be a finite number, found " + number_text(value));
+    report(place(node), name, "must be a finite number, found " + short_text(value));
     return std::nullopt;
   }
-  return in_range(node, name, value) ? std::optional(value) : std::nullopt;
+  return in_range(node, name, value, short_text(value)) ? std::optional(value) : std::nullopt;
 }
 
 std::optional<std::string> Section::text(const toml::node& node, const char* name) const {
@@ -143,14 +129,26 @@ std::optional<std::string> Section::text(const toml::node& node, const char* nam
     report(place(node), name, "must not be empty");
     return std::nullopt;
   }
-  const char* choices = keys_.find(section_, name)->choices;
-  if (!choices) return value;
-  const std::vector<std::string> words = split(choices, '|');
+  const std::vector<std::string> words = choices(name);
+  if (words.empty()) return value;
   if (std::find(words.begin(), words.end(), *value) != words.end()) return value;
-  const std::string near = nearest(*value, words);
-  report(place(node), name, "must be one of " + quoted_list(words) + ", found '" + *value + "'",
-         near.empty() ? "" : "did you mean '" + near + "'?");
+  report(place(node), name, "must be one of " + quoted_list(words) + ", found " + in_quotes(*value),
+         did_you_mean(*value, words));
   return std::nullopt;
+}
+
+std::vector<std::string> Section::choices(const char* name) const {
+  const auto words = keys_.find(section_, name)->choices;
+  return {words.begin(), words.end()};
+}
+
+std::optional<std::size_t> Section::choice(const char* name) const {
+  const toml::node* node = table_.get(name);
+  if (!node) return std::nullopt;
+  const auto word = text(*node, name);
+  if (!word) return std::nullopt;
+  const std::vector<std::string> words = choices(name);
+  return static_cast<std::size_t>(std::find(words.begin(), words.end(), *word) - words.begin());
 }
 
 std::optional<fs::path> Section::path(const toml::node& node, const char* name) const {
@@ -355,26 +353,15 @@ bool Section::read_component(const toml::table& table, const std::string& what,
 void Section::read_option(const toml::key& key, const toml::node& node, const std::string& what,
                           PluginChoice& out) const {
   GivenOption option{std::string(key.str()), {}, place(key), place(node)};
-  if (const auto flag = node.value_exact<bool>()) {
-    option.value = *flag;
-  } else if (const auto integer = node.value_exact<std::int64_t>()) {
-    option.value = *integer;
-  } else if (const auto number = node.value_exact<double>()) {
-    option.value = *number;
-  } else if (auto text = node.value_exact<std::string>()) {
-    option.value = std::move(*text);
-  } else if (node.is_array() &&
-             (node.as_array()->empty() || node.as_array()->is_homogeneous<std::int64_t>())) {
-    std::vector<std::int64_t> integers;
-    for (const toml::node& item : *node.as_array()) integers.push_back(*item.value<std::int64_t>());
-    option.value = std::move(integers);
-  } else {
+  auto value = option_value(node);
+  if (!value) {
     diagnostics_.add(place(node), "option '" + option.name + "' of " + what +
                                       " must be true or false, a number, a string or an array of "
                                       "integers, found " +
                                       found(node));
     return;
   }
+  option.value = std::move(*value);
   out.options.push_back(std::move(option));
 }
 

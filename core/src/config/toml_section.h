@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "config.h"
 #include "diagnostics.h"
 #include "key_table.h"
+#include "plugin_choice.h"
 
 namespace bitfall {
 
@@ -25,6 +25,9 @@ inline SourceRange place(const toml::key& key) { return place(key.source()); }
 
 /// What a node is called in a message: "an integer".
 const char* found(const toml::node& node);
+
+/// The value of a component's option; nullopt if options are never of such a type.
+std::optional<OptionValue> option_value(const toml::node& node);
 
 /// "did you mean 'batch'?", or else what there is to choose from.
 std::string choice_hint(std::string_view given, std::span<const std::string> known);
@@ -60,6 +63,12 @@ class Section {
   void read(const char* name, std::vector<double>& out) const;
   void read(const char* name, PluginChoice& out) const;
   void read(const char* name, std::vector<PluginChoice>& out) const;
+  /// One of the key's choices, which are in the order of the enum's values.
+  template <typename Enum>
+  void read_choice(const char* name, Enum& out) const {
+    if (const auto index = choice(name)) out = static_cast<Enum>(*index);
+  }
+  std::vector<std::string> choices(const char* name) const;
   void read_size(const char* name, std::optional<std::int64_t>& height,
                  std::optional<std::int64_t>& width) const;
   void read_scale(const char* name, double& out) const;
@@ -86,9 +95,10 @@ class Section {
   std::optional<std::int64_t> integer(const toml::node& node, const char* name) const;
   std::optional<double> number(const toml::node& node, const char* name) const;
   std::optional<std::filesystem::path> path(const toml::node& node, const char* name) const;
+  std::optional<std::size_t> choice(const char* name) const;
   std::optional<std::string> text(const toml::node& node, const char* name) const;
-  template <typename Number>
-  bool in_range(const toml::node& node, const char* name, Number value) const;
+  bool in_range(const toml::node& node, const char* name, double value,
+                const std::string& shown) const;
   /// The items of an array, or the node itself.
   std::vector<const toml::node*> items(const toml::node& node) const;
   void read_option(const toml::key& key, const toml::node& node, const std::string& what,

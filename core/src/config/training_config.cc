@@ -26,20 +26,20 @@ void read_training(const Section& section, Training& training) {
 }
 
 /// A key that another choice of `kind` reads is a mistake, not a wish.
-void refuse_others(const Section& section, const std::string& kind,
-                   std::initializer_list<std::pair<const char*, const char*>> of) {
+template <typename Kind>
+void refuse_others(const Section& section, Kind kind,
+                   std::initializer_list<std::pair<const char*, Kind>> of) {
   for (const auto& [name, wanted] : of) {
-    if (kind != wanted && section.has(name)) {
-      section.report(section.where(name), name,
-                     "is read only with kind = \"" + std::string(wanted) + "\"");
-    }
+    if (kind == wanted || !section.has(name)) continue;
+    section.report(section.where(name), name,
+                   "is read only with kind = \"" +
+                       section.choices("kind")[static_cast<std::size_t>(wanted)] + "\"");
   }
 }
 
 void read_optimizer(const Section& section, OptimizerConfig& optimizer) {
-  std::string kind = "sgd";
-  section.read("kind", kind);
-  optimizer.kind = kind == "adamw" ? OptimizerKind::kAdamW : OptimizerKind::kSgd;
+  using enum OptimizerKind;
+  section.read_choice("kind", optimizer.kind);
   section.read("learning_rate", optimizer.learning_rate);
   section.read("weight_decay", optimizer.weight_decay);
   section.read("decay_vectors", optimizer.decay_vectors);
@@ -48,24 +48,20 @@ void read_optimizer(const Section& section, OptimizerConfig& optimizer) {
   section.read("beta1", optimizer.beta1);
   section.read("beta2", optimizer.beta2);
   section.read("epsilon", optimizer.epsilon);
-  refuse_others(section, kind,
-                {{"momentum", "sgd"},
-                 {"nesterov", "sgd"},
-                 {"beta1", "adamw"},
-                 {"beta2", "adamw"},
-                 {"epsilon", "adamw"}});
+  refuse_others(section, optimizer.kind,
+                {{"momentum", kSgd},
+                 {"nesterov", kSgd},
+                 {"beta1", kAdamW},
+                 {"beta2", kAdamW},
+                 {"epsilon", kAdamW}});
   if (optimizer.nesterov && optimizer.momentum == 0) {
     section.report(section.where("nesterov"), "nesterov", "needs a momentum above 0");
   }
 }
 
 void read_schedule(const Section& section, ScheduleConfig& schedule) {
-  std::string kind = "one_cycle";
-  section.read("kind", kind);
-  schedule.kind = kind == "constant" ? ScheduleKind::kConstant
-                  : kind == "step"   ? ScheduleKind::kStep
-                  : kind == "cosine" ? ScheduleKind::kCosine
-                                     : ScheduleKind::kOneCycle;
+  using enum ScheduleKind;
+  section.read_choice("kind", schedule.kind);
   section.read("warmup_epochs", schedule.warmup_epochs);
   section.read("warmup_factor", schedule.warmup_factor);
   section.read("step_epochs", schedule.step_epochs);
@@ -74,14 +70,14 @@ void read_schedule(const Section& section, ScheduleConfig& schedule) {
   section.read("rise", schedule.rise);
   section.read("start_factor", schedule.start_factor);
   section.read("end_factor", schedule.end_factor);
-  refuse_others(section, kind,
-                {{"step_epochs", "step"},
-                 {"gamma", "step"},
-                 {"minimum", "cosine"},
-                 {"rise", "one_cycle"},
-                 {"start_factor", "one_cycle"},
-                 {"end_factor", "one_cycle"}});
-  if (kind == "one_cycle" && section.has("warmup_epochs")) {
+  refuse_others(section, schedule.kind,
+                {{"step_epochs", kStep},
+                 {"gamma", kStep},
+                 {"minimum", kCosine},
+                 {"rise", kOneCycle},
+                 {"start_factor", kOneCycle},
+                 {"end_factor", kOneCycle}});
+  if (schedule.kind == kOneCycle && section.has("warmup_epochs")) {
     section.report(section.where("warmup_epochs"), "warmup_epochs",
                    "does not go with kind = \"one_cycle\", which rises by itself (`rise`)");
   }

@@ -1,16 +1,19 @@
 // The training file: TOML -> a validated Training.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 
-#include "config.h"
+#include "data_config.h"
+#include "diagnostics.h"
 
 namespace bitfall {
 
 enum class OptimizerKind { kSgd, kAdamW };
+inline constexpr std::array kOptimizerKindNames = {"sgd", "adamw"};  // by value
 
 struct OptimizerConfig {
   OptimizerKind kind = OptimizerKind::kSgd;
@@ -23,6 +26,7 @@ struct OptimizerConfig {
 };
 
 enum class ScheduleKind { kConstant, kStep, kCosine, kOneCycle };
+inline constexpr std::array kScheduleKindNames = {"constant", "step", "cosine", "one_cycle"};
 
 /// How the learning rate changes from step to step.
 struct ScheduleConfig {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "key_table.h"
+#include "training_config.h"
 
 namespace bitfall {
 namespace {
@@ -24,74 +25,76 @@ constexpr SectionSpec kSections[] = {
     {"run", false, false, false, "how the training is run"},
 };
 
+const Training kSilent;  // as read from a file that says nothing
+
 // section, key, type, default, minimum, maximum, open ends, choices, help
-constexpr KeySpec kKeys[] = {
-    {"training", "seed", KeyType::kInteger, "1", 0, kMost, kClosed, nullptr,
+const KeySpec kKeys[] = {
+    {"training", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilent.seed)), 0, kMost, kClosed, {},
      "Seed of the order of images, of augmentation and of dropout; initial weights come with the "
      "model."},
-    {"training", "output", KeyType::kPath, "", -kMost, kMost, kClosed, nullptr,
+    {"training", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Training directory; unset: `runs/` and the file's name without its extension."},
-    {"training", "epochs", KeyType::kInteger, "10", 1, 1000000, kClosed, nullptr,
+    {"training", "epochs", KeyType::kInteger, toml_text(kSilent.epochs), 1, 1000000, kClosed, {},
      "Times that the images are gone through."},
-    {"training", "batch", KeyType::kInteger, "128", 1, 1 << 20, kClosed, nullptr,
+    {"training", "batch", KeyType::kInteger, toml_text(kSilent.batch), 1, 1 << 20, kClosed, {},
      "Images a step; those left over at the end of an epoch, too few for a step, wait for the next "
      "epoch's order."},
-    {"training", "label_smoothing", KeyType::kNumber, "0.0", 0, 0.999, kClosed, nullptr,
+    {"training", "label_smoothing", KeyType::kNumber, toml_text(kSilent.label_smoothing), 0, 0.999, kClosed, {},
      "Share of the target that is spread evenly over all classes."},
-    {"training", "ema", KeyType::kNumber, "0.0", 0, 0.9999999, kClosed, nullptr,
+    {"training", "ema", KeyType::kNumber, toml_text(kSilent.ema), 0, 0.9999999, kClosed, {},
      "Decay a step of an exponential moving average of the weights, from the initial ones on; it is "
      "then what is judged and written as model.pt, beside last.pt, the last weights. 0 = none."},
-    {"training", "checkpoint_minutes", KeyType::kNumber, "5.0", 0, kMost, kOpen, nullptr,
+    {"training", "checkpoint_minutes", KeyType::kNumber, toml_text(kSilent.checkpoint_minutes), 0, kMost, kOpen, {},
      "Longest time between checkpoints; there is one after every epoch too."},
 
-    {"model", "path", KeyType::kPath, nullptr, -kMost, kMost, kClosed, nullptr,
+    {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
      "Scripted TorchScript file of the classifier, such as `bitfall head attach` writes."},
 
-    {"optimizer", "kind", KeyType::kText, "\"sgd\"", -kMost, kMost, kClosed, "sgd|adamw",
+    {"optimizer", "kind", KeyType::kText, toml_choice(kOptimizerKindNames, kSilent.optimizer.kind), -kMost, kMost, kClosed, kOptimizerKindNames,
      "As torch.optim.SGD and torch.optim.AdamW."},
-    {"optimizer", "learning_rate", KeyType::kNumber, "0.1", 0, 1e38, kOpen, nullptr,
+    {"optimizer", "learning_rate", KeyType::kNumber, toml_text(kSilent.optimizer.learning_rate), 0, 1e38, kOpen, {},
      "The highest that the schedule reaches."},
-    {"optimizer", "weight_decay", KeyType::kNumber, "1e-4", 0, 1e38, kClosed, nullptr,
+    {"optimizer", "weight_decay", KeyType::kNumber, toml_text(kSilent.optimizer.weight_decay), 0, 1e38, kClosed, {},
      "With `sgd` added to gradients, with `adamw` taken from weights."},
-    {"optimizer", "decay_vectors", KeyType::kFlag, "true", -kMost, kMost, kClosed, nullptr,
+    {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilent.optimizer.decay_vectors), -kMost, kMost, kClosed, {},
      "Whether parameters of fewer than two dimensions decay too: biases, norms, temperatures."},
-    {"optimizer", "momentum", KeyType::kNumber, "0.9", 0, 1, kClosed, nullptr, "Of `sgd`."},
-    {"optimizer", "nesterov", KeyType::kFlag, "false", -kMost, kMost, kClosed, nullptr,
+    {"optimizer", "momentum", KeyType::kNumber, toml_text(kSilent.optimizer.momentum), 0, 1, kClosed, {}, "Of `sgd`."},
+    {"optimizer", "nesterov", KeyType::kFlag, toml_text(kSilent.optimizer.nesterov), -kMost, kMost, kClosed, {},
      "Nesterov's momentum, of `sgd`."},
-    {"optimizer", "beta1", KeyType::kNumber, "0.9", 0, 0.9999999, kClosed, nullptr, "Of `adamw`."},
-    {"optimizer", "beta2", KeyType::kNumber, "0.999", 0, 0.9999999, kClosed, nullptr,
+    {"optimizer", "beta1", KeyType::kNumber, toml_text(kSilent.optimizer.beta1), 0, 0.9999999, kClosed, {}, "Of `adamw`."},
+    {"optimizer", "beta2", KeyType::kNumber, toml_text(kSilent.optimizer.beta2), 0, 0.9999999, kClosed, {},
      "Of `adamw`."},
-    {"optimizer", "epsilon", KeyType::kNumber, "1e-8", 0, kMost, kOpen, nullptr, "Of `adamw`."},
+    {"optimizer", "epsilon", KeyType::kNumber, toml_text(kSilent.optimizer.epsilon), 0, kMost, kOpen, {}, "Of `adamw`."},
 
-    {"schedule", "kind", KeyType::kText, "\"one_cycle\"", -kMost, kMost, kClosed,
-     "constant|step|cosine|one_cycle", "The learning rate's course over the steps."},
-    {"schedule", "warmup_epochs", KeyType::kNumber, "0.0", 0, kMost, kClosed, nullptr,
+    {"schedule", "kind", KeyType::kText, toml_choice(kScheduleKindNames, kSilent.schedule.kind), -kMost, kMost, kClosed,
+     kScheduleKindNames, "The learning rate's course over the steps."},
+    {"schedule", "warmup_epochs", KeyType::kNumber, toml_text(kSilent.schedule.warmup_epochs), 0, kMost, kClosed, {},
      "Epochs in which the rate rises linearly at first; not of `one_cycle`, which has its own."},
-    {"schedule", "warmup_factor", KeyType::kNumber, "0.01", 0, 1, kClosed, nullptr,
+    {"schedule", "warmup_factor", KeyType::kNumber, toml_text(kSilent.schedule.warmup_factor), 0, 1, kClosed, {},
      "Where warm-up starts, times the rate."},
-    {"schedule", "step_epochs", KeyType::kInteger, "30", 1, 1000000, kClosed, nullptr,
+    {"schedule", "step_epochs", KeyType::kInteger, toml_text(kSilent.schedule.step_epochs), 1, 1000000, kClosed, {},
      "Of `step`: epochs between falls."},
-    {"schedule", "gamma", KeyType::kNumber, "0.1", 0, 1, kClosed, nullptr,
+    {"schedule", "gamma", KeyType::kNumber, toml_text(kSilent.schedule.gamma), 0, 1, kClosed, {},
      "Of `step`: factor of each fall."},
-    {"schedule", "minimum", KeyType::kNumber, "0.0", 0, kMost, kClosed, nullptr,
+    {"schedule", "minimum", KeyType::kNumber, toml_text(kSilent.schedule.minimum), 0, kMost, kClosed, {},
      "Of `cosine`: the rate at the end."},
-    {"schedule", "rise", KeyType::kNumber, "0.3", 0, 1, kOpen, nullptr,
+    {"schedule", "rise", KeyType::kNumber, toml_text(kSilent.schedule.rise), 0, 1, kOpen, {},
      "Of `one_cycle`: share of the steps that go up."},
-    {"schedule", "start_factor", KeyType::kNumber, "0.04", 0, 1, kClosed, nullptr,
+    {"schedule", "start_factor", KeyType::kNumber, toml_text(kSilent.schedule.start_factor), 0, 1, kClosed, {},
      "Of `one_cycle`: first rate, times the highest."},
-    {"schedule", "end_factor", KeyType::kNumber, "4e-6", 0, 1, kClosed, nullptr,
+    {"schedule", "end_factor", KeyType::kNumber, toml_text(kSilent.schedule.end_factor), 0, 1, kClosed, {},
      "Of `one_cycle`: last rate, times the highest."},
 
-    {"augmentation", "shift", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
+    {"augmentation", "shift", KeyType::kInteger, toml_text(kSilent.augmentation.shift), 0, 4096, kClosed, {},
      "Pixels of black on every side, out of which a crop of the image's size is taken at random."},
-    {"augmentation", "flip", KeyType::kFlag, "false", -kMost, kMost, kClosed, nullptr,
+    {"augmentation", "flip", KeyType::kFlag, toml_text(kSilent.augmentation.flip), -kMost, kMost, kClosed, {},
      "Mirror left and right, one time in two."},
 
-    {"run", "device", KeyType::kText, "\"cpu\"", -kMost, kMost, kClosed, nullptr,
+    {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
-    {"run", "threads", KeyType::kInteger, "0", 0, 4096, kClosed, nullptr,
+    {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
      "Threads of LibTorch; decides last bits. 0 = its choice, kept when a training goes on."},
-    {"run", "workers", KeyType::kInteger, "0", 0, 256, kClosed, nullptr,
+    {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 256, kClosed, {},
      "Threads that decode and augment images; no effect on results. 0 = one for every four cores, "
      "with a GPU one a core."},
 };
@@ -99,32 +102,32 @@ constexpr KeySpec kKeys[] = {
 
 /// The keys of [data] are those of a campaign file; [validation] has the same.
 std::vector<KeySpec> all_keys() {
-  std::vector<KeySpec> keys;
+  std::vector<KeySpec> all;
   const auto add_data = [&](const char* section, const char* preprocess) {
     for (KeySpec key : campaign_keys().keys) {
       const std::string_view from = key.section;
       if (from != "data" && from != "data.preprocess") continue;
       key.section = from == "data" ? section : preprocess;
-      keys.push_back(key);
+      all.push_back(key);
     }
   };
   for (const KeySpec& key : kKeys) {
-    const std::string_view before = keys.empty() ? "" : keys.back().section;
+    const std::string_view before = all.empty() ? "" : all.back().section;
     if (before == "model") {
       add_data("data", "data.preprocess");
       add_data("validation", "validation.preprocess");
     }
-    keys.push_back(key);
+    all.push_back(key);
   }
-  return keys;
+  return all;
 }
 
 }  // namespace
 
 const KeyTable& training_keys() {
-  static const std::vector<KeySpec> keys = all_keys();
-  static const KeyTable table{"a training file", kSections, keys};
-  return table;
+  static const std::vector<KeySpec> kAll = all_keys();
+  static const KeyTable kTable{"a training file", kSections, kAll};
+  return kTable;
 }
 
 }  // namespace bitfall

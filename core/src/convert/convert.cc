@@ -7,8 +7,9 @@
 
 #include "convert_rows.h"
 #include "error.h"
-#include "exact_text.h"
+#include "numbers.h"
 #include "text_table.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -395,16 +396,6 @@ std::string Converter::heading() {
   std::string text = named_.id + ", " + std::to_string(bits_) + " bits: " + named_.summary + "\n";
   for (std::size_t k = 1; k < format_.registers().size(); ++k) text += metadata_heading(k);
   return text;
-}
-
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  for (;;) {
-    const auto end = std::min(text.find(separator), text.size());
-    parts.emplace_back(text.substr(0, end));
-    if (end == text.size()) return parts;
-    text.remove_prefix(end + 1);
-  }
 }
 
 /// Tab-separated lines, of which the first is the header, as an aligned table.

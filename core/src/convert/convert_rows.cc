@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "exact_text.h"
+#include "numbers.h"
 
 namespace bitfall {
 namespace {

@@ -7,22 +7,20 @@
 #include <string_view>
 #include <utility>
 
-#include "diagnostics.h"
 #include "error.h"
 #include "word_reader.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
 
-constexpr int kSearchedBits = 16;  // all codes of such a register are tried
-
-std::string in_quotes(std::string_view text) {
-  return std::string("'").append(text.substr(0, 40)).append("'");
-}
+constexpr std::size_t kShownText = 40;  // bytes of an option that a message repeats
+constexpr int kSearchedBits = 16;       // all codes of such a register are tried
 
 [[noreturn]] void refuse(const std::string& option, std::string_view text,
                          const std::string& problem) {
-  throw Error(ExitCode::kUsage, option + " " + std::string(text.substr(0, 40)) + ": " + problem);
+  throw Error(ExitCode::kUsage,
+              option + " " + std::string(text.substr(0, kShownText)) + ": " + problem);
 }
 
 std::uint32_t all_bits(int bits) { return bits == 32 ? ~0u : (1u << bits) - 1; }
@@ -42,9 +40,9 @@ std::string unknown_register(const NamedFormat& named, std::string_view name, bo
   const std::string what = metadata_only ? "metadata register" : "register";
   const std::string all = registers_text(named.format, metadata_only);
   if (all.empty()) return named.id + " has no metadata";
-  const std::string near = nearest(name, known);
-  return named.id + " has no " + what + " " + in_quotes(name) +
-         (near.empty() ? "" : ", did you mean " + in_quotes(near) + "?") + "; it has " + all;
+  const std::string near = did_you_mean(name, known);
+  return named.id + " has no " + what + " " + in_quotes(name.substr(0, kShownText)) +
+         (near.empty() ? "" : ", " + near) + "; it has " + all;
 }
 
 /// Index of a register by name; -1 if there is none.

@@ -12,7 +12,7 @@
 #include <memory>
 #include <utility>
 
-#include "class_folders.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
@@ -39,8 +39,8 @@ bool has_prefix(std::string_view word, char letter) {
 }
 
 std::string shown(std::string_view word) {
-  if (word.size() <= kLongestQuote) return escaped(word);
-  return escaped(word.substr(0, kLongestQuote)) + "...";
+  if (word.size() <= kLongestQuote) return escaped_bytes(word);
+  return escaped_bytes(word.substr(0, kLongestQuote)) + "...";
 }
 
 /// Closes its descriptor; shared by the copies of a source.

@@ -7,49 +7,19 @@
 #include <system_error>
 #include <utility>
 
-#include "config.h"
-#include "error.h"
+#include "bad_input.h"
 #include "log.h"
 #include "text_file.h"
+#include "utf8.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
-[[noreturn]] void fail(const fs::path& path, const std::string& what) {
-  fail(path.string() + ": " + what);
-}
-
 fs::path at_line(const fs::path& path, std::size_t index) {
   return path.string() + ":" + std::to_string(index + 1);
-}
-
-/// Length of the UTF-8 sequence at the front of `text`, or 0 if there is none (RFC 3629).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [text](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const auto tail = [&byte](std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i <= last; ++i) {
-      if ((byte(i) & 0xC0U) != 0x80U) return false;
-    }
-    return true;
-  };
-  const unsigned a = byte(0);
-  const unsigned b = byte(1);
-  if (a < 0x80) return 1;
-  if (a >= 0xC2 && a <= 0xDF) return tail(1, 1) ? 2 : 0;
-  if (a >= 0xE0 && a <= 0xEF) {
-    const bool excluded = (a == 0xE0 && b < 0xA0) || (a == 0xED && b > 0x9F);
-    return !excluded && tail(1, 2) ? 3 : 0;
-  }
-  if (a >= 0xF0 && a <= 0xF4) {
-    const bool excluded = (a == 0xF0 && b < 0x90) || (a == 0xF4 && b > 0x8F);
-    return !excluded && tail(1, 3) ? 4 : 0;
-  }
-  return 0;
 }
 
 bool is_hidden(const std::string& name) { return name.front() == '.'; }
@@ -134,8 +104,8 @@ std::vector<std::string> class_folders(const fs::path& root, std::int64_t& ignor
       continue;
     }
     if (!is_presentable(entry.name)) {
-      fail(root,
-           "the folder name '" + escaped(entry.name) + "' is not plain UTF-8 text; rename it");
+      fail(root, "the folder name '" + escaped_bytes(entry.name) +
+                     "' is not plain UTF-8 text; rename it");
     }
     folders.push_back(entry.name);
   }
@@ -150,37 +120,13 @@ void check_listed(const fs::path& root, const std::vector<std::string>& folders,
   const std::set<std::string_view> known(classes.begin(), classes.end());
   for (const std::string& folder : folders) {
     if (known.contains(folder)) continue;
-    const std::string near = nearest(folder, classes);
-    fail(root / folder, "the folder is no class of " + list.string() +
-                            (near.empty() ? "" : "; did you mean '" + near + "'?"));
+    const std::string near = did_you_mean(folder, classes);
+    fail(root / folder,
+         "the folder is no class of " + list.string() + (near.empty() ? "" : "; " + near));
   }
 }
 
 }  // namespace
-
-bool is_presentable(std::string_view name) {
-  while (!name.empty()) {
-    const std::size_t length = utf8_length(name);
-    const auto first = static_cast<unsigned char>(name.front());
-    if (length == 0 || first < 0x20 || first == 0x7F) return false;
-    name.remove_prefix(length);
-  }
-  return true;
-}
-
-std::string escaped(std::string_view name) {
-  constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7F) {
-      text += c;
-    } else {
-      text += std::string("\\x") + kDigits[byte >> 4] + kDigits[byte & 15];
-    }
-  }
-  return text;
-}
 
 std::vector<std::string> read_name_lines(const fs::path& path) {
   std::string text = read_text(path);
@@ -188,10 +134,7 @@ std::vector<std::string> read_name_lines(const fs::path& path) {
   std::vector<std::string> lines;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string line = text.substr(begin, end - begin);
-    line.erase(line.find_last_not_of(" \t\r") + 1);
-    line.erase(0, std::min(line.find_first_not_of(" \t"), line.size()));
-    lines.push_back(std::move(line));
+    lines.emplace_back(trimmed(std::string_view(text).substr(begin, end - begin)));
     begin = end + 1;
   }
   while (!lines.empty() && lines.back().empty()) lines.pop_back();

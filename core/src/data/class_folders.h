@@ -29,10 +29,4 @@ std::vector<std::string> read_name_lines(const std::filesystem::path& path);
 /// The same, of names that differ: "PATH:LINE: class 'NAME' is in the list twice".
 std::vector<std::string> read_class_list(const std::filesystem::path& path);
 
-/// True for UTF-8 without control characters: names go into CSV, JSON and HTML.
-bool is_presentable(std::string_view name);
-
-/// Every byte that is not printable ASCII as \xNN.
-std::string escaped(std::string_view name);
-
 }  // namespace bitfall

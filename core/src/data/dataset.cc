@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string_view>
@@ -10,22 +12,23 @@
 #include <unordered_map>
 #include <utility>
 
+#include "bad_input.h"
 #include "class_folders.h"
 #include "error.h"
 #include "image.h"
 #include "npy.h"
 #include "preprocess.h"
 #include "sha256.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
-[[noreturn]] void fail(const fs::path& path, const std::string& what) {
-  fail(path.string() + ": " + what);
-}
+/// Pixels that are kept of images that were decoded to see whether they are broken, until they are
+/// asked for.
+constexpr std::size_t kKeptBytes = std::size_t{1} << 28;
 
 /// More classes than any labels file should name without a class list.
 constexpr std::int64_t kMostClasses = 1'000'000;
@@ -152,6 +155,7 @@ struct Dataset::State {
   void add(std::string name, std::int32_t label, std::uint64_t bytes);
   bool full() const { return config.limit > 0 && std::ssize(names) >= config.limit; }
   Image decode(const std::string& file) const;
+  Image take_or_decode(std::int32_t image);
   void check_shape(const fs::path& path, const Image& image) const;
   void load_row(std::int32_t row, std::span<float> out) const;
   void finish();
@@ -169,6 +173,9 @@ struct Dataset::State {
   std::array<std::int64_t, 3> shape{};
   std::vector<std::string> skipped;
   std::string digest;
+  std::mutex kept_mutex;
+  std::map<std::string, Image> kept;  // by file
+  std::size_t kept_bytes = 0;
 };
 
 void Dataset::State::add(std::string name, std::int32_t label, std::uint64_t size) {
@@ -190,6 +197,16 @@ Image Dataset::State::decode(const std::string& file) const {
   }
 }
 
+/// Decodes a file only once where it has been decoded on opening.
+Image Dataset::State::take_or_decode(std::int32_t image) {
+  const std::string& file = names.at(static_cast<std::size_t>(image));
+  {
+    const std::lock_guard lock(kept_mutex);
+    if (auto found = kept.extract(file)) return std::move(found.mapped());
+  }
+  return decode(file);
+}
+
 void Dataset::State::check_shape(const fs::path& path, const Image& image) const {
   if (image.height == shape[1] && image.width == shape[2]) return;
   const auto text = [](std::int64_t height, std::int64_t width) {
@@ -200,12 +217,13 @@ void Dataset::State::check_shape(const fs::path& path, const Image& image) const
                  "; set data.preprocess.resize and crop so that all images get one shape");
 }
 
-/// With on_error = "skip": decodes the file, and puts it on the list of skipped ones if it is
-/// broken.
+/// With on_error = "skip": decodes the file, and keeps it for its first use, or puts it on the list
+/// of skipped ones if it is broken.
 bool Dataset::State::usable(const std::string& file) {
   const bool skip = config.on_error == "skip";
   if (!is_presentable(file)) {
-    const std::string what = escaped(file) + ": the file name is not plain UTF-8 text; rename it";
+    const std::string what =
+        escaped_bytes(file) + ": the file name is not plain UTF-8 text; rename it";
     if (!skip) fail(config.path, what);
     skipped.push_back(what);
     return false;
@@ -222,6 +240,10 @@ bool Dataset::State::usable(const std::string& file) {
   }
   if (shape[1] == 0) shape = {image.channels, image.height, image.width};
   check_shape(config.path / file, image);
+  if (kept_bytes + image.pixels.size() <= kKeptBytes) {
+    kept_bytes += image.pixels.size();
+    kept.emplace(file, std::move(image));
+  }
   return true;
 }
 
@@ -359,7 +381,7 @@ void Dataset::load(std::int32_t image, std::span<float> out) const {
     throw std::invalid_argument("Dataset::load: the buffer is not of the image's size");
   }
   if (state_->array) return state_->load_row(image, out);
-  const Image decoded = state_->decode(name(image));
+  const Image decoded = state_->take_or_decode(image);
   state_->check_shape(state_->config.path / name(image), decoded);
   state_->preprocessing->scale(decoded, out);
 }

@@ -9,16 +9,17 @@
 #include <string>
 #include <vector>
 
-#include "config.h"
+#include "data_config.h"
 
 namespace bitfall {
 
 /// Thread-safe after opening.
 class Dataset {
  public:
-  /// Lists the images, checks labels against classes, decodes every file once if on_error is "skip"
-  /// so that the list is final (skipped ones are kept in skipped()); with "fail" a broken image
-  /// throws when it is read. Order: classes in order, files in byte-wise name order within a class,
+  /// Lists the images, checks labels against classes, decodes every file if on_error is "skip" so
+  /// that the list is final (skipped ones are in skipped(); up to 256 MiB of pixels are kept until
+  /// their first use, so that most files are decoded once); with "fail" a broken image throws when
+  /// it is read. Order: classes in order, files in byte-wise name order within a class,
   /// dealt round-robin over the classes (so that a `limit` is balanced); .npy rows keep their
   /// order. Throws Error(kInput) naming the path and what is wrong.
   static Dataset open(const DataConfig& config);

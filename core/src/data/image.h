@@ -1,4 +1,4 @@
-// 8-bit images: decoding files and Pillow's resampling.
+// 8-bit images, decoded as Pillow decodes them.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,13 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 };
 
+/// Throws Error(kInput) where it has no pixels, or more than kMaxImagePixels.
+void check_image_size(std::uint64_t width, std::uint64_t height);
+/// A black image. Throws as check_image_size.
+Image blank_image(std::uint64_t width, std::uint64_t height, int channels);
+/// Writes an RGB pixel to an image of `channels`.
+void store_pixel(const std::uint8_t* rgb, int channels, std::uint8_t* out);
+
 /// Decodes a JPEG or PNG by its content (not its name) as Pillow's Image.open(path).convert("RGB")
 /// does (or convert("L") with `grey`): palette, grey, alpha, 16-bit, CMYK and YCCK included; EXIF
 /// orientation ignored. Throws Error(kInput): "PATH: what is wrong".
@@ -28,12 +35,6 @@ Image decode_image(const std::filesystem::path& path, bool grey = false);
 /// Pillow's convert("L") of an RGB image, convert("RGB") of a grey one; the image itself when it
 /// has `channels`.
 Image with_channels(Image image, int channels);
-
-/// Pillow's Image.resize((width, height), BILINEAR), bit for bit: 8-bit, anti-aliased. The order of
-/// the passes is Pillow 13's: horizontal first, as always before, but for strong shrinking of the
-/// height alone. Throws Error(kInput) when the result, or the image between the passes, is over
-/// kMaxImagePixels.
-Image resize_bilinear(const Image& image, int width, int height);
 
 /// torchvision's CenterCrop: size x size around the middle, zero padding where the image is
 /// smaller.

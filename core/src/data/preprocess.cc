@@ -5,19 +5,15 @@
 #include <string>
 #include <utility>
 
-#include "error.h"
+#include "bad_input.h"
+#include "resize.h"
 
 namespace bitfall {
 namespace {
 
 constexpr double kToTensor = 1.0 / 255.0;
 
-[[noreturn]] void fail(const std::string& what) { throw Error(ExitCode::kInput, what); }
-
 void check_pixels(const char* key, std::int64_t pixels) {
-  // The square of the limit is far below kMaxImagePixels: a side in a slip of the pen is refused at
-  // once.
-  constexpr std::int64_t kLongestSide = 8192;
   if (pixels < 1 || pixels > kLongestSide) {
     fail("data.preprocess." + std::string(key) + " = " + std::to_string(pixels) +
          " pixels; it must be from 1 to " + std::to_string(kLongestSide));

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "config.h"
+#include "data_config.h"
 #include "image.h"
 
 namespace bitfall {

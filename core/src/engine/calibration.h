@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bitfall/number_format.h"
-#include "config.h"
+#include "run_settings.h"
 
 namespace bitfall {
 

@@ -31,7 +31,7 @@ Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int6
   Division division;
   division.workers =
       std::clamp<std::int64_t>(model.device() == "cpu" ? options_.workers : 1, 1, chunks);
-  division.budget = options_.memory_budget / division.workers;
+  division.budget = options_.memory_bytes() / division.workers;
   const std::int64_t bytes = std::max<std::int64_t>(workload_.step_costs().all_bytes(), 1);
   const std::int64_t fit = model.program().writes_in_place() ? 1 : division.budget / bytes;
   const auto places = static_cast<std::int64_t>(sites.size());

@@ -13,6 +13,8 @@
 
 #include "csv.h"
 #include "error.h"
+#include "numbers.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -33,12 +35,6 @@ enum Column : std::size_t {
 };
 constexpr std::array<const char*, kColumns> kColumnNames = {
     "site", "image", "target", "element", "register", "op", "mask"};
-
-std::string hexadecimal(std::uint32_t code) {
-  std::array<char, 8> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), code, 16).ptr;
-  return "0x" + std::string(digits.data(), end);
-}
 
 /// The value whose name this is.
 template <typename Enum, std::size_t count>
@@ -85,11 +81,6 @@ class ListErrors {
   std::string text_;
   std::size_t count_ = 0;
 };
-
-std::string did_you_mean(std::string_view given, std::span<const std::string> known) {
-  const std::string near = nearest(given, known);
-  return near.empty() ? "" : "; did you mean '" + near + "'?";
-}
 
 class FaultListReader {
  public:
@@ -280,7 +271,7 @@ std::optional<std::int32_t> FaultListReader::read_site(const CsvField& field, Ta
     hint = did_you_mean(field.text, names);
   }
   errors_.add(field.where, std::string("the model has no ") + to_string(target) + " site " +
-                               shown(field.text) + hint);
+                               shown(field.text) + (hint.empty() ? "" : "; " + hint));
   return std::nullopt;
 }
 
@@ -297,7 +288,7 @@ std::optional<std::int32_t> FaultListReader::read_image(const CsvField& field) {
   errors_.add(field.where, "the data have no image " + shown(field.text) +
                                (hint.empty() ? " (a path relative to the data folder, such as '" +
                                                    dataset_.name(0) + "')"
-                                             : hint));
+                                             : "; " + hint));
   return std::nullopt;
 }
 
@@ -383,8 +374,8 @@ bool FaultListReader::check_edit(const Row& row, std::int32_t site, const Edit& 
     return good;
   }
   if (place.bits < 32 && edit.mask >> place.bits != 0) {
-    refuse(kMaskColumn, "mask " + hexadecimal(edit.mask) + " is wider than register " + name +
-                            " of " + std::to_string(place.bits) + " bits");
+    refuse(kMaskColumn, "mask " + hex(edit.mask) + " is wider than register " + name + " of " +
+                            std::to_string(place.bits) + " bits");
   }
   return good;
 }
@@ -417,7 +408,7 @@ void write_fault_row(std::ostream& out, std::int64_t fault, const Site& site,
                      const std::string& image, const Edit& edit, std::string_view register_name) {
   out << fault << ',' << csv_field(site.name) << ',' << csv_field(image) << ','
       << to_string(site.target) << ',' << edit.element << ',' << csv_field(register_name) << ','
-      << to_string(edit.operation) << ',' << hexadecimal(mask_column(edit)) << '\n';
+      << to_string(edit.operation) << ',' << hex(mask_column(edit)) << '\n';
 }
 
 std::vector<SiteRegister> site_registers(const Site& site, const NumberFormat& format) {

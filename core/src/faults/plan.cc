@@ -11,14 +11,12 @@
 #include "error.h"
 #include "image_orders.h"
 #include "philox.h"
-#include "plugin_guard.h"
 #include "sha256.h"
 #include "statistics.h"
 
 namespace bitfall {
 namespace {
 
-constexpr std::int64_t kDefaultPerSite = 1024;
 constexpr double kMostTrials = 1e10;  // what is kept of each while a campaign runs fits in memory
 constexpr double kWorstRate = 0.5;    // the rate at which an interval is widest
 
@@ -185,8 +183,7 @@ SiteView Plan::State::view(std::int32_t site) const {
 }
 
 double Plan::State::population(const FaultsEntry& entry, std::int32_t site) const {
-  const double count =
-      call_plugin(entry.name, "population", [&] { return entry.model->population(view(site)); });
+  const double count = entry.model->population(view(site));
   if (std::isfinite(count) && count >= 0) return count;
   throw Error(ExitCode::kPlugin, entry.name + " gives " + std::to_string(count) +
                                      " as its population of faults at site '" +
@@ -320,7 +317,7 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
   PhiloxStream random(seed, RandomDomain::kTrial,
                       stratum_keys[stratum] + static_cast<std::uint64_t>(rank));
   Edits sink;
-  call_plugin(entry.name, "draw", [&] { entry.model->draw(view(trial.site), random, sink); });
+  entry.model->draw(view(trial.site), random, sink);
   if (sink.edits.empty()) {
     throw Error(ExitCode::kPlugin, describe(entry.name + " drew no edit", site, trial.id));
   }

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "config.h"
 #include "faults.h"
 #include "site_formats.h"
 

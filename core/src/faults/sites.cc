@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "words.h"
+
 namespace bitfall {
 namespace {
 
@@ -73,11 +75,10 @@ bool check_operations(std::span<const Site> sites, const SiteSelection& entry,
         std::find(known.begin(), known.end(), kind) != known.end()) {
       continue;
     }
-    const std::string near = nearest(kind, known);
     diagnostics.add(item_place(entry.operations_where, i, entry),
                     "the model has no operation of kind '" + kind +
                         "'; its kinds: " + kinds_with_counts(sites, entry.target),
-                    near.empty() ? "" : "did you mean '" + near + "'?");
+                    did_you_mean(kind, known));
     all_known = false;
   }
   return all_known;

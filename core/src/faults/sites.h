@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bitfall/error_model.h"
-#include "config.h"
+#include "site_selection.h"
 
 namespace bitfall {
 

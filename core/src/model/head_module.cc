@@ -236,7 +236,7 @@ HeadLayer read_layer(const std::filesystem::path& path, const jit::Module& modul
   }
   if (!module.hasattr("weight") || !module.attr("weight").isTensor() ||
       module.attr("weight").toTensor().dim() != 2) {
-    throw input_error(path, "its head's layer '" + name + "' is none that Bitfall made");
+    throw input_error(path, "its head's layer '" + name + "' is not one that Bitfall made");
   }
   const at::Tensor weight = module.attr("weight").toTensor();
   layer.outputs = weight.size(0);
@@ -257,6 +257,53 @@ bool consists_of_rows(const at::Tensor& answer, const at::Tensor& output) {
   return answer.nan_to_num().unsqueeze(1).eq(rows).all(-1).any(-1).all().item<bool>();
 }
 
+bool is_linear(const Step& step) { return step.operation == "linear"; }
+
+/// Throws where there is none.
+int last_linear_step(const std::vector<Step>& steps, const std::filesystem::path& path) {
+  const auto found = std::find_if(steps.rbegin(), steps.rend(), is_linear);
+  if (found != steps.rend()) return static_cast<int>(steps.rend() - found) - 1;
+  const auto last = std::find_if(steps.rbegin(), steps.rend(),
+                                 [](const Step& step) { return !step.operation.empty(); });
+  throw input_error(
+      path, "has no linear layer that a head could replace; its last operation is " +
+                (last == steps.rend() ? "nothing" : last->operation + " in '" + last->path + "'"));
+}
+
+/// Throws where something is computed of the output of step `linear`: it is not the answer then.
+void refuse_computed_answer(const std::vector<Step>& steps, int linear,
+                            const std::filesystem::path& path) {
+  const Step& last = steps[static_cast<std::size_t>(linear)];
+  std::set<int> reached(last.outputs.begin(), last.outputs.end());
+  for (std::size_t i = static_cast<std::size_t>(linear) + 1; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    const bool reads = std::any_of(step.inputs.begin(), step.inputs.end(),
+                                   [&](int slot) { return reached.count(slot) > 0; });
+    if (!reads) continue;
+    if (!step.operation.empty()) {
+      throw input_error(path, "after its last linear layer ('" + last.path + "') comes " +
+                                  step.operation +
+                                  ": a head replaces a linear layer whose output is the answer; "
+                                  "export the model without what follows");
+    }
+    reached.insert(step.outputs.begin(), step.outputs.end());
+  }
+}
+
+/// Throws where the answer for the images is not made of rows of the output of step `linear`.
+void refuse_changed_answer(const Program& program, int linear, const at::Tensor& images,
+                           const std::filesystem::path& path) {
+  const Step& last = program.steps()[static_cast<std::size_t>(linear)];
+  Slots slots = program.start(images);
+  program.run(slots, 0, linear + 1);
+  // Copied, as a later step may write into it.
+  const at::Tensor own = slots[static_cast<std::size_t>(last.output)].toTensor().cpu().clone();
+  program.run(slots, linear + 1, static_cast<int>(program.steps().size()));
+  if (consists_of_rows(program.output(slots), own.to(at::kFloat))) return;
+  throw input_error(path, "the answer is not the output of its last linear layer ('" + last.path +
+                              "') as it is; export the model without what stands between");
+}
+
 }  // namespace
 
 at::Tensor probe_images(std::int64_t batch, std::array<std::int64_t, 3> shape) {
@@ -268,63 +315,32 @@ at::Tensor probe_images(std::int64_t batch, std::array<std::int64_t, 3> shape) {
 
 LastLinear find_last_linear(const Program& program, const at::Tensor& images,
                             const std::filesystem::path& path) {
-  const auto& steps = program.steps();
-  const auto is_linear = [](const Step& step) { return step.operation == "linear"; };
-  const auto found = std::find_if(steps.rbegin(), steps.rend(), is_linear);
-  if (found == steps.rend()) {
-    const auto last = std::find_if(steps.rbegin(), steps.rend(),
-                                   [](const Step& step) { return !step.operation.empty(); });
-    throw input_error(
-        path,
-        "has no linear layer that a head could replace; its last operation is " +
-            (last == steps.rend() ? "nothing" : last->operation + " in '" + last->path + "'"));
-  }
-  const std::string& module = found->path;
-  // What is computed of its output is no answer of it.
-  std::set<int> reached(found->outputs.begin(), found->outputs.end());
-  for (auto step = found.base(); step != steps.end(); ++step) {
-    const bool reads = std::any_of(step->inputs.begin(), step->inputs.end(),
-                                   [&](int slot) { return reached.count(slot) > 0; });
-    if (!reads) continue;
-    if (!step->operation.empty()) {
-      throw input_error(path, "behind its last linear layer ('" + module + "') comes " +
-                                  step->operation +
-                                  ": a head replaces a linear layer whose output is the answer; "
-                                  "export the model without what follows");
-    }
-    reached.insert(step->outputs.begin(), step->outputs.end());
-  }
-  const int index = static_cast<int>(steps.rend() - found) - 1;
-  Slots slots = program.start(images);
-  program.run(slots, 0, index + 1);
-  // Copied, as a later step may write into it.
-  const at::Tensor own = slots[static_cast<std::size_t>(found->output)].toTensor().cpu().clone();
-  program.run(slots, index + 1, static_cast<int>(steps.size()));
-  if (!consists_of_rows(program.output(slots), own.to(at::kFloat))) {
-    throw input_error(path, "the answer is not the output of its last linear layer ('" + module +
-                                "') as it is; export the model without what stands between");
-  }
+  const int index = last_linear_step(program.steps(), path);
+  const Step& linear = program.steps()[static_cast<std::size_t>(index)];
+  refuse_computed_answer(program.steps(), index, path);
+  refuse_changed_answer(program, index, images, path);
   const auto parameter = [&](const std::string& name) {
     return std::find_if(program.parameters().begin(), program.parameters().end(),
-                        [&](const Parameter& other) { return other.name == module + name; });
+                        [&](const Parameter& other) { return other.name == linear.path + name; });
   };
   const auto weight = parameter(".weight");
-  if (module.empty() || weight == program.parameters().end() ||
-      std::count(weight->slots.begin(), weight->slots.end(), found->inputs[1]) == 0) {
-    throw input_error(path, "its last linear layer ('" + module +
-                                "') is no module with a parameter `weight`, so a head cannot take "
-                                "its place");
+  if (linear.path.empty() || weight == program.parameters().end() ||
+      std::count(weight->slots.begin(), weight->slots.end(), linear.inputs[1]) == 0) {
+    throw input_error(path, "its last linear layer ('" + linear.path +
+                                "') is not a module with a parameter `weight`, so a head cannot "
+                                "take its place");
   }
-  const auto calls = std::count_if(steps.begin(), steps.end(), [&](const Step& step) {
-    return is_linear(step) && step.path == module;
-  });
+  const auto calls =
+      std::count_if(program.steps().begin(), program.steps().end(), [&](const Step& step) {
+        return is_linear(step) && step.path == linear.path;
+      });
   if (calls > 1) {
-    throw input_error(path, "its last linear layer ('" + module + "') runs " +
+    throw input_error(path, "its last linear layer ('" + linear.path + "') runs " +
                                 std::to_string(calls) +
                                 " times: a head would take its place at all of them; give the "
                                 "answer a layer of its own and export again");
   }
-  return {module, weight->value.size(1), weight->value.size(0),
+  return {linear.path, weight->value.size(1), weight->value.size(0),
           parameter(".bias") != program.parameters().end()};
 }
 
@@ -347,7 +363,7 @@ Head read_head(const std::filesystem::path& path, const std::string& module) {
   const jit::Module root = load_torchscript(path, "cpu");
   const jit::Module place = find_place(root, path, module).module;
   if (place.hasattr("weight")) return {read_layer(path, place, path_parts(module).back())};
-  if (!is_head(place)) throw input_error(path, "the module '" + module + "' is no head");
+  if (!is_head(place)) throw input_error(path, "the module '" + module + "' is not a head");
   Head head;
   std::int64_t width = 0;  // of the values so far; 0 = any
   for (const auto& [name, child] : place.named_children()) {

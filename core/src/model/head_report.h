@@ -1,4 +1,4 @@
-// What a model's head is made of and costs, beside the one linear layer that would stand there.
+// What a model's head is made of and costs, next to the one linear layer that would stand there.
 #pragma once
 
 #include <array>
@@ -32,8 +32,7 @@ struct HeadReport {
 /// Measures. input: [C, H, W] of an image.
 HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input);
 
-std::string head_report_text(const HeadReport& report);
-/// {"schema":"bitfall.head/1", ...}
-std::string head_report_json(const HeadReport& report);
+/// Multiply-accumulates of one layer for each vector that the head sees.
+std::int64_t operations_per_vector(const HeadLayer& layer);
 
 }  // namespace bitfall

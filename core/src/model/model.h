@@ -37,10 +37,10 @@ class Model {
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
   /// site that its output is batch-major: with one image of the batch replaced, that image's slab
   /// and nothing else changes; a site that fails has a refusal. Sites come in network order: the
-  /// input, activations by step, parameters. threads: intra-op threads, 0 = LibTorch's choice.
+  /// input, activations by step, parameters.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
   Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
-        const std::string& device, std::int64_t threads);
+        const std::string& device);
   ~Model();
 
   const std::vector<Site>& sites() const;
@@ -77,23 +77,11 @@ class Model {
   std::unique_ptr<State> state_;
 };
 
+/// Whether a pass of LibTorch ended for want of memory, of the host or of a device.
+bool out_of_memory(const std::exception& error);
+
 /// What to say when a model cannot run on an input of this shape ("8x3x32x32").
 Error input_misfit(const std::filesystem::path& model, const std::string& shape,
                    const std::exception& error);
-
-/// The table of `bitfall sites`: name, kind, operation, shape an image, values, bits in the format.
-std::string sites_text(const std::vector<Site>& sites, const NumberFormat& format);
-std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format);
-
-/// Versions and settings that decide results: torch_version, threads, cpu (capability), build
-/// configuration.
-struct Runtime {
-  std::string torch_version;
-  std::string cpu;  // "AVX512", "AVX2", "DEFAULT"
-  std::int64_t threads = 0;
-  std::string device_name;
-};
-Runtime runtime_of(const std::string& device);
-bool cuda_available();
 
 }  // namespace bitfall

@@ -1,60 +1,31 @@
 // A TorchScript classifier as a list of steps over a table of slots, so that it can be run from any
-// step. The one header of the half that sees LibTorch types; only program.cc sees TorchScript.
+// step.
+//
+//   start(image)   slots: constants, parameters and the image; the rest empty
+//        │
+//   run(0, 3)      slots: the values that steps 0 to 2 made and that later steps read
+//        ├──────── fork(3) ── another table: change a value in it ── run(3, end) ── output()
+//        └──────── fork(3) ── ...
+//
+// What is known of the steps is in steps.h, how they are made of a module in compile_graph.h.
 #pragma once
 
 #include <ATen/core/ivalue.h>
 
-#include <array>
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "steps.h"
+
 namespace bitfall {
-
-/// The values of a run, by slot: tensors, lists and numbers. Copying is cheap (reference counts);
-/// tensors are shared and must not be written to.
-using Slots = std::vector<c10::IValue>;
-
-/// What is known of one step.
-struct Step {
-  std::string
-      path;  // of the module that runs it: "layer1.0.conv2"; empty for the model's own forward
-  std::string operation;     // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
-                             // only moves or inspects values
-  std::string function;      // the operator: "aten::conv2d", "prim::ListConstruct"
-  std::vector<int> inputs;   // slots of its operands, in the operator's order
-  std::vector<int> outputs;  // slots of its results
-  int output = -1;           // slot of the result if it is one tensor, else -1
-  bool in_place = false;     // writes to one of its inputs
-};
-
-/// Which steps a slot's value lives between.
-struct Lifetime {
-  int made = -1;  // the step that computes it; -1: constants, parameters, the input
-  int last = -1;  // the last step that reads it (or makes it); the number of steps for the answer
-
-  /// Made before this step and read by it or later.
-  bool lives_at(int step) const { return made < step && last >= step; }
-};
-
-/// A tensor of the module's state, by its state_dict name.
-struct Parameter {
-  std::string name;
-  at::Tensor value;
-  std::vector<int>
-      slots;  // where the program reads it (also those of other names for the same memory)
-  bool learned = false;   // a parameter of its module, not a buffer (running statistics)
-  int first_step = -1;    // the first step that reads it; -1 if none does
-  std::string operation;  // kind of the first computing step that reads it, behind views
-};
 
 class Program {
  public:
   /// Loads a .pt file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
-  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is no TorchScript
-  /// model, is damaged, or has no forward(Tensor).
+  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is not a TorchScript
+  /// model, is damaged, or has no forward(Tensor); further inputs keep their defaults.
   Program(const std::filesystem::path& path, const std::string& device);
   ~Program();
   Program(const Program&) = delete;

@@ -8,11 +8,13 @@
 
 #include "error.h"
 #include "torch_message.h"
+#include "torch_runtime.h"
 #include "zip_archive.h"
 
 namespace bitfall {
 
 torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device) {
+  TorchRuntime::get();  // whatever opens a network comes by here
   const auto refused = [&](const std::string& problem) {
     return Error(ExitCode::kInput, path.string() + ": " + problem);
   };

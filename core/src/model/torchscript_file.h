@@ -11,7 +11,7 @@ struct Module;
 namespace bitfall {
 
 /// The module, its tensors on `device` ("cpu", "cuda:0"). Throws Error(kInput) naming the file
-/// where it is missing, no file, no TorchScript or damaged.
+/// where it is missing, not a file, not TorchScript or damaged.
 torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device);
 
 }  // namespace bitfall

@@ -19,6 +19,7 @@
 #include "plugin_guard.h"
 #include "plugin_options.h"
 #include "sha256.h"
+#include "words.h"
 
 namespace bitfall {
 namespace fs = std::filesystem;
@@ -29,17 +30,6 @@ class Refusal : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
-
-std::string in_quotes(std::string_view text) {
-  std::string quoted("'");
-  return quoted.append(text).append("'");
-}
-
-std::string joined(const std::vector<std::string>& words, const char* separator) {
-  std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : separator) + word;
-  return text;
-}
 
 template <typename Interface>
 constexpr ComponentKind kind_of() {
@@ -339,10 +329,11 @@ void PluginHost::State::report_unknown(ComponentKind kind, const PluginChoice& c
     if (component.kind == kind) known.push_back(component.id);
   }
   std::sort(known.begin(), known.end());
-  const std::string near = nearest(choice.id, known);
-  std::string hint = "none is loaded; see 'bitfall plugin list'";
-  if (!known.empty()) hint = "known are " + joined(known, ", ");
-  if (!near.empty()) hint = "did you mean " + in_quotes(near) + "?";
+  std::string hint = did_you_mean(choice.id, known);
+  if (hint.empty()) {
+    hint =
+        known.empty() ? "none is loaded; see 'bitfall plugin list'" : "known are " + joined(known);
+  }
   diagnostics.add(choice.where, "unknown " + component_name(kind, choice.id), hint);
 }
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "bitfall/plugin.h"
-#include "config.h"
 #include "diagnostics.h"
+#include "plugin_choice.h"
 
 namespace bitfall {
 

@@ -1,31 +1,16 @@
 #include "plugin_options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <set>
 #include <stdexcept>
 #include <utility>
 
+#include "numbers.h"
+#include "words.h"
+
 namespace bitfall {
 namespace {
-
-std::string in_quotes(std::string_view text) {
-  std::string quoted("'");
-  return quoted.append(text).append("'");
-}
-
-std::string number_text(double value) {
-  char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
-  return {buffer, end};
-}
-
-std::string joined(std::span<const std::string> words) {
-  std::string text;
-  for (const auto& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
 
 /// False for NaN.
 bool in_range(const OptionSpec& spec, double value) {
@@ -33,43 +18,12 @@ bool in_range(const OptionSpec& spec, double value) {
 }
 
 std::string range_text(const OptionSpec& spec) {
-  return number_text(spec.minimum) + " to " + number_text(spec.maximum);
+  return exact_text(spec.minimum) + " to " + exact_text(spec.maximum);
 }
 
 bool has_range(OptionType type) {
   return type == OptionType::kInteger || type == OptionType::kNumber ||
          type == OptionType::kIntegers;
-}
-
-template <typename T>
-std::optional<T> parse_number(std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(' ');
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
-
-/// "[0, 3]", "[]".
-std::optional<std::vector<std::int64_t>> parse_integers(std::string_view text) {
-  if (text.size() < 2 || text.front() != '[' || text.back() != ']') return std::nullopt;
-  text = trimmed(text.substr(1, text.size() - 2));
-  std::vector<std::int64_t> items;
-  while (!text.empty()) {
-    const auto comma = text.find(',');
-    const auto item = parse_number<std::int64_t>(trimmed(text.substr(0, comma)));
-    if (!item) return std::nullopt;
-    items.push_back(*item);
-    if (comma == std::string_view::npos) break;
-    text = text.substr(comma + 1);
-    if (trimmed(text).empty()) return std::nullopt;
-  }
-  return items;
 }
 
 template <typename T>
@@ -86,9 +40,9 @@ std::optional<OptionValue> parse_default(const OptionSpec& spec) {
       if (text != "true" && text != "false") return std::nullopt;
       return OptionValue(text == "true");
     case OptionType::kInteger:
-      return widened(parse_number<std::int64_t>(text));
+      return widened(parse_integer(text));
     case OptionType::kNumber:
-      return widened(parse_number<double>(text));
+      return widened(parse_number(text));
     case OptionType::kText:
       return OptionValue(std::string(text));
     case OptionType::kIntegers:
@@ -118,7 +72,7 @@ std::string disallowed(const OptionSpec& spec, const OptionValue& value) {
     return "is " + in_quotes(*text) + ", allowed are " + joined(choices);
   }
   if (const auto* number = std::get_if<double>(&value); number && !in_range(spec, *number)) {
-    return "is " + number_text(*number) + ", allowed are " + range_text(spec);
+    return "is " + exact_text(*number) + ", allowed are " + range_text(spec);
   }
   if (const auto* integer = std::get_if<std::int64_t>(&value);
       integer && !in_range(spec, static_cast<double>(*integer))) {
@@ -246,15 +200,8 @@ const char* to_string(OptionType type) {
 }
 
 std::vector<std::string> choices_of(const OptionSpec& spec) {
-  std::vector<std::string> words;
-  if (spec.choices == nullptr || spec.type != OptionType::kText) return words;
-  std::string_view rest = spec.choices;
-  for (;;) {
-    const auto bar = rest.find('|');
-    words.emplace_back(rest.substr(0, bar));
-    if (bar == std::string_view::npos) return words;
-    rest = rest.substr(bar + 1);
-  }
+  if (spec.choices == nullptr || spec.type != OptionType::kText) return {};
+  return split(spec.choices, '|');
 }
 
 std::string example_toml(const DeclaredOption& option) {
@@ -262,18 +209,18 @@ std::string example_toml(const DeclaredOption& option) {
   std::string value = spec.default_value != nullptr ? spec.default_value : "";
   if (spec.default_value == nullptr) {
     if (spec.type == OptionType::kFlag) value = "true";
-    if (spec.type == OptionType::kIntegers) value = "[" + number_text(spec.minimum) + "]";
+    if (spec.type == OptionType::kIntegers) value = "[" + exact_text(spec.minimum) + "]";
     if (spec.type == OptionType::kInteger || spec.type == OptionType::kNumber) {
-      value = number_text(spec.minimum);
+      value = exact_text(spec.minimum);
       // Widths at their least seldom fit together: a narrow range is met in the middle.
       if (spec.type == OptionType::kInteger && spec.maximum - spec.minimum <= 64) {
-        value = number_text(std::floor((spec.minimum + spec.maximum) / 2));
+        value = exact_text(std::floor((spec.minimum + spec.maximum) / 2));
       }
       // Where the range spans decades, the power of ten in the middle of them.
       if (spec.type == OptionType::kNumber && spec.minimum > 0 &&
           spec.maximum / spec.minimum > 1e6) {
         const double middle = (std::log10(spec.minimum) + std::log10(spec.maximum)) / 2;
-        value = number_text(std::pow(10.0, std::round(middle)));
+        value = exact_text(std::pow(10.0, std::round(middle)));
       }
     }
     if (const auto words = choices_of(spec); !words.empty()) value = words.front();
@@ -290,10 +237,6 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
   const auto refuse = [&](SourceRange where, std::string message, std::string hint) {
     diagnostics.add(where, std::move(message), std::move(hint));
     good = false;
-  };
-  const auto did_you_mean = [](std::string_view given, std::span<const std::string> known) {
-    const std::string near = nearest(given, known);
-    return near.empty() ? "" : "did you mean " + in_quotes(near) + "?";
   };
 
   std::vector<std::string> names;

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "bitfall/options.h"
-#include "config.h"
 #include "diagnostics.h"
+#include "plugin_choice.h"
 
 namespace bitfall {
 

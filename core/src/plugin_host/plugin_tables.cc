@@ -8,6 +8,7 @@
 #include "error.h"
 #include "plugin_options.h"
 #include "text_table.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -38,10 +39,9 @@ const ComponentDescription& find_component(const PluginHost& host, std::string_v
   }
   if (found.size() == 1) return *found.front();
   if (found.empty()) {
-    const std::string near = nearest(name, known);
-    throw Error(ExitCode::kUsage,
-                "no component '" + std::string(name) + "' is loaded; " +
-                    (near.empty() ? "see 'bitfall plugin list'" : "did you mean '" + near + "'?"));
+    const std::string near = did_you_mean(name, known);
+    throw Error(ExitCode::kUsage, "no component '" + std::string(name) + "' is loaded; " +
+                                      (near.empty() ? "see 'bitfall plugin list'" : near));
   }
   std::string names;
   for (const auto* component : found)

@@ -13,7 +13,7 @@
 
 #include "error.h"
 #include "report_number.h"
-#include "shell_word.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

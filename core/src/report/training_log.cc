@@ -1,12 +1,11 @@
 #include "training_log.h"
 
-#include <charconv>
 #include <sstream>
 #include <type_traits>
 #include <variant>
 
 #include "error.h"
-#include "exact_text.h"
+#include "numbers.h"
 
 namespace bitfall {
 namespace {
@@ -64,13 +63,12 @@ std::vector<EpochResult> parse_training_csv(const std::string& csv, const std::s
     EpochResult& row = epochs.emplace_back();
     for (const LogField& field : kFields) {
       std::string text;
-      double value = 0;
       if (!std::getline(texts, text, ',')) throw broken();
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      if (error != std::errc() || end != text.data() + text.size()) throw broken();
+      const auto value = parse_number(text);
+      if (!value) throw broken();
       std::visit(
           [&](auto member) {
-            row.*member = static_cast<std::remove_reference_t<decltype(row.*member)>>(value);
+            row.*member = static_cast<std::remove_reference_t<decltype(row.*member)>>(*value);
           },
           field.member);
     }

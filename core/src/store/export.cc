@@ -7,19 +7,13 @@
 #include <ostream>
 
 #include "error.h"
-#include "exact_text.h"
 #include "faults.h"
+#include "numbers.h"
 #include "sites.h"
 #include "store.h"
 
 namespace bitfall {
 namespace {
-
-std::string hexadecimal(std::uint32_t code) {
-  std::array<char, 8> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), code, 16).ptr;
-  return "0x" + std::string(digits.data(), end);
-}
 
 // What the numbers of a stored trial stand for.
 class Names {
@@ -91,11 +85,11 @@ void export_csv(const Store& store, std::ostream& out) {
     out << trial.trial << ',' << csv_field(site.name) << ',' << csv_field(names.image(trial)) << ','
         << names.label(trial) << ',' << to_string(site.target) << ',' << edit.element << ','
         << csv_field(names.register_name(trial, edit)) << ',' << to_string(edit.operation) << ','
-        << hexadecimal(mask_column(edit)) << ',' << hexadecimal(record.code_before) << ','
-        << hexadecimal(record.code_after) << ',' << exact_text(record.value_before) << ','
-        << exact_text(record.value_after) << ',' << exact_text(trial.golden_loss) << ','
-        << exact_text(trial.faulty_loss) << ',' << trial.golden_top1 << ',' << trial.faulty_top1
-        << ',' << to_string(trial.outcome) << ',' << (trial.activated ? 1 : 0);
+        << hex(mask_column(edit)) << ',' << hex(record.code_before) << ',' << hex(record.code_after)
+        << ',' << exact_text(record.value_before) << ',' << exact_text(record.value_after) << ','
+        << exact_text(trial.golden_loss) << ',' << exact_text(trial.faulty_loss) << ','
+        << trial.golden_top1 << ',' << trial.faulty_top1 << ',' << to_string(trial.outcome) << ','
+        << (trial.activated ? 1 : 0);
     for (const double value : trial.metrics) out << ',' << exact_text(value);
     out << '\n';
   });
@@ -110,10 +104,9 @@ void export_jsonl(const Store& store, std::ostream& out) {
         << ",\"image\":" << json_text(names.image(trial)) << ",\"label\":" << names.label(trial)
         << ",\"target\":\"" << to_string(site.target) << "\",\"element\":" << edit.element
         << ",\"register\":" << json_text(names.register_name(trial, edit)) << ",\"op\":\""
-        << to_string(edit.operation) << "\",\"mask\":\"" << hexadecimal(mask_column(edit))
-        << "\",\"code_before\":\"" << hexadecimal(record.code_before) << "\",\"code_after\":\""
-        << hexadecimal(record.code_after)
-        << "\",\"value_before\":" << json_number(record.value_before)
+        << to_string(edit.operation) << "\",\"mask\":\"" << hex(mask_column(edit))
+        << "\",\"code_before\":\"" << hex(record.code_before) << "\",\"code_after\":\""
+        << hex(record.code_after) << "\",\"value_before\":" << json_number(record.value_before)
         << ",\"value_after\":" << json_number(record.value_after)
         << ",\"golden_loss\":" << json_number(trial.golden_loss)
         << ",\"faulty_loss\":" << json_number(trial.faulty_loss)

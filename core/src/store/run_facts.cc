@@ -7,7 +7,8 @@
 #include <type_traits>
 #include <variant>
 
-#include "exact_text.h"
+#include "numbers.h"
+#include "words.h"
 
 namespace bitfall {
 
@@ -20,12 +21,6 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PluginFact, name, version, sha256)
 namespace {
 
 using Json = nlohmann::json;
-
-std::string joined(const std::vector<std::string>& words, const char* separator) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
-  return text;
-}
 
 struct OptionText {
   std::string operator()(bool value) const { return value ? "true" : "false"; }

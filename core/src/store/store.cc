@@ -7,10 +7,10 @@
 #include "atomic_file.h"
 #include "error.h"
 #include "run_lock.h"
-#include "shell_word.h"
 #include "sqlite.h"
 #include "store_schema.h"
 #include "trial_rows.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -8,7 +8,7 @@
 #include <span>
 
 #include "error.h"
-#include "exact_text.h"
+#include "numbers.h"
 
 namespace bitfall {
 namespace {
@@ -139,7 +139,7 @@ std::string trials_table(const std::vector<StoredColumn>& columns) {
       "image INTEGER NOT NULL, outcome INTEGER NOT NULL, activated INTEGER NOT NULL, golden_loss, "
       "faulty_loss, "
       "golden_top1 INTEGER NOT NULL, faulty_top1 INTEGER NOT NULL";
-  for (const StoredColumn& column : columns) sql += ", " + quoted(column.name);
+  for (const StoredColumn& column : columns) sql += ", " + sql_name(column.name);
   return sql + ");\n";
 }
 
@@ -151,7 +151,7 @@ std::string trials_view(const std::vector<StoredColumn>& columns) {
       " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
       "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1";
   for (const StoredColumn& column : columns) {
-    sql += ", CAST(t." + quoted(column.name) + " AS REAL) AS " + quoted(column.name);
+    sql += ", CAST(t." + sql_name(column.name) + " AS REAL) AS " + sql_name(column.name);
   }
   return sql + " FROM trials t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image;\n";
 }
@@ -307,7 +307,7 @@ void read_formats(Database& database, RunDescription& run) {
 
 }  // namespace
 
-std::string quoted(const std::string& name) {
+std::string sql_name(const std::string& name) {
   std::string text = "\"";
   for (const char c : name) text += c == '"' ? std::string("\"\"") : std::string(1, c);
   return text + "\"";

@@ -30,6 +30,6 @@ RunFacts read_facts(Database& database);
 std::vector<StoredColumn> read_metric_columns(Database& database);
 
 /// `name` as an SQL identifier.
-std::string quoted(const std::string& name);
+std::string sql_name(const std::string& name);
 
 }  // namespace bitfall

@@ -1,6 +1,7 @@
 #include "pytorch_file.h"
 
 #include <array>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -42,19 +43,28 @@ class TensorWalk {
     while (!waiting_.empty()) {
       const auto [name, place] = std::move(waiting_.back());
       waiting_.pop_back();
-      look_into(name, pickle_[place]);
+      look_into(name, place);
     }
     return std::move(found_);
   }
 
  private:
   void visit(const std::string& name, std::uint32_t place) {
-    if (seen_[place]) return;
-    seen_[place] = true;
+    const PickleValue::Kind kind = pickle_[place].kind;
+    if (kind != PickleValue::kSequence && kind != PickleValue::kDictionary &&
+        kind != PickleValue::kCall) {
+      return;
+    }
+    if (waiting_.size() == kMostTensors) throw std::invalid_argument("holds too many tensors");
     waiting_.emplace_back(name, place);
   }
 
-  void look_into(const std::string& name, const PickleValue& value) {
+  /// What holds others is looked into once, by its first name: it may hold itself. A tensor may
+  /// have many names, as tied weights do.
+  void look_into(const std::string& name, std::uint32_t place) {
+    const PickleValue& value = pickle_[place];
+    if (value.kind != PickleValue::kCall && seen_[place]) return;
+    seen_[place] = true;
     const std::string prefix = name.empty() ? "" : name + ".";
     const auto& items = value.items;
     if (prefix.size() > kLongestName) throw std::invalid_argument("is nested too deeply");
@@ -72,14 +82,27 @@ class TensorWalk {
         break;
       case PickleValue::kCall:
         if (pickle_[items[0]].text == kRebuildTensor) {
-          found_.push_back(tensor(name, pickle_[items[1]]));
+          add(name, place, value);
         } else if (pickle_[items[0]].text == kRebuildParameter) {
-          visit(name, item(pickle_[items[1]], 0));
+          const std::uint32_t inner = item(pickle_[items[1]], 0);
+          if (is_call(inner, kRebuildTensor)) add(name, inner, pickle_[inner]);
         }
         break;
       default:
         break;
     }
+  }
+
+  bool is_call(std::uint32_t place, std::string_view function) const {
+    const PickleValue& value = pickle_[place];
+    return value.kind == PickleValue::kCall && pickle_[value.items[0]].text == function;
+  }
+
+  void add(const std::string& name, std::uint32_t place, const PickleValue& call) {
+    if (found_.size() == kMostTensors) throw std::invalid_argument("holds too many tensors");
+    const auto [known, is_new] = tensors_.try_emplace(place, found_.size());
+    found_.push_back(is_new ? tensor(pickle_[call.items[1]]) : found_[known->second]);
+    found_.back().name = name;
   }
 
   std::uint32_t item(const PickleValue& value, std::size_t index) const {
@@ -106,11 +129,10 @@ class TensorWalk {
     throw std::invalid_argument("the description of a tensor is malformed");
   }
 
-  StoredTensor tensor(const std::string& name, const PickleValue& arguments) const {
+  StoredTensor tensor(const PickleValue& arguments) const {
     const PickleValue& id = item(arguments, 0, PickleValue::kPersistent);
     const PickleValue& storage = pickle_[id.items[0]];
     StoredTensor result;
-    result.name = name;
     result.type = type_name(item(storage, 1, PickleValue::kGlobal).text);
     result.shape = counts(item(arguments, 2, PickleValue::kSequence));
     result.strides = counts(item(arguments, 3, PickleValue::kSequence));
@@ -125,12 +147,14 @@ class TensorWalk {
   }
 
   static constexpr std::size_t kLongestName = 1000;
+  static constexpr std::size_t kMostTensors = 1'000'000;
   const ZipArchive& archive_;
   std::string folder_;
   const Pickle& pickle_;
-  std::vector<bool> seen_;  // values that hold each other are visited once
+  std::vector<bool> seen_;
   std::vector<std::pair<std::string, std::uint32_t>> waiting_;
   std::vector<StoredTensor> found_;
+  std::map<std::uint32_t, std::size_t> tensors_;  // by place: the first of them in found_
 };
 
 }  // namespace

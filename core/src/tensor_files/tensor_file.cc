@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "config.h"
-#include "error.h"
+#include "bad_input.h"
 #include "npy.h"
 #include "pytorch_file.h"
 #include "safetensors.h"
@@ -13,10 +12,6 @@
 
 namespace bitfall {
 namespace {
-
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ExitCode::kInput, path.string() + ": " + what);
-}
 
 std::string described(const StoredTensor& tensor) {
   return (tensor.name.empty() ? "one tensor" : tensor.name) + " " + shape_text(tensor.shape);
@@ -34,6 +29,12 @@ std::string listed(const std::vector<StoredTensor>& tensors) {
   return text;
 }
 
+/// Two names of one tensor.
+bool same(const StoredTensor& a, const StoredTensor& b) {
+  return a.bytes.data() == b.bytes.data() && a.type == b.type && a.shape == b.shape &&
+         a.strides == b.strides;
+}
+
 const StoredTensor& choose(const std::filesystem::path& path,
                            const std::vector<StoredTensor>& tensors, const std::string& key) {
   const StoredTensor* chosen = nullptr;
@@ -41,7 +42,7 @@ const StoredTensor& choose(const std::filesystem::path& path,
     if (!key.empty()) {
       if (tensor.name == key) chosen = &tensor;
     } else if (tensor.shape.size() == 2) {
-      if (chosen) {
+      if (chosen && !same(*chosen, tensor)) {
         fail(path, "several tensors have two dimensions, say which by its key: " + listed(tensors));
       }
       chosen = &tensor;

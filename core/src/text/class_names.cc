@@ -5,9 +5,10 @@
 #include <string_view>
 
 #include "class_folders.h"
-#include "diagnostics.h"
 #include "error.h"
 #include "json_file.h"
+#include "utf8.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -67,16 +68,14 @@ std::vector<NamePlaces> find_names(std::span<const std::string> wanted,
   return found;
 }
 
-std::string quoted_list(std::span<const std::string> names) { return missing_names(names, {}); }
-
 std::string missing_names(std::span<const std::string> missing,
                           std::span<const std::string> known) {
   constexpr std::size_t kNearestOf = 20;  // each is compared with all names
   std::string text;
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    text += (i > 0 ? ", '" : "'") + missing[i] + "'";
+    text += (i > 0 ? ", " : "") + in_quotes(missing[i]);
     const std::string near = i < kNearestOf ? nearest(missing[i], known) : "";
-    if (!near.empty()) text += " (near it: '" + near + "')";
+    if (!near.empty()) text += " (near it: " + in_quotes(near) + ")";
   }
   return text;
 }

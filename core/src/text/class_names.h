@@ -23,9 +23,6 @@ struct NamePlaces {
 std::vector<NamePlaces> find_names(std::span<const std::string> wanted,
                                    std::span<const std::string> known);
 
-/// All of them: "'tench', 'goldfish'".
-std::string quoted_list(std::span<const std::string> names);
-
 /// All of them, with what is near each: "'tench', 'gold fisch' (near it: 'goldfish')".
 std::string missing_names(std::span<const std::string> missing, std::span<const std::string> known);
 

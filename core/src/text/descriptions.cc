@@ -10,6 +10,7 @@
 #include "error.h"
 #include "json_file.h"
 #include "log.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 constexpr std::string_view kBlanks = " \t\n\r\f\v";
 
 /// scripts/embed_text.py has the same rule.
-std::string trimmed(std::string_view text) {
+std::string single_spaced(std::string_view text) {
   std::string result;
   for (const char c : text) {
     if (kBlanks.find(c) == kBlanks.npos) {
@@ -40,7 +41,7 @@ ClassDescriptions descriptions_of(const std::string& name, const nlohmann::order
   std::set<std::string> seen;
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (!texts[i].is_string()) fail("entry " + std::to_string(i) + " is not a text");
-    std::string text = trimmed(texts[i].get_ref<const std::string&>());
+    std::string text = single_spaced(texts[i].get_ref<const std::string&>());
     if (text.empty()) {
       ++result.dropped;
       continue;

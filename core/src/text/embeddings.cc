@@ -6,17 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "bad_input.h"
 #include "class_names.h"
-#include "error.h"
 #include "json_file.h"
 #include "log.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
-
-[[noreturn]] void fail(const std::filesystem::path& path, const std::string& what) {
-  throw Error(ExitCode::kInput, path.string() + ": " + what);
-}
 
 std::string row_list(std::span<const std::int64_t> rows) {
   constexpr std::size_t kMost = 6;

@@ -11,6 +11,7 @@
 #include "philox.h"
 #include "preprocess.h"
 #include "timer.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
@@ -89,21 +90,18 @@ struct BatchLoader::State {
   std::map<std::int64_t, std::exception_ptr> failed;
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<std::thread> threads;
+  std::vector<std::jthread> threads;  // the last member: joined before the others go
 
   ~State() {
-    {
-      const std::lock_guard lock(mutex);
-      stopping = true;
-    }
+    const std::lock_guard lock(mutex);
+    stopping = true;
     changed.notify_all();
-    for (std::thread& thread : threads) thread.join();
   }
 
   void start(std::int64_t workers) {
     taken = given;
     ahead = workers + 2;
-    for (std::int64_t i = 0; i < workers; ++i) threads.emplace_back([this] { work(); });
+    for (std::int64_t i = 0; i < workers; ++i) threads.push_back(start_thread([this] { work(); }));
   }
 
   void work() {

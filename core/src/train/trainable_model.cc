@@ -1,7 +1,6 @@
 #include "trainable_model.h"
 
 #include <torch/csrc/jit/passes/inliner.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 
 #include <set>
@@ -71,13 +70,6 @@ void refuse_inference_only(const jit::Module& module, const std::filesystem::pat
                               "; export it with torch.jit.script (export_model.py --script)");
 }
 
-/// Each operation by itself, as PyTorch without TorchScript: nothing is profiled, fused or
-/// differentiated ahead.
-void use_eager_executor() {
-  jit::getExecutorMode() = true;
-  jit::getProfilingMode() = false;
-}
-
 }  // namespace
 
 struct TrainableModel::State {
@@ -89,7 +81,6 @@ struct TrainableModel::State {
 
 TrainableModel::TrainableModel(const std::filesystem::path& path, const std::string& device)
     : state_(std::make_unique<State>()) {
-  use_eager_executor();
   State& state = *state_;
   state.path = path;
   state.module = load_torchscript(path, device);

@@ -1,7 +1,6 @@
 #include "trainer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 #include <torch/serialize.h>
@@ -17,8 +16,8 @@
 #include "atomic_file.h"
 #include "batch_loader.h"
 #include "error.h"
+#include "evaluation.h"
 #include "log.h"
-#include "model.h"
 #include "model_card.h"
 #include "philox.h"
 #include "progress.h"
@@ -26,6 +25,7 @@
 #include "schedule.h"
 #include "sha256.h"
 #include "timer.h"
+#include "torch_runtime.h"
 #include "trainable_model.h"
 #include "zip_archive.h"
 
@@ -73,25 +73,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(
   return std::make_unique<torch::optim::AdamW>(groups(options), options);
 }
 
-/// Sums over images or steps, kept on the model's device until they are asked for.
-struct Sums {
-  at::Tensor loss;   // of steps, each times its images
-  at::Tensor right;  // images
-  std::int64_t images = 0;
-
-  void add(const at::Tensor& mean_loss, const at::Tensor& logits, const at::Tensor& labels) {
-    const auto count = labels.size(0);
-    const at::Tensor part = mean_loss.detach().to(at::kDouble) * static_cast<double>(count);
-    const at::Tensor hits = logits.detach().argmax(1).eq(labels).sum();
-    loss = loss.defined() ? loss + part : part;
-    right = right.defined() ? right + hits : hits;
-    images += count;
-  }
-  double mean_loss() const { return loss.item<double>() / static_cast<double>(images); }
-  double accuracy() const { return right.item<double>() / static_cast<double>(images); }
-};
-
-std::string loss_text(const Sums& sums) {
+std::string loss_text(const EpochSums& sums) {
   char text[48];
   std::snprintf(text, sizeof text, "loss %.3f, %.1f %% right", sums.mean_loss(),
                 100 * sums.accuracy());
@@ -115,7 +97,7 @@ struct Trainer::State {
 
   std::int64_t step = 0;
   std::vector<EpochResult> epochs;
-  Sums sums;           // of the open epoch
+  EpochSums sums;      // of the open epoch
   double seconds = 0;  // of the open epoch's steps
   double waited = 0;
 
@@ -125,7 +107,6 @@ struct Trainer::State {
   void open_model();
   std::int64_t total_steps() const { return training.epochs * order.steps_per_epoch(); }
   fs::path file(const char* name) const { return directory / name; }
-  at::Tensor on_device(const void* values, at::IntArrayRef shape, at::ScalarType type) const;
 
   void load_checkpoint();
   void check_facts(const std::string& stored) const;
@@ -203,11 +184,6 @@ void Trainer::State::open_model() {
   }
 }
 
-at::Tensor Trainer::State::on_device(const void* values, at::IntArrayRef shape,
-                                     at::ScalarType type) const {
-  return at::from_blob(const_cast<void*>(values), shape, type).to(at::Device(training.device));
-}
-
 void Trainer::State::check_facts(const std::string& stored) const {
   const Json then = Json::parse(stored, nullptr, false);
   for (const auto& [name, what] : kFactNames) {
@@ -233,7 +209,7 @@ void Trainer::State::load_checkpoint() {
     archive.read("facts", value);
     check_facts(value.toStringRef());
     archive.read("threads", value);
-    at::set_num_threads(static_cast<int>(value.toInt()));
+    TorchRuntime::get().set_threads(value.toInt());
     archive.read("step", value);
     step = value.toInt();
     archive.read("log", value);
@@ -275,7 +251,7 @@ void Trainer::State::load_checkpoint() {
 void Trainer::State::save_checkpoint() const {
   torch::serialize::OutputArchive archive;
   archive.write("facts", c10::IValue(facts.dump()));
-  archive.write("threads", c10::IValue(static_cast<std::int64_t>(at::get_num_threads())));
+  archive.write("threads", c10::IValue(TorchRuntime::get().threads()));
   archive.write("step", c10::IValue(step));
   archive.write("log", c10::IValue(training_csv(epochs)));
   archive.write("seconds", c10::IValue(seconds));
@@ -299,11 +275,7 @@ void Trainer::State::save_checkpoint() const {
 }
 
 void Trainer::State::train_step(const Batch& batch) {
-  const auto [channels, height, width] = data->shape();
-  const auto count = static_cast<std::int64_t>(batch.labels.size());
-  const at::Tensor images =
-      on_device(batch.images.data(), {count, channels, height, width}, at::kFloat);
-  const at::Tensor labels = on_device(batch.labels.data(), {count}, at::kLong);
+  const auto [images, labels] = on_device(batch, data->shape(), training.device);
   // Dropout draws from LibTorch's stream: a start of its own for every step, so that going on
   // draws the same.
   PhiloxStream random(training.seed, RandomDomain::kStep, static_cast<std::uint64_t>(step));
@@ -379,18 +351,9 @@ void Trainer::State::with_averaged(const std::function<void()>& work) {
 }
 
 void Trainer::State::validate(EpochResult& result) {
-  const auto [channels, height, width] = data->shape();
-  Sums found;
+  EpochSums found;
   with_averaged([&] {
-    model->set_training(false);
-    BatchLoader loader(*validation, training.batch, training.workers);
-    while (const auto batch = loader.next()) {
-      const auto count = static_cast<std::int64_t>(batch->labels.size());
-      const at::Tensor labels = on_device(batch->labels.data(), {count}, at::kLong);
-      const at::Tensor logits = model->forward(
-          on_device(batch->images.data(), {count, channels, height, width}, at::kFloat));
-      found.add(at::cross_entropy_loss(logits, labels), logits, labels);
-    }
+    found = evaluate(*model, *validation, training.batch, training.workers, training.device);
   });
   result.validation_loss = found.mean_loss();
   result.validation_accuracy = found.accuracy();
@@ -448,7 +411,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
         std::max<std::int64_t>(1, training.device == "cpu" ? cores / 4 : cores);
   }
   state.refuse_own_output();
-  if (training.threads > 0) at::set_num_threads(static_cast<int>(training.threads));
+  TorchRuntime::get().set_threads(training.threads);
   state.open_data();
   state.open_model();
   state.schedule = Schedule(training.schedule, training.optimizer.learning_rate, training.epochs,
@@ -457,7 +420,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
                  {"data", state.data->digest()},
                  {"model", sha256_file(training.model)},
                  {"validation", state.validation ? state.validation->digest() : ""},
-                 {"torch", runtime_of("cpu").torch_version}};
+                 {"torch", TorchRuntime::get().version()}};
   std::error_code error;
   fs::create_directories(state.directory, error);
   if (error) {
@@ -487,7 +450,7 @@ std::int64_t Trainer::validation_images() const {
   return state_->validation ? state_->validation->size() : 0;
 }
 const std::vector<EpochResult>& Trainer::epochs() const { return state_->epochs; }
-std::int64_t Trainer::threads() const { return at::get_num_threads(); }
+std::int64_t Trainer::threads() const { return TorchRuntime::get().threads(); }
 
 TrainEnd Trainer::run(const std::atomic<bool>& stop,
                       const std::function<void(const EpochResult&)>& report) {

@@ -330,6 +330,19 @@ TEST_F(DatasetTest, FailsOrSkipsOnBrokenImages) {
   EXPECT_NE(lenient.digest(), strict.digest());
 }
 
+// They were decoded twice: to see whether they are broken, and again to be used.
+TEST_F(DatasetTest, ImagesThatWereLookedAtAreNotDecodedAgain) {
+  write_png(config_.path / "a" / "1.png", 50);
+  write_png(config_.path / "a" / "2.png", 100);
+  config_.on_error = "skip";
+  const Dataset data = Dataset::open(config_);
+  fs::remove(config_.path / "a" / "1.png");
+  fs::remove(config_.path / "a" / "2.png");
+  EXPECT_EQ(loaded(data, 1)[0], 100.0F / 255.0F);
+  EXPECT_EQ(loaded(data, 0)[0], 50.0F / 255.0F);
+  EXPECT_THAT(error_of([&] { loaded(data, 0); }), EndsWith("a/1.png: there is no such file"));
+}
+
 TEST_F(DatasetTest, NamesTheFirstImageWhenItIsBroken) {
   write_text(config_.path / "a" / "1.png", "this is text");
   EXPECT_THAT(refusal(), EndsWith("a/1.png: is neither a JPEG nor a PNG image"));

@@ -13,6 +13,7 @@
 #include "error.h"
 #include "python_oracle.h"
 #include "refusal.h"
+#include "resize.h"
 
 namespace bitfall {
 namespace {

@@ -1,0 +1,45 @@
+// How a campaign is run: from its file to the engine as one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace bitfall {
+
+/// Whether a faulty value is used as it is decoded, or cut to the golden range of its site.
+enum class HitValue { kRaw, kClamped };
+inline constexpr std::array kHitValueNames = {"raw", "clamped"};  // by value
+
+enum class CalibrationRule { kAbsMax, kPercentile };
+inline constexpr std::array kCalibrationRuleNames = {"absmax", "percentile"};  // by value
+
+/// [calibration]: what a calibrated format (an integer's scale) learns from golden data.
+struct Calibration {
+  CalibrationRule rule = CalibrationRule::kAbsMax;
+  double percentile = 99.9;  // of the magnitudes; for kPercentile
+  std::int64_t images = 0;   // a random sample of the data; 0 = all
+};
+
+struct RunSettings {
+  std::uint64_t seed = 1;
+  HitValue hit_value = HitValue::kRaw;
+  Calibration calibration;
+
+  std::string device = "cpu";
+  std::int64_t batch = 0;    // images per pass; 0 = to be chosen, also the two below
+  std::int64_t threads = 0;  // of LibTorch, in each worker
+  std::int64_t workers = 0;  // threads that run groups of chunks in parallel; on the CPU alone
+  bool suffix = true;        // false: every pass runs the whole network from the image (the oracle
+                             // of the fast path)
+  bool early_stop = true;    // finish a trial where its damage has died out, and pack those left
+  bool share = true;         // run trials that change the same values in the same image once
+  bool regions = true;       // recompute only the windows that a fault can have reached
+  std::int64_t memory_budget = 2048;  // MiB of golden values to keep; beyond it they are computed
+                                      // once more
+  std::int64_t commit_every = 256;    // trials per transaction of the store
+
+  std::int64_t memory_bytes() const { return memory_budget << 20; }
+};
+
+}  // namespace bitfall

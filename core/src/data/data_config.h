@@ -1,0 +1,47 @@
+// Which images are used, and what happens to them before the network: [data] of campaign and
+// training files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "diagnostics.h"
+
+namespace bitfall {
+
+/// Of an image that is asked for, in pixels: its square is far below kMaxImagePixels, and a slip of
+/// the pen is refused at once.
+inline constexpr std::int64_t kLongestSide = 8192;
+
+/// [data] preprocess. Steps in this order: decode to RGB, resize the shorter side, centre crop,
+/// scale, normalise.
+struct Preprocess {
+  std::optional<std::int64_t> resize;        // shorter side in pixels, bilinear as Pillow (and
+                                             // torchvision on PIL images); [h, w] also accepted
+  std::optional<std::int64_t> resize_width;  // set when resize = [height, width] was given
+  std::optional<std::int64_t> crop;  // centre crop, square, pixels; smaller images are padded with
+                                     // zeros as torchvision does
+  double scale = 1.0 / 255.0;  // factor from 0..255; `scale = "1/255"` is the default (float32
+                               // division by 255 as ToTensor)
+  std::vector<double> mean;    // a value per channel, after scaling; empty = 0
+  std::vector<double> std;     // a value per channel; empty = 1
+  std::string colour = "rgb";  // "rgb" or "grey"
+};
+
+struct DataConfig {
+  std::filesystem::path path;    // a folder with one folder per class, or an images .npy ([N,C,H,W]
+                                 // float32 or [N,H,W,C] uint8)
+  std::filesystem::path labels;  // .npy [N] integers; only (and then needed) with an images .npy
+  std::filesystem::path classes;  // text file, a class name per line: order of the model's outputs;
+                                  // empty = sorted folder names
+  std::int64_t limit =
+      0;  // 0 = all; otherwise the first n images taken round-robin over the classes
+  std::string on_error = "fail";  // "fail" | "skip": what a broken image does
+  Preprocess preprocess;
+  SourceRange where;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,65 @@
+// What is known of a program's steps, parameters and slots without running it.
+//
+//   step      0 conv     1 view     2 linear
+//   slot         4 ─────────┐
+//                           5 ─────────┐           slot 4 lives from step 0 to step 1
+//                                      6           and `fc.weight` is first read by step 2, a "linear"
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
+
+#include <string>
+#include <vector>
+
+namespace bitfall {
+
+struct CompiledGraph;
+struct ModuleGraph;
+
+/// The values of a run, by slot: tensors, lists and numbers. Copying is cheap (reference counts);
+/// tensors are shared and must not be written to.
+using Slots = std::vector<c10::IValue>;
+
+/// What is known of one step.
+struct Step {
+  std::string path;       // of the module that runs it: "layer1.0.conv2"; empty for the model's own
+                          // forward
+  std::string operation;  // kind: "conv", "linear", "matmul", "softmax", "add", ...; empty if it
+                          // only moves or inspects values
+  std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
+  std::vector<int> inputs;   // slots of its operands, in the operator's order
+  std::vector<int> outputs;  // slots of its results
+  int output = -1;           // slot of the result if it is one tensor, else -1
+  bool in_place = false;     // writes to one of its inputs
+};
+
+/// Which steps a slot's value lives between.
+struct Lifetime {
+  int made = -1;  // the step that computes it; -1: constants, parameters, the input
+  int last = -1;  // the last step that reads it (or makes it); the number of steps for the answer
+
+  /// Made before this step and read by it or later.
+  bool lives_at(int step) const { return made < step && last >= step; }
+};
+
+/// A tensor of the module's state, by its state_dict name.
+struct Parameter {
+  std::string name;
+  at::Tensor value;
+  std::vector<int> slots;  // where the program reads it (also those of other names for the same
+                           // memory)
+  bool learned = false;    // a parameter of its module, not a buffer (running statistics)
+  int first_step = -1;     // the first step that reads it; -1 if none does
+  std::string operation;   // kind of the first computing step that reads it or a view of it
+};
+
+std::vector<Step> describe_steps(const CompiledGraph& compiled);
+
+/// By the first step that reads them, then by name; what nothing reads comes last.
+std::vector<Parameter> find_parameters(const ModuleGraph& source, const CompiledGraph& compiled);
+
+/// By slot.
+std::vector<Lifetime> find_lifetimes(const CompiledGraph& compiled);
+
+}  // namespace bitfall

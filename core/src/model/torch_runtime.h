@@ -1,0 +1,36 @@
+// What LibTorch keeps once for the whole process, and what all its networks therefore share. No LibTorch type is needed
+// to include this.
+//
+//   load_torchscript()       ── get() ──────────> memory, executor: set once, ahead of the first network
+//   Session, tuning, Trainer ── set_threads() ──> the threads of one operation
+//
+// A network sets nothing of this itself, so that several in one process do not disturb each other.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace bitfall {
+
+class TorchRuntime {
+ public:
+  /// The process's own. Made at the first call: freed memory is kept for the next pass, and TorchScript runs operation
+  /// by operation. Safe from several threads at once.
+  static TorchRuntime& get();
+  TorchRuntime(const TorchRuntime&) = delete;
+  TorchRuntime& operator=(const TorchRuntime&) = delete;
+
+  /// How many threads one operation uses, in every thread that runs networks; 0 keeps what holds. May decide last bits.
+  /// To be called while no network runs.
+  void set_threads(std::int64_t threads);
+  std::int64_t threads() const;
+
+  std::string version() const;  // of LibTorch: "2.11.0"
+  std::string cpu() const;      // whose instructions it uses: "AVX512", "AVX2", "DEFAULT"
+  bool has_cuda() const;
+
+ private:
+  TorchRuntime();
+};
+
+}  // namespace bitfall

@@ -1,0 +1,50 @@
+#include "writes.h"
+
+#include <torch/csrc/jit/ir/alias_analysis.h>
+
+#include <utility>
+
+#include "compile_graph.h"
+
+namespace bitfall {
+namespace {
+
+namespace jit = torch::jit;
+
+// The operands that a node, or one inside its blocks, writes to.
+void collect_written(const jit::Node* node, std::vector<const jit::Value*>& written) {
+  for (const jit::Block* block : node->blocks()) {
+    for (const jit::Node* inner : block->nodes()) collect_written(inner, written);
+  }
+  const auto* schema = node->maybeSchema();
+  if (!schema || !schema->is_mutable()) return;
+  for (std::size_t a = 0; a < schema->arguments().size() && a < node->inputs().size(); ++a) {
+    const auto* alias = schema->arguments()[a].alias_info();
+    if (alias && alias->isWrite()) written.push_back(node->inputs()[a]);
+  }
+}
+
+}  // namespace
+
+std::vector<Write> find_writes(const CompiledGraph& compiled) {
+  std::vector<std::pair<int, const jit::Value*>> targets;  // by step
+  for (std::size_t i = 0; i < compiled.instructions.size(); ++i) {
+    std::vector<const jit::Value*> written;
+    collect_written(compiled.instructions[i].node, written);
+    for (const jit::Value* value : written) targets.emplace_back(static_cast<int>(i), value);
+  }
+  std::vector<Write> writes;
+  if (targets.empty()) return writes;
+  jit::AliasDb aliases(compiled.graph);
+  for (const auto& [value, slot] : compiled.slots) {
+    for (const auto& [step, target] : targets) {
+      if (value == target || aliases.mayContainAlias(const_cast<jit::Value*>(value),
+                                                     const_cast<jit::Value*>(target))) {
+        writes.push_back({step, slot});
+      }
+    }
+  }
+  return writes;
+}
+
+}  // namespace bitfall

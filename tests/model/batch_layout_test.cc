@@ -1,0 +1,128 @@
+// Which values lie image by image: networks of which that is plain to see.
+#include "batch_layout.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "program.h"
+#include "refusal.h"
+#include "scripted_module.h"
+
+namespace bitfall {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::int64_t kBatch = 4;
+
+struct Seen {
+  BatchLayout layout;
+  std::vector<Step> steps;
+
+  /// Of the result of the only step with this operator.
+  const SlotLayout& of(const std::string& function) const {
+    for (const Step& step : steps) {
+      if (step.function == function) return layout.slots[static_cast<std::size_t>(step.outputs[0])];
+    }
+    throw std::logic_error("no step " + function);
+  }
+};
+
+/// Of images [4, 3, 4, 4].
+Seen seen(const std::string& code) {
+  const c10::InferenceMode guard;
+  const std::string path = testing::TempDir() + "/layout_" + std::to_string(::getpid()) + ".pt";
+  scripted_module(code).save(path);
+  Program program(path, "cpu");
+  auto random = at::make_generator<at::CPUGeneratorImpl>(1);
+  const at::Tensor images = at::randn({kBatch, 3, 4, 4}, random, at::kFloat);
+  program.specialise(images);
+  return {find_batch_layout(program, images, random), program.steps()};
+}
+
+TEST(BatchLayout, CountsWindowsThatAreFoldedIntoTheBatch) {
+  const Seen windows = seen(R"(
+def forward(self, x):
+  w = torch.relu(x.reshape([x.size(0) * 6, 8]))
+  return w.reshape([x.size(0), -1])[:, :5]
+)");
+  const SlotLayout& relu = windows.of("aten::relu");
+  EXPECT_EQ(relu.refusal, "");
+  EXPECT_EQ(relu.slabs, 6);
+  EXPECT_EQ(relu.shape, (std::vector<std::int64_t>{6, 8}));
+  EXPECT_EQ(relu.values, 48);
+  EXPECT_FALSE(relu.image_independent);
+  EXPECT_TRUE(windows.layout.rows_alike);
+  EXPECT_EQ(windows.layout.classes, 5);
+  EXPECT_EQ(windows.layout.unfit, "");
+}
+
+// Windows of all images one after the other, image last: [windows, batch] is not [batch, windows].
+TEST(BatchLayout, RefusesWindowsThatInterleaveImages) {
+  const Seen windows = seen(R"(
+def forward(self, x):
+  w = torch.relu(x.reshape([x.size(0), 6, 8]).transpose(0, 1).reshape([6 * x.size(0), 8]))
+  return w.reshape([6, x.size(0), 8]).transpose(0, 1).reshape([x.size(0), -1])
+)");
+  EXPECT_EQ(windows.of("aten::relu").slabs, 0);
+  EXPECT_THAT(windows.of("aten::relu").refusal, HasSubstr("changes other images' values"));
+  EXPECT_EQ(windows.layout.unfit, "");
+}
+
+TEST(BatchLayout, SeesWhatDoesNotDependOnTheImage) {
+  const Seen constant = seen(R"(
+def forward(self, x):
+  mask = torch.tanh(torch.ones([x.size(0), 48]))
+  return x.flatten(1) * mask
+)");
+  EXPECT_TRUE(constant.of("aten::tanh").image_independent);
+  EXPECT_EQ(constant.of("aten::tanh").slabs, 0);
+  EXPECT_EQ(constant.of("aten::tanh").refusal, "its values do not depend on the image");
+  EXPECT_FALSE(constant.of("aten::mul").image_independent);
+  EXPECT_EQ(constant.of("aten::mul").slabs, 1);
+}
+
+TEST(BatchLayout, SeesThatARowDependsOnItsPlace) {
+  const Seen placed = seen(R"(
+def forward(self, x):
+  return x.flatten(1) * (torch.arange(x.size(0)) + 1.0).unsqueeze(1)
+)");
+  EXPECT_EQ(placed.of("aten::mul").slabs, 1);
+  EXPECT_FALSE(placed.layout.rows_alike);
+}
+
+TEST(BatchLayout, RefusesWhatIsNotFloat32OrNotOfTheBatch) {
+  const Seen other = seen(R"(
+def forward(self, x):
+  whole = torch.relu(x.double()).float()
+  total = torch.tanh(x.sum([0]))
+  return whole.flatten(1) + total.flatten().sum() * 0.0
+)");
+  EXPECT_EQ(other.of("aten::relu").refusal, "holds Double, not float32");
+  EXPECT_EQ(other.of("aten::tanh").refusal,
+            "its output [3x4x4] is not one slab per image of a batch of 4");
+}
+
+TEST(BatchLayout, SaysWhyANetworkIsUnfit) {
+  EXPECT_THAT(seen("def forward(self, x):\n  return (x + torch.randn_like(x)).flatten(1)\n").layout.unfit,
+              HasSubstr("two runs on the same images give different answers"));
+  EXPECT_THAT(seen("def forward(self, x):\n  return (x - x.mean()).flatten(1)\n").layout.unfit,
+              HasSubstr("depends on the other images of its batch"));
+  EXPECT_THAT(seen(R"(
+def forward(self, x):
+  x = x.flatten(1)
+  if bool(x[0, 0] > 1000.0):
+    x = x * 2.0
+  return x
+)").layout.unfit,
+              HasSubstr("it branches or loops on values"));
+  EXPECT_THAT(error_of([] { seen("def forward(self, x):\n  return x.relu()\n"); }),
+              HasSubstr("answer has shape [4x3x4x4]; a classifier gives [4 x classes]"));
+}
+
+}  // namespace
+}  // namespace bitfall

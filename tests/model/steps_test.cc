@@ -1,0 +1,100 @@
+// What is known of steps, parameters and slots ahead of a run.
+#include "steps.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "compile_graph.h"
+#include "scripted_module.h"
+
+namespace bitfall {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(Steps, HaveKindsUnlessTheyOnlyMoveValues) {
+  const c10::InferenceMode guard;
+  const CompiledGraph compiled = compile(module_graph(scripted_module(R"(
+def forward(self, x):
+  y = torch.matmul(x, x.t())
+  z = torch.relu(y).view([-1])
+  z.mul_(2.0)
+  return torch.softmax(z.reshape([2, -1]), 1)
+)")));
+  std::vector<std::string> kinds, functions;
+  for (const Step& step : describe_steps(compiled)) {
+    kinds.push_back(step.operation);
+    functions.push_back(step.function);
+    EXPECT_EQ(step.in_place, step.function == "aten::mul_") << step.function;
+    ASSERT_EQ(step.outputs.size(), 1U);
+    EXPECT_EQ(step.output, step.outputs[0]);
+  }
+  EXPECT_THAT(functions, ElementsAre("aten::t", "aten::matmul", "aten::relu", "aten::view",
+                                     "aten::mul_", "aten::reshape", "aten::softmax"));
+  EXPECT_THAT(kinds, ElementsAre("", "matmul", "relu", "", "mul", "", "softmax"));
+}
+
+TEST(Steps, ValuesLiveFromTheStepThatMakesThemToTheLastThatReadsThem) {
+  const c10::InferenceMode guard;
+  const CompiledGraph compiled = compile(module_graph(scripted_module(R"(
+def forward(self, x):
+  early = torch.relu(x)
+  late = torch.tanh(early)
+  return torch.sigmoid(late) + early
+)")));
+  const std::vector<Step> steps = describe_steps(compiled);
+  const std::vector<Lifetime> lifetimes = find_lifetimes(compiled);
+  ASSERT_EQ(steps.size(), 4U);
+  const auto of = [&](int slot) {
+    const Lifetime& lifetime = lifetimes[static_cast<std::size_t>(slot)];
+    return std::make_pair(lifetime.made, lifetime.last);
+  };
+  EXPECT_EQ(of(compiled.input), std::make_pair(-1, 0));
+  EXPECT_EQ(of(steps[0].output), std::make_pair(0, 3));
+  EXPECT_EQ(of(steps[1].output), std::make_pair(1, 2));
+  EXPECT_EQ(of(steps[2].output), std::make_pair(2, 3));
+  EXPECT_EQ(of(steps[3].output), std::make_pair(3, 4));  // the answer: after the last step
+  EXPECT_TRUE(lifetimes[static_cast<std::size_t>(steps[0].output)].lives_at(3));
+  EXPECT_FALSE(lifetimes[static_cast<std::size_t>(steps[0].output)].lives_at(0));
+}
+
+TEST(Steps, ParametersAreNamedAndOrderedByTheStepThatReadsThem) {
+  const c10::InferenceMode guard;
+  torch::jit::Module module("test");
+  const at::Tensor tied = at::ones({3, 3});
+  module.register_parameter("late", at::ones({3}), /*is_buffer=*/false);
+  module.register_parameter("first", tied, false);
+  module.register_parameter("second", tied, false);
+  module.register_buffer("shift", at::zeros({3}));
+  module.define(R"(
+def forward(self, x):
+  x = torch.matmul(x, self.first.t())
+  x = torch.relu(x - self.shift)
+  if bool(x.sum() > 1000.0):
+    x = x * self.late
+  return torch.matmul(x, self.second)
+)");
+  module.eval();
+  const ModuleGraph source = module_graph(module);
+  const CompiledGraph compiled = compile(source);
+  const std::vector<Parameter> parameters = find_parameters(source, compiled);
+  std::vector<std::string> names, operations;
+  for (const Parameter& parameter : parameters) {
+    names.push_back(parameter.name);
+    operations.push_back(parameter.operation);
+    EXPECT_EQ(parameter.learned, parameter.name != "shift");
+  }
+  ASSERT_THAT(names, ElementsAre("first", "second", "shift", "late"));
+  // `first` is read through a view; `late` inside a conditional.
+  EXPECT_THAT(operations, ElementsAre("matmul", "matmul", "sub", "mul"));
+  EXPECT_EQ(parameters[0].slots, parameters[1].slots) << "one memory: a fault reaches both";
+  EXPECT_EQ(parameters[0].slots.size(), 2U);
+  EXPECT_EQ(parameters[0].first_step, 0);
+  const Step& reader = describe_steps(compiled)[static_cast<std::size_t>(parameters[3].first_step)];
+  EXPECT_EQ(reader.function, "prim::If");
+}
+
+}  // namespace
+}  // namespace bitfall
