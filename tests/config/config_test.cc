@@ -71,12 +71,12 @@ output = "runs/resnet20-fp16"
 path = "resnet20.pt"
 
 [data]
-path = "cifar10/test_lossless"   # one folder a class
+path = "cifar10/test_lossless"   # one folder per class
 limit = 1000
 preprocess = { resize = 256, crop = 224, mean = [0.485, 0.456, 0.406], std = [0.229, 0.224, 0.225] }
 
 [format]
-id = "fp16"                      # a plugin's options stand beside its id
+id = "fp16"                      # a plugin's options stand next to its id
 
 [[faults]]
 error_model = { id = "bit_flip", bits = 1 }
@@ -247,7 +247,7 @@ TEST(Config, UnknownSectionNamesTheNearest) {
 
 TEST(Config, KeyOutsideASectionIsSentHome) {
   EXPECT_EQ(messages(std::string("seed = 3\n") + kSmallest),
-            "c.toml:1:1: key 'seed' stands outside any section\n"
+            "c.toml:1:1: key 'seed' is outside any section\n"
             "    1 | seed = 3\n"
             "      | ^^^^ it belongs below [campaign]\n");
 }
@@ -256,7 +256,7 @@ TEST(Config, MissingSectionsAndKeys) {
   EXPECT_EQ(messages("[data]\nlimit = 3\n"),
             "c.toml:1:1: missing key 'path' in [data]\n"
             "    1 | [data]\n"
-            "      | ^^^^^^ Folder with one folder of images a class, or images in one .npy file "
+            "      | ^^^^^^ Folder with one folder of images per class, or images in one .npy file "
             "([N,C,H,W] float32 or [N,H,W,C] uint8).\n"
             "c.toml: missing section [model] (the network)\n");
   EXPECT_EQ(messages(""),
@@ -313,7 +313,7 @@ TEST(Config, ChoicesNameTheNearest) {
 
 TEST(Config, OnlyOneNumberOfTrialsMayBeGiven) {
   EXPECT_EQ(messages_of("[[faults]]\nper_site = 10\nprecision = 0.01\n"),
-            "c.toml:7:13: 'precision' in [[faults]] cannot stand beside 'per_site'\n"
+            "c.toml:7:13: 'precision' in [[faults]] cannot be used together with 'per_site'\n"
             "    7 | precision = 0.01\n"
             "      |             ^^^^ keep one of 'per_site', 'total' and 'precision'\n");
 }
@@ -386,11 +386,11 @@ TEST(Config, MeanAndStdHaveOneLength) {
 
 TEST(Config, LabelsGoWithArrays) {
   EXPECT_EQ(messages("[model]\npath = \"m\"\n[data]\npath = \"x.npy\"\n"),
-            "c.toml:4:8: 'path' in [data] is an images .npy and needs 'labels' beside it\n"
+            "c.toml:4:8: 'path' in [data] is an images .npy and needs 'labels' too\n"
             "    4 | path = \"x.npy\"\n"
-            "      |        ^^^^^^^ a .npy file with one integer an image\n");
+            "      |        ^^^^^^^ a .npy file with one integer per image\n");
   EXPECT_EQ(messages_of("labels = \"y.npy\"\n"),
-            "c.toml:5:10: 'labels' in [data] goes with an images .npy only\n"
+            "c.toml:5:10: 'labels' in [data] is only for an images .npy\n"
             "    5 | labels = \"y.npy\"\n"
             "      |          ^^^^^^^ in a folder of images the folders' names are the labels\n");
 }

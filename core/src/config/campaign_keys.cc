@@ -30,7 +30,7 @@ constexpr SectionSpec kSections[] = {
      "another number format at some sites; may be repeated, and the last that matches holds"},
     {"calibration", false, false, false, "what formats with a fixed scale learn from golden data"},
     {"faults", true, false, false, "which faults hit where, and how many; may be repeated"},
-    {"metrics", false, false, false, "what is measured of a trial"},
+    {"metrics", false, false, false, "what is measured in each trial"},
     {"plugins", false, false, false, "further plugins"},
     {"run", false, false, false, "how the campaign is run"},
 };
@@ -44,8 +44,8 @@ const KeySpec kKeys[] = {
     {"campaign", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Run directory; unset: `runs/` and the campaign file's name without its extension."},
     {"campaign", "hit_value", KeyType::kText, toml_choice(kHitValueNames, kSilent.hit_value), -kMost, kMost, kClosed, kHitValueNames,
-     "`raw`: a faulty value is used as decoded; `clamped`: it is cut to the golden range of its "
-     "site, NaN and Inf too."},
+     "`raw`: a faulty value is used as decoded; `clamped`: it is cut to plus or minus the largest "
+     "golden magnitude of its site, NaN and Inf too."},
     {"campaign", "clip", KeyType::kNumber, toml_text(kSilent.clip), 0, kMost, kOpen, {},
      "Nats at which a trial's loss change is cut for the clipped mean."},
     {"campaign", "confidence", KeyType::kNumber, toml_text(kSilent.confidence), 0, 1, kOpen, {},
@@ -55,17 +55,17 @@ const KeySpec kKeys[] = {
      "TorchScript file of the classifier."},
 
     {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
-     "Folder with one folder of images a class, or images in one .npy file "
+     "Folder with one folder of images per class, or images in one .npy file "
      "([N,C,H,W] float32 or [N,H,W,C] uint8)."},
     {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Labels of an images .npy: a .npy file of N integers."},
     {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, {},
-     "Text file with a class name a line, in the order of the model's outputs; "
+     "Text file with one class name per line, in the order of the model's outputs; "
      "unset: the folder names, sorted."},
     {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
     {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kMost, kMost, kClosed, kOnError,
-     "What a broken image does: end the campaign, or be left out and named."},
+     "What to do about a broken image: end the campaign, or leave the image out and name it."},
     {"data", "preprocess", KeyType::kTable, "", -kMost, kMost, kClosed, {},
      "What happens to a decoded image, in the order of the keys below."},
 
@@ -79,18 +79,18 @@ const KeySpec kKeys[] = {
     {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, {},
      "Factor on pixel values 0 to 255."},
     {"data.preprocess", "mean", KeyType::kNumbers, "", -kMost, kMost, kClosed, {},
-     "Subtracted after scaling: one number a channel; unset: 0."},
+     "Subtracted after scaling: one number per channel; unset: 0."},
     {"data.preprocess", "std", KeyType::kNumbers, "", 0, kMost, kOpen, {},
-     "Divided by after the mean is subtracted: one number a channel; unset: 1."},
+     "Divisor after the mean is subtracted: one number per channel; unset: 1."},
 
     {"format", "id", KeyType::kText, toml_text(kSilent.format.id), -kMost, kMost, kClosed, {},
-     "Number format, from `bitfall plugin list`; its options stand beside."},
+     "Number format, from `bitfall plugin list`; its options are further keys of this table."},
 
     {"formats", "format", KeyType::kComponent, std::nullopt, -kMost, kMost, kClosed, {},
      "Number format of these sites: its id, or a table with `id` and its options."},
     {"formats", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kMost, kMost, kClosed,
      kTargetNames,
-     "What is stored so, hit or not: outputs of operations, parameters, or the model's input."},
+     "What is stored in it, hit or not: outputs of operations, parameters, or the model's input."},
     {"formats", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kMost, kMost,
      kClosed, {}, "Kinds of operation, as in `[[faults]]`."},
     {"formats", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kMost, kMost, kClosed, {},
@@ -100,8 +100,8 @@ const KeySpec kKeys[] = {
      kCalibrationRuleNames,
      "The magnitude that a scale just holds: the largest golden one, or a percentile of them."},
     {"calibration", "percentile", KeyType::kNumber, "", 0, 100, kClosed, {},
-     "Per cent of a site's golden magnitudes that lie within, for `rule = \"percentile\"`; "
-     "taken to 1/256 of the magnitude, upwards; unset: 99.9."},
+     "Per cent of a site's golden magnitudes that the scale holds, for `rule = \"percentile\"`; "
+     "the magnitude is rounded up by at most 1/256; unset: 99.9."},
     {"calibration", "images", KeyType::kInteger, toml_text(kSilent.calibration.images), 0, 2147483647, kClosed, {},
      "Number of images to learn from, a random sample of the data; 0 = all."},
 
@@ -124,8 +124,8 @@ const KeySpec kKeys[] = {
      "(0.01 = 1 percentage point); sets the trials."},
 
     {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kMost, kMost, kClosed, {},
-     "`true`: a fault stays while every image passes, a trial for each; then `per_site`, `total` "
-     "and `precision` count faults."},
+     "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "
+     "`total` and `precision` count faults."},
 
     {"metrics", "ids", KeyType::kComponents,
      toml_text(ids_of(kSilent.metrics)), -kMost,
@@ -133,19 +133,20 @@ const KeySpec kKeys[] = {
      "Metrics, from `bitfall plugin list`: ids, or tables with `id` and options."},
 
     {"plugins", "paths", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
-     "Shared libraries to load beside those that come with the program."},
+     "Shared libraries to load in addition to those that come with the program."},
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
     {"run", "batch", KeyType::kInteger, toml_text(kSilent.batch), 0, 65536, kClosed, {},
-     "Images a pass, each with a fault of its own; decides results' last bits. 0 = chosen by timing "
-     "the model, as `threads` and `workers`, and stored with the run."},
+     "Images per pass, each with a fault of its own; may change results' last bits. 0 = chosen by "
+     "timing the model, as `threads` and `workers`, and stored with the run."},
     {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
-     "Threads of LibTorch in each worker; may decide last bits. 0 = chosen."},
+     "Threads of LibTorch in each worker; may change results' last bits. 0 = chosen."},
     {"run", "suffix", KeyType::kFlag, toml_text(kSilent.suffix), -kMost, kMost, kClosed, {},
-     "Run only the steps behind a fault; false: the whole network each time (slow, same results)."},
+     "Run only the steps downstream of a fault; false: the whole network each time (slow, same "
+     "results)."},
     {"run", "early_stop", KeyType::kFlag, toml_text(kSilent.early_stop), -kMost, kMost, kClosed, {},
-     "Finish a trial where nothing of its damage is left, and pack those that go on into fewer "
+     "Finish a trial as soon as nothing of its damage is left, and pack the others into fewer "
      "passes; false: same results, slower."},
     {"run", "share", KeyType::kFlag, toml_text(kSilent.share), -kMost, kMost, kClosed, {},
      "Run faults that put the same values into the same image once; false: same results."},
@@ -153,13 +154,14 @@ const KeySpec kKeys[] = {
      "Recompute only the windows of maps that a fault can have reached, where that gives the same "
      "bits; false: whole images, same results."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
-     "MiB of fault-free values to keep beside what a bare pass needs; beyond it they are computed "
-     "twice. No effect on results."},
+     "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
+     "computed twice. No effect on results."},
     {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 4096, kClosed, {},
-     "Threads that run chunks of images beside each other on the CPU, each with `threads` of "
-     "LibTorch; no effect on results. 0 = chosen."},
+     "Threads that run chunks of images in parallel on the CPU, each with `threads` of LibTorch; "
+     "no effect on results. 0 = chosen."},
     {"run", "commit_every", KeyType::kInteger, toml_text(kSilent.commit_every), 1, 1000000000, kClosed, {},
-     "Trials a transaction of the result file; a crash loses at most these, or 5 seconds' worth."},
+     "Trials per transaction of the result file; a crash loses at most these, or 5 seconds' "
+     "worth."},
 };
 // clang-format on
 

@@ -140,7 +140,8 @@ void CampaignReader::read_faults(const Section& section, FaultsConfig& out) cons
   for (const char* name : {"per_site", "total", "precision"}) {
     if (!section.has(name)) continue;
     if (first) {
-      section.report(section.where(name), name, "cannot stand beside '" + std::string(first) + "'",
+      section.report(section.where(name), name,
+                     "cannot be used together with '" + std::string(first) + "'",
                      "keep one of 'per_site', 'total' and 'precision'");
     } else {
       first = name;

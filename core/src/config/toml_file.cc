@@ -32,7 +32,7 @@ void check_sections(const KeyTable& keys, const toml::table& root, Diagnostics& 
         break;
       }
     }
-    diagnostics.add(place(key), "key '" + name + "' stands outside any section", hint);
+    diagnostics.add(place(key), "key '" + name + "' is outside any section", hint);
   }
   for (const SectionSpec& spec : keys.sections) {
     if (spec.required && !root.get(spec.name)) {
@@ -103,11 +103,11 @@ void read_data(const Section& section, DataConfig& data) {
 
   const bool arrays = data.path.extension() == ".npy";
   if (arrays && !section.has("labels")) {
-    section.report(section.where("path"), "path", "is an images .npy and needs 'labels' beside it",
-                   "a .npy file with one integer an image");
+    section.report(section.where("path"), "path", "is an images .npy and needs 'labels' too",
+                   "a .npy file with one integer per image");
   }
   if (!arrays && !data.path.empty() && section.has("labels")) {
-    section.report(section.where("labels"), "labels", "goes with an images .npy only",
+    section.report(section.where("labels"), "labels", "is only for an images .npy",
                    "in a folder of images the folders' names are the labels");
   }
   if (const auto preprocess = section.inner("preprocess")) {

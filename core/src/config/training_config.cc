@@ -79,7 +79,7 @@ void read_schedule(const Section& section, ScheduleConfig& schedule) {
                  {"end_factor", kOneCycle}});
   if (schedule.kind == kOneCycle && section.has("warmup_epochs")) {
     section.report(section.where("warmup_epochs"), "warmup_epochs",
-                   "does not go with kind = \"one_cycle\", which rises by itself (`rise`)");
+                   "cannot be used with kind = \"one_cycle\", which rises by itself (`rise`)");
   }
 }
 

@@ -16,10 +16,11 @@ constexpr bool kClosed = false;
 constexpr SectionSpec kSections[] = {
     {"training", false, false, false, "the training as a whole"},
     {"model", false, true, false, "the network"},
-    {"data", false, true, false, "the images that are trained on, as in a campaign file"},
+    {"data", false, true, false, "the images to train on, as in a campaign file"},
     {"validation", false, false, false,
-     "other images, to judge the network after each epoch; classes and preprocessing not said here are those of [data]"},
-    {"optimizer", false, false, false, "how weights follow gradients"},
+     "other images, to judge the network after each epoch; classes and preprocessing that "
+     "are not given here are those of [data]"},
+    {"optimizer", false, false, false, "how gradients change the weights"},
     {"schedule", false, false, false, "how the learning rate changes from step to step"},
     {"augmentation", false, false, false, "random changes to training images"},
     {"run", false, false, false, "how the training is run"},
@@ -35,17 +36,18 @@ const KeySpec kKeys[] = {
     {"training", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
      "Training directory; unset: `runs/` and the file's name without its extension."},
     {"training", "epochs", KeyType::kInteger, toml_text(kSilent.epochs), 1, 1000000, kClosed, {},
-     "Times that the images are gone through."},
+     "Number of times that all images are used."},
     {"training", "batch", KeyType::kInteger, toml_text(kSilent.batch), 1, 1 << 20, kClosed, {},
-     "Images a step; those left over at the end of an epoch, too few for a step, wait for the next "
-     "epoch's order."},
+     "Images per step; those left over at the end of an epoch, too few for a step, are not used in "
+     "it."},
     {"training", "label_smoothing", KeyType::kNumber, toml_text(kSilent.label_smoothing), 0, 0.999, kClosed, {},
      "Share of the target that is spread evenly over all classes."},
     {"training", "ema", KeyType::kNumber, toml_text(kSilent.ema), 0, 0.9999999, kClosed, {},
-     "Decay a step of an exponential moving average of the weights, from the initial ones on; it is "
-     "then what is judged and written as model.pt, beside last.pt, the last weights. 0 = none."},
+     "Decay per step of an exponential moving average of the weights, which starts at the initial "
+     "ones. The average is then what is judged and written as model.pt; the last weights are "
+     "last.pt. 0 = no average."},
     {"training", "checkpoint_minutes", KeyType::kNumber, toml_text(kSilent.checkpoint_minutes), 0, kMost, kOpen, {},
-     "Longest time between checkpoints; there is one after every epoch too."},
+     "Longest time in minutes between checkpoints; there is one after every epoch too."},
 
     {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
      "Scripted TorchScript file of the classifier, such as `bitfall head attach` writes."},
@@ -53,7 +55,7 @@ const KeySpec kKeys[] = {
     {"optimizer", "kind", KeyType::kText, toml_choice(kOptimizerKindNames, kSilent.optimizer.kind), -kMost, kMost, kClosed, kOptimizerKindNames,
      "As torch.optim.SGD and torch.optim.AdamW."},
     {"optimizer", "learning_rate", KeyType::kNumber, toml_text(kSilent.optimizer.learning_rate), 0, 1e38, kOpen, {},
-     "The highest that the schedule reaches."},
+     "The highest rate that the schedule reaches."},
     {"optimizer", "weight_decay", KeyType::kNumber, toml_text(kSilent.optimizer.weight_decay), 0, 1e38, kClosed, {},
      "With `sgd` added to gradients, with `adamw` taken from weights."},
     {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilent.optimizer.decay_vectors), -kMost, kMost, kClosed, {},
@@ -67,36 +69,38 @@ const KeySpec kKeys[] = {
     {"optimizer", "epsilon", KeyType::kNumber, toml_text(kSilent.optimizer.epsilon), 0, kMost, kOpen, {}, "Of `adamw`."},
 
     {"schedule", "kind", KeyType::kText, toml_choice(kScheduleKindNames, kSilent.schedule.kind), -kMost, kMost, kClosed,
-     kScheduleKindNames, "The learning rate's course over the steps."},
+     kScheduleKindNames, "How the learning rate goes over the steps."},
     {"schedule", "warmup_epochs", KeyType::kNumber, toml_text(kSilent.schedule.warmup_epochs), 0, kMost, kClosed, {},
      "Epochs in which the rate rises linearly at first; not of `one_cycle`, which has its own."},
     {"schedule", "warmup_factor", KeyType::kNumber, toml_text(kSilent.schedule.warmup_factor), 0, 1, kClosed, {},
-     "Where warm-up starts, times the rate."},
+     "First rate of the warm-up, as a fraction of the rate after it."},
     {"schedule", "step_epochs", KeyType::kInteger, toml_text(kSilent.schedule.step_epochs), 1, 1000000, kClosed, {},
-     "Of `step`: epochs between falls."},
+     "Of `step`: epochs between two drops."},
     {"schedule", "gamma", KeyType::kNumber, toml_text(kSilent.schedule.gamma), 0, 1, kClosed, {},
-     "Of `step`: factor of each fall."},
+     "Of `step`: factor of each drop."},
     {"schedule", "minimum", KeyType::kNumber, toml_text(kSilent.schedule.minimum), 0, kMost, kClosed, {},
      "Of `cosine`: the rate at the end."},
     {"schedule", "rise", KeyType::kNumber, toml_text(kSilent.schedule.rise), 0, 1, kOpen, {},
-     "Of `one_cycle`: share of the steps that go up."},
+     "Of `one_cycle`: share of the steps in which the rate rises."},
     {"schedule", "start_factor", KeyType::kNumber, toml_text(kSilent.schedule.start_factor), 0, 1, kClosed, {},
-     "Of `one_cycle`: first rate, times the highest."},
+     "Of `one_cycle`: first rate, as a fraction of the highest."},
     {"schedule", "end_factor", KeyType::kNumber, toml_text(kSilent.schedule.end_factor), 0, 1, kClosed, {},
-     "Of `one_cycle`: last rate, times the highest."},
+     "Of `one_cycle`: last rate, as a fraction of the highest."},
 
     {"augmentation", "shift", KeyType::kInteger, toml_text(kSilent.augmentation.shift), 0, 4096, kClosed, {},
-     "Pixels of black on every side, out of which a crop of the image's size is taken at random."},
+     "Pixels of black border on every side; from the larger image a crop of the original size is "
+     "taken at random."},
     {"augmentation", "flip", KeyType::kFlag, toml_text(kSilent.augmentation.flip), -kMost, kMost, kClosed, {},
      "Mirror left and right, one time in two."},
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
     {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
-     "Threads of LibTorch; decides last bits. 0 = its choice, kept when a training goes on."},
+     "Threads of LibTorch; may change results' last bits. 0 = its choice, kept when a training is "
+     "resumed."},
     {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 256, kClosed, {},
      "Threads that decode and augment images; no effect on results. 0 = one for every four cores, "
-     "with a GPU one a core."},
+     "with a GPU one per core."},
 };
 // clang-format on
 
