@@ -551,7 +551,7 @@ constexpr OptionSpec kMxOptions[] = {
     kSeedOption};
 constexpr OptionSpec kBfpOptions[] = {
     {"mantissa_bits", OptionType::kInteger, "7", 1, 15, nullptr,
-     "bits of an element's magnitude; its sign is one more"},
+     "bits of an element's magnitude; the sign is one more bit"},
     {"exponent_bits", OptionType::kInteger, "8", 2, 8, nullptr, "width of the shared exponent"},
     {"block", OptionType::kInteger, "16", 0, 65536, nullptr,
      "elements that share an exponent; 0 = the whole tensor"},
@@ -586,8 +586,8 @@ constexpr Overflow kSaturate = Overflow::kSaturate;
 
 constexpr Component<NumberFormat> kFormats[] = {
     {"bfp",
-     "block floating point: each element a sign and a magnitude, each block a shared exponent, the "
-     "largest element's",
+     "block floating point: each element has a sign and a magnitude, each block a shared "
+     "exponent, the largest element's",
      kBfpOptions,
      [](const Options& options) -> NumberFormat* {
        const int exponent_bits = static_cast<int>(options.integer("exponent_bits"));
@@ -597,18 +597,18 @@ constexpr Component<NumberFormat> kFormats[] = {
                                                      Rounding(options),
                                                      "double arithmetic by the definition");
      }},
-    {"mxfp8_e4m3", "OCP MXFP8: FP8 E4M3 elements, a power-of-two scale (E8M0) a block of 32",
+    {"mxfp8_e4m3", "OCP MXFP8: FP8 E4M3 elements, a power-of-two scale (E8M0) per block of 32",
      kMxOptions, make_mx_float<FloatLayout{4, 3, 7, kNanOnly, kSaturate}>},
-    {"mxfp8_e5m2", "OCP MXFP8: FP8 E5M2 elements, a power-of-two scale (E8M0) a block of 32",
+    {"mxfp8_e5m2", "OCP MXFP8: FP8 E5M2 elements, a power-of-two scale (E8M0) per block of 32",
      kMxOptions, make_mx_float<FloatLayout{5, 2, 15, kIeee, kSaturate}>},
-    {"mxfp6_e3m2", "OCP MXFP6: FP6 E3M2 elements, a power-of-two scale (E8M0) a block of 32",
+    {"mxfp6_e3m2", "OCP MXFP6: FP6 E3M2 elements, a power-of-two scale (E8M0) per block of 32",
      kMxOptions, make_mx_float<FloatLayout{3, 2, 3, kNone, kSaturate}>},
-    {"mxfp6_e2m3", "OCP MXFP6: FP6 E2M3 elements, a power-of-two scale (E8M0) a block of 32",
+    {"mxfp6_e2m3", "OCP MXFP6: FP6 E2M3 elements, a power-of-two scale (E8M0) per block of 32",
      kMxOptions, make_mx_float<FloatLayout{2, 3, 1, kNone, kSaturate}>},
-    {"mxfp4", "OCP MXFP4: FP4 E2M1 elements, a power-of-two scale (E8M0) a block of 32", kMxOptions,
-     make_mx_float<FloatLayout{2, 1, 1, kNone, kSaturate}>},
+    {"mxfp4", "OCP MXFP4: FP4 E2M1 elements, a power-of-two scale (E8M0) per block of 32",
+     kMxOptions, make_mx_float<FloatLayout{2, 1, 1, kNone, kSaturate}>},
     {"mxint8",
-     "OCP MXINT8: 8-bit integers in steps of 1/64, a power-of-two scale (E8M0) a block of 32",
+     "OCP MXINT8: 8-bit integers in steps of 1/64, a power-of-two scale (E8M0) per block of 32",
      kMxOptions, [](const Options& options) { return make_mx(MxInt8(), options); }},
 };
 

@@ -168,7 +168,7 @@ class Fixed final : public NumberFormat {
 constexpr OptionSpec kOptions[] = {
     {"integer_bits", OptionType::kInteger, "7", 0, 31, nullptr,
      "bits before the binary point, the sign not counted"},
-    {"fraction_bits", OptionType::kInteger, "8", 0, 31, nullptr, "bits behind the binary point"},
+    {"fraction_bits", OptionType::kInteger, "8", 0, 31, nullptr, "bits after the binary point"},
     kRoundingOption,
     kSeedOption};
 

@@ -75,7 +75,8 @@ struct FloatLayout {
   void check() const {
     if (specials == Specials::kIeee && mantissa_bits == 0) {
       throw std::invalid_argument(
-          "mantissa_bits: 0 leaves no NaN beside Inf; allowed: 1 to 23 with inf_nan = \"ieee\"");
+          "mantissa_bits: 0 leaves no code for NaN next to Inf; allowed: 1 to 23 with "
+          "inf_nan = \"ieee\"");
     }
     if (specials != Specials::kIeee && overflow == Overflow::kInf) {
       throw std::invalid_argument(
@@ -96,7 +97,7 @@ struct FloatLayout {
     if (bias < lowest || bias > highest) {
       throw std::invalid_argument(
           "bias: " + std::to_string(bias) +
-          " has numbers that float32 has not; allowed: " + std::to_string(lowest) + " to " +
+          " gives numbers that float32 does not have; allowed: " + std::to_string(lowest) + " to " +
           std::to_string(highest) + " with these exponent_bits, mantissa_bits and inf_nan");
     }
   }

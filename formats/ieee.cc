@@ -166,8 +166,8 @@ constexpr OptionSpec kAnyFloat[] = {
     {"bias", OptionType::kInteger, "-127", -127, 150, nullptr,
      "bias of the exponent field; -127 stands for the usual one, 2^(exponent_bits - 1) - 1"},
     {"inf_nan", OptionType::kText, "ieee", 0, 0, "ieee|nan_only|fnuz|none",
-     "codes that are no numbers: ieee: the top exponent is Inf and NaN; nan_only: all ones is NaN; "
-     "fnuz: the code of -0 is NaN; none"},
+     "codes that are not numbers: ieee: the top exponent is Inf and NaN; nan_only: all ones is "
+     "NaN; fnuz: the code of -0 is NaN; none"},
     {"subnormals", OptionType::kFlag, "true", 0, 0, nullptr,
      "false: numbers that round below the smallest normal become 0, and such codes decode to 0"},
     {"overflow", OptionType::kText, "auto", 0, 0, "auto|inf|nan|saturate",

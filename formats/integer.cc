@@ -130,7 +130,7 @@ class Integer final : public NumberFormat {
     const int rank = static_cast<int>(shape.size());
     if (!by_channel_ || (rank >= 2 && axis_ < rank && axis_ >= -rank)) return nullptr;
     return rank < 2 ? "scales by channel (granularity = \"channel\") need at least two dimensions"
-                    : "it has no dimension of that number (axis) to take scales along";
+                    : "it has no dimension of that number (axis) for the scales";
   }
 
   int range_axis(std::span<const std::int64_t> shape) const override {
@@ -291,7 +291,7 @@ constexpr OptionSpec kGranularity{"granularity",
                                   0,
                                   0,
                                   "tensor|channel",
-                                  "one scale for the whole tensor, or one an index of `axis`"};
+                                  "one scale for the whole tensor, or one per index of `axis`"};
 constexpr OptionSpec kAxis{
     "axis",
     OptionType::kInteger,
@@ -317,9 +317,9 @@ NumberFormat* create(int bits, const Options& options) {
 constexpr Component<NumberFormat> kFormats[] = {
     {"int8", "8-bit integer, symmetric, scale calibrated on golden data: value = code x scale",
      kFixedWidth, [](const Options& options) { return create(8, options); }},
-    {"int4", "4-bit integer, as int8", kFixedWidth,
+    {"int4", "4-bit integer, otherwise as int8", kFixedWidth,
      [](const Options& options) { return create(4, options); }},
-    {"int", "an integer of any width from 2 to 16 bits, as int8", kAnyWidth,
+    {"int", "an integer of any width from 2 to 16 bits, otherwise as int8", kAnyWidth,
      [](const Options& options) {
        return create(static_cast<int>(options.integer("bits")), options);
      }},

@@ -88,9 +88,9 @@ class BitErrorRate final : public ErrorModel {
 
 constexpr OptionSpec kOptions[] = {
     {"rate", OptionType::kNumber, nullptr, 1e-20, 1, nullptr,
-     "Probability that one stored bit flips, for each bit on its own"},
+     "Probability that one stored bit flips, independently of the others"},
     {"at_least_one", OptionType::kFlag, "false", 0, 0, nullptr,
-     "Whether faults that flip nothing are left out: the distribution given one flip or more"},
+     "Whether faults that flip nothing are left out: the distribution given at least one flip"},
     kBitRangeOption,
     kBitClassOption,
     kRegistersOption,

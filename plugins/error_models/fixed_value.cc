@@ -52,7 +52,7 @@ constexpr OptionSpec kOptions[] = {
     {"number", OptionType::kNumber, "0", -kLargest, kLargest, nullptr,
      "The number of value = \"number\", in the site's own unit"},
     {"elements", OptionType::kInteger, "1", 1, 1e9, nullptr,
-     "How many distinct elements are hit together; smaller sites are spared"},
+     "How many distinct elements are hit together; smaller sites are not hit"},
 };
 
 }  // namespace

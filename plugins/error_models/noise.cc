@@ -28,7 +28,7 @@ class Noise final : public ErrorModel {
     }
     if (fraction_ > 0 && elements_ != 1) {
       throw std::invalid_argument(
-          "elements: cannot go with fraction; each says how many elements are hit");
+          "elements: cannot be given together with fraction; each says how many elements are hit");
     }
   }
 
@@ -94,10 +94,10 @@ constexpr OptionSpec kOptions[] = {
      "Unit of standard_deviation with kind = \"add\": the site's own, or the site's largest golden "
      "value minus its smallest"},
     {"elements", OptionType::kInteger, "1", 1, 1e9, nullptr,
-     "How many distinct elements are hit together; smaller sites are spared"},
+     "How many distinct elements are hit together; smaller sites are not hit"},
     {"fraction", OptionType::kNumber, "0", 0, 1, nullptr,
      "Share of the site's elements that are hit together, instead of elements: rounded half up, at "
-     "least one; 0 = elements counts"},
+     "least one; 0 = use elements"},
 };
 
 }  // namespace

@@ -170,7 +170,7 @@ constexpr OptionSpec kOptions[] = {
      "Which elements are hit together; in (C,H,W) row = same c and h, column = same c and w, "
      "position = same h and w in all channels"},
     {"size", OptionType::kInteger, "16", 1, 1e9, nullptr,
-     "Elements of a block or of random ones, distance of a stride, edge of a square; in elements"},
+     "Number of elements of block and random, distance of stride, side of square; in elements"},
     {"aligned", OptionType::kFlag, "false", 0, 0, nullptr,
      "Whether a block starts at a multiple of size, as groups of outputs computed together do"},
     {"fault", OptionType::kText, "flip", 0, 0, "flip|zero|largest|nan|inf|random_code|random_value",
@@ -179,7 +179,7 @@ constexpr OptionSpec kOptions[] = {
     {"same_bit", OptionType::kFlag, "true", 0, 0, nullptr,
      "Of fault = \"flip\": whether all elements flip the same random bit, or each one its own"},
     {"fraction", OptionType::kNumber, "1", 1e-20, 1, nullptr,
-     "Probability that an element of the pattern is hit, for each on its own, given that one is"},
+     "Probability that an element of the pattern is hit, independently, given that one is hit"},
     kBitRangeOption,
     {"bit_class", OptionType::kText, "any", 0, 0, "any|sign|exponent|mantissa|regime",
      "Of fault = \"flip\": only payload bits of this class"},

@@ -9,9 +9,9 @@ namespace {
 
 constexpr OptionSpec kOptions[] = {
     {"bias", OptionType::kFlag, "false", 0, 0, nullptr,
-     "Whether the layer adds a bias, started at 0."},
+     "Whether the layer adds a bias, which starts at 0."},
     {"freeze", OptionType::kFlag, "false", 0, 0, nullptr,
-     "Whether training leaves the layer as it is read."},
+     "Whether training leaves the layer as it was read."},
 };
 
 class Embedding final : public HeadInit {
@@ -25,7 +25,7 @@ class Embedding final : public HeadInit {
     if (request.embedding_width != request.features) {
       throw std::invalid_argument(
           "the embeddings have " + std::to_string(request.embedding_width) +
-          " values a class and the backbone's features " + std::to_string(request.features) +
+          " values per class and the backbone's features " + std::to_string(request.features) +
           ": they must be equally wide; `text_guided` puts a layer between them");
     }
     const std::vector<float> bias(bias_ ? request.classes.size() : 0, 0.0F);

@@ -7,7 +7,7 @@ namespace {
 constexpr OptionSpec kOptions[] = {
     {"width", OptionType::kInteger, "512", 1, 65536, nullptr, "Values between the two layers (E)."},
     {"freeze", OptionType::kFlag, "false", 0, 0, nullptr,
-     "Whether training leaves the second layer as it is drawn."},
+     "Whether training leaves the second layer as it was drawn."},
 };
 
 class RandomProjection final : public HeadInit {

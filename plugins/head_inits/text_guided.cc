@@ -12,7 +12,7 @@ namespace {
 constexpr OptionSpec kOptions[] = {
     {"init", OptionType::kText, "embeddings", 0, 0, "embeddings|random",
      "How the projection starts: at the rows of the embeddings file, each brought to length 1, or "
-     "at random as the paper's ablation."},
+     "at random, as in the paper's ablation."},
     {"bottleneck", OptionType::kFlag, "true", 0, 0, nullptr,
      "Whether a linear layer with bias brings the features to the width E; without it they must "
      "have that width."},
@@ -22,7 +22,7 @@ constexpr OptionSpec kOptions[] = {
      "Whether features are brought to length 1 before the projection; without it the head is "
      "linear and `bitfall head fuse` makes one layer of it."},
     {"temperature", OptionType::kFlag, "true", 0, 0, nullptr,
-     "Whether the logits are multiplied by exp(s), s trained."},
+     "Whether the logits are multiplied by exp(s), where s is trained."},
     {"initial_temperature", OptionType::kNumber, "0.07", 1e-6, 1e6, nullptr,
      "s starts at ln(1 / initial_temperature)."},
     {"epsilon", OptionType::kNumber, "1e-12", 1e-30, 1, nullptr,
@@ -70,7 +70,7 @@ class TextGuided final : public HeadInit {
     if (width_ > 0 && given > 0 && width_ != given) {
       throw std::invalid_argument("width is " + std::to_string(width_) +
                                   ", but the embeddings have " + std::to_string(given) +
-                                  " values a class; leave `width` out");
+                                  " values per class; leave `width` out");
     }
     const std::int64_t width = given > 0 ? given : width_ > 0 ? width_ : request.features;
     if (!bottleneck_ && width != request.features) {
@@ -108,8 +108,8 @@ class TextGuided final : public HeadInit {
 
 const Component<HeadInit> kTextGuided{
     "text_guided",
-    "Features to the width of text embeddings, length 1, a projection that starts at the classes' "
-    "embeddings, a trained temperature",
+    "A layer to the width of text embeddings, division by length, a projection that starts at the "
+    "classes' embeddings, a trained temperature",
     kOptions, [](const Options& options) -> HeadInit* { return new TextGuided(options); }};
 
 }  // namespace bitfall

@@ -8,8 +8,8 @@ namespace {
 
 constexpr MetricColumn kColumns[] = {
     {"delta_loss", ColumnKind::kQuantity, "nats",
-     "|golden - faulty cross-entropy|; Inf where the faulty loss is, NaN where the difference has "
-     "no value"},
+     "|golden - faulty cross-entropy|; Inf where the faulty loss is Inf, NaN where the difference "
+     "has no value"},
     {"delta_loss_signed", ColumnKind::kQuantity, "nats",
      "Faulty minus golden cross-entropy; above 0 where the fault made the answer worse"},
 };

@@ -6,7 +6,7 @@ namespace {
 
 constexpr MetricColumn kColumns[] = {
     {"misclassified", ColumnKind::kEvent, "1",
-     "The golden answer is right and the faulty one wrong; an answer with a NaN logit counts as "
+     "The golden answer is correct and the faulty one wrong; an answer with a NaN logit counts as "
      "wrong"},
 };
 
@@ -26,7 +26,7 @@ class Misclassified final : public Metric {
 }  // namespace
 
 const Component<Metric> kMisclassified{
-    "misclassified", "Right without the fault, wrong with it", {}, [](const Options&) -> Metric* {
+    "misclassified", "Correct without the fault, wrong with it", {}, [](const Options&) -> Metric* {
       return new Misclassified;
     }};
 

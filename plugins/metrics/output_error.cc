@@ -10,7 +10,7 @@ namespace {
 
 constexpr MetricColumn kColumns[] = {
     {"output_error_max", ColumnKind::kQuantity, "1",
-     "Largest |golden - faulty| over the logits; NaN where one of the differences is"},
+     "Largest |golden - faulty| over the logits; NaN if one of the differences is NaN"},
     {"output_error_mean", ColumnKind::kQuantity, "1", "Mean |golden - faulty| over the logits"},
     {"nonfinite", ColumnKind::kEvent, "1", "A faulty logit is NaN or Inf"},
 };

@@ -10,7 +10,7 @@ namespace {
 
 constexpr MetricColumn kColumns[] = {
     {"top2diff_golden", ColumnKind::kQuantity, "probability",
-     "Softmax probability of the likeliest class minus the second's, without the fault"},
+     "Softmax probability of the most likely class minus the second's, without the fault"},
     {"top2diff_faulty", ColumnKind::kQuantity, "probability", "The same with the fault"},
     {"top2diff_change", ColumnKind::kQuantity, "probability", "Faulty minus golden"},
 };
@@ -47,7 +47,7 @@ class Top2Diff final : public Metric {
 
 const Component<Metric> kTop2Diff{
     "top2diff",
-    "Gap between the two likeliest classes, golden, faulty and its change",
+    "Gap between the two most likely classes: golden, faulty and its change",
     {},
     [](const Options&) -> Metric* { return new Top2Diff; }};
 

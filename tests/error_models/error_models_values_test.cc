@@ -292,8 +292,8 @@ TEST(Noise, RefusesOptionsThatContradict) {
             "campaign.toml:4:10: error_model 'noise': relative_to: is read only with kind = "
             "\"add\"; a factor is relative to its element");
   EXPECT_EQ(model_complaint(noise(1, {{"elements", std::int64_t{2}}, {"fraction", 0.5}})),
-            "campaign.toml:3:10: error_model 'noise': elements: cannot go with fraction; each says "
-            "how many elements are hit");
+            "campaign.toml:3:10: error_model 'noise': elements: cannot be given together with "
+            "fraction; each says how many elements are hit");
   EXPECT_EQ(model_complaint(plugin_choice("noise")),
             "campaign.toml:1:8: option 'standard_deviation' of error_model 'noise' is required: a "
             "number, 1e-30 to 1e+30");

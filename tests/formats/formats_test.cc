@@ -475,8 +475,7 @@ TEST(FloatFormat, RefusesWhatFloat32CannotHold) {
     return format_complaint("float", options);
   };
   EXPECT_NE(refused(float_options(8, 7, 126, "ieee"))
-                .find("bias: 126 has numbers that float32 has "
-                      "not; allowed: 127 to 143"),
+                .find("bias: 126 gives numbers that float32 does not have; allowed: 127 to 143"),
             std::string::npos)
       << refused(float_options(8, 7, 126, "ieee"));
   EXPECT_NE(refused(float_options(4, 3, 148, "ieee")).find("allowed: -113 to 147"),

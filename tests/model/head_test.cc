@@ -110,11 +110,11 @@ TEST(HeadInit, EachOfItsParametersIsASwitch) {
 
 TEST(HeadInit, RefusesWhatDoesNotFit) {
   EXPECT_THAT(usage_error([] { built(*make("embedding")); }),
-              HasSubstr("the embeddings have 4 values a class and the backbone's features 8"));
+              HasSubstr("the embeddings have 4 values per class and the backbone's features 8"));
   EXPECT_THAT(usage_error([] {
                 built(*make("text_guided", {{"width", std::int64_t{5}}}));
               }),
-              HasSubstr("width is 5, but the embeddings have 4 values a class"));
+              HasSubstr("width is 5, but the embeddings have 4 values per class"));
   EXPECT_THAT(usage_error([] {
                 built(*make("text_guided", {{"bottleneck", false}}));
               }),
@@ -155,21 +155,22 @@ TEST(HeadInit, LayersThatDoNotFitAreThePluginsFault) {
     layers.linear("a", 3, inputs, weight, {}, true);
   };
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { linear(l, six, 3); }),
-              HasSubstr("a layer 'a' of 3 inputs behind 2 values"));
+              HasSubstr("a layer 'a' of 3 inputs after 2 values"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { linear(l, std::span(six).first(5), 2); }),
               HasSubstr("5 weights and 0 biases do not make 3 outputs of 2 inputs"));
-  EXPECT_THAT(refusal_of([&](HeadLayers& l) { linear(l, nan, 2); }), HasSubstr("no finite number"));
+  EXPECT_THAT(refusal_of([&](HeadLayers& l) { linear(l, nan, 2); }),
+              HasSubstr("a weight that is not a finite number"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) {
                 linear(l, six, 2);
                 l.normalise("a", 1);
               }),
               HasSubstr("the layer 'a' twice"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.normalise("forward", 1); }),
-              HasSubstr("a word that modules keep for themselves"));
+              HasSubstr("a word that is reserved in modules"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.normalise("n", 0); }),
               HasSubstr("epsilon is not positive"));
   EXPECT_THAT(refusal_of([&](HeadLayers& l) { l.scale("s", INFINITY, true); }),
-              HasSubstr("factor is no finite number"));
+              HasSubstr("factor is not a finite number"));
   EXPECT_THAT(
       refusal_of([&](HeadLayers& l) { l.linear("a", 2, 2, std::span(six).first(4), {}, true); }),
       HasSubstr("ends in 2 values for 3 classes"));
