@@ -257,7 +257,7 @@ class Campaign(Case):
         self.assertIn("given twice", err)
         self.assertEqual(err.count(str(shards[0])), 2)
         _, err = bitfall("merge", self.run_directory("whole"), "-o", self.run_directory("merged"), expect=4)
-        self.assertIn("is no shard", err)
+        self.assertIn("is not a shard", err)
         bitfall("run", campaign, "--shard", "2/2")
         half = self.run_directory("whole-2of2")
         _, err = bitfall("merge", shards[0], half, "-o", self.run_directory("merged"), expect=4)
@@ -881,7 +881,7 @@ threads = 1
         self.assertIn("'dog'", err)
         self.assertIn("dogs", err)
         err = refused("--init", "embedding", "--embeddings", self.rows_file("rows"), expect=2)
-        self.assertIn("6 values a class and the backbone's features 8", err)
+        self.assertIn("6 values per class and the backbone's features 8", err)
         self.attach("named", "--init", "linear")
         _, err = bitfall("head", "attach", self.folder / "named.pt", *guided, "--embeddings", self.rows_file("rows"),
                          "--embedding-classes", self.folder / "other.txt", "-o", self.folder / "never.pt",
@@ -919,7 +919,7 @@ threads = 1
         content = rows.read_bytes()
         pipe = self.folder / "pipe"
         os.mkfifo(pipe)
-        for output, reason in ((rows, "is read as"), (classes, "is read as"), (pipe, "is no regular file"),
+        for output, reason in ((rows, "is read as"), (classes, "is read as"), (pipe, "is not a regular file"),
                                (self.folder, "is a folder")):  # fmt: skip
             _, err = bitfall("head", "attach", self.folder / "residual.pt", "--init", "text_guided", "--embeddings",
                              rows, "--classes", classes, "-o", output, expect=2)  # fmt: skip
@@ -957,7 +957,7 @@ threads = 1
             killed += 1
             command = [str(PROGRAM), "train", str(pieces), "--resume"]
         _, err = bitfall("train", pieces, expect=2)
-        self.assertIn("go on with --resume, or start anew with --force", err)
+        self.assertIn("go on with --resume, or start again with --force", err)
         bitfall("train", pieces, "--resume")
         found = self.weights(self.run_directory("pieces") / "model.pt")
         self.assertEqual(want.keys(), found.keys())

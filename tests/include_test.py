@@ -128,7 +128,7 @@ def check_paths(root, build):
 
 
 def check_libraries(root):
-    """core/src: each library of KEPT_TO stays behind the header of ours that hides it."""
+    """core/src: each library of KEPT_TO is included only by the file of ours that hides it."""
     files = sources(root / "core/src")
     problems = []
     for path in files:
@@ -142,7 +142,7 @@ def check_libraries(root):
 
 
 def check_sdk_users(root, folder, own_folder):
-    """The SDK, formats and plugins: the SDK, the standard library, and files beside them."""
+    """The SDK, formats and plugins: the SDK, the standard library, and files next to them."""
     files = sources(root / folder)
     problems = []
     for path in files:
@@ -157,7 +157,7 @@ def check_sdk_users(root, folder, own_folder):
             if not good:
                 allowed = "the SDK (bitfall/...), the standard library and Random123"
                 if own_folder:
-                    allowed += ", and files beside it"
+                    allowed += ", and files next to it"
                 problems.append(f"{path.relative_to(root)} includes {quoted or bracketed}; it may "
                                 f"include only {allowed}")
     return len(files), problems

@@ -18,7 +18,8 @@ inline constexpr OptionSpec kBitRangeOption{"bit_range",
                                             31,
                                             nullptr,
                                             "First and last bit, inclusive, 0 the least "
-                                            "significant; [] = all; narrower registers are spared"};
+                                            "significant; [] = all; narrower registers are not "
+                                            "hit"};
 inline constexpr OptionSpec kBitClassOption{
     "bit_class",
     OptionType::kText,

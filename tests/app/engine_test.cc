@@ -219,7 +219,7 @@ TEST(Engine, WhatAPluginThrowsIsToldOnce) {
   EXPECT_EQ(told(text + "workers = 2\n"), metric);  // by whichever of the two
   text.replace(text.find("throwing"), 8, "mismatch");
   EXPECT_EQ(told(text + "[[faults]]\nerror_model = \"throwing\"\nsites = \"fc\"\n"),
-            "error_model 'throwing' of plugin fragile has a population that is no count at site "
+            "error_model 'throwing' of plugin fragile has a population that is not a count at site "
             "'fc'");
 }
 

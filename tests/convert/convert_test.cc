@@ -243,11 +243,12 @@ TEST(WordReader, GivesTheSameWordsHoweverTheTextIsCut) {
 
 TEST(WordReader, NamesLineAndColumn) {
   EXPECT_THAT(input_refusal("fp16", "1 2\n 3,oops 4\n"),
-              StartsWith("input:2:4: 'oops' is no number"));
+              StartsWith("input:2:4: 'oops' is not a number"));
   std::string far;
   for (int i = 0; i < 70000; ++i) far += "12\n";
-  EXPECT_THAT(input_refusal("fp16", far + "  1x"), StartsWith("input:70001:3: '1x' is no number"));
-  EXPECT_THAT(input_refusal("fp16", "\xEF\xBB\xBFx"), StartsWith("input:1:1: 'x' is no number"));
+  EXPECT_THAT(input_refusal("fp16", far + "  1x"),
+              StartsWith("input:70001:3: '1x' is not a number"));
+  EXPECT_THAT(input_refusal("fp16", "\xEF\xBB\xBFx"), StartsWith("input:1:1: 'x' is not a number"));
 }
 
 TEST(Convert, AgreesWithTheCompilersBinary16) {
@@ -600,13 +601,13 @@ TEST(Convert, RefusesBadArguments) {
   ConvertOptions options;
   options.values = {"1", "two"};
   EXPECT_EQ(usage_refusal(*format, options),
-            "argument 2: 'two' is no number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
+            "argument 2: 'two' is not a number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
   options.values = {""};
-  EXPECT_EQ(usage_refusal(*format, options), "argument 1: '' is no number");
+  EXPECT_EQ(usage_refusal(*format, options), "argument 1: '' is not a number");
   options.codes = true;
   options.values = {"ff", "100"};
   EXPECT_EQ(usage_refusal(*format, options),
-            "argument 2: '100' is no code of f: give 0x0 to 0xff, or binary digits behind 0b");
+            "argument 2: '100' is not a code of f: give 0x0 to 0xff, or binary digits after 0b");
 }
 
 TEST(Convert, SurvivesHostileInput) {
@@ -620,7 +621,7 @@ TEST(Convert, SurvivesHostileInput) {
   EXPECT_THAT(
       input_refusal("fp16", "1 " + std::string(10 << 20, '7')),
       HasSubstr("input:1:3: '7777777777777777777777777777777777777777...' goes on for more"));
-  EXPECT_THAT(input_refusal("fp16", std::string(1, '\0')), HasSubstr("'\\x00' is no number"));
+  EXPECT_THAT(input_refusal("fp16", std::string(1, '\0')), HasSubstr("'\\x00' is not a number"));
   // Longer than the text of any double, yet a number.
   const auto format = make_format("fp16");
   const std::string zeros(3000, '0');

@@ -261,7 +261,7 @@ TEST_F(DatasetTest, RefusesBadClassLists) {
   EXPECT_THAT(refusal(), HasSubstr("classes.txt"));
   write_text(config_.classes, "dog\ncatfsh\n");
   EXPECT_THAT(refusal(), AllOf(StartsWith((config_.path / "catfish").string() +
-                                          ": the folder is no class of "),
+                                          ": the folder is not a class of "),
                                EndsWith("did you mean 'catfsh'?")));
   write_text(config_.classes, "\n \n");
   EXPECT_THAT(refusal(), HasSubstr("the class list is empty"));
@@ -530,7 +530,7 @@ TEST_F(DatasetTest, RefusesBadLabels) {
   use_array({-1, 0});
   EXPECT_THAT(refusal(), HasSubstr("the label of row 0 is -1"));
   use_array({0, 1, 2});
-  EXPECT_THAT(refusal(), HasSubstr("labels must be [2], one an image; this array is [3]"));
+  EXPECT_THAT(refusal(), HasSubstr("labels must be [2], one per image; this array is [3]"));
   write_npy(config_.labels, "<f4", "(2,)", std::vector<float>{0, 1});
   EXPECT_THAT(refusal(), HasSubstr("holds float32; integers are needed"));
   config_.classes.clear();

@@ -195,9 +195,9 @@ TEST_F(FaultList, HeadersAreChecked) {
             "'register', 'op', 'mask' (a list begins with "
             "fault,site,image,target,element,register,op,mask)\n1 error in F");
   EXPECT_EQ(error_of("site,image,target,element,register,op,mask,site\n"),
-            "F:1:44: the column 'site' stands twice\n1 error in F");
+            "F:1:44: the column 'site' occurs twice\n1 error in F");
   EXPECT_THAT(error_of("fault,fault,site,image,target,element,register,op,mask\n"),
-              StartsWith("F:1:7: the column 'fault' stands twice\n"));
+              StartsWith("F:1:7: the column 'fault' occurs twice\n"));
 }
 
 TEST_F(FaultList, NamesAreChecked) {
@@ -245,13 +245,13 @@ TEST_F(FaultList, EditsMustFitTheRegister) {
   EXPECT_EQ(row_error("fc,cat/c.png,activation,0,scale,write,8"),
             "F:2:39: mask 0x8 is wider than register 'scale' of 3 bits");
   EXPECT_EQ(row_error("fc,cat/c.png,activation,0,scale,multiply,3f800000"),
-            "F:2:33: op 'multiply' goes with the payload, not with register 'scale'");
+            "F:2:33: op 'multiply' is for the payload, not for register 'scale'");
   // What a bit-error rate draws when no bit is hit.
   EXPECT_EQ(error_of("site,image,target,element,register,op,mask\n"
                      "fc,cat/c.png,activation,0,payload,flip,0\n"),
             "accepted");
   EXPECT_EQ(row_error("fc,cat/c.png,activation,0,scale,value,3f800000"),
-            "F:2:33: op 'value' goes with the payload, not with register 'scale'");
+            "F:2:33: op 'value' is for the payload, not for register 'scale'");
 }
 
 TEST_F(FaultList, RowsMustHaveTheHeadersWidth) {
@@ -265,9 +265,9 @@ TEST_F(FaultList, OneFaultHasOneSiteAndImage) {
       "fault,site,image,target,element,register,op,mask\n"
       "0,fc,cat/c.png,activation,0,payload,flip,1\n";
   EXPECT_THAT(error_of(start + "0,conv1,cat/c.png,activation,0,payload,flip,1\n"),
-              StartsWith("F:3:3: fault 0 goes on at another site; "));
+              StartsWith("F:3:3: fault 0 continues at another site; "));
   EXPECT_THAT(error_of(start + "0,fc,\"cat/a,b.png\",activation,0,payload,flip,1\n"),
-              StartsWith("F:3:6: fault 0 goes on at another image; "));
+              StartsWith("F:3:6: fault 0 continues at another image; "));
   EXPECT_THAT(error_of(start + "x,fc,cat/c.png,activation,0,payload,flip,1\n"),
               StartsWith("F:3:1: the fault's number must be a whole number from 0 on, found 'x'"));
 }

@@ -474,7 +474,7 @@ TEST_F(Fragile, FailuresAtWorkAreNamed) {
   EXPECT_EQ(plugin_error([&] { model->draw(site, random, edits); }),
             "error_model 'throwing' of plugin fragile failed in draw: no bit to be had");
   EXPECT_EQ(plugin_error([&] { model->population(site); }),
-            "error_model 'throwing' of plugin fragile has a population that is no count at site "
+            "error_model 'throwing' of plugin fragile has a population that is not a count at site "
             "'layer1'");
   EXPECT_EQ(plugin_error([&] { metric->measure({}, {}); }),
             "metric 'throwing' of plugin fragile failed in measure: beyond measure");

@@ -588,7 +588,7 @@ TEST(Store, RefusesForeignAndDamagedFiles) {
   expect_refused("is empty");
   std::ofstream(file)
       << "This is a text, and long enough to be looked at as a database header, no?";
-  expect_refused("is damaged or no campaign");
+  expect_refused("is damaged or not a campaign");
   fs::remove(file);
   sql(file, "CREATE TABLE trials(x)");
   expect_refused("is an SQLite file, but not a campaign of Bitfall");

@@ -231,7 +231,7 @@ TEST_F(TensorFile, ChecksTheBoundsOfSafetensors) {
   of_header(R"({"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"a":{}})");
   EXPECT_THAT(refusal(path), HasSubstr("the key 'a' occurs twice"));
   of_header("[1]");
-  EXPECT_THAT(refusal(path), HasSubstr("its header is no JSON object"));
+  EXPECT_THAT(refusal(path), HasSubstr("its header is not a JSON object"));
   write(path, std::string(8, '\xff') + "{}");
   EXPECT_THAT(refusal(path), HasSubstr("its header is longer than the file"));
 }

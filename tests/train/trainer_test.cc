@@ -274,7 +274,7 @@ TEST(Trainer, SaysWhatIsWrong) {
   EXPECT_THAT(refused(training_text("", kSgd, small_model("products")), "r3"),
               HasSubstr("classes, but the model"));
   EXPECT_THAT(refused(training_text("", kSgd, small_model("featuremap")), "r4"),
-              HasSubstr("is no classifier"));
+              HasSubstr("is not a classifier"));
   std::string text = training_text("", kSgd);
   text.replace(text.find("batch = 16"), 10, "batch = 101");
   EXPECT_THAT(refused(text, "r5"), HasSubstr("has 100 images, fewer than a batch of 101"));

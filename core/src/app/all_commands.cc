@@ -48,7 +48,7 @@ std::vector<std::unique_ptr<Command>> all_commands() {
       compare_command(), replay_command(), export_command(), sites_command(), formats_command(),
       convert_command(), embeddings_command(),
       std::make_unique<Group>(
-          "head", "exchange a classifier's last layer",
+          "head", "replace a classifier's last layer",
           commands_of(head_attach_command(), head_fuse_command(), head_info_command())),
       train_command(), config_command(),
       std::make_unique<Group>(

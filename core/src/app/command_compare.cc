@@ -36,7 +36,7 @@ class CompareCommand final : public Command {
         ->allow_extra_args(false);
     app->add_option(
         "--html", html_,
-        "where to write the page (default: compare.html beside the first run directory)");
+        "where to write the page (default: compare.html next to the first run directory)");
     auto* json = app->add_flag("--json", json_, "JSON on stdout");
     auto* markdown =
         app->add_flag("--markdown", markdown_, "markdown tables on stdout, with more columns");

@@ -56,7 +56,7 @@ class ConvertCommand final : public Command {
              "KEY=VALUE, an option of the format (`bitfall plugin info FORMAT`); may be repeated");
     app->add_flag(
         "--codes", options_.codes,
-        "the input are codes: hexadecimal, 0x being optional, or all binary digits behind 0b");
+        "the input is codes: hexadecimal, with or without 0x, or all binary digits after 0b");
     repeated("--flip", options_.flips,
              "a row for each of these bits flipped: 14, 10-14, all, 0,3,7; of a metadata register: "
              "scale:3; may be repeated. Bit 0 is the least significant");
@@ -65,10 +65,10 @@ class ConvertCommand final : public Command {
                     "largest magnitude, to which metadata is calibrated (default: the input's)");
     repeated(
         "--metadata", options_.metadata,
-        "NAME=CODE (0x7f) or NAME=NUMBER (0.5: the nearest that a code stands for), a metadata "
-        "register for all numbers (default with --codes: what stands for 1); may be repeated");
+        "a metadata register for all numbers: NAME=CODE (0x7f) or NAME=NUMBER (0.5: the nearest "
+        "number that a code stands for; default with --codes: 1); may be repeated");
     app->add_flag("--json", options_.json,
-                  "JSON lines; what is no number is \"nan\", \"inf\" or \"-inf\"");
+                  "JSON lines; NaN and infinities are \"nan\", \"inf\" and \"-inf\"");
     return app;
   }
   int run() override;

@@ -172,9 +172,10 @@ void print_descriptions(const EmbeddingsOptions& options) {
 }
 
 constexpr const char* kEmbeddingsHelp =
-    R"(A table gives a row a class: the rows that stand for it, their length, and the class nearest to it
-by the cosine of the angle. Of several rows each is divided by its length, and they are averaged.
-Descriptions (.json, {class: [texts]}) give a row a class: texts kept, dropped and repeated.
+    R"(For embeddings, one row per class: the file's rows that stand for it, their length, and the
+class nearest to it by the cosine of the angle. Several rows of a class are each divided by their
+length and then averaged.
+For descriptions (.json, {class: [texts]}), one row per class: texts kept, dropped and repeated.
 
 Examples:
   bitfall embeddings scripts/quickstart/embeddings.npy \
@@ -192,8 +193,8 @@ class EmbeddingsCommand final : public Command {
                     "[rows, width] in .npy, .safetensors, .pth or .pt; or descriptions in .json")
         ->required();
     app->add_option("--classes", options_.classes,
-                    "the classes of the task in order: a JSON array, or a text, a name a line "
-                    "(default: all that the file, its list or its map names)");
+                    "the classes of the task in order: a JSON array, or a text file with one name "
+                    "per line (default: all that the file, its list or its map names)");
     app->add_option("--embedding-classes", options_.files.classes,
                     "the names of the file's rows in order, as a list of the same kind");
     app->add_option(

@@ -14,11 +14,11 @@ namespace {
 class ExportCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
-    CLI::App* app = parent.add_subcommand("export", "every trial as a table, a row an edit");
+    CLI::App* app = parent.add_subcommand("export", "every trial as a table, one row per edit");
     app->add_option("run", run_, "the run directory")->required();
     auto* kinds = app->add_option_group("format", "one of");
     kinds->add_flag("--csv", csv_, "CSV with a header");
-    kinds->add_flag("--jsonl", jsonl_, "a JSON object a line");
+    kinds->add_flag("--jsonl", jsonl_, "one JSON object per line");
     kinds->add_flag("--faults", faults_, "the fault list, for `bitfall run CAMPAIGN --faults`");
     kinds->require_option(1);
     app->add_option("-o,--output", output_, "file (default: stdout)");

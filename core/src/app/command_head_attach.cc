@@ -42,17 +42,17 @@ class HeadAttachCommand final : public Command {
         ->allow_extra_args(false);
     app->add_option(
         "--classes", classes_,
-        "names of the classes in the order of the answer: JSON, or one a line (default: "
+        "names of the classes in the order of the answer: JSON, or one per line (default: "
         "recorded in the backbone)");
     app->add_option("--embeddings", embeddings_.table,
-                    "text embeddings, a row a class: .npy, .safetensors or .pth");
+                    "text embeddings, one row per class: .npy, .safetensors or .pth");
     app->add_option("--embedding-classes", embeddings_.classes,
                     "names of the embeddings' rows (default: the rows are the classes, in order)");
     app->add_option("--class-map", embeddings_.map,
                     "JSON {class: row name, row number, or several of them}");
     app->add_option("--embedding-key", embeddings_.key,
                     "the tensor's name in a file that holds several");
-    app->add_option("--seed", seed_, "of what is drawn at random")
+    app->add_option("--seed", seed_, "seed of the random numbers")
         ->capture_default_str()
         ->check(CLI::Validator(
             [](const std::string& text) {

@@ -11,7 +11,8 @@ class HeadInfoCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app = parent.add_subcommand(
-        "info", "a head's layers, and what the model costs beside one linear layer in its place");
+        "info",
+        "a head's layers, and what the model costs compared with one linear layer in its place");
     app->add_option("model", model_, "TorchScript file")->required();
     app->add_option("--input", input_, kInputHelp);
     app->add_flag("--json", json_, "JSON on stdout");

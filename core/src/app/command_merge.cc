@@ -28,7 +28,7 @@ Part open_part(const std::filesystem::path& run) {
   const RunFacts& facts = part.description.facts;
   if (!facts.shard) {
     throw Error(ExitCode::kInput, run.string() +
-                                      ": is no shard; shards are made by bitfall run CAMPAIGN "
+                                      ": is not a shard; shards are made by bitfall run CAMPAIGN "
                                       "--shard I/N");
   }
   if (!facts.finished) {

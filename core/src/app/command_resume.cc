@@ -15,7 +15,7 @@ namespace {
 class ResumeCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
-    CLI::App* app = parent.add_subcommand("resume", "go on with an interrupted run");
+    CLI::App* app = parent.add_subcommand("resume", "continue an interrupted run");
     app->add_option("run", run_, "the run directory")->required();
     return app;
   }

@@ -28,9 +28,9 @@ class RunCommand final : public Command {
     app->add_flag("--force", force_, "replace the run that the directory holds");
     app->add_option("--shard", shard_,
                     "I/N: only the I-th of N parts of the campaign, into a run directory of its "
-                    "own; `bitfall merge` joins them to what one run gives");
+                    "own; `bitfall merge` joins them to the result of a single run");
     app->add_flag("--explain", explain_,
-                  "at the end: where the time went, and how many trials were spared a run");
+                  "at the end: where the time went, and how many trials needed no run");
     app->add_flag("--json", json_, "with --dry-run: JSON");
     return app;
   }

@@ -77,7 +77,7 @@ void check_directory(const Training& training, const TrainOptions& options) {
   if (!begun) return;
   throw Error(ExitCode::kUsage, training.output.string() +
                                     ": holds a training already; go on with --resume, or start "
-                                    "anew with --force");
+                                    "again with --force");
 }
 
 void write_page(const Training& training, const Trainer& trainer) {
@@ -102,7 +102,7 @@ same weights on the same machine. The keys of a training file: `bitfall config -
   [model]
   path = "guided.pt"      # scripted, from `bitfall head attach` or torch.jit.script
   [data]
-  path = "images/train"   # one folder a class
+  path = "images/train"   # one folder per class
   [validation]
   path = "images/test")";
 
@@ -114,10 +114,10 @@ class TrainCommand final : public Command {
     app->add_option("training", options_.training, "the training file (TOML)")->required();
     app->add_option("-o,--output", options_.output, "directory, instead of [training] output");
     auto* resume = app->add_flag("--resume", options_.resume,
-                                 "go on from the directory's checkpoint, if it has one");
-    app->add_flag("--force", options_.force, "start anew, replacing what the directory holds")
+                                 "continue from the directory's checkpoint, if it has one");
+    app->add_flag("--force", options_.force, "start again, replacing what the directory holds")
         ->excludes(resume);
-    app->add_flag("--json", options_.json, "a JSON object an epoch on stdout");
+    app->add_flag("--json", options_.json, "one JSON object per epoch on stdout");
     return app;
   }
   bool stoppable() const override { return true; }
@@ -143,7 +143,7 @@ int TrainCommand::run() {
            std::to_string(training.epochs) + " epochs; " + training.device + ", " +
            std::to_string(trainer.threads()) + " threads; in " + training.output.string());
   if (trainer.epochs_done() > 0) {
-    log_info("going on behind epoch " + std::to_string(trainer.epochs_done()));
+    log_info("going on after epoch " + std::to_string(trainer.epochs_done()));
   }
   const TrainEnd end = trainer.run(stop_requested, [&](const EpochResult& result) {
     write_page(training, trainer);

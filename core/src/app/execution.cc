@@ -35,7 +35,7 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   };
   add("golden passes", costs.golden_s);
   add("windows that faults have reached", costs.regions_s);
-  add("whole steps behind the faults", costs.suffix_s);
+  add("whole steps after the faults", costs.suffix_s);
   add("values through their format", costs.emulation_s);
   add("drawing, encoding, editing", costs.injection_s);
   add("metrics and store", costs.results_s);
@@ -57,7 +57,7 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
     std::printf("%12lld %s\n", static_cast<long long>(count), what.c_str());
   };
   tell(costs.unchanged, "changed no value");
-  tell(costs.shared, "changed the same as another");
+  tell(costs.shared, "changed the same values as another trial");
   tell(costs.carried, "were carried by the windows that they had reached, and " +
                           std::to_string(costs.died_in_regions) + " of them died out there");
   tell(costs.died, "died out before an expensive step of a pass");
@@ -91,7 +91,7 @@ int execute(Session& session, Store& store, bool explain) {
   } catch (const Error& error) {
     throw Error(error.code(),
                 std::string(error.what()) +
-                    "\n  what was stored before is kept; when this is mended: bitfall resume " +
+                    "\n  what was stored before is kept; when this is fixed: bitfall resume " +
                     shell_word(store.directory().string()));
   }
   store.commit();

@@ -30,22 +30,22 @@ Examples:
   bitfall replay runs/campaign --trial 7    one trial again, bit for bit
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy
-  bitfall convert fp16 0.1 --flip all       a number's bits, and what each flip makes of it
+  bitfall convert fp16 0.1 --flip all       a number's bits, and the number after each flip
   bitfall head attach net.pt --init linear -o new.pt   another last layer
-  bitfall embeddings clip.pth               text embeddings, before a head starts at them
+  bitfall embeddings clip.pth               look at text embeddings before a head uses them
   bitfall train train.toml                  train it
 
 A campaign file needs two sections; everything else has a default:
   [model]
   path = "model.pt"      # TorchScript, from scripts/export_model.py or torch.jit
   [data]
-  path = "images"        # one folder a class
+  path = "images"        # one folder per class
 )";
 
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or "
     "corrupt;\n"
-    "75 interrupted, go on with `bitfall resume`, or `bitfall train FILE --resume`.";
+    "75 interrupted, continue with `bitfall resume` or `bitfall train FILE --resume`.";
 
 void settle_signals() {
   std::signal(SIGPIPE, SIG_DFL);

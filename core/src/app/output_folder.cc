@@ -24,7 +24,7 @@ void prove_can_be_made(const std::filesystem::path& directory) {
   if (folder && ::access(there.c_str(), W_OK | X_OK) == 0) return;
   throw Error(ExitCode::kFailure, directory.string() +
                                       ": cannot be made or written to: " + there.string() +
-                                      (folder ? " may not be written to" : " is no folder") +
+                                      (folder ? " may not be written to" : " is not a folder") +
                                       "; give another with -o or [campaign] output");
 }
 

@@ -129,7 +129,7 @@ void Session::open_model() {
   if (!model_->unfit().empty()) {
     throw Error(ExitCode::kInput,
                 campaign_.model.string() + ": " + model_->unfit() +
-                    "\n  a fault's effect cannot be told from that; export the model after "
+                    "\n  a fault's effect cannot be told apart from that; export the model after "
                     "model.eval()");
   }
   const ModelCard card = read_model_card(campaign_.model);

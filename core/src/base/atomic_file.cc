@@ -37,7 +37,7 @@ void prove_replaceable(const std::filesystem::path& path) {
   if (path.empty()) refuse("no file has an empty name");
   if (!std::filesystem::exists(path, status)) return;
   if (std::filesystem::is_directory(path, status)) refuse("is a folder");
-  if (!std::filesystem::is_regular_file(path, status)) refuse("is no regular file");
+  if (!std::filesystem::is_regular_file(path, status)) refuse("is not a regular file");
   constexpr std::string_view kDatabase = "SQLite format 3";
   std::string start(kDatabase.size(), '\0');
   std::ifstream(path, std::ios::binary)

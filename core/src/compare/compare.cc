@@ -115,7 +115,7 @@ class Comparison {
                       [](const GoldenResult& row) { return !std::isfinite(row.loss); });
     if (nonfinite > 0) {
       warn(arm.label + " gives no finite loss without a fault on " + std::to_string(nonfinite) +
-           " images; trials on these say nothing of faults.");
+           " images; trials on these say nothing about faults.");
     }
     if (i == 0 && data_.plain_mean_misleads) {
       warn(

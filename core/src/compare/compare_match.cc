@@ -84,7 +84,7 @@ void check_comparable(const ComparedRun& baseline, const ComparedRun& arm) {
   if (first.facts.hit_value != other.facts.hit_value) {
     refuse("its hit_value is '" + std::string(to_string(other.facts.hit_value)) + "', not '" +
            to_string(first.facts.hit_value) +
-           "': the losses of raw and clamped hits are not of one kind");
+           "': the losses of raw and clamped hits cannot be compared");
   }
   const auto lacks = [](const RunDescription& run, const StoredColumn& column) {
     return std::none_of(run.metric_columns.begin(), run.metric_columns.end(),

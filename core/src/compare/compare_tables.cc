@@ -163,10 +163,10 @@ class Tables {
     ReportTable table;
     table.title = "Network";
     table.note =
-        "Means over layers, all alike (as published) or weighted by the layers' bits. \"Before the "
-        "last\": without the last layer and what follows. \"All\": and over outputs of other "
-        "operations than conv, linear and matmul that belong to a head (normalise, scale) or that "
-        "some arm lacks; the published set-up never hit these.";
+        "Means over layers, with equal weights (as published) or weighted by the layers' bits. "
+        "\"Before the last\": without the last layer and what follows. \"All\": also over outputs "
+        "of other operations than conv, linear and matmul that belong to a head (normalise, scale) "
+        "or that some arm lacks; the published set-up never hit these.";
     table.columns = quantity_columns({"arm", "mean over"});
     table.text_columns = 2;
     for (const Arm& arm : data_.arms) {
@@ -184,9 +184,8 @@ class Tables {
     table.note =
         "No match: the baseline lacks the layer. p: McNemar's exact test of the mismatches, where "
         "both arms ran the same trials; these are resampled together. i: other faults, so the arms "
-        "are resampled apart. *: under 40 trials changed the loss, or under 5 mismatched, in one "
-        "of "
-        "the two (faults, where these meet several images).";
+        "are resampled separately. *: under 40 trials changed the loss, or under 5 mismatched, in "
+        "one of the two (faults, where these meet several images).";
     if (!full_) table.note = "Median, mean, clipped: of delta loss. " + table.note;
     if (full_) {
       table.columns = {"layer",      "arm",        "trials",  "changing",   "median",

@@ -218,8 +218,8 @@ std::uint32_t Converter::code_of(const WordReader& reader, std::string_view word
     if (!code) code = as_hex;
   }
   if (!code || *code > largest) {
-    throw reader.refusal("is no code of " + named_.id + ": give 0x0 to " +
-                         code_text(largest, bits_) + ", or binary digits behind 0b");
+    throw reader.refusal("is not a code of " + named_.id + ": give 0x0 to " +
+                         code_text(largest, bits_) + ", or binary digits after 0b");
   }
   return *code;
 }
@@ -230,7 +230,9 @@ void Converter::take(const WordReader& reader, std::string_view word) {
     return;
   }
   const auto value = parse_real(word);
-  if (!value) throw reader.refusal("is no number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
+  if (!value) {
+    throw reader.refusal("is not a number; numbers look like 1.5, -2e-3, 0x1.8p3, inf, nan");
+  }
   if (!range_) include(*value);
   values_.push_back(*value);
 }
@@ -252,7 +254,7 @@ void Converter::convert_arguments() {
     };
     while (reader.read(take_word)) {
     }
-    if (empty) throw reader.refusal(options_.codes ? "is no code" : "is no number");
+    if (empty) throw reader.refusal(options_.codes ? "is not a code" : "is not a number");
   }
   drain(true);
 }

@@ -87,7 +87,7 @@ void add_flips(const NamedFormat& named, std::string_view item, std::vector<BitF
   const auto range = parse_range(bits, target.bits);
   if (!range) {
     refuse("--flip", item,
-           "give a bit (3), a range (0-7), all, or one of these behind a register's name and a "
+           "give a bit (3), a range (0-7), all, or one of these after a register's name and a "
            "colon (" +
                std::string(registers.back().name) + ":0)");
   }

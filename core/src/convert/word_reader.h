@@ -27,7 +27,7 @@ ByteSource text_source(std::string text);
 /// to nearest. Nullopt if the word is nothing of that.
 std::optional<float> parse_real(std::string_view word);
 
-/// Bits in hexadecimal, with or without "0x", or, behind "0b", in binary. Nullopt if the word is
+/// Bits in hexadecimal, with or without "0x", or, after "0b", in binary. Nullopt if the word is
 /// nothing of that or has more than 32 bits.
 std::optional<std::uint32_t> parse_code(std::string_view word);
 
@@ -48,7 +48,7 @@ class WordReader {
     return !ended_;
   }
 
-  /// "values.txt:3:7: 'abc' is no number": about the word that was taken last;
+  /// "values.txt:3:7: 'abc' is not a number": about the word that was taken last;
   /// kInput, or kUsage without places. Columns count bytes from 1.
   Error refusal(const std::string& problem) const;
 

@@ -75,7 +75,7 @@ class ClassWalk {
 
   void walk(const std::string& folder) {
     if (!enter(root_ / folder)) {
-      log_warning((root_ / folder).string() + ": leads to a folder already listed; passed over");
+      log_warning((root_ / folder).string() + ": leads to a folder already listed; skipped");
       return;
     }
     for (const FolderEntry& entry : entries_of(root_ / folder)) {
@@ -122,7 +122,7 @@ void check_listed(const fs::path& root, const std::vector<std::string>& folders,
     if (known.contains(folder)) continue;
     const std::string near = did_you_mean(folder, classes);
     fail(root / folder,
-         "the folder is no class of " + list.string() + (near.empty() ? "" : "; " + near));
+         "the folder is not a class of " + list.string() + (near.empty() ? "" : "; " + near));
   }
 }
 
@@ -138,7 +138,7 @@ std::vector<std::string> read_name_lines(const fs::path& path) {
     begin = end + 1;
   }
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
-  if (lines.empty()) fail(path, "the class list is empty; it needs one name a line");
+  if (lines.empty()) fail(path, "the class list is empty; it needs one name per line");
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].empty()) fail(at_line(path, i), "empty line in the class list");
     if (!is_presentable(lines[i])) fail(at_line(path, i), "the class name is not plain UTF-8 text");

@@ -126,7 +126,7 @@ std::vector<std::int32_t> read_labels(const fs::path& path, std::int64_t images,
                                       std::int64_t classes) {
   const NpyFile file(path);
   if (file.shape().size() != 1 || file.shape()[0] != images) {
-    fail(path, "labels must be [" + std::to_string(images) + "], one an image; this array is " +
+    fail(path, "labels must be [" + std::to_string(images) + "], one per image; this array is " +
                    file.shape_text());
   }
   std::vector<std::int32_t> labels;
@@ -285,7 +285,7 @@ void Dataset::State::open_array() {
   array.emplace(config.path);
   layout = layout_of(config.path, *array, config.preprocess);
   if (config.labels.empty())
-    fail(config.path, "data.labels is needed: a .npy with one integer an image");
+    fail(config.path, "data.labels is needed: a .npy with one integer per image");
   if (!config.classes.empty()) classes = read_class_list(config.classes);
   const std::int64_t images = array->shape()[0];
   const std::vector<std::int32_t> all =

@@ -174,7 +174,7 @@ void FaultListReader::read_header() {
     std::optional<std::size_t>& group_place = field.text == "fault" ? fault : trial;
     const auto column = static_cast<std::size_t>(name - kColumnNames.begin());
     if ((group && group_place) || (!group && column < kColumns && seen[column])) {
-      errors_.add(field.where, "the column " + shown(field.text) + " stands twice");
+      errors_.add(field.where, "the column " + shown(field.text) + " occurs twice");
     } else if (group) {
       group_place = i;
     } else if (column < kColumns) {
@@ -239,7 +239,7 @@ void FaultListReader::add_edit(const Row& row, std::optional<std::int64_t> group
   if (fault.site != site || fault.image != image) {
     const Column column = fault.site != site ? kSiteColumn : kImageColumn;
     errors_.add(field(row, column).where, "fault " + std::to_string(*group) +
-                                              " goes on at another " + kColumnNames[column] +
+                                              " continues at another " + kColumnNames[column] +
                                               "; the rows of one fault share their site and image");
     return;
   }
@@ -369,7 +369,7 @@ bool FaultListReader::check_edit(const Row& row, std::int32_t site, const Edit& 
   if (is_real(edit.operation)) {
     if (edit.register_index != 0) {
       refuse(kOpColumn, std::string("op '") + to_string(edit.operation) +
-                            "' goes with the payload, not with register " + name);
+                            "' is for the payload, not for register " + name);
     }
     return good;
   }

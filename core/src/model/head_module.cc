@@ -301,7 +301,7 @@ void refuse_changed_answer(const Program& program, int linear, const at::Tensor&
   program.run(slots, linear + 1, static_cast<int>(program.steps().size()));
   if (consists_of_rows(program.output(slots), own.to(at::kFloat))) return;
   throw input_error(path, "the answer is not the output of its last linear layer ('" + last.path +
-                              "') as it is; export the model without what stands between");
+                              "') as it is; export the model without what is between them");
 }
 
 }  // namespace

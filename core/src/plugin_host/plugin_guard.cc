@@ -105,7 +105,7 @@ class GuardedErrorModel final : public ErrorModel {
   double population(const SiteView& site) const override {
     const double count = call_plugin(who_, "population", [&] { return model_->population(site); });
     if (!(count >= 0))
-      refuse(who_, "has a population that is no count at site '" + std::string(site.name) + "'");
+      refuse(who_, "has a population that is not a count at site '" + std::string(site.name) + "'");
     return count;
   }
   void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
@@ -153,7 +153,7 @@ class CheckedHeadLayers final : public HeadLayers {
     check_layer(name);
     const std::string layer = "builds a layer '" + std::string(name) + "' ";
     if (inputs != width_) {
-      refuse(who_, layer + "of " + std::to_string(inputs) + " inputs behind " +
+      refuse(who_, layer + "of " + std::to_string(inputs) + " inputs after " +
                        std::to_string(width_) + " values");
     }
     if (outputs < 1 || weight.size() != static_cast<std::size_t>(outputs * inputs) ||
@@ -165,7 +165,9 @@ class CheckedHeadLayers final : public HeadLayers {
     }
     for (const std::span<const float> values : {weight, bias}) {
       for (const float value : values) {
-        if (!std::isfinite(value)) refuse(who_, layer + "with a weight that is no finite number");
+        if (!std::isfinite(value)) {
+          refuse(who_, layer + "with a weight that is not a finite number");
+        }
       }
     }
     width_ = outputs;
@@ -182,7 +184,8 @@ class CheckedHeadLayers final : public HeadLayers {
   void scale(const char* name, double log_factor, bool trainable) override {
     check_layer(name);
     if (!std::isfinite(log_factor)) {
-      refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is no finite number");
+      refuse(who_,
+             "builds a layer '" + std::string(name) + "' whose factor is not a finite number");
     }
     layers_.scale(name, log_factor, trainable);
   }
@@ -205,8 +208,7 @@ class CheckedHeadLayers final : public HeadLayers {
         "try",      "while",    "with",   "yield", "training", "forward", "self"};
     check_name(who_, "layer", name, names_);
     if (kTaken.count(name) > 0) {
-      refuse(who_,
-             "has a layer '" + std::string(name) + "', a word that modules keep for themselves");
+      refuse(who_, "has a layer '" + std::string(name) + "', a word that is reserved in modules");
     }
   }
 

@@ -323,13 +323,14 @@ class Summary {
     if (data_.done < data_.planned && (!shard || !run_.facts.finished)) {
       warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
                          std::to_string(data_.planned) +
-                         " trials are in. Go on by: bitfall resume " + shell_word(data_.directory));
+                         " trials are in. Continue with: bitfall resume " +
+                         shell_word(data_.directory));
     }
     if (golden_nonfinite_ > 0) {
       warnings.push_back("The network without a fault gives no finite loss on " +
                          std::to_string(golden_nonfinite_) + " of " + std::to_string(data_.images) +
                          " images (NaN or Inf in the model, the data or the format). Trials on "
-                         "these say nothing of faults.");
+                         "these say nothing about faults.");
     }
     data_.plain_mean_misleads = wide_exponent() && run_.facts.hit_value == HitValue::kRaw;
     if (data_.plain_mean_misleads) {

@@ -81,7 +81,7 @@ void Database::fail() const {
   if (!handle_) throw Error(ExitCode::kFailure, path_.string() + ": out of memory");
   const int code = sqlite3_errcode(handle_.get());
   const bool damaged = code == SQLITE_NOTADB || code == SQLITE_CORRUPT || code == SQLITE_ERROR;
-  std::string message = path_.string() + (damaged ? ": is damaged or no campaign: " : ": ") +
+  std::string message = path_.string() + (damaged ? ": is damaged or not a campaign: " : ": ") +
                         sqlite3_errmsg(handle_.get());
   // SQLite remembers the system's error for some calls only; after a failed write errno still
   // holds it.

@@ -50,8 +50,8 @@ OrderedJson model_card_json(const std::filesystem::path& model) {
   if (!deep && card.is_object()) return card;
   static std::set<std::string> named;
   if (!named.insert(model.string()).second) return OrderedJson::object();
-  log_warning(model.string() + ": its bitfall.json is no JSON object that an exporter writes; it " +
-              "is not used");
+  log_warning(model.string() + ": its bitfall.json is not a JSON object that an exporter writes; "
+              "it is not used");
   return OrderedJson::object();
 }
 

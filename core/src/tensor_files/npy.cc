@@ -267,7 +267,7 @@ void NpyFile::parse_header(const std::string& header) {
       break;
     }
   }
-  if (!text.at_end()) refuse("the header goes on behind its end");
+  if (!text.at_end()) refuse("the header continues after its end");
   if (!seen[0] || !seen[1] || !seen[2]) {
     refuse("the header lacks descr, fortran_order or shape");
   }

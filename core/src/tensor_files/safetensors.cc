@@ -74,7 +74,7 @@ std::vector<StoredTensor> safetensors(const std::string& path, std::string_view 
   }
   const std::string_view text = content.substr(0, length);
   const Json header = Json::accept(text) ? parse_json(path, text) : Json();
-  if (!header.is_object()) fail("is not a .safetensors file: its header is no JSON object");
+  if (!header.is_object()) fail("is not a .safetensors file: its header is not a JSON object");
   std::vector<StoredTensor> tensors;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;

@@ -57,7 +57,7 @@ std::uint64_t ZipArchive::find_end() const {
   for (std::uint64_t back = kEndSize; back <= std::min(size, kEndSize + kLongestComment); ++back) {
     if (number<std::uint32_t>(size - back) == kEndSignature) return size - back;
   }
-  fail("is no ZIP archive as torch.save writes it, or truncated");
+  fail("is not a ZIP archive as torch.save writes it, or is truncated");
 }
 
 std::uint64_t ZipArchive::read_entry(std::uint64_t offset) {

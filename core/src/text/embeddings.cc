@@ -210,7 +210,7 @@ const char* flaw(std::span<const float> row) {
     if (!std::isfinite(value)) return "holds NaN or Inf";
   }
   const bool zero = std::all_of(row.begin(), row.end(), [](float value) { return value == 0; });
-  return zero ? "is all zero, which is no direction" : nullptr;
+  return zero ? "is all zero, so it has no direction" : nullptr;
 }
 
 void check_rows(const EmbeddingFiles& files, const EmbeddingTable& table,
@@ -258,7 +258,7 @@ EmbeddingTable unit_rows(const EmbeddingFiles& files, const EmbeddingTable& tabl
     const double length = normalise(mean);
     if (rows.size() > 1 && !(length > 1e-6)) {
       fail(files.table, "rows " + row_list(rows) + " (class '" + classes[i] +
-                            "') cancel out: their mean is no direction");
+                            "') cancel out: their mean has no direction");
     }
     if (lengths) lengths->push_back(length);
     for (const double value : mean) result.values.push_back(static_cast<float>(value));

@@ -128,7 +128,7 @@ at::Tensor TrainableModel::forward(const at::Tensor& images) {
     throw input_error(state_->path,
                       "cannot take images of " + shape.str() + ": " + torch_message(error));
   }
-  throw input_error(state_->path, "is no classifier: it does not answer with [images, classes]");
+  throw input_error(state_->path, "is not a classifier: it does not answer with [images, classes]");
 }
 
 void TrainableModel::save(const std::filesystem::path& path, const std::string& card) {

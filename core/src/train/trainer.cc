@@ -75,7 +75,7 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(
 
 std::string loss_text(const EpochSums& sums) {
   char text[48];
-  std::snprintf(text, sizeof text, "loss %.3f, %.1f %% right", sums.mean_loss(),
+  std::snprintf(text, sizeof text, "loss %.3f, %.1f %% correct", sums.mean_loss(),
                 100 * sums.accuracy());
   return text;
 }
@@ -194,7 +194,7 @@ void Trainer::State::check_facts(const std::string& stored) const {
             (std::string(name) == "torch" ? " (" + then.value(name, std::string("?")) + ", now " +
                                                 facts[name].get<std::string>() + ")"
                                           : "") +
-            "\n  start anew with --force, or in another directory with -o");
+            "\n  start again with --force, or in another directory with -o");
   }
 }
 
@@ -244,7 +244,7 @@ void Trainer::State::load_checkpoint() {
     throw;
   } catch (const std::exception&) {
     throw Error(ExitCode::kInput,
-                path.string() + ": is damaged or no checkpoint; start anew with --force");
+                path.string() + ": is damaged or not a checkpoint; start again with --force");
   }
 }
 
