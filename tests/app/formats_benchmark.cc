@@ -107,7 +107,7 @@ void one_fault(benchmark::State& state, const Subject& subject) {
   per_value(state, 1);
 }
 
-/// Keeps the median of each benchmark, in nanoseconds a value.
+/// Keeps the median of each benchmark, in nanoseconds per value.
 class Table final : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context&) override { return true; }
@@ -120,9 +120,9 @@ class Table final : public benchmark::BenchmarkReporter {
   }
   void print(const std::vector<std::unique_ptr<Subject>>& subjects) const {
     const double torch = medians_.at(kBaseline);
-    std::printf("float32 to float16 and back by LibTorch: %.3f ns a value\n\n", torch);
+    std::printf("float32 to float16 and back by LibTorch: %.3f ns per value\n\n", torch);
     std::printf(
-        "| format | emulate, ns a value | ratio to LibTorch's fp16 | encode, ns | decode, ns "
+        "| format | emulate, ns per value | ratio to LibTorch's fp16 | encode, ns | decode, ns "
         "| one fault, ns |\n| --- | --- | --- | --- | --- | --- |\n");
     for (const auto& subject : subjects) {
       const auto median = [&](const std::string& what) { return medians_.at(what + subject->id); };
