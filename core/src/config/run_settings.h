@@ -7,7 +7,8 @@
 
 namespace bitfall {
 
-/// Whether a faulty value is used as it is decoded, or cut to the golden range of its site.
+/// Whether a faulty value is used as it is decoded, or cut to plus or minus the largest
+/// golden magnitude of its site.
 enum class HitValue { kRaw, kClamped };
 inline constexpr std::array kHitValueNames = {"raw", "clamped"};  // by value
 
