@@ -46,7 +46,7 @@ class HeadInit {
   /// True if `build` reads HeadRequest::embeddings: the host then asks for them.
   virtual bool needs_embeddings() const { return false; }
 
-  /// Adds at least one linear layer; the last one has an output a class. Throws
+  /// Adds at least one linear layer; the last one has one output per class. Throws
   /// std::invalid_argument("what is wrong and what is allowed") where the request does not fit the
   /// options.
   virtual void build(const HeadRequest& request, RandomStream& random,

@@ -1,4 +1,4 @@
-// A metric turns the golden and the faulty answer to one image into named numbers, a row a trial.
+// A metric turns golden and faulty answer to one image into named numbers, one row per trial.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ class Metric {
  public:
   virtual ~Metric() = default;
   virtual std::span<const MetricColumn> columns() const = 0;
-  /// Writes one number a column. Must accept NaN and Inf logits.
+  /// Writes one number per column. Must accept NaN and Inf logits.
   virtual void measure(const Observation& observation, std::span<double> values) const = 0;
 };
 

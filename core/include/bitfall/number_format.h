@@ -25,7 +25,7 @@ constexpr const char* to_string(BitClass bit_class) {
   return kBitClassNames.at(static_cast<std::size_t>(bit_class));
 }
 
-/// One kind of register of a format. Register 0 is always the payload: one code an element.
+/// One kind of register of a format. Register 0 is always the payload: one code per element.
 /// Further registers are metadata: a scale, a shared exponent.
 struct Register {
   const char* name;  // "payload", "scale", "shared_exponent"
@@ -97,7 +97,7 @@ class NumberFormat {
   }
 
   /// True when the metadata is fixed once by `calibrate` over golden data (an integer format's
-  /// scale); false when `encode` computes it anew for each tensor (a shared exponent) or there is
+  /// scale); false when `encode` computes it for each tensor (a shared exponent) or there is
   /// none.
   virtual bool calibrated() const { return false; }
 
@@ -109,14 +109,14 @@ class NumberFormat {
     return nullptr;
   }
 
-  /// The dimension that calibration takes one range each index of, or -1 for one range in all.
+  /// The dimension that calibration takes one range per index of, or -1 for one range in all.
   virtual int range_axis(std::span<const std::int64_t> shape) const {
     (void)shape;
     return -1;
   }
 
   /// Fills the metadata registers of a tensor of this shape from the ranges of its golden values,
-  /// one, or one an index of range_axis(). `metadata` holds the registers of kind 1 in order, then
+  /// one, or one per index of range_axis(). `metadata` holds the registers of kind 1 in order, then
   /// kind 2, and so on. Called only if calibrated().
   virtual void calibrate(std::span<const Range> ranges, std::span<const std::int64_t> shape,
                          std::span<std::uint32_t> metadata) const {
