@@ -56,7 +56,10 @@ target_compile_options(bitfall_libtorch INTERFACE -Wno-pedantic)
 # libtorch.so is empty and needs what its wheel has: libtorch_cpu.so, and libtorch_cuda.so or libtorch_hip.so in the
 # wheels of those. So a program that needs it runs with every wheel of one version. What those need in turn lies in
 # other packages, which they find themselves when they are loaded: the linker need not.
+set(CMAKE_LINK_LIBRARY_USING_always_needed_SUPPORTED TRUE)
+set(CMAKE_LINK_LIBRARY_USING_always_needed
+  "LINKER:--push-state,--no-as-needed" "<LINK_ITEM>" "LINKER:--pop-state")
 target_link_libraries(bitfall_libtorch INTERFACE
-  -Wl,--push-state,--no-as-needed,${libtorch_torch},--pop-state ${libtorch_torch_cpu} ${libtorch_c10})
+  $<LINK_LIBRARY:always_needed,${libtorch_torch}> ${libtorch_torch_cpu} ${libtorch_c10})
 target_link_options(bitfall_libtorch INTERFACE -Wl,--allow-shlib-undefined)
 set(BITFALL_LIBTORCH_LIB ${libtorch_found}/lib)
