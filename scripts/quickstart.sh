@@ -60,6 +60,7 @@ done
 step "4/4 comparison"
 "$bitfall" compare "$out/baseline" "$out/text_guided"
 
+guided=$(realpath --relative-to=. "$out/${model[text_guided]}")
 step "done"
 cat <<END
 How to read the table "Summary": with the text-guided head a fault in the last layer does 1/x of the
@@ -73,8 +74,8 @@ To open in a browser:
 
 What to try next:
   look at one fault again        $bitfall replay $out/baseline --trial 0
-  see where faults can be put    $bitfall sites $out/${model[text_guided]} --format fp16
-  what the head costs            $bitfall head info $out/${model[text_guided]}
+  see where faults can be put    $bitfall sites $guided --format fp16
+  what the head costs            $bitfall head info $guided
   use another number format      sed s/fp16/int8/ $out/baseline.toml > $out/baseline_int8.toml
                                  $bitfall run $out/baseline_int8.toml --output $out/int8
                                  $bitfall report $out/int8
