@@ -9,6 +9,7 @@ With a build folder: that the compiler's include paths are the arrows of core/sr
 import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -113,7 +114,8 @@ def check_paths(root, build):
         room = re.search(r"/bitfall_(\w+)\.dir/", command["command"])
         if not room or room[1] not in rooms:
             continue
-        paths = re.findall(r"-I *\S*/core/src/(\w+)(?=\s)", command["command"])
+        options = shlex.split(command["command"])
+        paths = [found[1] for o in options if (found := re.match(r"-I.*/core/src/(\w+)$", o))]
         if set(paths) != reached(rooms, room[1]):
             problems.append(f"{command['file']} is compiled with the folders of {', '.join(sorted(paths))}")
         seen[room[1]] = command
