@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "answer_choice.h"
 #include "error.h"
 #include "sites.h"
 
@@ -18,6 +19,7 @@ class Tensor;
 namespace bitfall {
 
 class Program;
+struct SharedView;
 
 /// So many images in a value whose first dimension holds each image's slabs one after the other.
 struct Rows {
@@ -32,15 +34,25 @@ at::Tensor first_images(const at::Tensor& value, const Rows& rows);
 /// The slabs of the image at `row` of a batch. `one`: the rows of one image. A view.
 at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one);
 
+/// How a network is opened.
+struct ModelOptions {
+  std::array<std::int64_t, 3> input = {};  // C, H, W
+  std::int64_t batch = 1;
+  std::string device = "cpu";
+  AnswerChoice answer;  // which of several results it is
+  /// What sites are proven on: the values of at least `batch` images [any, C, H, W], further ones to
+  /// exchange them for; empty = noise.
+  std::vector<float> images = {};
+};
+
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
   /// site that its output is batch-major: with one image of the batch replaced, that image's slab
-  /// and nothing else changes; a site that fails has a refusal. Sites come in network order: the
-  /// input, activations by step, parameters.
+  /// and nothing else changes, and with all others replaced it does not; a site that fails has a
+  /// refusal. Sites come in network order: the input, activations by step, parameters.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
-  Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
-        const std::string& device);
+  Model(const std::filesystem::path& path, const ModelOptions& options);
   ~Model();
 
   const std::vector<Site>& sites() const;
@@ -69,6 +81,9 @@ class Model {
   /// True if what a row holds does not depend on which row it is: seen on a batch turned by one
   /// row, bit for bit, in every value that lies image by image.
   bool rows_alike() const;
+  const AnswerTaken& answer() const;
+  /// Other tensors in the memory of a parameter, which a fault in it changes as well.
+  const std::vector<SharedView>& overlaps(std::int32_t site) const;
   /// A parameter's value; undefined for other sites.
   at::Tensor parameter(std::int32_t site) const;
 

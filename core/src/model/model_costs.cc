@@ -115,23 +115,6 @@ const std::unordered_map<std::string, std::int64_t (*)(const Call&)>& counters()
   return kCounters;
 }
 
-// Which slots hold what depends on the image.
-class Dependence {
- public:
-  explicit Dependence(const Program& program) : slots_{program.input_slot()} {}
-
-  // Whether the step's results do; to be asked step by step, in their order.
-  bool of(const Step& step) {
-    const bool depends = std::any_of(step.inputs.begin(), step.inputs.end(),
-                                     [&](int slot) { return slots_.count(slot) > 0; });
-    if (depends) slots_.insert(step.outputs.begin(), step.outputs.end());
-    return depends;
-  }
-
- private:
-  std::set<int> slots_;
-};
-
 // Adds up by module and kind, in the order of first sight.
 class Layers {
  public:
@@ -176,7 +159,6 @@ std::multimap<int, const Parameter*> parameters_by_step(const Program& program) 
 ModelCosts model_costs(const Program& program, const at::Tensor& input) {
   Layers layers;
   const auto parameters = parameters_by_step(program);
-  Dependence dependence(program);
   Slots slots = program.start(input);
   const std::vector<Step>& steps = program.steps();
   for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
@@ -190,7 +172,9 @@ ModelCosts model_costs(const Program& program, const at::Tensor& input) {
     Call call;
     for (const int slot : step.inputs) call.in.push_back(slots[static_cast<std::size_t>(slot)]);
     program.run(slots, i, i + 1);
-    const std::int64_t images = dependence.of(step) ? input.size(0) : 1;
+    const bool depends = std::any_of(step.outputs.begin(), step.outputs.end(),
+                                     [&](int slot) { return program.depends_on_image(slot); });
+    const std::int64_t images = depends ? input.size(0) : 1;
     const auto counter = counters().find(step.function);
     if (counter == counters().end()) continue;
     const c10::IValue& result = slots[static_cast<std::size_t>(step.outputs.at(0))];
