@@ -436,7 +436,7 @@ void clean(std::shared_ptr<jit::Graph>& graph) {
 
 ModuleGraph module_graph(const jit::Module& module) {
   jit::Module inlined = module.clone();
-  const std::shared_ptr<Graph> forward = inlined.get_method("forward").graph();
+  std::shared_ptr<Graph> forward = inlined.get_method("forward").graph();
   Inliner().run(forward->block(), "");
   erase_futures_and_words(forward->block());
   jit::ConstantPropagation(forward);
