@@ -52,7 +52,14 @@ const KeySpec kKeys[] = {
      "Confidence of all intervals."},
 
     {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
-     "TorchScript file of the classifier."},
+     "File of the classifier: TorchScript, or a torch.export archive (.pt2)."},
+    {"model", "output", KeyType::kText, "", -kMost, kMost, kClosed, {},
+     "Which result of forward is the answer, where it gives several: its key in a dictionary, or its "
+     "number in a tuple or list, counted from 0; unset: the only one that can be, or `logits`."},
+    {"model", "libraries", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
+     "Libraries that bring operators which the network uses and PyTorch itself has not."},
+    {"model", "answer", KeyType::kText, toml_choice(kAnswerKindNames, kSilent.answer), -kMost, kMost, kClosed, kAnswerKindNames,
+     "What the network answers with; of `probabilities` the loss is -log p."},
 
     {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
      "Folder with one folder of images per class, or images in one .npy file "
@@ -153,6 +160,9 @@ const KeySpec kKeys[] = {
     {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kMost, kMost, kClosed, {},
      "Recompute only the windows of maps that a fault can have reached, where that gives the same "
      "bits; false: whole images, same results."},
+    {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kMost, kClosed, {},
+     "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
+     "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
      "computed twice. No effect on results."},

@@ -43,6 +43,12 @@ std::string place_of(const Instruction& instruction) {
   return (instruction.path.empty() ? "" : instruction.path + ": ") + instruction.function;
 }
 
+bool are_probabilities(const at::Tensor& answer) {
+  if (!answer.ge(0).logical_and(answer.le(1)).all().item<bool>()) return false;
+  const bool sums = answer.sum(1).sub(1).abs().max().item<float>() < 1e-3F;
+  return sums || answer.numel() >= 16;  // as sigmoid gives
+}
+
 class SideBySide {
  public:
   SideBySide(const Program& program, const ProofImages& images)
@@ -199,6 +205,7 @@ class SideBySide {
   void judge_answer() {
     const at::Tensor logits = program_.output(a_);
     layout_.classes = logits.size(1);
+    layout_.probabilities = are_probabilities(logits);
     layout_.unfit = misfit(logits);
   }
 

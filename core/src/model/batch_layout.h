@@ -37,6 +37,8 @@ struct BatchLayout {
   std::vector<SlotLayout> slots;
   bool rows_alike = true;    // in every value that lies image by image
   std::int64_t classes = 0;  // width of the answer
+  /// Each image's answer is at least 0 and sums to 1, or all lie between 0 and 1: no logits.
+  bool probabilities = false;
   std::string unfit;         // why effects on single images cannot be measured; empty = they can
 };
 

@@ -102,7 +102,8 @@ jit::Operation operation_of(Node* node) {
     };
   }
   const jit::Operator* known = node->maybeOperator();
-  if (known == nullptr || !known->hasOperation()) return interpreted(node);
+  const bool raises = kind == c10::prim::RaiseException;  // whose operator forgets the words
+  if (known == nullptr || !known->hasOperation() || raises) return interpreted(node);
   jit::Operation operation{nullptr};
   try {
     operation = node->getOperation();

@@ -9,8 +9,10 @@
 #include <set>
 #include <stdexcept>
 
+#include "answer_form.h"
 #include "batch_layout.h"
 #include "error.h"
+#include "instruction.h"
 #include "program.h"
 #include "tensor_shape.h"
 #include "torch_message.h"
@@ -283,6 +285,29 @@ Model::Model(const std::filesystem::path& path, const ModelOptions& options)
   }
 }
 
+std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
+                                             const ModelOptions& options) {
+  const c10::InferenceMode guard;
+  try {
+    const Program program(path, options.device);
+    const ProofImages images = proof_images(options);
+    constexpr std::int64_t kMost = 32;
+    for (std::int64_t batch = 1; batch <= kMost; ++batch) {
+      if (batch == options.batch) continue;
+      const at::Tensor rows = images.batch[0].unsqueeze(0).repeat({batch, 1, 1, 1});
+      try {
+        Slots slots = program.start(rows);
+        program.run(slots, 0, static_cast<int>(program.steps().size()));
+        return batch;
+      } catch (const std::exception&) {  // not this one
+      }
+    }
+  } catch (const std::exception&) {  // has been told
+  }
+  return std::nullopt;
+}
+
+Model::Model(Model&&) noexcept = default;
 Model::~Model() = default;
 
 at::Tensor first_images(const at::Tensor& value, const Rows& rows) {
@@ -316,6 +341,7 @@ Rows Model::rows(int slot, std::int64_t images) const {
 bool Model::image_independent(int slot) const {
   return state_->layout.slots.at(static_cast<std::size_t>(slot)).image_independent;
 }
+bool Model::answers_probabilities() const { return state_->layout.probabilities; }
 const AnswerTaken& Model::answer() const { return state_->answer; }
 const std::vector<SharedView>& Model::overlaps(std::int32_t site) const {
   return state_->source(site).overlaps;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,7 @@ class Model {
   /// refusal. Sites come in network order: the input, activations by step, parameters.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
   Model(const std::filesystem::path& path, const ModelOptions& options);
+  Model(Model&&) noexcept;
   ~Model();
 
   const std::vector<Site>& sites() const;
@@ -82,6 +84,8 @@ class Model {
   /// row, bit for bit, in every value that lies image by image.
   bool rows_alike() const;
   const AnswerTaken& answer() const;
+  /// The answers that were seen look like probabilities and not like logits.
+  bool answers_probabilities() const;
   /// Other tensors in the memory of a parameter, which a fault in it changes as well.
   const std::vector<SharedView>& overlaps(std::int32_t site) const;
   /// A parameter's value; undefined for other sites.
@@ -91,6 +95,11 @@ class Model {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// The batch that a network's trace holds: it runs on so many images, 1 to 32, though not on
+/// options.batch. Nothing where it runs on none, or cannot be read.
+std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
+                                             const ModelOptions& options);
 
 /// Whether a pass of LibTorch ended for want of memory, of the host or of a device.
 bool out_of_memory(const std::exception& error);

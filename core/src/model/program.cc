@@ -92,9 +92,10 @@ Slots Program::start(const at::Tensor& input) const {
 
 bool Program::writes_in_place() const { return !state_->instructions().writes.empty(); }
 
-void Program::run(Slots& slots, int from, int to, bool keep) const {
+void Program::run(Slots& slots, int from, int to, bool keep, int* at) const {
   const c10::InferenceMode guard;
   for (int i = from; i < to; ++i) {
+    if (at != nullptr) *at = i;
     execute(state_->instruction(i), slots);
     if (keep) continue;
     for (const int slot : state_->dies[static_cast<std::size_t>(i)]) {

@@ -54,7 +54,8 @@ class Program {
   Slots start(const at::Tensor& input) const;
 
   /// Runs steps [from, to). Slots that no later step reads are emptied on the way, unless `keep`.
-  void run(Slots& slots, int from, int to, bool keep = false) const;
+  /// `at`: becomes the step that runs, for whoever has to say where an exception came from.
+  void run(Slots& slots, int from, int to, bool keep = false, int* at = nullptr) const;
 
   /// True if any step writes to memory that another slot may share: a kept value may then change
   /// later.

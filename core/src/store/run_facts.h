@@ -46,6 +46,7 @@ struct SiteFormatFact {
   auto operator<=>(const SiteFormatFact&) const = default;
 };
 
+const char* to_string(AnswerKind value);  // "logits", "probabilities"
 const char* to_string(HitValue value);  // "raw", "clamped"
 
 struct PluginFact {
@@ -64,6 +65,8 @@ struct RunFacts {
   HitValue hit_value = HitValue::kRaw;
   bool suffix = true;
   std::string model_path, model_sha256;
+  std::string output;       // of forward's results the one that is the answer; empty if there is one
+  AnswerKind answer = AnswerKind::kLogits;
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
   std::int64_t images = 0, classes = 0;
