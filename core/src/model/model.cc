@@ -290,17 +290,20 @@ std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
   const c10::InferenceMode guard;
   try {
     const Program program(path, options.device);
-    const ProofImages images = proof_images(options);
+    const at::Tensor image = proof_images(options).batch[0].unsqueeze(0);
+    const auto runs = [&](std::int64_t batch) {
+      try {
+        Slots slots = program.start(image.repeat({batch, 1, 1, 1}));
+        program.run(slots, 0, static_cast<int>(program.steps().size()));
+        return true;
+      } catch (const std::exception&) {
+        return false;
+      }
+    };
+    if (runs(options.batch)) return std::nullopt;
     constexpr std::int64_t kMost = 32;
     for (std::int64_t batch = 1; batch <= kMost; ++batch) {
-      if (batch == options.batch) continue;
-      const at::Tensor rows = images.batch[0].unsqueeze(0).repeat({batch, 1, 1, 1});
-      try {
-        Slots slots = program.start(rows);
-        program.run(slots, 0, static_cast<int>(program.steps().size()));
-        return batch;
-      } catch (const std::exception&) {  // not this one
-      }
+      if (runs(batch)) return batch;
     }
   } catch (const std::exception&) {  // has been told
   }

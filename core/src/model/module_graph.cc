@@ -167,6 +167,73 @@ void erase_futures_and_words(Block* block) {
   }
 }
 
+// A value that constants alone decide. (Constant propagation would take the attributes of autocast
+// objects for dead.)
+std::optional<c10::IValue> constant_behind(Value* value) {
+  if (auto known = jit::toIValue(value)) return known;
+  Node* node = value->node();
+  if (node->kind() == c10::prim::If) {
+    const auto condition = constant_behind(node->input(0));
+    if (!condition) return std::nullopt;
+    return constant_behind(node->blocks()[condition->toBool() ? 0 : 1]->outputs()[value->offset()]);
+  }
+  if (node->kind() == c10::prim::Param) return std::nullopt;
+  jit::Stack stack;
+  for (Value* operand : node->inputs()) {
+    const auto known = constant_behind(operand);
+    if (!known) return std::nullopt;
+    stack.push_back(*known);
+  }
+  if (node->kind() == c10::prim::unchecked_cast) return stack.at(0);
+  if (!node->maybeOperator() || node->hasSideEffects() || node->outputs().size() != 1) {
+    return std::nullopt;
+  }
+  node->getOperation()(stack);
+  return stack.at(0);
+}
+
+// What autocast objects are made with, as constants: the Autocast pass takes nothing else.
+void fold_autocast_arguments(Block* block) {
+  for (Node* node : block->nodes()) {
+    for (Block* inner : node->blocks()) fold_autocast_arguments(inner);
+    if (node->kind() != c10::prim::SetAttr || !is_autocast(class_name(node->input(0)))) continue;
+    const auto known = constant_behind(node->input(1));
+    if (!known) continue;
+    const jit::WithInsertPoint here(node);
+    node->replaceInput(1, node->owningGraph()->insertConstant(*known));
+  }
+}
+
+// The pass keeps the marks of the blocks, and freezing a module runs it once more.
+void leave_autocast(Block* block) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) leave_autocast(inner);
+    const bool marks = node->kind() == c10::prim::Enter || node->kind() == c10::prim::Exit;
+    if (!marks || !is_autocast(class_name(node->input()))) continue;
+    if (node->kind() == c10::prim::Enter) node->output()->replaceAllUsesWith(node->input());
+    if (!node->hasUses()) node->destroy();
+  }
+}
+
+bool enters_autocast(Block* block) {
+  for (Node* node : block->nodes()) {
+    if (node->kind() == c10::prim::Enter && is_autocast(class_name(node->input()))) return true;
+    for (Block* inner : node->blocks()) {
+      if (enters_autocast(inner)) return true;
+    }
+  }
+  return false;
+}
+
+// `with torch.autocast(...)` becomes the casts that it stands for.
+void make_casts_explicit(std::shared_ptr<Graph>& graph) {
+  if (!enters_autocast(graph->block())) return;
+  fold_autocast_arguments(graph->block());
+  jit::Autocast(graph);
+  leave_autocast(graph->block());
+}
+
 // Attributes that forward sets become values, as if they were local variables:
 //
 //   self.last = y                      (nothing)
@@ -439,8 +506,7 @@ ModuleGraph module_graph(const jit::Module& module) {
   std::shared_ptr<Graph> forward = inlined.get_method("forward").graph();
   Inliner().run(forward->block(), "");
   erase_futures_and_words(forward->block());
-  jit::ConstantPropagation(forward);
-  jit::Autocast(forward);
+  make_casts_explicit(forward);
   ModuleGraph source;
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that

@@ -39,6 +39,7 @@ void Program::State::describe() {
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
     const int last = lifetimes[slot].last;
     if (last < 0 || last >= static_cast<int>(steps.size())) continue;
+    if (static_cast<int>(slot) == program.input) continue;  // tells the batch
     dies[static_cast<std::size_t>(last)].push_back(static_cast<int>(slot));
   }
 }

@@ -66,7 +66,9 @@ const std::unordered_set<std::string>& moving_operations() {
                                                          "tensor",
                                                          "scalar_tensor",
                                                          "empty_like",
-                                                         "full_like"};
+                                                         "full_like",
+                                                         "_autocast_to_reduced_precision",
+                                                         "_autocast_to_full_precision"};
   return kNames;
 }
 
