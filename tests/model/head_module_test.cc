@@ -103,7 +103,7 @@ TEST(ReplaceHead, ComputesTheLayersAndNothingElse) {
 
 TEST(ReplaceHead, KeepsNamesAndPutsItsOwnBelow) {
   const Model model(attached(text_guided(), "guided"), {{3, 8, 8}, 2});
-  const Model before(small_model("residual"), {3, 8, 8}, 2, "cpu");
+  const Model before(small_model("residual"), {{3, 8, 8}, 2});
   std::vector<std::string> names, old_names;
   for (const Site& site : model.sites()) {
     if (site.target == Target::kActivation) names.push_back(site.name);

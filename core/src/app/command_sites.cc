@@ -9,6 +9,7 @@
 #include "log.h"
 #include "model.h"
 #include "model_card.h"
+#include "model_costs.h"
 #include "plugin_host.h"
 #include "site_table.h"
 #include "torch_runtime.h"
@@ -86,6 +87,15 @@ class SitesCommand final : public Command {
   bool json_ = false;
 };
 
+SiteCoverage site_coverage(const Coverage& covered) {
+  SiteCoverage told{covered.operations, covered.covered_operations, covered.parameters,
+                    covered.covered_parameters, {}, missed_text(covered)};
+  for (const LayerCost& part : covered.missed) {
+    told.missed.push_back({part.name, part.operation, part.operations});
+  }
+  return told;
+}
+
 // At the batch that is asked for, else at one that its trace may hold.
 Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
   ModelOptions options;
@@ -131,8 +141,9 @@ int SitesCommand::run() {
     else
       ++hidden;
   }
+  const Coverage covered = coverage(model);
   if (json_) {
-    std::printf("%s", sites_json(shown, *format).c_str());
+    std::printf("%s", sites_json(shown, *format, site_coverage(covered)).c_str());
     return 0;
   }
   std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
@@ -141,7 +152,7 @@ int SitesCommand::run() {
               static_cast<long long>(input[1]), static_cast<long long>(input[2]),
               choice.id.c_str());
   if (hidden > 0) std::printf("; %zu more with --all", hidden);
-  std::printf("\n");
+  std::printf("\n%s", coverage_text(site_coverage(covered)).c_str());
   return 0;
 }
 

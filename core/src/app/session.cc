@@ -380,6 +380,16 @@ RunDescription Session::describe() const {
   const ModelCosts costs = model_costs(*model_);
   run.facts.parameters = costs.parameters;
   run.facts.operations = costs.operations;
+  const Coverage covered = coverage(*model_);
+  if (covered.parameters > 0) {
+    run.facts.covered_parameters =
+        static_cast<double>(covered.covered_parameters) / static_cast<double>(covered.parameters);
+  }
+  if (covered.operations > 0) {
+    run.facts.covered_operations =
+        static_cast<double>(covered.covered_operations) / static_cast<double>(covered.operations);
+  }
+  run.facts.not_covered = missed_text(covered);
   run.campaign_text = campaign_.text;
   run.campaign_file = campaign_.file;
   run.fault_list_text = fault_list_text_;

@@ -149,6 +149,17 @@ std::string commonest_refusal(std::span<const Site> sites, const SiteSelection& 
 
 }  // namespace
 
+std::string type_refusal(const std::string& type) {
+  return "holds " + type + ", not float32";
+}
+
+bool is_helper(const Site& site) {
+  for (const char* type : {"Long", "Int", "Short", "Char", "Byte", "Bool"}) {
+    if (site.refusal == type_refusal(type)) return true;
+  }
+  return false;
+}
+
 std::string_view name_in_backbone(std::string_view name) {
   constexpr std::string_view kBackbone = "backbone.";
   return name.starts_with(kBackbone) ? name.substr(kBackbone.size()) : name;

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "program.h"
+#include "sites.h"
 #include "tensor_shape.h"
 #include "value_flow.h"
 
@@ -145,7 +146,7 @@ class SideBySide {
     const at::Tensor &a = a_[slot].toTensor(), &b = b_[slot].toTensor();
     const at::Tensor& turned = turned_[slot].toTensor();
     if (a.scalar_type() != at::kFloat || a.layout() != at::kStrided || a.is_quantized()) {
-      layout.refusal = std::string("holds ") + c10::toString(a.scalar_type()) + ", not float32";
+      layout.refusal = type_refusal(c10::toString(a.scalar_type()));
       return;
     }
     if (flow_.of(static_cast<int>(slot)).size || a.sizes() != b.sizes() ||
@@ -253,6 +254,9 @@ class SideBySide {
     const int answer = program_.instructions().output;
     if (flow_.of(answer).mixed) {
       return depends + " (" + flow_.first_mixed() + " over them); set [run] batch = 1";
+    }
+    if (flow_.of(answer).rows || flow_.of(answer).size) {
+      return "the images' values decide which image's answer lies in which row; set [run] batch = 1";
     }
     if (!branching_.empty()) {
       return "it branches or loops on values, so one image of a batch decides for the others; set "

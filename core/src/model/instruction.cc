@@ -10,16 +10,16 @@
 namespace bitfall {
 namespace {
 
-void execute_if(const Instruction& instruction, Slots& slots) {
+void execute_if(const Instruction& instruction, Slots& slots, const CallObserver* observer) {
   const bool condition = slots[instruction.in[0]].toBool();
   const CompiledBranch& branch = instruction.branches[condition ? 0 : 1];
-  for (const Instruction& inner : branch.instructions) execute(inner, slots);
+  for (const Instruction& inner : branch.instructions) execute(inner, slots, observer);
   for (std::size_t j = 0; j < instruction.out.size(); ++j) {
     slots[instruction.out[j]] = slots[branch.outputs[j]];
   }
 }
 
-void execute_loop(const Instruction& instruction, Slots& slots) {
+void execute_loop(const Instruction& instruction, Slots& slots, const CallObserver* observer) {
   const std::int64_t limit = slots[instruction.in[0]].toInt();
   bool go_on = slots[instruction.in[1]].toBool();
   const CompiledBranch& body = instruction.branches[0];
@@ -31,7 +31,7 @@ void execute_loop(const Instruction& instruction, Slots& slots) {
     PassLimit::check();
     slots[body.inputs[0]] = i;
     for (std::size_t j = 0; j < carried.size(); ++j) slots[body.inputs[j + 1]] = carried[j];
-    for (const Instruction& inner : body.instructions) execute(inner, slots);
+    for (const Instruction& inner : body.instructions) execute(inner, slots, observer);
     go_on = slots[body.outputs[0]].toBool();
     for (std::size_t j = 0; j < carried.size(); ++j) carried[j] = slots[body.outputs[j + 1]];
   }
@@ -56,17 +56,21 @@ const c10::IValue* Instruction::argument(const std::string& name, const Slots& s
   return nullptr;
 }
 
-void execute(const Instruction& instruction, Slots& slots) {
-  if (instruction.kind == Instruction::Kind::kIf) return execute_if(instruction, slots);
-  if (instruction.kind == Instruction::Kind::kLoop) return execute_loop(instruction, slots);
+void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer) {
+  if (instruction.kind == Instruction::Kind::kIf) return execute_if(instruction, slots, observer);
+  if (instruction.kind == Instruction::Kind::kLoop) {
+    return execute_loop(instruction, slots, observer);
+  }
   torch::jit::Stack stack;
   stack.reserve(instruction.in.size());
   for (const int slot : instruction.in) stack.push_back(slots[slot]);
+  const std::vector<c10::IValue> operands = observer ? stack : std::vector<c10::IValue>();
   instruction.run(stack);
   const std::size_t results = instruction.out.size();
   for (std::size_t j = 0; j < results; ++j) {
     slots[instruction.out[j]] = std::move(stack[stack.size() - results + j]);
   }
+  if (observer) (*observer)(instruction, operands, slots);
 }
 
 }  // namespace bitfall

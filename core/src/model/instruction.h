@@ -13,6 +13,7 @@
 #include <ATen/core/function_schema.h>
 #include <ATen/core/stack.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -92,7 +93,11 @@ struct Instructions {
   int output = -1;
 };
 
+/// Told of each call as it has run, also within conditionals and loops: its operands and results.
+using CallObserver =
+    std::function<void(const Instruction&, const std::vector<c10::IValue>&, const Slots&)>;
+
 /// Runs one instruction on the table. Throws what the operation throws.
-void execute(const Instruction& instruction, Slots& slots);
+void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
 
 }  // namespace bitfall

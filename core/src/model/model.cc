@@ -168,8 +168,7 @@ void Model::State::add_parameters() {
     site.values = parameter.value.numel();
     if (parameter.first_step < 0) site.refusal = "nothing in the network reads it";
     if (parameter.value.scalar_type() != at::kFloat) {
-      site.refusal =
-          std::string("holds ") + c10::toString(parameter.value.scalar_type()) + ", not float32";
+      site.refusal = type_refusal(c10::toString(parameter.value.scalar_type()));
     }
     sites.push_back(std::move(site));
     sources.push_back({parameter.slots, std::max(parameter.first_step, 0), parameter.value,

@@ -25,6 +25,17 @@ using jit::Graph;
 using jit::Node;
 using jit::Value;
 
+// What a module holds under a path; nothing where there is no such attribute.
+std::optional<c10::IValue> value_at(const jit::Module& module, const std::string& name) {
+  c10::IValue value = module._ivalue();
+  std::stringstream path(name);
+  for (std::string part; std::getline(path, part, '.');) {
+    if (!value.isObject() || !value.toObjectRef().type()->findAttributeSlot(part)) return {};
+    value = value.toObjectRef().getAttr(part);
+  }
+  return value;
+}
+
 // The path of the module that a value holds, from the root: "" for self, "blocks.0.conv" after
 // a chain of GetAttr.
 std::string object_path(const Value* value) {
@@ -232,6 +243,48 @@ void make_casts_explicit(std::shared_ptr<Graph>& graph) {
   fold_autocast_arguments(graph->block());
   jit::Autocast(graph);
   leave_autocast(graph->block());
+}
+
+// The attribute of an object that holds this very tensor; empty if none does.
+std::string name_of(const c10::ivalue::Object& object, const at::Tensor& tensor) {
+  for (std::size_t i = 0; i < object.type()->numAttributes(); ++i) {
+    const c10::IValue& own = object.getSlot(i);
+    if (!own.isTensor() || !own.toTensor().defined() || !tensor.defined()) continue;
+    if (own.toTensor().is_same(tensor) ||
+        (own.toTensor().const_data_ptr() == tensor.const_data_ptr() &&
+         own.toTensor().sizes() == tensor.sizes())) {
+      return object.type()->getAttributeName(i);
+    }
+  }
+  return "";
+}
+
+// Lists of a module's own tensors, as torch.nn.LSTM keeps its weights, are made of them by their names.
+void open_lists(Block* block, const jit::Module& module) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) open_lists(inner, module);
+    if (node->kind() != c10::prim::GetAttr) continue;
+    const auto object = value_at(module, object_path(node->input()));
+    if (!object || !object->isObject()) continue;
+    const auto& owner = object->toObjectRef();
+    if (!owner.type()->findAttributeSlot(node->s(c10::attr::name))) continue;
+    const c10::IValue value = owner.getAttr(node->s(c10::attr::name));
+    if (!value.isTensorList() || value.toTensorVector().empty()) continue;
+    std::vector<std::string> names;
+    for (const at::Tensor& tensor : value.toTensorVector()) names.push_back(name_of(owner, tensor));
+    if (std::count(names.begin(), names.end(), "") > 0) continue;
+    Graph& graph = *node->owningGraph();
+    const jit::WithInsertPoint here(node);
+    std::vector<Value*> elements;
+    for (const std::string& name : names) {
+      elements.push_back(graph.insertGetAttr(node->input(), name));
+    }
+    Node* list = graph.insertNode(graph.createList(c10::TensorType::get(), elements));
+    list->setScope(node->scope());
+    node->output()->replaceAllUsesWith(list->output());
+    node->destroy();
+  }
 }
 
 // Attributes that forward sets become values, as if they were local variables:
@@ -459,16 +512,11 @@ class AttributeFinder {
   // The module's own tensor of that name: freezing copies every tensor, and two names of one tensor
   // twice.
   at::Tensor original_tensor(const std::string& name, const at::Tensor& copy) const {
-    c10::IValue owner = module_._ivalue();
-    std::stringstream path(name);
-    for (std::string part; std::getline(path, part, '.');) {
-      if (!owner.isObject() || !owner.toObjectRef().type()->findAttributeSlot(part)) return copy;
-      owner = owner.toObjectRef().getAttr(part);
-    }
-    const bool same = owner.isTensor() && owner.toTensor().defined() && copy.defined() &&
-                      owner.toTensor().sizes() == copy.sizes() &&
-                      owner.toTensor().scalar_type() == copy.scalar_type();
-    return same ? owner.toTensor() : copy;
+    const auto own = value_at(module_, name);
+    const bool same = own && own->isTensor() && own->toTensor().defined() && copy.defined() &&
+                      own->toTensor().sizes() == copy.sizes() &&
+                      own->toTensor().scalar_type() == copy.scalar_type();
+    return same ? own->toTensor() : copy;
   }
 
   const jit::Module& module_;
@@ -507,6 +555,7 @@ ModuleGraph module_graph(const jit::Module& module) {
   Inliner().run(forward->block(), "");
   erase_futures_and_words(forward->block());
   make_casts_explicit(forward);
+  open_lists(forward->block(), module);
   ModuleGraph source;
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that

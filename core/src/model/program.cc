@@ -77,6 +77,7 @@ const Instructions& Program::instructions() const { return state_->instructions(
 bool Program::depends_on_image(int slot) const {
   return state_->dependent[static_cast<std::size_t>(slot)];
 }
+std::int64_t Program::learned_numbers() const { return state_->network->learned_numbers(); }
 bool Program::keeps_state() const { return state_->network->keeps_state(); }
 
 c10::IValue Program::call(int step, std::vector<c10::IValue> operands) const {
@@ -102,6 +103,14 @@ void Program::run(Slots& slots, int from, int to, bool keep, int* at) const {
     for (const int slot : state_->dies[static_cast<std::size_t>(i)]) {
       slots[static_cast<std::size_t>(slot)] = c10::IValue();
     }
+  }
+}
+
+void Program::observe(Slots& slots, int step, const CallObserver& observer) const {
+  const c10::InferenceMode guard;
+  execute(state_->instruction(step), slots, &observer);
+  for (const int slot : state_->dies[static_cast<std::size_t>(step)]) {
+    slots[static_cast<std::size_t>(slot)] = c10::IValue();
   }
 }
 

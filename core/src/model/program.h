@@ -13,6 +13,7 @@
 #include <ATen/core/ivalue.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,9 @@
 #include "steps.h"
 
 namespace bitfall {
+
+struct Instruction;
+struct Instructions;
 
 class Program {
  public:
@@ -43,6 +47,8 @@ class Program {
   const Instructions& instructions() const;
   /// Computed from the image, as far as can be said without running.
   bool depends_on_image(int slot) const;
+  /// Of the network's parameters, used or not.
+  std::int64_t learned_numbers() const;
   /// Forward sets attributes of the module.
   bool keeps_state() const;
   const std::vector<Lifetime>& lifetimes() const;  // by slot
@@ -56,6 +62,11 @@ class Program {
   /// Runs steps [from, to). Slots that no later step reads are emptied on the way, unless `keep`.
   /// `at`: becomes the step that runs, for whoever has to say where an exception came from.
   void run(Slots& slots, int from, int to, bool keep = false, int* at = nullptr) const;
+
+  /// Runs one step; `observer` is told of the calls in it.
+  void observe(Slots& slots, int step,
+               const std::function<void(const Instruction&, const std::vector<c10::IValue>&,
+                                        const Slots&)>& observer) const;
 
   /// True if any step writes to memory that another slot may share: a kept value may then change
   /// later.

@@ -72,7 +72,8 @@ const std::unordered_set<std::string>& moving_operations() {
   return kNames;
 }
 
-// The kind of a schema name such as "aten::conv2d"; empty if the operation computes nothing.
+}  // namespace
+
 std::string operation_kind(const std::string& qualified) {
   static const std::unordered_map<std::string, std::string> kKinds = {
       {"conv1d", "conv"},
@@ -99,6 +100,16 @@ std::string operation_kind(const std::string& qualified) {
   if (moving_operations().count(name)) return "";
   const auto known = kKinds.find(name);
   return known == kKinds.end() ? name : known->second;
+}
+
+namespace {
+
+// Layers whose further results are states and statistics: the first is what the next layer reads.
+bool answers_first(const std::string& kind) {
+  static const std::unordered_set<std::string> kKinds = {
+      "lstm", "gru", "rnn_tanh", "rnn_relu", "_native_multi_head_attention", "native_group_norm",
+      "layer_norm"};
+  return kKinds.count(kind) > 0;
 }
 
 // The slots that an instruction reads from outside itself, those of its branches included.
@@ -174,9 +185,10 @@ std::vector<Step> describe_steps(const Instructions& program) {
     step.function = instruction.function;
     step.inputs = instruction.in;
     step.outputs = instruction.out;
-    if (instruction.one_tensor()) {
+    const std::string kind = operation_kind(step.function);
+    if (instruction.one_tensor() || answers_first(kind)) {
       step.output = instruction.out[0];
-      step.operation = operation_kind(step.function);
+      step.operation = kind;
     }
     step.in_place = instruction.in_place();
     steps.push_back(std::move(step));

@@ -29,7 +29,8 @@ struct Step {
   std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
   std::vector<int> inputs;   // slots of its operands, in the operator's order
   std::vector<int> outputs;  // slots of its results
-  int output = -1;           // slot of the result if it is one tensor, else -1
+  int output = -1;           // slot of the result if it is one tensor (of lstm, gru and kin the first
+                           // of several), else -1
   bool in_place = false;     // writes to one of its inputs
 };
 
@@ -61,6 +62,9 @@ struct Parameter {
                           // of it where that is a convolution or linear layer, else the first in
                           // which what is computed of it meets the image
 };
+
+/// The kind of an operator such as "aten::conv2d": "conv"; empty if it computes nothing.
+std::string operation_kind(const std::string& function);
 
 std::vector<Step> describe_steps(const Instructions& program);
 

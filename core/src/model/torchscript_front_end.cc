@@ -1,5 +1,6 @@
 #include <c10/core/InferenceMode.h>
 
+#include <set>
 #include <utility>
 
 #include "compile_graph.h"
@@ -47,6 +48,15 @@ class TorchScriptFrontEnd : public FrontEnd {
   c10::IValue forward(const at::Tensor& input) const override {
     torch::jit::Module module = module_;
     return module.forward({input});
+  }
+
+  std::int64_t learned_numbers() const override {
+    std::set<const void*> seen;
+    std::int64_t count = 0;
+    for (const at::Tensor& parameter : module_.parameters()) {
+      if (seen.insert(parameter.const_data_ptr()).second) count += parameter.numel();
+    }
+    return count;
   }
 
   bool keeps_state() const override { return source_.sets_attributes; }

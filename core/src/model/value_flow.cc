@@ -86,6 +86,13 @@ bool names_dimension_0(const c10::IValue* dims, const c10::IValue& tensor) {
   return list.empty() || std::any_of(list.begin(), list.end(), first);
 }
 
+bool is_index(const Instruction& instruction, std::size_t operand) {
+  const auto& arguments = instruction.schema->arguments();
+  if (operand >= arguments.size()) return false;
+  const std::string& name = arguments[operand].name();
+  return name == "index" || name == "indices";
+}
+
 bool is_true(const c10::IValue* value) { return value && value->isBool() && value->toBool(); }
 
 }  // namespace
@@ -166,7 +173,14 @@ void ValueFlow::follow_call(const Instruction& instruction, const Slots& slots, 
   if (keeps_first_sizes(instruction) && !instruction.in.empty()) {
     tensor.size = of(instruction.in[0]).size;
   }
-  if (rows_are_moved(instruction, slots)) tensor.rows = !operands.rows;
+  if (rows_are_moved(instruction, slots)) {
+    // Which rows of the batch are first decides where each goes, and no number in it.
+    tensor.rows = !operands.rows;
+    tensor.mixed = false;
+    for (std::size_t i = 0; i < instruction.in.size(); ++i) {
+      if (!is_index(instruction, i)) tensor.mixed |= of(instruction.in[i]).mixed;
+    }
+  }
   if (mixes_images(instruction, slots)) {
     tensor.mixed = true;
     if (first_mixed_.empty()) {
@@ -232,8 +246,7 @@ bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slot
   if (kByDimension.count(name) == 0) return false;
   const auto& arguments = instruction.schema->arguments();
   for (std::size_t i = 0; i < arguments.size() && i < instruction.in.size(); ++i) {
-    const bool index = arguments[i].name() == "index" || arguments[i].name() == "indices";
-    if (!index || !of(instruction.in[i]).content) continue;
+    if (!is_index(instruction, i) || !of(instruction.in[i]).content) continue;
     return names_dimension_0(instruction.argument("dim", slots),
                              slots[static_cast<std::size_t>(instruction.in[0])]);
   }
@@ -276,6 +289,15 @@ bool ValueFlow::branches_on_values(const Instruction& instruction) {
     for (const Instruction& inner : branch.instructions) {
       if (branches_on_values(inner)) return true;
     }
+  }
+  return false;
+}
+
+bool branches_on_values(const Instructions& program) {
+  ValueFlow flow(program);
+  for (std::size_t i = 0; i < program.steps.size(); ++i) {
+    if (flow.branches_on_values(program.steps[i])) return true;
+    flow.follow(static_cast<int>(i), program.fixed);
   }
   return false;
 }

@@ -61,6 +61,9 @@ class ValueFlow {
   std::string first_mixed_;
 };
 
+/// A conditional or a loop of the program reads values, other than to raise an exception.
+bool branches_on_values(const Instructions& program);
+
 /// The operator draws random numbers when it is called so: dropout with `train` false does not.
 bool is_random(const Instruction& instruction, const Slots& slots);
 

@@ -78,6 +78,9 @@ struct RunFacts {
   std::vector<PluginFact> plugins;           // of the components in use
   std::string campaign_file;
   std::optional<std::int64_t> parameters, operations;
+  // Of them in sites that can be hit, by share, and the largest parts that are not.
+  std::optional<double> covered_parameters, covered_operations;
+  std::string not_covered;
   std::optional<Shard> shard;
   std::optional<std::string> merged;             // "4 shards"
   std::optional<std::string> created, finished;  // times
