@@ -566,9 +566,9 @@ class Program:
             timeout=self.SECONDS,
         )
 
-    def open(self, model: Path, size: list) -> int:
-        """The number of places in `model` that a fault can hit. Throws ExportError with what the
-        program said where it refuses the file."""
+    def open(self, model: Path, size: list) -> dict:
+        """What `bitfall sites --json` says of `model`. Throws ExportError with the program's own
+        words where it refuses the file."""
         try:
             done = self.run("sites", model, "--input", shape_text(size), "--all", "--json")
         except subprocess.TimeoutExpired:
@@ -579,7 +579,7 @@ class Program:
             said = done.stderr.strip().removeprefix("bitfall: error: ")
             said = said.removeprefix(f"{model}: ").strip()
             raise ExportError(f"bitfall refuses it: {said or f'status {done.returncode}'}")
-        return sum(not site.get("refusal") for site in json.loads(done.stdout)["sites"])
+        return json.loads(done.stdout)
 
 
 def find_program(given: Optional[Path]) -> Optional[Program]:
@@ -660,12 +660,12 @@ def make_room(path: Path) -> Path:
 @dataclass
 class Written:
     """How a network was written: `method`, what stood against the ways before it, the largest
-    difference of its logits, and how many sites the program found (None: it was not asked)."""
+    difference of its logits, and the program's listing of sites (None: it was not asked)."""
 
     method: str
     reasons: dict
     difference: float
-    sites: Optional[int]
+    listing: Optional[dict]
 
 
 def write_and_judge(
@@ -683,8 +683,8 @@ def write_and_judge(
             difference = largest_difference(WAYS[method].load(partial), model, size, seed=1)
             if difference > tolerance:
                 raise ExportError(f"logits differ by up to {difference:.3g}")
-            sites = program.open(partial, size) if program else None
-            return Written(method, reasons, difference, sites)
+            listing = program.open(partial, size) if program else None
+            return Written(method, reasons, difference, listing)
         except Exception as error:
             reasons[method] = error
     lines = [
@@ -718,8 +718,9 @@ def export(
         f"  logits of the file against the model at batch "
         f"{' and '.join(map(str, CHECKED_BATCHES))}: max abs difference {written.difference:.3g}"
     )
-    if program:
-        say(f"  opened by {program.path}: {written.sites} sites can be hit")
+    if written.listing:
+        sites = sum(not site["refusal"] for site in written.listing["sites"])
+        say(f"  opened by {program.path}: {sites} sites can be hit")
     return written
 
 
