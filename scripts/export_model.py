@@ -32,6 +32,7 @@ from typing import Callable, Optional
 import torch
 from torch import nn
 
+import checkpoints
 import cifar_resnet
 
 CIFAR10_CLASSES = [
@@ -233,46 +234,10 @@ def find_source(name: str) -> Source:
     raise ExportError(unknown_name(name, cifar_names() + torchvision_names() + timm_names()))
 
 
-def read_weights(path: Path) -> dict:
-    """The state_dict in a file: as it is, or under `state_dict` or `model`, without any `module.`
-    in front of the keys."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            # Training scripts keep their options next to the weights; a Namespace holds names and
-            # values, and making one runs nothing else.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ExportError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:
-        # PyTorch's own message advises to run the file's code, which is bad advice for a file that
-        # is merely broken.
-        raise ExportError(
-            f"{path}: is broken, or holds more than tensors and plain containers (a whole pickled "
-            "model must be saved again as its state_dict)"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if (
-        not isinstance(content, dict)
-        or not all(isinstance(v, torch.Tensor) for v in content.values())
-        or not content
-    ):
-        raise ExportError(
-            f"{path}: holds no state_dict (a dict of tensors, or one under 'state_dict' or 'model')"
-        )
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
-    wanted = model.state_dict()
-    # Older files lack this counter, which only training reads.
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+def problems_of(place: checkpoints.Place, wanted: dict) -> tuple:
+    """(what keeps the place's tensors from being the `wanted` ones, a hint or "")."""
+    given = place.tensors
+    missing = [k for k in wanted if k not in given and not k.endswith(checkpoints.COUNTER)]
     unexpected = [k for k in given if k not in wanted]
     shapes = [
         f"{k}: {list(given[k].shape)} in the file, {list(wanted[k].shape)} in the model"
@@ -294,14 +259,32 @@ def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
         if keys:
             more = f"\n    ... and {len(keys) - 5} more" if len(keys) > 5 else ""
             problems.append(f"  {len(keys)} {what}:\n    " + "\n    ".join(keys[:5]) + more)
+    hint = ""
+    differing = {text.split(":")[0] for text in shapes}
+    if differing and differing <= set(list(wanted)[-2:]) and len(problems) == 1:
+        classes = given[list(wanted)[-1]].size(0)
+        hint = f"\n  Only the classifier differs: try --classes {classes}"
+    return problems, hint
+
+
+def load_weights(
+    model: nn.Module, path: Path, name: str, key: Optional[str] = None, say=print
+) -> None:
+    """Loads the part of a checkpoint that fits the model, and says which it is."""
+    wanted = model.state_dict()
+    try:
+        place = checkpoints.take_weights(path, wanted, key, say)
+    except checkpoints.CheckpointError as error:
+        raise ExportError(str(error)) from error
+    give_tensors(model, place, path, name)
+
+
+def give_tensors(model: nn.Module, place: checkpoints.Place, path: Path, name: str) -> None:
+    problems, hint = problems_of(place, model.state_dict())
     if problems:
-        hint = ""
-        differing = {text.split(":")[0] for text in shapes}
-        if differing and differing <= set(list(wanted)[-2:]) and len(problems) == 1:
-            classes = given[list(wanted)[-1]].size(0)
-            hint = f"\n  Only the classifier differs: try --classes {classes}"
-        raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint)
-    model.load_state_dict(given, strict=False)
+        looked = f"\n  looked at: {place.describe()}" if place.key else ""
+        raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint + looked)
+    model.load_state_dict(place.tensors, strict=False)
 
 
 class PublishedTextGuided(nn.Module):
@@ -385,10 +368,14 @@ def answering_linear(backbone: nn.Module, size: list) -> str:
     return found[-1]
 
 
-def build_text_guided(source: Source, path: Path, size: list) -> tuple:
+def build_text_guided(source: Source, path: Path, size: list, key: Optional[str]) -> tuple:
     """The model of a checkpoint in the published layout: the backbone, with latent layer and head in
     the place of its last linear layer; and what bitfall.json says of its head."""
-    given = read_weights(path)
+    try:
+        place = checkpoints.take_weights(path, ("head.weight", "logit_scale"), key)
+    except checkpoints.CheckpointError as error:
+        raise ExportError(str(error)) from error
+    given = place.tensors
     head, scale = given.get("head.weight"), given.get("logit_scale")
     if head is None or scale is None or not any(key.startswith("backbone.") for key in given):
         raise ExportError(
@@ -403,7 +390,7 @@ def build_text_guided(source: Source, path: Path, size: list) -> tuple:
     given["logit_scale"] = scale.reshape(())
     classes, width = head.shape
     published = PublishedTextGuided(source.build(width, size), width, classes)
-    load_weights(published, given, path, f"a text-guided {source.name} of width {width}")
+    give_tensors(published, place, path, f"a text-guided {source.name} of width {width}")
     model = published.backbone.eval()
     name = answering_linear(model, size)
     parent, _, attribute = name.rpartition(".")
@@ -543,12 +530,6 @@ WAYS = {
 DEFAULT_WAYS = ("script", "trace")
 
 
-def write_by(way: Way, model: nn.Module, size: list, path: Path, card: str) -> None:
-    with warnings.catch_warnings(), unfused_attention():
-        warnings.simplefilter("ignore")
-        way.save(way.convert(model, size), path, card)
-
-
 class Program:
     """The built `bitfall`, which is asked whether it opens what was written."""
 
@@ -625,6 +606,15 @@ def largest_difference(loaded: Callable, model: nn.Module, size: list, seed: int
     return largest
 
 
+def write_by(way: Way, model: nn.Module, size: list, path: Path, card: str) -> float:
+    """Writes the file, and loads it again; returns the largest difference of its logits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with unfused_attention():
+            way.save(way.convert(model, size), path, card)
+        return largest_difference(way.load(path), model, size, seed=1)
+
+
 def reference_logits(model: nn.Module, facts: dict) -> torch.Tensor:
     """Logits of random images; throws ExportError where the model does not answer as a classifier."""
     size, name = facts["input"], facts["name"]
@@ -679,8 +669,7 @@ def write_and_judge(
     for method in methods:
         card = json.dumps({"schema": "bitfall.model/1", **facts, "method": method}, indent=1)
         try:
-            write_by(WAYS[method], model, size, partial, card)
-            difference = largest_difference(WAYS[method].load(partial), model, size, seed=1)
+            difference = write_by(WAYS[method], model, size, partial, card)
             if difference > tolerance:
                 raise ExportError(f"logits differ by up to {difference:.3g}")
             listing = program.open(partial, size) if program else None
@@ -757,7 +746,10 @@ def parse_arguments(arguments) -> argparse.Namespace:
     )
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
-        "--weights", type=Path, metavar="FILE", help="state_dict: .pt, .pth, .th or .safetensors"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="state_dict or a trainer's checkpoint: .pt, .pth, .th, .ckpt, .safetensors, ...",
     )
     weights.add_argument(
         "--text-guided",
@@ -767,6 +759,11 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "projection and the temperature (backbone.*, head.weight, logit_scale)",
     )
     weights.add_argument("--random", action="store_true", help="random weights")
+    parser.add_argument(
+        "--checkpoint-key",
+        metavar="KEY",
+        help="the weights of a checkpoint that holds several, as state_dict_ema or ema.model",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random weights (default 1)")
     parser.add_argument(
         "--calibrate",
@@ -833,7 +830,7 @@ def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
     """Loads or calibrates the weights as the options say; returns their part of bitfall.json."""
     file = options.weights or options.text_guided
     if options.weights:
-        load_weights(model, read_weights(file), file, source.name)
+        load_weights(model, file, source.name, options.checkpoint_key)
     if file:
         print(f"{source.name}: weights of {file}")
         return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -867,7 +864,9 @@ def prepare(options: argparse.Namespace) -> tuple:
     classes, head = len(names) if names else options.classes, None
     try:
         if options.text_guided:
-            model, head = build_text_guided(source, options.text_guided, size)
+            model, head = build_text_guided(
+                source, options.text_guided, size, options.checkpoint_key
+            )
         else:
             model = source.build(classes, options.input).eval()
     except ExportError:
