@@ -157,7 +157,9 @@ def find_dicts(content, path: tuple = ()) -> list:
         content = {str(number): value for number, value in enumerate(content)}
     if not isinstance(content, dict):
         return []
-    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    tensors = {
+        k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, torch.Tensor)
+    }
     if tensors:
         found.append((path, tensors))
     for key, value in content.items():
@@ -284,7 +286,9 @@ def say_taken(place: Place, others: list, path: Path, say: Callable) -> None:
         say(f"{path}: took {place.describe()}")
     if place.others:
         more = ", ..." if len(place.others) > 3 else ""
-        say(f"{path}: left out {len(place.others)} other tensors: {', '.join(place.others[:3])}{more}")
+        say(
+            f"{path}: left out {len(place.others)} other tensors: {', '.join(place.others[:3])}{more}"
+        )
     for other in others:
         say(f"{path}: holds {'averaged' if other.averaged else 'other'} weights, too; "
             f"--checkpoint-key {other.key} takes them")  # fmt: skip

@@ -215,14 +215,18 @@ class Checkpoints(Case):
 
     def test_what_does_not_fit_is_listed(self):
         state = {key: value for key, value in self.state.items() if "layer1.0" not in key}
-        err = self.refused({"state_dict": prefixed("model.", {**state, "extra.weight": torch.ones(1)})})
+        err = self.refused(
+            {"state_dict": prefixed("model.", {**state, "extra.weight": torch.ones(1)})}
+        )
         self.assertIn("FILE does not fit cifar_resnet20", err)
         self.assertIn("10 missing in the file:\n    layer1.0.conv1.weight", err)
         self.assertIn("1 unknown to the model:\n    extra.weight", err)
         self.assertIn("looked at: 'state_dict', without 'model.' in front of its keys", err)
         err = self.refused({"model": {**self.state, "extra.weight": torch.ones(1)}})
         self.assertIn("1 unknown to the model:\n    extra.weight", err)
-        err = self.refused({**self.state, "linear.weight": torch.ones(7, 64), "linear.bias": torch.ones(7)})
+        err = self.refused(
+            {**self.state, "linear.weight": torch.ones(7, 64), "linear.bias": torch.ones(7)}
+        )
         self.assertIn("Only the classifier differs: try --classes 7", err)
         self.assertIn("holds no state_dict", self.refused({"epoch": 3}))
 
@@ -264,7 +268,10 @@ class Checkpoints(Case):
             checkpoints.read_file(self.folder / "none.pth")
 
     def test_densenet_by_its_old_names(self):
-        new = {"features.denseblock1.denselayer2.norm1.weight": torch.ones(2), "classifier.bias": torch.ones(3)}
+        new = {
+            "features.denseblock1.denselayer2.norm1.weight": torch.ones(2),
+            "classifier.bias": torch.ones(3),
+        }
         path = self.folder / "weights.pth"
         torch.save({k.replace("norm1", "norm.1"): v for k, v in new.items()}, path)
         place = checkpoints.take_weights(path, new, say=lambda _: None)
@@ -336,7 +343,11 @@ class Fallback(Case):
         self.assertIn("not by script: bitfall sites was ended by signal 9", said)
 
     def test_nothing_is_written_where_all_is_refused(self):
-        for more, refuse in (((), "script trace"), (("--script",), "script"), (("--trace",), "trace")):
+        for more, refuse in (
+            ((), "script trace"),
+            (("--script",), "script"),
+            (("--trace",), "trace"),
+        ):
             with self.subTest(more):
                 self.out.write_bytes(b"what was there")
                 status, _, err = self.export(*more, refuse=refuse)

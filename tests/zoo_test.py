@@ -90,24 +90,30 @@ class Comparison(unittest.TestCase):
         self.images, self.labels = torch.randn(4, 3, 5, 5), torch.arange(4)
 
     def test_layers_that_run_once(self):
-        self.assertEqual(list(zoo.layer_values(self.model, self.images[0], SITES)), ["first", "last"])
+        self.assertEqual(
+            list(zoo.layer_values(self.model, self.images[0], SITES)), ["first", "last"]
+        )
         refused = [{**site, "refusal": "why"} for site in SITES]
         self.assertEqual(zoo.layer_values(self.model, self.images[0], refused), {})
 
     def test_a_wrong_loss_or_value_is_found(self):
         with tempfile.TemporaryDirectory() as folder:
-            faults = zoo.write_faults(pathlib.Path(folder), self.model, self.images, SITES)
-        self.assertEqual([fault[0] for fault in faults], ["first", "last", "last"])
+            faults = zoo.write_faults(
+                pathlib.Path(folder), self.model, self.images, self.labels, SITES
+            )
+        self.assertEqual([fault[1] for fault in faults], ["first", "last", "last"])
         self.assertEqual(faults[2][3], 1 << 31)
         rows = []
-        for name, image, element, mask in faults:
+        for image, name, element, mask in faults:
             layer, label = dict(self.model.named_modules())[name], int(self.labels[image])
             with torch.no_grad():
                 golden = self.model(self.images[image : image + 1])
                 handle = layer.register_forward_hook(self.hook(element, mask))
                 faulty = self.model(self.images[image : image + 1])
                 handle.remove()
-            losses = [-logits.double().log_softmax(1)[0, label].item() for logits in (golden, faulty)]
+            losses = [
+                -logits.double().log_softmax(1)[0, label].item() for logits in (golden, faulty)
+            ]
             rows.append(dict(zip(("golden_loss", "faulty_loss"), losses), value_before=self.before))
         found = zoo.compare(self.model, self.images, self.labels, faults, rows)
         self.assertEqual((found["agree"], found["wrong"], found["felt"]), (3, [], 3))
@@ -159,7 +165,9 @@ class Bookkeeping(unittest.TestCase):
         self.assertIn("ended with -6", records["dead"]["failed"]["message"])
         self.assertIsNone(records["good"]["failed"])
         self.assertIn("3 networks of 1 families: 1 exported", zoo.summary(list(records.values())))
-        self.assertIn("| f | good | - | script | 1 | - | 3 of 3 |", zoo.markdown_table(list(records.values())))
+        self.assertIn(
+            "| f | good | - | script | 1 | - | 3 of 3 |", zoo.markdown_table(list(records.values()))
+        )
 
     def test_families_are_those_of_timm(self):
         if export_model.import_timm() is None:
