@@ -124,6 +124,26 @@ class Comparison(unittest.TestCase):
             self.assertEqual(found["agree"], 2, key)
             self.assertIn("differs by", found["wrong"][0])
 
+    def test_chaotic_faults_are_not_chosen(self):
+        class Chaotic(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = nn.Conv2d(3, 4, 3)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                y = self.first(x).flatten(1)
+                # Rounding decides on the sine of large values, and on no other.
+                return torch.where(y.abs() > 3, torch.sin(1e6 * y), y)
+
+        model, image = Chaotic().eval(), self.images[0]
+        values = zoo.layer_values(model, image, SITES[:1])["first"]
+        large = zoo.exponent_flip(values, 1000)
+        self.assertFalse(zoo.is_settled(model, image, 1, ("first", *large)))
+        name, element, mask = zoo.choose_fault(model, image, 1, "first", values, sign=False)
+        hit = values[element : element + 1].view("uint32") ^ mask
+        self.assertLess(abs(hit.view("float32")[0]), 3)
+        self.assertTrue(zoo.is_settled(model, image, 1, (name, element, mask)))
+
     def hook(self, element, mask):
         def change(module, inputs, output):
             values = output.numpy().copy()
