@@ -134,7 +134,7 @@ def make_network(key: str, subject: Subject, folder: Path) -> nn.Module:
     model = source.build(None, None).eval()
     weights = Path(os.environ.get("BITFALL_DATA", ROOT / "../shared/data")) / subject.weights
     if subject.weights and weights.is_file():
-        export_model.load_weights(model, export_model.read_weights(weights), weights, subject.name)
+        export_model.load_weights(model, weights, subject.name, say=say)
         done = f"weights of {weights.name}"
     else:
         done = f"random weights, {export_model.calibrate(model, source.input)}"

@@ -9,15 +9,19 @@
   export_model.py --list focal
 
 Nothing is downloaded: weights come from a file or are random. Scripts the model where that works,
-else traces it; then loads the file again and compares its logits with the eager model's.
+else traces it. Each way is judged by what it wrote: the file is loaded again, its logits are
+compared with the eager model's, and `bitfall sites` must open it, where the program is built.
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 import time
 import warnings
@@ -28,6 +32,7 @@ from typing import Callable, Optional
 import torch
 from torch import nn
 
+import checkpoints
 import cifar_resnet
 
 CIFAR10_CLASSES = [
@@ -229,46 +234,10 @@ def find_source(name: str) -> Source:
     raise ExportError(unknown_name(name, cifar_names() + torchvision_names() + timm_names()))
 
 
-def read_weights(path: Path) -> dict:
-    """The state_dict in a file: as it is, or under `state_dict` or `model`, without any `module.`
-    in front of the keys."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            # Training scripts keep their options next to the weights; a Namespace holds names and
-            # values, and making one runs nothing else.
-            with torch.serialization.safe_globals([argparse.Namespace]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ExportError(f"{path}: {error.strerror or error}") from error
-    except Exception as error:
-        # PyTorch's own message advises to run the file's code, which is bad advice for a file that
-        # is merely broken.
-        raise ExportError(
-            f"{path}: is broken, or holds more than tensors and plain containers (a whole pickled "
-            "model must be saved again as its state_dict)"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if (
-        not isinstance(content, dict)
-        or not all(isinstance(v, torch.Tensor) for v in content.values())
-        or not content
-    ):
-        raise ExportError(
-            f"{path}: holds no state_dict (a dict of tensors, or one under 'state_dict' or 'model')"
-        )
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
-    wanted = model.state_dict()
-    # Older files lack this counter, which only training reads.
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+def problems_of(place: checkpoints.Place, wanted: dict) -> tuple:
+    """(what keeps the place's tensors from being the `wanted` ones, a hint or "")."""
+    given = place.tensors
+    missing = [k for k in wanted if k not in given and not k.endswith(checkpoints.COUNTER)]
     unexpected = [k for k in given if k not in wanted]
     shapes = [
         f"{k}: {list(given[k].shape)} in the file, {list(wanted[k].shape)} in the model"
@@ -290,14 +259,32 @@ def load_weights(model: nn.Module, given: dict, path: Path, name: str) -> None:
         if keys:
             more = f"\n    ... and {len(keys) - 5} more" if len(keys) > 5 else ""
             problems.append(f"  {len(keys)} {what}:\n    " + "\n    ".join(keys[:5]) + more)
+    hint = ""
+    differing = {text.split(":")[0] for text in shapes}
+    if differing and differing <= set(list(wanted)[-2:]) and len(problems) == 1:
+        classes = given[list(wanted)[-1]].size(0)
+        hint = f"\n  Only the classifier differs: try --classes {classes}"
+    return problems, hint
+
+
+def load_weights(
+    model: nn.Module, path: Path, name: str, key: Optional[str] = None, say=print
+) -> None:
+    """Loads the part of a checkpoint that fits the model, and says which it is."""
+    wanted = model.state_dict()
+    try:
+        place = checkpoints.take_weights(path, wanted, key, say)
+    except checkpoints.CheckpointError as error:
+        raise ExportError(str(error)) from error
+    give_tensors(model, place, path, name)
+
+
+def give_tensors(model: nn.Module, place: checkpoints.Place, path: Path, name: str) -> None:
+    problems, hint = problems_of(place, model.state_dict())
     if problems:
-        hint = ""
-        differing = {text.split(":")[0] for text in shapes}
-        if differing and differing <= set(list(wanted)[-2:]) and len(problems) == 1:
-            classes = given[list(wanted)[-1]].size(0)
-            hint = f"\n  Only the classifier differs: try --classes {classes}"
-        raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint)
-    model.load_state_dict(given, strict=False)
+        looked = f"\n  looked at: {place.describe()}" if place.key else ""
+        raise ExportError(f"{path} does not fit {name}:\n" + "\n".join(problems) + hint + looked)
+    model.load_state_dict(place.tensors, strict=False)
 
 
 class PublishedTextGuided(nn.Module):
@@ -381,10 +368,14 @@ def answering_linear(backbone: nn.Module, size: list) -> str:
     return found[-1]
 
 
-def build_text_guided(source: Source, path: Path, size: list) -> tuple:
+def build_text_guided(source: Source, path: Path, size: list, key: Optional[str]) -> tuple:
     """The model of a checkpoint in the published layout: the backbone, with latent layer and head in
     the place of its last linear layer; and what bitfall.json says of its head."""
-    given = read_weights(path)
+    try:
+        place = checkpoints.take_weights(path, ("head.weight", "logit_scale"), key)
+    except checkpoints.CheckpointError as error:
+        raise ExportError(str(error)) from error
+    given = place.tensors
     head, scale = given.get("head.weight"), given.get("logit_scale")
     if head is None or scale is None or not any(key.startswith("backbone.") for key in given):
         raise ExportError(
@@ -399,7 +390,7 @@ def build_text_guided(source: Source, path: Path, size: list) -> tuple:
     given["logit_scale"] = scale.reshape(())
     classes, width = head.shape
     published = PublishedTextGuided(source.build(width, size), width, classes)
-    load_weights(published, given, path, f"a text-guided {source.name} of width {width}")
+    give_tensors(published, place, path, f"a text-guided {source.name} of width {width}")
     model = published.backbone.eval()
     name = answering_linear(model, size)
     parent, _, attribute = name.rpartition(".")
@@ -443,6 +434,28 @@ def calibrate(model: nn.Module, size: list) -> str:
     return "He initialisation"
 
 
+def fill_zero_layers(model: nn.Module) -> list:
+    """Gives random weights to convs and linear layers that start as zeros, and ones to norms;
+    returns the names of their weights.
+
+    Libraries start some last layers and the ends of some residual branches at zero, for training.
+    Untrained, such a head answers the same for every image, and such a branch adds nothing.
+    """
+    filled = []
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter) or weight.any():
+            continue
+        if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+            nn.init.kaiming_uniform_(weight, a=5**0.5)  # PyTorch's own default
+        elif "Norm" in type(module).__name__ and weight.dim() == 1:
+            nn.init.ones_(weight)
+        else:
+            continue
+        filled.append(f"{name}.weight")
+    return filled
+
+
 def first_line(error: BaseException) -> str:
     text = str(error).strip()
     return (text.splitlines() or [""])[0] or type(error).__name__
@@ -461,19 +474,120 @@ def logits_of(model: Callable, images: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def convert(model: nn.Module, method: str, size: list) -> torch.jit.ScriptModule:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if method == "script":
-            return torch.jit.script(model)
-        # Not one image: a batch of one would let broadcasting hide a baked-in size.
-        with torch.no_grad():
-            return torch.jit.trace(model, torch.randn(2, *size), check_trace=False)
+@contextlib.contextmanager
+def unfused_attention():
+    """Inside, nn.MultiheadAttention and nn.TransformerEncoder run as the layers that they are made
+    of. Their fast path is one fused operation, in which no fault can be placed."""
+    mha = torch.backends.mha
+    enabled, ask = mha.get_fastpath_enabled(), mha.get_fastpath_enabled
+
+    def never() -> bool:
+        return False
+
+    mha.set_fastpath_enabled(False)
+    # Compiled by torch.jit.script, PyTorch's own function answers True whatever was set.
+    mha.get_fastpath_enabled = never
+    try:
+        yield
+    finally:
+        mha.get_fastpath_enabled = ask
+        mha.set_fastpath_enabled(enabled)
 
 
-def largest_difference(path: Path, model: nn.Module, size: list, seed: int) -> float:
+def script(model: nn.Module, size: list) -> torch.jit.ScriptModule:
+    return torch.jit.script(model)
+
+
+def trace(model: nn.Module, size: list) -> torch.jit.ScriptModule:
+    # Not one image: a batch of one would let broadcasting hide a baked-in size.
+    with torch.no_grad():
+        return torch.jit.trace(model, torch.randn(2, *size), check_trace=False)
+
+
+def save_torchscript(converted: torch.jit.ScriptModule, path: Path, card: str) -> None:
+    torch.jit.save(converted, str(path), _extra_files={"bitfall.json": card})
+
+
+def load_torchscript(path: Path) -> Callable:
+    return torch.jit.load(str(path), map_location="cpu")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to write a network: convert(model, [C, H, W]), save(converted, path, bitfall.json),
+    and load(path), which gives a function from images to logits."""
+
+    convert: Callable
+    save: Callable
+    load: Callable
+
+
+WAYS = {
+    "script": Way(script, save_torchscript, load_torchscript),
+    "trace": Way(trace, save_torchscript, load_torchscript),
+}
+# Scripts first: `bitfall train` takes no traces.
+DEFAULT_WAYS = ("script", "trace")
+
+
+class Program:
+    """The built `bitfall`, which is asked whether it opens what was written."""
+
+    SECONDS = 900  # far above the slowest network of torchvision and timm
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def run(self, *arguments) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [str(self.path), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=self.SECONDS,
+        )
+
+    def open(self, model: Path, size: list) -> dict:
+        """What `bitfall sites --json` says of `model`. Throws ExportError with the program's own
+        words where it refuses the file."""
+        try:
+            done = self.run("sites", model, "--input", shape_text(size), "--all", "--json")
+        except subprocess.TimeoutExpired:
+            raise ExportError(f"bitfall sites gave no answer in {self.SECONDS} s") from None
+        if done.returncode < 0:
+            raise ExportError(f"bitfall sites was ended by signal {-done.returncode}")
+        if done.returncode:
+            said = done.stderr.strip().removeprefix("bitfall: error: ")
+            said = said.removeprefix(f"{model}: ").strip()
+            raise ExportError(f"bitfall refuses it: {said or f'status {done.returncode}'}")
+        return json.loads(done.stdout)
+
+
+def find_program(given: Optional[Path]) -> Optional[Program]:
+    """The program that --bitfall or BITFALL names, the release build's, or that of PATH; None where
+    there is none. Throws ExportError where a named one does not start."""
+    named = given or os.environ.get("BITFALL")
+    built = Path(__file__).resolve().parent.parent / "build/release/bin/bitfall"
+    found = named or (built if built.is_file() else shutil.which("bitfall"))
+    if not found:
+        return None
+    program = Program(Path(found))
+    try:
+        done = program.run("--version")
+        trouble = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        done, trouble = None, str(error)
+    if done is None or done.returncode:
+        message = f"{found} does not start{': ' if trouble else ''}{trouble}"
+        if named:
+            raise ExportError(f"{message}\n  name another with --bitfall, or give --no-check")
+        print(f"export_model.py: warning: {message}", file=sys.stderr)
+        return None
+    return program
+
+
+def largest_difference(loaded: Callable, model: nn.Module, size: list, seed: int) -> float:
     """Largest |logit of the file - logit of the model| on random images at each checked batch."""
-    loaded = torch.jit.load(str(path), map_location="cpu")
     generator = torch.Generator().manual_seed(seed)
     largest = 0.0
     for batch in CHECKED_BATCHES:
@@ -492,68 +606,111 @@ def largest_difference(path: Path, model: nn.Module, size: list, seed: int) -> f
     return largest
 
 
-def export(
-    model: nn.Module, path: Path, facts: dict, methods=("script", "trace"), say=print
-) -> str:
-    """Writes `model` to `path` as TorchScript with `facts` as its bitfall.json; returns the method.
+def write_by(way: Way, model: nn.Module, size: list, path: Path, card: str) -> float:
+    """Writes the file, and loads it again; returns the largest difference of its logits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with unfused_attention():
+            way.save(way.convert(model, size), path, card)
+        return largest_difference(way.load(path), model, size, seed=1)
 
-    `facts` must have `name` and `input` ([C, H, W]). The file appears under its name only after it
-    has been loaded again and given the eager model's logits. Throws ExportError when no method
-    does that.
-    """
-    model.eval()
-    size = facts["input"]
+
+def reference_logits(model: nn.Module, facts: dict) -> torch.Tensor:
+    """Logits of random images; throws ExportError where the model does not answer as a classifier."""
+    size, name = facts["input"], facts["name"]
     probe = torch.randn(CHECKED_BATCHES[0], *size, generator=torch.Generator().manual_seed(0))
     try:
         reference = logits_of(model, probe)
     except RuntimeError as error:
         raise ExportError(
-            f"{facts['name']} cannot take an input of {shape_text(size)}: {first_line(error)}"
+            f"{name} cannot take an input of {shape_text(size)}: {first_line(error)}"
         ) from error
     except ExportError as error:
-        raise ExportError(f"{facts['name']}: {error}") from error
+        raise ExportError(f"{name}: {error}") from error
     if not reference.isfinite().all():
         bad = next((k for k, v in model.state_dict().items() if not v.isfinite().all()), None)
         raise ExportError(
-            f"{facts['name']}: its logits for random images are not finite"
+            f"{name}: its logits for random images are not finite"
             + (f": '{bad}' holds NaN or Inf" if bad else "; its weights are too large")
         )
-    # As far as rounding may go: kernels may differ between the two, though they rarely do.
-    tolerance = 1e-5 * max(1.0, reference.abs().max().item())
+    return reference
+
+
+def make_room(path: Path) -> Path:
+    """Makes the folder of `path`; returns the name to write to until the file is complete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{path}: its folder cannot be made: {error.strerror}") from error
     if path.exists() and not path.is_file():
         raise ExportError(f"{path}: is a folder or a device; give another name to write to")
-    partial = path.with_name(path.name + ".part")
-    reasons = []
+    return path.with_name(path.name + ".part")
+
+
+@dataclass
+class Written:
+    """How a network was written: `method`, what stood against the ways before it, the largest
+    difference of its logits, and the program's listing of sites (None: it was not asked)."""
+
+    method: str
+    reasons: dict
+    difference: float
+    listing: Optional[dict]
+
+
+def write_and_judge(
+    model: nn.Module, partial: Path, facts: dict, methods, program: Optional[Program]
+) -> Written:
+    """Writes `model` to `partial` by the first of `methods` whose file passes."""
+    size = facts["input"]
+    # As far as rounding may go: kernels may differ between the two, though they rarely do.
+    tolerance = 1e-5 * max(1.0, reference_logits(model, facts).abs().max().item())
+    reasons = {}
+    for method in methods:
+        card = json.dumps({"schema": "bitfall.model/1", **facts, "method": method}, indent=1)
+        try:
+            difference = write_by(WAYS[method], model, size, partial, card)
+            if difference > tolerance:
+                raise ExportError(f"logits differ by up to {difference:.3g}")
+            listing = program.open(partial, size) if program else None
+            return Written(method, reasons, difference, listing)
+        except Exception as error:
+            reasons[method] = error
+    lines = [
+        f"{method}: " + (str(error) if isinstance(error, ExportError) else first_line(error))
+        for method, error in reasons.items()
+    ]
+    raise ExportError(f"{facts['name']} could not be exported:\n  " + "\n  ".join(lines))
+
+
+def export(
+    model: nn.Module, path: Path, facts: dict, methods=DEFAULT_WAYS, say=print, program=None
+) -> Written:
+    """Writes `model` to `path` with `facts` as its bitfall.json.
+
+    `facts` must have `name` and `input` ([C, H, W]); `methods` are names out of WAYS, tried in
+    order. The file appears under its name only after it has been loaded again, has given the eager
+    model's logits and, where `program` is given, was opened by it. Throws ExportError when no method
+    does that; what lay at `path` before is still there then.
+    """
+    model.eval()
+    partial = make_room(path)
     try:
-        for method in methods:
-            try:
-                converted = convert(model, method, size)
-                text = json.dumps(
-                    {"schema": "bitfall.model/1", **facts, "method": method}, indent=1
-                )
-                torch.jit.save(converted, str(partial), _extra_files={"bitfall.json": text})
-                difference = largest_difference(partial, model, size, seed=1)
-                if difference > tolerance:
-                    raise ExportError(f"logits differ by up to {difference:.3g}")
-            except Exception as error:
-                reasons.append(f"{method}: {first_line(error)}")
-                continue
-            os.replace(partial, path)
-            say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) by {method}")
-            for reason in reasons:
-                say(f"  not by {reason}")
-            say(
-                f"  logits of the file against the model at batch "
-                f"{' and '.join(map(str, CHECKED_BATCHES))}: max abs difference {difference:.3g}"
-            )
-            return method
+        written = write_and_judge(model, partial, facts, methods, program)
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    raise ExportError(f"{facts['name']} could not be exported:\n  " + "\n  ".join(reasons))
+    say(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB) by {written.method}")
+    for method, error in written.reasons.items():
+        say(f"  not by {method}: {first_line(error)}")
+    say(
+        f"  logits of the file against the model at batch "
+        f"{' and '.join(map(str, CHECKED_BATCHES))}: max abs difference {written.difference:.3g}"
+    )
+    if written.listing:
+        sites = sum(not site["refusal"] for site in written.listing["sites"])
+        say(f"  opened by {program.path}: {sites} sites can be hit")
+    return written
 
 
 def model_facts(source: Source, size: list, classes, weights: dict, versions: dict) -> dict:
@@ -589,7 +746,10 @@ def parse_arguments(arguments) -> argparse.Namespace:
     )
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
-        "--weights", type=Path, metavar="FILE", help="state_dict: .pt, .pth, .th or .safetensors"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="state_dict or a trainer's checkpoint: .pt, .pth, .th, .ckpt, .safetensors, ...",
     )
     weights.add_argument(
         "--text-guided",
@@ -599,6 +759,11 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "projection and the temperature (backbone.*, head.weight, logit_scale)",
     )
     weights.add_argument("--random", action="store_true", help="random weights")
+    parser.add_argument(
+        "--checkpoint-key",
+        metavar="KEY",
+        help="the weights of a checkpoint that holds several, as state_dict_ema or ema.model",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the random weights (default 1)")
     parser.add_argument(
         "--calibrate",
@@ -627,6 +792,18 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "--trace", action="store_const", dest="method", const="trace", help="trace only, never script"
     )
     parser.add_argument(
+        "--bitfall",
+        type=Path,
+        metavar="PROGRAM",
+        help="opens what was written (default: $BITFALL, build/release/bin/bitfall, or that of PATH)",
+    )
+    parser.add_argument(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="take what PyTorch writes without opening it with bitfall",
+    )
+    parser.add_argument(
         "--list", nargs="?", const="", metavar="PART", help="print the names (that hold PART)"
     )
     options = parser.parse_args(arguments)
@@ -653,20 +830,28 @@ def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
     """Loads or calibrates the weights as the options say; returns their part of bitfall.json."""
     file = options.weights or options.text_guided
     if options.weights:
-        load_weights(model, read_weights(file), file, source.name)
+        load_weights(model, file, source.name, options.checkpoint_key)
     if file:
         print(f"{source.name}: weights of {file}")
         return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    filled = fill_zero_layers(model)
+    if filled:
+        more = f" and {len(filled) - 3} more" if len(filled) > 3 else ""
+        print(
+            f"{source.name}: {', '.join(filled[:3])}{more} started as zeros, so that faults before "
+            "them had no effect: random now (ones in norms)"
+        )
     done = calibrate(model, size) if options.calibrate else "not calibrated"
     print(f"{source.name}: random weights, seed {options.seed}, {done}")
-    return {"random_seed": options.seed, "calibrated": options.calibrate}
+    return {
+        "random_seed": options.seed,
+        "calibrated": options.calibrate,
+        **({"zeros_filled": len(filled)} if filled else {}),
+    }
 
 
-def run(options: argparse.Namespace) -> None:
-    start = time.monotonic()
-    for given in (options.weights, options.text_guided, options.class_names):
-        if given and given.exists() and options.output.exists() and given.samefile(options.output):
-            raise ExportError(f"-o {options.output}: is read as {given}; give another name")
+def prepare(options: argparse.Namespace) -> tuple:
+    """The network that the options ask for, with its weights, and what bitfall.json says of it."""
     source = find_source(options.name)
     size = options.input or source.input
     names = read_class_names(options.class_names) if options.class_names else None
@@ -679,7 +864,9 @@ def run(options: argparse.Namespace) -> None:
     classes, head = len(names) if names else options.classes, None
     try:
         if options.text_guided:
-            model, head = build_text_guided(source, options.text_guided, size)
+            model, head = build_text_guided(
+                source, options.text_guided, size, options.checkpoint_key
+            )
         else:
             model = source.build(classes, options.input).eval()
     except ExportError:
@@ -704,9 +891,28 @@ def run(options: argparse.Namespace) -> None:
     facts = model_facts(source, size, names or outputs, weights, versions)
     if head:
         facts["head"] = head
-    methods = [options.method] if options.method else ("script", "trace")
-    export(model, options.output, facts, methods)
-    print(f"  input {shape_text(size)}, {outputs} classes, {time.monotonic() - start:.1f} s")
+    return model, facts
+
+
+def run(options: argparse.Namespace) -> None:
+    start = time.monotonic()
+    for given in (options.weights, options.text_guided, options.class_names):
+        if given and given.exists() and options.output.exists() and given.samefile(options.output):
+            raise ExportError(f"-o {options.output}: is read as {given}; give another name")
+    program = find_program(options.bitfall) if options.check else None
+    model, facts = prepare(options)
+    methods = [options.method] if options.method else DEFAULT_WAYS
+    export(model, options.output, facts, methods, program=program)
+    if options.check and program is None:
+        print(
+            "  not opened with bitfall, which is not built; scripts/build.sh release builds it, and "
+            "--bitfall names one"
+        )
+    classes = facts["classes"] if isinstance(facts["classes"], int) else len(facts["classes"])
+    print(
+        f"  input {shape_text(facts['input'])}, {classes} classes, "
+        f"{time.monotonic() - start:.1f} s"
+    )
 
 
 def main(arguments=None) -> int:

@@ -459,7 +459,7 @@ class TextGuided(Case):
         self.assertIn("it has conv1.weight", refusal(plain))
         self.assertIn("is more than one number", refusal({**state, "logit_scale": torch.zeros(2)}))
         self.assertIn("--classes gives 5 classes", refusal(state, "--classes", "5"))
-        self.assertIn("is broken, or holds more", refusal({"model": state, "evil": pathlib.Path}))
+        self.assertIn("2 parts of it fit: 'a', 'b'", refusal({"a": state, "b": {**state, "logit_scale": torch.ones(())}}))
         self.assertFalse(out.exists())
 
 
