@@ -96,7 +96,7 @@ Image Preprocessing::shape(Image image) const {
     const auto [height, width] =
         steps_.resize_width ? std::array<int, 2>{shorter, static_cast<int>(*steps_.resize_width)}
                             : resized(image.height, image.width, shorter);
-    image = resize_bilinear(image, width, height);
+    image = resize(image, width, height, steps_.interpolation.value_or(Interpolation::kBilinear));
   }
   if (!steps_.crop) return image;
   return centre_crop(image, static_cast<int>(*steps_.crop), static_cast<int>(*steps_.crop));
