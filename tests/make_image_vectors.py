@@ -8,6 +8,7 @@
                                                          mode}
     make_image_vectors.py transpose FROM TO              rows become columns
     make_image_vectors.py version MODULE                 the module's version
+    make_image_vectors.py natural NAME...                names, a line each, in the order of timm's natural_key
     make_image_vectors.py pngs FOLDER                    writes PNGs of every kind
     make_image_vectors.py jpegs FOLDER                   writes the JPEGs that Pillow can make
     make_image_vectors.py bmps|pnms|tiffs|webps FOLDER   writes files of these kinds
@@ -79,6 +80,13 @@ def transpose(source, target):
 
 def version(module):
     print(__import__(module).__version__)
+
+
+def natural(*names):
+    import_torchvision()
+    from timm.utils.misc import natural_key
+
+    print("\n".join(sorted(sorted(names), key=natural_key)))
 
 
 def import_torchvision():
@@ -485,7 +493,7 @@ def array(*paths):
 def main():
     warnings.simplefilter("ignore")
     functions = (
-        decode, resize, pipeline, transpose, version, pngs, jpegs, bmps, pnms, tiffs, webps, arrays, array)
+        decode, resize, pipeline, transpose, version, natural, pngs, jpegs, bmps, pnms, tiffs, webps, arrays, array)
     commands = {function.__name__: function for function in functions}
     if len(sys.argv) < 3 or sys.argv[1] not in commands:
         sys.exit(__doc__)

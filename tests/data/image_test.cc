@@ -492,7 +492,7 @@ TEST(Image, RefusesWhatIsNoImage) {
               EndsWith("a.jpg: is not a JPEG, PNG, BMP, PNM, TIFF or WebP image"));
   EXPECT_THAT(refusal("GIF89a..."), EndsWith(" image (it is a GIF); convert it to PNG"));
   EXPECT_THAT(refusal(std::string("\0\0\0\x1c", 4) + "ftypheic"),
-              EndsWith(" image (it is a HEIF image or a video)"));
+              EndsWith(" image (it is a HEIF image); convert it to PNG"));
   EXPECT_THAT(refusal("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
               EndsWith(" (it is a Git LFS pointer); fetch what it stands for with 'git lfs pull'"));
   EXPECT_THAT(refusal("\xff\xd8\xff"), EndsWith("a.jpg: the JPEG is truncated"));

@@ -40,11 +40,12 @@ struct Preprocess {
 };
 
 struct DataConfig {
-  std::filesystem::path path;    // a folder with one folder per class, or an images .npy ([N,C,H,W]
-                                 // float32 or [N,H,W,C] uint8)
-  std::filesystem::path labels;  // .npy [N] integers; only (and then needed) with an images .npy
-  std::filesystem::path classes;  // text file, a class name per line: order of the model's outputs;
-                                  // empty = sorted folder names
+  std::filesystem::path path;     // a folder with one folder per class, or of the images of `list`,
+                                  // or an images .npy ([N,C,H,W] float32 or [N,H,W,C] uint8)
+  std::filesystem::path list;     // which images of the folder, with their labels; see file_list.h
+  std::filesystem::path labels;   // .npy [N] integers; only (and then needed) with an images .npy
+  std::filesystem::path classes;  // class names in the order of the model's outputs, see
+                                  // class_list.h; empty = sorted folder names
   std::int64_t limit =
       0;  // 0 = all; otherwise the first n images taken round-robin over the classes
   std::string on_error = "fail";  // "fail" | "skip": what a broken image does

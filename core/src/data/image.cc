@@ -1,6 +1,7 @@
 #include "image.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -51,6 +52,9 @@ bool has_at(std::span<const std::uint8_t> file, std::size_t place, std::string_v
   return file.size() >= place && starts_with(file.subspan(place), magic);
 }
 
+constexpr std::string_view kJpeg = "\xff\xd8\xff";
+constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n";
+
 bool is_pnm(std::span<const std::uint8_t> file) {
   return file.size() > 2 && file[0] == 'P' && file[1] >= '1' && file[1] <= '6' &&
          (file[2] == ' ' || (file[2] >= '\t' && file[2] <= '\r'));
@@ -78,7 +82,10 @@ std::string_view other_kind(std::span<const std::uint8_t> file) {
       {0, "GIF8", "a GIF"},
       {4, "ftypavif", "an AVIF image"},
       {4, "ftypavis", "an AVIF image"},
-      {4, "ftyp", "a HEIF image or a video"},
+      {4, "ftypheic", "a HEIF image"},
+      {4, "ftypheix", "a HEIF image"},
+      {4, "ftypmif1", "a HEIF image"},
+      {4, "ftyp", "a video"},
       {0, "\0\0\0\x0cjP  "sv, "a JPEG 2000 image"},
       {0, "\xff\x4f\xff\x51", "a JPEG 2000 image"},
       {0, "\xff\x0a", "a JPEG XL image"},
@@ -143,8 +150,8 @@ Image decode_image(const std::filesystem::path& path, bool grey) {
   try {
     const std::vector<std::uint8_t> file = read_file(path);
     const int channels = grey ? 1 : 3;
-    if (starts_with(file, "\xff\xd8\xff")) return decode_jpeg(file, channels);
-    if (starts_with(file, "\x89PNG\r\n\x1a\n")) return decode_png(file, channels);
+    if (starts_with(file, kJpeg)) return decode_jpeg(file, channels);
+    if (starts_with(file, kPng)) return decode_png(file, channels);
     if (starts_with(file, "BM")) return decode_bmp(file, channels);
     if (is_pnm(file)) return decode_pnm(file, channels);
     if (is_tiff(file)) return decode_tiff(file, channels);
@@ -153,6 +160,19 @@ Image decode_image(const std::filesystem::path& path, bool grey) {
   } catch (const Error& error) {
     throw Error(error.code(), path.string() + ": " + error.what());
   }
+}
+
+bool begins_like_image(const std::filesystem::path& path) {
+  std::array<std::uint8_t, 32> bytes{};
+  std::ifstream stream(path, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(bytes.data()), bytes.size());
+  const auto file = std::span<const std::uint8_t>(bytes).first(
+      static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
+  const std::string_view kind = other_kind(file);
+  // Two letters, or one and a digit, begin texts too.
+  const bool bmp = starts_with(file, "BM") && has_at(file, 15, "\0\0\0"sv) && file[14] > 0;
+  return starts_with(file, kJpeg) || starts_with(file, kPng) || is_tiff(file) || is_webp(file) ||
+         bmp || kind.ends_with("image") || kind == "a GIF";
 }
 
 Image with_channels(Image image, int channels) {

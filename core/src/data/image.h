@@ -35,6 +35,10 @@ void store_pixel(const std::uint8_t* rgb, int channels, std::uint8_t* out);
 /// orientation ignored. Throws Error(kInput): "PATH: what is wrong".
 Image decode_image(const std::filesystem::path& path, bool grey = false);
 
+/// Whether a file begins as those of images do, also of kinds that are not read (GIF). False where
+/// it cannot be read.
+bool begins_like_image(const std::filesystem::path& path);
+
 /// Pillow's convert("L") of an RGB image, convert("RGB") of a grey one; the image itself when it
 /// has `channels`.
 Image with_channels(Image image, int channels);
