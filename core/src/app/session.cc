@@ -9,7 +9,9 @@
 #include "model_card.h"
 #include "model_costs.h"
 #include "numbers.h"
+#include "preprocess.h"
 #include "progress.h"
+#include "recipe.h"
 #include "sha256.h"
 #include "text_file.h"
 #include "torch_runtime.h"
@@ -102,6 +104,11 @@ void Session::open_plugins(Diagnostics& diagnostics) {
 }
 
 void Session::open_data() {
+  follow_card(campaign_.data, read_model_card(campaign_.model), campaign_.model);
+  const auto interpolation = interpolation_of(campaign_.data.preprocess);
+  if (interpolation && *interpolation != Interpolation::kBilinear) {
+    facts_.interpolation = kInterpolationNames[static_cast<std::size_t>(*interpolation)];
+  }
   dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
   for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
   campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());

@@ -62,13 +62,16 @@ const KeySpec kKeys[] = {
      "What the network answers with; of `probabilities` the loss is -log p."},
 
     {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
-     "Folder with one folder of images per class, or images in one .npy file "
-     "([N,C,H,W] float32 or [N,H,W,C] uint8)."},
+     "Folder with one folder of images per class, or of images that `list` names, or images in one "
+     ".npy file ([N,C,H,W] float32 or [N,H,W,C] uint8)."},
+    {"data", "list", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+     "Images of the folder and their labels, in a text, CSV or JSON file; unset: all images, by "
+     "their folders."},
     {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, {},
-     "Labels of an images .npy: a .npy file of N integers."},
+     "Labels of an images .npy: a .npy file of N integers, counted from 0."},
     {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, {},
-     "Text file with one class name per line, in the order of the model's outputs; "
-     "unset: the folder names, sorted."},
+     "Class names in the order of the model's outputs: a text file, one per line, or JSON; unset: "
+     "the folder names, sorted as text."},
     {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
     {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kMost, kMost, kClosed, kOnError,
@@ -79,8 +82,9 @@ const KeySpec kKeys[] = {
     {"data.preprocess", "colour", KeyType::kText, toml_text(kSilent.data.preprocess.colour), -kMost, kMost, kClosed, kColours,
      "Channels that an image is decoded to: three or one."},
     {"data.preprocess", "resize", KeyType::kSize, "", 1, kLongestSide, kClosed, {},
-     "Length in pixels that the shorter side is resized to (bilinear, as Pillow), "
-     "or [height, width]."},
+     "Length in pixels that the shorter side is resized to, as Pillow does it, or [height, width]."},
+    {"data.preprocess", "interpolation", KeyType::kText, "", -kMost, kMost, kClosed, kInterpolationNames,
+     "Pillow's filter of `resize`; unset: what the model file's `bitfall.json` says, else bilinear."},
     {"data.preprocess", "crop", KeyType::kInteger, "", 1, kLongestSide, kClosed, {},
      "Side in pixels of the square cut from the centre; smaller images are padded with zeros."},
     {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, {},

@@ -162,6 +162,7 @@ constexpr std::array kFacts = {
     fact<&F::head_module>("head_module", "head", !kDecides),
     fact<&F::data_path>("data_path", "data", !kDecides),
     fact<&F::data_digest>("data_digest", "data SHA-256", kDecides),
+    fact<&F::interpolation>("interpolation", "interpolation", kDecides, "interpolations"),
     fact<&F::images>("images", "images", !kDecides),
     fact<&F::classes>("classes", "classes", !kDecides),
     fact<&F::parameters>("parameters", "parameters", !kDecides),

@@ -69,6 +69,7 @@ struct RunFacts {
   AnswerKind answer = AnswerKind::kLogits;
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
+  std::optional<std::string> interpolation;  // of resized images, where it is not bilinear
   std::int64_t images = 0, classes = 0;
   std::string format, format_options;
   std::vector<SiteFormatFact> site_formats;
