@@ -259,6 +259,7 @@ void Worker::finish(const Flight& one, std::span<const float> faulty) {
   const TrialResult result = result_of(one, faulty);
   const std::lock_guard lock(run_.mutex);
   run_.sink.trial(result);
+  run_.count.dues += is_due(result.outcome) ? 1 : 0;
   ++run_.count.done;
   run_.count.mismatches += result.outcome >= Outcome::kTop1Changed ? 1 : 0;
 }
