@@ -86,7 +86,8 @@ jit::Operation operation_of(Node* node) {
     const auto element = node->output()->type()->expectRef<c10::ListType>().getElementType();
     return [element](jit::Stack& stack) { construct_list(stack, element); };
   }
-  if (kind == c10::prim::TupleConstruct && !node->output()->type()->cast<c10::TupleType>()->name()) {
+  if (kind == c10::prim::TupleConstruct &&
+      !node->output()->type()->cast<c10::TupleType>()->name()) {
     return [](jit::Stack& stack) { stack = {c10::ivalue::Tuple::create(stack)}; };
   }
   if (kind == c10::prim::ListUnpack) {
