@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bitfall {
 
@@ -19,6 +20,8 @@ class ZipArchive {
   /// "" if the archive has no record whose name ends so; the first in byte-wise order if several.
   std::string find(std::string_view ending) const;
   bool has(const std::string& name) const { return records_.contains(name); }
+  /// The names of all records that hold these letters.
+  std::vector<std::string> names_with(std::string_view letters) const;
 
   /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32, where
   /// one was written).
