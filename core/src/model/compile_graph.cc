@@ -22,33 +22,6 @@ using jit::Graph;
 using jit::Node;
 using jit::Value;
 
-ResultType result_type(const c10::TypePtr& type) {
-  switch (type->kind()) {
-    case c10::TypeKind::TensorType:
-      return ResultType::kTensor;
-    case c10::TypeKind::IntType:
-    case c10::TypeKind::FloatType:
-    case c10::TypeKind::BoolType:
-    case c10::TypeKind::ComplexType:
-    case c10::TypeKind::NumberType:
-    case c10::TypeKind::StringType:
-    case c10::TypeKind::DeviceObjType:
-    case c10::TypeKind::NoneType:
-      return ResultType::kNumber;
-    case c10::TypeKind::ListType:
-    case c10::TypeKind::OptionalType:
-    case c10::TypeKind::TupleType: {
-      const auto inner = type->containedTypes();
-      const bool numbers = std::all_of(inner.begin(), inner.end(), [](const c10::TypePtr& one) {
-        return result_type(one) == ResultType::kNumber;
-      });
-      return numbers ? ResultType::kNumber : ResultType::kOther;
-    }
-    default:
-      return ResultType::kOther;
-  }
-}
-
 void construct_list(jit::Stack& stack, const c10::TypePtr& element) {
   c10::impl::GenericList list(element);
   for (const auto& value : stack) list.push_back(value);
