@@ -227,10 +227,14 @@ bool ValueFlow::size_is_decided(const Instruction& instruction, const Slots& slo
       if (indices == nullptr || !indices->isList()) return true;
       const auto list = indices->toListRef();
       if (std::any_of(list.begin(), list.end(), is_mask)) return true;
+    } else if (name == "one_hot") {
+      const c10::IValue* classes = instruction.argument("num_classes", slots);
+      if (classes == nullptr || !classes->isInt() || classes->toInt() < 0) return true;
     } else if (name != "nonzero_static") {
       return true;
     }
   }
+  if (name == "arange" || name == "range" || name == "tensor_split") return true;
   if (instruction.schema == nullptr || has_no_size_operand(instruction)) return false;
   const auto& arguments = instruction.schema->arguments();
   for (std::size_t i = 0; i < arguments.size() && i < instruction.in.size(); ++i) {
