@@ -20,7 +20,7 @@ enum class Outcome : std::uint8_t {
   kTop1Changed = 2,  // logits finite, top-1 differs from golden
   kNonfinite = 3,    // NaN or Inf among the logits
   kCrashed = 4,      // no logits: the model raised an exception
-  kHung = 5,         // no logits: the model was stopped, as it would not have ended
+  kHung = 5,         // no logits: the model did not end in time and was stopped
 };
 /// By value.
 inline constexpr std::array kOutcomeNames = {"masked",    "top1_same", "top1_changed",
