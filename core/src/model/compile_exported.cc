@@ -56,6 +56,12 @@ class AutocastGuard {
   Autocast before_;
 };
 
+// What is done around a call.
+struct Fitting {
+  std::vector<std::pair<std::size_t, c10::TypePtr>> numbers;  // operands that may be of another type
+  std::optional<Autocast> autocast;
+};
+
 // {"aten::conv2d", ""} of "torch.ops.aten.conv2d.default".
 c10::OperatorName operator_name(const std::string& target) {
   const std::string opening = "torch.ops.";
@@ -85,6 +91,9 @@ class ExportedCompiler {
     std::size_t next = 0;
     compiled_.output = answer(source_.form, scope, next);
     add_state();
+    for (const NeedlessWrite& write : take_out_needless_writes(compiled_)) {
+      set_operator(compiled_.steps[write.step], write.instead, fittings_[write.step]);
+    }
     compiled_.writes = find_writes_by_schema(compiled_);
     return std::move(compiled_);
   }
@@ -197,7 +206,7 @@ class ExportedCompiler {
       if (!fits) throw Error(ExitCode::kInput, told(sizes, name, image));
       stack.clear();
     };
-    compiled_.steps.push_back(std::move(check));
+    push(std::move(check));
   }
 
   static std::string told(const std::array<ExportedSize, 4>& sizes, const std::string& name,
@@ -273,28 +282,35 @@ class ExportedCompiler {
     refuse_training(node, name.name);
     Instruction call;
     call.path = node.path;
-    call.function = name.name;
-    call.schema = &schema;
-    call.tags = tags_of(schema);
-    std::vector<std::pair<std::size_t, c10::TypePtr>> numbers;  // operands to be fitted
+    Fitting fitting{{}, autocast_};
     for (const c10::Argument& wanted : schema.arguments()) {
       const int slot = operand(node, wanted, scope);
       const c10::IValue& known = compiled_.fixed[static_cast<std::size_t>(slot)];
       const bool number = is_number_[static_cast<std::size_t>(slot)] ||
                           (!known.isNone() && !known.isTensor());
       if (number && takes_other_numbers(wanted.type())) {
-        numbers.emplace_back(call.in.size(), wanted.type());
+        fitting.numbers.emplace_back(call.in.size(), wanted.type());
       }
       call.in.push_back(slot);
     }
     if (node.operands.size() > schema.arguments().size()) {
       throw unfit_graph("more operands than it takes");
     }
-    call.run = [operation = *handle, numbers = std::move(numbers)](torch::jit::Stack& stack) {
-      for (const auto& [i, type] : numbers) stack[i] = fitted_number(stack[i], type);
+    set_operator(call, *handle, fitting);
+    add_results(std::move(call), std::move(fitting), node, scope);
+  }
+
+  static void set_operator(Instruction& step, const c10::OperatorHandle& operation,
+                           const Fitting& fitting) {
+    step.schema = &operation.schema();
+    step.function = step.schema->name();
+    step.tags = tags_of(*step.schema);
+    step.run = [operation, fitting](torch::jit::Stack& stack) {
+      for (const auto& [i, type] : fitting.numbers) stack[i] = fitted_number(stack[i], type);
+      std::optional<AutocastGuard> guard;
+      if (fitting.autocast) guard.emplace(*fitting.autocast);
       operation.callBoxed(stack);
     };
-    add_results(std::move(call), node, scope);
   }
 
   static const ExportedArgument* given(const ExportedNode& node, const std::string& name) {
@@ -403,7 +419,7 @@ class ExportedCompiler {
   }
 
   // Results of an operator: a list among them is taken apart by a step of its own.
-  void add_results(Instruction call, const ExportedNode& node, Scope& scope) {
+  void add_results(Instruction call, Fitting fitting, const ExportedNode& node, Scope& scope) {
     const auto& returns = call.schema->returns();
     if (node.results.size() != returns.size()) {
       throw unfit_graph(std::to_string(node.results.size()) + " results instead of " +
@@ -421,7 +437,7 @@ class ExportedCompiler {
         define(node.results[j], slot, scope);
       }
     }
-    push(std::move(call));
+    push(std::move(call), std::move(fitting));
     for (const auto& [slot, list] : lists) unpack(slot, *list, node.path, scope);
   }
 
@@ -499,14 +515,9 @@ class ExportedCompiler {
     return autocast;
   }
 
-  void push(Instruction step) {
-    if (autocast_ && step.schema != nullptr) {
-      step.run = [autocast = *autocast_, run = step.run](torch::jit::Stack& stack) mutable {
-        const AutocastGuard guard(autocast);
-        run(stack);
-      };
-    }
+  void push(Instruction step, Fitting fitting = {}) {
     compiled_.steps.push_back(std::move(step));
+    fittings_.push_back(std::move(fitting));
   }
 
   // The slot of an answer, which steps put together where it holds several values.
@@ -537,6 +548,7 @@ class ExportedCompiler {
   const ExportedProgram& source_;
   const c10::Device device_;
   Instructions compiled_;
+  std::vector<Fitting> fittings_;     // by step
   std::map<std::string, int> pool_;   // slots of constants, by what they are
   std::set<int> constants_;           // slots of tensors that the code writes out
   std::vector<bool> is_number_;       // by slot

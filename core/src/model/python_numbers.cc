@@ -124,8 +124,14 @@ c10::IValue mod(const Operands& o) {
 c10::IValue pow(const Operands& o) {
   if (!both_whole(o) || whole(o[1]) < 0) {
     const double base = real(o[0]), exponent = real(o[1]);
-    if (base == 0 && exponent < 0) fail("0.0 cannot be raised to a negative power");
-    return std::pow(base, exponent);
+    if (base == 0 && exponent < 0 && std::isfinite(exponent)) {
+      fail("0.0 cannot be raised to a negative power");
+    }
+    const bool finite = std::isfinite(base) && std::isfinite(exponent);
+    if (finite && base < 0 && exponent != std::floor(exponent)) fail("a power is a complex number");
+    const double result = std::pow(base, exponent);
+    if (finite && std::isinf(result)) fail("numerical result out of range");
+    return result;
   }
   std::int64_t base = whole(o[0]), result = 1;
   for (std::int64_t left = whole(o[1]); left > 0; left >>= 1) {
@@ -161,9 +167,11 @@ std::int64_t shift_of(const Operands& o) {
 
 c10::IValue lshift(const Operands& o) {
   const std::int64_t shift = shift_of(o);
-  if (whole(o[0]) == 0) return std::int64_t{0};
-  if (shift > 62) fail("a size is beyond 64 bits");
-  return mul({o[0], std::int64_t{1} << shift});
+  const std::int64_t value = whole(o[0]);
+  if (value == 0) return value;
+  const std::int64_t most = shift > 63 ? 0 : std::numeric_limits<std::int64_t>::max() >> shift;
+  if (shift > 63 || value > most || value < -most - 1) fail("a size is beyond 64 bits");
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(value) << shift);
 }
 
 c10::IValue rshift(const Operands& o) {

@@ -67,6 +67,9 @@ const std::unordered_set<std::string>& moving_operations() {
                                                          "scalar_tensor",
                                                          "empty_like",
                                                          "full_like",
+                                                         "lift",
+                                                         "lift_fresh",
+                                                         "lift_fresh_copy",
                                                          "_autocast_to_reduced_precision",
                                                          "_autocast_to_full_precision"};
   return kNames;
@@ -245,7 +248,9 @@ void find_memory(Parameter& parameter, const std::vector<StateTensor>& state) {
     if (other.value.is_same(parameter.value) ||
         (strided && other.value.layout() == at::kStrided &&
          same_view(other.value, parameter.value))) {
-      parameter.slots.push_back(other.slot);
+      if (std::count(parameter.slots.begin(), parameter.slots.end(), other.slot) == 0) {
+        parameter.slots.push_back(other.slot);
+      }
     } else if (strided && other.value.layout() == at::kStrided &&
                overlap(other.value, parameter.value)) {
       parameter.overlaps.push_back({other.slot, other.value});

@@ -207,7 +207,8 @@ class Reader {
     const auto major = json_.at("schema_version").at("major").get<std::int64_t>();
     if (major != kMajor) {
       throw refusal("its schema is of version " + std::to_string(major) + ", and " +
-                    std::to_string(kMajor) + " is read" + kSaveAgain);
+                    std::to_string(kMajor) + " is read" +
+                    (major < kMajor ? kSaveAgain : "\n  save it with an older torch, such as 2.13"));
     }
     const auto dialects = json_.value("verifiers", std::vector<std::string>());
     const bool decomposed = !dialects.empty() &&
@@ -235,7 +236,7 @@ class Reader {
       const std::string symbol = symbol_of(text);
       if (symbol.empty()) {
         throw refusal("a dimension of its input is computed (" + text +
-                      "); one that is free can be read");
+                      ")\n  export it with one that is free: " + export_advice(value));
       }
       size.least = 1;
       size.most = std::numeric_limits<std::int64_t>::max();
