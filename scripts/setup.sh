@@ -35,7 +35,9 @@ packages=(
   libspdlog-dev
   libsqlite3-dev
   libssl-dev
+  libtiff-dev
   libtomlplusplus-dev
+  libwebp-dev
   nlohmann-json3-dev
   python3
   python3-venv

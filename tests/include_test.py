@@ -13,25 +13,29 @@ import shlex
 import subprocess
 import sys
 
-# Headers that only the named files of core/src may include. compile_graph.h and instruction.h bring TorchScript with
-# them, program.h, steps.h and batch_layout.h LibTorch; model.h and engine.h must not, so that the rest of the program
+# Headers that only the named files of core/src may include. module_graph.h and compile_graph.h bring TorchScript with
+# them, instruction.h, program.h and their like LibTorch; model.h and engine.h must not, so that the rest of the program
 # can include them.
-TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function|jit_type)"
-                         r"|(compile_graph|instruction)\.h")
-LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/|(program|steps|batch_layout)\.h")
+TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(function\.h|jit_type)"
+                         r"|(module_graph|compile_graph)\.h")
+LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/"
+                      r"|(instruction|program|steps|batch_layout|front_end|value_flow|answer_form|tensor_shape)\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"torch_runtime.cc", "torchscript_file.cc", "instruction.h",
-                                   "instruction.cc", "compile_graph.h", "compile_graph.cc", "steps.cc",
-                                   "writes.cc", "program.cc", "head_module.cc", "trainable_model.cc"}),
-    (LIBTORCH, "LibTorch", {"torch_runtime.cc", "torchscript_file.cc", "instruction.h", "instruction.cc",
-                            "compile_graph.h", "compile_graph.cc", "steps.h", "steps.cc", "writes.cc",
+    (TORCHSCRIPT, "TorchScript", {"torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
+                                  "compile_graph.h", "compile_graph.cc", "writes.cc", "torchscript_front_end.cc",
+                                  "head_module.cc", "trainable_model.cc"}),
+    (LIBTORCH, "LibTorch", {"torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
+                            "instruction.h", "instruction.cc", "compile_graph.h", "compile_graph.cc", "front_end.h",
+                            "torchscript_front_end.cc", "value_flow.h", "value_flow.cc", "answer_form.h",
+                            "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc", "writes.h", "writes.cc",
                             "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",
-                            "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc", "campaign_runner.cc", "worker.cc",
-                            "pilot.cc", "profile.cc", "image_cache.cc", "image_cache.h", "device_rounding.cc",
-                            "device_rounding.h", "emulated_model.cc", "emulated_model.h", "golden.cc",
-                            "golden.h", "spatial.cc", "spatial.h", "regions.cc", "regions.h", "windows.cc", "windows.h",
-                            "tuning.cc", "passes.cc", "passes.h", "flight.h", "trainable_model.cc",
-                            "trainable_model.h", "evaluation.cc", "evaluation.h", "trainer.cc"}),
+                            "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc",
+                            "campaign_runner.cc", "worker.cc", "pilot.cc", "profile.cc", "image_cache.cc",
+                            "image_cache.h", "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
+                            "emulated_model.h", "golden.cc", "golden.h", "spatial.cc", "spatial.h", "regions.cc",
+                            "regions.h", "windows.cc", "windows.h", "tuning.cc", "passes.cc", "passes.h", "flight.h",
+                            "trainable_model.cc", "trainable_model.h", "evaluation.cc", "evaluation.h",
+                            "trainer.cc"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",

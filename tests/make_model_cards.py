@@ -20,10 +20,12 @@ def main():
         "input": [3, 8, 6],
         "classes": ["ant", "grüner Käfer"],
         "method": "trace",
+        "preprocess": {"resize": 8, "interpolation": "bicubic", "mean": [0.5, 0.25, 0], "std": [1, 2, 3]},
         "head": {"module": "top.fc", "init": "text_guided", "options": "cosine = false",
                  "replaced_bias": False},
     }  # fmt: skip
-    odd = {"name": 3, "input": [1, "x", 2], "classes": 10, "head": {"init": "linear"}, "method": []}
+    odd = {"name": 3, "input": [1, "x", 2], "classes": 10, "head": {"init": "linear"}, "method": [],
+           "preprocess": {"interpolation": 3, "mean": 0.5, "std": ["x"]}}
     texts = {"full": json.dumps(card), "odd": json.dumps(odd), "broken": '{"name": "x"', "none": None,
              "deep": '{"name": "x", "deep": ' + 100000 * "[" + 100000 * "]" + "}"}  # fmt: skip
     model = torch.jit.script(torch.nn.Linear(300, 300))

@@ -71,6 +71,26 @@ def write_two_names(folder, table):
     torch.save({"list": circle, "same": circle}, folder / "circle.pth")
 
 
+def write_rows(folder, table):
+    """The table's rows under names, in the forms in which people keep them."""
+    names = ["hen", "jay", "St. Bernard", "owl", "red kite"]
+    rows = dict(zip(names, table))
+    torch.save({**rows, "logit_scale": torch.tensor(100.0)}, folder / "rows_plain.pth")
+    torch.save({name: row[None] for name, row in rows.items()}, folder / "rows_flat.pth")
+    torch.save({"width": 7, "classes": rows}, folder / "rows_nested.pth")
+    torch.save({"classes": rows, "bias": torch.ones(3)}, folder / "rows_beside.pth")
+    torch.save({name: row.half() for name, row in rows.items()}, folder / "rows_half.pth")
+    torch.save(list(table), folder / "rows_list.pth")
+    torch.save(dict(zip(names, table.T.contiguous().T)), folder / "rows_strided.pth")
+    safetensors.torch.save_file({name: row.clone() for name, row in rows.items()}, folder / "rows.safetensors")
+    numpy.savez(folder / "rows.npz", **{name: row.numpy() for name, row in rows.items()})
+    numpy.savez(folder / "table.npz", rows=table.numpy(), count=numpy.int64(5))
+    numpy.savez_compressed(folder / "bad_packed.npz", rows=table.numpy())
+    numpy.save(folder / "bad_dictionary.npy", {name: row.numpy() for name, row in rows.items()})
+    torch.save({**rows, "cat": torch.ones(8)}, folder / "bad_widths.pth")
+    torch.save({**rows, "cat": torch.ones(7).int()}, folder / "bad_row.pth")
+
+
 def write_checkpoint(folder, table):
     head = torch.nn.Linear(7, 5, bias=False)
     head.weight.data = table
@@ -160,6 +180,7 @@ def main():
     table = torch.randn(5, 7, generator=torch.Generator().manual_seed(7))
     write_good(folder, table)
     write_two_names(folder, table)
+    write_rows(folder, table)
     write_checkpoint(folder, table)
     write_hostile(folder, table)
     write_damaged_pickles(folder)

@@ -99,7 +99,7 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
   const at::Tensor images = at::randn({kBatch, card.input[0], card.input[1], card.input[2]});
   std::string list;
   {
-    const Model model(model_, card.input, kBatch, "cpu");
+    const Model model(model_, {card.input, kBatch});
     const at::Tensor want = model.program().forward(images);
     Slots slots = model.program().start(images);
     model.program().run(slots, 0, static_cast<int>(model.program().steps().size()));
@@ -148,7 +148,7 @@ TEST_P(BackboneTest, CostsWhatTorchCounts) {
   const ModelCard card = read_model_card(model_);
   const std::string shape = std::to_string(card.input[0]) + "x" + std::to_string(card.input[1]) +
                             "x" + std::to_string(card.input[2]);
-  const ModelCosts costs = model_costs(Model(model_, card.input, 2, "cpu"));
+  const ModelCosts costs = model_costs(Model(model_, {card.input, 2}));
   const CountedCosts expected = counted_by_torch(model_, shape);
   EXPECT_EQ(costs.parameters, expected.parameters);
   EXPECT_EQ(costs.operations, expected.operations);

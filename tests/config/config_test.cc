@@ -147,6 +147,7 @@ on_error = "skip"
 [data.preprocess]
 colour = "grey"
 resize = [224, 192]
+interpolation = "bicubic"
 scale = 1
 mean = [0.5]
 std = [1]
@@ -189,6 +190,7 @@ commit_every = 1
   EXPECT_EQ(preprocess.colour, "grey");
   EXPECT_EQ(preprocess.resize, 224);
   EXPECT_EQ(preprocess.resize_width, 192);
+  EXPECT_EQ(preprocess.interpolation, Interpolation::kBicubic);
   EXPECT_EQ(preprocess.scale, 1.0);
   ASSERT_EQ(campaign.format.options.size(), 5u);
   EXPECT_EQ(campaign.format.options[0].name, "flag");
@@ -253,12 +255,13 @@ TEST(Config, KeyOutsideASectionIsSentHome) {
 }
 
 TEST(Config, MissingSectionsAndKeys) {
-  EXPECT_EQ(messages("[data]\nlimit = 3\n"),
-            "c.toml:1:1: missing key 'path' in [data]\n"
-            "    1 | [data]\n"
-            "      | ^^^^^^ Folder with one folder of images per class, or images in one .npy file "
-            "([N,C,H,W] float32 or [N,H,W,C] uint8).\n"
-            "c.toml: missing section [model] (the network)\n");
+  EXPECT_EQ(
+      messages("[data]\nlimit = 3\n"),
+      "c.toml:1:1: missing key 'path' in [data]\n"
+      "    1 | [data]\n"
+      "      | ^^^^^^ Folder with one folder of images per class, or of images that `list` names, "
+      "or images in one .npy file ([N,C,H,W] float32 or [N,H,W,C] uint8).\n"
+      "c.toml: missing section [model] (the network)\n");
   EXPECT_EQ(messages(""),
             "c.toml: missing section [model] (the network)\n"
             "c.toml: missing section [data] (images, labels and preprocessing)\n");
@@ -389,10 +392,32 @@ TEST(Config, LabelsGoWithArrays) {
             "c.toml:4:8: 'path' in [data] is an images .npy and needs 'labels' too\n"
             "    4 | path = \"x.npy\"\n"
             "      |        ^^^^^^^ a .npy file with one integer per image\n");
-  EXPECT_EQ(messages_of("labels = \"y.npy\"\n"),
-            "c.toml:5:10: 'labels' in [data] is only for an images .npy\n"
-            "    5 | labels = \"y.npy\"\n"
-            "      |          ^^^^^^^ in a folder of images the folders' names are the labels\n");
+  EXPECT_EQ(
+      messages_of("labels = \"y.npy\"\n"),
+      "c.toml:5:10: 'labels' in [data] is only for an images .npy\n"
+      "    5 | labels = \"y.npy\"\n"
+      "      |          ^^^^^^^ in a folder of images the folders' names are the labels, or those "
+      "of a 'list'\n");
+}
+
+TEST(Config, ListsGoWithFolders) {
+  EXPECT_EQ(parsed(std::string(kSmallest) + "list = \"val.txt\"\n").data.list, "folder/val.txt");
+  EXPECT_EQ(messages("[model]\npath = \"m\"\n[data]\npath = \"x.npy\"\nlabels = \"y.npy\"\n"
+                     "list = \"l.txt\"\n"),
+            "c.toml:6:8: 'list' in [data] is only for a folder of images\n"
+            "    6 | list = \"l.txt\"\n"
+            "      |        ^^^^^^^ an images .npy has 'labels'\n");
+}
+
+TEST(Config, InterpolationIsOfResizing) {
+  EXPECT_FALSE(parsed(kSmallest).data.preprocess.interpolation);
+  EXPECT_EQ(messages_of("preprocess = { interpolation = \"bicubic\" }\n"),
+            "c.toml:5:32: 'interpolation' in [data] preprocess is read only with 'resize'\n"
+            "    5 | preprocess = { interpolation = \"bicubic\" }\n"
+            "      |                                ^^^^^^^^^ give the size, or leave it out\n");
+  EXPECT_THAT(messages_of("preprocess = { resize = 8, interpolation = \"cubic\" }\n"),
+              HasSubstr("must be one of 'nearest', 'box', 'bilinear', 'hamming', 'bicubic', "
+                        "'lanczos', found 'cubic'"));
 }
 
 TEST(Config, EmptyListsAndTextsAreErrors) {

@@ -134,6 +134,13 @@ std::vector<Pipeline> pipelines() {
   both.resize = 97;
   both.resize_width = 131;
   all.push_back({"both_sides", R"({"resize": [97, 131]})", both});
+  Preprocess bicubic = imagenet;  // as of ViTs
+  bicubic.resize = 248;
+  bicubic.interpolation = Interpolation::kBicubic;
+  all.push_back({"bicubic",
+                 R"({"resize": 248, "crop": 224, "mean": [0.485, 0.456, 0.406],)"
+                 R"( "std": [0.229, 0.224, 0.225], "interpolation": "bicubic"})",
+                 bicubic});
   Preprocess padded;
   padded.crop = 401;
   all.push_back({"padded", R"({"crop": 401})", padded});
@@ -239,7 +246,50 @@ TEST_F(DatasetTest, IgnoresHiddenAndOtherFiles) {
   write_text(config_.path / "a" / "png", "x");
   testing::internal::CaptureStderr();
   EXPECT_THAT(names_of(Dataset::open(config_)), ElementsAre("a/1.png"));
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("ignored 6 entries"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("data: ignored 6 entries: 3 hidden, 1 without extension, 1 .txt, 1 .png "
+                        "beside the class folders\n"));
+}
+
+// A class whose images are of a kind that is not read vanished without a word.
+TEST_F(DatasetTest, LosesNoImagesByTheirKind) {
+  write_png(config_.path / "cat" / "1.png");
+  write_png(config_.path / "dog" / "1.png");
+  write_text(config_.path / "dog" / "2.gif", "GIF89a");
+  write_text(config_.path / "dog" / "deep" / "3.HEIC", "x");
+  fs::copy_file(config_.path / "cat" / "1.png", config_.path / "dog" / "4");
+  fs::copy_file(config_.path / "cat" / "1.png", config_.path / "dog" / "5.dat");
+  write_text(config_.path / "dog" / "Thumbs.db", "x");
+  EXPECT_THAT(refusal(),
+              AllOf(StartsWith(config_.path.string() + ": class 'dog' loses 1 without extension, 1 "
+                                                       ".dat, 1 .gif, 1 .heic, images that are "
+                                                       "not read, and keeps 1 of its images; "),
+                    HasSubstr("on_error = \"skip\"")));
+  config_.on_error = "skip";
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(names_of(Dataset::open(config_)), ElementsAre("cat/1.png", "dog/1.png"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("warning: " + config_.path.string() + ": class 'dog' loses 1 "),
+                    HasSubstr("ignored 1 entry: 1 .db\n")));
+  config_.on_error = "fail";
+  fs::remove_all(config_.path / "dog");
+  write_text(config_.path / "dog" / "1.gif", "GIF89a");
+  EXPECT_THAT(refusal(), HasSubstr("class 'dog' loses 1 .gif, images that are not read, and keeps "
+                                   "0 of its images"));
+}
+
+TEST_F(DatasetTest, ReadsTheNamesOfImageFolder) {
+  write_png(root_ / "a.png");
+  // torchvision's IMG_EXTENSIONS, and other names of the same kinds.
+  for (const char* extension : {"jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
+                                "jfif", "JPE", "PBM", "pnm", "Png"}) {
+    fs::create_directories(config_.path / extension);
+    fs::copy_file(root_ / "a.png", config_.path / extension / ("1." + std::string(extension)));
+  }
+  const Dataset data = Dataset::open(config_);
+  EXPECT_EQ(data.size(), 14);
+  EXPECT_EQ(data.classes().size(), 14U);
+  for (std::int32_t i = 0; i < data.size(); ++i) EXPECT_EQ(loaded(data, i)[0], 7.0F / 255.0F);
 }
 
 TEST_F(DatasetTest, TakesTheOrderOfAClassList) {
@@ -279,9 +329,74 @@ TEST_F(DatasetTest, RefusesFoldersWithoutImages) {
   EXPECT_THAT(refusal(), HasSubstr("holds no class folders"));
   fs::create_directories(config_.path / "empty");
   write_text(config_.path / "text" / "a.txt", "x");
-  EXPECT_THAT(refusal(), HasSubstr("holds no images (.jpg, .jpeg or .png)"));
+  EXPECT_THAT(refusal(), HasSubstr("data/text: holds no image, but 1 .txt; files of images are"));
+  fs::remove_all(config_.path / "text");
+  EXPECT_THAT(refusal(), HasSubstr("holds no images (.jpg, .png, "));
   config_.path = root_ / "nowhere";
   EXPECT_THAT(refusal(), HasSubstr("nowhere: there is no such file or folder"));
+}
+
+TEST_F(DatasetTest, FindsFoldersByTheIdsOfAClassList) {
+  for (const char* name : {"n01440764/a.png", "n01443537/b.png", "n03126707/c.png"}) {
+    write_png(config_.path / name);
+  }
+  config_.classes = root_ / "imagenet_class_index.json";
+  write_text(config_.classes, R"({"1": ["n01443537", "goldfish"], "0": ["n01440764", "tench"],
+      "2": ["n02012849", "crane"], "3": ["n03126707", "crane"]})");
+  const Dataset data = Dataset::open(config_);
+  EXPECT_THAT(data.classes(), ElementsAre("tench", "goldfish", "crane", "crane"));
+  EXPECT_THAT(labels_of(data), ElementsAre(0, 1, 3));
+  EXPECT_THAT(data.class_ids()[1], "n01443537");
+  write_png(config_.path / "crane" / "d.png");
+  EXPECT_THAT(refusal(), HasSubstr("data/crane: several classes of "));
+  fs::remove_all(config_.path / "crane");
+  write_png(config_.path / "tench" / "d.png");
+  EXPECT_THAT(refusal(), HasSubstr("data/tench: is the folder of a class that has another"));
+}
+
+/// The message of a model that answers `outputs` logits and records these names, or what is warned.
+std::string checked(const DataConfig& config, std::int64_t outputs,
+                    const std::vector<std::string>& recorded = {}) {
+  const Dataset data = Dataset::open(config);
+  testing::internal::CaptureStderr();
+  std::string message;
+  try {
+    check_classes(data, config, "m.pt", outputs, recorded);
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  return testing::internal::GetCapturedStderr() + message;
+}
+
+// Folder 10 became output 2.
+TEST_F(DatasetTest, WarnsWherePeopleCountInAnotherOrder) {
+  for (int i = 1; i <= 11; ++i) write_png(config_.path / std::to_string(i) / "a.png");
+  EXPECT_THAT(checked(config_, 11),
+              HasSubstr("data: classes are taken in text order ('1', '10', '11', ...), so output 1 "
+                        "is '10'; in natural order ('1', '2', '3', ...) it is '2'\n  "));
+  config_.classes = root_ / "names.json";
+  write_text(config_.classes, R"(["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"])");
+  EXPECT_EQ(checked(config_, 11), "");
+  EXPECT_EQ(Dataset::open(config_).label(1), 1);
+  config_.classes.clear();
+  EXPECT_EQ(checked(config_, 11, {"1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"}), "");
+  EXPECT_THAT(checked(config_, 11, {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"}),
+              HasSubstr("class 1 is '10', but output 1 of m.pt is '2' (recorded in the model)"));
+  for (int i = 10; i <= 11; ++i) fs::remove_all(config_.path / std::to_string(i));
+  EXPECT_EQ(checked(config_, 9), "");
+}
+
+TEST_F(DatasetTest, ComparesClassesWithTheModels) {
+  write_png(config_.path / "n01440764" / "a.png");
+  write_png(config_.path / "n01484850" / "a.png");
+  config_.classes = root_ / "synset_words.txt";
+  write_text(config_.classes, "n01440764 tench, Tinca tinca\nn01484850 great_white_shark\n");
+  EXPECT_EQ(checked(config_, 2, {"tench", "great white shark"}), "");
+  EXPECT_EQ(checked(config_, 2, {"n01440764", "n01484850"}), "");
+  EXPECT_THAT(checked(config_, 2, {"tench", "tiger shark"}),
+              HasSubstr("class 1 is 'great_white_shark', but output 1 of m.pt is 'tiger shark'"));
+  EXPECT_THAT(checked(config_, 3),
+              HasSubstr("has 2 classes, but the model m.pt answers 3\n  give"));
 }
 
 TEST_F(DatasetTest, KeepsTheNumberOfAnEmptyClass) {
@@ -316,16 +431,17 @@ TEST_F(DatasetTest, FailsOrSkipsOnBrokenImages) {
   const Dataset strict = Dataset::open(config_);
   ASSERT_EQ(strict.size(), 6);
   EXPECT_THAT(error_of([&] { loaded(strict, strict.find("a/2.png")); }),
-              EndsWith("a/2.png: is neither a JPEG nor a PNG image"));
+              EndsWith("a/2.png: is not a JPEG, PNG, BMP, PNM, TIFF or WebP image"));
   EXPECT_THAT(error_of([&] { loaded(strict, strict.find("b/0.jpeg")); }),
               EndsWith("b/0.jpeg: there is no such file"));
   EXPECT_TRUE(strict.skipped().empty());
   config_.on_error = "skip";
   const Dataset lenient = Dataset::open(config_);
   EXPECT_THAT(names_of(lenient), ElementsAre("a/1.png", "b/1.png", "a/4.png"));
-  EXPECT_THAT(lenient.skipped(), ElementsAre("b/0.jpeg: there is no such file",
-                                             "a/2.png: is neither a JPEG nor a PNG image",
-                                             "a/3.jpg: the file is empty"));
+  EXPECT_THAT(lenient.skipped(),
+              ElementsAre("b/0.jpeg: there is no such file",
+                          "a/2.png: is not a JPEG, PNG, BMP, PNM, TIFF or WebP image",
+                          "a/3.jpg: the file is empty"));
   EXPECT_EQ(loaded(lenient, 2)[0], 9.0F / 255.0F);
   EXPECT_NE(lenient.digest(), strict.digest());
 }
@@ -345,10 +461,10 @@ TEST_F(DatasetTest, ImagesThatWereLookedAtAreNotDecodedAgain) {
 
 TEST_F(DatasetTest, NamesTheFirstImageWhenItIsBroken) {
   write_text(config_.path / "a" / "1.png", "this is text");
-  EXPECT_THAT(refusal(), EndsWith("a/1.png: is neither a JPEG nor a PNG image"));
+  EXPECT_THAT(refusal(), EndsWith("a/1.png: is not a JPEG, PNG, BMP, PNM, TIFF or WebP image"));
   config_.on_error = "skip";
   EXPECT_THAT(refusal(),
-              AllOf(HasSubstr("every image is broken"), HasSubstr("a/1.png: is neither")));
+              AllOf(HasSubstr("every image is broken"), HasSubstr("a/1.png: is not a JPEG")));
 }
 
 TEST_F(DatasetTest, RefusesImagesOfAnotherShape) {
@@ -520,6 +636,40 @@ TEST_F(DatasetTest, RefusesBadArrays) {
   EXPECT_THAT(refusal(), HasSubstr("this float32 array has 3 channels"));
 }
 
+// Keras gives [N, 1]; MATLAB [1, N] of floats.
+TEST_F(DatasetTest, ReadsLabelsOfOtherShapesAndTypes) {
+  use_array({});
+  write_npy(config_.path, "|u1", "(3, 1, 1, 3)", counting(9));
+  const auto labels = [this] { return labels_of(Dataset::open(config_)); };
+  for (const char* shape : {"(3, 1)", "(1, 3)", "(3, 1, 1)"}) {
+    write_npy(config_.labels, "|u1", shape, std::vector<std::uint8_t>{2, 0, 1});
+    EXPECT_THAT(labels(), ElementsAre(2, 0, 1)) << shape;
+  }
+  write_npy(config_.labels, "<i4", "(3, 1)", std::vector<std::int32_t>{2, 0, 1});
+  EXPECT_THAT(labels(), ElementsAre(2, 0, 1));
+  write_npy(config_.labels, "<f4", "(3,)", std::vector<float>{2, 0, 1});
+  EXPECT_THAT(labels(), ElementsAre(2, 0, 1));
+  write_npy(config_.labels, "<f8", "(1, 3)", std::vector<double>{2, 0, 1});
+  EXPECT_THAT(labels(), ElementsAre(2, 0, 1));
+  for (const float value : {0.5F, NAN, INFINITY, 1e20F}) {
+    write_npy(config_.labels, "<f4", "(3,)", std::vector<float>{2, value, 1});
+    EXPECT_THAT(refusal(), HasSubstr("labels.npy: the label of row 1 is ")) << value;
+  }
+  write_npy(config_.labels, "|u1", "(3, 2)", std::vector<std::uint8_t>{1, 0, 0, 1, 1, 0});
+  EXPECT_THAT(refusal(), HasSubstr("labels must be [3], one per image; this array is [3, 2]; where "
+                                   "each row has one number per class, save array.argmax(1)"));
+}
+
+TEST_F(DatasetTest, HintsAtLabelsThatCountFromOne) {
+  use_array({1, 2, 3});
+  write_npy(config_.path, "|u1", "(3, 1, 1, 3)", counting(9));
+  EXPECT_THAT(checked(config_, 3), HasSubstr("these seem to count from 1: subtract 1"));
+  EXPECT_EQ(checked(config_, 4), "");
+  config_.classes = root_ / "classes.txt";
+  write_text(config_.classes, "a\nb\nc\n");
+  EXPECT_THAT(refusal(), HasSubstr("labels must be from 0 to 2, and these seem to count from 1"));
+}
+
 TEST_F(DatasetTest, RefusesBadLabels) {
   use_array({0, 3});
   write_npy(config_.path, "|u1", "(2, 1, 1, 3)", counting(6));
@@ -531,8 +681,6 @@ TEST_F(DatasetTest, RefusesBadLabels) {
   EXPECT_THAT(refusal(), HasSubstr("the label of row 0 is -1"));
   use_array({0, 1, 2});
   EXPECT_THAT(refusal(), HasSubstr("labels must be [2], one per image; this array is [3]"));
-  write_npy(config_.labels, "<f4", "(2,)", std::vector<float>{0, 1});
-  EXPECT_THAT(refusal(), HasSubstr("holds float32; integers are needed"));
   config_.classes.clear();
   use_array({0, 4'000'000'000});
   EXPECT_THAT(refusal(), HasSubstr("labels must be from 0 to 999999"));

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "scripted_module.h"
+#include "value_flow.h"
 
 namespace bitfall {
 namespace {
@@ -23,14 +24,14 @@ Slots start(const CompiledGraph& compiled, const at::Tensor& image) {
 
 at::Tensor answer(const CompiledGraph& compiled, const at::Tensor& image) {
   Slots slots = start(compiled, image);
-  for (const Instruction& instruction : compiled.instructions) execute(instruction, slots);
+  for (const Instruction& instruction : compiled.steps) execute(instruction, slots);
   return slots[static_cast<std::size_t>(compiled.output)].toTensor();
 }
 
 int conditionals(const CompiledGraph& compiled) {
   int count = 0;
-  for (const Instruction& instruction : compiled.instructions) {
-    if (instruction.node->kind() == c10::prim::If) ++count;
+  for (const Instruction& instruction : compiled.steps) {
+    if (instruction.kind == Instruction::Kind::kIf) ++count;
   }
   return count;
 }
@@ -57,13 +58,13 @@ def forward(self, x):
   EXPECT_TRUE(at::equal(answer(compiled, image), (image + 1).relu()));
   EXPECT_TRUE(at::equal(answer(compiled, image[0].unsqueeze(0)), (image[0] * 2).relu().reshape({1, 1})));
   int rounds = 0;
-  while (fold_conditions(source, compiled, start(compiled, image))) {
+  while (fold_control(source, compiled, start(compiled, image))) {
     compiled = compile(source);
     ++rounds;
   }
   EXPECT_GE(rounds, 1);
   EXPECT_EQ(conditionals(compiled), 0);
-  EXPECT_EQ(compiled.instructions.size(), 2U);  // add, relu
+  EXPECT_EQ(compiled.steps.size(), 2U);  // add, relu
   EXPECT_TRUE(at::equal(answer(compiled, image), (image + 1).relu()));
 }
 
@@ -78,7 +79,7 @@ def forward(self, x):
   ModuleGraph source = module_graph(module);
   const CompiledGraph compiled = compile(source);
   const at::Tensor ones = at::ones({2});
-  EXPECT_FALSE(fold_conditions(source, compiled, start(compiled, ones)));
+  EXPECT_FALSE(fold_control(source, compiled, start(compiled, ones)));
   EXPECT_TRUE(branches_on_values(compiled));
   EXPECT_TRUE(at::equal(answer(compiled, ones), ones + 1));
   EXPECT_TRUE(at::equal(answer(compiled, -ones), -ones - 1));
@@ -137,6 +138,92 @@ def forward(self, x):
   }
 }
 
+TEST(CompileGraph, UnrollsLoopsThatShapesDecide) {
+  const c10::InferenceMode guard;
+  const jit::Module module = scripted_module(R"(
+def forward(self, x):
+  i = 0
+  while i < x.size(1):
+    x = torch.relu(x * 2.0 - float(i))
+    for j in range(x.dim()):
+      x = x + 1.0
+    i += 1
+  return x
+)");
+  const at::Tensor image = at::tensor({-3.0F, 0.5F, 2.0F, 7.0F, 1.0F, 0.0F}).reshape({2, 3});
+  ModuleGraph source = module_graph(module);
+  CompiledGraph compiled = compile(source);
+  EXPECT_FALSE(branches_on_values(compiled));
+  while (fold_control(source, compiled, start(compiled, image))) compiled = compile(source);
+  int relus = 0;
+  for (const Instruction& instruction : compiled.steps) {
+    EXPECT_NE(instruction.kind, Instruction::Kind::kLoop);
+    relus += instruction.function == "aten::relu";
+  }
+  EXPECT_EQ(relus, 3);
+  jit::Module oracle = module;
+  EXPECT_TRUE(at::equal(answer(compiled, image), oracle.forward({image}).toTensor()));
+}
+
+// What is set is a value from there on, whatever branch or loop it is set in.
+TEST(CompileGraph, AttributesThatForwardSetsAreValues) {
+  const c10::InferenceMode guard;
+  jit::Module module("test");
+  module.register_attribute("calls", c10::IntType::get(), 3);
+  module.register_attribute("last", c10::OptionalType::create(c10::TensorType::get()), {});
+  module.define(R"(
+def forward(self, x):
+  self.calls += 1
+  if x.size(0) > 1:
+    self.last = x * 2.0
+  for i in range(x.size(0)):
+    self.calls = self.calls + i
+  last = self.last
+  if last is not None:
+    x = x + last
+  return x * float(self.calls)
+)");
+  module.eval();
+  const ModuleGraph source = module_graph(module);
+  EXPECT_TRUE(source.sets_attributes);
+  const CompiledGraph compiled = compile(source);
+  for (const std::int64_t rows : {1, 3}) {
+    const at::Tensor image = at::randn({rows, 2});
+    jit::Module oracle = module.deepcopy();
+    const at::Tensor wanted = oracle.forward({image}).toTensor();
+    EXPECT_TRUE(at::equal(answer(compiled, image), wanted)) << rows;
+    EXPECT_TRUE(at::equal(answer(compiled, image), wanted)) << "a state was kept";
+  }
+  EXPECT_FALSE(module_graph(scripted_module("def forward(self, x):\n  return x\n")).sets_attributes);
+}
+
+// What LibTorch's interpreter does without an operator.
+TEST(CompileGraph, LeavesToTheInterpreterWhatOnlyItKnows) {
+  const c10::InferenceMode guard;
+  jit::Module module = scripted_module(R"(
+def forward(self, x):
+  found: Optional[Tensor] = None
+  values: List[Optional[Tensor]] = [found, x]
+  for value in values:
+    if isinstance(value, Tensor):
+      x = x + value
+  print("shape", x.size(0))
+  assert x.size(0) > 1, "one row is too few"
+  return x
+)");
+  const CompiledGraph compiled = compile(module_graph(module));
+  const at::Tensor image = at::ones({2, 2});
+  testing::internal::CaptureStdout();
+  EXPECT_TRUE(at::equal(answer(compiled, image), image * 2));
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  try {
+    answer(compiled, at::ones({1, 2}));
+    FAIL() << "nothing was raised";
+  } catch (const std::exception& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("one row is too few"));
+  }
+}
+
 TEST(CompileGraph, KnowsTheModulesAttributesByPath) {
   const c10::InferenceMode guard;
   jit::Module inner("inner");
@@ -159,8 +246,8 @@ TEST(CompileGraph, KnowsTheModulesAttributesByPath) {
   EXPECT_THAT(learned, testing::ElementsAre(testing::Pair("norm.mean", false),
                                             testing::Pair("norm.weight", true)));
   std::map<std::string, std::string> paths;
-  for (const Instruction& instruction : compile(source).instructions) {
-    paths[instruction.node->kind().toQualString()] = instruction.node->scopeName();
+  for (const Instruction& instruction : compile(source).steps) {
+    paths[instruction.function] = instruction.path;
   }
   EXPECT_EQ(paths["aten::sub"], "norm");
   EXPECT_EQ(paths["aten::add"], "");

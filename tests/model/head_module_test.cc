@@ -102,8 +102,8 @@ TEST(ReplaceHead, ComputesTheLayersAndNothingElse) {
 }
 
 TEST(ReplaceHead, KeepsNamesAndPutsItsOwnBelow) {
-  const Model model(attached(text_guided(), "guided"), {3, 8, 8}, 2, "cpu");
-  const Model before(small_model("residual"), {3, 8, 8}, 2, "cpu");
+  const Model model(attached(text_guided(), "guided"), {{3, 8, 8}, 2});
+  const Model before(small_model("residual"), {{3, 8, 8}, 2});
   std::vector<std::string> names, old_names;
   for (const Site& site : model.sites()) {
     if (site.target == Target::kActivation) names.push_back(site.name);
@@ -148,7 +148,7 @@ TEST(ReplaceHead, CanBeReadBackAndFused) {
   const at::Tensor images = at::randn({4, 3, 8, 8});
   EXPECT_TRUE(at::allclose(Program(one, "cpu").forward(images),
                            Program(path, "cpu").forward(images), 1e-5, 1e-5));
-  const Model model(one, {3, 8, 8}, 2, "cpu");
+  const Model model(one, {{3, 8, 8}, 2});
   EXPECT_GE(find_site(model.sites(), Target::kWeight, "fc.weight"), 0);
 }
 

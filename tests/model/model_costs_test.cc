@@ -26,7 +26,7 @@ TEST_P(CountedTest, CostsAreWhatTorchCounts) {
       std::to_string(input[0]) + "x" + std::to_string(input[1]) + "x" + std::to_string(input[2]);
   const CountedCosts expected = counted_by_torch(small_model(name), shape);
   for (const std::int64_t batch : {1, 3}) {
-    const ModelCosts costs = model_costs(Model(small_model(name), input, batch, "cpu"));
+    const ModelCosts costs = model_costs(Model(small_model(name), {input, batch}));
     EXPECT_EQ(costs.parameters, expected.parameters);
     EXPECT_EQ(costs.operations, expected.operations);
     const LayerCost all = costs_below(costs, "");
@@ -45,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Small, CountedTest,
 
 // torch's counter does not know these operators.
 TEST(ModelCosts, CountsFusedAttention) {
-  const ModelCosts costs = model_costs(Model(small_model("encoder"), {3, 8, 8}, 2, "cpu"));
+  const ModelCosts costs = model_costs(Model(small_model("encoder"), {{3, 8, 8}, 2}));
   constexpr std::int64_t kTokens = 16, kWidth = 16, kInner = 32;
   constexpr std::int64_t kPatches = kTokens * kWidth * 3 * 2 * 2;
   constexpr std::int64_t kAttention = kTokens * kWidth * (3 * kWidth + kWidth) +  // projections
@@ -56,7 +56,7 @@ TEST(ModelCosts, CountsFusedAttention) {
 }
 
 TEST(ModelCosts, ListsLayersInNetworkOrder) {
-  const ModelCosts costs = model_costs(Model(small_model("residual"), {3, 8, 8}, 2, "cpu"));
+  const ModelCosts costs = model_costs(Model(small_model("residual"), {{3, 8, 8}, 2}));
   ASSERT_EQ(costs.layers.size(), 8U);  // stem, two blocks of conv, norm, conv, and the last linear
   const LayerCost& stem = costs.layers.front();
   EXPECT_EQ(stem.name, "stem");

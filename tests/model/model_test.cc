@@ -14,7 +14,7 @@ namespace bitfall {
 namespace {
 
 Model small(const std::string& name, std::int64_t batch = 3) {
-  return Model(small_model(name), {3, 8, 8}, batch, "cpu");
+  return Model(small_model(name), {{3, 8, 8}, batch});
 }
 
 std::map<std::string, Site> by_name(const Model& model) {
@@ -100,7 +100,7 @@ TEST(Model, TiedParametersAreOneMemory) {
 void expect_refused(const std::string& name, std::array<std::int64_t, 3> input,
                     const std::string& reason) {
   try {
-    const Model model(small_model(name), input, 3, "cpu");
+    const Model model(small_model(name), {input, 3});
     FAIL() << name << " was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::kInput);

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "compile_graph.h"
 #include "scripted_module.h"
 
@@ -79,7 +81,7 @@ def forward(self, x):
   module.eval();
   const ModuleGraph source = module_graph(module);
   const CompiledGraph compiled = compile(source);
-  const std::vector<Parameter> parameters = find_parameters(source, compiled);
+  const std::vector<Parameter> parameters = find_parameters(compiled);
   std::vector<std::string> names, operations;
   for (const Parameter& parameter : parameters) {
     names.push_back(parameter.name);
@@ -94,6 +96,62 @@ def forward(self, x):
   EXPECT_EQ(parameters[0].first_step, 0);
   const Step& reader = describe_steps(compiled)[static_cast<std::size_t>(parameters[3].first_step)];
   EXPECT_EQ(reader.function, "prim::If");
+}
+
+// Of a weight that is computed with before a layer reads it, the layer; the module of a table's own
+// network keeps its linear layers.
+TEST(Steps, ParametersBelongToTheStepInWhichTheyMeetTheImage) {
+  const c10::InferenceMode guard;
+  torch::jit::Module module("test");
+  for (const char* name : {"normed", "low", "rank", "table", "shifts", "scale"}) {
+    module.register_parameter(name, at::ones({3, 3}), /*is_buffer=*/false);
+  }
+  module.define(R"(
+def forward(self, x):
+  w = self.normed / self.normed.norm()
+  x = torch.linear(x, w)
+  x = torch.linear(x, torch.matmul(self.low, self.rank))
+  x = x + torch.relu(torch.linear(self.table, self.shifts))
+  return x * self.scale
+)");
+  module.eval();
+  std::map<std::string, std::string> operations;
+  for (const Parameter& parameter : find_parameters(compile(module_graph(module)))) {
+    operations[parameter.name] = parameter.operation;
+  }
+  EXPECT_EQ(operations["normed"], "linear");
+  EXPECT_EQ(operations["low"], "linear");
+  EXPECT_EQ(operations["rank"], "linear");
+  EXPECT_EQ(operations["table"], "linear");
+  EXPECT_EQ(operations["shifts"], "linear");
+  EXPECT_EQ(operations["scale"], "mul");
+}
+
+TEST(Steps, ParametersKnowWhatElseLiesInTheirMemory) {
+  const c10::InferenceMode guard;
+  torch::jit::Module module("test");
+  const at::Tensor memory = at::randn({6, 4});
+  module.register_parameter("whole", memory, /*is_buffer=*/false);
+  module.register_parameter("turned", memory.t(), false);
+  module.register_parameter("rows", memory.narrow(0, 2, 2), false);
+  module.register_parameter("others", memory.narrow(0, 4, 2), false);
+  module.register_parameter("apart", memory.clone(), false);
+  module.define(R"(
+def forward(self, x):
+  x = torch.matmul(torch.matmul(x, self.turned), self.whole)
+  return x + self.rows + self.others + self.apart[0]
+)");
+  module.eval();
+  std::map<std::string, std::size_t> overlaps;
+  for (const Parameter& parameter : find_parameters(compile(module_graph(module)))) {
+    EXPECT_EQ(parameter.slots.size(), 1U) << parameter.name;
+    overlaps[parameter.name] = parameter.overlaps.size();
+  }
+  EXPECT_EQ(overlaps["whole"], 3U);
+  EXPECT_EQ(overlaps["turned"], 3U);
+  EXPECT_EQ(overlaps["rows"], 2U);
+  EXPECT_EQ(overlaps["others"], 2U);
+  EXPECT_EQ(overlaps["apart"], 0U);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ at::Tensor answer(const Model& model, const at::Tensor& images) {
 
 TEST(TorchRuntime, ANetworkLeavesTheSettingsOfAnother) {
   TorchRuntime& runtime = TorchRuntime::get();
-  const Model first(small_model("residual"), {3, 8, 8}, 4, "cpu");
+  const Model first(small_model("residual"), {{3, 8, 8}, 4});
   runtime.set_threads(3);
   at::manual_seed(1);
   const at::Tensor images = at::randn({4, 3, 8, 8});
@@ -30,7 +30,7 @@ TEST(TorchRuntime, ANetworkLeavesTheSettingsOfAnother) {
 
   at::manual_seed(1);
   EXPECT_TRUE(same_bits(at::randn({4, 3, 8, 8}), images));
-  const Model second(small_model("attention"), {3, 8, 8}, 2, "cpu");
+  const Model second(small_model("attention"), {{3, 8, 8}, 2});
   EXPECT_TRUE(same_bits(at::randn({8}), drawn)) << "it drew from LibTorch's stream, or set its seed";
   EXPECT_EQ(at::get_num_threads(), 3);
   EXPECT_TRUE(same_bits(answer(first, images), before));
@@ -46,9 +46,9 @@ TEST(TorchRuntime, ZeroThreadsKeepWhatHolds) {
 // The proof draws its images from a stream of its own: the same in every model.
 TEST(TorchRuntime, SitesDoNotDependOnWhatWasDrawnBefore) {
   at::manual_seed(5);
-  const Model first(small_model("mixing"), {3, 8, 8}, 3, "cpu");
+  const Model first(small_model("mixing"), {{3, 8, 8}, 3});
   at::randn({100});
-  const Model second(small_model("mixing"), {3, 8, 8}, 3, "cpu");
+  const Model second(small_model("mixing"), {{3, 8, 8}, 3});
   ASSERT_EQ(first.sites().size(), second.sites().size());
   for (std::size_t i = 0; i < first.sites().size(); ++i) {
     EXPECT_EQ(first.sites()[i].refusal, second.sites()[i].refusal);

@@ -19,7 +19,7 @@ std::multiset<std::string> written_by(const ModuleGraph& source, const std::stri
   const CompiledGraph compiled = compile(source);
   std::multiset<std::string> makers;
   for (const Write& write : find_writes(compiled)) {
-    const auto* node = compiled.instructions[static_cast<std::size_t>(write.step)].node;
+    const auto* node = compiled.nodes[static_cast<std::size_t>(write.step)];
     if (node->kind().toQualString() != kind) continue;
     for (const auto& [value, slot] : compiled.slots) {
       if (slot == write.slot) makers.insert(value->node()->kind().toQualString());

@@ -33,6 +33,7 @@ RunFacts all_facts() {
   facts.head_module = "fc";
   facts.data_path = "d";
   facts.data_digest = "cd";
+  facts.interpolation = "bicubic";
   facts.images = 5;
   facts.classes = 3;
   facts.format = "int";
@@ -75,6 +76,14 @@ TEST(RunFacts, EachHasAKeyOfItsOwn) {
   EXPECT_EQ(told(all_facts()).size(), fact_keys().size());  // all_facts leaves none out
 }
 
+// Runs from before it was told resized by bilinear interpolation, and are as they were.
+TEST(RunFacts, InterpolationIsKeptWhereItIsNotBilinear) {
+  RunFacts then, now;
+  EXPECT_EQ(told(now).count("interpolation"), 0U);
+  now.interpolation = "bicubic";
+  EXPECT_THAT(differences(then, now), testing::ElementsAre("interpolation: - then, bicubic now"));
+}
+
 TEST(RunFacts, AreToldAsText) {
   auto text = told(all_facts());
   EXPECT_EQ(text["error_models"],
@@ -100,9 +109,8 @@ TEST(RunFacts, DifferWhereResultsMay) {
   EXPECT_THAT(differences(then, now), IsEmpty());
   now.batch = 16;
   now.calibration = "";
-  EXPECT_THAT(differences(then, now),
-              ElementsAre("calibration: absmax over 5 images then, - now",
-                          "batch: 32 then, 16 now"));
+  EXPECT_THAT(differences(then, now), ElementsAre("calibration: absmax over 5 images then, - now",
+                                                  "batch: 32 then, 16 now"));
 }
 
 TEST(RunFacts, DifferAlsoWhereTheyReadAlike) {

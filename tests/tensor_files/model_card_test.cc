@@ -37,6 +37,9 @@ TEST_F(ModelCards, AreReadFromTheArchive) {
   EXPECT_THAT(full.input, ElementsAre(3, 8, 6));
   EXPECT_THAT(full.classes, ElementsAre("ant", "grüner Käfer"));
   EXPECT_EQ(full.method, "trace");
+  EXPECT_EQ(full.interpolation, "bicubic");
+  EXPECT_THAT(full.mean, ElementsAre(0.5, 0.25, 0));
+  EXPECT_THAT(full.std, ElementsAre(1, 2, 3));
   ASSERT_TRUE(full.head.has_value());
   EXPECT_EQ(full.head->module, "top.fc");
   EXPECT_EQ(full.head->init, "text_guided");
@@ -54,6 +57,9 @@ TEST_F(ModelCards, MayLackAnything) {
     EXPECT_THAT(found.input, ElementsAre(0, 0, 0));
     EXPECT_THAT(found.classes, IsEmpty());
     EXPECT_EQ(found.method, "");
+    EXPECT_EQ(found.interpolation, "");
+    EXPECT_THAT(found.mean, IsEmpty());
+    EXPECT_THAT(found.std, IsEmpty());
     EXPECT_FALSE(found.head.has_value());
     EXPECT_THAT(input_shape(found, "1x28x30"), ElementsAre(1, 28, 30));
   }

@@ -100,6 +100,40 @@ TEST_F(TensorFile, ReadsATensorByEachOfItsNames) {
   EXPECT_THAT(refusal("circle.pth", "list.1"), HasSubstr("no tensor 'list.1', but list.0 [5, 7]"));
 }
 
+TEST_F(TensorFile, ReadsRowsUnderNames) {
+  const std::vector<std::string> names = {"hen", "jay", "St. Bernard", "owl", "red kite"};
+  const auto table = floats_in(folder_ / "good_float32.f32");
+  const auto half = floats_in(folder_ / "good_float16.f32");
+  const std::pair<const char*, const char*> files[] = {
+      {"rows_plain.pth", ""}, {"rows_flat.pth", ""},          {"rows_nested.pth", ""},
+      {"rows_half.pth", ""},  {"rows_nested.pth", "classes"}, {"rows_beside.pth", "classes"},
+      {"rows.npz", ""},       {"rows_strided.pth", ""},       {"rows.safetensors", ""}};
+  for (const auto& [file, key] : files) {
+    SCOPED_TRACE(std::string(file) + " " + key);
+    const EmbeddingTable read = read_table(folder_ / file, key);
+    EXPECT_EQ(read.width, 7);
+    // Each row under its name; archives keep names in an order of their own.
+    EXPECT_THAT(read.names, testing::UnorderedElementsAreArray(names));
+    for (std::size_t i = 0; i < read.names.size(); ++i) {
+      const auto place = std::find(names.begin(), names.end(), read.names[i]) - names.begin();
+      const auto& from = std::string(file) == "rows_half.pth" ? half : table;
+      const std::vector<float> expected(from.begin() + place * 7, from.begin() + place * 7 + 7);
+      const auto row = read.row(static_cast<std::int64_t>(i));
+      EXPECT_EQ(std::vector<float>(row.begin(), row.end()), expected) << read.names[i];
+    }
+  }
+  const EmbeddingTable list = read_table(folder_ / "rows_list.pth", "");
+  EXPECT_THAT(list.names, testing::IsEmpty());
+  EXPECT_EQ(list.values, table);
+  EXPECT_EQ(read_table(folder_ / "table.npz", "").values, table);
+  EXPECT_EQ(read_table(folder_ / "table.npz", "rows").values, table);
+  EXPECT_THAT(refusal("bad_widths.pth"), HasSubstr("holds no tensor [rows, width], but hen [7]"));
+  EXPECT_THAT(refusal("bad_row.pth"), HasSubstr("tensor 'cat': holds torch IntStorage"));
+  EXPECT_THAT(refusal("bad_packed.npz"),
+              HasSubstr("is compressed; save it without that, by torch"));
+  EXPECT_THAT(refusal("bad_dictionary.npy"), HasSubstr("numpy.savez(file, **dictionary)"));
+}
+
 TEST_F(TensorFile, ReadsThePublishedFiles) {
   for (const char* name : {"imagenet_gpt3", "imagenet_a-photo-of-a"}) {
     const fs::path path = fs::path(BITFALL_SHARED_DATA) / "text" / (std::string(name) + ".pth");
@@ -135,14 +169,15 @@ TEST_F(TensorFile, RefusesWhatItCannotRead) {
   EXPECT_THAT(refusal("bad_vector.pth"), HasSubstr("no tensor [rows, width], but one tensor [3]"));
   EXPECT_THAT(refusal("bad_none.pth"), HasSubstr("holds no tensor"));
   EXPECT_THAT(refusal("bad_script.pt"), HasSubstr("is a TorchScript model"));
-  EXPECT_THAT(refusal("bad_packed.pth"), HasSubstr("is compressed; torch.save the tensor"));
+  EXPECT_THAT(refusal("bad_packed.pth"),
+              HasSubstr("is compressed; save it without that, by torch.save"));
   EXPECT_THAT(refusal("bad_cube.npy"), HasSubstr("of shape [2, 2, 2]; [rows, width] is needed"));
   EXPECT_THAT(refusal("bad_integers.npy"), HasSubstr("holds int64; float32, float64, float16"));
   EXPECT_THAT(refusal("bad_two.safetensors"), HasSubstr("say which by its key: a [5, 7], b"));
   EXPECT_THAT(refusal("bad_int.safetensors"), HasSubstr("tensor 'a': holds I32; float32"));
   EXPECT_THAT(refusal("good_float32.npy", "rows"), HasSubstr("leave out the key 'rows'"));
   EXPECT_THAT(refusal("missing.pth"), HasSubstr("cannot be read"));
-  EXPECT_THAT(refusal("table.csv"), HasSubstr("ends in .npy, .safetensors, .pth or .pt"));
+  EXPECT_THAT(refusal("table.csv"), HasSubstr("ends in .npy, .npz, .safetensors, .pth or .pt"));
 }
 
 TEST_F(TensorFile, RefusesEveryCut) {

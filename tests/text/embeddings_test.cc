@@ -172,23 +172,31 @@ TEST_F(Embeddings, RefusesRowsWithoutDirection) {
   EXPECT_THAT(refusal({"b"}), HasSubstr("rows 0, 1 (class 'b') cancel out"));
 }
 
-TEST_F(Embeddings, ListsAndJsonSayWhere) {
-  const auto list_refusal = [this](const std::string& name, const std::string& content) {
-    const fs::path path = write(name, content);
-    return error_of([&] { read_class_names(path); });
-  };
-  EXPECT_THAT(read_class_names(write("a.txt", "hen\n jay \nhen\n\n")),
-              ElementsAre("hen", "jay", "hen"));
-  EXPECT_THAT(list_refusal("a.txt", "hen\n\njay"), HasSubstr("a.txt:2: empty line"));
-  EXPECT_THAT(list_refusal("a.txt", ""), HasSubstr("the class list is empty"));
-  EXPECT_THAT(list_refusal("a.json", "[\"hen\",\n \"jay\" \"owl\"]"),
-              HasSubstr("a.json:2:12: not valid JSON: "));
-  EXPECT_THAT(list_refusal("a.json", ""), HasSubstr("a.json:1:1: not valid JSON: "));
-  EXPECT_THAT(list_refusal("a.json", "{}"), HasSubstr("a JSON array of strings"));
-  EXPECT_THAT(list_refusal("a.json", "[\"a\", 1]"), HasSubstr("entry 1 (counted from 0)"));
-  EXPECT_THAT(list_refusal("a.json", "[\"a\", \"\"]"), HasSubstr("entry 1 (counted from 0)"));
-  EXPECT_THAT(list_refusal("a.json", "[\"a\\nb\"]"), HasSubstr("is not plain text"));
-  EXPECT_THAT(list_refusal("a.json", "[]"), HasSubstr("is empty"));
+TEST_F(Embeddings, RowsMayBringTheirNames) {
+  table_.names = {"hen", "jay", "Owl", "kite"};
+  EXPECT_THAT(rows({"owl", "hen"}), ElementsAre(Rows{2}, Rows{0}));
+  EXPECT_THAT(said_, HasSubstr("matched without regard to case"));
+  EXPECT_THAT(refusal({"hen", "cow"}),
+              AllOf(HasSubstr("table.npy: has no row for 1 of 2 classes"), HasSubstr("'cow'")));
+  files_.map = write("map.json", R"({"bird": ["jay", 3]})");
+  EXPECT_THAT(rows({"bird"}), ElementsAre(Rows{1, 3}));
+  files_.map.clear();
+  files_.classes = write("names.txt", "a\nb\nc\nd\n");
+  EXPECT_THAT(refusal({"a"}),
+              HasSubstr("names.txt: names the rows of table.npy, which names them"));
+}
+
+// CLIP's notebooks stack the classes as columns: [width, classes].
+TEST_F(Embeddings, ClassesAsColumnsAreNamed) {
+  EXPECT_THAT(refusal({"a", "b"}),
+              AllOf(HasSubstr("has 4 rows, but there are 2 classes; it has 2 columns"),
+                    HasSubstr("save the transpose of table.npy")));
+  EXPECT_THAT(refusal({"a", "b", "c"}), Not(HasSubstr("transpose")));
+  files_.classes = write("names.txt", "a\nb\n");
+  EXPECT_THAT(refusal({"a", "b"}), HasSubstr("save the transpose of table.npy"));
+}
+
+TEST_F(Embeddings, JsonNamesAKeyOnce) {
   const fs::path twice = write("b.json", R"({"x": {"a": 1}, "y": {"a": 2}, "x": 3})");
   EXPECT_THAT(error_of([&] { read_json(twice); }), HasSubstr("b.json: the key 'x' occurs twice"));
 }

@@ -34,6 +34,8 @@ std::vector<std::string> classes_of(const EmbeddingsOptions& options, const Embe
     for (const auto& [name, rows] : map.items()) names.push_back(name);
   } else if (!options.files.classes.empty()) {
     return read_class_names(options.files.classes);
+  } else if (!table.names.empty()) {
+    return table.names;
   } else {
     for (std::int64_t i = 0; i < table.rows; ++i) names.push_back("row " + std::to_string(i));
   }
@@ -190,7 +192,7 @@ class EmbeddingsCommand final : public Command {
         "embeddings", "text embeddings or descriptions of classes, to look at before training");
     app->footer(kEmbeddingsHelp);
     app->add_option("file", options_.files.table,
-                    "[rows, width] in .npy, .safetensors, .pth or .pt; or descriptions in .json")
+                    "[rows, width] in .npy, .npz, .safetensors, .pth or .pt; or descriptions in .json")
         ->required();
     app->add_option("--classes", options_.classes,
                     "the classes of the task in order: a JSON array, or a text file with one name "

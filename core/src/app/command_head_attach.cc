@@ -45,7 +45,7 @@ class HeadAttachCommand final : public Command {
         "names of the classes in the order of the answer: JSON, or one per line (default: "
         "recorded in the backbone)");
     app->add_option("--embeddings", embeddings_.table,
-                    "text embeddings, one row per class: .npy, .safetensors or .pth");
+                    "text embeddings, one row per class: .npy, .npz, .safetensors or .pth");
     app->add_option("--embedding-classes", embeddings_.classes,
                     "names of the embeddings' rows (default: the rows are the classes, in order)");
     app->add_option("--class-map", embeddings_.map,
@@ -145,7 +145,7 @@ EmbeddingTable HeadAttachCommand::read_embeddings(bool needed,
   if (!needed) return {};
   if (embeddings_.table.empty()) {
     throw Error(ExitCode::kUsage, "--init " + init_ +
-                                      " needs --embeddings FILE (.npy, .safetensors or .pth; "
+                                      " needs --embeddings FILE (.npy, .npz, .safetensors or .pth; "
                                       "scripts/embed_text.py makes one)");
   }
   try {

@@ -6,10 +6,13 @@
 
 #include "command.h"
 #include "error.h"
+#include "log.h"
 #include "model.h"
 #include "model_card.h"
+#include "model_costs.h"
 #include "plugin_host.h"
 #include "site_table.h"
+#include "torch_runtime.h"
 
 namespace bitfall {
 namespace {
@@ -55,6 +58,12 @@ class SitesCommand final : public Command {
     CLI::App* app = parent.add_subcommand("sites", "the places of a model that a fault can hit");
     app->add_option("model", model_, "TorchScript file")->required();
     app->add_option("--input", input_, kInputHelp);
+    app->add_option("--batch", batch_,
+                    "images per pass that sites are proven on (default 3, or what its trace holds)")
+        ->check(CLI::Range(1, 65536));
+    app->add_option("--library", libraries_, "library of operators that the network uses");
+    app->add_option("--output", output_,
+                    "name or number of the result that is the answer, where there are several");
     app->add_option("--format", format_, "number format for the column of bits (default fp32)");
     app->add_option("--operations", operations_,
                     "kinds, comma-separated: conv,linear,matmul,softmax,add,... or *");
@@ -65,13 +74,51 @@ class SitesCommand final : public Command {
   int run() override;
 
  private:
+  Model open(std::array<std::int64_t, 3> input) const;
+
   std::filesystem::path model_;
   std::string input_;       // "3x224x224"; empty = recorded in the model, else 3x224x224
+  std::int64_t batch_ = 0;  // 0 = to be chosen
+  std::string output_;
+  std::vector<std::filesystem::path> libraries_;
   std::string format_;      // id
   std::string operations_;  // comma-separated kinds; empty = conv,linear + parameters + input
   bool all_ = false;
   bool json_ = false;
 };
+
+SiteCoverage site_coverage(const Coverage& covered) {
+  SiteCoverage told{covered.operations, covered.covered_operations, covered.parameters,
+                    covered.covered_parameters, {}, missed_text(covered)};
+  for (const LayerCost& part : covered.missed) {
+    told.missed.push_back({part.name, part.operation, part.operations});
+  }
+  return told;
+}
+
+// At the batch that is asked for, else at one that its trace may hold.
+Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
+  ModelOptions options;
+  options.input = input;
+  options.batch = batch_ > 0 ? batch_ : 3;
+  options.answer.output = output_;
+  options.answer.any = true;
+  for (const auto& library : libraries_) TorchRuntime::get().load_library(library);
+  try {
+    return Model(model_, options);
+  } catch (const Error& error) {
+    const auto fixed = find_fixed_batch(model_, options);
+    if (!fixed || error.code() != ExitCode::kInput) throw;
+    const std::string holds = "its trace holds a batch of " + std::to_string(*fixed);
+    if (batch_ > 0) {
+      throw Error(ExitCode::kInput, std::string(error.what()) + "\n  " + holds + ": --batch " +
+                                        std::to_string(*fixed));
+    }
+    options.batch = *fixed;
+    log_info(holds + ", which the sites are those of");
+    return Model(model_, options);
+  }
+}
 
 int SitesCommand::run() {
   PluginHost host;
@@ -83,7 +130,7 @@ int SitesCommand::run() {
   diagnostics.throw_if_any();
   const ModelCard card = read_model_card(model_);
   const auto input = input_shape(card, input_);
-  const Model model(model_, input, 3, "cpu");
+  const Model model = open(input);
   const auto operations = split(operations_);
   check_operations(operations, model.sites());
   std::vector<Site> shown;
@@ -94,8 +141,9 @@ int SitesCommand::run() {
     else
       ++hidden;
   }
+  const Coverage covered = coverage(model);
   if (json_) {
-    std::printf("%s", sites_json(shown, *format).c_str());
+    std::printf("%s", sites_json(shown, *format, site_coverage(covered)).c_str());
     return 0;
   }
   std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
@@ -104,7 +152,7 @@ int SitesCommand::run() {
               static_cast<long long>(input[1]), static_cast<long long>(input[2]),
               choice.id.c_str());
   if (hidden > 0) std::printf("; %zu more with --all", hidden);
-  std::printf("\n");
+  std::printf("\n%s", coverage_text(site_coverage(covered)).c_str());
   return 0;
 }
 

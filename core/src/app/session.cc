@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "error.h"
 #include "log.h"
 #include "model_card.h"
 #include "model_costs.h"
 #include "numbers.h"
+#include "preprocess.h"
 #include "progress.h"
+#include "recipe.h"
 #include "sha256.h"
 #include "text_file.h"
 #include "torch_runtime.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -100,6 +104,11 @@ void Session::open_plugins(Diagnostics& diagnostics) {
 }
 
 void Session::open_data() {
+  follow_card(campaign_.data, read_model_card(campaign_.model), campaign_.model);
+  const auto interpolation = interpolation_of(campaign_.data.preprocess);
+  if (interpolation && *interpolation != Interpolation::kBilinear) {
+    facts_.interpolation = kInterpolationNames[static_cast<std::size_t>(*interpolation)];
+  }
   dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
   for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
   campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
@@ -109,11 +118,38 @@ void Session::open_data() {
   facts_.calibration = calibration_text();
 }
 
-void Session::open_model() {
-  facts_.model_sha256 = sha256_file(campaign_.model);
-  const Tuning chosen =
-      tune({campaign_.batch, campaign_.threads, campaign_.workers, ""}, campaign_.model,
-           dataset_->shape(), campaign_.device, dataset_->size());
+// The first images, which the network is proven on.
+std::vector<float> Session::first_images() const {
+  constexpr std::int32_t kMost = 64;  // two batches of the usual size
+  const auto [channels, height, width] = dataset_->shape();
+  const auto size = static_cast<std::size_t>(channels * height * width);
+  const std::int32_t wanted =
+      std::max(kMost, static_cast<std::int32_t>(2 * std::min<std::int64_t>(campaign_.batch, 1024)));
+  const std::int32_t count = std::min(wanted, dataset_->size());
+  std::vector<float> values(static_cast<std::size_t>(count) * size);
+  for (std::int32_t i = 0; i < count; ++i) {
+    dataset_->load(i, std::span(values).subspan(static_cast<std::size_t>(i) * size, size));
+  }
+  return values;
+}
+
+ModelOptions Session::model_options(const std::vector<float>& images) const {
+  ModelOptions options;
+  options.input = dataset_->shape();
+  options.batch = campaign_.batch;
+  options.device = campaign_.device;
+  options.images = images;
+  options.answer.output = campaign_.model_output;
+  const auto classes = static_cast<std::int64_t>(dataset_->classes().size());
+  const bool numbers = !campaign_.data.labels.empty() && campaign_.data.classes.empty();
+  (numbers ? options.answer.labels : options.answer.classes) = classes;
+  return options;
+}
+
+// Chooses what is left to choose, and opens the network.
+void Session::tune_and_open(const Tuning& given, const std::vector<float>& images) {
+  const Tuning chosen = tune(given, campaign_.model, dataset_->shape(), campaign_.device,
+                             dataset_->size(), images);
   campaign_.batch = chosen.batch;
   campaign_.threads = chosen.threads;
   campaign_.workers = chosen.workers;
@@ -122,16 +158,62 @@ void Session::open_model() {
              ", threads = " + std::to_string(chosen.threads) +
              ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
   }
-  TorchRuntime& torch = TorchRuntime::get();
-  torch.set_threads(campaign_.threads);
-  model_ = std::make_unique<Model>(campaign_.model, dataset_->shape(), campaign_.batch,
-                                   campaign_.device);
-  if (!model_->unfit().empty()) {
-    throw Error(ExitCode::kInput,
-                campaign_.model.string() + ": " + model_->unfit() +
-                    "\n  a fault's effect cannot be told apart from that; export the model after "
-                    "model.eval()");
+  TorchRuntime::get().set_threads(campaign_.threads);
+  model_ = std::make_unique<Model>(campaign_.model, model_options(images));
+}
+
+// Also where it runs on one batch alone, as a trace may, or must not share a pass among images.
+void Session::open_network(const std::vector<float>& images) {
+  const Tuning given{campaign_.batch, campaign_.threads, campaign_.workers, ""};
+  try {
+    tune_and_open(given, images);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kInput) throw;
+    ModelOptions options = model_options(images);
+    options.batch = std::max<std::int64_t>(given.batch, 1);
+    options.images.clear();
+    const auto fixed = find_fixed_batch(campaign_.model, options);
+    if (!fixed || *fixed == given.batch) throw;
+    const std::string holds = "its trace holds a batch of " + std::to_string(*fixed);
+    if (given.batch > 0 || *fixed > dataset_->size()) {
+      throw Error(ExitCode::kInput, std::string(error.what()) + "\n  " + holds +
+                                        ": set [run] batch = " + std::to_string(*fixed) +
+                                        ", or export it with a batch of any size");
+    }
+    log_info("[run] batch = " + std::to_string(*fixed) + ": " + holds);
+    tune_and_open({*fixed, given.threads, given.workers, ""}, images);
   }
+  if (model_->unfit().empty() || given.batch > 0 || campaign_.batch == 1) return;
+  const std::string reason = model_->unfit();
+  tune_and_open({1, given.threads, given.workers, ""}, images);
+  if (model_->unfit().empty()) log_info("[run] batch = 1: " + reason);
+}
+
+// Which of several results is the answer, and whether it is of the kind that it is taken for.
+void Session::look_at_answer() {
+  const AnswerTaken& answer = model_->answer();
+  facts_.output = answer.name;
+  facts_.answer = campaign_.answer;
+  if (answer.results.size() > 1) {
+    log_info("the answer is \"" + answer.name + "\" of " + joined(answer.results, ", "));
+  }
+  if (model_->answers_probabilities() && campaign_.answer == AnswerKind::kLogits) {
+    log_warning(campaign_.model.string() +
+                ": its answers look like probabilities, yet losses are taken of them as of logits; "
+                "set [model] answer = \"probabilities\", or export the network without its last "
+                "softmax");
+  }
+}
+
+void Session::open_model() {
+  facts_.model_sha256 = sha256_file(campaign_.model);
+  for (const auto& library : campaign_.model_libraries) TorchRuntime::get().load_library(library);
+  open_network(first_images());
+  if (!model_->unfit().empty()) {
+    throw Error(ExitCode::kInput, campaign_.model.string() + ": " + model_->unfit());
+  }
+  look_at_answer();
+  TorchRuntime& torch = TorchRuntime::get();
   const ModelCard card = read_model_card(campaign_.model);
   check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(), card.classes);
   if (card.head) facts_.head_module = card.head->module;
@@ -305,6 +387,16 @@ RunDescription Session::describe() const {
   const ModelCosts costs = model_costs(*model_);
   run.facts.parameters = costs.parameters;
   run.facts.operations = costs.operations;
+  const Coverage covered = coverage(*model_);
+  if (covered.parameters > 0) {
+    run.facts.covered_parameters =
+        static_cast<double>(covered.covered_parameters) / static_cast<double>(covered.parameters);
+  }
+  if (covered.operations > 0) {
+    run.facts.covered_operations =
+        static_cast<double>(covered.covered_operations) / static_cast<double>(covered.operations);
+  }
+  run.facts.not_covered = missed_text(covered);
   run.campaign_text = campaign_.text;
   run.campaign_file = campaign_.file;
   run.fault_list_text = fault_list_text_;

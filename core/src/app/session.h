@@ -64,6 +64,11 @@ class Session {
   void open_plugins(Diagnostics& diagnostics);
   void open_data();
   void open_model();
+  std::vector<float> first_images() const;
+  ModelOptions model_options(const std::vector<float>& images) const;
+  void tune_and_open(const Tuning& given, const std::vector<float>& images);
+  void open_network(const std::vector<float>& images);
+  void look_at_answer();
   void choose_formats(Diagnostics& diagnostics);
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);

@@ -25,16 +25,16 @@ constexpr double kLongPass = 0.25;  // seconds; a larger batch is then not worth
 
 class Bench {
  public:
-  Bench(const Program& program, std::array<std::int64_t, 3> input, std::string device)
-      : program_(program), input_(input), device_(std::move(device)) {}
+  Bench(const Program& program, std::array<std::int64_t, 3> input, std::string device,
+        const std::vector<float>& values)
+      : program_(program), input_(input), device_(std::move(device)), values_(values) {}
 
   // Images per second of `workers` that run passes of `batch` images in parallel, each with
   // `threads`. The first pass of each is not timed. 0 where memory or threads do not suffice.
   double rate(std::int64_t batch, std::int64_t threads, std::int64_t workers) const {
     TorchRuntime::get().set_threads(threads);
     try {
-      const at::Tensor images =
-          at::randn({batch, input_[0], input_[1], input_[2]}, at::kFloat).to(c10::Device(device_));
+      const at::Tensor images = some(batch).to(c10::Device(device_));
       auto start = Clock::now();
       run_on(workers, [&] { passes(images, 1); });
       const double first = seconds_since(start);
@@ -51,6 +51,15 @@ class Bench {
   }
 
  private:
+  at::Tensor some(std::int64_t batch) const {
+    const auto [channels, height, width] = input_;
+    const auto given = static_cast<std::int64_t>(values_.size()) / (channels * height * width);
+    if (given == 0) return at::randn({batch, channels, height, width}, at::kFloat);
+    const at::Tensor all = at::from_blob(const_cast<float*>(values_.data()),
+                                         {given, channels, height, width}, at::kFloat);
+    return all.index_select(0, at::arange(batch).remainder(given));
+  }
+
   void passes(const at::Tensor& images, int count) const {
     const c10::InferenceMode guard;
     for (int i = 0; i < count; ++i) {
@@ -63,6 +72,7 @@ class Bench {
   const Program& program_;
   std::array<std::int64_t, 3> input_;
   std::string device_;
+  const std::vector<float>& values_;
 };
 
 std::string rate_text(double rate) {
@@ -130,7 +140,8 @@ std::string time_workers(Tuning& chosen, const Bench& bench, std::int64_t cores)
 }  // namespace
 
 Tuning tune(const Tuning& given, const std::filesystem::path& model,
-            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images) {
+            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images,
+            const std::vector<float>& values) {
   const Machine machine{device == "cpu", std::max(1U, std::thread::hardware_concurrency())};
   Tuning chosen = given;
   settle(chosen, machine, images);
@@ -138,7 +149,7 @@ Tuning tune(const Tuning& given, const std::filesystem::path& model,
 
   const c10::InferenceMode guard;
   const Program program(model, device);
-  const Bench bench(program, input, device);
+  const Bench bench(program, input, device, values);
   try {
     if (chosen.batch == 0) chosen.reason = time_batch(chosen, bench, machine, images);
     if (chosen.threads == 0) {

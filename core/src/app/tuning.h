@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace bitfall {
 
@@ -20,8 +21,10 @@ struct Tuning {
 /// so that the choice seldom differs from run to run: batches of 32 (128 on CUDA), one thread in
 /// each of as many workers as there are cores. `images` bounds the batch. On CUDA only the batch is
 /// chosen.
+/// values: of images [any, C, H, W] to time it on; empty = noise.
 /// Throws Error(kInput) when the model cannot run on such an input.
 Tuning tune(const Tuning& given, const std::filesystem::path& model,
-            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images);
+            std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images,
+            const std::vector<float>& values = {});
 
 }  // namespace bitfall

@@ -52,16 +52,26 @@ const KeySpec kKeys[] = {
      "Confidence of all intervals."},
 
     {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
-     "TorchScript file of the classifier."},
+     "File of the classifier: TorchScript, or a torch.export archive (.pt2)."},
+    {"model", "output", KeyType::kText, "", -kMost, kMost, kClosed, {},
+     "Which result of forward is the answer, where it gives several: its key in a dictionary, or its "
+     "number in a tuple or list, counted from 0; unset: the only one that can be, or `logits`."},
+    {"model", "libraries", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
+     "Libraries that bring operators which the network uses and PyTorch itself has not."},
+    {"model", "answer", KeyType::kText, toml_choice(kAnswerKindNames, kSilent.answer), -kMost, kMost, kClosed, kAnswerKindNames,
+     "What the network answers with; of `probabilities` the loss is -log p."},
 
     {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
-     "Folder with one folder of images per class, or images in one .npy file "
-     "([N,C,H,W] float32 or [N,H,W,C] uint8)."},
+     "Folder with one folder of images per class, or of images that `list` names, or images in one "
+     ".npy file ([N,C,H,W] float32 or [N,H,W,C] uint8)."},
+    {"data", "list", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+     "Images of the folder and their labels, in a text, CSV or JSON file; unset: all images, by "
+     "their folders."},
     {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, {},
-     "Labels of an images .npy: a .npy file of N integers."},
+     "Labels of an images .npy: a .npy file of N integers, counted from 0."},
     {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, {},
-     "Text file with one class name per line, in the order of the model's outputs; "
-     "unset: the folder names, sorted."},
+     "Class names in the order of the model's outputs: a text file, one per line, or JSON; unset: "
+     "the folder names, sorted as text."},
     {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
     {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kMost, kMost, kClosed, kOnError,
@@ -72,8 +82,9 @@ const KeySpec kKeys[] = {
     {"data.preprocess", "colour", KeyType::kText, toml_text(kSilent.data.preprocess.colour), -kMost, kMost, kClosed, kColours,
      "Channels that an image is decoded to: three or one."},
     {"data.preprocess", "resize", KeyType::kSize, "", 1, kLongestSide, kClosed, {},
-     "Length in pixels that the shorter side is resized to (bilinear, as Pillow), "
-     "or [height, width]."},
+     "Length in pixels that the shorter side is resized to, as Pillow does it, or [height, width]."},
+    {"data.preprocess", "interpolation", KeyType::kText, "", -kMost, kMost, kClosed, kInterpolationNames,
+     "Pillow's filter of `resize`; unset: what the model file's `bitfall.json` says, else bilinear."},
     {"data.preprocess", "crop", KeyType::kInteger, "", 1, kLongestSide, kClosed, {},
      "Side in pixels of the square cut from the centre; smaller images are padded with zeros."},
     {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, {},
@@ -153,6 +164,9 @@ const KeySpec kKeys[] = {
     {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kMost, kMost, kClosed, {},
      "Recompute only the windows of maps that a fault can have reached, where that gives the same "
      "bits; false: whole images, same results."},
+    {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kMost, kClosed, {},
+     "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
+     "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
      "computed twice. No effect on results."},

@@ -20,7 +20,7 @@ class CampaignReader {
   void read() {
     check_sections(campaign_keys(), root_, diagnostics_);
     if (const auto section = find("campaign")) read_campaign(*section);
-    if (const auto section = find("model")) section->read("path", campaign_.model);
+    if (const auto section = find("model")) read_model(*section);
     if (const auto section = find("data")) read_data(*section, campaign_.data);
     if (const toml::node* node = root_.get("format"); node && node->is_table()) {
       // Not by find(): a component's options stand beside the listed keys.
@@ -52,6 +52,7 @@ class CampaignReader {
   bool read_entries(const std::string& name, std::vector<Entry>& entries,
                     void (CampaignReader::*read)(const Section&, Entry&) const);
   static void read_selection(const Section& section, SiteSelection& out);
+  void read_model(const Section& section);
   void read_formats(const Section& section, FormatsConfig& out) const;
   void read_calibration(const Section& section);
   void read_faults(const Section& section, FaultsConfig& out) const;
@@ -61,6 +62,19 @@ class CampaignReader {
   const toml::table& root_;
   Diagnostics& diagnostics_;
 };
+
+void CampaignReader::read_model(const Section& section) {
+  section.read("path", campaign_.model);
+  section.read("libraries", campaign_.model_libraries);
+  section.read_choice("answer", campaign_.answer);
+  const toml::node* output = section.table().get("output");
+  if (output == nullptr) return;
+  if (const auto number = output->value_exact<std::int64_t>(); number && *number >= 0) {
+    campaign_.model_output = std::to_string(*number);
+  } else {
+    section.read("output", campaign_.model_output);
+  }
+}
 
 void CampaignReader::read_campaign(const Section& section) {
   auto seed = static_cast<std::int64_t>(campaign_.seed);
@@ -157,6 +171,7 @@ void CampaignReader::read_run(const Section& section) {
   section.read("early_stop", campaign_.early_stop);
   section.read("share", campaign_.share);
   section.read("regions", campaign_.regions);
+  section.read("pass_limit", campaign_.pass_limit);
   section.read("memory_budget", campaign_.memory_budget);
   section.read("workers", campaign_.workers);
   section.read("commit_every", campaign_.commit_every);

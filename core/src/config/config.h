@@ -43,6 +43,8 @@ struct Campaign : RunSettings {
   double confidence = 0.99;
 
   std::filesystem::path model;
+  std::vector<std::filesystem::path> model_libraries;  // of operators that it uses
+  std::string model_output;  // name or number of the result that is the answer; empty: by what fits
   DataConfig data;
   PluginChoice format{"fp32", {}, {}};
   std::vector<FormatsConfig> formats;                   // exceptions from it

@@ -22,10 +22,15 @@ struct Calibration {
   std::int64_t images = 0;   // a random sample of the data; 0 = all
 };
 
+/// What a network answers with.
+enum class AnswerKind { kLogits, kProbabilities };
+inline constexpr std::array kAnswerKindNames = {"logits", "probabilities"};  // by value
+
 struct RunSettings {
   std::uint64_t seed = 1;
   HitValue hit_value = HitValue::kRaw;
   Calibration calibration;
+  AnswerKind answer = AnswerKind::kLogits;
 
   std::string device = "cpu";
   std::int64_t batch = 0;    // images per pass; 0 = to be chosen, also the two below
@@ -40,6 +45,13 @@ struct RunSettings {
                                       // once more
   std::int64_t commit_every = 256;    // trials per transaction of the store
 
+  double pass_limit = 0;  // seconds that a faulty pass may take; 0 = by the time of a golden one
+
+  /// Of a faulty pass at most, where a golden one takes so many seconds: loops whose number of turns
+  /// a fault decides may not end by themselves.
+  double pass_seconds(double golden) const {
+    return pass_limit > 0 ? pass_limit : 5 + 50 * golden;
+  }
   std::int64_t memory_bytes() const { return memory_budget << 20; }
 };
 

@@ -84,6 +84,11 @@ void check_channels(const Section& section, const Preprocess& preprocess) {
 void read_preprocess(const Section& section, Preprocess& preprocess) {
   section.read("colour", preprocess.colour);
   section.read_size("resize", preprocess.resize, preprocess.resize_width);
+  section.read_choice("interpolation", preprocess.interpolation);
+  if (section.has("interpolation") && !preprocess.resize) {
+    section.report(section.where("interpolation"), "interpolation", "is read only with 'resize'",
+                   "give the size, or leave it out");
+  }
   section.read("crop", preprocess.crop);
   section.read_scale("scale", preprocess.scale);
   section.read("mean", preprocess.mean);
@@ -96,6 +101,7 @@ void read_preprocess(const Section& section, Preprocess& preprocess) {
 void read_data(const Section& section, DataConfig& data) {
   data.where = place(section.table());
   section.read("path", data.path);
+  section.read("list", data.list);
   section.read("labels", data.labels);
   section.read("classes", data.classes);
   section.read("limit", data.limit);
@@ -108,7 +114,11 @@ void read_data(const Section& section, DataConfig& data) {
   }
   if (!arrays && !data.path.empty() && section.has("labels")) {
     section.report(section.where("labels"), "labels", "is only for an images .npy",
-                   "in a folder of images the folders' names are the labels");
+                   "in a folder of images the folders' names are the labels, or those of a 'list'");
+  }
+  if (arrays && section.has("list")) {
+    section.report(section.where("list"), "list", "is only for a folder of images",
+                   "an images .npy has 'labels'");
   }
   if (const auto preprocess = section.inner("preprocess")) {
     read_preprocess(*preprocess, data.preprocess);

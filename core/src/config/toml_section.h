@@ -68,6 +68,10 @@ class Section {
   void read_choice(const char* name, Enum& out) const {
     if (const auto index = choice(name)) out = static_cast<Enum>(*index);
   }
+  template <typename Enum>
+  void read_choice(const char* name, std::optional<Enum>& out) const {
+    if (const auto index = choice(name)) out = static_cast<Enum>(*index);
+  }
   std::vector<std::string> choices(const char* name) const;
   void read_size(const char* name, std::optional<std::int64_t>& height,
                  std::optional<std::int64_t>& width) const;

@@ -2,6 +2,7 @@
 // training files.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -16,12 +17,19 @@ namespace bitfall {
 /// the pen is refused at once.
 inline constexpr std::int64_t kLongestSide = 8192;
 
+/// How pixels are made of others when an image is resized: Pillow's filters, by torchvision's
+/// names.
+enum class Interpolation { kNearest, kBox, kBilinear, kHamming, kBicubic, kLanczos };
+inline constexpr std::array kInterpolationNames = {"nearest", "box",     "bilinear",
+                                                   "hamming", "bicubic", "lanczos"};
+
 /// [data] preprocess. Steps in this order: decode to RGB, resize the shorter side, centre crop,
 /// scale, normalise.
 struct Preprocess {
-  std::optional<std::int64_t> resize;        // shorter side in pixels, bilinear as Pillow (and
-                                             // torchvision on PIL images); [h, w] also accepted
-  std::optional<std::int64_t> resize_width;  // set when resize = [height, width] was given
+  std::optional<std::int64_t> resize;          // shorter side in pixels, as Pillow (and torchvision
+                                               // on PIL images); [h, w] also accepted
+  std::optional<std::int64_t> resize_width;    // set when resize = [height, width] was given
+  std::optional<Interpolation> interpolation;  // of resize; unset = the model card's, or bilinear
   std::optional<std::int64_t> crop;  // centre crop, square, pixels; smaller images are padded with
                                      // zeros as torchvision does
   double scale = 1.0 / 255.0;  // factor from 0..255; `scale = "1/255"` is the default (float32
@@ -32,11 +40,12 @@ struct Preprocess {
 };
 
 struct DataConfig {
-  std::filesystem::path path;    // a folder with one folder per class, or an images .npy ([N,C,H,W]
-                                 // float32 or [N,H,W,C] uint8)
-  std::filesystem::path labels;  // .npy [N] integers; only (and then needed) with an images .npy
-  std::filesystem::path classes;  // text file, a class name per line: order of the model's outputs;
-                                  // empty = sorted folder names
+  std::filesystem::path path;     // a folder with one folder per class, or of the images of `list`,
+                                  // or an images .npy ([N,C,H,W] float32 or [N,H,W,C] uint8)
+  std::filesystem::path list;     // which images of the folder, with their labels; see file_list.h
+  std::filesystem::path labels;   // .npy [N] integers; only (and then needed) with an images .npy
+  std::filesystem::path classes;  // class names in the order of the model's outputs, see
+                                  // class_list.h; empty = sorted folder names
   std::int64_t limit =
       0;  // 0 = all; otherwise the first n images taken round-robin over the classes
   std::string on_error = "fail";  // "fail" | "skip": what a broken image does

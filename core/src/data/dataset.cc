@@ -2,6 +2,7 @@
 #include "dataset.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -14,12 +15,18 @@
 
 #include "bad_input.h"
 #include "class_folders.h"
+#include "class_list.h"
 #include "error.h"
+#include "file_list.h"
 #include "image.h"
+#include "log.h"
 #include "npy.h"
+#include "numbers.h"
 #include "preprocess.h"
 #include "sha256.h"
+#include "stored_tensor.h"
 #include "utf8.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -29,9 +36,6 @@ namespace fs = std::filesystem;
 /// Pixels that are kept of images that were decoded to see whether they are broken, until they are
 /// asked for.
 constexpr std::size_t kKeptBytes = std::size_t{1} << 28;
-
-/// More classes than any labels file should name without a class list.
-constexpr std::int64_t kMostClasses = 1'000'000;
 
 std::uint64_t size_or_zero(const fs::path& file) {
   std::error_code status;
@@ -122,19 +126,44 @@ Image image_of(const std::vector<std::byte>& row, const ArrayLayout& layout) {
   return image;
 }
 
+/// Whole numbers of an array, which may hold them as floats.
+std::vector<std::int64_t> whole_numbers(const fs::path& path, const NpyFile& file) {
+  const std::string type = npy_type_name(file.type());
+  if (float_size(type) == 0) return file.read_integers();
+  std::vector<std::byte> bytes(static_cast<std::size_t>(file.elements()) * file.item_size());
+  file.read(0, bytes);
+  const std::string_view view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::vector<std::int64_t> numbers;
+  for (const float value : read_floats({"", type, file.shape(), row_major(file.shape()), view})) {
+    constexpr float kExact = 1 << 24;
+    if (!(std::abs(value) < kExact) || value != std::floor(value)) {
+      fail(path, "the label of row " + std::to_string(numbers.size()) + " is " + exact_text(value) +
+                     "; labels are whole numbers (save array.astype(numpy.int64))");
+    }
+    numbers.push_back(static_cast<std::int64_t>(value));
+  }
+  return numbers;
+}
+
+/// One label per image: [N], or with further dimensions of 1, as Keras has it.
 std::vector<std::int32_t> read_labels(const fs::path& path, std::int64_t images,
                                       std::int64_t classes) {
   const NpyFile file(path);
-  if (file.shape().size() != 1 || file.shape()[0] != images) {
+  const auto& shape = file.shape();
+  const auto ones = std::count(shape.begin(), shape.end(), 1);
+  if (shape.empty() || file.elements() != images || std::ssize(shape) - ones > 1) {
+    const bool rows = shape.size() == 2 && shape[0] == images && shape[1] > 1;
     fail(path, "labels must be [" + std::to_string(images) + "], one per image; this array is " +
-                   file.shape_text());
+                   file.shape_text() +
+                   (rows ? "; where each row has one number per class, save array.argmax(1)" : ""));
   }
   std::vector<std::int32_t> labels;
-  for (const std::int64_t label : file.read_integers()) {
+  for (const std::int64_t label : whole_numbers(path, file)) {
     if (label < 0 || label >= classes) {
       fail(path, "the label of row " + std::to_string(labels.size()) + " is " +
                      std::to_string(label) + "; labels must be from 0 to " +
-                     std::to_string(classes - 1));
+                     std::to_string(classes - 1) +
+                     (label == classes ? ", and these seem to count from 1" : ""));
     }
     labels.push_back(static_cast<std::int32_t>(label));
   }
@@ -150,7 +179,7 @@ struct Dataset::State {
 
   void open_folder();
   void open_array();
-  void take_images(const ClassFolders& listing);
+  void take_images(const ImageListing& listing);
   bool usable(const std::string& file);
   void add(std::string name, std::int32_t label, std::uint64_t bytes);
   bool full() const { return config.limit > 0 && std::ssize(names) >= config.limit; }
@@ -164,7 +193,8 @@ struct Dataset::State {
   std::optional<Preprocessing> preprocessing;
   std::optional<NpyFile> array;  // none for a folder
   ArrayLayout layout;
-  std::vector<std::string> classes;
+  ClassList classes;
+  bool numbered = false;  // nothing names the classes: their names are their numbers
   std::vector<std::string> names;
   std::vector<std::int32_t> labels;
   std::vector<std::uint64_t> bytes;
@@ -248,7 +278,7 @@ bool Dataset::State::usable(const std::string& file) {
 }
 
 /// Deals the files round-robin over the classes until the limit is reached.
-void Dataset::State::take_images(const ClassFolders& listing) {
+void Dataset::State::take_images(const ImageListing& listing) {
   std::vector<std::size_t> next(listing.files.size());
   for (bool more = true; more && !full();) {
     more = false;
@@ -272,9 +302,14 @@ void Dataset::State::open_folder() {
   const int channels = config.preprocess.colour == "grey" ? 1 : 3;
   preprocessing.emplace(config.preprocess, channels);
   if (const auto size = preprocessing->fixed_size()) shape = {channels, (*size)[0], (*size)[1]};
-  const ClassFolders listing = list_class_folders(config.path, config.classes);
-  classes = listing.classes;
+  const bool skip = config.on_error == "skip";
+  ImageListing listing = config.list.empty()
+                             ? list_class_folders(config.path, config.classes, skip)
+                             : read_file_list(config.path, config.list, config.classes, skip);
+  skipped = std::move(listing.skipped);
   take_images(listing);
+  classes = std::move(listing.classes);
+  numbered = listing.numbered;
   if (shape[1] == 0) {
     const Image first = decode(names.front());
     shape = {channels, first.height, first.width};
@@ -286,13 +321,15 @@ void Dataset::State::open_array() {
   layout = layout_of(config.path, *array, config.preprocess);
   if (config.labels.empty())
     fail(config.path, "data.labels is needed: a .npy with one integer per image");
-  if (!config.classes.empty()) classes = read_class_list(config.classes);
+  if (!config.list.empty()) fail(config.list, "data.list goes with a folder of images");
+  numbered = config.classes.empty();
+  if (!numbered) classes = read_distinct_classes(config.classes);
   const std::int64_t images = array->shape()[0];
   const std::vector<std::int32_t> all =
-      read_labels(config.labels, images, classes.empty() ? kMostClasses : std::ssize(classes));
-  if (classes.empty()) {
+      read_labels(config.labels, images, numbered ? kMostClasses : std::ssize(classes.names));
+  if (numbered) {
     const std::int32_t last = *std::max_element(all.begin(), all.end());
-    for (std::int32_t label = 0; label <= last; ++label) classes.push_back(std::to_string(label));
+    for (std::int32_t i = 0; i <= last; ++i) classes.names.push_back(std::to_string(i));
   }
   const auto row_bytes =
       static_cast<std::uint64_t>(layout.channels * layout.height * layout.width) *
@@ -358,7 +395,11 @@ Dataset Dataset::open(const DataConfig& config) {
 
 std::int32_t Dataset::size() const { return static_cast<std::int32_t>(state_->names.size()); }
 
-const std::vector<std::string>& Dataset::classes() const { return state_->classes; }
+const std::vector<std::string>& Dataset::classes() const { return state_->classes.names; }
+
+const std::vector<std::string>& Dataset::class_ids() const { return state_->classes.ids; }
+
+bool Dataset::numbered() const { return state_->numbered; }
 
 const std::string& Dataset::name(std::int32_t image) const {
   return state_->names.at(static_cast<std::size_t>(image));
@@ -390,31 +431,67 @@ const std::vector<std::string>& Dataset::skipped() const { return state_->skippe
 
 const std::string& Dataset::digest() const { return state_->digest; }
 
+namespace {
+
+/// Whether the class of the data is what the model calls `recorded`: by its id, or by its name, of
+/// which lists write blanks and dashes in their own ways and add synonyms behind a comma.
+bool same_class(const Dataset& dataset, std::size_t label, const std::string& recorded) {
+  const std::string& name = dataset.classes()[label];
+  if (name == recorded) return true;
+  if (dataset.class_ids().empty()) return false;
+  return dataset.class_ids()[label] == recorded || folded(name) == folded(recorded) ||
+         folded(name.substr(0, name.find(','))) == folded(recorded);
+}
+
+/// Nothing but the names of folders says which output is which class.
+void warn_of_order(const Dataset& dataset, const DataConfig& config) {
+  const std::vector<std::string>& text = dataset.classes();
+  const std::vector<std::string> natural = natural_order(text);
+  const auto differs = std::mismatch(text.begin(), text.end(), natural.begin()).first;
+  if (differs == text.end()) return;
+  const auto first = static_cast<std::size_t>(differs - text.begin());
+  const std::size_t shown = first == 0 ? 0 : first - 1;
+  log_warning(config.path.string() + ": classes are taken in text order (" + excerpt(text, shown) +
+              "), so output " + std::to_string(first) + " is " + in_quotes(text[first]) +
+              "; in natural order (" + excerpt(natural, shown) + ") it is " +
+              in_quotes(natural[first]) +
+              "\n  if the model has another order than text order, as timm gives it, set [data] "
+              "classes = \"FILE\", one name per line in the order of its outputs");
+}
+
+std::string hint_of_count(const Dataset& dataset, std::size_t wanted) {
+  bool from_one = dataset.numbered() && dataset.classes().size() == wanted + 1;
+  for (std::int32_t i = 0; i < dataset.size(); ++i) from_one &= dataset.label(i) > 0;
+  if (from_one) return "\n  labels count from 0, and these seem to count from 1: subtract 1";
+  return "\n  give [data] classes = \"FILE\" with the model's class names in the order of its "
+         "outputs, one per line";
+}
+
+}  // namespace
+
 void check_classes(const Dataset& dataset, const DataConfig& config,
                    const std::filesystem::path& model_path, std::int64_t outputs,
                    const std::vector<std::string>& recorded) {
   const auto& classes = dataset.classes();
   const auto wanted = static_cast<std::size_t>(outputs);
   const std::string data = config.path.string(), model = model_path.string();
-  // Labels of a .npy without a class list are numbers; the model may know more classes than occur.
-  const bool unnamed = !config.labels.empty() && config.classes.empty();
-  if (unnamed && classes.size() <= wanted) return;
+  // The model may know more classes than occur among numbered ones.
+  if (dataset.numbered() && classes.size() <= wanted) return;
   if (classes.size() != wanted) {
-    throw Error(ExitCode::kInput, data + ": has " + std::to_string(classes.size()) +
-                                      " classes, but the model " + model + " answers " +
-                                      std::to_string(wanted) +
-                                      "\n  give [data] classes = \"FILE\" with the model's class "
-                                      "names in the order of its outputs, one a line");
+    fail(data + ": has " + std::to_string(classes.size()) + " classes, but the model " + model +
+         " answers " + std::to_string(wanted) + hint_of_count(dataset, wanted));
   }
-  if (recorded.size() != wanted) return;
+  if (recorded.size() != wanted) {
+    if (config.classes.empty()) warn_of_order(dataset, config);
+    return;
+  }
   for (std::size_t i = 0; i < wanted; ++i) {
-    if (recorded[i] == classes[i]) continue;
-    throw Error(
-        ExitCode::kInput,
+    if (same_class(dataset, i, recorded[i])) continue;
+    fail(
         data + ": class " + std::to_string(i) + " is '" + classes[i] + "', but output " +
-            std::to_string(i) + " of " + model + " is '" + recorded[i] +
-            "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the "
-            "model's order, and name the folders likewise");
+        std::to_string(i) + " of " + model + " is '" + recorded[i] +
+        "' (recorded in the model)\n  give [data] classes = \"FILE\" with the names in the model's "
+        "order, and name the folders likewise");
   }
 }
 

@@ -1,4 +1,5 @@
-// Images and labels: a folder a class, or .npy arrays, with the declared preprocessing.
+// Images and labels: a folder per class, a list of files, or .npy arrays, with the declared
+// preprocessing.
 #pragma once
 
 #include <array>
@@ -19,17 +20,21 @@ class Dataset {
   /// Lists the images, checks labels against classes, decodes every file if on_error is "skip" so
   /// that the list is final (skipped ones are in skipped(); up to 256 MiB of pixels are kept until
   /// their first use, so that most files are decoded once); with "fail" a broken image throws when
-  /// it is read. Order: classes in order, files in byte-wise name order within a class,
-  /// dealt round-robin over the classes (so that a `limit` is balanced); .npy rows keep their
-  /// order. Throws Error(kInput) naming the path and what is wrong.
+  /// it is read. Order: classes in order, files in byte-wise name order within a class (or that of
+  /// the list of files), dealt round-robin over the classes (so that a `limit` is balanced); .npy
+  /// rows keep their order. Throws Error(kInput) naming the path and what is wrong.
   static Dataset open(const DataConfig& config);
   ~Dataset();
   Dataset(Dataset&&) noexcept;
 
   std::int32_t size() const;
-  /// Number of classes, and their names (row numbers as text when a .npy comes without a class
-  /// list).
+  /// Number of classes, and their names (their numbers as text where nothing names them).
   const std::vector<std::string>& classes() const;
+  /// What else they are called in the class list, as ImageNet's "n01440764"; empty where nothing
+  /// is.
+  const std::vector<std::string>& class_ids() const;
+  /// Whether nothing names the classes: no folder, no label, no class list.
+  bool numbered() const;
   /// Path relative to the data folder with '/' ("cat/0001.png"), or the row number of a .npy
   /// ("17").
   const std::string& name(std::int32_t image) const;
@@ -55,6 +60,7 @@ class Dataset {
 
 /// Throws Error(kInput) unless the classes of the data, opened from `config`, are those of a model
 /// that answers `outputs` logits, in the same order. recorded: the names in the model file, if any.
+/// Warns where no file says the order of the classes, and people would count them in another.
 void check_classes(const Dataset& dataset, const DataConfig& config,
                    const std::filesystem::path& model_path, std::int64_t outputs,
                    const std::vector<std::string>& recorded);

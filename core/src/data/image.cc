@@ -1,6 +1,7 @@
 #include "image.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -8,9 +9,13 @@
 #include <system_error>
 
 #include "bad_input.h"
+#include "bmp_decoder.h"
 #include "error.h"
 #include "jpeg_decoder.h"
 #include "png_decoder.h"
+#include "pnm_decoder.h"
+#include "tiff_decoder.h"
+#include "webp_decoder.h"
 
 namespace bitfall {
 namespace {
@@ -43,12 +48,69 @@ bool starts_with(std::span<const std::uint8_t> file, std::string_view magic) {
   return file.size() >= magic.size() && std::memcmp(file.data(), magic.data(), magic.size()) == 0;
 }
 
-std::string other_format(std::span<const std::uint8_t> file) {
-  if (starts_with(file, "GIF8")) return " (it is a GIF)";
-  if (starts_with(file, "BM")) return " (it may be a BMP)";
-  if (starts_with(file, "RIFF")) return " (it may be a WebP)";
-  if (starts_with(file, "II*") || starts_with(file, "MM")) return " (it may be a TIFF)";
+bool has_at(std::span<const std::uint8_t> file, std::size_t place, std::string_view magic) {
+  return file.size() >= place && starts_with(file.subspan(place), magic);
+}
+
+constexpr std::string_view kJpeg = "\xff\xd8\xff";
+constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n";
+
+bool is_pnm(std::span<const std::uint8_t> file) {
+  return file.size() > 2 && file[0] == 'P' && file[1] >= '1' && file[1] <= '6' &&
+         (file[2] == ' ' || (file[2] >= '\t' && file[2] <= '\r'));
+}
+
+bool is_webp(std::span<const std::uint8_t> file) {
+  return starts_with(file, "RIFF") && has_at(file, 8, "WEBP");
+}
+
+using namespace std::string_view_literals;
+
+/// TIFF and BigTIFF, of either order of bytes.
+bool is_tiff(std::span<const std::uint8_t> file) {
+  return starts_with(file, "II*\0"sv) || starts_with(file, "MM\0*"sv) ||
+         starts_with(file, "II+\0"sv) || starts_with(file, "MM\0+"sv);
+}
+
+/// A file's kind by its content, where it is none that is decoded; "" where it is unknown.
+std::string_view other_kind(std::span<const std::uint8_t> file) {
+  struct Kind {
+    std::size_t place;
+    std::string_view magic, name;
+  };
+  static constexpr Kind kKinds[] = {
+      {0, "GIF8", "a GIF"},
+      {4, "ftypavif", "an AVIF image"},
+      {4, "ftypavis", "an AVIF image"},
+      {4, "ftypheic", "a HEIF image"},
+      {4, "ftypheix", "a HEIF image"},
+      {4, "ftypmif1", "a HEIF image"},
+      {4, "ftyp", "a video"},
+      {0, "\0\0\0\x0cjP  "sv, "a JPEG 2000 image"},
+      {0, "\xff\x4f\xff\x51", "a JPEG 2000 image"},
+      {0, "\xff\x0a", "a JPEG XL image"},
+      {0, "\0\0\0\x0cJXL "sv, "a JPEG XL image"},
+      {0, "8BPS", "a Photoshop image"},
+      {0, "\0\0\1\0"sv, "an icon"},
+      {0, "\x93NUMPY", "a NumPy array"},
+      {0, "PK\3\4", "a ZIP archive"},
+      {0, "version https://git-lfs", "a Git LFS pointer"},
+      {0, "<", "a text such as HTML or SVG"},
+  };
+  for (const Kind& kind : kKinds) {
+    if (has_at(file, kind.place, kind.magic)) return kind.name;
+  }
   return "";
+}
+
+[[noreturn]] void refuse(std::span<const std::uint8_t> file) {
+  const std::string kind(other_kind(file));
+  const std::string hint =
+      kind == "a Git LFS pointer" ? "; fetch what it stands for with 'git lfs pull'"
+      : kind.ends_with("image") || kind == "a GIF" || kind == "an icon" ? "; convert it to PNG"
+                                                                        : "";
+  fail("is not a " + std::string(kImageFormats) + " image" +
+       (kind.empty() ? "" : " (it is " + kind + ")") + hint);
 }
 
 /// Where a crop begins: negative where the image is smaller and gets padded. Python's round: halves
@@ -88,12 +150,29 @@ Image decode_image(const std::filesystem::path& path, bool grey) {
   try {
     const std::vector<std::uint8_t> file = read_file(path);
     const int channels = grey ? 1 : 3;
-    if (starts_with(file, "\xff\xd8\xff")) return decode_jpeg(file, channels);
-    if (starts_with(file, "\x89PNG\r\n\x1a\n")) return decode_png(file, channels);
-    fail("is neither a JPEG nor a PNG image" + other_format(file));
+    if (starts_with(file, kJpeg)) return decode_jpeg(file, channels);
+    if (starts_with(file, kPng)) return decode_png(file, channels);
+    if (starts_with(file, "BM")) return decode_bmp(file, channels);
+    if (is_pnm(file)) return decode_pnm(file, channels);
+    if (is_tiff(file)) return decode_tiff(file, channels);
+    if (is_webp(file)) return decode_webp(file, channels);
+    refuse(file);
   } catch (const Error& error) {
     throw Error(error.code(), path.string() + ": " + error.what());
   }
+}
+
+bool begins_like_image(const std::filesystem::path& path) {
+  std::array<std::uint8_t, 32> bytes{};
+  std::ifstream stream(path, std::ios::binary);
+  stream.read(reinterpret_cast<char*>(bytes.data()), bytes.size());
+  const auto file = std::span<const std::uint8_t>(bytes).first(
+      static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
+  const std::string_view kind = other_kind(file);
+  // Two letters, or one and a digit, begin texts too.
+  const bool bmp = starts_with(file, "BM") && has_at(file, 15, "\0\0\0"sv) && file[14] > 0;
+  return starts_with(file, kJpeg) || starts_with(file, kPng) || is_tiff(file) || is_webp(file) ||
+         bmp || kind.ends_with("image") || kind == "a GIF";
 }
 
 Image with_channels(Image image, int channels) {

@@ -12,6 +12,9 @@ namespace bitfall {
 /// Larger images are refused, as by Pillow ("decompression bomb").
 inline constexpr std::uint64_t kMaxImagePixels = 178'956'970;
 
+/// What decode_image reads, in words.
+inline constexpr const char* kImageFormats = "JPEG, PNG, BMP, PNM, TIFF or WebP";
+
 /// Interleaved 8-bit pixels: pixels[(y * width + x) * channels + c].
 struct Image {
   int width = 0;
@@ -27,10 +30,14 @@ Image blank_image(std::uint64_t width, std::uint64_t height, int channels);
 /// Writes an RGB pixel to an image of `channels`.
 void store_pixel(const std::uint8_t* rgb, int channels, std::uint8_t* out);
 
-/// Decodes a JPEG or PNG by its content (not its name) as Pillow's Image.open(path).convert("RGB")
-/// does (or convert("L") with `grey`): palette, grey, alpha, 16-bit, CMYK and YCCK included; EXIF
+/// Decodes an image by its content (not its name) as Pillow's Image.open(path).convert("RGB") does
+/// (or convert("L") with `grey`): palette, grey, alpha, 16-bit, CMYK and YCCK included; EXIF
 /// orientation ignored. Throws Error(kInput): "PATH: what is wrong".
 Image decode_image(const std::filesystem::path& path, bool grey = false);
+
+/// Whether a file begins as those of images do, also of kinds that are not read (GIF). False where
+/// it cannot be read.
+bool begins_like_image(const std::filesystem::path& path);
 
 /// Pillow's convert("L") of an RGB image, convert("RGB") of a grey one; the image itself when it
 /// has `channels`.

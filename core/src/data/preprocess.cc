@@ -52,6 +52,11 @@ std::array<int, 2> resized(int height, int width, int shorter) {
 
 }  // namespace
 
+std::optional<Interpolation> interpolation_of(const Preprocess& steps) {
+  if (!steps.resize) return std::nullopt;
+  return steps.interpolation.value_or(Interpolation::kBilinear);
+}
+
 Preprocessing::Preprocessing(const Preprocess& steps, int channels)
     : steps_(steps),
       channels_(channels),
@@ -96,7 +101,7 @@ Image Preprocessing::shape(Image image) const {
     const auto [height, width] =
         steps_.resize_width ? std::array<int, 2>{shorter, static_cast<int>(*steps_.resize_width)}
                             : resized(image.height, image.width, shorter);
-    image = resize_bilinear(image, width, height);
+    image = resize(image, width, height, *interpolation_of(steps_));
   }
   if (!steps_.crop) return image;
   return centre_crop(image, static_cast<int>(*steps_.crop), static_cast<int>(*steps_.crop));

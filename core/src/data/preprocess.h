@@ -13,6 +13,9 @@
 
 namespace bitfall {
 
+/// How images are resized; nothing where they are not.
+std::optional<Interpolation> interpolation_of(const Preprocess& steps);
+
 /// Bit-equal to torchvision on PIL images: Resize, CenterCrop, ToTensor (float32 division by 255),
 /// Normalize with float32 mean and std. Thread-safe.
 class Preprocessing {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numbers>
 #include <vector>
 
 #include "error.h"
@@ -22,12 +23,66 @@ struct Taps {
   std::vector<std::int32_t> weights;
 };
 
-/// The triangle filter, widened by the scale when shrinking. Every operation is in the order of
-/// Pillow's precompute_coeffs, since weights must round alike: hence the casts of x + 0.5.
+double sinc(double x) {
+  if (x == 0.0) return 1.0;
+  x *= std::numbers::pi;
+  return std::sin(x) / x;
+}
+
+// Pillow's filters, each with the distance from which on it is zero. Every operation is in Pillow's
+// order, since weights must round alike.
+double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+
+double triangle(double x) {
+  x = std::abs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+double hamming(double x) {
+  x = std::abs(x);
+  if (x == 0.0) return 1.0;
+  if (x >= 1.0) return 0.0;
+  x *= std::numbers::pi;
+  return std::sin(x) / x * (0.54 + 0.46 * std::cos(x));
+}
+
+double cubic(double x) {
+  constexpr double kSharpness = -0.5;
+  x = std::abs(x);
+  if (x < 1.0) return ((kSharpness + 2.0) * x - (kSharpness + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * kSharpness;
+  return 0.0;
+}
+
+double lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
+struct Filter {
+  double (*weight)(double);
+  double support;
+};
+
+Filter filter_of(Interpolation interpolation) {
+  switch (interpolation) {
+    case Interpolation::kBox:
+      return {box, 0.5};
+    case Interpolation::kHamming:
+      return {hamming, 1.0};
+    case Interpolation::kBicubic:
+      return {cubic, 2.0};
+    case Interpolation::kLanczos:
+      return {lanczos, 3.0};
+    default:
+      return {triangle, 1.0};
+  }
+}
+
+/// The filter, widened by the scale when shrinking. Every operation is in the order of Pillow's
+/// precompute_coeffs: hence the casts of x + 0.5.
 // NOLINTBEGIN(bugprone-incorrect-roundings)
-Taps bilinear_taps(int input, int output) {
+Taps taps_of(const Filter& filter, int input, int output) {
   const double scale = static_cast<double>(input) / output;
-  const double support = std::max(scale, 1.0);
+  const double widened = std::max(scale, 1.0);
+  const double support = filter.support * widened;
   Taps taps;
   taps.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
   taps.first.resize(static_cast<std::size_t>(output));
@@ -40,15 +95,16 @@ Taps bilinear_taps(int input, int output) {
     const int count = std::min(static_cast<int>(centre + support + 0.5), input) - first;
     double sum = 0;
     for (int k = 0; k < count; ++k) {
-      const double distance = std::abs((k + first - centre + 0.5) * (1.0 / support));
-      exact[static_cast<std::size_t>(k)] = distance < 1.0 ? 1.0 - distance : 0.0;
+      exact[static_cast<std::size_t>(k)] =
+          filter.weight((k + first - centre + 0.5) * (1.0 / widened));
       sum += exact[static_cast<std::size_t>(k)];
     }
     std::int32_t* weights = &taps.weights[i * static_cast<std::size_t>(taps.taps)];
     for (int k = 0; k < count; ++k) {
       double weight = exact[static_cast<std::size_t>(k)];
       if (sum != 0.0) weight /= sum;
-      weights[k] = static_cast<std::int32_t>(0.5 + weight * (1 << kPrecisionBits));
+      const double half = weight < 0 ? -0.5 : 0.5;
+      weights[k] = static_cast<std::int32_t>(half + weight * (1 << kPrecisionBits));
     }
     taps.first[i] = first;
     taps.count[i] = count;
@@ -79,9 +135,9 @@ std::size_t row_bytes(const Image& image) {
   return static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.channels);
 }
 
-Image resize_width(const Image& image, int width) {
+Image resize_width(const Image& image, int width, const Filter& filter) {
   if (width == image.width) return image;
-  const Taps taps = bilinear_taps(image.width, width);
+  const Taps taps = taps_of(filter, image.width, width);
   Image result = blank_image(static_cast<std::uint64_t>(width),
                              static_cast<std::uint64_t>(image.height), image.channels);
   for (std::size_t y = 0; y < static_cast<std::size_t>(image.height); ++y) {
@@ -96,9 +152,9 @@ Image resize_width(const Image& image, int width) {
   return result;
 }
 
-Image resize_height(const Image& image, int height) {
+Image resize_height(const Image& image, int height, const Filter& filter) {
   if (height == image.height) return image;
-  const Taps taps = bilinear_taps(image.height, height);
+  const Taps taps = taps_of(filter, image.height, height);
   Image result = blank_image(static_cast<std::uint64_t>(image.width),
                              static_cast<std::uint64_t>(height), image.channels);
   const std::size_t stride = row_bytes(image);
@@ -125,15 +181,43 @@ bool height_goes_first(const Image& image, int width, int height) {
          std::int64_t{image.height} - height > 2 * (std::int64_t{image.width} - width);
 }
 
+/// Which input each output takes without filtering: Pillow adds up steps, which rounds in its own
+/// way.
+std::vector<std::size_t> nearest_places(int input, int output) {
+  const double step = static_cast<double>(input) / output;
+  std::vector<std::size_t> places;
+  double place = step * 0.5;
+  for (int i = 0; i < output; ++i, place += step) {
+    places.push_back(static_cast<std::size_t>(std::min(static_cast<int>(place), input - 1)));
+  }
+  return places;
+}
+
+Image resize_nearest(const Image& image, int width, int height) {
+  Image result = blank_image(static_cast<std::uint64_t>(width), static_cast<std::uint64_t>(height),
+                             image.channels);
+  const std::vector<std::size_t> columns = nearest_places(image.width, width);
+  std::uint8_t* out = result.pixels.data();
+  for (const std::size_t y : nearest_places(image.height, height)) {
+    const std::uint8_t* row = image.pixels.data() + y * row_bytes(image);
+    for (const std::size_t x : columns) {
+      out = std::copy_n(row + x * static_cast<std::size_t>(image.channels), image.channels, out);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
-Image resize_bilinear(const Image& image, int width, int height) {
+Image resize(const Image& image, int width, int height, Interpolation interpolation) {
   if (width < 1 || height < 1)
     throw Error(ExitCode::kInput, "an image cannot be resized to nothing");
+  if (interpolation == Interpolation::kNearest) return resize_nearest(image, width, height);
+  const Filter filter = filter_of(interpolation);
   if (height_goes_first(image, width, height)) {
-    return resize_width(resize_height(image, height), width);
+    return resize_width(resize_height(image, height, filter), width, filter);
   }
-  return resize_height(resize_width(image, width), height);
+  return resize_height(resize_width(image, width, filter), height, filter);
 }
 
 }  // namespace bitfall

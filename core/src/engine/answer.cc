@@ -14,6 +14,19 @@ double cross_entropy(std::span<const float> logits, std::int64_t label) {
   return std::log(sum) - (static_cast<double>(logits[static_cast<std::size_t>(label)]) - largest);
 }
 
+double loss_of(std::span<const float> answer, std::int64_t label, AnswerKind kind) {
+  if (kind == AnswerKind::kLogits) return cross_entropy(answer, label);
+  if (std::isnan(answer[static_cast<std::size_t>(top1(answer))])) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  return -std::log(static_cast<double>(answer[static_cast<std::size_t>(label)]));
+}
+
+AsLogits::AsLogits(std::span<const float> answer, AnswerKind kind) : answer_(answer) {
+  if (kind == AnswerKind::kLogits) return;
+  for (const float share : answer) logarithms_.push_back(std::log(share));
+}
+
 std::int32_t top1(std::span<const float> logits) {
   std::size_t best = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {

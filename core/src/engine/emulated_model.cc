@@ -4,11 +4,28 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <stdexcept>
 
+#include "error.h"
 #include "injection.h"
+#include "steps.h"
 #include "timer.h"
 
 namespace bitfall {
+namespace {
+
+// All numbers of the storage that a tensor lies in, a view.
+at::Tensor memory_of(const at::Tensor& tensor) {
+  const auto items = static_cast<std::int64_t>(tensor.storage().nbytes() / tensor.element_size());
+  return tensor.as_strided({items}, {1}, 0);
+}
+
+// What `original` is of its own storage, of another memory of that size.
+at::Tensor view_in(const at::Tensor& memory, const at::Tensor& original) {
+  return memory.as_strided(original.sizes(), original.strides(), original.storage_offset());
+}
+
+}  // namespace
 
 EmulatedModel::EmulatedModel(const Model& model, const SiteFormats& formats,
                              std::vector<std::int32_t> emulated, bool as_on_device)
@@ -38,17 +55,63 @@ void EmulatedModel::set_profiles(std::vector<SiteProfile> profiles) {
 void EmulatedModel::emulate_parameters() {
   overrides_.clear();
   parameters_.assign(model_.sites().size(), {});
+  std::map<const void*, at::Tensor> shared;  // by storage: the copy that holds all its parameters
   for (const std::int32_t site : emulated_) {
     if (!model_.is_weight(site)) continue;
     const NumberFormat& format = formats_.of(site);
-    at::Tensor value = model_.parameter(site).cpu().contiguous().clone();
-    emulate(format, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())},
+    const at::Tensor original = model_.parameter(site);
+    at::Tensor encoded = original.cpu().contiguous().clone();
+    emulate(format, {encoded.data_ptr<float>(), static_cast<std::size_t>(encoded.numel())},
             {model_.sites()[static_cast<std::size_t>(site)].shape, 0, 1, stream(site, 0)},
             metadata(site));
-    value = format.exact() ? model_.parameter(site) : value.to(c10::Device(model_.device()));
+    at::Tensor value = format.exact() ? original : encoded.to(c10::Device(model_.device()));
+    if (!model_.overlaps(site).empty() && !format.exact()) {
+      check_shared(site);
+      at::Tensor& memory = shared[original.storage().unsafeGetStorageImpl()];
+      if (!memory.defined()) memory = memory_of(original).clone();
+      value = view_in(memory, original);
+      value.copy_(encoded);
+      for (const SharedView& view : model_.overlaps(site)) {
+        overrides_.emplace_back(view.slot, view_in(memory, view.value));
+      }
+    }
     parameters_[static_cast<std::size_t>(site)] = value;
     for (const int slot : model_.slots(site)) overrides_.emplace_back(slot, value);
   }
+}
+
+// One memory is encoded once: as each of its parameters where these agree on every code.
+void EmulatedModel::check_shared(std::int32_t site) const {
+  const NumberFormat& format = formats_.of(site);
+  if (format.elementwise() && !format.calibrated()) return;
+  throw Error(ExitCode::kInput,
+              "weight '" + model_.sites()[static_cast<std::size_t>(site)].name +
+                  "' shares a part of its memory with another one, of another shape: its format "
+                  "cannot learn a scale or form blocks for both\n  choose a format for it that "
+                  "encodes each number by itself, in a [[formats]] entry, or save the model with a "
+                  "copy (weight.clone())");
+}
+
+std::vector<std::pair<int, at::Tensor>> EmulatedModel::changed_parameter(
+    std::int32_t site, const std::function<void(at::Tensor&)>& change) const {
+  const at::Tensor& value = parameter(site);
+  std::vector<std::pair<int, at::Tensor>> changed;
+  const auto& overlaps = model_.overlaps(site);
+  at::Tensor copy;
+  if (overlaps.empty() && value.is_non_overlapping_and_dense()) {
+    copy = at::empty_like(value);
+    copy.copy_(value);
+    change(copy);
+  } else {  // one memory, one fault: whatever looks at it sees the change
+    const at::Tensor memory = memory_of(value).clone();
+    copy = view_in(memory, value);
+    change(copy);
+    for (const SharedView& view : overlaps) {
+      changed.emplace_back(view.slot, view_in(memory, view.value));
+    }
+  }
+  for (const int slot : model_.slots(site)) changed.emplace_back(slot, copy);
+  return changed;
 }
 
 std::span<const std::uint32_t> EmulatedModel::metadata(std::int32_t site) const {
@@ -88,26 +151,27 @@ Slots EmulatedModel::start(const at::Tensor& input, const RowImages& images,
 }
 
 void EmulatedModel::run(Slots& slots, int from, int to, const RowImages& images, double& seconds,
-                        bool keep) const {
+                        bool keep, int* at) const {
   const Program& program = model_.program();
   int done = from;
   for (int step = from; step < to; ++step) {
     const int site = site_of_step(step);
     if (site < 0) continue;
-    program.run(slots, done, step + 1, keep);
+    program.run(slots, done, step + 1, keep, at);
     done = step + 1;
     c10::IValue& value = slots[static_cast<std::size_t>(model_.slots(site)[0])];
     if (value.isTensor() && value.toTensor().defined()) {
       value = emulated(site, value.toTensor(), images, seconds);
     }
   }
-  program.run(slots, done, to, keep);
+  program.run(slots, done, to, keep, at);
 }
 
 at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
                                    const RowImages& images, double& seconds) const {
   const NumberFormat& format = formats_.of(site);
   const Timer timer(seconds);
+  check_size(site, value);
   if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
   if (on_device(value)) {
     if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
@@ -134,6 +198,19 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   at::Tensor same_layout = at::empty_like(value);
   same_layout.copy_(slabs);
   return same_layout;
+}
+
+void EmulatedModel::check_size(std::int32_t site, const at::Tensor& value) const {
+  const Site& place = model_.sites()[static_cast<std::size_t>(site)];
+  if (value.numel() == place.values * model_.batch()) return;
+  std::string shape;
+  for (const std::int64_t extent : value.sizes()) {
+    shape += (shape.empty() ? "" : "x") + std::to_string(extent);
+  }
+  throw std::runtime_error("site '" + place.name + "' has " + std::to_string(place.values) +
+                           " values per image, but [" + shape + "] for a batch of " +
+                           std::to_string(model_.batch()) +
+                           ": its size depends on the images' values");
 }
 
 bool EmulatedModel::elementwise(std::int32_t site) const { return formats_.of(site).elementwise(); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -55,6 +56,10 @@ class EmulatedModel {
   std::uint64_t stream(std::int32_t site, std::int32_t image) const;
   /// A parameter as its format holds it; undefined where not emulated.
   const at::Tensor& parameter(std::int32_t site) const;
+  /// What a changed parameter is in each slot that holds its memory or a part of it. `change`
+  /// gets a copy of the parameter to write to.
+  std::vector<std::pair<int, at::Tensor>> changed_parameter(
+      std::int32_t site, const std::function<void(at::Tensor&)>& change) const;
 
   /// A table ready for step 0, without formats.
   Slots start_plain(const at::Tensor& input) const { return model_.program().start(input); }
@@ -62,8 +67,11 @@ class EmulatedModel {
   Slots start(const at::Tensor& input, const RowImages& images, double& seconds) const;
   /// Runs steps [from, to); as Program::run.
   void run(Slots& slots, int from, int to, const RowImages& images, double& seconds,
-           bool keep = false) const;
+           bool keep = false, int* at = nullptr) const;
 
+  /// Throws std::runtime_error where a value of a whole batch has not the size that its site was
+  /// proven to have.
+  void check_size(std::int32_t site, const at::Tensor& value) const;
   /// The value as the format holds it, in the same memory layout; a fresh tensor unless the format
   /// is exact.
   at::Tensor emulated(std::int32_t site, const at::Tensor& value, const RowImages& images,
@@ -76,6 +84,7 @@ class EmulatedModel {
 
  private:
   void emulate_parameters();
+  void check_shared(std::int32_t site) const;
   const DeviceRounding* device_rounding(std::int32_t site) const;
 
   const Model& model_;

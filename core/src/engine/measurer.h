@@ -14,6 +14,7 @@ class Measurer {
  public:
   void add(std::unique_ptr<Metric> metric);
 
+  std::size_t columns() const { return columns_; }
   /// One number per column of every metric, in the order in which they were added.
   std::vector<double> measure(const Observation& observation) const;
 

@@ -2,10 +2,19 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <cstring>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "error.h"
+#include "pass_limit.h"
+#include "steps.h"
 #include "timer.h"
+#include "torch_message.h"
 
 // A pass runs the network for up to `batch` trials of one site at once, from a step to the end. Row
 // by row it holds the golden values of its trials' images, and in them the trials' damage. A cut is
@@ -53,6 +62,33 @@ void write(at::Tensor& tensor, const std::vector<std::int64_t>& places,
   const at::Tensor where = at::from_blob(offsets.data(), {count}, at::kLong).to(tensor.device());
   const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(tensor.device());
   tensor.as_strided({tensor.numel()}, {1}).index_copy_(0, where, what);
+}
+
+// A faulty pass that gave no answer.
+struct PassFailure {
+  Outcome outcome;
+  std::string message;
+};
+
+// The machine is short of memory, and not the model that asks for more than any has.
+bool short_of_memory(const std::exception& error) {
+  if (!out_of_memory(error)) return false;
+  const std::string_view text = error.what();
+  constexpr std::string_view kAsked = "you tried to allocate ";
+  const auto at = text.find(kAsked);
+  if (at == text.npos) return true;
+  const double bytes = std::strtod(std::string(text.substr(at + kAsked.size())).c_str(), nullptr);
+  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
+                         static_cast<double>(sysconf(_SC_PAGESIZE));
+  return bytes <= machine;
+}
+
+// "layer1.conv/conv2d: index 7 is out of bounds".
+std::string told(const Step& step, const std::string& problem) {
+  const auto colons = step.function.find("::");
+  const std::string name =
+      colons == std::string::npos ? step.function : step.function.substr(colons + 2);
+  return (step.path.empty() ? "" : step.path + "/") + name + ": " + problem;
 }
 
 at::Tensor copy_of(const at::Tensor& value) {
@@ -209,10 +245,7 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
 void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
                     std::vector<bool>& own) const {
   const Site& hit = model_.model().sites()[static_cast<std::size_t>(site)];
-  const auto& where = model_.model().slots(site);
   const bool weight = model_.model().is_weight(site);
-  at::Tensor faulty = weight ? model_.parameter(site) : slots[index(where[0])].toTensor();
-  if (weight || !own[index(where[0])]) faulty = copy_of(faulty);
   std::vector<std::int64_t> places;
   std::vector<float> values;
   for (const BatchPlace& place : pass) {
@@ -222,11 +255,22 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
     }
     if (weight) break;  // the same change for all of the pass
   }
-  write(faulty, places, values);
-  for (const int slot : where) {
-    slots[index(slot)] = faulty;
+  const auto put = [&](int slot, const at::Tensor& value) {
+    slots[index(slot)] = value;
     own[index(slot)] = true;
+  };
+  if (weight) {
+    for (const auto& [slot, value] : model_.changed_parameter(
+             site, [&](at::Tensor& parameter) { write(parameter, places, values); })) {
+      put(slot, value);
+    }
+    return;
   }
+  const int slot = model_.model().slots(site)[0];
+  at::Tensor faulty = slots[index(slot)].toTensor();
+  if (!own[index(slot)]) faulty = copy_of(faulty);
+  write(faulty, places, values);
+  put(slot, faulty);
 }
 
 // The table at a cut with the pass's damage in it.
@@ -266,6 +310,7 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
   }
   if (pass.front().flight->damage.empty()) {
     for (const int slot : model_.model().slots(site)) damaged[index(slot)] = true;
+    for (const SharedView& view : model_.model().overlaps(site)) damaged[index(view.slot)] = true;
   }
   const GoldenChunk& base = *pass.front().flight->golden;
   const auto& lifetimes = program_.lifetimes();
@@ -341,8 +386,19 @@ bool Passes::differs(const Slots& slots, std::span<const int> changed,
   return false;
 }
 
-void Passes::finish(const Pass& pass, const Slots& slots, const PassReport& report) const {
-  const at::Tensor logits = program_.output(slots);
+// Of a faulty pass: a fault may also leave an answer of another form.
+at::Tensor Passes::answer(const Slots& slots) const {
+  try {
+    return program_.output(slots);
+  } catch (const std::exception& error) {
+    if (short_of_memory(error)) throw;
+    throw PassFailure{Outcome::kCrashed, torch_message(error)};
+  }
+}
+
+void Passes::finish(std::span<const BatchPlace> pass, const Slots& slots,
+                    const PassReport& report) const {
+  const at::Tensor logits = answer(slots);
   ++report.costs.passes;
   report.costs.rows += static_cast<std::int64_t>(pass.size());
   for (const BatchPlace& place : pass) {
@@ -371,7 +427,7 @@ std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, 
   at = from;
   for (const int cut : cuts) {
     if (cut > known) break;
-    model_.run(slots, at, cut, images, costs.emulation_s);
+    run_faulty(slots, at, cut, images, costs);
     at = cut;
     if (auto changed = changed_slots(site, slots, from, at, pass)) return changed;
   }
@@ -413,6 +469,71 @@ void Passes::run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting
   run_passes(site, waiting.cut, packed, paid && packed.size() > 1, report);
 }
 
+// Runs steps of a pass with faults in it. Throws PassFailure for what a fault has made of the model.
+void Passes::run_faulty(Slots& slots, int from, int to, const RowImages& images,
+                        EngineCosts& costs) const {
+  int at = from;
+  const auto failure = [&](Outcome outcome, const std::exception& error) {
+    const auto step = static_cast<std::size_t>(std::min(at, steps() - 1));
+    return PassFailure{outcome, told(program_.steps()[step], torch_message(error))};
+  };
+  try {
+    model_.run(slots, from, to, images, costs.emulation_s, false, &at);
+  } catch (const Error&) {
+    throw;
+  } catch (const PassStopped&) {
+    throw;
+  } catch (const PassEndless& error) {
+    throw failure(Outcome::kHung, error);
+  } catch (const std::exception& error) {
+    if (short_of_memory(error)) throw;
+    throw failure(Outcome::kCrashed, error);
+  }
+}
+
+// Runs trials of a pass that failed: fewer and fewer together, until each that fails is alone. It
+// then stands in all rows, so that no other image under the same fault can be what fails.
+void Passes::run_apart(std::int32_t site, int from, std::span<const BatchPlace> trials,
+                       const PassReport& report) {
+  if (report.stop) return;
+  report.begin();
+  Pass pass(trials.begin(), trials.end());
+  if (pass.size() == 1 && movable(from)) {
+    pass.clear();
+    for (std::int64_t row = 0; row < batch(); ++row) pass.push_back({trials[0].flight, row});
+  }
+  try {
+    Slots slots = at_cut(site, from, pass);
+    run_faulty(slots, from, steps(), images_of(pass), report.costs);
+    finish(std::span(pass).first(trials.size()), slots, report);
+  } catch (const PassFailure& failure) {
+    if (trials.size() == 1) {
+      report.failed(*trials[0].flight, failure.outcome, failure.message);
+      return;
+    }
+    run_apart(site, from, trials.first(trials.size() / 2), report);
+    run_apart(site, from, trials.subspan(trials.size() / 2), report);
+  }
+}
+
+// One pass, up to where its trials wait for others', or else to its end.
+void Passes::run_pass(std::int32_t site, int from, const Pass& pass, std::size_t passes,
+                      std::span<const int> cuts, Waiting& waiting, const PassReport& report) {
+  Slots slots = at_cut(site, from, pass);
+  int at = from;
+  const auto changed = run_to_cut(site, from, pass, cuts, slots, at, report.costs);
+  if (!changed) {
+    run_faulty(slots, at, steps(), images_of(pass), report.costs);
+    finish(pass, slots, report);
+    return;
+  }
+  if (at != waiting.cut || *changed != waiting.changed) run_waiting(site, passes, waiting, report);
+  waiting.cut = at;
+  waiting.changed = *changed;
+  wait(pass, slots, waiting, report);
+  if (waiting.bytes > waiting_bytes_) run_waiting(site, passes, waiting, report);
+}
+
 // Runs passes from step `from` on. If they `look`, they stop before the next expensive step: trials
 // whose row is golden's there are finished, and those left are packed again, into fewer passes.
 void Passes::run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
@@ -422,21 +543,13 @@ void Passes::run_passes(std::int32_t site, int from, const std::vector<Pass>& pa
   for (const Pass& pass : passes) {
     if (report.stop) return;
     report.begin();
-    Slots slots = at_cut(site, from, pass);
-    int at = from;
-    const auto changed = run_to_cut(site, from, pass, cuts, slots, at, report.costs);
-    if (!changed) {
-      model_.run(slots, at, steps(), images_of(pass), report.costs.emulation_s);
-      finish(pass, slots, report);
-      continue;
+    try {
+      run_pass(site, from, pass, passes.size(), cuts, waiting, report);
+    } catch (const PassFailure&) {
+      const std::size_t half = pass.size() / 2;
+      if (half > 0) run_apart(site, from, std::span(pass).first(half), report);
+      run_apart(site, from, std::span(pass).subspan(half), report);
     }
-    if (at != waiting.cut || *changed != waiting.changed) {
-      run_waiting(site, passes.size(), waiting, report);
-    }
-    waiting.cut = at;
-    waiting.changed = *changed;
-    wait(pass, slots, waiting, report);
-    if (waiting.bytes > waiting_bytes_) run_waiting(site, passes.size(), waiting, report);
   }
   run_waiting(site, passes.size(), waiting, report);
 }
@@ -452,10 +565,20 @@ void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights,
   run_passes(site, step, passes, early_stop_ && passes.size() > 1, report);
 }
 
-void Passes::run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report) {
-  const PartTimer timer(report.costs.suffix_s, report.costs);
+void Passes::run_whole_pass(std::int32_t site, const Pass& pass, const at::Tensor& input,
+                            const RowImages& images, const PassReport& report) const {
   double& formats = report.costs.emulation_s;
   const int first = model_.model().first_step(site);
+  Slots slots = model_.start(input, images, formats);
+  model_.run(slots, 0, first, images, formats);
+  std::vector<bool> own(slots.size(), false);
+  put_in(site, pass, slots, own);
+  run_faulty(slots, first, steps(), images, report.costs);
+  finish(pass, slots, report);
+}
+
+void Passes::run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report) {
+  const PartTimer timer(report.costs.suffix_s, report.costs);
   std::map<const GoldenChunk*, std::vector<Flight*>> by_chunk;
   for (Flight* flight : flights) by_chunk[flight->golden].push_back(flight);
   for (auto& [golden, some] : by_chunk) {
@@ -463,12 +586,22 @@ void Passes::run_whole(std::int32_t site, std::vector<Flight*> flights, const Pa
                                                            : pack_at_home(std::move(some))) {
       if (report.stop) return;
       report.begin();
-      Slots slots = model_.start(golden->input(), golden->images(), formats);
-      model_.run(slots, 0, first, golden->images(), formats);
-      std::vector<bool> own(slots.size(), false);
-      put_in(site, pass, slots, own);
-      model_.run(slots, first, steps(), golden->images(), formats);
-      finish(pass, slots, report);
+      try {
+        run_whole_pass(site, pass, golden->input(), golden->images(), report);
+        continue;
+      } catch (const PassFailure&) {  // each by itself
+      }
+      for (const BatchPlace& place : pass) {
+        report.begin();
+        try {
+          run_whole_pass(site, {place},
+                         golden->input().narrow(0, place.row, 1).expand_as(golden->input()).clone(),
+                         RowImages(static_cast<std::size_t>(batch()), place.flight->trial.image),
+                         report);
+        } catch (const PassFailure& failure) {
+          report.failed(*place.flight, failure.outcome, failure.message);
+        }
+      }
     }
   }
 }

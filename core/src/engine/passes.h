@@ -8,12 +8,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "engine_costs.h"
 #include "flight.h"
+#include "outcome.h"
 
 namespace bitfall {
 
@@ -23,6 +25,7 @@ bool is_expensive(const Step& step);
 /// What passes tell while they run, and what they heed.
 struct PassReport {
   std::function<void(const Flight&, std::span<const float> logits)> done;
+  std::function<void(const Flight&, Outcome outcome, const std::string& message)> failed;
   std::function<void()> begin;  // before each pass
   const std::atomic<bool>& stop;
   EngineCosts& costs;
@@ -75,7 +78,8 @@ class Passes {
                                                 int cut, const Pass& pass) const;
   std::vector<bool> alive(const Slots& slots, std::span<const int> changed, const Pass& pass) const;
   bool differs(const Slots& slots, std::span<const int> changed, const BatchPlace& place) const;
-  void finish(const Pass& pass, const Slots& slots, const PassReport& report) const;
+  void finish(std::span<const BatchPlace> pass, const Slots& slots,
+              const PassReport& report) const;
   std::vector<int> cuts_after(int step) const;
   std::optional<std::vector<int>> run_to_cut(std::int32_t site, int from, const Pass& pass,
                                              std::span<const int> cuts, Slots& slots, int& at,
@@ -85,6 +89,15 @@ class Passes {
                    const PassReport& report);
   void run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
                   const PassReport& report);
+  void run_pass(std::int32_t site, int from, const Pass& pass, std::size_t passes,
+                std::span<const int> cuts, Waiting& waiting, const PassReport& report);
+  void run_faulty(Slots& slots, int from, int to, const RowImages& images,
+                  EngineCosts& costs) const;
+  void run_apart(std::int32_t site, int from, std::span<const BatchPlace> trials,
+                 const PassReport& report);
+  void run_whole_pass(std::int32_t site, const Pass& pass, const at::Tensor& input,
+                      const RowImages& images, const PassReport& report) const;
+  at::Tensor answer(const Slots& slots) const;
 
   const EmulatedModel& model_;
   const Program& program_;

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <tuple>
 #include <utility>
 
 #include "answer.h"
+#include "pass_limit.h"
 #include "timer.h"
 
 namespace bitfall {
@@ -91,8 +93,10 @@ void Worker::store_golden(const GoldenChunk& golden) {
     const std::int32_t image = golden.images()[static_cast<std::size_t>(row)];
     const auto logits = golden.logits(row);
     const auto& plain = *workload_.fp32(image);
-    run_.sink.golden({image, cross_entropy(logits, workload_.dataset().label(image)), top1(logits),
-                      static_cast<float>(top2diff(logits)), plain.loss, plain.top1});
+    run_.sink.golden(
+        {image, loss_of(logits, workload_.dataset().label(image), options_.answer), top1(logits),
+         static_cast<float>(top2diff(AsLogits(logits, options_.answer).values())), plain.loss,
+         plain.top1});
   }
 }
 
@@ -133,6 +137,7 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   const bool weight = model.is_weight(site);
   std::vector<std::vector<Edit>> edits;
   for (const Trial& trial : trials) edits.push_back(run_.plan.edits(trial));
+  if (!weight) emulated.check_size(site, golden.tensor(model.slots(site)[0]));
   const at::Tensor values = host_values(
       site, weight ? emulated.parameter(site) : golden.tensor(model.slots(site)[0]), trials, edits);
   std::optional<float> clamp;
@@ -214,7 +219,27 @@ bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& t
     if (others == twins.end()) return;
     for (const Flight* twin : others->second) finish(*twin, logits);
   };
-  const PassReport report{done, [&] { tell(); }, run_.stop, costs_};
+  const auto failed = [&](const Flight& one, Outcome outcome, const std::string& message) {
+    fail(one, outcome, message);
+    const auto others = twins.find(&one);
+    if (others == twins.end()) return;
+    for (const Flight* twin : others->second) fail(*twin, outcome, message);
+  };
+  PassLimit limit(options_.pass_seconds(workload_.step_costs().seconds_from(0)), &run_.stop);
+  const auto begin = [&] {
+    limit.restart();
+    tell();
+  };
+  const PassReport report{done, failed, begin, run_.stop, costs_};
+  try {
+    return pass_through(site, std::move(flights), report);
+  } catch (const PassStopped&) {
+    return false;
+  }
+}
+
+bool Worker::pass_through(std::int32_t site, std::vector<Flight*> flights,
+                          const PassReport& report) {
   if (!options_.suffix) {
     passes_.run_whole(site, std::move(flights), report);
     return !run_.stopped();
@@ -222,7 +247,8 @@ bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& t
   std::map<int, std::vector<Flight*>> by_step;
   if (options_.regions && !workload_.model().is_weight(site)) {
     by_step = regions_.carry(
-        site, flights, [&](const Flight& one) { done(one, one.golden->logits(one.row)); }, costs_);
+        site, flights,
+        [&](const Flight& one) { report.done(one, one.golden->logits(one.row)); }, costs_);
   } else {
     by_step[workload_.model().first_step(site)] = std::move(flights);
   }
@@ -233,9 +259,9 @@ bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& t
   return true;
 }
 
-TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) const {
+// What is known without an answer.
+TrialResult Worker::result_of(const Flight& one) const {
   const auto clean = one.golden->logits(one.row);
-  const std::int64_t label = workload_.dataset().label(one.trial.image);
   TrialResult result;
   result.trial = one.trial.id;
   result.entry = one.trial.entry;
@@ -243,24 +269,49 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   result.image = one.trial.image;
   result.activated = !one.injection.changes.empty();
   result.edits = one.injection.records;
-  result.golden_loss = cross_entropy(clean, label);
+  result.golden_loss =
+      loss_of(clean, workload_.dataset().label(one.trial.image), options_.answer);
   result.golden_top1 = top1(clean);
-  result.faulty_loss = cross_entropy(faulty, label);
+  return result;
+}
+
+TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) const {
+  const auto clean = one.golden->logits(one.row);
+  const std::int64_t label = workload_.dataset().label(one.trial.image);
+  TrialResult result = result_of(one);
+  result.faulty_loss = loss_of(faulty, label, options_.answer);
   result.faulty_top1 = top1(faulty);
   result.outcome = outcome_of(clean, faulty);
-  result.metrics =
-      run_.measurer.measure({clean, faulty, label, result.golden_loss, result.faulty_loss,
-                             result.golden_top1, result.faulty_top1});
+  const AsLogits before(clean, options_.answer), after(faulty, options_.answer);
+  result.metrics = run_.measurer.measure({before.values(), after.values(), label,
+                                          result.golden_loss, result.faulty_loss,
+                                          result.golden_top1, result.faulty_top1});
   return result;
+}
+
+// A trial that ended without an answer.
+void Worker::fail(const Flight& one, Outcome outcome, const std::string& message) {
+  const Timer timer(costs_.results_s);
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  TrialResult result = result_of(one);
+  result.outcome = outcome;
+  result.message = message;
+  result.faulty_loss = kNone;
+  result.faulty_top1 = -1;
+  result.metrics.assign(run_.measurer.columns(), kNone);
+  store(result);
 }
 
 void Worker::finish(const Flight& one, std::span<const float> faulty) {
   const Timer timer(costs_.results_s);
-  const TrialResult result = result_of(one, faulty);
+  store(result_of(one, faulty));
+}
+
+void Worker::store(const TrialResult& result) {
   const std::lock_guard lock(run_.mutex);
   run_.sink.trial(result);
   ++run_.count.done;
-  run_.count.mismatches += result.outcome >= Outcome::kTop1Changed ? 1 : 0;
+  run_.count.mismatches += is_mismatch(result) ? 1 : 0;
 }
 
 void Worker::tell() {

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine_costs.h"
@@ -64,8 +65,12 @@ class Worker {
                          std::span<const std::vector<Edit>> edits) const;
   std::vector<Flight*> distinct(std::span<Flight> flights, Twins& twins);
   bool fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins);
+  bool pass_through(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
+  TrialResult result_of(const Flight& one) const;
   TrialResult result_of(const Flight& one, std::span<const float> faulty) const;
   void finish(const Flight& one, std::span<const float> faulty);
+  void fail(const Flight& one, Outcome outcome, const std::string& message);
+  void store(const TrialResult& result);
   void tell();
 
   Workload& workload_;

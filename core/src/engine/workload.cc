@@ -12,6 +12,7 @@ Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats
       emulated_(model, formats, options.emulated, options.as_on_device),
       chunks_(options.seed, dataset.size(), model.batch()),
       images_(dataset),
+      answer_(options.answer),
       fp32_(static_cast<std::size_t>(dataset.size())) {}
 
 void Workload::set_profiles(std::vector<SiteProfile> profiles) {
@@ -47,7 +48,7 @@ void Workload::note_fp32(const RowImages& images, const at::Tensor& logits) {
     auto& answer = fp32_[static_cast<std::size_t>(images[row])];
     if (answer) continue;
     const auto values = row_of(logits, static_cast<std::int64_t>(row));
-    answer = Fp32Answer{cross_entropy(values, dataset_.label(images[row])), top1(values)};
+    answer = Fp32Answer{loss_of(values, dataset_.label(images[row]), answer_), top1(values)};
   }
 }
 

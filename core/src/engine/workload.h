@@ -54,6 +54,7 @@ class Workload {
   EmulatedModel emulated_;
   ImageChunks chunks_;
   ImageCache images_;
+  AnswerKind answer_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image
   std::optional<StepCosts> step_costs_;
 };

@@ -18,11 +18,20 @@ enum class Outcome : std::uint8_t {
   kTop1Same = 1,  // logits changed, finite, top-1 kept
   kTop1Changed = 2,  // logits finite, top-1 differs from golden
   kNonfinite = 3,    // NaN or Inf among the logits
+  kCrashed = 4,      // no logits: the model raised an exception
+  kHung = 5,         // no logits: the model was stopped, as it would not have ended
 };
 /// By value.
-inline constexpr std::array kOutcomeNames = {"masked", "top1_same", "top1_changed", "nonfinite"};
+inline constexpr std::array kOutcomeNames = {"masked",    "top1_same", "top1_changed",
+                                             "nonfinite", "crashed",   "hung"};
 constexpr const char* to_string(Outcome outcome) {
   return kOutcomeNames.at(static_cast<std::size_t>(outcome));
+}
+
+/// DUE, a detected unrecoverable error: there is no answer, and whoever asked knows it (NVBitFI;
+/// crash and hang of TensorFI and LLTFI).
+constexpr bool is_due(Outcome outcome) {
+  return outcome == Outcome::kCrashed || outcome == Outcome::kHung;
 }
 
 /// One edit as it happened.
@@ -40,6 +49,8 @@ struct EditRecord {
 /// The bits that an edit names (a mask) or, for one that writes a whole code or a number, changes.
 std::uint32_t edited_bits(const EditRecord& record);
 
+/// A trial whose outcome is_due has no answer: its faulty_loss is NaN, its faulty_top1 -1, each of
+/// its metrics NaN.
 struct TrialResult {
   std::int64_t trial = 0;
   std::int32_t entry = 0;
@@ -53,7 +64,15 @@ struct TrialResult {
   std::int32_t faulty_top1 = 0;
   std::vector<double> metrics;  // in the order of the campaign's metric columns
   std::vector<EditRecord> edits;
+  // Of a trial whose outcome is_due, else empty: the step and the first line of what was raised,
+  // "conv2/conv: index 7 is out of bounds for dimension 0 with size 4".
+  std::string message;
 };
+
+/// Silent data corruption: the faulty answer is not the golden one, and nothing says so. Its top-1
+/// differs, or the fault made a logit NaN (the metric `mismatch`; told from the loss here, which an
+/// infinite logit alone makes NaN too). One without an answer is none: its error was detected.
+bool is_mismatch(const TrialResult& result);
 
 /// One image without a fault, in the campaign's format and in plain FP32.
 struct GoldenResult {

@@ -117,6 +117,11 @@ void report_no_match(std::span<const Site> sites, const SiteSelection& entry, st
   for (const Site& site : sites) {
     if (site.target == entry.target) names.push_back(site.name);
   }
+  if (names.empty() && entry.target == Target::kWeight) {
+    diagnostics.add(where, what + " matches '" + pattern + "': the model has no parameters",
+                    "torch.jit.freeze makes constants of them: export the model without it");
+    return;
+  }
   const std::string near = nearest(pattern, names);
   diagnostics.add(
       where, what + " matches '" + pattern + "'",
@@ -127,7 +132,33 @@ void report_no_match(std::span<const Site> sites, const SiteSelection& entry, st
           : "did you mean '" + near + "'?");
 }
 
+// Why most of the sites that an entry means cannot be hit; empty where it means none.
+std::string commonest_refusal(std::span<const Site> sites, const SiteSelection& entry) {
+  std::map<std::string, int> refusals;
+  for (const Site& site : sites) {
+    const bool meant = site.target == entry.target && operation_selected(site, entry) &&
+                       std::any_of(entry.sites.begin(), entry.sites.end(), [&](const auto& one) {
+                         return is_called(site, one) || answers_to(site, one);
+                       });
+    if (meant && !site.refusal.empty()) ++refusals[site.refusal];
+  }
+  const auto most = std::max_element(refusals.begin(), refusals.end(),
+                                     [](auto& a, auto& b) { return a.second < b.second; });
+  return most == refusals.end() ? "" : most->first;
+}
+
 }  // namespace
+
+std::string type_refusal(const std::string& type) {
+  return "holds " + type + ", not float32";
+}
+
+bool is_helper(const Site& site) {
+  for (const char* type : {"Long", "Int", "Short", "Char", "Byte", "Bool"}) {
+    if (site.refusal == type_refusal(type)) return true;
+  }
+  return false;
+}
 
 std::string_view name_in_backbone(std::string_view name) {
   constexpr std::string_view kBackbone = "backbone.";
@@ -175,10 +206,16 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSe
   }
   if (indices.empty() && !error) {
     const std::string kinds = kinds_with_counts(sites, entry.target);
-    diagnostics.add(entry.where, std::string(entry.section) + " selects no " +
-                                     to_string(entry.target) +
-                                     " site that can be hit; the model has " +
-                                     (kinds.empty() ? "none" : "sites of kinds " + kinds));
+    const std::string refusal = commonest_refusal(sites, entry);
+    diagnostics.add(entry.where,
+                    std::string(entry.section) + " selects no " + to_string(entry.target) +
+                        " site that can be hit; " +
+                        (!refusal.empty()  ? "of those that it names most are refused: " + refusal
+                         : !kinds.empty() ? "the model has sites of kinds " + kinds
+                                          : "the model has none"),
+                    kinds.empty() && entry.target == Target::kWeight
+                        ? "torch.jit.freeze makes constants of parameters: export the model without it"
+                        : "");
   }
   return indices;
 }

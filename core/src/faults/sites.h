@@ -23,6 +23,12 @@ struct Site {
   std::string refusal;              // why it cannot be hit; empty = it can
 };
 
+/// The refusal of a value that is not float32, by the name of its type: "Long".
+std::string type_refusal(const std::string& type);
+/// A refused site of integers or truth values, which no number format holds: a count, an index, a
+/// mask. It is not counted among what faults miss.
+bool is_helper(const Site& site);
+
 /// Without a leading "backbone.", under which a network may stand that got another head.
 std::string_view name_in_backbone(std::string_view name);
 

@@ -2,8 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <array>
+#include <limits>
+
 #include "error.h"
 #include "program.h"
+#include "sites.h"
+#include "tensor_shape.h"
+#include "value_flow.h"
 
 namespace bitfall {
 namespace {
@@ -12,15 +19,54 @@ at::Tensor bits_of(const at::Tensor& tensor) { return tensor.contiguous().view(a
 
 bool is_defined(const c10::IValue& value) { return value.isTensor() && value.toTensor().defined(); }
 
-class ThreeBatches {
+// What a row may be exchanged for.
+enum class Exchange { kOther, kZeros, kThousandfold, kHuge, kNan };
+constexpr std::array kUsual = {Exchange::kOther, Exchange::kZeros, Exchange::kThousandfold};
+constexpr std::array kExtreme = {Exchange::kHuge, Exchange::kNan};
+
+at::Tensor exchanged(Exchange what, const at::Tensor& other) {
+  switch (what) {
+    case Exchange::kOther:
+      return other;
+    case Exchange::kZeros:
+      return at::zeros_like(other);
+    case Exchange::kThousandfold:
+      return other * 1e3;
+    case Exchange::kHuge:
+      return other.sign() * 1e30;
+    case Exchange::kNan:
+      return at::full_like(other, std::numeric_limits<float>::quiet_NaN());
+  }
+  return other;
+}
+
+std::string place_of(const Instruction& instruction) {
+  return (instruction.path.empty() ? "" : instruction.path + ": ") + instruction.function;
+}
+
+bool are_probabilities(const at::Tensor& answer) {
+  if (!answer.ge(0).logical_and(answer.le(1)).all().item<bool>()) return false;
+  const bool sums = answer.sum(1).sub(1).abs().max().item<float>() < 1e-3F;
+  return sums || answer.numel() >= 16;  // as sigmoid gives
+}
+
+class SideBySide {
  public:
-  ThreeBatches(const Program& program, const at::Tensor& images, at::Generator& random)
-      : program_(program), images_(images), batch_(images.size(0)), changed_(batch_ > 1 ? 1 : 0) {
-    at::Tensor other = images.clone();
-    other.select(0, changed_).copy_(at::randn(images.sizes().slice(1), random, at::kFloat));
-    a_ = program.start(images);
+  SideBySide(const Program& program, const ProofImages& images)
+      : program_(program),
+        images_(images),
+        batch_(images.batch.size(0)),
+        changed_(batch_ > 1 ? 1 : 0),
+        flow_(program.instructions(), [this](int slot) {
+          return batch_ > 1 && layout_.slots[static_cast<std::size_t>(slot)].slabs > 0;
+        }) {
+    at::Tensor other = images.batch.clone();
+    other.select(0, changed_).copy_(images.others[0]);
+    a_ = program.start(images.batch);
     b_ = program.start(other);
-    turned_ = program.start(images.roll(1, 0));
+    turned_ = program.start(images.batch.roll(1, 0));
+    add_exchanges(kUsual);
+    add_exchanges(kExtreme);
   }
 
   BatchLayout run() {
@@ -30,7 +76,10 @@ class ThreeBatches {
     input.image_independent = false;
     const auto& steps = program_.steps();
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
+      look_at(program_.instructions().steps[static_cast<std::size_t>(i)], i);
+      flow_.follow(i, a_);
       for (Slots* slots : {&a_, &b_, &turned_}) program_.run(*slots, i, i + 1);
+      run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
       for (const int made : steps[static_cast<std::size_t>(i)].outputs) {
         judge(static_cast<std::size_t>(made));
@@ -41,6 +90,51 @@ class ThreeBatches {
   }
 
  private:
+  // Batches in which each of these stands in some row, the first row kept.
+  template <std::size_t N>
+  void add_exchanges(const std::array<Exchange, N>& kinds) {
+    if (batch_ == 1) return;
+    std::size_t next = 0;
+    while (next < kinds.size()) {
+      at::Tensor rows = images_.batch.clone();
+      for (std::int64_t row = 1; row < batch_; ++row, ++next) {
+        const at::Tensor other = images_.others[row % images_.others.size(0)];
+        rows.select(0, row).copy_(exchanged(kinds[next % kinds.size()], other));
+      }
+      exchanged_.push_back(program_.start(rows));
+    }
+  }
+
+  // A model may refuse such values: then it is not run on them.
+  void run_exchanged(int step) {
+    std::erase_if(exchanged_, [&](Slots& slots) {
+      try {
+        program_.run(slots, step, step + 1);
+        return false;
+      } catch (const std::exception&) {
+        return true;
+      }
+    });
+  }
+
+  // What the operators say themselves.
+  void look_at(const Instruction& instruction, int step) {
+    for (const CompiledBranch& branch : instruction.branches) {
+      for (const Instruction& inner : branch.instructions) {
+        if (random_.empty() && is_random(inner, a_)) random_ = place_of(inner);
+      }
+    }
+    const bool read = std::any_of(instruction.out.begin(), instruction.out.end(), [&](int slot) {
+      return program_.lifetimes()[static_cast<std::size_t>(slot)].last > step;
+    });
+    if (random_.empty() && (read || instruction.in_place()) && is_random(instruction, a_)) {
+      random_ = place_of(instruction);
+    }
+    if (branching_.empty() && flow_.branches_on_values(instruction)) {
+      branching_ = place_of(instruction);
+    }
+  }
+
   void judge(std::size_t slot) {
     SlotLayout& layout = layout_.slots[slot];
     layout.image_independent =
@@ -52,12 +146,15 @@ class ThreeBatches {
     const at::Tensor &a = a_[slot].toTensor(), &b = b_[slot].toTensor();
     const at::Tensor& turned = turned_[slot].toTensor();
     if (a.scalar_type() != at::kFloat || a.layout() != at::kStrided || a.is_quantized()) {
-      layout.refusal = std::string("holds ") + c10::toString(a.scalar_type()) + ", not float32";
+      layout.refusal = type_refusal(c10::toString(a.scalar_type()));
       return;
     }
-    const bool fits = a.dim() > 0 && a.size(0) % batch_ == 0 && a.numel() > 0 &&
-                      a.sizes() == b.sizes() && a.sizes() == turned.sizes();
-    if (!fits) {
+    if (flow_.of(static_cast<int>(slot)).size || a.sizes() != b.sizes() ||
+        a.sizes() != turned.sizes()) {
+      layout.refusal = "its size depends on the images' values";
+      return;
+    }
+    if (a.dim() == 0 || a.size(0) % batch_ != 0 || a.numel() == 0) {
       layout.refusal = "its output [" + shape_text(a.sizes()) +
                        "] is not one slab per image of a batch of " + std::to_string(batch_);
       return;
@@ -74,37 +171,94 @@ class ThreeBatches {
     } else if (!depends) {
       layout.refusal = "its values do not depend on the image";
     } else {
-      layout.slabs = slabs;
-      layout_.rows_alike =
-          layout_.rows_alike && bits_of(turned.roll(-slabs, 0)).equal(bits_of(a));
+      layout.refusal = refusal_of_batches(slot, slabs);
     }
+    if (!layout.refusal.empty()) return;
+    layout.slabs = slabs;
+    layout_.rows_alike = layout_.rows_alike && bits_of(turned.roll(-slabs, 0)).equal(bits_of(a));
+  }
+
+  // Why a value that looks as if it lay image by image does not.
+  std::string refusal_of_batches(std::size_t slot, std::int64_t slabs) const {
+    if (batch_ == 1) return "";
+    const ValueMarks& marks = flow_.of(static_cast<int>(slot));
+    if (marks.rows) {
+      return "the images' values decide which image lies in which row; set [run] batch = 1";
+    }
+    if (marks.mixed) {
+      return "it depends on all images of the batch (" + flow_.first_mixed() +
+             " over them); set [run] batch = 1";
+    }
+    const at::Tensor& a = a_[slot].toTensor();
+    for (const Slots& slots : exchanged_) {
+      const c10::IValue& value = slots[slot];
+      if (!is_defined(value) || value.toTensor().sizes() != a.sizes()) {
+        return "its size depends on the images' values";
+      }
+      const at::Tensor other = value.toTensor();
+      if (!bits_of(other.narrow(0, 0, slabs)).equal(bits_of(a.narrow(0, 0, slabs)))) {
+        return "its values for one image depend on the other images of the batch; set [run] batch = 1";
+      }
+    }
+    return "";
   }
 
   void judge_answer() {
     const at::Tensor logits = program_.output(a_);
-    if (logits.dim() != 2 || logits.size(0) != batch_) {
-      throw Error(ExitCode::kInput, "the model's answer has shape [" + shape_text(logits.sizes()) +
-                                        "]; a classifier gives [" + std::to_string(batch_) +
-                                        " x classes]");
-    }
     layout_.classes = logits.size(1);
+    layout_.probabilities = are_probabilities(logits);
     layout_.unfit = misfit(logits);
   }
 
   std::string misfit(const at::Tensor& logits) const {
-    Slots again = program_.start(images_);
+    if (!random_.empty()) {
+      return "it draws random numbers (" + random_ +
+             "), so that two runs on one image differ; export the model after model.eval()";
+    }
+    Slots again = program_.start(images_.batch);
     program_.run(again, 0, static_cast<int>(program_.steps().size()));
     if (!same_bits(logits, program_.output(again))) {
       return "two runs on the same images give different answers (dropout or noise is active, or "
-             "the model keeps a state)";
+             "the model keeps a state); export the model after model.eval()";
     }
+    if (program_.keeps_state() && !same_each_time(logits)) {
+      return "it keeps a state in its attributes, so that its answer depends on what it was asked "
+             "before; export one that does not";
+    }
+    return batch_ > 1 ? misfit_of_batches(logits) : "";
+  }
+
+  bool same_each_time(const at::Tensor& logits) const {
+    for (int round = 0; round < 2; ++round) {
+      if (!same_bits(logits, program_.forward(images_.batch))) return false;
+    }
+    return true;
+  }
+
+  std::string misfit_of_batches(const at::Tensor& logits) const {
+    const std::string depends = "the answer for one image depends on the other images of its batch";
     at::Tensor differs = bits_of(logits).ne(bits_of(program_.output(b_))).any(1);
     differs[changed_] = false;
     if (differs.any().item<bool>()) {
-      return "the answer for one image depends on the other images of its batch (batch "
-             "normalisation in training mode, or a mean over the batch)";
+      return depends +
+             " (batch normalisation in training mode, or a mean over the batch); export the model "
+             "after model.eval(), or set [run] batch = 1";
     }
-    if (batch_ > 1 && program_.branches_on_values()) {
+    for (const Slots& slots : exchanged_) {
+      const at::Tensor others = program_.output(slots);
+      if (!same_bits(others.narrow(0, 0, 1), logits.narrow(0, 0, 1))) {
+        return depends + (flow_.first_mixed().empty() ? "" : " (" + flow_.first_mixed() + ")") +
+               "; set [run] batch = 1";
+      }
+    }
+    const int answer = program_.instructions().output;
+    if (flow_.of(answer).mixed) {
+      return depends + " (" + flow_.first_mixed() + " over them); set [run] batch = 1";
+    }
+    if (flow_.of(answer).rows || flow_.of(answer).size) {
+      return "the images' values decide which image's answer lies in which row; set [run] batch = 1";
+    }
+    if (!branching_.empty()) {
       return "it branches or loops on values, so one image of a batch decides for the others; set "
              "[run] batch = 1";
     }
@@ -112,24 +266,20 @@ class ThreeBatches {
   }
 
   const Program& program_;
-  const at::Tensor images_;
+  const ProofImages& images_;
   const std::int64_t batch_;
   const std::int64_t changed_;  // the row of b with another image
   Slots a_, b_, turned_;
+  std::vector<Slots> exchanged_;
+  ValueFlow flow_;
+  std::string random_, branching_;  // where it was seen
   BatchLayout layout_;
 };
 
 }  // namespace
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text;
-  for (const auto extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
-  return text.empty() ? "scalar" : text;
-}
-
-BatchLayout find_batch_layout(const Program& program, const at::Tensor& images,
-                              at::Generator& random) {
-  return ThreeBatches(program, images, random).run();
+BatchLayout find_batch_layout(const Program& program, const ProofImages& images) {
+  return SideBySide(program, images).run();
 }
 
 }  // namespace bitfall

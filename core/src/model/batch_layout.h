@@ -1,16 +1,16 @@
-// Which values of a network lie image by image, seen on three batches that run step by step next to each other:
+// Which values of a network lie image by image, seen on batches that run step by step next to each other:
 //
-//   row        a      b      turned
-//    0         A      A        D          b: another image in row 1
-//    1         B      X        A          turned: the images of a, each one row further down
-//    2         C      C        B
-//    3         D      D        C
+//   row        a      b      turned   exchanged
+//    0         A      A        D          A         b: another image in row 1
+//    1         B      X        A          0         turned: the images of a, each one row further down
+//    2         C      C        B       1000 X       exchanged: all rows but one are others: other images, zeros,
+//    3         D      D        C         NaN        huge values, NaN
 //
-// A value lies image by image where b differs from a in row 1 and nowhere else. It does not depend on its row where
-// `turned`, turned back, is a. All comparisons are of bits.
+// A value lies image by image where b differs from a in row 1 and nowhere else, and `exchanged` does not differ in the
+// row that was kept. It does not depend on its row where `turned`, turned back, is a. All comparisons are of bits. What
+// batches may not show, as a maximum that is always reached, the operators say themselves: value_flow.h.
 #pragma once
 
-#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -37,15 +37,19 @@ struct BatchLayout {
   std::vector<SlotLayout> slots;
   bool rows_alike = true;    // in every value that lies image by image
   std::int64_t classes = 0;  // width of the answer
+  /// Each image's answer is at least 0 and sums to 1, or all lie between 0 and 1: no logits.
+  bool probabilities = false;
   std::string unfit;         // why effects on single images cannot be measured; empty = they can
 };
 
-/// images: [batch, C, H, W] of the shape that the program was specialised for. random: for the other
-/// image. Throws Error(kInput) where the answer is not [batch, classes], else what the steps throw.
-BatchLayout find_batch_layout(const Program& program, const at::Tensor& images,
-                              at::Generator& random);
+/// What the layout is seen on.
+struct ProofImages {
+  at::Tensor batch;   // [batch, C, H, W]
+  at::Tensor others;  // [any, C, H, W], at least one, none of them equal to the batch's second image
+};
 
-/// "8x3x32x32"; "scalar" without dimensions.
-std::string shape_text(at::IntArrayRef shape);
+/// images: of the shape that the program was specialised for. Throws Error(kInput) where the answer
+/// is not [batch, classes], else what the steps throw.
+BatchLayout find_batch_layout(const Program& program, const ProofImages& images);
 
 }  // namespace bitfall

@@ -1,18 +1,17 @@
 #include "compile_graph.h"
 
+#include <ATen/core/Dict.h>
+#include <ATen/core/List.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/constant_propagation.h>
-#include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/csrc/jit/passes/freeze_module.h>
-#include <torch/csrc/jit/passes/inliner.h>
-#include <torch/csrc/jit/passes/loop_unrolling.h>
-#include <torch/csrc/jit/passes/remove_mutation.h>
+#include <torch/csrc/jit/runtime/interpreter.h>
 
 #include <algorithm>
-#include <set>
-#include <sstream>
 #include <unordered_set>
 #include <utility>
+
+#include "value_flow.h"
+#include "writes.h"
 
 namespace bitfall {
 namespace {
@@ -23,123 +22,99 @@ using jit::Graph;
 using jit::Node;
 using jit::Value;
 
-// The path of the module that a value holds, from the root: "" for self, "blocks.0.conv" after
-// a chain of GetAttr.
-std::string object_path(const Value* value) {
-  const Node* node = value->node();
-  if (node->kind() != c10::prim::GetAttr) return "";
-  const std::string owner = object_path(node->input());
-  const std::string& attribute = node->s(c10::attr::name);
-  return owner.empty() ? attribute : owner + "." + attribute;
-}
-
-void inline_calls(Block* block, const std::string& path);
-
-// Replaces a call by the callee's nodes, each marked by its scope with the path of the module that
-// runs it. (LibTorch's own inliner keeps only the last name of a path: "0" for blocks.0.)
-void inline_call(Node* node, const std::string& path) {
-  for (Block* inner : node->blocks()) inline_calls(inner, path);
-  static const auto root = c10::make_intrusive<jit::Scope>();
-  node->setScope(path.empty() ? root : root->push(c10::Symbol::scope(path)));
-  const bool method = node->kind() == c10::prim::CallMethod;
-  if (!method && node->kind() != c10::prim::CallFunction) return;
-  jit::GraphFunction* callee = jit::tryToGraphFunction(node);
-  if (callee == nullptr) return;
-  const std::string callee_path = method ? object_path(node->input(0)) : path;
-  if (!method) node->removeInput(0);
-  Node* const before = node->prev();
-  Node* const after = node->next();
-  jit::inlineCallTo(node, callee, callee->graph().get());
-  for (Node* inlined = before->next(); inlined != after;) {
-    Node* const next = inlined->next();
-    inline_call(inlined, callee_path);
-    inlined = next;
+ResultType result_type(const c10::TypePtr& type) {
+  switch (type->kind()) {
+    case c10::TypeKind::TensorType:
+      return ResultType::kTensor;
+    case c10::TypeKind::IntType:
+    case c10::TypeKind::FloatType:
+    case c10::TypeKind::BoolType:
+    case c10::TypeKind::ComplexType:
+    case c10::TypeKind::NumberType:
+    case c10::TypeKind::StringType:
+    case c10::TypeKind::DeviceObjType:
+    case c10::TypeKind::NoneType:
+      return ResultType::kNumber;
+    case c10::TypeKind::ListType:
+    case c10::TypeKind::OptionalType:
+    case c10::TypeKind::TupleType: {
+      const auto inner = type->containedTypes();
+      const bool numbers = std::all_of(inner.begin(), inner.end(), [](const c10::TypePtr& one) {
+        return result_type(one) == ResultType::kNumber;
+      });
+      return numbers ? ResultType::kNumber : ResultType::kOther;
+    }
+    default:
+      return ResultType::kOther;
   }
 }
 
-void inline_calls(Block* block, const std::string& path) {
-  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
-    Node* node = *it++;
-    inline_call(node, path);
-  }
+void construct_list(jit::Stack& stack, const c10::TypePtr& element) {
+  c10::impl::GenericList list(element);
+  for (const auto& value : stack) list.push_back(value);
+  stack = {list};
 }
 
-// Finds what chains of GetAttr from self give: modules stay objects, tensors become attributes with
-// names, the rest constants.
-class AttributeFinder {
- public:
-  AttributeFinder(const jit::Module& module, ModuleGraph& found) : module_(module), found_(found) {
-    for (const auto& parameter : module.named_parameters()) learned_.insert(parameter.name);
+// The interpreter itself, for what it does without an operator: type checks, objects, exceptions.
+jit::Operation interpreted(Node* node) {
+  auto graph = std::make_shared<Graph>();
+  std::unordered_map<Value*, Value*> inputs;
+  for (Value* operand : node->inputs()) {
+    if (inputs.count(operand) == 0) inputs[operand] = graph->addInput()->setType(operand->type());
   }
-
-  void visit(Block* block) {
-    for (auto it = block->nodes().begin(); it != block->nodes().end();) {
-      Node* node = *it++;
-      for (Block* inner : node->blocks()) visit(inner);
-      if (node->kind() == c10::prim::GetAttr) resolve(node);
-    }
+  // One input per operand, also where one value is given twice.
+  Node* copy = graph->appendNode(graph->createClone(node, [&](Value* v) { return inputs.at(v); }));
+  std::vector<std::size_t> first;  // of each distinct operand
+  std::unordered_set<Value*> seen;
+  for (std::size_t i = 0; i < node->inputs().size(); ++i) {
+    if (seen.insert(node->inputs()[i]).second) first.push_back(i);
   }
-
- private:
-  void resolve(Node* node) {
-    const auto owner = found_.attributes.find(node->input());
-    if (owner == found_.attributes.end()) return;
-    const std::string& own_name = node->s(c10::attr::name);
-    ModuleAttribute attribute;
-    attribute.name = owner->second.name.empty() ? own_name : owner->second.name + "." + own_name;
-    attribute.value = owner->second.value.toObject()->getAttr(own_name);
-    attribute.learned = learned_.count(attribute.name) > 0;
-    if (attribute.value.isTensor()) {
-      attribute.value = original_tensor(attribute.name, attribute.value.toTensor());
-    }
-    const c10::IValue value = attribute.value;
-    found_.attributes[node->output()] = std::move(attribute);
-    if (value.isTensor() || value.isObject()) return;
-    jit::WithInsertPoint here(node);
-    if (const auto constant = jit::tryInsertConstant(*found_.graph, value)) {
-      node->output()->replaceAllUsesWith(*constant);
-    }
-  }
-
-  // The module's own tensor of that name: freezing copies every tensor, and two names of one tensor
-  // twice.
-  at::Tensor original_tensor(const std::string& name, const at::Tensor& copy) const {
-    c10::IValue owner = module_._ivalue();
-    std::stringstream path(name);
-    for (std::string part; std::getline(path, part, '.');) {
-      if (!owner.isObject() || !owner.toObjectRef().type()->findAttributeSlot(part)) return copy;
-      owner = owner.toObjectRef().getAttr(part);
-    }
-    const bool same = owner.isTensor() && owner.toTensor().defined() && copy.defined() &&
-                      owner.toTensor().sizes() == copy.sizes() &&
-                      owner.toTensor().scalar_type() == copy.scalar_type();
-    return same ? owner.toTensor() : copy;
-  }
-
-  const jit::Module& module_;
-  ModuleGraph& found_;
-  std::set<std::string> learned_;
-};
-
-// Forward's inputs after the image get the defaults that they have, and are inputs no longer.
-void give_defaults(Graph& graph, const c10::FunctionSchema& forward) {
-  const auto& arguments = forward.arguments();  // self, the image, further ones
-  for (std::size_t i = std::min(graph.inputs().size(), arguments.size()); i-- > 2;) {
-    if (!arguments[i].default_value()) continue;
-    jit::WithInsertPoint here(*graph.block()->nodes().begin());
-    Value* value = graph.insertConstant(*arguments[i].default_value());
-    graph.inputs()[i]->replaceAllUsesWith(value);
-    graph.eraseInput(i);
-  }
+  for (Value* result : copy->outputs()) graph->registerOutput(result);
+  const jit::Code code(graph, "");
+  return [code, first](jit::Stack& stack) {
+    jit::Stack operands;
+    for (const std::size_t i : first) operands.push_back(stack[i]);
+    jit::InterpreterState(code).run(operands);
+    stack = std::move(operands);
+  };
 }
 
-void clean(std::shared_ptr<Graph>& graph) {
-  jit::RemoveListMutation(graph);
-  jit::RemoveTensorMutation(graph);
-  jit::ConstantPropagation(graph);
-  jit::UnrollConstantLoops(graph);
-  jit::ConstantPropagation(graph);
-  jit::EliminateDeadCode(graph);
+// What the node does, its operands on the stack and nothing else.
+jit::Operation operation_of(Node* node) {
+  const auto kind = node->kind();
+  if (kind == c10::prim::ListConstruct) {
+    const auto element = node->output()->type()->expectRef<c10::ListType>().getElementType();
+    return [element](jit::Stack& stack) { construct_list(stack, element); };
+  }
+  if (kind == c10::prim::TupleConstruct && !node->output()->type()->cast<c10::TupleType>()->name()) {
+    return [](jit::Stack& stack) { stack = {c10::ivalue::Tuple::create(stack)}; };
+  }
+  if (kind == c10::prim::ListUnpack) {
+    return [](jit::Stack& stack) {
+      const auto list = stack[0].toListRef().vec();
+      stack.assign(list.begin(), list.end());
+    };
+  }
+  if (kind == c10::prim::TupleUnpack) {
+    return [](jit::Stack& stack) {
+      const auto tuple = stack[0].toTuple();
+      stack.assign(tuple->elements().begin(), tuple->elements().end());
+    };
+  }
+  const jit::Operator* known = node->maybeOperator();
+  const bool raises = kind == c10::prim::RaiseException;  // whose operator forgets the words
+  if (known == nullptr || !known->hasOperation() || raises) return interpreted(node);
+  jit::Operation operation{nullptr};
+  try {
+    operation = node->getOperation();
+  } catch (const std::exception&) {  // "is implemented directly in the interpreter"
+    return interpreted(node);
+  }
+  if (!known->schema().is_vararg()) return operation;
+  return [operation](jit::Stack& stack) mutable {  // takes any number, and is told how many
+    stack.emplace_back(static_cast<std::int64_t>(stack.size()));
+    operation(stack);
+  };
 }
 
 // Gives every value of a graph a slot, and every node an instruction.
@@ -151,8 +126,18 @@ class Compiler {
     compiled_.graph = source_.graph;
     const Graph& graph = *source_.graph;
     compiled_.input = slot_of(graph.inputs()[1]);
-    for (Node* node : source_.graph->nodes()) compile_node(node, compiled_.instructions);
+    for (Node* node : source_.graph->nodes()) {
+      if (compile_node(node, compiled_.steps)) compiled_.nodes.push_back(node);
+    }
     compiled_.output = slot_of(graph.outputs()[0]);
+    for (const auto& [value, attribute] : source_.attributes) {
+      const auto known = compiled_.slots.find(value);
+      if (known == compiled_.slots.end() || !attribute.value.isTensor()) continue;
+      if (!attribute.value.toTensor().defined()) continue;
+      compiled_.state.push_back(
+          {known->second, attribute.name, attribute.value.toTensor(), attribute.learned});
+    }
+    compiled_.writes = find_writes(compiled_);
     return std::move(compiled_);
   }
 
@@ -167,134 +152,154 @@ class Compiler {
   CompiledBranch compile_branch(Block* block) {
     CompiledBranch branch;
     for (const Value* value : block->inputs()) branch.inputs.push_back(slot_of(value));
-    for (Node* node : block->nodes()) compile_node(node, branch.instructions);
+    for (Node* node : block->nodes()) {
+      compile_node(node, branch.instructions);
+      branch.raises |= node->kind() == c10::prim::RaiseException;
+    }
     for (const Value* value : block->outputs()) branch.outputs.push_back(slot_of(value));
     return branch;
   }
 
-  void compile_node(Node* node, std::vector<Instruction>& to) {
+  // False for what is known beforehand.
+  bool compile_node(Node* node, std::vector<Instruction>& to) {
     if (node->kind() == c10::prim::Constant) {
-      fix(node->output(), *jit::toIValue(node->output()));
-      return;
+      return fix(node->output(), *jit::toIValue(node->output()));
     }
     if (node->kind() == c10::prim::GetAttr) {
       const auto known = source_.attributes.find(node->output());
       if (known != source_.attributes.end()) return fix(node->output(), known->second.value);
     }
     Instruction instruction;
-    instruction.node = node;
+    instruction.path = node->scopeName();
+    instruction.function = node->kind().toQualString();
     for (const Value* value : node->inputs()) instruction.in.push_back(slot_of(value));
-    for (const Value* value : node->outputs()) instruction.out.push_back(slot_of(value));
+    for (const Value* value : node->outputs()) {
+      instruction.out.push_back(slot_of(value));
+      instruction.types.push_back(result_type(value->type()));
+    }
     if (node->kind() == c10::prim::If || node->kind() == c10::prim::Loop) {
+      instruction.kind = node->kind() == c10::prim::If ? Instruction::Kind::kIf
+                                                       : Instruction::Kind::kLoop;
       for (Block* block : node->blocks()) instruction.branches.push_back(compile_branch(block));
-    } else if (node->maybeOperator()) {
-      const jit::Operator& operation = node->getOperator();
-      instruction.run = node->getOperation();
-      instruction.counts_operands = operation.hasOperation() && operation.schema().is_vararg();
+    } else {
+      instruction.run = operation_of(node);
+      instruction.schema = node->maybeSchema();
+      if (instruction.schema != nullptr) instruction.tags = tags_of(*instruction.schema);
     }
     to.push_back(std::move(instruction));
+    return true;
   }
 
-  void fix(const Value* value, c10::IValue constant) {
+  bool fix(const Value* value, c10::IValue constant) {
     const int slot = slot_of(value);
     compiled_.fixed[static_cast<std::size_t>(slot)] = std::move(constant);
+    return false;
   }
 
   const ModuleGraph& source_;
   CompiledGraph compiled_;
 };
 
-// Operations that read the shape or type of a tensor and never its values.
-bool reads_shape_only(const Node* node) {
-  static const std::unordered_set<std::string> kNames = {
-      "aten::size",       "aten::dim",           "aten::len",          "aten::numel",
-      "prim::dtype",      "prim::device",        "aten::stride",       "aten::is_floating_point",
-      "aten::is_complex", "prim::is_cuda",       "aten::sym_size",     "aten::sym_numel",
-      "prim::layout",     "prim::is_sparse",     "prim::is_quantized", "prim::requires_grad",
-      "prim::shape",      "aten::is_contiguous", "prim::ndim"};
-  return kNames.count(node->kind().toQualString()) > 0;
+// How often the body of a loop runs, which it does on the way.
+std::int64_t count_turns(const Instruction& loop, Slots& slots) {
+  const CompiledBranch& body = loop.branches[0];
+  std::int64_t turns = 0;
+  Instruction one = loop;
+  const c10::IValue limit = slots[loop.in[0]];
+  Slots inner = slots;
+  std::vector<c10::IValue> carried;
+  for (std::size_t j = 2; j < loop.in.size(); ++j) carried.push_back(slots[loop.in[j]]);
+  bool go_on = slots[loop.in[1]].toBool();
+  for (; turns < limit.toInt() && go_on; ++turns) {
+    inner[body.inputs[0]] = turns;
+    for (std::size_t j = 0; j < carried.size(); ++j) inner[body.inputs[j + 1]] = carried[j];
+    for (const Instruction& step : body.instructions) execute(step, inner);
+    go_on = inner[body.outputs[0]].toBool();
+    for (std::size_t j = 0; j < carried.size(); ++j) carried[j] = inner[body.outputs[j + 1]];
+  }
+  for (std::size_t j = 0; j < carried.size(); ++j) slots[loop.out[j]] = carried[j];
+  return turns;
 }
 
-// True if nothing on the way back from `condition` reads a tensor's values.
-bool depends_on_shapes_only(const Value* condition) {
-  std::vector<const Value*> open = {condition};
-  std::unordered_set<const Value*> seen;
-  while (!open.empty()) {
-    const Value* value = open.back();
-    open.pop_back();
-    if (!seen.insert(value).second) continue;
-    const Node* node = value->node();
-    if (node->kind() == c10::prim::Constant || reads_shape_only(node)) continue;
-    if (node->kind() == c10::prim::Param) return false;
-    for (const Value* operand : node->inputs()) {
-      const bool tensor = operand->type()->isSubtypeOf(*c10::TensorType::get());
-      if (tensor) return false;
-      open.push_back(operand);
-    }
-    for (const Block* block : node->blocks()) {
-      for (const Value* result : block->outputs()) {
-        if (result->type()->isSubtypeOf(*c10::TensorType::get())) return false;
-        open.push_back(result);
+std::int64_t count_nodes(const Block* block) {
+  std::int64_t count = 0;
+  for (const Node* node : block->nodes()) {
+    ++count;
+    for (const Block* inner : node->blocks()) count += count_nodes(inner);
+  }
+  return count;
+}
+
+// Puts the body of a loop so many times in the loop's place.
+void unroll(Node* loop, std::int64_t turns) {
+  Graph& graph = *loop->owningGraph();
+  const jit::WithInsertPoint here(loop);
+  std::vector<Value*> carried(loop->inputs().begin() + 2, loop->inputs().end());
+  Block* const body = loop->blocks()[0];
+  for (std::int64_t turn = 0; turn < turns; ++turn) {
+    std::unordered_map<Value*, Value*> known = {{body->inputs()[0], graph.insertConstant(turn)}};
+    for (std::size_t j = 0; j < carried.size(); ++j) known[body->inputs()[j + 1]] = carried[j];
+    const auto mapped = [&](Value* value) {
+      const auto it = known.find(value);
+      return it == known.end() ? value : it->second;
+    };
+    for (Node* node : body->nodes()) {
+      Node* copy = graph.insertNode(graph.createClone(node, mapped));
+      for (std::size_t k = 0; k < copy->outputs().size(); ++k) {
+        known[node->outputs()[k]] = copy->outputs()[k];
       }
     }
-    if (node->kind() == c10::prim::Loop) return false;
+    for (std::size_t j = 0; j < carried.size(); ++j) carried[j] = mapped(body->outputs()[j + 1]);
   }
-  return true;
+  for (std::size_t j = 0; j < carried.size(); ++j) {
+    loop->outputs()[j]->replaceAllUsesWith(carried[j]);
+  }
+  loop->destroy();
+}
+
+constexpr std::int64_t kMostNodes = 20'000;  // of an unrolled loop
+
+// True if no value of an image decides whether, and how often, the blocks run.
+bool decided_by_shapes(const Instruction& instruction, ValueFlow& flow) {
+  if (flow.of(instruction.in[0]).content) return false;
+  if (instruction.kind == Instruction::Kind::kIf) return true;
+  flow.branches_on_values(instruction);  // marks what lies within
+  return !flow.of(instruction.in[1]).content &&
+         !flow.of(instruction.branches[0].outputs[0]).content;
 }
 
 }  // namespace
 
-ModuleGraph module_graph(const jit::Module& module) {
-  jit::Module inlined = module.clone();
-  inline_calls(inlined.get_method("forward").graph()->block(), "");
-  // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that
-  // would be torch::jit::freeze). Without it in-place operations survive in scripted models.
-  const jit::Module frozen =
-      jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
-  ModuleGraph source;
-  source.graph = frozen.get_method("forward").graph()->copy();
-  source.attributes[source.graph->inputs()[0]].value = frozen._ivalue();
-  give_defaults(*source.graph, module.get_method("forward").function().getSchema());
-  AttributeFinder(module, source).visit(source.graph->block());
-  clean(source.graph);
-  return source;
-}
-
 CompiledGraph compile(const ModuleGraph& source) { return Compiler(source).run(); }
 
-bool fold_conditions(ModuleGraph& source, const CompiledGraph& compiled, Slots slots) {
-  std::unordered_set<const Node*> folded;
-  for (const Instruction& instruction : compiled.instructions) {
-    const Node* node = instruction.node;
-    if (node->kind() == c10::prim::If && depends_on_shapes_only(node->input(0))) {
-      folded.insert(node);
-    }
-  }
-  if (folded.empty()) return false;
-  for (const Instruction& instruction : compiled.instructions) {
-    if (folded.count(instruction.node) > 0) {
+bool fold_control(ModuleGraph& source, const CompiledGraph& compiled, Slots slots) {
+  ValueFlow flow(compiled);
+  bool folded = false;
+  std::vector<std::pair<Node*, std::int64_t>> loops;
+  for (std::size_t i = 0; i < compiled.steps.size(); ++i) {
+    const Instruction& instruction = compiled.steps[i];
+    Node* const node = compiled.nodes[i];
+    const bool decided =
+        instruction.kind != Instruction::Kind::kCall && decided_by_shapes(instruction, flow);
+    if (decided && instruction.kind == Instruction::Kind::kIf) {
       const bool condition = slots[static_cast<std::size_t>(instruction.in[0])].toBool();
-      jit::WithInsertPoint here(instruction.node);
-      instruction.node->replaceInput(0, source.graph->insertConstant(condition));
+      const jit::WithInsertPoint here(node);
+      node->replaceInput(0, source.graph->insertConstant(condition));
+      folded = true;
     }
-    execute(instruction, slots);
+    if (decided && instruction.kind == Instruction::Kind::kLoop) {
+      const std::int64_t turns = count_turns(instruction, slots);
+      if (turns * count_nodes(node->blocks()[0]) <= kMostNodes) loops.emplace_back(node, turns);
+    } else {
+      execute(instruction, slots);
+    }
+    flow.follow(static_cast<int>(i), slots);
   }
+  for (const auto& [loop, turns] : loops) unroll(loop, turns);
+  if (!folded && loops.empty()) return false;
   jit::ConstantPropagation(source.graph);
   clean(source.graph);
   return true;
-}
-
-bool branches_on_values(const CompiledGraph& compiled) {
-  for (const Instruction& instruction : compiled.instructions) {
-    const Node* node = instruction.node;
-    if (node->kind() == c10::prim::If && !depends_on_shapes_only(node->input(0))) return true;
-    if (node->kind() == c10::prim::Loop &&
-        !(depends_on_shapes_only(node->input(0)) && depends_on_shapes_only(node->input(1)) &&
-          depends_on_shapes_only(node->blocks()[0]->outputs()[0]))) {
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace bitfall

@@ -1,4 +1,5 @@
-// A step as it is run: a TorchScript operation, and the slots of its operands and results.
+// A step as it is run: an operation, and the slots of its operands and results. Front ends make them of a file:
+// TorchScript's is compile_graph.h.
 //
 //   %7 : Tensor = aten::add(%3, %5, %2)            in = {3, 5, 2}, out = {7}
 //
@@ -9,8 +10,11 @@
 // A conditional or a loop holds instructions of its own, over the same table.
 #pragma once
 
-#include <torch/csrc/jit/ir/ir.h>
+#include <ATen/core/function_schema.h>
+#include <ATen/core/stack.h>
 
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "steps.h"
@@ -19,27 +23,81 @@ namespace bitfall {
 
 struct Instruction;
 
+/// What a result is, as far as it can be said without running.
+enum class ResultType {
+  kTensor,
+  kNumber,  // numbers, truth values, texts, devices, and lists of them
+  kOther,   // what may hold tensors: lists, tuples, dictionaries, objects, optional tensors
+};
+
+/// What LibTorch says of an operator (at::Tag).
+struct OperatorTags {
+  bool random = false;        // nondeterministic_seeded
+  bool dynamic_size = false;  // dynamic_output_shape: sizes of results depend on values
+};
+
+/// Of the operator with that schema; none where the dispatcher does not know it.
+OperatorTags tags_of(const c10::FunctionSchema& schema);
+
 /// A branch of a conditional, or the body of a loop.
 struct CompiledBranch {
   std::vector<Instruction> instructions;
   std::vector<int> inputs;   // slots of a body's own inputs: the counter, then the carried values
   std::vector<int> outputs;  // slots of its results
+  bool raises = false;       // it ends by raising an exception, always
 };
 
 struct Instruction {
-  torch::jit::Node* node = nullptr;
-  // Calling one is not const, though ours hold no state. Null for what execute() does itself.
+  enum class Kind { kCall, kIf, kLoop };
+
+  Kind kind = Kind::kCall;
+  std::string path;      // of the module that runs it: "layer1.0.conv2"
+  std::string function;  // "aten::conv2d"
+  // Calling one is not const, though ours hold no state. Replaces the operands on the stack by the
+  // results.
   mutable torch::jit::Operation run{nullptr};
   std::vector<int> in, out;
   std::vector<CompiledBranch> branches;
-  bool counts_operands = false;  // takes any number of them, and is told how many
+  std::vector<ResultType> types;  // by result
+  // Of an operator: what its arguments are called, and which of them it writes to. Else null.
+  const c10::FunctionSchema* schema = nullptr;
+  OperatorTags tags;
+
+  bool one_tensor() const { return types.size() == 1 && types[0] == ResultType::kTensor; }
+  bool in_place() const { return schema != nullptr && schema->is_mutable(); }
+  /// The operand of that name, as it lies in the table; null if there is none.
+  const c10::IValue* argument(const std::string& name, const Slots& slots) const;
 };
 
-/// Replaces the operands on the stack by the operator's results.
-void run_operator(const Instruction& instruction, torch::jit::Stack& stack);
+/// A tensor of the module's state in a slot.
+struct StateTensor {
+  int slot = -1;
+  std::string name;  // of state_dict: "layer1.0.conv1.weight"
+  at::Tensor value;
+  bool learned = false;  // a parameter of its module, not a buffer (running statistics)
+};
 
-/// Runs one instruction on the table. Throws Error(kInput) where it is of a kind that cannot be run
-/// by itself, else what the operation throws.
-void execute(const Instruction& instruction, Slots& slots);
+/// The step may write to the memory of the slot's value.
+struct Write {
+  int step = 0;
+  int slot = 0;
+};
+
+/// A whole network.
+struct Instructions {
+  std::vector<Instruction> steps;
+  Slots fixed;  // constants and the module's state; the rest empty
+  std::vector<StateTensor> state;
+  std::vector<Write> writes;
+  int input = -1;
+  int output = -1;
+};
+
+/// Told of each call as it has run, also within conditionals and loops: its operands and results.
+using CallObserver =
+    std::function<void(const Instruction&, const std::vector<c10::IValue>&, const Slots&)>;
+
+/// Runs one instruction on the table. Throws what the operation throws.
+void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
 
 }  // namespace bitfall

@@ -6,11 +6,15 @@
 
 #include <map>
 #include <new>
+#include <set>
 #include <stdexcept>
 
+#include "answer_form.h"
 #include "batch_layout.h"
 #include "error.h"
+#include "instruction.h"
 #include "program.h"
+#include "tensor_shape.h"
 #include "torch_message.h"
 
 namespace bitfall {
@@ -24,6 +28,23 @@ struct StepNames {
 };
 
 bool is_default_kind(const std::string& kind) { return kind == "conv" || kind == "linear"; }
+
+// No two sites of one name: "linear" of the model's own forward is "/linear" beside a module
+// `linear`. What a module's path names keeps its name.
+void make_unique(std::vector<StepNames>& names, const std::vector<Step>& steps) {
+  std::set<std::string> taken = {"", "input"};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (names[i].name == steps[i].path) taken.insert(names[i].name);
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    std::string& name = names[i].name;
+    if (name.empty() || name == steps[i].path) continue;
+    while (!taken.insert(name).second) name.insert(0, "/");
+  }
+  for (StepNames& step : names) {
+    std::erase_if(step.aliases, [&](const std::string& alias) { return taken.count(alias) > 0; });
+  }
+}
 
 std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
   std::map<std::pair<std::string, std::string>, int> of_kind;  // (path, kind) -> how many
@@ -57,6 +78,7 @@ std::vector<StepNames> name_steps(const std::vector<Step>& steps) {
       if (other != names[i].name && (one || other == numbered)) names[i].aliases.push_back(other);
     }
   }
+  make_unique(names, steps);
   return names;
 }
 
@@ -68,6 +90,7 @@ struct Model::State {
     std::vector<int> slots;
     int first_step = 0;    // the first that reads a changed value
     at::Tensor parameter;  // undefined for other sites
+    std::vector<SharedView> overlaps = {};
   };
 
   std::array<std::int64_t, 3> input;
@@ -81,10 +104,26 @@ struct Model::State {
   const Source& source(std::int32_t site) const {
     return sources.at(static_cast<std::size_t>(site));
   }
+  AnswerTaken answer;
+
+  void choose_answer(const at::Tensor& images, const AnswerChoice& wish);
   void add_input();
   void add_activations();
   void add_parameters();
 };
+
+void Model::State::choose_answer(const at::Tensor& images, const AnswerChoice& wish) {
+  Slots slots = program->start(images);
+  program->run(slots, 0, static_cast<int>(program->steps().size()));
+  const c10::IValue result = slots[static_cast<std::size_t>(program->instructions().output)];
+  answer.name = bitfall::choose_answer(result, batch, wish);
+  for (const NamedAnswer& one : tensors_of(result)) {
+    answer.results.push_back(one.name + " [" + shape_text(one.value.sizes()) + "]");
+  }
+  AnswerChoice chosen = wish;
+  chosen.output = answer.name;
+  program->choose_answer(chosen);
+}
 
 void Model::State::add_input() {
   Site image;
@@ -129,12 +168,32 @@ void Model::State::add_parameters() {
     site.values = parameter.value.numel();
     if (parameter.first_step < 0) site.refusal = "nothing in the network reads it";
     if (parameter.value.scalar_type() != at::kFloat) {
-      site.refusal =
-          std::string("holds ") + c10::toString(parameter.value.scalar_type()) + ", not float32";
+      site.refusal = type_refusal(c10::toString(parameter.value.scalar_type()));
     }
     sites.push_back(std::move(site));
-    sources.push_back({parameter.slots, std::max(parameter.first_step, 0), parameter.value});
+    sources.push_back({parameter.slots, std::max(parameter.first_step, 0), parameter.value,
+                       parameter.overlaps});
   }
+}
+
+// What to do about a network that fails, by what it says. The shape is the reason where sizes are
+// spoken of; everything else has its own.
+std::string advice_for(const std::string& message) {
+  const auto says = [&](const char* words) { return message.find(words) != message.npos; };
+  if (says("cuda:") && says("cpu")) {
+    return "\n  it holds tensors on another device than its weights: export it on the CPU";
+  }
+  if (says("Half") || says("BFloat16") || says("Double") || says("same dtype")) {
+    return "\n  its types do not fit float32 images: save model.float()";
+  }
+  if (says("is invalid for input of size")) {
+    return "\n  give the shape that it expects (data preprocess, or --input CxHxW); or its trace holds "
+           "another batch ([run] batch, or --batch)";
+  }
+  if (says("size") || says("shape") || says("channels") || says("dimension") || says("kernel")) {
+    return "\n  give the shape that it expects (data preprocess, or --input CxHxW)";
+  }
+  return "";
 }
 
 bool out_of_memory(const std::exception& error) {
@@ -150,38 +209,107 @@ Error input_misfit(const std::filesystem::path& model, const std::string& shape,
     return {ExitCode::kFailure, model.string() + ": no memory for an input of [" + shape +
                                     "]\n  take smaller batches ([run] batch), or fewer workers"};
   }
-  return {ExitCode::kInput,
-          model.string() + ": the model fails on an input of [" + shape +
-              "]: " + torch_message(error) +
-              "\n  give the shape that it expects (data preprocess, or --input CxHxW)"};
+  return {ExitCode::kInput, model.string() + ": the model fails on an input of [" + shape +
+                                "]: " + torch_message(error) + advice_for(error.what())};
 }
 
-Model::Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input,
-             std::int64_t batch, const std::string& device)
+namespace {
+
+// What the network is proven on: the campaign's images, or else noise.
+ProofImages proof_images(const ModelOptions& options) {
+  const c10::Device device(options.device);
+  const auto [channels, height, width] = options.input;
+  const std::int64_t batch = options.batch;
+  const auto given = static_cast<std::int64_t>(options.images.size()) / (channels * height * width);
+  if (given >= batch) {
+    const at::Tensor images = at::from_blob(const_cast<float*>(options.images.data()),
+                                            {given, channels, height, width}, at::kFloat)
+                                  .clone()
+                                  .to(device);
+    at::Tensor others = images.slice(0, batch);
+    const at::Tensor changed = images.select(0, batch > 1 ? 1 : 0);
+    // Without enough images: those that there are, turned, which are images of the kind as well.
+    if (others.size(0) == 0) others = images.slice(0, 0, batch).flip({0, 3});
+    if (same_bits(others[0], changed)) others = others.roll(1, -1);
+    return {images.slice(0, 0, batch), others};
+  }
+  // Of its own: what else draws from LibTorch's stream in this process draws the same.
+  auto random = at::make_generator<at::CPUGeneratorImpl>(0);
+  const at::Tensor images = at::randn({batch, channels, height, width}, random, at::kFloat);
+  const at::Tensor others = at::randn({batch, channels, height, width}, random, at::kFloat);
+  return {images.to(device), others.to(device)};
+}
+
+// The reasons that a look at the parameters gives, before anything runs.
+std::string misfit_of_types(const Program& program) {
+  std::map<std::string, int> types;
+  for (const Parameter& parameter : program.parameters()) {
+    if (!parameter.learned || !parameter.value.is_floating_point()) continue;
+    if (parameter.value.scalar_type() != at::kFloat) {
+      ++types[c10::toString(parameter.value.scalar_type())];
+    } else {
+      return "";  // some in float32: the model casts by itself
+    }
+  }
+  if (types.empty()) return "";
+  return "its weights are " + types.begin()->first +
+         ", and images are float32; save model.float(), and choose the number format by [format]";
+}
+
+}  // namespace
+
+Model::Model(const std::filesystem::path& path, const ModelOptions& options)
     : state_(std::make_unique<State>()) {
   const c10::InferenceMode guard;
   State& state = *state_;
-  state.input = input;
-  state.batch = batch;
-  state.device = device;
-  state.program = std::make_unique<Program>(path, device);
-  // Of its own: what else draws from LibTorch's stream in this process draws the same.
-  auto random = at::make_generator<at::CPUGeneratorImpl>(0);
-  const at::Tensor images =
-      at::randn({batch, input[0], input[1], input[2]}, random, at::kFloat).to(c10::Device(device));
+  state.input = options.input;
+  state.batch = options.batch;
+  state.device = options.device;
+  state.program = std::make_unique<Program>(path, options.device);
+  const ProofImages images = proof_images(options);
+  if (const std::string misfit = misfit_of_types(*state.program); !misfit.empty()) {
+    throw Error(ExitCode::kInput, path.string() + ": " + misfit);
+  }
   try {
-    state.program->specialise(images);
-    state.layout = find_batch_layout(*state.program, images, random);
+    state.program->specialise(images.batch);
+    state.choose_answer(images.batch, options.answer);
+    state.layout = find_batch_layout(*state.program, images);
     state.add_input();
     state.add_activations();
     state.add_parameters();
   } catch (const Error& error) {
     throw Error(error.code(), path.string() + ": " + error.what());
   } catch (const std::exception& error) {
-    throw input_misfit(path, shape_text(images.sizes()), error);
+    throw input_misfit(path, shape_text(images.batch.sizes()), error);
   }
 }
 
+std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
+                                             const ModelOptions& options) {
+  const c10::InferenceMode guard;
+  try {
+    const Program program(path, options.device);
+    const at::Tensor image = proof_images(options).batch[0].unsqueeze(0);
+    const auto runs = [&](std::int64_t batch) {
+      try {
+        Slots slots = program.start(image.repeat({batch, 1, 1, 1}));
+        program.run(slots, 0, static_cast<int>(program.steps().size()));
+        return true;
+      } catch (const std::exception&) {
+        return false;
+      }
+    };
+    if (runs(options.batch)) return std::nullopt;
+    constexpr std::int64_t kMost = 32;
+    for (std::int64_t batch = 1; batch <= kMost; ++batch) {
+      if (runs(batch)) return batch;
+    }
+  } catch (const std::exception&) {  // has been told
+  }
+  return std::nullopt;
+}
+
+Model::Model(Model&&) noexcept = default;
 Model::~Model() = default;
 
 at::Tensor first_images(const at::Tensor& value, const Rows& rows) {
@@ -214,6 +342,11 @@ Rows Model::rows(int slot, std::int64_t images) const {
 }
 bool Model::image_independent(int slot) const {
   return state_->layout.slots.at(static_cast<std::size_t>(slot)).image_independent;
+}
+bool Model::answers_probabilities() const { return state_->layout.probabilities; }
+const AnswerTaken& Model::answer() const { return state_->answer; }
+const std::vector<SharedView>& Model::overlaps(std::int32_t site) const {
+  return state_->source(site).overlaps;
 }
 bool Model::rows_alike() const { return state_->layout.rows_alike; }
 at::Tensor Model::parameter(std::int32_t site) const { return state_->source(site).parameter; }

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "answer_choice.h"
 #include "error.h"
 #include "sites.h"
 
@@ -18,6 +20,7 @@ class Tensor;
 namespace bitfall {
 
 class Program;
+struct SharedView;
 
 /// So many images in a value whose first dimension holds each image's slabs one after the other.
 struct Rows {
@@ -32,15 +35,26 @@ at::Tensor first_images(const at::Tensor& value, const Rows& rows);
 /// The slabs of the image at `row` of a batch. `one`: the rows of one image. A view.
 at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one);
 
+/// How a network is opened.
+struct ModelOptions {
+  std::array<std::int64_t, 3> input = {};  // C, H, W
+  std::int64_t batch = 1;
+  std::string device = "cpu";
+  AnswerChoice answer;  // which of several results it is
+  /// What sites are proven on: the values of at least `batch` images [any, C, H, W], further ones to
+  /// exchange them for; empty = noise.
+  std::vector<float> images = {};
+};
+
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
   /// site that its output is batch-major: with one image of the batch replaced, that image's slab
-  /// and nothing else changes; a site that fails has a refusal. Sites come in network order: the
-  /// input, activations by step, parameters.
+  /// and nothing else changes, and with all others replaced it does not; a site that fails has a
+  /// refusal. Sites come in network order: the input, activations by step, parameters.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
-  Model(const std::filesystem::path& path, std::array<std::int64_t, 3> input, std::int64_t batch,
-        const std::string& device);
+  Model(const std::filesystem::path& path, const ModelOptions& options);
+  Model(Model&&) noexcept;
   ~Model();
 
   const std::vector<Site>& sites() const;
@@ -69,6 +83,11 @@ class Model {
   /// True if what a row holds does not depend on which row it is: seen on a batch turned by one
   /// row, bit for bit, in every value that lies image by image.
   bool rows_alike() const;
+  const AnswerTaken& answer() const;
+  /// The answers that were seen look like probabilities and not like logits.
+  bool answers_probabilities() const;
+  /// Other tensors in the memory of a parameter, which a fault in it changes as well.
+  const std::vector<SharedView>& overlaps(std::int32_t site) const;
   /// A parameter's value; undefined for other sites.
   at::Tensor parameter(std::int32_t site) const;
 
@@ -76,6 +95,11 @@ class Model {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// The batch that a network's trace holds: it runs on so many images, 1 to 32, though not on
+/// options.batch. Nothing where it runs on none, or cannot be read.
+std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
+                                             const ModelOptions& options);
 
 /// Whether a pass of LibTorch ended for want of memory, of the host or of a device.
 bool out_of_memory(const std::exception& error);

@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <functional>
 #include <map>
 #include <set>
 #include <unordered_map>
 
+#include "instruction.h"
 #include "model.h"
 #include "program.h"
 
@@ -90,6 +93,23 @@ std::int64_t einsum(const Call& call) {
   return products;
 }
 
+// Layers of cells: each of their matrices is multiplied with one vector per token and image.
+// `params`, where the list of them stands.
+template <std::size_t Params>
+std::int64_t recurrent(const Call& call) {
+  const at::Tensor tokens = call.tensor(0);
+  std::int64_t matrices = 0;
+  for (const at::Tensor& parameter : call.in.at(Params).toTensorVector()) {
+    if (parameter.dim() == 2) matrices += parameter.numel();
+  }
+  return matrices * (tokens.numel() / tokens.size(-1));
+}
+
+std::int64_t cell(const Call& call) {
+  return (call.tensor(2).numel() + call.tensor(3).numel()) *
+         (call.tensor(0).numel() / call.tensor(0).size(-1));
+}
+
 // Multiply-accumulates by operator.
 const std::unordered_map<std::string, std::int64_t (*)(const Call&)>& counters() {
   static const std::unordered_map<std::string, std::int64_t (*)(const Call&)> kCounters = {
@@ -109,28 +129,19 @@ const std::unordered_map<std::string, std::int64_t (*)(const Call&)>& counters()
       {"aten::addmm", product<1>},
       {"aten::baddbmm", product<1>},
       {"aten::einsum", einsum},
+      {"aten::lstm", recurrent<2>},
+      {"aten::gru", recurrent<2>},
+      {"aten::rnn_tanh", recurrent<2>},
+      {"aten::rnn_relu", recurrent<2>},
+      {"aten::lstm_cell", cell},
+      {"aten::gru_cell", cell},
+      {"aten::rnn_tanh_cell", cell},
+      {"aten::rnn_relu_cell", cell},
       {"aten::scaled_dot_product_attention", attention},
       {"aten::_native_multi_head_attention", fused_attention},
       {"aten::_transformer_encoder_layer_fwd", fused_encoder_layer}};
   return kCounters;
 }
-
-// Which slots hold what depends on the image.
-class Dependence {
- public:
-  explicit Dependence(const Program& program) : slots_{program.input_slot()} {}
-
-  // Whether the step's results do; to be asked step by step, in their order.
-  bool of(const Step& step) {
-    const bool depends = std::any_of(step.inputs.begin(), step.inputs.end(),
-                                     [&](int slot) { return slots_.count(slot) > 0; });
-    if (depends) slots_.insert(step.outputs.begin(), step.outputs.end());
-    return depends;
-  }
-
- private:
-  std::set<int> slots_;
-};
 
 // Adds up by module and kind, in the order of first sight.
 class Layers {
@@ -171,35 +182,122 @@ std::multimap<int, const Parameter*> parameters_by_step(const Program& program) 
   return by_step;
 }
 
+// Multiply-accumulates of a call for all images; 0 of what is not counted.
+std::int64_t operations_of(const Instruction& instruction, const std::vector<c10::IValue>& operands,
+                           const Slots& slots) {
+  const auto counter = counters().find(instruction.function);
+  if (counter == counters().end()) return 0;
+  const c10::IValue& result = slots[static_cast<std::size_t>(instruction.out.at(0))];
+  if (!result.isTensor() || !result.toTensor().defined()) return 0;  // nothing reads it
+  return counter->second({operands, result.toTensor()});
+}
+
+// Calls back with every call that multiplies: its step, and multiply-accumulates of one image.
+void count_operations(
+    const Program& program, const at::Tensor& input,
+    const std::function<void(int step, const Instruction&, std::int64_t operations)>& counted) {
+  Slots slots = program.start(input);
+  int step = 0;
+  std::int64_t images = 1;
+  const CallObserver observer = [&](const Instruction& call, const auto& operands,
+                                    const Slots& after) {
+    const std::int64_t operations = operations_of(call, operands, after) / images;
+    if (operations > 0) counted(step, call, operations);
+  };
+  for (; step < static_cast<int>(program.steps().size()); ++step) {
+    const auto& outputs = program.steps()[static_cast<std::size_t>(step)].outputs;
+    const bool depends = std::any_of(outputs.begin(), outputs.end(),
+                                     [&](int slot) { return program.depends_on_image(slot); });
+    images = depends ? input.size(0) : 1;
+    program.observe(slots, step, observer);
+  }
+}
+
 }  // namespace
 
 ModelCosts model_costs(const Program& program, const at::Tensor& input) {
   Layers layers;
   const auto parameters = parameters_by_step(program);
-  Dependence dependence(program);
-  Slots slots = program.start(input);
-  const std::vector<Step>& steps = program.steps();
-  for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-    const Step& step = steps[static_cast<std::size_t>(i)];
-    const auto [first, last] = parameters.equal_range(i);
-    for (auto read = first; read != last; ++read) {
-      const Parameter& parameter = *read->second;
-      layers.at(owner_of(parameter.name), parameter.operation).parameters +=
-          parameter.value.numel();
+  int listed = 0;  // steps whose parameters are
+  const auto list_parameters = [&](int until) {
+    for (; listed < until; ++listed) {
+      const auto [first, last] = parameters.equal_range(listed);
+      for (auto read = first; read != last; ++read) {
+        const Parameter& parameter = *read->second;
+        layers.at(owner_of(parameter.name), parameter.operation).parameters +=
+            parameter.value.numel();
+      }
     }
-    Call call;
-    for (const int slot : step.inputs) call.in.push_back(slots[static_cast<std::size_t>(slot)]);
-    program.run(slots, i, i + 1);
-    const std::int64_t images = dependence.of(step) ? input.size(0) : 1;
-    const auto counter = counters().find(step.function);
-    if (counter == counters().end()) continue;
-    const c10::IValue& result = slots[static_cast<std::size_t>(step.outputs.at(0))];
-    if (!result.isTensor()) continue;  // nothing reads it
-    call.out = result.toTensor();
-    const std::int64_t operations = counter->second(call) / images;
-    if (operations > 0) layers.at(step.path, step.operation).operations += operations;
-  }
+  };
+  count_operations(program, input,
+                   [&](int step, const Instruction& call, std::int64_t operations) {
+                     list_parameters(step + 1);
+                     layers.at(call.path, operation_kind(call.function)).operations += operations;
+                   });
+  list_parameters(static_cast<int>(program.steps().size()));
   return layers.finish();
+}
+
+Coverage coverage(const Model& model) {
+  const Program& program = model.program();
+  std::set<int> hit;  // steps whose result can be
+  Coverage covered;
+  covered.parameters = program.learned_numbers();
+  std::set<const void*> seen;
+  for (std::size_t i = 0; i < model.sites().size(); ++i) {
+    const Site& site = model.sites()[i];
+    const auto index = static_cast<std::int32_t>(i);
+    if (!site.refusal.empty() || site.target == Target::kInput) continue;
+    if (site.target == Target::kActivation) {
+      hit.insert(model.first_step(index) - 1);
+    } else if (seen.insert(model.parameter(index).const_data_ptr()).second) {
+      for (const Parameter& parameter : program.parameters()) {
+        if (parameter.name == site.name && parameter.learned) {
+          covered.covered_parameters += parameter.value.numel();
+        }
+      }
+    }
+  }
+  std::map<std::pair<std::string, std::string>, std::int64_t> missed;
+  const auto [channels, height, width] = model.input();
+  const at::Tensor input =
+      at::zeros({model.batch(), channels, height, width}).to(c10::Device(model.device()));
+  count_operations(program, input,
+                   [&](int step, const Instruction& call, std::int64_t operations) {
+                     covered.operations += operations;
+                     if (hit.count(step) > 0) {
+                       covered.covered_operations += operations;
+                     } else {
+                       missed[{call.path, call.function}] += operations;
+                     }
+                   });
+  for (const auto& [part, operations] : missed) {
+    covered.missed.push_back({part.first, part.second, 0, operations});
+  }
+  std::stable_sort(covered.missed.begin(), covered.missed.end(),
+                   [](const LayerCost& a, const LayerCost& b) { return a.operations > b.operations; });
+  return covered;
+}
+
+std::string missed_text(const Coverage& coverage) {
+  constexpr std::size_t kMost = 3;
+  std::string text;
+  for (std::size_t i = 0; i < coverage.missed.size() && i < kMost; ++i) {
+    const LayerCost& part = coverage.missed[i];
+    const auto colons = part.operation.find("::");
+    const std::string name = colons == std::string::npos ? part.operation
+                                                         : part.operation.substr(colons + 2);
+    char share[32];
+    std::snprintf(share, sizeof share, " %.1f %%",
+                  100.0 * static_cast<double>(part.operations) /
+                      static_cast<double>(coverage.operations));
+    text += (text.empty() ? "" : ", ") + (part.name.empty() ? name : part.name + " (" + name + ")") +
+            share;
+  }
+  if (coverage.missed.size() > kMost) {
+    text += ", " + std::to_string(coverage.missed.size() - kMost) + " more";
+  }
+  return text;
 }
 
 ModelCosts model_costs(const Model& model) {

@@ -7,38 +7,39 @@
 #include <map>
 #include <set>
 
-#include "compile_graph.h"
 #include "error.h"
+#include "front_end.h"
 #include "sha256.h"
-#include "torch_message.h"
-#include "torchscript_file.h"
-#include "writes.h"
 
 namespace bitfall {
 
 struct Program::State {
-  torch::jit::Module module;  // as it was loaded
-  ModuleGraph source;
-  CompiledGraph compiled;
+  std::unique_ptr<FrontEnd> network;
   std::vector<Step> steps;
   std::vector<Parameter> parameters;
   std::vector<Lifetime> lifetimes;
+  std::vector<bool> dependent;
   std::vector<std::vector<int>> dies;  // dies[i]: slots that nothing after step i reads
-  std::vector<Write> writes;
+  AnswerChoice answer;
 
-  void compile_source();
+  const Instructions& instructions() const { return network->instructions(); }
+  const Instruction& instruction(int step) const {
+    return instructions().steps[static_cast<std::size_t>(step)];
+  }
+  void describe();
 };
 
-void Program::State::compile_source() {
-  compiled = compile(source);
-  steps = describe_steps(compiled);
-  parameters = find_parameters(source, compiled);
-  lifetimes = find_lifetimes(compiled);
-  writes = find_writes(compiled);
+void Program::State::describe() {
+  const Instructions& program = instructions();
+  steps = describe_steps(program);
+  parameters = find_parameters(program);
+  lifetimes = find_lifetimes(program);
+  dependent = find_dependent(program);
   dies.assign(steps.size(), {});
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
     const int last = lifetimes[slot].last;
     if (last < 0 || last >= static_cast<int>(steps.size())) continue;
+    if (static_cast<int>(slot) == program.input) continue;  // tells the batch
     dies[static_cast<std::size_t>(last)].push_back(static_cast<int>(slot));
   }
 }
@@ -50,67 +51,66 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
                                       "\": this machine or this LibTorch has no CUDA; use \"cpu\"");
   }
   const c10::InferenceMode guard;
-  state_->module = load_torchscript(path, device);
-  if (!state_->module.find_method("forward")) {
-    throw Error(ExitCode::kInput, path.string() + ": the module has no forward method");
-  }
-  state_->module.eval();
-  try {
-    state_->source = module_graph(state_->module);
-  } catch (const std::exception& error) {
-    throw Error(ExitCode::kInput,
-                path.string() + ": cannot be read as a program of steps: " + torch_message(error));
-  }
-  const std::size_t inputs = state_->source.graph->inputs().size() - 1;  // without self
-  if (inputs == 0) throw Error(ExitCode::kInput, path.string() + ": forward takes no input");
-  if (inputs > 1) {
-    throw Error(ExitCode::kInput, path.string() + ": forward takes " + std::to_string(inputs) +
-                                      " inputs without a default; a classifier of images takes "
-                                      "one");
-  }
-  state_->compile_source();
+  state_->network = open_network(path, device);
+  state_->describe();
 }
 
 Program::~Program() = default;
 
 void Program::specialise(const at::Tensor& input) {
   const c10::InferenceMode guard;
-  constexpr int kMostRounds = 32;  // conditionals within conditionals
+  constexpr int kMostRounds = 64;  // conditionals within conditionals
+  bool changed = false;
   for (int round = 0; round < kMostRounds; ++round) {
-    if (!fold_conditions(state_->source, state_->compiled, start(input))) return;
-    state_->compile_source();
+    if (!state_->network->specialise(start(input))) break;
+    changed = true;
   }
+  if (changed) state_->describe();
 }
 
 const std::vector<Step>& Program::steps() const { return state_->steps; }
 const std::vector<Parameter>& Program::parameters() const { return state_->parameters; }
-int Program::input_slot() const { return state_->compiled.input; }
+int Program::input_slot() const { return state_->instructions().input; }
 const std::vector<Lifetime>& Program::lifetimes() const { return state_->lifetimes; }
+
+const Instructions& Program::instructions() const { return state_->instructions(); }
+bool Program::depends_on_image(int slot) const {
+  return state_->dependent[static_cast<std::size_t>(slot)];
+}
+std::int64_t Program::learned_numbers() const { return state_->network->learned_numbers(); }
+bool Program::keeps_state() const { return state_->network->keeps_state(); }
 
 c10::IValue Program::call(int step, std::vector<c10::IValue> operands) const {
   torch::jit::Stack stack = std::move(operands);
-  run_operator(state_->compiled.instructions[static_cast<std::size_t>(step)], stack);
+  state_->instruction(step).run(stack);
   return std::move(stack.back());
 }
 
 Slots Program::start(const at::Tensor& input) const {
-  Slots slots = state_->compiled.fixed;
-  slots[static_cast<std::size_t>(state_->compiled.input)] = input;
+  Slots slots = state_->instructions().fixed;
+  slots[static_cast<std::size_t>(state_->instructions().input)] = input;
   return fork(slots, 0);
 }
 
-bool Program::writes_in_place() const { return !state_->writes.empty(); }
+bool Program::writes_in_place() const { return !state_->instructions().writes.empty(); }
 
-bool Program::branches_on_values() const { return bitfall::branches_on_values(state_->compiled); }
-
-void Program::run(Slots& slots, int from, int to, bool keep) const {
+void Program::run(Slots& slots, int from, int to, bool keep, int* at) const {
   const c10::InferenceMode guard;
   for (int i = from; i < to; ++i) {
-    execute(state_->compiled.instructions[static_cast<std::size_t>(i)], slots);
+    if (at != nullptr) *at = i;
+    execute(state_->instruction(i), slots);
     if (keep) continue;
     for (const int slot : state_->dies[static_cast<std::size_t>(i)]) {
       slots[static_cast<std::size_t>(slot)] = c10::IValue();
     }
+  }
+}
+
+void Program::observe(Slots& slots, int step, const CallObserver& observer) const {
+  const c10::InferenceMode guard;
+  execute(state_->instruction(step), slots, &observer);
+  for (const int slot : state_->dies[static_cast<std::size_t>(step)]) {
+    slots[static_cast<std::size_t>(slot)] = c10::IValue();
   }
 }
 
@@ -119,7 +119,7 @@ Slots Program::fork(const Slots& slots, int at) const {
   const c10::InferenceMode guard;
   std::map<const void*, at::Tensor> memory;  // one clone for each storage, so that views stay views
   std::set<int> seen;
-  for (const Write& write : state_->writes) {
+  for (const Write& write : state_->instructions().writes) {
     if (write.step < at || !seen.insert(write.slot).second) continue;
     c10::IValue& value = copy[static_cast<std::size_t>(write.slot)];
     if (value.isTensor() && value.toTensor().defined()) {
@@ -131,38 +131,32 @@ Slots Program::fork(const Slots& slots, int at) const {
         whole = tensor.as_strided({items}, {1}, 0).clone();
       }
       value = whole.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
-    } else if (value.isList()) {
+    } else if (value.isList() || value.isGenericDict()) {
       value = value.deepcopy();
     }
   }
   return copy;
 }
 
+void Program::choose_answer(AnswerChoice choice) { state_->answer = std::move(choice); }
+
 at::Tensor Program::output(const Slots& slots) const {
-  c10::IValue value = slots[state_->compiled.output];
-  if (value.isTuple() && !value.toTupleRef().elements().empty())
-    value = value.toTupleRef().elements()[0];
-  if (!value.isTensor()) {
-    throw Error(ExitCode::kInput, "the model returns a " + value.tagKind() +
-                                      "; a classifier returns logits [batch, classes]");
-  }
   const c10::InferenceMode guard;
-  return value.toTensor().to(at::kCPU, at::kFloat).contiguous();
+  const std::int64_t batch =
+      slots[static_cast<std::size_t>(input_slot())].toTensor().size(0);
+  return answer_of(slots[static_cast<std::size_t>(state_->instructions().output)], batch,
+                   state_->answer);
 }
 
 at::Tensor Program::forward(const at::Tensor& input) const {
   const c10::InferenceMode guard;
-  torch::jit::Module module = state_->module;
-  c10::IValue value = module.forward({input});
-  if (value.isTuple() && !value.toTupleRef().elements().empty())
-    value = value.toTupleRef().elements()[0];
-  return value.toTensor().to(at::kCPU, at::kFloat).contiguous();
+  return answer_of(state_->network->forward(input), input.size(0), state_->answer);
 }
 
 std::string Program::checksum() const {
   const c10::InferenceMode guard;
   std::string bits;
-  for (const auto& value : state_->compiled.fixed) {
+  for (const auto& value : state_->instructions().fixed) {
     if (!value.isTensor() || !value.toTensor().defined()) continue;
     const at::Tensor tensor = value.toTensor().cpu().contiguous();
     bits += sha256_text(

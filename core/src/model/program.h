@@ -1,4 +1,4 @@
-// A TorchScript classifier as a list of steps over a table of slots, so that it can be run from any
+// A classifier as a list of steps over a table of slots, so that it can be run from any
 // step.
 //
 //   start(image)   slots: constants, parameters and the image; the rest empty
@@ -7,23 +7,28 @@
 //        ├──────── fork(3) ── another table: change a value in it ── run(3, end) ── output()
 //        └──────── fork(3) ── ...
 //
-// What is known of the steps is in steps.h, how they are made of a module in compile_graph.h.
+// What is known of the steps is in steps.h, how they are made of a file in front_end.h.
 #pragma once
 
 #include <ATen/core/ivalue.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "answer_form.h"
 #include "steps.h"
 
 namespace bitfall {
 
+struct Instruction;
+struct Instructions;
+
 class Program {
  public:
-  /// Loads a .pt file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
+  /// Loads a file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
   /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is not a TorchScript
   /// model, is damaged, or has no forward(Tensor); further inputs keep their defaults.
   Program(const std::filesystem::path& path, const std::string& device);
@@ -39,6 +44,13 @@ class Program {
   const std::vector<Step>& steps() const;
   const std::vector<Parameter>& parameters() const;
   int input_slot() const;
+  const Instructions& instructions() const;
+  /// Computed from the image, as far as can be said without running.
+  bool depends_on_image(int slot) const;
+  /// Of the network's parameters, used or not.
+  std::int64_t learned_numbers() const;
+  /// Forward sets attributes of the module.
+  bool keeps_state() const;
   const std::vector<Lifetime>& lifetimes() const;  // by slot
 
   /// The result of one step's operator on other operands. Only for operators of one result.
@@ -48,22 +60,26 @@ class Program {
   Slots start(const at::Tensor& input) const;
 
   /// Runs steps [from, to). Slots that no later step reads are emptied on the way, unless `keep`.
-  void run(Slots& slots, int from, int to, bool keep = false) const;
+  /// `at`: becomes the step that runs, for whoever has to say where an exception came from.
+  void run(Slots& slots, int from, int to, bool keep = false, int* at = nullptr) const;
+
+  /// Runs one step; `observer` is told of the calls in it.
+  void observe(Slots& slots, int step,
+               const std::function<void(const Instruction&, const std::vector<c10::IValue>&,
+                                        const Slots&)>& observer) const;
 
   /// True if any step writes to memory that another slot may share: a kept value may then change
   /// later.
   bool writes_in_place() const;
 
-  /// True if a conditional or a loop reads tensor values: one image of a batch then decides for
-  /// all.
-  bool branches_on_values() const;
-
   /// A table that may be run from step `at` on without harm to `slots`: values that those steps
   /// write to are cloned (shared memory stays shared among the clones).
   Slots fork(const Slots& slots, int at) const;
 
-  /// The model's answer, [batch, classes] float32 on the CPU. The first tensor where forward
-  /// returns a tuple.
+  /// Which of forward's results is the answer; by default the only one that can be.
+  void choose_answer(AnswerChoice choice);
+
+  /// The model's answer, [batch, classes] float32 on the CPU, as chosen.
   at::Tensor output(const Slots& slots) const;
 
   /// The answer of Module::forward of the untouched module: the oracle.

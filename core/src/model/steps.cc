@@ -8,7 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
-#include "compile_graph.h"
+#include "instruction.h"
 
 namespace bitfall {
 namespace {
@@ -66,11 +66,14 @@ const std::unordered_set<std::string>& moving_operations() {
                                                          "tensor",
                                                          "scalar_tensor",
                                                          "empty_like",
-                                                         "full_like"};
+                                                         "full_like",
+                                                         "_autocast_to_reduced_precision",
+                                                         "_autocast_to_full_precision"};
   return kNames;
 }
 
-// The kind of a schema name such as "aten::conv2d"; empty if the operation computes nothing.
+}  // namespace
+
 std::string operation_kind(const std::string& qualified) {
   static const std::unordered_map<std::string, std::string> kKinds = {
       {"conv1d", "conv"},
@@ -99,6 +102,16 @@ std::string operation_kind(const std::string& qualified) {
   return known == kKinds.end() ? name : known->second;
 }
 
+namespace {
+
+// Layers whose further results are states and statistics: the first is what the next layer reads.
+bool answers_first(const std::string& kind) {
+  static const std::unordered_set<std::string> kKinds = {
+      "lstm", "gru", "rnn_tanh", "rnn_relu", "_native_multi_head_attention", "native_group_norm",
+      "layer_norm"};
+  return kKinds.count(kind) > 0;
+}
+
 // The slots that an instruction reads from outside itself, those of its branches included.
 void collect_reads(const Instruction& instruction, std::set<int>& reads) {
   reads.insert(instruction.in.begin(), instruction.in.end());
@@ -108,24 +121,49 @@ void collect_reads(const Instruction& instruction, std::set<int>& reads) {
   }
 }
 
-// The kind of the first computing operation that reads one of the carriers, or a view of one; "" if
-// none does.
-std::string reading_operation(const std::vector<Instruction>& instructions,
-                              std::set<int>& carriers) {
-  for (const Instruction& instruction : instructions) {
-    for (const CompiledBranch& branch : instruction.branches) {
-      const std::string inner = reading_operation(branch.instructions, carriers);
-      if (!inner.empty()) return inner;
-    }
-    const bool reads = std::any_of(instruction.in.begin(), instruction.in.end(),
-                                   [&](int slot) { return carriers.count(slot) > 0; });
-    if (!reads) continue;
-    const std::string kind = operation_kind(instruction.node->kind().toQualString());
-    if (!kind.empty()) return kind;
-    carriers.insert(instruction.out.begin(), instruction.out.end());
-  }
-  return "";
+bool any_of_slots(const std::vector<int>& slots, const std::set<int>& wanted) {
+  return std::any_of(slots.begin(), slots.end(),
+                     [&](int slot) { return wanted.count(slot) > 0; });
 }
+
+// Looks for the operation that computes with a parameter.
+class OperationFinder {
+ public:
+  OperationFinder(const std::vector<bool>& dependent, const std::vector<int>& slots)
+      : dependent_(dependent), views_(slots.begin(), slots.end()), computed_(views_) {}
+
+  std::string run(const std::vector<Instruction>& instructions) {
+    walk(instructions);
+    if (first_ == "conv" || first_ == "linear") return first_;
+    return meeting_.empty() ? first_ : meeting_;
+  }
+
+ private:
+  void walk(const std::vector<Instruction>& instructions) {
+    for (const Instruction& instruction : instructions) {
+      for (const CompiledBranch& branch : instruction.branches) walk(branch.instructions);
+      if (!meeting_.empty()) return;
+      if (any_of_slots(instruction.in, computed_)) look(instruction);
+    }
+  }
+
+  void look(const Instruction& instruction) {
+    const std::string kind = operation_kind(instruction.function);
+    if (any_of_slots(instruction.in, views_)) {
+      if (first_.empty()) first_ = kind;
+      if (kind.empty()) views_.insert(instruction.out.begin(), instruction.out.end());
+    }
+    const bool meets =
+        std::any_of(instruction.in.begin(), instruction.in.end(),
+                    [&](int slot) { return dependent_[static_cast<std::size_t>(slot)]; });
+    if (meets && !kind.empty()) meeting_ = kind;
+    computed_.insert(instruction.out.begin(), instruction.out.end());
+  }
+
+  const std::vector<bool>& dependent_;
+  std::set<int> views_, computed_;  // slots of the parameter or views of it; of what is made of it
+  std::string first_, meeting_;
+};
 
 // The first step of those that reads one of the slots; -1 if none does.
 int first_reading(const std::vector<std::set<int>>& reads, const std::vector<int>& slots) {
@@ -139,50 +177,102 @@ int first_reading(const std::vector<std::set<int>>& reads, const std::vector<int
 
 }  // namespace
 
-std::vector<Step> describe_steps(const CompiledGraph& compiled) {
+std::vector<Step> describe_steps(const Instructions& program) {
   std::vector<Step> steps;
-  for (const Instruction& instruction : compiled.instructions) {
+  for (const Instruction& instruction : program.steps) {
     Step step;
-    const torch::jit::Node* node = instruction.node;
-    step.path = node->scopeName();
-    step.function = node->kind().toQualString();
+    step.path = instruction.path;
+    step.function = instruction.function;
     step.inputs = instruction.in;
     step.outputs = instruction.out;
-    const bool one_tensor =
-        node->outputs().size() == 1 && node->output()->type()->isSubtypeOf(*c10::TensorType::get());
-    if (one_tensor) {
+    const std::string kind = operation_kind(step.function);
+    if (instruction.one_tensor() || answers_first(kind)) {
       step.output = instruction.out[0];
-      step.operation = operation_kind(step.function);
+      step.operation = kind;
     }
-    if (const auto* schema = node->maybeSchema()) step.in_place = schema->is_mutable();
+    step.in_place = instruction.in_place();
     steps.push_back(std::move(step));
   }
   return steps;
 }
 
-std::vector<Parameter> find_parameters(const ModuleGraph& source, const CompiledGraph& compiled) {
-  std::map<std::string, Parameter> by_name;
-  std::map<const void*, std::vector<int>> by_memory;
-  for (const auto& [value, attribute] : source.attributes) {
-    const auto known = compiled.slots.find(value);
-    if (known == compiled.slots.end() || !attribute.value.isTensor()) continue;
-    const at::Tensor& tensor = attribute.value.toTensor();
-    if (!tensor.defined()) continue;
-    Parameter& parameter = by_name[attribute.name];
-    parameter.name = attribute.name;
-    parameter.value = tensor;
-    parameter.learned = attribute.learned;
-    by_memory[tensor.const_data_ptr()].push_back(known->second);
+std::vector<bool> find_dependent(const Instructions& program) {
+  std::vector<bool> dependent(program.fixed.size(), false);
+  dependent[static_cast<std::size_t>(program.input)] = true;
+  for (std::size_t i = 0; i < program.steps.size(); ++i) {
+    std::set<int> reads;
+    collect_reads(program.steps[i], reads);
+    const bool depends = std::any_of(reads.begin(), reads.end(), [&](int slot) {
+      return dependent[static_cast<std::size_t>(slot)];
+    });
+    if (!depends) continue;
+    for (const int slot : program.steps[i].out) dependent[static_cast<std::size_t>(slot)] = true;
+    for (const Write& write : program.writes) {
+      if (write.step == static_cast<int>(i)) dependent[static_cast<std::size_t>(write.slot)] = true;
+    }
   }
-  const auto& instructions = compiled.instructions;
-  std::vector<std::set<int>> reads(instructions.size());
-  for (std::size_t i = 0; i < instructions.size(); ++i) collect_reads(instructions[i], reads[i]);
+  return dependent;
+}
+
+namespace {
+
+bool same_view(const at::Tensor& a, const at::Tensor& b) {
+  return a.const_data_ptr() == b.const_data_ptr() && a.sizes() == b.sizes() &&
+         a.strides() == b.strides() && a.scalar_type() == b.scalar_type();
+}
+
+// The bytes of the storage that the tensor lies in, from its first to its last element.
+std::pair<const char*, const char*> extent_of(const at::Tensor& tensor) {
+  const auto* first = static_cast<const char*>(tensor.const_data_ptr());
+  std::int64_t last = 0;
+  for (std::int64_t d = 0; d < tensor.dim(); ++d) {
+    last += (tensor.size(d) - 1) * tensor.stride(d);
+  }
+  return {first, first + (last + 1) * static_cast<std::int64_t>(tensor.element_size())};
+}
+
+bool overlap(const at::Tensor& a, const at::Tensor& b) {
+  if (a.numel() == 0 || b.numel() == 0 || !a.is_alias_of(b)) return false;
+  const auto [a_first, a_end] = extent_of(a);
+  const auto [b_first, b_end] = extent_of(b);
+  return a_first < b_end && b_first < a_end;
+}
+
+// Where it is read, and what else lies in its memory.
+void find_memory(Parameter& parameter, const std::vector<StateTensor>& state) {
+  const bool strided = parameter.value.layout() == at::kStrided;
+  for (const StateTensor& other : state) {
+    if (other.value.is_same(parameter.value) ||
+        (strided && other.value.layout() == at::kStrided &&
+         same_view(other.value, parameter.value))) {
+      parameter.slots.push_back(other.slot);
+    } else if (strided && other.value.layout() == at::kStrided &&
+               overlap(other.value, parameter.value)) {
+      parameter.overlaps.push_back({other.slot, other.value});
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<Parameter> find_parameters(const Instructions& program) {
+  std::map<std::string, Parameter> by_name;
+  for (const StateTensor& tensor : program.state) {
+    Parameter& parameter = by_name[tensor.name];
+    parameter.name = tensor.name;
+    parameter.value = tensor.value;
+    parameter.learned = tensor.learned;
+  }
+  std::vector<std::set<int>> reads(program.steps.size());
+  for (std::size_t i = 0; i < reads.size(); ++i) collect_reads(program.steps[i], reads[i]);
+  const std::vector<bool> dependent = find_dependent(program);
   std::vector<Parameter> parameters;
   for (auto& [_, parameter] : by_name) {
-    parameter.slots = by_memory[parameter.value.const_data_ptr()];
-    parameter.first_step = first_reading(reads, parameter.slots);
-    std::set<int> carriers(parameter.slots.begin(), parameter.slots.end());
-    parameter.operation = reading_operation(instructions, carriers);
+    find_memory(parameter, program.state);
+    std::vector<int> touched = parameter.slots;
+    for (const SharedView& view : parameter.overlaps) touched.push_back(view.slot);
+    parameter.first_step = first_reading(reads, touched);
+    parameter.operation = OperationFinder(dependent, parameter.slots).run(program.steps);
     parameters.push_back(std::move(parameter));
   }
   std::sort(parameters.begin(), parameters.end(), [](const Parameter& a, const Parameter& b) {
@@ -194,18 +284,18 @@ std::vector<Parameter> find_parameters(const ModuleGraph& source, const Compiled
   return parameters;
 }
 
-std::vector<Lifetime> find_lifetimes(const CompiledGraph& compiled) {
-  std::vector<Lifetime> lifetimes(compiled.fixed.size());
-  const auto steps = static_cast<int>(compiled.instructions.size());
+std::vector<Lifetime> find_lifetimes(const Instructions& program) {
+  std::vector<Lifetime> lifetimes(program.fixed.size());
+  const auto steps = static_cast<int>(program.steps.size());
   for (int i = 0; i < steps; ++i) {
-    const Instruction& instruction = compiled.instructions[static_cast<std::size_t>(i)];
+    const Instruction& instruction = program.steps[static_cast<std::size_t>(i)];
     std::set<int> touched;
     collect_reads(instruction, touched);
     for (const int slot : instruction.out) lifetimes[slot].made = i;
     touched.insert(instruction.out.begin(), instruction.out.end());
     for (const int slot : touched) lifetimes[slot].last = i;
   }
-  lifetimes[compiled.output].last = steps;
+  lifetimes[program.output].last = steps;
   return lifetimes;
 }
 

@@ -14,8 +14,7 @@
 
 namespace bitfall {
 
-struct CompiledGraph;
-struct ModuleGraph;
+struct Instructions;
 
 /// The values of a run, by slot: tensors, lists and numbers. Copying is cheap (reference counts);
 /// tensors are shared and must not be written to.
@@ -30,7 +29,8 @@ struct Step {
   std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
   std::vector<int> inputs;   // slots of its operands, in the operator's order
   std::vector<int> outputs;  // slots of its results
-  int output = -1;           // slot of the result if it is one tensor, else -1
+  int output = -1;           // slot of the result if it is one tensor (of lstm, gru and kin the first
+                           // of several), else -1
   bool in_place = false;     // writes to one of its inputs
 };
 
@@ -43,23 +43,38 @@ struct Lifetime {
   bool lives_at(int step) const { return made < step && last >= step; }
 };
 
+/// Another tensor in the memory of a parameter: other sizes, strides or beginning.
+struct SharedView {
+  int slot = -1;
+  at::Tensor value;
+};
+
 /// A tensor of the module's state, by its state_dict name.
 struct Parameter {
   std::string name;
   at::Tensor value;
-  std::vector<int> slots;  // where the program reads it (also those of other names for the same
-                           // memory)
-  bool learned = false;    // a parameter of its module, not a buffer (running statistics)
-  int first_step = -1;     // the first step that reads it; -1 if none does
-  std::string operation;   // kind of the first computing step that reads it or a view of it
+  std::vector<int> slots;  // where the program reads it (also those of other names for the very same
+                           // tensor)
+  std::vector<SharedView> overlaps;  // other tensors that hold a part of the same memory
+  bool learned = false;  // a parameter of its module, not a buffer (running statistics)
+  int first_step = -1;   // the first step that reads it or what it shares memory with; -1 if none does
+  std::string operation;  // kind of the step that computes with it: the first that reads it or a view
+                          // of it where that is a convolution or linear layer, else the first in
+                          // which what is computed of it meets the image
 };
 
-std::vector<Step> describe_steps(const CompiledGraph& compiled);
+/// The kind of an operator such as "aten::conv2d": "conv"; empty if it computes nothing.
+std::string operation_kind(const std::string& function);
+
+std::vector<Step> describe_steps(const Instructions& program);
 
 /// By the first step that reads them, then by name; what nothing reads comes last.
-std::vector<Parameter> find_parameters(const ModuleGraph& source, const CompiledGraph& compiled);
+std::vector<Parameter> find_parameters(const Instructions& program);
+
+/// By slot: computed from the image, as far as can be said without running.
+std::vector<bool> find_dependent(const Instructions& program);
 
 /// By slot.
-std::vector<Lifetime> find_lifetimes(const CompiledGraph& compiled);
+std::vector<Lifetime> find_lifetimes(const Instructions& program);
 
 }  // namespace bitfall

@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <dlfcn.h>
 #include <malloc.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
+
+#include "error.h"
 
 namespace bitfall {
 namespace {
@@ -40,6 +43,15 @@ TorchRuntime& TorchRuntime::get() {
 
 void TorchRuntime::set_threads(std::int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+}
+
+void TorchRuntime::load_library(const std::filesystem::path& path) {
+  std::error_code status;
+  const std::filesystem::path whole = std::filesystem::absolute(path, status);
+  if (dlopen(whole.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return;
+  const char* problem = dlerror();
+  throw Error(ExitCode::kInput, path.string() + ": cannot be loaded as a library of operators: " +
+                                    (problem != nullptr ? problem : "no reason is given"));
 }
 
 std::int64_t TorchRuntime::threads() const { return at::get_num_threads(); }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace bitfall {
@@ -24,6 +25,10 @@ class TorchRuntime {
   /// To be called while no network runs.
   void set_threads(std::int64_t threads);
   std::int64_t threads() const;
+
+  /// Loads a library that registers operators which a network uses and PyTorch itself has not. It runs
+  /// that library's code. Throws Error(kInput) naming the file.
+  void load_library(const std::filesystem::path& path);
 
   std::string version() const;  // of LibTorch: "2.11.0"
   std::string cpu() const;      // whose instructions it uses: "AVX512", "AVX2", "DEFAULT"

@@ -7,11 +7,41 @@
 #include <fstream>
 
 #include "error.h"
+#include "file_kind.h"
 #include "torch_message.h"
 #include "torch_runtime.h"
 #include "zip_archive.h"
 
 namespace bitfall {
+namespace {
+
+// What LibTorch refuses, in words that say what to do. No advice names the file itself: who follows
+// it must not overwrite the weights.
+std::string told(const std::exception& error) {
+  const std::string text = error.what();
+  constexpr std::string_view kUnknown = "Unknown builtin op: ";
+  if (const auto at = text.find(kUnknown); at != text.npos) {
+    const auto start = at + kUnknown.size();
+    std::string name = text.substr(start, text.find_first_of(".\n ", start) - start);
+    if (name.starts_with("mkldnn") || name.find("Mkldnn") != name.npos ||
+        name.find("MKLDNN") != name.npos) {
+      return "it was changed by torch.jit.optimize_for_inference (it uses " + name +
+             ")\n  save it before that";
+    }
+    return "it uses the operator " + name +
+           ", which PyTorch itself has not\n  name the library that brings it: [model] libraries = "
+           "[\"FILE.so\"], or --library";
+  }
+  if (text.find("mkldnn") != text.npos) {
+    return torch_message(error) +
+           "\n  it was changed by torch.jit.optimize_for_inference: save it before that";
+  }
+  return "not a readable TorchScript model: " + torch_message(error) +
+         "\n  export one with scripts/export_model.py, or in Python with "
+         "torch.jit.script(model.eval()).save(...), under another name than the weights";
+}
+
+}  // namespace
 
 torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device) {
   TorchRuntime::get();  // whatever opens a network comes by here
@@ -27,13 +57,11 @@ torch::jit::Module load_torchscript(const std::filesystem::path& path, const std
     throw refused(std::string("cannot be read: ") + std::strerror(errno ? errno : EIO));
   }
   check_records(path);
+  if (const std::string other = what_else_it_is(path); !other.empty()) throw refused(other);
   try {
     return torch::jit::load(path.string(), c10::Device(device));
   } catch (const std::exception& error) {
-    throw refused("not a readable TorchScript model: " + torch_message(error) +
-                  "\n  export one with scripts/export_model.py, or with "
-                  "torch.jit.script(model.eval()).save(\"" +
-                  path.filename().string() + "\")");
+    throw refused(told(error));
   }
 }
 

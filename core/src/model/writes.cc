@@ -28,9 +28,9 @@ void collect_written(const jit::Node* node, std::vector<const jit::Value*>& writ
 
 std::vector<Write> find_writes(const CompiledGraph& compiled) {
   std::vector<std::pair<int, const jit::Value*>> targets;  // by step
-  for (std::size_t i = 0; i < compiled.instructions.size(); ++i) {
+  for (std::size_t i = 0; i < compiled.nodes.size(); ++i) {
     std::vector<const jit::Value*> written;
-    collect_written(compiled.instructions[i].node, written);
+    collect_written(compiled.nodes[i], written);
     for (const jit::Value* value : written) targets.emplace_back(static_cast<int>(i), value);
   }
   std::vector<Write> writes;

@@ -9,16 +9,13 @@
 
 #include <vector>
 
+#include "instruction.h"
+
 namespace bitfall {
 
 struct CompiledGraph;
 
-/// The step may write to the memory of the slot's value.
-struct Write {
-  int step = 0;
-  int slot = 0;
-};
-
+/// Of a graph with its steps, nodes and slots.
 std::vector<Write> find_writes(const CompiledGraph& compiled);
 
 }  // namespace bitfall

@@ -374,7 +374,7 @@ class Summary {
     std::string names;
     std::int64_t refused = 0;
     for (const Site& site : run_.sites) {
-      if (site.refusal.empty()) continue;
+      if (site.refusal.empty() || is_helper(site)) continue;
       if (++refused <= 3) names += (refused > 1 ? ", " : "") + site.name;
     }
     if (refused == 0) return;

@@ -41,6 +41,7 @@ std::string text_of(std::int64_t value) { return std::to_string(value); }
 std::string text_of(std::uint64_t value) { return std::to_string(value); }
 std::string text_of(double value) { return exact_text(value); }
 std::string text_of(HitValue value) { return to_string(value); }
+std::string text_of(AnswerKind value) { return to_string(value); }
 std::string text_of(const Shard& value) { return to_string(value); }
 std::string text_of(const ErrorModelFact& entry) {
   return to_string(entry.error_model) + " on " + to_string(entry.target) +
@@ -84,6 +85,11 @@ bool read_value(const std::string& text, HitValue& value) {
   const auto found = std::find(kHitValueNames.begin(), kHitValueNames.end(), text);
   value = static_cast<HitValue>(found - kHitValueNames.begin());
   return found != kHitValueNames.end();
+}
+bool read_value(const std::string& text, AnswerKind& value) {
+  const auto found = std::find(kAnswerKindNames.begin(), kAnswerKindNames.end(), text);
+  value = static_cast<AnswerKind>(found - kAnswerKindNames.begin());
+  return found != kAnswerKindNames.end();
 }
 bool read_value(const std::string& text, Shard& value) {
   const std::optional<Shard> shard = parse_shard(text);
@@ -151,13 +157,20 @@ using F = RunFacts;
 constexpr std::array kFacts = {
     fact<&F::model_path>("model_path", "model", !kDecides),
     fact<&F::model_sha256>("model_sha256", "model SHA-256", kDecides),
+    fact<&F::output>("output", "result that is the answer", kDecides),
+    fact<&F::answer>("answer", "answer", kDecides, "kinds of answers"),
     fact<&F::head_module>("head_module", "head", !kDecides),
     fact<&F::data_path>("data_path", "data", !kDecides),
     fact<&F::data_digest>("data_digest", "data SHA-256", kDecides),
+    fact<&F::interpolation>("interpolation", "interpolation", kDecides, "interpolations"),
     fact<&F::images>("images", "images", !kDecides),
     fact<&F::classes>("classes", "classes", !kDecides),
     fact<&F::parameters>("parameters", "parameters", !kDecides),
     fact<&F::operations>("operations", "multiply-accumulates per image", !kDecides),
+    fact<&F::covered_parameters>("covered_parameters", "share of the parameters in sites", !kDecides),
+    fact<&F::covered_operations>("covered_operations", "share of the multiplications in sites",
+                                 !kDecides),
+    fact<&F::not_covered>("not_covered", "multiplications in no site", !kDecides),
     fact<&F::format>("format", "format", kDecides, "formats"),
     fact<&F::format_options>("format_options", "format options", kDecides, "format options"),
     fact<&F::site_formats>("site_formats", "formats by site", kDecides, "site formats"),
@@ -209,6 +222,10 @@ std::string to_string(const ComponentFact& component) {
 
 const char* to_string(HitValue value) {
   return kHitValueNames.at(static_cast<std::size_t>(value));
+}
+
+const char* to_string(AnswerKind value) {
+  return kAnswerKindNames.at(static_cast<std::size_t>(value));
 }
 
 std::string error_models_text(const RunFacts& facts) { return text_of(facts.error_models); }

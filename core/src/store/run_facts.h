@@ -46,6 +46,7 @@ struct SiteFormatFact {
   auto operator<=>(const SiteFormatFact&) const = default;
 };
 
+const char* to_string(AnswerKind value);  // "logits", "probabilities"
 const char* to_string(HitValue value);  // "raw", "clamped"
 
 struct PluginFact {
@@ -64,8 +65,11 @@ struct RunFacts {
   HitValue hit_value = HitValue::kRaw;
   bool suffix = true;
   std::string model_path, model_sha256;
+  std::string output;       // of forward's results the one that is the answer; empty if there is one
+  AnswerKind answer = AnswerKind::kLogits;
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
+  std::optional<std::string> interpolation;  // of resized images, where it is not bilinear
   std::int64_t images = 0, classes = 0;
   std::string format, format_options;
   std::vector<SiteFormatFact> site_formats;
@@ -75,6 +79,9 @@ struct RunFacts {
   std::vector<PluginFact> plugins;           // of the components in use
   std::string campaign_file;
   std::optional<std::int64_t> parameters, operations;
+  // Of them in sites that can be hit, by share, and the largest parts that are not.
+  std::optional<double> covered_parameters, covered_operations;
+  std::string not_covered;
   std::optional<Shard> shard;
   std::optional<std::string> merged;             // "4 shards"
   std::optional<std::string> created, finished;  // times

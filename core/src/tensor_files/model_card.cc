@@ -18,6 +18,15 @@ std::string text_of(const OrderedJson& json, const char* key) {
   return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : "";
 }
 
+std::vector<double> numbers_of(const OrderedJson& json, const char* key) {
+  std::vector<double> numbers;
+  if (!json.contains(key) || !json[key].is_array()) return numbers;
+  for (const OrderedJson& number : json[key]) {
+    if (number.is_number()) numbers.push_back(number);
+  }
+  return numbers;
+}
+
 std::optional<HeadCard> head_of(const OrderedJson& json) {
   HeadCard head{text_of(json, "module"), text_of(json, "init"), text_of(json, "options"), true};
   if (head.module.empty()) return std::nullopt;
@@ -71,6 +80,12 @@ ModelCard read_model_card(const std::filesystem::path& model) {
     for (const OrderedJson& name : json["classes"]) {
       if (name.is_string()) card.classes.push_back(name);
     }
+  }
+  if (json.contains("preprocess")) {
+    const OrderedJson& recipe = json["preprocess"];
+    card.interpolation = text_of(recipe, "interpolation");
+    card.mean = numbers_of(recipe, "mean");
+    card.std = numbers_of(recipe, "std");
   }
   if (json.contains("head")) card.head = head_of(json["head"]);
   return card;

@@ -25,6 +25,8 @@ struct ModelCard {
   std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded
   std::vector<std::string> classes;            // names in output order; empty when not recorded
   std::string method;                          // "script", "trace"
+  std::string interpolation;                   // of the recipe's resizing: "bicubic"
+  std::vector<double> mean, std;               // of the recipe, a value per channel
   std::optional<HeadCard> head;                // nothing where no head was attached
 };
 

@@ -26,6 +26,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "arrays are read as they lie in the file");
 
+constexpr std::size_t kStart = 12;  // magic, version and length
 constexpr std::int64_t kLongestHeader = 1 << 16;
 constexpr std::size_t kMostDimensions = 32;  // NumPy 1's own limit
 
@@ -136,6 +137,9 @@ std::vector<std::int64_t> parse_shape(HeaderText& text) {
 }
 
 NpyType parse_type(const std::string& descr) {
+  if (descr == "|O") {
+    refuse("holds Python objects; save a dictionary of arrays by numpy.savez(file, **dictionary)");
+  }
   const std::string_view code = std::string_view(descr).substr(descr.empty() ? 0 : 1);
   if (!descr.empty() && descr[0] == '>') {
     refuse("the array is big-endian ('" + descr +
@@ -161,85 +165,9 @@ void append(const std::vector<std::byte>& bytes, std::vector<std::int64_t>& valu
   }
 }
 
-}  // namespace
-
-const char* npy_type_name(NpyType type) { return row(type).name; }
-
-NpyFile::NpyFile(const std::filesystem::path& path) : path_(path) {
-  try {
-    read_header();
-    check_length();
-  } catch (...) {
-    if (file_ >= 0) ::close(file_);
-    throw;
-  }
-}
-
-NpyFile::~NpyFile() {
-  if (file_ >= 0) ::close(file_);
-}
-
-NpyFile::NpyFile(NpyFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      file_(std::exchange(other.file_, -1)),
-      type_(other.type_),
-      shape_(std::move(other.shape_)),
-      elements_(other.elements_),
-      data_offset_(other.data_offset_) {}
-
-std::size_t NpyFile::item_size() const { return row(type_).size; }
-
-std::string NpyFile::shape_text() const {
-  std::string text = "[";
-  for (const std::int64_t size : shape_)
-    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
-void NpyFile::fail(const std::string& what) const {
-  throw Error(ExitCode::kInput, path_.string() + ": " + what);
-}
-
-void NpyFile::read_header() {
-  std::error_code status;
-  if (std::filesystem::exists(path_, status) && !std::filesystem::is_regular_file(path_, status)) {
-    fail("is not a regular file");
-  }
-  file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) fail("cannot be read: " + std::generic_category().message(errno));
-  unsigned char start[12] = {};
-  const ssize_t got = ::pread(file_, start, sizeof start, 0);
-  if (got < 0) fail("cannot be read: " + std::generic_category().message(errno));
-  if (got >= 4 && std::memcmp(start, "PK\x03\x04", 4) == 0) {
-    fail("is a .npz archive; save one array with numpy.save to a .npy file");
-  }
-  if (got < 6 || std::memcmp(start, "\x93NUMPY", 6) != 0) fail("is not a .npy file");
-  if (got < 12) fail("the .npy file is truncated");
-  const int version = start[6];
-  if (version != 1 && version != 2) {
-    fail("is of .npy format version " + std::to_string(version) +
-         "; versions 1 and 2 are supported");
-  }
-  std::int64_t length = start[8] | start[9] << 8;
-  if (version == 2)
-    length |= static_cast<std::int64_t>(start[10]) << 16 | static_cast<std::int64_t>(start[11])
-                                                               << 24;
-  if (length > kLongestHeader) fail("the .npy header is too long");
-  const std::int64_t offset = version == 1 ? 10 : 12;
-  std::string header(static_cast<std::size_t>(length), '\0');
-  if (::pread(file_, header.data(), header.size(), offset) != static_cast<ssize_t>(length)) {
-    fail("the .npy file is truncated");
-  }
-  data_offset_ = offset + length;
-  try {
-    parse_header(header);
-  } catch (const std::invalid_argument& what) {
-    fail(what.what());
-  }
-}
-
-void NpyFile::parse_header(const std::string& header) {
-  HeaderText text(header);
+/// The dictionary as text.
+void parse_dictionary(std::string_view dictionary, NpyHeader& header) {
+  HeaderText text(dictionary);
   bool seen[3] = {};
   const auto once = [&seen](int key) {
     if (std::exchange(seen[key], true)) refuse("the header names a key twice");
@@ -250,7 +178,7 @@ void NpyFile::parse_header(const std::string& header) {
     text.expect(':');
     if (key == "descr") {
       once(0);
-      type_ = parse_type(text.quoted());
+      header.type = parse_type(text.quoted());
     } else if (key == "fortran_order") {
       once(1);
       if (text.boolean()) {
@@ -258,7 +186,7 @@ void NpyFile::parse_header(const std::string& header) {
       }
     } else if (key == "shape") {
       once(2);
-      shape_ = parse_shape(text);
+      header.shape = parse_shape(text);
     } else {
       refuse("the header has an unknown key '" + key + "'");
     }
@@ -273,27 +201,102 @@ void NpyFile::parse_header(const std::string& header) {
   }
 }
 
-void NpyFile::check_length() {
-  for (const std::int64_t size : shape_) {
-    if (size != 0 && elements_ > std::numeric_limits<std::int64_t>::max() / 16 / size) {
-      fail("the header's shape " + shape_text() + " is too large");
+std::string text_of(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const std::int64_t size : shape)
+    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+}  // namespace
+
+const char* npy_type_name(NpyType type) { return row(type).name; }
+
+std::size_t item_size(NpyType type) { return row(type).size; }
+
+NpyHeader npy_header(std::string_view bytes, std::int64_t size) {
+  if (bytes.starts_with("PK\x03\x04")) {
+    refuse("is a .npz archive; save one array with numpy.save to a .npy file");
+  }
+  if (!bytes.starts_with("\x93NUMPY")) refuse("is not a .npy file");
+  if (bytes.size() < kStart) refuse("the .npy file is truncated");
+  const auto byte = [&](std::size_t place) {
+    return static_cast<std::int64_t>(static_cast<unsigned char>(bytes[place]));
+  };
+  const std::int64_t version = byte(6);
+  if (version != 1 && version != 2) {
+    refuse("is of .npy format version " + std::to_string(version) +
+           "; versions 1 and 2 are supported");
+  }
+  std::int64_t length = byte(8) | byte(9) << 8;
+  if (version == 2) length |= byte(10) << 16 | byte(11) << 24;
+  if (length > kLongestHeader) refuse("the .npy header is too long");
+  NpyHeader header;
+  const std::int64_t offset = version == 1 ? 10 : 12;
+  header.data_offset = offset + length;
+  if (header.data_offset > std::ssize(bytes)) refuse("the .npy file is truncated");
+  parse_dictionary(bytes.substr(static_cast<std::size_t>(offset), static_cast<std::size_t>(length)),
+                   header);
+  for (const std::int64_t extent : header.shape) {
+    if (extent != 0 && header.elements > std::numeric_limits<std::int64_t>::max() / 16 / extent) {
+      refuse("the header's shape " + text_of(header.shape) + " is too large");
     }
-    elements_ *= size;
+    header.elements *= extent;
   }
-  struct stat status;
-  if (::fstat(file_, &status) != 0) {
-    fail("cannot be read: " + std::generic_category().message(errno));
+  const std::int64_t promised = header.elements * static_cast<std::int64_t>(item_size(header.type));
+  if (size - header.data_offset < promised) {
+    refuse("the .npy file is truncated: its header promises " + std::to_string(promised) +
+           " bytes of data, it holds " + std::to_string(size - header.data_offset));
   }
-  const std::int64_t bytes = elements_ * static_cast<std::int64_t>(item_size());
-  const std::int64_t held = static_cast<std::int64_t>(status.st_size) - data_offset_;
-  if (held < bytes) {
-    fail("the .npy file is truncated: its header promises " + std::to_string(bytes) +
-         " bytes of data, it holds " + std::to_string(held));
+  return header;
+}
+
+NpyFile::NpyFile(const std::filesystem::path& path) : path_(path) {
+  try {
+    open();
+  } catch (const std::invalid_argument& what) {
+    if (file_ >= 0) ::close(file_);
+    fail(what.what());
+  } catch (...) {
+    if (file_ >= 0) ::close(file_);
+    throw;
   }
 }
 
+NpyFile::~NpyFile() {
+  if (file_ >= 0) ::close(file_);
+}
+
+NpyFile::NpyFile(NpyFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      file_(std::exchange(other.file_, -1)),
+      header_(std::move(other.header_)) {}
+
+std::string NpyFile::shape_text() const { return text_of(header_.shape); }
+
+void NpyFile::fail(const std::string& what) const {
+  throw Error(ExitCode::kInput, path_.string() + ": " + what);
+}
+
+void NpyFile::open() {
+  std::error_code status;
+  if (std::filesystem::exists(path_, status) && !std::filesystem::is_regular_file(path_, status)) {
+    fail("is not a regular file");
+  }
+  file_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_ < 0) fail("cannot be read: " + std::generic_category().message(errno));
+  std::string start(kStart + kLongestHeader, '\0');
+  const ssize_t got = ::pread(file_, start.data(), start.size(), 0);
+  struct stat facts;
+  if (got < 0 || ::fstat(file_, &facts) != 0) {
+    fail("cannot be read: " + std::generic_category().message(errno));
+  }
+  header_ = npy_header(std::string_view(start).substr(0, static_cast<std::size_t>(got)),
+                       static_cast<std::int64_t>(facts.st_size));
+}
+
 void NpyFile::read(std::int64_t first, std::span<std::byte> out) const {
-  std::int64_t offset = data_offset_ + first * static_cast<std::int64_t>(item_size());
+  std::int64_t offset = header_.data_offset + first * static_cast<std::int64_t>(item_size());
   while (!out.empty()) {
     const ssize_t got = ::pread(file_, out.data(), out.size(), offset);
     if (got < 0 && errno == EINTR) continue;
@@ -305,12 +308,12 @@ void NpyFile::read(std::int64_t first, std::span<std::byte> out) const {
 }
 
 std::vector<std::int64_t> NpyFile::read_integers() const {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(elements_) * item_size());
+  std::vector<std::byte> bytes(static_cast<std::size_t>(elements()) * item_size());
   std::vector<std::int64_t> values;
-  values.reserve(static_cast<std::size_t>(elements_));
+  values.reserve(static_cast<std::size_t>(elements()));
   read(0, bytes);
   bool fits = true;
-  switch (type_) {
+  switch (type()) {
     case NpyType::kInt8:
       append<std::int8_t>(bytes, values, fits);
       break;
@@ -338,7 +341,7 @@ std::vector<std::int64_t> NpyFile::read_integers() const {
     case NpyType::kFloat16:
     case NpyType::kFloat32:
     case NpyType::kFloat64:
-      fail(std::string("holds ") + npy_type_name(type_) +
+      fail(std::string("holds ") + npy_type_name(type()) +
            "; integers are needed: save array.astype(numpy.int64)");
   }
   if (!fits) fail("holds an integer beyond the range of int64");

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bitfall {
@@ -27,6 +28,19 @@ enum class NpyType {
 /// NumPy's name of a type: "float32".
 const char* npy_type_name(NpyType type);
 
+struct NpyHeader {
+  NpyType type = NpyType::kUint8;
+  std::vector<std::int64_t> shape;  // row-major; empty for a single number
+  std::int64_t elements = 1;
+  std::int64_t data_offset = 0;  // of the first element, in bytes from the beginning
+};
+
+std::size_t item_size(NpyType type);
+
+/// The header of an array that lies in `bytes`, of which there are `size` in all. Throws
+/// std::invalid_argument, a clause that says what is wrong.
+NpyHeader npy_header(std::string_view bytes, std::int64_t size);
+
 /// One array, left on disk and read in parts. Movable; read() may be called from several threads at
 /// once.
 class NpyFile {
@@ -40,13 +54,13 @@ class NpyFile {
   NpyFile& operator=(const NpyFile&) = delete;
   NpyFile& operator=(NpyFile&&) = delete;
 
-  NpyType type() const { return type_; }
-  std::size_t item_size() const;
+  NpyType type() const { return header_.type; }
+  std::size_t item_size() const { return bitfall::item_size(header_.type); }
   /// Row-major; empty for a single number.
-  const std::vector<std::int64_t>& shape() const { return shape_; }
+  const std::vector<std::int64_t>& shape() const { return header_.shape; }
   /// "[100, 3, 32, 32]"
   std::string shape_text() const;
-  std::int64_t elements() const { return elements_; }
+  std::int64_t elements() const { return header_.elements; }
 
   /// Fills `out` with the bytes of the elements from `first` on; out.size() is a multiple of
   /// item_size() and the elements lie within the array. Throws Error(kInput) naming the file if it
@@ -59,16 +73,11 @@ class NpyFile {
 
  private:
   [[noreturn]] void fail(const std::string& what) const;
-  void read_header();
-  void parse_header(const std::string& header);
-  void check_length();
+  void open();
 
   std::filesystem::path path_;
   int file_ = -1;
-  NpyType type_ = NpyType::kUint8;
-  std::vector<std::int64_t> shape_;
-  std::int64_t elements_ = 1;
-  std::int64_t data_offset_ = 0;
+  NpyHeader header_;
 };
 
 }  // namespace bitfall

@@ -1,5 +1,5 @@
-// A table of numbers out of the files that others write: NumPy's .npy, .safetensors, and PyTorch's
-// .pth and .pt.
+// A table of numbers out of the files that others write: NumPy's .npy and .npz, .safetensors, and
+// PyTorch's .pth and .pt.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@ struct EmbeddingTable {
   std::int64_t rows = 0;
   std::int64_t width = 0;
   std::vector<float> values;
+  std::vector<std::string> names;  // of the rows, where the file names them; else empty
 
   std::span<const float> row(std::int64_t index) const {
     return std::span(values).subspan(static_cast<std::size_t>(index * width),
@@ -22,7 +23,9 @@ struct EmbeddingTable {
   }
 };
 
-/// The tensor with two dimensions in a file; `key` says which, if there are several. Numbers are
+/// The tensor with two dimensions in a file; `key` says which, if there are several. Vectors of one
+/// width, [width] or [1, width], that stand under names ({"cat": vector, ...}) or in a list are the
+/// table's rows; `key` says where, if they are not all that is there. Numbers are
 /// float32; float64 is rounded to nearest, float16 and bfloat16 are widened. Nothing in a .pth is
 /// executed: objects other than tensors and plain containers are passed over.
 /// Throws Error(kInput): "PATH: what is wrong" (damaged, other numbers, no such tensor).

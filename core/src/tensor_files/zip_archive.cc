@@ -88,11 +88,19 @@ std::string ZipArchive::find(std::string_view ending) const {
   return "";
 }
 
+std::vector<std::string> ZipArchive::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, record] : records_) names.push_back(name);
+  return names;
+}
+
 std::string_view ZipArchive::read(const std::string& name) const {
   const auto found = records_.find(name);
   if (found == records_.end()) fail("the archive lacks its record '" + name + "'");
   const Record& record = found->second;
-  if (record.method != 0) fail("the record '" + name + "' is compressed; torch.save the tensor");
+  if (record.method != 0)
+    fail("the record '" + name +
+         "' is compressed; save it without that, by torch.save or numpy.savez");
   if (number<std::uint32_t>(record.header) != kLocalSignature) {
     fail("the archive is damaged: '" + name + "' is not where it should be");
   }

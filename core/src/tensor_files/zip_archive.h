@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bitfall {
 
@@ -18,6 +19,8 @@ class ZipArchive {
 
   /// "" if the archive has no record whose name ends so; the first in byte-wise order if several.
   std::string find(std::string_view ending) const;
+  /// Of all records, in byte-wise order.
+  std::vector<std::string> names() const;
   bool has(const std::string& name) const { return records_.contains(name); }
 
   /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32, where

@@ -2,50 +2,10 @@
 
 #include <map>
 #include <set>
-#include <string_view>
 
-#include "class_folders.h"
-#include "error.h"
-#include "json_file.h"
-#include "utf8.h"
 #include "words.h"
 
 namespace bitfall {
-namespace {
-
-/// What is left of a name without regard to case and to what separates words.
-std::string folded(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    if (c == '_' || c == '-' || c == ' ') continue;
-    text += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  return text;
-}
-
-std::vector<std::string> names_of(const std::filesystem::path& path) {
-  const nlohmann::ordered_json document = read_json(path);
-  const auto fail = [&path](const std::string& what) {
-    throw Error(ExitCode::kInput, path.string() + ": " + what);
-  };
-  if (!document.is_array()) fail("a list of classes is a JSON array of strings");
-  std::vector<std::string> names;
-  for (const auto& entry : document) {
-    const std::string which = "entry " + std::to_string(names.size());
-    if (!entry.is_string()) fail(which + " (counted from 0) is not a string");
-    names.push_back(entry.get<std::string>());
-    if (names.back().empty()) fail(which + " (counted from 0) is empty");
-    if (!is_presentable(names.back())) fail(which + " (counted from 0) is not plain text");
-  }
-  if (names.empty()) fail("the list of classes is empty");
-  return names;
-}
-
-}  // namespace
-
-std::vector<std::string> read_class_names(const std::filesystem::path& path) {
-  return path.extension() == ".json" ? names_of(path) : read_name_lines(path);
-}
 
 std::vector<NamePlaces> find_names(std::span<const std::string> wanted,
                                    std::span<const std::string> known) {

@@ -1,17 +1,14 @@
-// Lists of class names, and the places of names in them.
+// The places of class names in lists of them, which class_list.h reads.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
 
-namespace bitfall {
+#include "class_list.h"
 
-/// The names in a file, which may occur more than once (ImageNet's do): a JSON array of strings if
-/// it is named .json, else a text, a name a line. Throws Error(kInput): "PATH:LINE: what is wrong".
-std::vector<std::string> read_class_names(const std::filesystem::path& path);
+namespace bitfall {
 
 struct NamePlaces {
   std::vector<std::int64_t> places;  // of equal names, ascending; empty = the name is not there

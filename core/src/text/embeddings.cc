@@ -24,15 +24,36 @@ std::string row_list(std::span<const std::int64_t> rows) {
   return rows.size() > kMost ? text + ", ..." : text;
 }
 
-/// The names of the table's rows, as many as it has.
-std::vector<std::string> row_names(const EmbeddingFiles& files, const EmbeddingTable& table) {
-  if (files.classes.empty()) return {};
+/// A hint where the classes may be the table's columns.
+std::string hint_of_columns(const EmbeddingFiles& files, const EmbeddingTable& table,
+                            std::size_t classes) {
+  if (table.width != static_cast<std::int64_t>(classes)) return "";
+  return "; it has " + std::to_string(table.width) +
+         " columns: where these are the classes, as CLIP's notebooks stack them, save the "
+         "transpose "
+         "of " +
+         files.table.string() + " (table.T)";
+}
+
+/// The names of the table's rows, as many as it has; none where nothing names them.
+std::vector<std::string> names_of_rows(const EmbeddingFiles& files, const EmbeddingTable& table) {
+  if (files.classes.empty()) return table.names;
+  if (!table.names.empty()) {
+    fail(files.classes,
+         "names the rows of " + files.table.string() + ", which names them itself; leave it out");
+  }
   std::vector<std::string> names = read_class_names(files.classes);
   if (static_cast<std::int64_t>(names.size()) != table.rows) {
     fail(files.classes, "has " + std::to_string(names.size()) + " names, but " +
-                            files.table.string() + " has " + std::to_string(table.rows) + " rows");
+                            files.table.string() + " has " + std::to_string(table.rows) + " rows" +
+                            hint_of_columns(files, table, names.size()));
   }
   return names;
+}
+
+/// The file that names the rows.
+const std::filesystem::path& naming_file(const EmbeddingFiles& files) {
+  return files.classes.empty() ? files.table : files.classes;
 }
 
 bool equal_rows(const EmbeddingTable& table, std::span<const std::int64_t> rows) {
@@ -46,7 +67,7 @@ bool equal_rows(const EmbeddingTable& table, std::span<const std::int64_t> rows)
 /// Rows by the names of the classes.
 std::vector<ClassRows> rows_by_name(const EmbeddingFiles& files, const EmbeddingTable& table,
                                     std::span<const std::string> classes) {
-  const std::vector<std::string> names = row_names(files, table);
+  const std::vector<std::string> names = names_of_rows(files, table);
   const std::vector<NamePlaces> found = find_names(classes, names);
   std::map<std::string, std::size_t> wanted;
   for (const std::string& name : classes) ++wanted[name];
@@ -63,14 +84,14 @@ std::vector<ClassRows> rows_by_name(const EmbeddingFiles& files, const Embedding
     } else if (equal_rows(table, places)) {
       matched.push_back({{places[0]}, found[i].loose});
     } else {
-      fail(files.classes, "the name '" + classes[i] + "' belongs to rows " + row_list(places) +
-                              ", which differ; choose in a class map");
+      fail(naming_file(files), "the name '" + classes[i] + "' belongs to rows " + row_list(places) +
+                                   ", which differ; choose in a class map");
     }
   }
   if (!missing.empty()) {
-    fail(files.classes, "has no row for " + std::to_string(missing.size()) + " of " +
-                            std::to_string(classes.size()) +
-                            " classes: " + missing_names(missing, names));
+    fail(naming_file(files), "has no row for " + std::to_string(missing.size()) + " of " +
+                                 std::to_string(classes.size()) +
+                                 " classes: " + missing_names(missing, names));
   }
   return matched;
 }
@@ -79,7 +100,10 @@ std::vector<ClassRows> rows_by_name(const EmbeddingFiles& files, const Embedding
 class ClassMap {
  public:
   ClassMap(const EmbeddingFiles& files, const EmbeddingTable& table)
-      : files_(files), table_(table), names_(row_names(files, table)), map_(read_json(files.map)) {
+      : files_(files),
+        table_(table),
+        names_(names_of_rows(files, table)),
+        map_(read_json(files.map)) {
     if (!map_.is_object()) fail(files.map, "a class map is a JSON object {class: rows}");
     for (const auto& [name, rows] : map_.items()) keys_.push_back(name);
   }
@@ -161,10 +185,12 @@ class ClassMap {
 std::vector<ClassRows> rows_in_order(const EmbeddingFiles& files, const EmbeddingTable& table,
                                      std::span<const std::string> classes) {
   if (table.rows != static_cast<std::int64_t>(classes.size())) {
+    const std::string columns = hint_of_columns(files, table, classes.size());
     fail(files.table,
          "has " + std::to_string(table.rows) + " rows, but there are " +
-             std::to_string(classes.size()) +
-             " classes; say whose rows they are with --embedding-classes or --class-map");
+             std::to_string(classes.size()) + " classes" +
+             (columns.empty() ? "; say whose rows they are with --embedding-classes or --class-map"
+                              : columns));
   }
   std::vector<ClassRows> matched(classes.size());
   for (std::size_t i = 0; i < classes.size(); ++i) {
@@ -233,9 +259,10 @@ void check_rows(const EmbeddingFiles& files, const EmbeddingTable& table,
 
 std::vector<ClassRows> match_rows(const EmbeddingFiles& files, const EmbeddingTable& table,
                                   std::span<const std::string> classes) {
-  auto matched = !files.map.empty()       ? ClassMap(files, table).rows(classes)
-                 : !files.classes.empty() ? rows_by_name(files, table, classes)
-                                          : rows_in_order(files, table, classes);
+  auto matched = !files.map.empty() ? ClassMap(files, table).rows(classes)
+                 : !files.classes.empty() || !table.names.empty()
+                     ? rows_by_name(files, table, classes)
+                     : rows_in_order(files, table, classes);
   warn(classes, matched);
   return matched;
 }
@@ -244,7 +271,7 @@ EmbeddingTable unit_rows(const EmbeddingFiles& files, const EmbeddingTable& tabl
                          std::span<const std::string> classes, std::span<const ClassRows> matched,
                          std::vector<double>* lengths) {
   check_rows(files, table, classes, matched);
-  EmbeddingTable result{static_cast<std::int64_t>(classes.size()), table.width, {}};
+  EmbeddingTable result{static_cast<std::int64_t>(classes.size()), table.width, {}, {}};
   for (std::size_t i = 0; i < classes.size(); ++i) {
     const auto& rows = matched[i].rows;
     std::vector<double> mean(static_cast<std::size_t>(table.width));

@@ -13,9 +13,9 @@ namespace bitfall {
 
 /// What a user names to say where the embeddings of his classes are.
 struct EmbeddingFiles {
-  std::filesystem::path table;  // .npy, .safetensors, .pth or .pt
-  /// The names of the table's rows in their order: a JSON array of strings, or a text, a name a
-  /// line. Empty: the rows are the task's classes in order.
+  std::filesystem::path table;  // .npy, .npz, .safetensors, .pth or .pt
+  /// The names of the table's rows in their order, as class_list.h reads them. Empty: those of the
+  /// file, where it names them; else the rows are the task's classes in order.
   std::filesystem::path classes;
   /// JSON {task class: row name, row index from 0, or an array of these}. Empty: by name.
   std::filesystem::path map;

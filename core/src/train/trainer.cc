@@ -20,7 +20,9 @@
 #include "log.h"
 #include "model_card.h"
 #include "philox.h"
+#include "preprocess.h"
 #include "progress.h"
+#include "recipe.h"
 #include "run_lock.h"
 #include "schedule.h"
 #include "sha256.h"
@@ -39,6 +41,7 @@ constexpr const char* kFactNames[][2] = {{"training", "the training file"},
                                          {"data", "the images"},
                                          {"validation", "the validation images"},
                                          {"model", "the model file"},
+                                         {"interpolation", "how images are resized"},
                                          {"torch", "LibTorch's version"}};
 
 constexpr const char* kCalmer = "; lower [optimizer] learning_rate or lengthen the warm-up";
@@ -144,6 +147,9 @@ void Trainer::State::remove_unfinished() const {
 }
 
 void Trainer::State::open_data() {
+  const ModelCard known = read_model_card(training.model);
+  follow_card(training.data, known, training.model);
+  if (training.validation) follow_card(*training.validation, known, training.model);
   data = std::make_unique<Dataset>(Dataset::open(training.data));
   for (const std::string& skipped : data->skipped()) log_warning(skipped);
   order = {training.seed, data->size(), training.batch};
@@ -416,7 +422,12 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   state.open_model();
   state.schedule = Schedule(training.schedule, training.optimizer.learning_rate, training.epochs,
                             state.order.steps_per_epoch());
+  const auto interpolation =
+      interpolation_of(state.training.data.preprocess).value_or(Interpolation::kBilinear);
+  const bool usual = interpolation == Interpolation::kBilinear;
   state.facts = {{"training", sha256_text(training.text)},
+                 {"interpolation",
+                  usual ? "" : kInterpolationNames[static_cast<std::size_t>(interpolation)]},
                  {"data", state.data->digest()},
                  {"model", sha256_file(training.model)},
                  {"validation", state.validation ? state.validation->digest() : ""},

@@ -1,0 +1,892 @@
+#!/usr/bin/env python3
+"""Networks as people write them: right, or refused by name. The oracle is eager PyTorch, the image alone.
+
+usage: networks_test.py PROGRAM [unittest arguments]
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+import warnings
+from pathlib import Path
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+warnings.filterwarnings("ignore")
+
+import numpy
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+PROGRAM = os.path.abspath(sys.argv.pop(1))
+torch.set_num_threads(1)
+CLASSES = 5
+
+
+def flipped(value, mask):
+    (code,) = struct.unpack("<I", struct.pack("<f", value))
+    return struct.unpack("<f", struct.pack("<I", code ^ mask))[0]
+
+
+def loss_of(logits, label):
+    return F.cross_entropy(logits.double().reshape(1, -1), torch.tensor([label])).item()
+
+
+def same(got, wanted):
+    got = float(got) if got != "" else math.nan
+    if not math.isfinite(wanted) or not math.isfinite(got):
+        return not math.isfinite(wanted) and not math.isfinite(got)
+    return abs(got - wanted) <= 1e-5 * max(1.0, abs(wanted))
+
+
+class Base(nn.Module):
+    """A convolution, a mean over the map, a linear layer."""
+
+    def __init__(self, width=4, classes=CLASSES):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, padding=1)
+        self.fc = nn.Linear(width, classes)
+
+    def features(self, x):
+        return F.relu(self.conv(x)).mean((2, 3))
+
+    def forward(self, x):
+        return self.fc(self.features(x))
+
+
+class Networks(unittest.TestCase):
+    def setUp(self):
+        torch.manual_seed(0)
+        self.folder = Path(tempfile.mkdtemp(prefix="bitfall_networks_"))
+        images = numpy.random.default_rng(0).standard_normal((16, 3, 8, 8)).astype(numpy.float32)
+        self.write_images(images, numpy.arange(16) % CLASSES)
+
+    def write_images(self, images, labels):
+        numpy.save(self.folder / "x.npy", images)
+        numpy.save(self.folder / "y.npy", labels.astype(numpy.int64))
+        self.images = torch.from_numpy(images)
+        self.labels = labels
+
+    def save(self, network, trace=0):
+        """Scripted, or traced with so many images."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if trace:
+                saved = torch.jit.trace(
+                    network, self.images[:trace], check_trace=False, strict=False
+                )
+            else:
+                saved = torch.jit.script(network)
+        saved.save(str(self.folder / "m.pt"))
+
+    def bitfall(self, *arguments, rc=0):
+        done = subprocess.run(
+            [PROGRAM, *map(str, arguments)],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=dict(os.environ, OMP_NUM_THREADS="1"),
+        )
+        self.output = done.stdout + done.stderr
+        if rc is not None:
+            self.assertEqual(done.returncode, rc, self.output)
+        return done.stdout
+
+    def campaign(self, batch=8, model="", faults="", run="", per_site=12, extra=""):
+        batch_line = f"batch = {batch}" if batch else ""
+        (self.folder / "c.toml").write_text(f"""
+[campaign]
+seed = 3
+output = "run"
+[model]
+path = "m.pt"
+{model}
+[data]
+path = "x.npy"
+labels = "y.npy"
+[[faults]]
+per_site = {per_site}
+{faults}
+{extra}
+[run]
+{batch_line}
+threads = 1
+workers = 1
+{run}
+""")
+
+    def rows(self):
+        return list(csv.DictReader(io.StringIO(self.bitfall("export", "run", "--csv"))))
+
+    def assert_right(
+        self, network, site="conv", logits=lambda out: out, trace=0, weight=None, copies=1, **campaign
+    ):
+        """All trials in module `site`, or in parameter `weight`, agree with eager PyTorch."""
+        network = network.eval()
+        self.save(network, trace)
+        target = f'target = "weight"\nsites = ["{weight}"]\noperations = "*"'
+        self.campaign(faults=target if weight else f'sites = ["{site}"]\noperations = "*"', **campaign)
+        self.bitfall("run", "c.toml", "--force")
+        trials = self.rows()
+        self.assertEqual(len(trials), campaign.get("per_site", 12))
+        modules = dict(network.named_modules())
+        for trial in trials:
+            number, mask = int(trial["element"]), int(trial["mask"], 16)
+            image = self.images[int(trial["image"])].unsqueeze(0).repeat(copies, 1, 1, 1)
+            label = int(trial["label"])
+
+            def hook(module, inputs, output):
+                output = output.clone()
+                view = output[0].view(-1)
+                view[number] = flipped(view[number].item(), mask)
+                return output
+
+            with torch.no_grad():
+                golden = loss_of(logits(network(image)).reshape(copies, -1)[0], label)
+                if weight:
+                    parameter = network.state_dict()[weight]  # shares the memory
+                    index = numpy.unravel_index(number, tuple(parameter.shape))
+                    before = parameter[index].item()
+                    parameter[index] = flipped(before, mask)
+                    faulty = loss_of(logits(network(image)).reshape(copies, -1)[0], label)
+                    parameter[index] = before
+                else:
+                    handle = modules[site].register_forward_hook(hook)
+                    faulty = loss_of(logits(network(image)).reshape(copies, -1)[0], label)
+                    handle.remove()
+            self.assertTrue(same(trial["golden_loss"], golden), (trial, golden))
+            self.assertTrue(same(trial["faulty_loss"], faulty), (trial, faulty))
+
+    def assert_refused(self, network, *words, trace=0, batch=8, **campaign):
+        self.save(network.eval() if not trace else network, trace)
+        self.campaign(batch=batch, **campaign)
+        self.bitfall("run", "c.toml", "--force", rc=4)
+        for word in words:
+            self.assertIn(word, self.output)
+
+    def sites(self, *arguments):
+        text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--all", "--json", *arguments)
+        return {site["name"]: site for site in json.loads(text)["sites"]}
+
+
+class Interpreted(Networks):
+    """What only LibTorch's interpreter knows."""
+
+    def test_forks_in_a_list(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.side = nn.Linear(4, CLASSES)
+
+            def forward(self, x):
+                y = self.features(x)
+                futures = [torch.jit.fork(self.side, y), torch.jit.fork(self.fc, y * 0.5)]
+                total = self.fc(y)
+                for future in futures:
+                    total = total + torch.jit.wait(future)
+                return total
+
+        self.assert_right(Net(), "side")
+
+    def test_a_traced_fork(self):
+        class Net(Base):
+            def forward(self, x):
+                future = torch.jit.fork(torch.tanh, self.features(x))
+                return self.fc(torch.jit.wait(future))
+
+        self.assert_right(Net(), trace=3, copies=3)
+
+    def test_blocks_without_effect(self):
+        class Net(Base):
+            def forward(self, x):
+                with torch.no_grad():
+                    with torch.autograd.profiler.record_function("features"):
+                        y = self.features(x)
+                return self.fc(y)
+
+        self.assert_right(Net())
+
+    def test_autocast_around_a_layer_that_is_not_hit(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    z = self.fc(y)
+                return z.float()
+
+        class Off(Base):
+            def forward(self, x):
+                y = self.features(x)
+                with torch.autocast("cpu", enabled=False):
+                    z = self.fc(y)
+                return z
+
+        self.assert_right(Net())
+        self.assert_right(Off())
+
+    def test_words(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                print("mean", y.mean(), f"{x.size(0)} images", "%d" % x.dim())
+                if not self.training:
+                    warnings.warn("not in training")
+                assert x.size(1) == 3, f"3 channels, not {x.size(1)}"
+                return self.fc(y)
+
+        self.assert_right(Net())
+
+    def test_attributes_that_are_set(self):
+        class Net(Base):
+            calls: int
+            last: Optional[torch.Tensor]
+
+            def __init__(self):
+                super().__init__()
+                self.calls = 0
+                self.last = None
+
+            def forward(self, x):
+                self.calls += 1
+                y = self.features(x)
+                if x.size(0) > 1:
+                    self.last = y
+                return self.fc(y)
+
+        self.assert_right(Net())
+
+    def test_a_cache_in_a_dictionary(self):
+        class Net(Base):
+            cache: Dict[str, torch.Tensor]
+
+            def __init__(self):
+                super().__init__()
+                self.cache = {}
+
+            def bias(self, device: str):
+                if device not in self.cache:
+                    self.cache[device] = torch.arange(4.0)
+                return self.cache[device]
+
+            def forward(self, x):
+                return self.fc(self.features(x) + self.bias("cpu") + self.bias("cpu"))
+
+        self.assert_right(Net())
+
+    def test_a_state_from_call_to_call(self):
+        class Net(Base):
+            calls: int
+
+            def __init__(self):
+                super().__init__()
+                self.calls = 0
+
+            def forward(self, x):
+                self.calls += 1
+                return self.fc(self.features(x)) * float(self.calls)
+
+        self.assert_refused(Net(), "keeps a state")
+
+    def test_loops_on_sizes(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.mix = nn.Linear(4, 4)
+
+            def forward(self, x):
+                y = self.features(x)
+                for _ in range(x.size(2) // 4):
+                    y = torch.tanh(self.mix(y))
+                n = 1
+                while n < x.size(3):
+                    n *= 2
+                return self.fc(y * float(n))
+
+        self.assert_right(Net())
+        self.assertIn("mix/linear#2", self.sites())
+
+    def test_normalisations_that_check_sizes(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.group = nn.GroupNorm(2, 4)
+                self.instance = nn.InstanceNorm2d(4, affine=True)
+
+            def forward(self, x):
+                return self.fc(self.instance(self.group(self.conv(x))).relu().amax((2, 3)))
+
+        self.assert_right(Net(), "group")
+
+    def test_attention_as_a_module(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__(width=8)
+                self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+            def forward(self, x):
+                y = self.conv(x).flatten(2).transpose(1, 2)
+                y, _ = self.attention(y, y, y, need_weights=True)
+                return self.fc(y.mean(1))
+
+        self.assert_right(Net())
+
+    def test_further_inputs(self):
+        class Net(Base):
+            def forward(self, x, scale: float = 2.0, mask: Optional[torch.Tensor] = None, flip: bool = False):
+                y = self.features(x) * scale
+                if mask is not None:
+                    y = y * mask
+                if flip:
+                    y = -y
+                return self.fc(y)
+
+        self.assert_right(Net())
+
+    def test_types_are_asked_for(self):
+        class Net(Base):
+            def pick(self, values: List[Optional[torch.Tensor]]):
+                for value in values:
+                    if isinstance(value, torch.Tensor):
+                        return value
+                return torch.zeros(1)
+
+            def forward(self, x):
+                picked = self.pick([None, self.features(x)])
+                assert picked is not None
+                return self.fc(picked)
+
+        self.assert_right(Net())
+
+
+class Answers(Networks):
+    def test_a_named_tuple(self):
+        class Out(NamedTuple):
+            hidden: torch.Tensor
+            scores: torch.Tensor
+
+        class Net(Base):
+            def forward(self, x):
+                y = self.conv(x)
+                return Out(y, self.fc(F.relu(y).mean((2, 3))))
+
+        self.assert_right(Net(), logits=lambda out: out[1])
+
+    def test_a_list_by_number_and_a_dictionary_by_key(self):
+        class Listed(Base):
+            def forward(self, x):
+                y = self.fc(self.features(x))
+                return [y * 2.0, y]
+
+        class Keyed(Base):
+            def forward(self, x) -> Dict[str, torch.Tensor]:
+                y = self.fc(self.features(x))
+                return {"a": y, "b": y * 3.0}
+
+        self.assert_right(Listed(), logits=lambda out: out[1], model="output = 1")
+        self.assertIn("1", self.output + self.bitfall("report", "run"))
+        self.assert_right(Keyed(), logits=lambda out: out["b"], model='output = "b"')
+        self.save(Keyed().eval())
+        self.campaign()
+        self.bitfall("run", "c.toml", "--force", rc=4)
+        self.assertIn("several tensors that can be its answer", self.output)
+        self.campaign(model='output = "c"')
+        self.bitfall("run", "c.toml", "--force", rc=4)
+        self.assertIn('"c" is not among', self.output)
+
+    def test_trailing_ones_and_a_single_row(self):
+        class Map(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv2d(3, CLASSES, 3, padding=1)
+
+            def forward(self, x):
+                return F.adaptive_max_pool2d(self.conv(x), 1)
+
+        class Row(Base):
+            def forward(self, x):
+                return self.fc(self.features(x))[0]
+
+        self.assert_right(Map())
+        self.assert_right(Row(), batch=1)
+
+    def test_one_logit(self):
+        self.write_images(self.images.numpy(), numpy.zeros(16))
+        self.assert_refused(Base(classes=1), "[0, z]")
+
+    def test_probabilities(self):
+        class Net(Base):
+            def forward(self, x):
+                return self.fc(self.features(x)).softmax(1)
+
+        network = Net().eval()
+        self.save(network)
+        self.campaign()
+        self.bitfall("run", "c.toml")
+        self.assertIn("look like probabilities", self.output)
+        self.campaign(model='answer = "probabilities"')
+        self.bitfall("run", "c.toml", "--force")
+        self.assertNotIn("look like", self.output)
+        with torch.no_grad():
+            shares = network(self.images).double()
+        for trial in self.rows():
+            wanted = -math.log(shares[int(trial["image"]), int(trial["label"])])
+            self.assertTrue(same(trial["golden_loss"], wanted), trial)
+
+
+class Batches(Networks):
+    """Answers that depend on the rest of the batch, and ones that only look so."""
+
+    def one(self, code):
+        class Net(Base):
+            def forward(self, x):
+                return self.fc(code(self.features(x)))
+
+        return Net()
+
+    def test_reductions_over_the_batch(self):
+        for code in (
+            lambda y: y / y.abs().amax(),
+            lambda y: y.clamp(max=y.flatten().quantile(0.99)),
+            lambda y: torch.where(y.isnan().any(), torch.zeros_like(y), y),
+            lambda y: y - y.sort(0)[0][:1],
+            lambda y: y * (y == y.median()).float().sum() + y,
+            lambda y: torch.fake_quantize_per_tensor_affine(
+                y, y.detach().max() / 127, torch.zeros(1, dtype=torch.int32), -128, 127
+            ),
+        ):
+            with self.subTest(code=code):
+                self.assert_refused(self.one(code), "batch = 1", trace=3)
+
+    def test_dynamic_quantisation(self):
+        network = torch.ao.quantization.quantize_dynamic(Base().eval(), {nn.Linear}, torch.qint8)
+        self.assert_refused(network, "batch = 1")
+        self.campaign(batch=1, faults='sites = ["conv"]')
+        self.bitfall("run", "c.toml", "--force")
+
+    def test_a_saturated_maximum(self):
+        self.assert_refused(self.one(lambda y: y + (y * 1e6).sigmoid().amax()), "batch = 1", trace=3)
+
+    def test_the_same_of_each_image_is_right(self):
+        self.assert_right(self.one(lambda y: y / y.abs().amax(1, keepdim=True)), trace=3, copies=3)
+
+    def test_a_batch_that_is_not_given_becomes_one(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                return self.fc(y / y.abs().amax())
+
+        self.save(Net().eval())
+        self.campaign(batch=0)
+        self.bitfall("run", "c.toml")
+        self.assertIn("[run] batch = 1", self.output)
+
+    def test_random_but_rarely(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                return self.fc(torch.where(torch.rand(1) < 1e-4, y * 2, y))
+
+        class Leaky(Base):
+            def forward(self, x):
+                return self.fc(F.rrelu(self.features(x), training=True))
+
+        self.assert_refused(Net(), "draws random numbers", batch=1)
+        self.assert_refused(Leaky(), "draws random numbers")
+
+    def test_dropout_in_evaluation_is_not_random(self):
+        class Net(Base):
+            def forward(self, x):
+                y = F.dropout(self.features(x), 0.5, self.training)
+                return self.fc(F.scaled_dot_product_attention(y[:, None], y[:, None], y[:, None])[:, 0])
+
+        self.assert_right(Net())
+
+
+class Sizes(Networks):
+    """Sizes and row orders that depend on values."""
+
+    class Experts(Base):
+        def __init__(self):
+            super().__init__()
+            self.expert = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+        def forward(self, x):
+            y = self.features(x)
+            chosen = (x.mean((1, 2, 3)) > 0).long()
+            z = torch.zeros_like(y)
+            for i, expert in enumerate(self.expert):
+                rows = (chosen == i).nonzero().squeeze(1)
+                z[rows] = expert(y[rows])
+            return self.fc(z)
+
+    def test_experts(self):
+        network = self.Experts().eval()
+        self.save(network, trace=4)
+        found = self.sites()
+        for name in ("expert.0", "expert.1"):
+            self.assertIn("size depends on the images' values", found[name]["refusal"])
+        for name in ("conv", "fc"):
+            self.assert_right(network, name, trace=4, batch=1)
+        # Batches of other sizes give an expert's matrix product other last bits.
+        self.assert_refused(network, "batch = 1", trace=4)
+
+    def test_masked_tokens(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                kept = torch.masked_select(y, y > 0.1)
+                return self.fc(y) + 0.0 * kept.tanh().numel()
+
+        self.save(Net().eval())
+        self.assertIn("size depends", self.sites("--batch", "1")["tanh"]["refusal"])
+
+    def test_rows_in_another_order(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.middle = nn.Linear(4, 4)
+
+            def forward(self, x):
+                y = self.features(x)
+                order = y[:, 0].argsort()
+                z = torch.zeros_like(y)
+                z[order] = self.middle(y[order])
+                return self.fc(z)
+
+        network = Net().eval()
+        self.save(network, trace=4)
+        self.assertIsNotNone(self.sites("--batch", "8")["middle"]["refusal"])
+        self.assert_right(network, "fc", trace=4, copies=4)
+        self.assert_right(network, "middle", trace=1, batch=1)
+
+
+class Weights(Networks):
+    """Parameters that share memory, and ones that are computed with before a layer reads them."""
+
+    def reached(self, network, name, trace=3):
+        """A fault in the parameter agrees with PyTorch, and default operations select it."""
+        self.assert_right(network, weight=name, trace=trace, copies=trace)
+        self.assertIn(self.sites()[name]["operation"], ("conv", "linear"))
+
+    def test_normed(self):
+        network = Base()
+        network.fc = nn.utils.parametrizations.weight_norm(network.fc)
+        self.reached(network, "fc.parametrizations.weight.original1")
+
+    def test_spectral(self):
+        network = Base()
+        network.conv = nn.utils.spectral_norm(network.conv)
+        self.reached(network.eval(), "conv.weight_orig")
+
+    def test_masked(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("mask", (torch.rand(4, 3, 3, 3) > 0.3).float())
+
+            def forward(self, x):
+                y = F.conv2d(x, self.conv.weight * self.mask, self.conv.bias, padding=1)
+                return self.fc(y.relu().mean((2, 3)))
+
+        self.reached(Net(), "conv.weight")
+
+    def test_low_rank(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.a = nn.Parameter(torch.randn(CLASSES, 2))
+                self.b = nn.Parameter(torch.randn(2, 4))
+
+            def forward(self, x):
+                return F.linear(self.features(x), self.fc.weight + self.a @ self.b, self.fc.bias)
+
+        for name in ("a", "b", "fc.weight"):
+            self.reached(Net(), name)
+
+    def test_fake_quantised(self):
+        class Net(Base):
+            def forward(self, x):
+                w = torch.fake_quantize_per_tensor_affine(self.conv.weight, 0.01, 0, -128, 127)
+                return self.fc(F.conv2d(x, w, self.conv.bias, padding=1).relu().mean((2, 3)))
+
+        self.reached(Net(), "conv.weight")
+
+    def test_views_of_one_memory(self):
+        class Net(Base):
+            def __init__(self, first):
+                super().__init__()
+                memory = torch.randn(6, 4)
+                self.whole = nn.Parameter(memory)
+                self.rows = nn.Parameter(memory[1 : 1 + CLASSES])
+                self.turned = nn.Parameter(memory.t())
+
+            def forward(self, x):
+                y = self.features(x)
+                y = F.linear(F.linear(y, self.whole), self.turned)
+                return F.linear(y, self.rows)
+
+        # TorchScript saves one memory once; the oracle edits the loaded module's.
+        for name in ("whole", "rows", "turned"):
+            network = Net(name).eval()
+            self.save(network)
+            self.campaign(faults=f'target = "weight"\nsites = ["{name}"]')
+            self.bitfall("run", "c.toml", "--force")
+            for trial in self.rows():
+                loaded = torch.jit.load(str(self.folder / "m.pt"))
+                parameter = dict(loaded.named_parameters())[name]
+                index = numpy.unravel_index(int(trial["element"]), tuple(parameter.shape))
+                with torch.no_grad():
+                    parameter[index] = flipped(parameter[index].item(), int(trial["mask"], 16))
+                    logits = loaded(self.images[int(trial["image"])].unsqueeze(0))
+                wanted = loss_of(logits[0], int(trial["label"]))
+                self.assertTrue(same(trial["faulty_loss"], wanted), (trial, wanted))
+
+    def test_views_in_a_format(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__(width=CLASSES)
+                self.turned = nn.Parameter(self.fc.weight.t())
+
+            def forward(self, x):
+                return self.fc(self.features(x)) @ self.turned
+
+        network = Net().eval()
+        self.save(network)
+        entry = '[[formats]]\nformat = "fp8_e4m3"\ntarget = "weight"\nsites = ["fc.weight", "turned"]\noperations = "*"'
+        self.campaign(faults='sites = ["conv"]', extra=entry)
+        self.bitfall("run", "c.toml")
+        with torch.no_grad():
+            rounded = network.fc.weight.to(torch.float8_e4m3fn).float()
+            network.fc.weight.copy_(rounded)  # turned shares the memory
+            answers = network(self.images)
+        for trial in self.rows():
+            wanted = loss_of(answers[int(trial["image"])], int(trial["label"]))
+            self.assertTrue(same(trial["golden_loss"], wanted), (trial, wanted))
+        self.campaign(faults='sites = ["conv"]', extra=entry.replace("fp8_e4m3", "int8"))
+        self.bitfall("run", "c.toml", "--force", rc=4)
+        self.assertIn("shares a part of its memory", self.output)
+
+    def test_recurrent_layers(self):
+        for layer in (nn.LSTM, nn.GRU):
+            for trace in (0, 3):
+
+                class Net(nn.Module):
+                    def __init__(self):
+                        super().__init__()
+                        self.cells = layer(24, 16, 2, batch_first=True)
+                        self.fc = nn.Linear(16, CLASSES)
+
+                    def forward(self, x):
+                        y, _ = self.cells(x.reshape(x.size(0), -1, 24))
+                        return self.fc(y[:, -1])
+
+                with self.subTest(layer=layer, trace=trace):
+                    weight = "cells.weight_hh_l0"
+                    self.assert_right(Net(), weight=weight, trace=trace, copies=max(trace, 1))
+                    text = self.bitfall("sites", "m.pt", "--input", "3x8x8")
+                    self.assertIn("sites cover 100 % of", text)
+                    self.assertIn("and 100 % of", text)
+
+    def test_what_lies_in_no_site_is_said(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                z = y
+                while bool(z.abs().max() > 0.01):
+                    z = torch.mm(z, self.fc.weight.t() @ self.fc.weight) * 0.1
+                return self.fc(y + z)
+
+        self.save(Net().eval())
+        text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--batch", "1")
+        self.assertIn("multiplications in no site: ", text)
+        self.campaign(batch=1)
+        self.bitfall("run", "c.toml")
+        facts = json.loads(self.bitfall("report", "run", "--json"))
+        self.assertIn("mm", json.dumps(facts))
+
+    def test_names_are_unique(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.relu = nn.Linear(192, 6)
+                self.softmax = nn.Linear(6, CLASSES)
+
+            def forward(self, x):
+                y = F.relu(self.relu(x.flatten(1)))
+                return self.softmax(y) + F.softmax(y, 1)[:, :5]
+
+        self.assert_right(Net(), "softmax")
+        text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--all", "--json")
+        names = [site["name"] for site in json.loads(text)["sites"]]
+        self.assertEqual(len(names), len(set(names)), names)
+        self.assertIn("/relu", names)
+
+
+class Outcomes(Networks):
+    """Faults that make the model raise, or never end."""
+
+    def crashes(self, network, batch, site="conv", per_site=60):
+        """By trial: whether eager PyTorch raises under the same edit, and the outcome here."""
+        network = network.eval()
+        self.save(network)
+        self.campaign(batch=batch, faults=f'sites = ["{site}"]', per_site=per_site)
+        self.bitfall("run", "c.toml", "--force")
+        raised = 0
+        for trial in self.rows():
+
+            def hook(module, inputs, output):
+                output = output.clone()
+                view = output[0].view(-1)
+                number = int(trial["element"])
+                view[number] = flipped(view[number].item(), int(trial["mask"], 16))
+                return output
+
+            image = self.images[int(trial["image"])].unsqueeze(0)
+            handle = dict(network.named_modules())[site].register_forward_hook(hook)
+            try:
+                with torch.no_grad():
+                    wanted = loss_of(network(image)[0], int(trial["label"]))
+                self.assertNotEqual(trial["outcome"], "crashed", trial)
+                self.assertTrue(same(trial["faulty_loss"], wanted), (trial, wanted))
+            except (RuntimeError, IndexError, ValueError):
+                raised += 1
+                self.assertEqual(trial["outcome"], "crashed", trial)
+            finally:
+                handle.remove()
+        self.assertGreater(raised, 0)
+        return raised
+
+    def test_indices_out_of_a_table(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.table = nn.Embedding(64, 4)
+
+            def forward(self, x):
+                codes = (self.conv(x).mean((2, 3)) * 4 + 32).long()
+                return self.fc(self.table(codes).mean(1))
+
+        self.assertEqual(self.crashes(Net(), 8), self.crashes(Net(), 1))
+        self.assertIn("crashed", self.bitfall("report", "run"))
+
+    def test_the_models_own_check(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.conv(x)
+                if bool((y.abs() > 100).any()):
+                    raise ValueError("activations beyond 100")
+                return self.fc(F.relu(y).mean((2, 3)))
+
+        self.crashes(Net(), 8)
+
+    def test_a_replay_of_a_crash(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                gram = torch.einsum("ni,nj->nij", y, y) + torch.eye(4)
+                return self.fc(torch.linalg.cholesky(gram).sum(2))
+
+        self.crashes(Net(), 4)
+        crashed = next(trial for trial in self.rows() if trial["outcome"] == "crashed")
+        self.bitfall("replay", "run", "--trial", crashed["trial"])
+        self.assertIn("crashed", self.output)
+
+    def test_a_loop_that_does_not_end(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                z = y
+                for _ in range(int(y.abs().max() * 10)):
+                    z = z * 0.5
+                return self.fc(y + z)
+
+        self.save(Net().eval())
+        # The sign of the largest exponent bit: values near 1 become 1e38.
+        self.campaign(
+            batch=1,
+            per_site=30,
+            faults='sites = ["conv"]\nerror_model = { id = "bit_flip", bit_class = "exponent" }',
+            run="pass_limit = 0.5",
+        )
+        self.bitfall("run", "c.toml")
+        outcomes = {trial["outcome"] for trial in self.rows()}
+        self.assertTrue({"hung", "crashed"} & outcomes, outcomes)
+
+
+class Files(Networks):
+    """What is not a network says what it is."""
+
+    def refusal(self, *words):
+        self.bitfall("sites", "m.pt", "--input", "3x8x8", rc=4)
+        for word in words:
+            self.assertIn(word, self.output)
+        self.assertNotIn('save("m.pt")', self.output)
+
+    def test_kinds(self):
+        path = self.folder / "m.pt"
+        network = Base().eval()
+        torch.save(network.state_dict(), path)
+        self.refusal("weights saved by torch.save")
+        torch.save({"epoch": 3, "state_dict": network.state_dict()}, path)
+        self.refusal("weights saved by torch.save")
+        torch.save(network, path)
+        self.refusal("module pickled by torch.save")
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
+        self.refusal("weights saved by torch.save")
+        path.write_bytes(b"")
+        self.refusal("is empty")
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+        self.refusal("Git LFS", "git lfs pull")
+        path.write_text("<!DOCTYPE html><html></html>")
+        self.refusal("page")
+        header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+        path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+        self.refusal("safetensors")
+        path.write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x05")
+        self.refusal("ONNX")
+
+    def test_fixed_batches(self):
+        class Net(Base):
+            def forward(self, x):
+                y = F.relu(self.conv(x))
+                return self.fc(y.reshape(int(x.shape[0]), 4, 64).mean(2))
+
+        self.save(Net().eval(), trace=4)
+        self.bitfall("sites", "m.pt", "--input", "3x8x8")
+        self.assertIn("holds a batch of 4", self.output)
+        self.campaign(batch=8)
+        self.bitfall("run", "c.toml", rc=4)
+        self.assertIn("[run] batch = 4", self.output)
+        self.assert_right(Net(), trace=4, copies=4, batch=0)
+
+    def test_double_weights(self):
+        self.save(Base().double().eval())
+        self.campaign()
+        self.bitfall("run", "c.toml", rc=4)
+        self.assertIn("model.float()", self.output)
+
+    def test_pixels_as_indices(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.table = nn.Embedding(16, 4)
+                self.conv = nn.Linear(4, CLASSES)
+
+            def forward(self, x):
+                return self.conv(self.table(x.long()).mean((1, 2, 3)))
+
+        images = numpy.random.default_rng(1).integers(0, 16, (16, 3, 8, 8)).astype(numpy.float32)
+        self.write_images(images, numpy.arange(16) % CLASSES)
+        self.assert_right(Net())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
