@@ -301,9 +301,10 @@ def compare(model, images, labels, faults: list, rows: list) -> dict:
 
 
 def share_in_sites(listing: dict):
-    """Share of the network's multiplications that lie in sites that can be hit; None where the
-    program does not say."""
-    return listing.get("coverage", {}).get("multiplications")
+    """Share of the network's operations (multiplications and additions) that lie in sites that can
+    be hit; None where the program does not say."""
+    covered = listing.get("coverage", {})
+    return covered["covered_operations"] / covered["operations"] if covered.get("operations") else None
 
 
 def examine(network: Network, folder: Path, program: export_model.Program, record: dict) -> None:
@@ -524,7 +525,7 @@ def summary(records: list) -> str:
     ]
     if shares:
         lines.append(
-            f"multiplications in sites that can be hit: {100 * statistics.mean(shares):.1f} % on "
+            f"operations in sites that can be hit: {100 * statistics.mean(shares):.1f} % on "
             f"average, {100 * min(shares):.1f} % at least"
         )
     return "\n".join(lines)
