@@ -912,6 +912,20 @@ threads = 1
         bitfall("train", self.training("kept"), "--force")
         self.assertNotEqual((directory / "model.pt").read_bytes(), b"mine")
 
+    def test_a_forced_training_that_fails_keeps_the_old_one(self):
+        directory = self.run_directory("forced")
+        bitfall("train", self.training("forced"))
+        names = ("model.pt", "checkpoint.pt", "log.csv", "training.toml", "training.html")
+        content = {name: (directory / name).read_bytes() for name in names}
+        wild = self.training("forced", rest='weight_decay = 1e5\n[schedule]\nkind = "constant"')
+        wild.write_text(wild.read_text().replace("learning_rate = 0.01", "learning_rate = 1e37"))
+        _, err = bitfall("train", wild, "--force", expect=1)
+        self.assertRegex(err, "no longer finite|holds NaN or Inf")
+        self.assertEqual({name: (directory / name).read_bytes() for name in names}, content)
+        bitfall("train", self.training("forced", epochs=1), "--force")
+        self.assertNotEqual((directory / "model.pt").read_bytes(), content["model.pt"])
+        self.assertEqual(len((directory / "log.csv").read_text().splitlines()), 2)
+
     def test_nothing_is_written_over_what_is_read_or_is_no_file(self):
         rows = self.rows_file("kept")
         classes = self.folder / "kept.txt"

@@ -762,7 +762,18 @@ class Outcomes(Networks):
             finally:
                 handle.remove()
         self.assertGreater(raised, 0)
+        digest = self.digest()
+        for shortcut in ("suffix", "early_stop", "share", "regions"):  # the same trials without it
+            self.campaign(
+                batch=batch, faults=f'sites = ["{site}"]', per_site=per_site, run=f"{shortcut} = false"
+            )
+            self.bitfall("run", "c.toml", "--force")
+            self.assertEqual(self.digest(), digest, shortcut)
         return raised
+
+    def digest(self):
+        status = self.bitfall("status", "run")
+        return next(line for line in status.splitlines() if line.startswith("digest"))
 
     def test_indices_out_of_a_table(self):
         class Net(Base):
@@ -772,10 +783,44 @@ class Outcomes(Networks):
 
             def forward(self, x):
                 codes = (self.conv(x).mean((2, 3)) * 4 + 32).long()
-                return self.fc(self.table(codes).mean(1))
+                return self.fc(self.table(codes).mean(1) + self.table.weight[codes[:, 0]])
 
         self.assertEqual(self.crashes(Net(), 8), self.crashes(Net(), 1))
         self.assertIn("crashed", self.bitfall("report", "run"))
+
+    def test_weights_that_make_the_model_raise_for_some_images(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.table = nn.Embedding(64, 4)
+
+            def forward(self, x):
+                codes = (self.conv(x).mean((2, 3)) * 4 + 32).long()
+                return self.fc(self.table(codes).mean(1))
+
+        network = Net().eval()
+        self.save(network)
+        found = {}
+        for batch in (1, 8):
+            self.campaign(
+                batch=batch, per_site=60, faults='target = "weight"\nsites = ["conv.weight"]'
+            )
+            self.bitfall("run", "c.toml", "--force")
+            found[batch] = [(t["outcome"], t["faulty_top1"]) for t in self.rows()]
+        self.assertEqual(found[1], found[8])
+        self.assertIn("crashed", [outcome for outcome, _ in found[1]])
+        parameter = network.state_dict()["conv.weight"]
+        for trial in self.rows():
+            index = numpy.unravel_index(int(trial["element"]), tuple(parameter.shape))
+            before = parameter[index].item()
+            parameter[index] = flipped(before, int(trial["mask"], 16))
+            try:
+                with torch.no_grad():
+                    network(self.images[int(trial["image"])].unsqueeze(0))
+                self.assertNotEqual(trial["outcome"], "crashed", trial)
+            except (RuntimeError, IndexError):
+                self.assertEqual(trial["outcome"], "crashed", trial)
+            parameter[index] = before
 
     def test_the_models_own_check(self):
         class Net(Base):

@@ -2,7 +2,7 @@
 
     python read_export.py rows.csv | python read_export.py rows.jsonl
 
-A line a row: trial, site, image, element, mask, codes, then value_before and value_after as float32 bits, losses and
+A line a row: trial, site, image, element, mask, codes, outcome, faulty top-1, message, then value_before and value_after as float32 bits, losses and
 metric columns as float64 bits, all in hexadecimal; "nan" for every NaN, "null" for JSON's null.
 """
 import csv
@@ -30,9 +30,9 @@ def rows(path):
 
 for row in rows(sys.argv[1]):
     names = list(row)
-    metrics = names[names.index('activated') + 1:]
+    metrics = names[names.index('message') + 1:]
     print('|'.join([str(row['trial']), row['site'], row['image'], str(row['element']),
                     str(int(row['mask'], 16)), str(int(row['code_before'], 16)),
-                    str(int(row['code_after'], 16)), row['outcome'],
+                    str(int(row['code_after'], 16)), row['outcome'], str(row['faulty_top1']), row['message'] or '',
                     bits(row['value_before'], 'f'), bits(row['value_after'], 'f')] +
                    [bits(row[name], 'd') for name in ['golden_loss', 'faulty_loss'] + metrics]))

@@ -38,6 +38,7 @@ struct Effect {
   double loss = 0;  // change of the loss
   bool mismatch = false;
   std::int64_t element = -1;  // of the edit; -1 = n
+  bool crashed = false;
 };
 using Effects = std::function<Effect(std::size_t layer, std::int64_t n)>;
 
@@ -101,6 +102,7 @@ fs::path make_run(const std::string& name, const MadeRun& made, const Effects& e
       record.edit.element = effect.element >= 0 ? effect.element : fault % 10;
       record.edit.mask = 1u << fault % 16;
       trial.edits = {record};
+      if (effect.crashed) trial = without_answer(trial, Outcome::kCrashed, "fc: no");
       store->trial(trial);
     }
   }
@@ -511,6 +513,76 @@ TEST(Comparison, CountsNonfiniteLossesAndNeverAveragesThem) {
   for (const std::string& text : {compare_text(data), compare_markdown(data)}) {
     EXPECT_THAT(text, Not(HasSubstr("nan")));
   }
+}
+
+// Of ten trials: the baseline mismatches in four and crashes in one; the arm crashes in two of
+// those four, and in another.
+TEST(Comparison, CountsTrialsWithoutAnAnswerInEveryDenominator) {
+  const auto a = make_run("a", {}, [](std::size_t, std::int64_t n) {
+    const std::int64_t k = n % 10;
+    return Effect{k < 4 ? 1.0 : 0.0, k < 4, -1, k == 9};
+  });
+  const auto b = make_run("b", {}, [](std::size_t, std::int64_t n) {
+    const std::int64_t k = n % 10;
+    return Effect{k < 4 ? 1.0 : 0.0, k < 4, -1, k < 2 || k == 8};
+  });
+  const CompareData data = compared({a, b});
+  const LayerOfArm &before = cell(data, 0, 0), &after = cell(data, 0, 1);
+  EXPECT_EQ(before.summary.mismatch.rate, 0.4);
+  EXPECT_EQ(after.summary.mismatch.rate, 0.2);
+  EXPECT_EQ(before.summary.due.rate, 0.1);
+  EXPECT_EQ(after.summary.due.rate, 0.3);
+  EXPECT_EQ(before.summary.delta_loss.no_answer, 10);
+  EXPECT_EQ(before.summary.delta_loss.nonfinite, 0);
+  EXPECT_DOUBLE_EQ(after.improvement.mismatch.value, 2);
+  EXPECT_DOUBLE_EQ(after.improvement.due.value, 1.0 / 3);
+  EXPECT_LT(after.improvement.due.interval.low, 1.0 / 3);
+  EXPECT_GT(after.improvement.due.interval.high, 1.0 / 3);
+  // Over trials with a loss: 4 / 9 and 2 / 7. Clipped at 2.5: 6.5 / 10 and 9.5 / 10.
+  EXPECT_DOUBLE_EQ(after.improvement.loss.value, 4.0 / 9 / (2.0 / 7));
+  EXPECT_DOUBLE_EQ(after.improvement.clipped.value, 6.5 / 9.5);
+  EXPECT_EQ(after.pairing.mismatches.value().only_baseline, 20);
+  EXPECT_EQ(after.pairing.mismatches.value().only_arm, 0);
+  EXPECT_EQ(after.pairing.dues.value().only_baseline, 10);
+  EXPECT_EQ(after.pairing.dues.value().only_arm, 30);
+  EXPECT_EQ(after.pairing.dues.value().p, mcnemar_exact(10, 30));
+  EXPECT_EQ(data.arms[1].dues.value().only_arm, 60);
+  EXPECT_EQ(data.arms[1].dues.value().p, mcnemar_exact(20, 60));
+  const NetworkValue& network = data.arms[1].networks[0];
+  EXPECT_DOUBLE_EQ(network.values.due.value, 0.3);
+  EXPECT_DOUBLE_EQ(network.improvement.due.value, 1.0 / 3);
+}
+
+TEST(Comparison, ShowsTrialsWithoutAnAnswerWhereThereAreSome) {
+  const auto a = make_run("a", {}, mixed);
+  const auto b = make_run("b", {}, [](std::size_t layer, std::int64_t n) {
+    Effect effect = mixed(layer, n);
+    effect.crashed = layer == 1 && n < 7;
+    return effect;
+  });
+  const CompareData data = compared({a, b}), none = compared({a, a});
+  EXPECT_TRUE(has_due(data));
+  EXPECT_THAT(data.warnings, Contains(HasSubstr("_a 0 of 200, ")));
+  EXPECT_THAT(data.warnings, Contains(HasSubstr("_b 7 of 200. They have no loss")));
+  for (const std::string& text : {compare_text(data), compare_markdown(data)}) {
+    EXPECT_THAT(text, HasSubstr("Without an answer"));
+    EXPECT_THAT(text, HasSubstr("3.50 % "));  // 7 of 200
+    EXPECT_THAT(text, HasSubstr("7.00 %"));   // 7 of 100 in its layer
+    EXPECT_THAT(text, Not(HasSubstr("nan")));
+  }
+  const json document = json::parse(compare_json(data));
+  const json& arm = document["arms"][1];
+  EXPECT_EQ(arm["pooled"]["crashed"], 7);
+  EXPECT_EQ(arm["mcnemar_due"]["only_arm"], 7);
+  EXPECT_EQ(arm["networks"][0]["values"]["due"]["value"].get<double>(), 0.035);
+  EXPECT_TRUE(document["layers"][1]["arms"][1]["improvement"]["due"].contains("at_most"));
+  const json charts = json::parse(compare_charts_json(data));
+  EXPECT_EQ(charts["values"]["data"]["values"][3]["DUE"].get<double>(), 0.07);
+  for (const std::string& text : {compare_text(none), compare_markdown(none)}) {
+    EXPECT_THAT(text, Not(HasSubstr("DUE")));
+    EXPECT_THAT(text, Not(HasSubstr("Without an answer")));
+  }
+  EXPECT_EQ(json::parse(compare_json(none))["arms"][1]["pooled"]["due"]["events"], 0);
 }
 
 TEST(Comparison, HeadlineIsTheClippedMeanWhereThePlainOneMisleads) {

@@ -129,13 +129,17 @@ TEST_F(FaultList, GroupsConsecutiveRowsOfOneNumber) {
 TEST_F(FaultList, AcceptsAnExportedRun) {
   const auto faults = read(
       "trial,site,image,label,target,element,register,op,mask,code_before,code_after,value_before,"
-      "value_after,golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated,delta_loss\n"
-      "0,conv1,cat/c.png,0,activation,0,payload,flip,0x1,0x3,0x2,3,2,0.5,nan,0,0,nonfinite,1,nan\n"
-      "0,conv1,cat/c.png,0,activation,4,payload,flip,0x2,0x3,0x1,3,1,0.5,nan,0,0,nonfinite,1,nan\n"
-      "1,fc,\"cat/a,b.png\",0,activation,0,scale,write,0x0,0x1,0x0,1,0,0.5,0.5,0,0,masked,0,0\n");
-  ASSERT_EQ(faults.size(), 2u);
+      "value_after,golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated,message,"
+      "delta_loss\n"
+      "0,conv1,cat/c.png,0,activation,0,payload,flip,0x1,0x3,0x2,3,2,0.5,nan,0,0,nonfinite,1,,nan\n"
+      "0,conv1,cat/c.png,0,activation,4,payload,flip,0x2,0x3,0x1,3,1,0.5,nan,0,0,nonfinite,1,,nan\n"
+      "1,fc,\"cat/a,b.png\",0,activation,0,scale,write,0x0,0x1,0x0,1,0,0.5,0.5,0,0,masked,0,,0\n"
+      "2,fc,cat/c.png,0,activation,1,payload,flip,0x1,0x3,0x2,3,2,0.5,nan,0,-1,crashed,1,\"fc, "
+      "\"\"T\"\": no\",nan\n");
+  ASSERT_EQ(faults.size(), 3u);
   EXPECT_EQ(faults[0].edits.size(), 2u);
   EXPECT_EQ(faults[1].image, dataset_->find("cat/a,b.png"));
+  EXPECT_EQ(faults[2].edits[0].element, 1);
 }
 
 TEST_F(FaultList, ColumnsComeInAnyOrder) {

@@ -105,5 +105,60 @@ TEST(Outcome, IsAMismatchWhereTheAnswerIsAnotherOrBecameNan) {
   EXPECT_FALSE(is_mismatch(always));
 }
 
+// Every number of a trial by a change to it; and its message, which is none.
+TEST(SameResult, TellsEveryNumberButNoMessage) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  TrialResult result = answered(Outcome::kCrashed, -1, kNan);
+  result.activated = true;
+  result.metrics = {kNan, 0.0};
+  result.edits.resize(1);
+  result.edits[0].value_before = 0.0f;
+  result.edits[0].value_after = std::numeric_limits<float>::quiet_NaN();
+  result.message = "fc: no";
+  const auto same_after = [&](auto change) {
+    TrialResult changed = result;
+    change(changed);
+    return same_result(result, changed) && same_result(changed, result);
+  };
+  EXPECT_TRUE(same_after([](TrialResult&) {}));
+  EXPECT_TRUE(same_after([](TrialResult& t) { t.message = "fc: other words"; }));
+  EXPECT_TRUE(same_after([](TrialResult& t) { t.faulty_loss = -kNan; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.outcome = Outcome::kHung; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.entry = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.site = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.image = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.activated = false; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.golden_loss += 1e-16; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.faulty_loss = 0; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.golden_top1 = 2; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.faulty_top1 = 0; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.metrics[1] = -0.0; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.metrics.pop_back(); }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits.clear(); }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits[0].edit.element = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits[0].edit.register_index = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits[0].edit.mask = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits[0].code_after = 1; }));
+  EXPECT_FALSE(same_after([](TrialResult& t) { t.edits[0].value_before = -0.0f; }));
+}
+
+TEST(MessageLine, IsTheFirstLineThatCanBeShown) {
+  EXPECT_EQ(message_line(""), "");
+  EXPECT_EQ(message_line("\n \t\n"), "");
+  EXPECT_EQ(message_line("\n\nUnknown operator 'a'\r\nat line 3"), "Unknown operator 'a'");
+  EXPECT_EQ(message_line("fc: caf\xC3\xA9\tbar"), "fc: caf\xC3\xA9 bar");
+  EXPECT_EQ(message_line("\x1B[31mred\xFF"), "\xEF\xBF\xBD[31mred\xEF\xBF\xBD");
+  EXPECT_EQ(message_line(std::string_view("a\0-", 3)), "a\xEF\xBF\xBD-");
+}
+
+TEST(MessageLine, IsCutBetweenCharacters) {
+  std::string longest, cut;
+  for (std::size_t i = 0; i < kLongestMessage; ++i) longest += "\xC3\xA9";
+  EXPECT_EQ(message_line(longest), longest);
+  cut = message_line(longest + "x");
+  EXPECT_EQ(cut, longest + "...");
+  EXPECT_EQ(message_line(cut), cut);
+}
+
 }  // namespace
 }  // namespace bitfall

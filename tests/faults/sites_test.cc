@@ -183,9 +183,10 @@ TEST(SelectSites, NothingSelectedIsAnError) {
                                    site("c", Target::kActivation, "conv", "mixed")};
   EXPECT_EQ(select(FaultsConfig{}, sites).messages,
             "c.toml: [[faults]] selects no activation site that can be hit; the model has sites of "
-            "kinds add (1), conv (1)\n");
+            "kinds add (1), conv (1) (most of those that it names are refused: mixed)\n");
   EXPECT_EQ(select(entry(Target::kWeight, {"*"}, {"*"}), sites).messages,
-            "c.toml: [[faults]] selects no weight site that can be hit; the model has none\n");
+            "c.toml: [[faults]] selects no weight site that can be hit; the model has none "
+            "(torch.jit.freeze makes constants of parameters: export without it)\n");
 }
 
 TEST(FindSite, TellsTargetsApartAndKnowsAliases) {

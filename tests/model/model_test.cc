@@ -97,6 +97,12 @@ TEST(Model, TiedParametersAreOneMemory) {
   EXPECT_GE(model.slots(first).size(), 1U);
 }
 
+TEST(Model, TakesTheAnswerOutOfADictionary) {
+  const Model model(small_model("dictionary"), {{3, 8, 8}, 3});
+  EXPECT_EQ(model.answer().name, "logits");
+  EXPECT_EQ(model.classes(), 192);
+}
+
 void expect_refused(const std::string& name, std::array<std::int64_t, 3> input,
                     const std::string& reason) {
   try {
@@ -110,7 +116,6 @@ void expect_refused(const std::string& name, std::array<std::int64_t, 3> input,
 }
 
 TEST(Model, RefusesWhatIsNoClassifier) {
-  expect_refused("dictionary", {3, 8, 8}, "a classifier returns logits");
   expect_refused("featuremap", {3, 8, 8}, "answer has shape [3x4x6x6]");
   expect_refused("residual", {4, 8, 8}, "fails on an input of [3x4x8x8]");
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <sstream>
 
 #include "error.h"
@@ -35,9 +36,11 @@ struct Expected {
     for (const TrialResult& t : trials) {
       ++outcomes[static_cast<int>(t.outcome)];
       activated += t.activated;
+      const bool answered = t.outcome != Outcome::kCrashed && t.outcome != Outcome::kHung;
+      no_answer += !answered;
       const bool nan = t.outcome == Outcome::kNonfinite && std::isnan(t.faulty_loss) &&
                        !std::isnan(t.golden_loss);
-      const bool mismatch = t.golden_top1 != t.faulty_top1 || nan;
+      const bool mismatch = answered && (t.golden_top1 != t.faulty_top1 || nan);
       mismatches += mismatch;
       misclassified += mismatch && t.golden_top1 == run.labels[static_cast<std::size_t>(t.image)];
       const double change = t.outcome == Outcome::kMasked ? 0 : t.faulty_loss - t.golden_loss;
@@ -47,7 +50,7 @@ struct Expected {
       }
     }
     std::sort(deltas.begin(), deltas.end());
-    nonfinite = static_cast<std::int64_t>(trials.size() - deltas.size());
+    nonfinite = static_cast<std::int64_t>(trials.size() - deltas.size()) - no_answer;
   }
 
   double mean(double cut = 1e300) const {
@@ -57,7 +60,7 @@ struct Expected {
   }
 
   std::map<int, std::int64_t> outcomes;
-  std::int64_t activated = 0, mismatches = 0, misclassified = 0, nonfinite = 0;
+  std::int64_t activated = 0, mismatches = 0, misclassified = 0, nonfinite = 0, no_answer = 0;
   std::vector<double> deltas, changes;
 };
 
@@ -67,31 +70,34 @@ void expect_group(const GroupSummary& group, const std::vector<TrialResult>& tri
   const auto n = static_cast<std::int64_t>(trials.size());
   ASSERT_GT(n, 0);
   EXPECT_EQ(group.trials, n);
-  EXPECT_EQ(group.masked + group.top1_same + group.top1_changed + group.nonfinite, n);
+  EXPECT_EQ(std::accumulate(group.outcomes.begin(), group.outcomes.end(), std::int64_t{0}), n);
   auto outcomes = expected.outcomes;
-  EXPECT_EQ(group.masked, outcomes[0]);
-  EXPECT_EQ(group.top1_same, outcomes[1]);
-  EXPECT_EQ(group.top1_changed, outcomes[2]);
-  EXPECT_EQ(group.nonfinite, outcomes[3]);
+  for (int outcome = 0; outcome < 6; ++outcome) {
+    EXPECT_EQ(group.count(static_cast<Outcome>(outcome)), outcomes[outcome]);
+  }
   EXPECT_EQ(group.activated, expected.activated);
   EXPECT_EQ(group.mismatch.events, expected.mismatches);
   EXPECT_EQ(group.mismatch.trials, n);
   EXPECT_EQ(group.misclassified.events, expected.misclassified);
   EXPECT_EQ(group.nonfinite_rate.events, outcomes[3]);
+  EXPECT_EQ(group.due.events, outcomes[4] + outcomes[5]);
+  EXPECT_EQ(group.due.trials, n);
+  EXPECT_EQ(group.due.wilson.high, wilson(outcomes[4] + outcomes[5], n, 0.95).high);
   EXPECT_EQ(group.mismatch.wilson.low, wilson(expected.mismatches, n, 0.95).low);
   const DeltaLossSummary& loss = group.delta_loss;
   const auto changing = static_cast<std::int64_t>(std::count_if(
       expected.deltas.begin(), expected.deltas.end(), [](double d) { return d > 0; }));
   EXPECT_EQ(loss.nonfinite, expected.nonfinite);
+  EXPECT_EQ(loss.no_answer, expected.no_answer);
   EXPECT_EQ(loss.changing, changing);
-  EXPECT_EQ(loss.changes.events, changing + expected.nonfinite);
+  EXPECT_EQ(loss.changes.events, changing + expected.nonfinite + expected.no_answer);
   EXPECT_EQ(loss.unreliable, changing < 40);
   const auto finite = static_cast<double>(expected.deltas.size());
   EXPECT_NEAR(loss.mean, expected.mean(), 1e-12 * expected.mean());
   EXPECT_NEAR(loss.mean_given_change, expected.mean() * finite / static_cast<double>(changing),
               1e-12 * loss.mean_given_change);
   const double clipped =
-      (expected.mean(kClip) * finite + kClip * static_cast<double>(expected.nonfinite)) /
+      (expected.mean(kClip) * finite + kClip * (static_cast<double>(n) - finite)) /
       static_cast<double>(n);
   EXPECT_NEAR(loss.mean_clipped, clipped, 1e-12);
   double signed_sum = 0;
@@ -343,7 +349,7 @@ TEST(ReportText, AlignsItsColumnsWithinTheWidth) {
   ASSERT_EQ(table.size(), 6u) << text;
   // Right-aligned columns end where their titles end.
   for (const std::string title :
-       {"trials", "masked", "mismatch [95 %]", "clipped", "median", "non-finite"}) {
+       {"trials", "masked", "mismatch [95 %]", "clipped", "median", "non-finite", "DUE"}) {
     const std::size_t end = header.find(title) + title.size();
     for (std::size_t i = 1; i < table.size(); ++i) {
       ASSERT_GE(table[i].size(), end) << table[i];
@@ -351,7 +357,8 @@ TEST(ReportText, AlignsItsColumnsWithinTheWidth) {
       EXPECT_TRUE(table[i].size() == end || table[i][end] == ' ') << table[i];
     }
   }
-  EXPECT_THAT(text, HasSubstr("(faults 1)"));
+  EXPECT_THAT(text, HasSubstr("...ults 1)"));
+  EXPECT_THAT(report_text(wild_report(), 120), HasSubstr("layer/linear#2 (faults 1)"));
   EXPECT_THAT(text, HasSubstr("outcomes "));
 }
 
@@ -362,6 +369,106 @@ TEST(ReportText, ShowsTheNumbersOfTheSummary) {
   EXPECT_THAT(text, HasSubstr("100.0 %"));              // masked
   EXPECT_THAT(text, HasSubstr("0.00 % [0.00, 5.60]"));  // 0 of 64 at 95 %: 1 - 0.025^(1/64)
   EXPECT_THAT(text, HasSubstr("64 of 64"));
+}
+
+// Four trials: one without an effect, one whose loss rises by 1, one that crashed and one that
+// hung.
+ReportData small_due_report() {
+  RunDescription run = small_run(4);
+  run.strata = {{0, 0, 100, 4}};
+  auto store = Store::create(fresh_directory("run"), run, 10);
+  for (std::int64_t id = 0; id < 4; ++id) {
+    TrialResult trial;
+    trial.trial = id;
+    trial.metrics = {0, 0};
+    trial.edits = {{{0, 0, EditOperation::kFlip, 1u << 14, 0}, 0, 1, 0.5f, -0.5f, 1}};
+    if (id == 1) trial.outcome = Outcome::kTop1Same, trial.faulty_loss = 1;
+    if (id == 2) trial = without_answer(trial, Outcome::kCrashed, "fc: index 7 is too large");
+    if (id == 3) trial = without_answer(trial, Outcome::kHung, "loop: did not end");
+    store->trial(trial);
+  }
+  return summarise(*store);
+}
+
+TEST(Due, OfFourTrialsByHand) {
+  const ReportData data = small_due_report();
+  const GroupSummary& all = data.network;
+  EXPECT_EQ(all.trials, 4);
+  EXPECT_EQ(all.outcomes, (OutcomeCounts{1, 1, 0, 0, 1, 1}));
+  EXPECT_EQ(all.due.events, 2);
+  EXPECT_EQ(all.due.rate, 0.5);
+  EXPECT_EQ(all.mismatch.events, 0);
+  EXPECT_EQ(all.mismatch.trials, 4);
+  EXPECT_EQ(all.misclassified.events, 0);
+  EXPECT_EQ(all.delta_loss.no_answer, 2);
+  EXPECT_EQ(all.delta_loss.nonfinite, 0);
+  EXPECT_EQ(all.delta_loss.mean, 0.5);          // (0 + 1) / 2: never as 0
+  EXPECT_EQ(all.delta_loss.mean_clipped, 1.5);  // (0 + 1 + 2.5 + 2.5) / 4
+  EXPECT_EQ(all.delta_loss.changes.events, 3);
+  EXPECT_EQ(all.delta_loss.changing, 1);
+  ASSERT_EQ(data.bits.size(), 1u);
+  EXPECT_EQ(data.bits[0].due.events, 2);
+  ASSERT_EQ(data.worst.size(), 1u);
+  EXPECT_EQ(data.worst[0].trial, 1);
+}
+
+TEST(Due, IsShownWithWhatWasRaised) {
+  const ReportData data = small_due_report();
+  const std::string text = report_text(data);
+  EXPECT_THAT(text, HasSubstr("  DUE\n"));
+  EXPECT_THAT(text, HasSubstr("masked 25.00 %, top-1 same 25.00 %, top-1 changed 0.00 %, "
+                              "non-finite 0.00 %,"));
+  EXPECT_THAT(text, HasSubstr("crashed 25.00 %, hung 25.00 %\n"));
+  EXPECT_THAT(text, HasSubstr("answer 2\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nraised           1 crashed, such as trial 2: fc: index 7 is too "
+                        "large\n                 1 hung, such as trial 3: loop: did not end\n"));
+  const std::string markdown = report_markdown(data);
+  EXPECT_THAT(markdown, HasSubstr("| fc: index 7 is too large | crashed | 1 | --trial 2 |"));
+  EXPECT_THAT(markdown, HasSubstr("- **DUE**: 50.00 % \\[6.76, 93.24\\] of all trials"));
+  const fs::path path = fresh_directory("page.html");
+  write_report_html(data, std::nullopt, path);
+  const std::string page = content_of(path);
+  EXPECT_THAT(page, HasSubstr("<h2>What was raised</h2>"));
+  EXPECT_THAT(page, HasSubstr("<th>DUE</th>"));
+  EXPECT_THAT(page, HasSubstr("<td class=\"text\">loop: did not end</td>"));
+  EXPECT_THAT(page, HasSubstr("DUE, trials without an answer: crashed 25.00 %, hung 25.00 %"));
+}
+
+TEST(Due, TakesNoRoomWhereThereIsNone) {
+  const ReportData data = plain_report(64, "conv1");
+  const fs::path path = fresh_directory("page.html");
+  write_report_html(data, std::nullopt, path);
+  const std::string page = content_of(path);
+  EXPECT_THAT(report_text(data), AllOf(Not(HasSubstr("DUE")), Not(HasSubstr("crashed")),
+                                       Not(HasSubstr("no answer")), Not(HasSubstr("raised"))));
+  EXPECT_THAT(page, AllOf(Not(HasSubstr("<th>DUE")), Not(HasSubstr("What was raised"))));
+  const json charts = json::parse(report_charts_json(data));
+  EXPECT_FALSE(charts["layers"]["data"]["values"][0].contains("crashed"));
+  // Programs that read JSON find it always.
+  const json report = json::parse(report_json(data));
+  EXPECT_EQ(report["network"]["crashed"], 0);
+  EXPECT_EQ(report["network"]["due"]["events"], 0);
+  EXPECT_TRUE(report["raised"].empty());
+}
+
+TEST(Due, OfPermanentFaultsIsByFault) {
+  RunDescription run = small_run(100);
+  run.strata = {{0, 0, 100, 100, true}};
+  auto store = Store::create(fresh_directory("run"), run, 10);
+  for (std::int64_t id = 0; id < 100; ++id) {  // five images each; every second fault crashes
+    TrialResult trial;
+    trial.trial = id;
+    trial.image = static_cast<std::int32_t>(id % 5);
+    trial.metrics = {0, 0};
+    if (id / 5 % 2) trial = without_answer(trial, Outcome::kCrashed, "fc: no");
+    store->trial(trial);
+  }
+  const Proportion due = summarise(*store).network.due;
+  EXPECT_EQ(due.rate, 0.5);
+  EXPECT_LT(due.headline.low, wilson(50, 100, 0.95).low);  // as wide as that of 20 faults
+  EXPECT_NEAR(due.headline.high - due.headline.low,
+              wilson(10, 20, 0.95).high - wilson(10, 20, 0.95).low, 0.03);
 }
 
 TEST(ReportText, KeepsTheEndOfLongNames) {
@@ -393,9 +500,22 @@ TEST(ReportJson, HoldsEveryGroup) {
   EXPECT_EQ(report["schema"], "bitfall.report/1");
   ASSERT_EQ(report["layers"].size(), 3u);
   const json& layer = report["layers"][0];
-  EXPECT_EQ(layer["masked"].get<int>() + layer["top1_same"].get<int>() +
-                layer["top1_changed"].get<int>() + layer["nonfinite"].get<int>(),
-            layer["trials"].get<int>());
+  int sum = 0;
+  for (const char* outcome :
+       {"masked", "top1_same", "top1_changed", "nonfinite", "crashed", "hung"}) {
+    sum += layer[outcome].get<int>();
+  }
+  EXPECT_EQ(sum, layer["trials"].get<int>());
+  EXPECT_EQ(layer["due"]["events"].get<int>(),
+            layer["crashed"].get<int>() + layer["hung"].get<int>());
+  EXPECT_EQ(layer["due"]["interval"][1].get<double>(), data.layers[0].due.headline.high);
+  EXPECT_EQ(layer["delta_loss"]["no_answer"], layer["due"]["events"]);
+  ASSERT_EQ(report["raised"].size(), 2u);
+  EXPECT_EQ(report["raised"][1], (json{{"outcome", "hung"},
+                                       {"message", "loop#1: did not end"},
+                                       {"trials", data.network.count(Outcome::kHung)},
+                                       {"example_trial", 4}}));
+  EXPECT_EQ(report["kinds_raised"], 2);
   EXPECT_EQ(layer["mismatch"]["rate"].get<double>(), data.layers[0].mismatch.rate);
   EXPECT_EQ(layer["mismatch"]["interval"][1].get<double>(), data.layers[0].mismatch.headline.high);
   EXPECT_EQ(layer["delta_loss"]["median"].get<double>(), data.layers[0].delta_loss.median);
@@ -421,10 +541,12 @@ TEST(Charts, HoldARowAGroupAndNoneATrial) {
   EXPECT_EQ(rows[0]["rate"].get<double>(), data.layers[0].mismatch.rate);
   EXPECT_EQ(rows[0]["low"].get<double>(), data.layers[0].mismatch.headline.low);
   double sum = 0;
-  for (const char* outcome : {"masked", "top-1 same", "top-1 changed", "non-finite"}) {
+  for (const char* outcome :
+       {"masked", "top-1 same", "top-1 changed", "non-finite", "crashed", "hung"}) {
     sum += rows[1][outcome].get<double>();
   }
   EXPECT_NEAR(sum, 1, 1e-12);
+  EXPECT_EQ(rows[1]["DUE"].get<double>(), data.layers[1].due.rate);
   EXPECT_EQ(charts["bits"]["vconcat"].size(), 2u);  // payload and scale
   EXPECT_EQ(charts["bits"]["vconcat"][0]["data"]["values"].size(), 16u);
 }

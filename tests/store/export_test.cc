@@ -46,9 +46,9 @@ std::string expected_rows(bool json) {
           << run.image_names[static_cast<std::size_t>(trial.image)] << '|' << record.edit.element
           << '|' << (number ? std::bit_cast<std::uint32_t>(record.edit.value) : record.edit.mask)
           << '|' << record.code_before << '|' << record.code_after << '|'
-          << to_string(trial.outcome) << '|' << hex_bits(record.value_before, json) << '|'
-          << hex_bits(record.value_after, json) << '|' << hex_bits(trial.golden_loss, json) << '|'
-          << hex_bits(trial.faulty_loss, json);
+          << to_string(trial.outcome) << '|' << trial.faulty_top1 << '|' << trial.message << '|'
+          << hex_bits(record.value_before, json) << '|' << hex_bits(record.value_after, json) << '|'
+          << hex_bits(trial.golden_loss, json) << '|' << hex_bits(trial.faulty_loss, json);
       for (const double value : trial.metrics) out << '|' << hex_bits(value, json);
       out << '\n';
     }
@@ -102,7 +102,7 @@ TEST(Export, HasTheDocumentedColumns) {
   EXPECT_EQ(out.str().substr(0, out.str().find('\n')),
             "trial,site,image,label,target,element,register,op,mask,code_before,code_after,"
             "value_before,value_after,golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,"
-            "activated,delta_loss,\"odd \"\"name\"\"\"");
+            "activated,message,delta_loss,\"odd \"\"name\"\"\"");
 }
 
 TEST(Export, WritesFaultsAsAFaultList) {

@@ -30,6 +30,8 @@ RunFacts all_facts() {
   facts.suffix = false;
   facts.model_path = "m.pt";
   facts.model_sha256 = "ab";
+  facts.output = "logits";
+  facts.answer = AnswerKind::kProbabilities;
   facts.head_module = "fc";
   facts.data_path = "d";
   facts.data_digest = "cd";
@@ -47,6 +49,9 @@ RunFacts all_facts() {
   facts.campaign_file = "c.toml";
   facts.parameters = 7;
   facts.operations = 8;
+  facts.covered_parameters = 0.5;
+  facts.covered_operations = 0.25;
+  facts.not_covered = "lstm 75.0 %";
   facts.shard = Shard{2, 4};
   facts.merged = "4 shards";
   facts.created = "then";

@@ -66,6 +66,7 @@ void expect_equal(const TrialResult& a, const TrialResult& b) {
   EXPECT_EQ(bits(a.faulty_loss), bits(b.faulty_loss));
   EXPECT_EQ(a.golden_top1, b.golden_top1);
   EXPECT_EQ(a.faulty_top1, b.faulty_top1);
+  EXPECT_EQ(a.message, b.message);
   ASSERT_EQ(a.metrics.size(), b.metrics.size());
   for (std::size_t i = 0; i < a.metrics.size(); ++i)
     EXPECT_EQ(bits(a.metrics[i]), bits(b.metrics[i]));
@@ -355,6 +356,13 @@ TEST(Store, DigestDependsOnResultsAlone) {
   EXPECT_EQ(Store::open_read_only(directory)->digest(), first->digest());
 }
 
+// Of runs that were stored by schema version 3, which knew no other outcomes.
+TEST(Store, DigestOfTrialsWithAnswersIsTheSameAsEver) {
+  auto store = Store::create(fresh_directory("run"), small_run(400), 64);
+  for (std::int64_t id = 0; id < 400; ++id) store->trial(answered_trial(id, 400));
+  EXPECT_EQ(store->digest(), "99f57488c01521c96f9c8882de275e8b1678a2db28fe7183fc5b7faba5bbb5cc");
+}
+
 TEST(Store, DigestSeesEveryNumber) {
   constexpr std::int64_t kTrials = 20;
   auto store = wild_store(fresh_directory("run"), kTrials);
@@ -600,7 +608,7 @@ TEST(Store, RefusesAnotherSchemaVersionWithBothNumbers) {
   sql(directory / "campaign.sqlite", "PRAGMA user_version = 99");
   const Error error = error_of([&] { Store::open_read_only(directory); });
   EXPECT_EQ(error.code(), ExitCode::kInput);
-  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 3")));
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("schema version 99"), HasSubstr("reads version 4")));
 }
 
 TEST(Store, RefusesATruncatedFile) {
@@ -673,6 +681,87 @@ TEST(Store, CommitsAsOftenAsItIsToldLast) {
   }
 }
 
+TEST(Store, CountsOutcomes) {
+  const auto store = wild_store(fresh_directory("run"), 300);
+  OutcomeCounts counts{};
+  for (std::int64_t id = 0; id < 300; ++id) {
+    ++counts[static_cast<std::size_t>(wild_trial(id, 300).outcome)];
+  }
+  EXPECT_EQ(store->count_outcomes(), counts);
+  EXPECT_GT(counts[static_cast<std::size_t>(Outcome::kCrashed)], 0);
+  EXPECT_GT(counts[static_cast<std::size_t>(Outcome::kHung)], 0);
+}
+
+TEST(Store, KeepsAMessageOnceAndFitToBeShown) {
+  const fs::path directory = fresh_directory("run");
+  const fs::path file = directory / "campaign.sqlite";
+  auto store = Store::create(directory, small_run(100), 10);
+  for (std::int64_t id = 0; id < 50; ++id) {
+    store->trial(
+        without_answer(answered_trial(id, 100), Outcome::kCrashed, "\nfc: \x1B[1mno\nmore"));
+  }
+  const std::string shown = "fc: \xEF\xBF\xBD[1mno";
+  EXPECT_EQ(store->read_trial(49).message, shown);
+  // A trial that runs again may raise something else, or nothing.
+  store->trial(without_answer(answered_trial(1, 100), Outcome::kHung, "x"));
+  store->trial(answered_trial(2, 100));
+  EXPECT_EQ(store->read_trial(1).message, "x");
+  expect_equal(store->read_trial(2), answered_trial(2, 100));
+  store->commit();
+  EXPECT_EQ(sql(file, "SELECT text FROM messages ORDER BY text"), shown + "\nx\n");
+}
+
+TEST(Store, DigestSeesOutcomesButNoMessages) {
+  constexpr std::int64_t kTrials = 20;
+  const auto store = wild_store(fresh_directory("run"), kTrials);
+  const std::string digest = store->digest();
+  const TrialResult crashed = wild_trial(13, kTrials);
+  ASSERT_EQ(crashed.outcome, Outcome::kCrashed);
+  store->trial(without_answer(crashed, Outcome::kCrashed, "in other words"));
+  EXPECT_EQ(store->digest(), digest);
+  store->trial(without_answer(crashed, Outcome::kHung, crashed.message));
+  EXPECT_NE(store->digest(), digest);
+}
+
+TEST(Store, RefusesTrialsThatContradictThemselves) {
+  const fs::path file = fresh_directory("run") / "campaign.sqlite";
+  ASSERT_EQ(wild_trial(4, 20).outcome, Outcome::kHung);
+  ASSERT_FALSE(is_due(wild_trial(5, 20).outcome));
+  const std::string outcome = to_string(wild_trial(5, 20).outcome);
+  const std::pair<const char*, std::string> cases[] = {
+      {"UPDATE trials SET outcome = 6 WHERE trial = 4", "trial 4 has the outcome 6"},
+      {"UPDATE trials SET outcome = -1 WHERE trial = 4", "trial 4 has the outcome -1"},
+      {"UPDATE trials SET message = 1 WHERE trial = 5",
+       "trial 5 is " + outcome + ", but has a message"},
+      {"UPDATE trials SET message = 77 WHERE trial = 4",
+       "trial 4 has the message 77, which the run does not have"},
+      {"UPDATE trials SET faulty_loss = 0 WHERE trial = 4", "trial 4 hung, but has an answer"},
+      {"UPDATE trials SET faulty_top1 = 0 WHERE trial = 4", "trial 4 hung, but has an answer"},
+      {"UPDATE trials SET faulty_top1 = -1 WHERE trial = 5",
+       "trial 5 is " + outcome + ", but has no answer"}};
+  for (const auto& [change, why] : cases) {
+    wild_store(fresh_directory("run"), 20).reset();
+    sql(file, change);
+    const Error error = error_of([&] {
+      Store::open_read_only(file.parent_path())->for_each_trial([](const TrialResult&) {});
+    });
+    EXPECT_EQ(error.code(), ExitCode::kInput) << change;
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(file.string() + ": is damaged"), HasSubstr(why)));
+  }
+}
+
+TEST(Store, TakesNoTrialThatItWouldRefuse) {
+  const auto store = Store::create(fresh_directory("run"), small_run(20), 10);
+  TrialResult answer = without_answer(answered_trial(3, 20), Outcome::kCrashed, "fc: no");
+  answer.faulty_top1 = 1;
+  EXPECT_THAT(error_of([&] { store->trial(answer); }).what(),
+              HasSubstr("cannot keep trial 3: it crashed, but has an answer"));
+  TrialResult message = answered_trial(3, 20);
+  message.message = "fc: no";
+  EXPECT_THAT(error_of([&] { store->trial(message); }).what(), HasSubstr("but has a message"));
+  EXPECT_EQ(store->count_done(), 0);
+}
+
 TEST(Store, RefusesOutcomesThatDoNotExist) {
   const fs::path directory = fresh_directory("run");
   wild_store(directory, 20).reset();
@@ -742,7 +831,7 @@ TEST(Store, RefusesTrialsThatDoNotBelong) {
 }
 
 TEST(Store, RefusesMetricColumnsWithTakenNames) {
-  for (const char* name : {"outcome", "Golden_Loss", "mask", "", "delta_LOSS"}) {
+  for (const char* name : {"outcome", "Golden_Loss", "mask", "", "delta_LOSS", "message"}) {
     RunDescription run = small_run(10);
     run.metric_columns[1].name = name;
     const Error error = error_of([&] { Store::create(fresh_directory("run"), run, 10); });
@@ -822,10 +911,12 @@ TEST(Views, AgreeWithTheTrials) {
   wild_store(directory, kTrials).reset();
   const fs::path file = directory / "campaign.sqlite";
   ASSERT_EQ(wild_trial(300, kTrials).image, 1);  // the one named below
-  std::int64_t masked = 0, edits = 0, single = 0;
+  std::int64_t masked = 0, crashed = 0, hung = 0, edits = 0, single = 0;
   for (std::int64_t id = 0; id < kTrials; ++id) {
     const TrialResult trial = wild_trial(id, kTrials);
     masked += trial.outcome == Outcome::kMasked;
+    crashed += trial.outcome == Outcome::kCrashed;
+    hung += trial.outcome == Outcome::kHung;
     edits += static_cast<std::int64_t>(trial.edits.size());
     const EditRecord& record = trial.edits[0];
     const bool whole = record.edit.operation >= EditOperation::kWrite;
@@ -835,9 +926,18 @@ TEST(Views, AgreeWithTheTrials) {
   EXPECT_EQ(sql(file, "SELECT count(*) FROM v_trials WHERE outcome = 'masked'"),
             std::to_string(masked) + "\n");
   EXPECT_EQ(sql(file,
-                "SELECT sum(masked), sum(trials), sum(masked + top1_same + top1_changed + "
-                "nonfinite) FROM v_by_layer"),
-            std::to_string(masked) + "|400|400\n");
+                "SELECT sum(masked), sum(crashed), sum(hung), sum(trials), sum(masked + top1_same "
+                "+ top1_changed + nonfinite + crashed + hung) FROM v_by_layer"),
+            std::to_string(masked) + "|" + std::to_string(crashed) + "|" + std::to_string(hung) +
+                "|400|400\n");
+  EXPECT_EQ(sql(file, "SELECT count(*), count(message) FROM v_trials"),
+            "400|" + std::to_string(crashed + hung) + "\n");
+  EXPECT_EQ(sql(file,
+                "SELECT outcome, faulty_loss, faulty_top1, delta_loss, message FROM v_trials "
+                "WHERE trial IN (4, 13)"),
+            "hung|NULL|-1|NULL|loop#1: did not end\n"
+            "crashed|NULL|-1|NULL|2/table, \"T\": index 13 is out of bounds for dimension 0 with "
+            "size 64\n");
   EXPECT_EQ(sql(file, "SELECT count(*) FROM v_edits"), std::to_string(edits) + "\n");
   EXPECT_EQ(sql(file, "SELECT sum(trials) FROM v_by_bit"), std::to_string(single) + "\n");
   EXPECT_EQ(sql(file, "SELECT count(DISTINCT class) FROM v_by_bit"), "4\n");

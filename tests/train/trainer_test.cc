@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <sstream>
 
 #include "batch_loader.h"
@@ -322,6 +323,17 @@ TEST(Trainer, StopsWhenTheLossIsNoLongerFinite) {
   }
 }
 
+/// All files of a directory with their content.
+std::map<std::string, std::string> files_of(const fs::path& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (entry.path().filename() != "lock") {
+      files[entry.path().filename()] = read_text(entry.path());
+    }
+  }
+  return files;
+}
+
 /// The text of the error that a training ends with.
 std::string end_of(const Training& training, bool resume = false) {
   try {
@@ -342,6 +354,25 @@ TEST(Trainer, NeverWritesWeightsThatAreNotFinite) {
   const Training training = training_of(text, "last_step");
   EXPECT_THAT(end_of(training), HasSubstr("after epoch 1 the parameter '"));
   EXPECT_FALSE(fs::exists(training.output / "model.pt"));
+}
+
+TEST(Trainer, KeepsAnEarlierTrainingUntilItsFirstCheckpoint) {
+  const Training earlier = training_of(training_text("ema = 0.9\n", kSgd), "kept");
+  fs::remove_all(earlier.output);
+  trained(earlier);
+  const auto files = files_of(earlier.output);
+  ASSERT_TRUE(files.contains("model.pt") && files.contains("last.pt"));
+  const Training later = training_of(
+      training_text("", "[optimizer]\nlearning_rate = 1e30\n[schedule]\nkind = \"constant\"\n"),
+      "kept");
+  EXPECT_THAT(end_of(later), HasSubstr("no longer finite"));
+  EXPECT_EQ(files_of(earlier.output), files);
+  std::atomic<bool> stop{true};  // after a step, with a checkpoint
+  EXPECT_EQ(Trainer(later, false).run(stop, [](const EpochResult&) {}), TrainEnd::kInterrupted);
+  const auto now = files_of(earlier.output);
+  EXPECT_FALSE(now.contains("model.pt") || now.contains("last.pt"));
+  EXPECT_NE(now.at("checkpoint.pt"), files.at("checkpoint.pt"));
+  EXPECT_EQ(now.at("training.toml"), later.text);
 }
 
 TEST(Trainer, SaysWhereNaNCameFrom) {

@@ -37,7 +37,8 @@ class Metric {
  public:
   virtual ~Metric() = default;
   virtual std::span<const MetricColumn> columns() const = 0;
-  /// Writes one number per column. Must accept NaN and Inf logits.
+  /// Writes one number per column. Must accept NaN and Inf logits. Not called for a trial that gave
+  /// no answer, as it crashed or hung: its columns are NaN.
   virtual void measure(const Observation& observation, std::span<double> values) const = 0;
 };
 

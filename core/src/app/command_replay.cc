@@ -1,8 +1,5 @@
 // bitfall replay: one stored trial once more.
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <bit>
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -15,27 +12,6 @@
 
 namespace bitfall {
 namespace {
-
-/// The same bits, but that to the store every NaN is the same.
-bool same(double a, double b) {
-  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
-         (std::isnan(a) && std::isnan(b));
-}
-
-bool same_edit(const EditRecord& a, const EditRecord& b) {
-  return a.edit.element == b.edit.element && a.edit.register_index == b.edit.register_index &&
-         a.edit.operation == b.edit.operation && mask_column(a.edit) == mask_column(b.edit) &&
-         a.code_before == b.code_before && a.code_after == b.code_after &&
-         same(a.value_before, b.value_before) && same(a.value_after, b.value_after);
-}
-
-bool same_result(const TrialResult& a, const TrialResult& b) {
-  return a.entry == b.entry && a.site == b.site && a.image == b.image && a.outcome == b.outcome &&
-         a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
-         same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
-         a.faulty_top1 == b.faulty_top1 && std::ranges::equal(a.metrics, b.metrics, same) &&
-         std::ranges::equal(a.edits, b.edits, same_edit);
-}
 
 std::string bits_text(std::uint32_t mask) {
   std::string text;
@@ -76,6 +52,11 @@ nlohmann::ordered_json edit_json(const Replay& replay, const EditRecord& record)
   return edit;
 }
 
+nlohmann::ordered_json message_json(const TrialResult& result) {
+  return is_due(result.outcome) ? nlohmann::ordered_json(message_line(result.message))
+                                : nlohmann::ordered_json(nullptr);
+}
+
 void print_json(const Replay& replay) {
   const TrialResult& now = replay.now;
   nlohmann::ordered_json document = {{"schema", "bitfall.replay/1"},
@@ -85,6 +66,7 @@ void print_json(const Replay& replay) {
                                      {"image", replay.session.dataset().name(now.image)},
                                      {"label", replay.label()},
                                      {"outcome", to_string(now.outcome)},
+                                     {"message", message_json(now)},
                                      {"activated", now.activated},
                                      {"golden_loss", now.golden_loss},
                                      {"faulty_loss", now.faulty_loss},
@@ -112,36 +94,61 @@ void print_edit(const Replay& replay, const EditRecord& record) {
               exact_text(record.value_before).c_str(), exact_text(record.value_after).c_str());
 }
 
-void print_text(const Replay& replay) {
-  const TrialResult& now = replay.now;
+std::string class_name(const Replay& replay, std::int32_t index) {
   const auto& classes = replay.session.dataset().classes();
-  const auto class_name = [&](std::int32_t index) {
-    const auto place = static_cast<std::size_t>(index);
-    return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")"
-                                  : std::to_string(index);
-  };
-  std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
-              static_cast<long long>(now.trial), replay.site().name.c_str(),
-              to_string(replay.site().target), replay.site().operation.c_str(),
-              replay.session.dataset().name(now.image).c_str(), class_name(replay.label()).c_str(),
-              replay.session.format_name(now.site).c_str());
-  for (const EditRecord& record : now.edits) print_edit(replay, record);
-  std::printf("outcome   %s%s\nloss      %s -> %s nats\ntop-1     %s -> %s\n",
-              to_string(now.outcome), now.activated ? "" : " (no value at the site changed)",
-              exact_text(now.golden_loss).c_str(), exact_text(now.faulty_loss).c_str(),
-              class_name(now.golden_top1).c_str(), class_name(now.faulty_top1).c_str());
+  const auto place = static_cast<std::size_t>(index);
+  return place < classes.size() ? std::to_string(index) + " (" + classes[place] + ")"
+                                : std::to_string(index);
+}
+
+void print_answer(const Replay& replay) {
+  const TrialResult& now = replay.now;
+  std::printf("outcome   %s%s\n", to_string(now.outcome),
+              now.activated ? "" : " (no value at the site changed)");
+  if (is_due(now.outcome)) {
+    std::printf("raised    %s\nloss      %s nats -> no answer\ntop-1     %s -> no answer\n",
+                message_line(now.message).c_str(), exact_text(now.golden_loss).c_str(),
+                class_name(replay, now.golden_top1).c_str());
+    return;
+  }
+  std::printf("loss      %s -> %s nats\ntop-1     %s -> %s\n", exact_text(now.golden_loss).c_str(),
+              exact_text(now.faulty_loss).c_str(), class_name(replay, now.golden_top1).c_str(),
+              class_name(replay, now.faulty_top1).c_str());
   for (std::size_t i = 0; i < now.metrics.size(); ++i) {
     std::printf("metric    %s = %s\n", replay.session.columns()[i].name.c_str(),
                 exact_text(now.metrics[i]).c_str());
   }
+}
+
+void print_stored(const Replay& replay) {
+  const TrialResult& before = replay.before;
+  const std::string raised = message_line(before.message);
   if (replay.equal) {
     std::printf("equal to the stored trial, every bit\n");
-    return;
+    if (raised != message_line(replay.now.message)) {
+      std::printf("other words than then: %s\n", raised.c_str());
+    }
+  } else if (is_due(before.outcome)) {
+    std::printf("DIFFERS from the stored trial: outcome %s, %s\n", to_string(before.outcome),
+                raised.c_str());
+  } else {
+    std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
+                to_string(before.outcome), exact_text(before.golden_loss).c_str(),
+                exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
   }
-  const TrialResult& before = replay.before;
-  std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
-              to_string(before.outcome), exact_text(before.golden_loss).c_str(),
-              exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
+}
+
+void print_text(const Replay& replay) {
+  const TrialResult& now = replay.now;
+  std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
+              static_cast<long long>(now.trial), replay.site().name.c_str(),
+              to_string(replay.site().target), replay.site().operation.c_str(),
+              replay.session.dataset().name(now.image).c_str(),
+              class_name(replay, replay.label()).c_str(),
+              replay.session.format_name(now.site).c_str());
+  for (const EditRecord& record : now.edits) print_edit(replay, record);
+  print_answer(replay);
+  print_stored(replay);
 }
 
 class ReplayCommand final : public Command {

@@ -26,6 +26,22 @@ class StatusCommand final : public Command {
   bool json_ = false;
 };
 
+nlohmann::ordered_json outcomes_json(const OutcomeCounts& counts) {
+  nlohmann::ordered_json json;
+  for (std::size_t i = 0; i < counts.size(); ++i) json[kOutcomeNames[i]] = counts[i];
+  return json;
+}
+
+/// " (2 crashed, 1 hung)", or nothing where all trials have an answer.
+std::string due_text(const OutcomeCounts& counts) {
+  std::string text;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] == 0 || !is_due(static_cast<Outcome>(i))) continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(counts[i]) + " " + kOutcomeNames[i];
+  }
+  return text.empty() ? "" : " (" + text + ")";
+}
+
 int StatusCommand::run() {
   const auto store = Store::open_read_only(run_);
   const RunDescription description = store->description();
@@ -33,20 +49,26 @@ int StatusCommand::run() {
   const std::int64_t done = store->count_done();
   const bool finished = facts.finished.has_value();
   const std::string digest = store->digest();
+  const OutcomeCounts outcomes = store->count_outcomes();
   if (json_) {
-    nlohmann::ordered_json document = {{"schema", "bitfall.status/1"}, {"run", run_.string()},
-                                       {"trials", description.trials}, {"done", done},
-                                       {"finished", finished},         {"digest", digest},
+    nlohmann::ordered_json document = {{"schema", "bitfall.status/1"},
+                                       {"run", run_.string()},
+                                       {"trials", description.trials},
+                                       {"done", done},
+                                       {"finished", finished},
+                                       {"digest", digest},
+                                       {"outcomes", outcomes_json(outcomes)},
                                        {"facts", told(facts)}};
     std::printf("%s\n",
                 document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
-  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld\n", run_.c_str(),
+  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld%s\n", run_.c_str(),
               finished                     ? "finished"
               : done == description.trials ? "all trials done, not closed"
                                            : "unfinished",
-              static_cast<long long>(done), static_cast<long long>(description.trials));
+              static_cast<long long>(done), static_cast<long long>(description.trials),
+              due_text(outcomes).c_str());
   std::string format = facts.format;
   if (!facts.format_options.empty()) format += " (" + facts.format_options + ")";
   if (!facts.site_formats.empty()) format += "; " + told(facts).at("site_formats");

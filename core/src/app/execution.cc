@@ -17,11 +17,10 @@ namespace bitfall {
 namespace {
 
 std::string rate_text(const EngineProgress& count, double confidence) {
-  const Proportion rate = proportion(count.mismatches, count.done, confidence);
-  char text[96];
-  std::snprintf(text, sizeof text, "mismatch %.2f %% [%.2f, %.2f]", rate.rate * 100,
-                rate.headline.low * 100, rate.headline.high * 100);
-  return count.done > 0 ? text : "";
+  if (count.done == 0) return "";
+  std::string text = "mismatch " + percent(proportion(count.mismatches, count.done, confidence), 2);
+  if (count.dues > 0) text += ", DUE " + percent(share(count.dues, count.done), 2);
+  return text;
 }
 
 // Where the time of a run went.

@@ -41,6 +41,16 @@ std::vector<std::string> labels_of(const std::vector<ArmSource>& sources) {
   return labels;
 }
 
+// Adds a layer's trials to those of other layers.
+void pool(std::optional<Discordance>& all, const std::optional<Discordance>& layer) {
+  if (!layer) return;
+  if (!all) all.emplace();
+  all->pairs += layer->pairs;
+  all->only_baseline += layer->only_baseline;
+  all->only_arm += layer->only_arm;
+  all->p = mcnemar_exact(all->only_baseline, all->only_arm);
+}
+
 class Comparison {
  public:
   explicit Comparison(const std::vector<ArmSource>& sources) {
@@ -71,6 +81,7 @@ class Comparison {
       finish_golden(i);
     }
     note_layers();
+    warn_of_dues();
     return std::move(data_);
   }
 
@@ -186,8 +197,8 @@ class Comparison {
 
   void add_rows(std::size_t i, const Matched& matched) {
     Arm& arm = data_.arms[i];
-    Discordance all;
-    bool split = false, whole = true;
+    std::optional<Discordance> mismatches, dues;
+    bool whole = true;
     for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
       LayerOfArm cell;
       cell.site = runs_[i].site(layer).name;
@@ -200,17 +211,13 @@ class Comparison {
                                           matched.of_arm[layer], data_.confidence);
         whole &= cell.pairing.mismatches.has_value();
       }
-      if (cell.pairing.mismatches) {
-        split = true;
-        all.pairs += cell.pairing.mismatches->pairs;
-        all.only_baseline += cell.pairing.mismatches->only_baseline;
-        all.only_arm += cell.pairing.mismatches->only_arm;
-      }
+      pool(mismatches, cell.pairing.mismatches);
+      pool(dues, cell.pairing.dues);
       row_of(i, layer, partner).arms[i] = std::move(cell);
     }
-    if (!split || !whole) return;
-    all.p = mcnemar_exact(all.only_baseline, all.only_arm);
-    arm.mismatches = all;
+    if (!whole) return;
+    arm.mismatches = mismatches;
+    arm.dues = dues;
   }
 
   // Which of the baseline's layers all arms have.
@@ -376,6 +383,21 @@ class Comparison {
     }
   }
 
+  void warn_of_dues() {
+    if (!has_due(data_)) return;
+    std::string counts;
+    for (const Arm& arm : data_.arms) {
+      const Proportion& due = arm.report.network.due;
+      counts += (counts.empty() ? "" : ", ") + arm.label + " " + std::to_string(due.events) +
+                " of " + std::to_string(due.trials);
+    }
+    warn(
+        "Trials gave no answer (DUE): " + counts +
+        ". They have no loss and are no mismatches, so an arm that crashes more may look better in "
+        "both: read these with the DUE rate, or with the clipped mean, where each counts as " +
+        quantity(data_.clip) + " nats.");
+  }
+
   std::vector<ComparedRun> runs_;
   std::vector<Resamples> baseline_samples_;
   std::vector<bool> common_;  // by the baseline's layer: whether all arms have it
@@ -383,6 +405,11 @@ class Comparison {
 };
 
 }  // namespace
+
+bool has_due(const CompareData& data) {
+  return std::any_of(data.arms.begin(), data.arms.end(),
+                     [](const Arm& arm) { return has_due(arm.report); });
+}
 
 CompareData compare(const std::vector<ArmSource>& sources) { return Comparison(sources).finish(); }
 

@@ -24,10 +24,10 @@ struct Estimate {
 };
 
 /// What is measured of a layer or a network. `loss`: mean delta loss over the trials where it is
-/// finite (the paper's); `clipped`: over all trials, each cut at the clip; `mismatch`: share of
-/// trials.
+/// finite (the paper's); `clipped`: over all trials, each cut at the clip, which stands for what is
+/// not finite or missing too; `mismatch`, `due`: shares of trials.
 struct Values {
-  Estimate loss, clipped, mismatch;
+  Estimate loss, clipped, mismatch, due;
 };
 
 /// Baseline / arm: above 1 the arm is the better one.
@@ -42,7 +42,7 @@ struct Ratio {
 };
 
 struct Improvement {
-  Ratio loss, clipped, mismatch;
+  Ratio loss, clipped, mismatch, due;
 };
 
 /// McNemar's exact test of trials or images that both arms have.
@@ -60,7 +60,7 @@ struct Pairing {
                            // together, else each arm by itself
   bool by_fault = false;   // faults that meet several images are resampled as one
   std::int64_t pairs = 0;  // trials that agree
-  std::optional<Discordance> mismatches;  // if paired, and not by fault
+  std::optional<Discordance> mismatches, dues;  // if paired, and not by fault
 };
 
 /// A layer in one arm.
@@ -126,7 +126,7 @@ struct Arm {
   GoldenChange accuracy_change, fp32_change, top2diff_change;  // not of the baseline
   std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
-  std::optional<Discordance> mismatches;  // of all trials, where all layers are paired
+  std::optional<Discordance> mismatches, dues;  // of all trials, where all layers are paired
 };
 
 struct CompareData {
@@ -142,6 +142,9 @@ struct CompareData {
 /// Throws Error(kUsage) for fewer than two arms, Error(kInput) for arms that cannot be compared:
 /// other data, images, labels or classes, another hit_value, a metric missing.
 CompareData compare(const std::vector<ArmSource>& sources);
+
+/// Whether a trial of some arm crashed or hung: else tables have no column for it.
+bool has_due(const CompareData& data);
 
 /// Tables for the terminal, at most `width` columns where names allow.
 std::string compare_text(const CompareData& data, int width = 120);

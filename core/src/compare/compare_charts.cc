@@ -111,15 +111,17 @@ Json values_chart(const CompareData& data) {
            {"loss high", drawn ? number(loss.interval.high) : Json(nullptr)},
            {"changing", number(summary.delta_loss.changes.rate)},
            {"median", number(summary.delta_loss.median)}});
+      if (has_due(data)) rows.back()["DUE"] = number(summary.due.rate);
     }
   }
-  const Json tooltips = Json::array(
+  Json tooltips = Json::array(
       {tooltip("name", "layer"), tooltip("arm", "arm"), tooltip("site", "site"),
        tooltip("trials", "trials", ","), tooltip("mismatch", "mismatch", ".2%"),
        tooltip("mismatch low", "interval from", ".2%"),
        tooltip("mismatch high", "interval to", ".2%"), tooltip("loss", "delta loss", ".3g"),
        tooltip("loss low", "interval from", ".3g"), tooltip("loss high", "interval to", ".3g"),
        tooltip("changing", "changing", ".2%"), tooltip("median", "median delta loss", ".3g")});
+  if (has_due(data)) tooltips.push_back(tooltip("DUE", "DUE", ".2%"));
   const std::string level = " with its " + confidence_text(data.arms.front().report) + " interval";
   Json left = panel(data, "Mismatch rate" + level, true, true);
   draw(left, data, {{"type", "quantitative"}, {"axis", x_axis(data, ".3~p")}}, "mismatch",

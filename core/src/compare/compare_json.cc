@@ -19,7 +19,8 @@ Json to_json(const Estimate& estimate) {
 Json to_json(const Values& values) {
   return {{"delta_loss", to_json(values.loss)},
           {"delta_loss_clipped", to_json(values.clipped)},
-          {"mismatch", to_json(values.mismatch)}};
+          {"mismatch", to_json(values.mismatch)},
+          {"due", to_json(values.due)}};
 }
 
 Json to_json(const Ratio& ratio) {
@@ -35,7 +36,8 @@ Json to_json(const Ratio& ratio) {
 Json to_json(const Improvement& improvement) {
   return {{"delta_loss", to_json(improvement.loss)},
           {"delta_loss_clipped", to_json(improvement.clipped)},
-          {"mismatch", to_json(improvement.mismatch)}};
+          {"mismatch", to_json(improvement.mismatch)},
+          {"due", to_json(improvement.due)}};
 }
 
 Json to_json(const std::optional<Discordance>& test) {
@@ -50,7 +52,8 @@ Json to_json(const Pairing& pairing) {
   return {{"statistics", pairing.paired ? "paired" : "independent"},
           {"resampled_by", pairing.by_fault ? "fault" : "trial"},
           {"agreeing_trials", pairing.pairs},
-          {"mcnemar", to_json(pairing.mismatches)}};
+          {"mcnemar", to_json(pairing.mismatches)},
+          {"mcnemar_due", to_json(pairing.dues)}};
 }
 
 Json to_json(const GoldenChange& change) {
@@ -113,6 +116,7 @@ Json to_json(const Arm& arm, bool baseline) {
   json["fp32_accuracy_change"] = to_json(arm.fp32_change);
   json["top2diff_change"] = to_json(arm.top2diff_change);
   json["mcnemar"] = to_json(arm.mismatches);
+  json["mcnemar_due"] = to_json(arm.dues);
   return json;
 }
 

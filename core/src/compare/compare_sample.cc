@@ -26,10 +26,16 @@ struct Quantity {
   double Means::*mean;
   Estimate Values::*value;
   Ratio Improvement::*ratio;
+  std::int64_t Resamples::*seen;  // what makes it reliable
+  std::int64_t enough;            // of that
 };
-constexpr Quantity kQuantities[] = {{&Means::loss, &Values::loss, &Improvement::loss},
-                                    {&Means::clipped, &Values::clipped, &Improvement::clipped},
-                                    {&Means::mismatch, &Values::mismatch, &Improvement::mismatch}};
+constexpr Quantity kQuantities[] = {
+    {&Means::loss, &Values::loss, &Improvement::loss, &Resamples::changing, kReliableChanges},
+    {&Means::clipped, &Values::clipped, &Improvement::clipped, &Resamples::changing,
+     kReliableChanges},
+    {&Means::mismatch, &Values::mismatch, &Improvement::mismatch, &Resamples::mismatches,
+     kReliableEvents},
+    {&Means::due, &Values::due, &Improvement::due, &Resamples::dues, kReliableEvents}};
 
 // 0 / 0 is NaN; x / 0 infinite.
 double quotient(double baseline, double arm) {
@@ -49,14 +55,14 @@ template <typename Select>
 Means average(const std::vector<const Resamples*>& layers, const std::vector<double>& weights,
               Select select) {
   Means result;
-  for (const auto& [mean, value, ratio] : kQuantities) {
+  for (const Quantity& of : kQuantities) {
     double sum = 0, weight = 0;
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      if (std::isnan(layers[i]->point.*mean)) continue;  // nothing was measured there
-      sum += weights[i] * (select(*layers[i]).*mean);
+      if (std::isnan(layers[i]->point.*of.mean)) continue;  // nothing was measured there
+      sum += weights[i] * (select(*layers[i]).*of.mean);
       weight += weights[i];
     }
-    result.*mean = weight > 0 ? sum / weight : kNan;
+    result.*of.mean = weight > 0 ? sum / weight : kNan;
   }
   return result;
 }
@@ -68,13 +74,14 @@ TrialSums& TrialSums::operator+=(const TrialSums& other) {
   finite += other.finite;
   clipped += other.clipped;
   mismatches += other.mismatches;
+  dues += other.dues;
   trials += other.trials;
   return *this;
 }
 
 Means TrialSums::means() const {
   return {finite > 0 ? loss / finite : kNan, trials > 0 ? clipped / trials : kNan,
-          trials > 0 ? mismatches / trials : kNan};
+          trials > 0 ? mismatches / trials : kNan, trials > 0 ? dues / trials : kNan};
 }
 
 void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
@@ -91,7 +98,11 @@ void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
   added.last_edit = edits_.size();
   const double delta = std::abs(effect.change);
   const bool finite = std::isfinite(delta);
-  added.sums = {finite ? delta : 0, finite ? 1.0 : 0.0, effect.clipped, effect.mismatch ? 1.0 : 0.0,
+  added.sums = {finite ? delta : 0,
+                finite ? 1.0 : 0.0,
+                effect.clipped,
+                effect.mismatch ? 1.0 : 0.0,
+                is_due(effect.outcome) ? 1.0 : 0.0,
                 1};
 }
 
@@ -130,16 +141,22 @@ Pairing TrialPairs::pairing() const {
   }
   paired_units(pairing.by_fault);
   if (pairing.by_fault) return pairing;
-  Discordance& split = pairing.mismatches.emplace();
-  split.pairs = pairing.pairs;
+  pairing.mismatches = discordance(&TrialSums::mismatches);
+  pairing.dues = discordance(&TrialSums::dues);
+  return pairing;
+}
+
+Discordance TrialPairs::discordance(double TrialSums::*events) const {
+  Discordance split;
+  split.pairs = static_cast<std::int64_t>(same_.size());
   for (const auto& [a, b] : same_) {
-    const bool left = baseline_.trials_[a].sums.mismatches > 0;
-    const bool right = arm_.trials_[b].sums.mismatches > 0;
+    const bool left = baseline_.trials_[a].sums.*events > 0;
+    const bool right = arm_.trials_[b].sums.*events > 0;
     split.only_baseline += left && !right;
     split.only_arm += right && !left;
   }
   split.p = mcnemar_exact(split.only_baseline, split.only_arm);
-  return pairing;
+  return split;
 }
 
 std::vector<TrialPairs::Unit> TrialPairs::units(const LayerTrials& arm) {
@@ -176,8 +193,10 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
     all.arm += unit.arm;
     baseline.changing += unit.baseline.loss > 0;
     arm.changing += unit.arm.loss > 0;
-    baseline.events += unit.baseline.mismatches > 0;
-    arm.events += unit.arm.mismatches > 0;
+    baseline.mismatches += unit.baseline.mismatches > 0;
+    arm.mismatches += unit.arm.mismatches > 0;
+    baseline.dues += unit.baseline.dues > 0;
+    arm.dues += unit.arm.dues > 0;
   }
   baseline.point = all.baseline.means();
   arm.point = all.arm.means();
@@ -212,10 +231,10 @@ std::pair<Resamples, Resamples> TrialPairs::samples(std::uint64_t stream) const 
 void add_limits(Resamples& sample, const GroupSummary& summary, double clip, double confidence) {
   const Values values = values_of(sample, confidence);
   sample.lower = {values.loss.interval.low, values.clipped.interval.low,
-                  summary.mismatch.headline.low};
+                  summary.mismatch.headline.low, summary.due.headline.low};
   const double most = summary.delta_loss.changes.headline.high * clip;
   sample.upper = {kNan, std::max(values.clipped.interval.high, summary.trials > 0 ? most : kNan),
-                  summary.mismatch.headline.high};
+                  summary.mismatch.headline.high, summary.due.headline.high};
 }
 
 Resamples weighted_mean(const std::vector<const Resamples*>& layers,
@@ -230,38 +249,37 @@ Resamples weighted_mean(const std::vector<const Resamples*>& layers,
   }
   for (const Resamples* layer : layers) {
     mean.changing += layer->changing;
-    mean.events += layer->events;
+    mean.mismatches += layer->mismatches;
+    mean.dues += layer->dues;
   }
   return mean;
 }
 
 Values values_of(const Resamples& sample, double confidence) {
   Values values;
-  for (const auto& [mean, value, ratio] : kQuantities) {
-    values.*
-        value = {sample.point.*mean, percentile_interval(replicates_of(sample, mean), confidence)};
+  for (const Quantity& of : kQuantities) {
+    values.*of.value = {sample.point.*of.mean,
+                        percentile_interval(replicates_of(sample, of.mean), confidence)};
   }
   return values;
 }
 
 Improvement improvement_of(const Resamples& baseline, const Resamples& arm, double confidence) {
   Improvement improvement;
-  for (const auto& [mean, value, ratio] : kQuantities) {
-    Ratio& result = improvement.*ratio;
-    const double before = baseline.point.*mean, after = arm.point.*mean;
+  for (const Quantity& of : kQuantities) {
+    Ratio& result = improvement.*of.ratio;
+    const double before = baseline.point.*of.mean, after = arm.point.*of.mean;
     result.value = quotient(before, after);
     result.both_zero = before == 0 && after == 0;
     std::vector<double> replicates;
     for (std::size_t r = 0; r < baseline.replicates.size(); ++r) {
-      replicates.push_back(quotient(baseline.replicates[r].*mean, arm.replicates[r].*mean));
+      replicates.push_back(quotient(baseline.replicates[r].*of.mean, arm.replicates[r].*of.mean));
     }
     result.interval = percentile_interval(std::move(replicates), confidence);
-    result.bound = std::isinf(result.value) ? baseline.lower.*mean / arm.upper.*mean
-                   : result.value == 0      ? baseline.upper.*mean / arm.lower.*mean
+    result.bound = std::isinf(result.value) ? baseline.lower.*of.mean / arm.upper.*of.mean
+                   : result.value == 0      ? baseline.upper.*of.mean / arm.lower.*of.mean
                                             : kNan;
-    result.unreliable = mean == &Means::mismatch
-                            ? std::min(baseline.events, arm.events) < kReliableEvents
-                            : std::min(baseline.changing, arm.changing) < kReliableChanges;
+    result.unreliable = std::min(baseline.*of.seen, arm.*of.seen) < of.enough;
   }
   return improvement;
 }

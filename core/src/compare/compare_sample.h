@@ -11,12 +11,12 @@
 namespace bitfall {
 
 struct Means {
-  double loss = 0, clipped = 0, mismatch = 0;
+  double loss = 0, clipped = 0, mismatch = 0, due = 0;
 };
 
 /// Sums over some trials.
 struct TrialSums {
-  double loss = 0, finite = 0, clipped = 0, mismatches = 0, trials = 0;
+  double loss = 0, finite = 0, clipped = 0, mismatches = 0, dues = 0, trials = 0;
   TrialSums& operator+=(const TrialSums& other);
   Means means() const;  // NaN where there is nothing to average
 };
@@ -56,7 +56,8 @@ struct Resamples {
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
   // Of trials, or of faults where these meet several images:
   std::int64_t changing = 0;  // that changed the loss
-  std::int64_t events = 0;    // with a mismatch
+  std::int64_t mismatches = 0;
+  std::int64_t dues = 0;
 };
 
 /// Trials of two arms in one layer.
@@ -81,13 +82,14 @@ class TrialPairs {
   static std::vector<Unit> units(const LayerTrials& arm);
   static std::pair<Resamples, Resamples> draw(const std::vector<Unit>& units, std::uint64_t stream);
   std::vector<Unit> paired_units(bool& by_fault) const;
+  Discordance discordance(double TrialSums::*events) const;  // of the trials that agree
 
   const LayerTrials& baseline_;
   const LayerTrials& arm_;
   std::vector<std::pair<std::size_t, std::size_t>> same_;  // places in the two arms
 };
 
-/// Adds limits to a layer's sample: of the mismatch from its interval; of the clipped mean from the
+/// Adds limits to a layer's sample: of the rates from their intervals; of the clipped mean from the
 /// resamples and from how many trials may change at most.
 void add_limits(Resamples& sample, const GroupSummary& summary, double clip, double confidence);
 

@@ -128,6 +128,25 @@ class Tables {
     return table;
   }
 
+  ReportTable due() const {
+    ReportTable table;
+    table.title = "Without an answer";
+    table.note =
+        "DUE: trials that crashed or hung, of all trials. x: baseline / arm of the plain mean over "
+        "layers; p: McNemar's exact test, where both arms ran the same trials.";
+    table.columns = {"arm", "trials", "crashed", "hung", "DUE" + level_, "network x" + level_, "p"};
+    for (const Arm& arm : data_.arms) {
+      const bool baseline = &arm == &data_.arms.front();
+      const GroupSummary& all = arm.report.network;
+      table.rows.push_back({arm.label, std::to_string(all.trials),
+                            std::to_string(all.count(Outcome::kCrashed)),
+                            std::to_string(all.count(Outcome::kHung)), percent(all.due, 2),
+                            baseline ? "1" : ratio_text(arm.networks.front().improvement.due),
+                            baseline ? "" : p_text(arm.dues)});
+    }
+    return table;
+  }
+
   ReportTable last_layer() const {
     ReportTable table;
     table.title = "Last layer";
@@ -205,6 +224,7 @@ class Tables {
                        "mismatch" + level_,
                        "mismatch x" + level_};
     }
+    if (has_due(data_)) table.columns.push_back("DUE");
     table.columns.push_back("p");
     for (const LayerRow& row : data_.layers) add_layer(table, row);
     return table;
@@ -273,6 +293,7 @@ class Tables {
                               quantity(layer.values.loss.value), ends[0], ends[1], mismatch,
                               ratio(x.mismatch)});
       }
+      if (has_due(data_)) table.rows.back().push_back(percent(summary.due.rate, 2));
       table.rows.back().push_back(!shared                 ? ""
                                   : !layer.pairing.paired ? "i"
                                                           : p_text(layer.pairing.mismatches));
@@ -288,8 +309,10 @@ class Tables {
 
 std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) {
   const Tables tables(data, detail);
-  return {tables.summary(), tables.golden(), tables.last_layer(), tables.network(),
-          tables.layers()};
+  std::vector<ReportTable> list = {tables.summary(), tables.golden(), tables.last_layer(),
+                                   tables.network(), tables.layers()};
+  if (has_due(data)) list.insert(list.begin() + 2, tables.due());
+  return list;
 }
 
 std::string headline_name(const CompareData& data) {

@@ -10,6 +10,7 @@ namespace bitfall {
 struct EngineProgress {
   std::int64_t done = 0;        // trials stored so far in this call
   std::int64_t mismatches = 0;  // of them, top-1 changed or non-finite
+  std::int64_t dues = 0;        // of them, crashed or hung
 };
 
 /// Seconds are of one worker after the other: with several workers they add up to more than the

@@ -310,6 +310,7 @@ void Worker::finish(const Flight& one, std::span<const float> faulty) {
 void Worker::store(const TrialResult& result) {
   const std::lock_guard lock(run_.mutex);
   run_.sink.trial(result);
+  run_.count.dues += is_due(result.outcome) ? 1 : 0;
   ++run_.count.done;
   run_.count.mismatches += is_mismatch(result) ? 1 : 0;
 }

@@ -1,8 +1,29 @@
 #include "outcome.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 
+#include "faults.h"
+#include "utf8.h"
+#include "words.h"
+
 namespace bitfall {
+namespace {
+
+bool same(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
+
+bool same_edit(const EditRecord& a, const EditRecord& b) {
+  return a.edit.element == b.edit.element && a.edit.register_index == b.edit.register_index &&
+         a.edit.operation == b.edit.operation && mask_column(a.edit) == mask_column(b.edit) &&
+         a.code_before == b.code_before && a.code_after == b.code_after &&
+         same(a.value_before, b.value_before) && same(a.value_after, b.value_after);
+}
+
+}  // namespace
 
 std::uint32_t edited_bits(const EditRecord& record) {
   const bool whole =
@@ -16,6 +37,25 @@ bool is_mismatch(const TrialResult& result) {
   return result.faulty_top1 != result.golden_top1 ||
          (result.outcome == Outcome::kNonfinite && std::isnan(result.faulty_loss) &&
           !std::isnan(result.golden_loss));
+}
+
+bool same_result(const TrialResult& a, const TrialResult& b) {
+  return a.entry == b.entry && a.site == b.site && a.image == b.image && a.outcome == b.outcome &&
+         a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
+         same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
+         a.faulty_top1 == b.faulty_top1 && std::ranges::equal(a.metrics, b.metrics, same) &&
+         std::ranges::equal(a.edits, b.edits, same_edit);
+}
+
+std::string message_line(std::string_view raised) {
+  std::string line;
+  std::size_t length = 0;
+  raised.remove_prefix(std::min(raised.find_first_not_of(" \t\r\n"), raised.size()));
+  for (const std::string& point : printable_points(trimmed(raised.substr(0, raised.find('\n'))))) {
+    if (++length > kLongestMessage) return line + "...";
+    line += point == "\t" ? " " : point;
+  }
+  return line;
 }
 
 }  // namespace bitfall

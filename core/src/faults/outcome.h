@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bitfall/error_model.h"
@@ -27,6 +28,9 @@ inline constexpr std::array kOutcomeNames = {"masked",    "top1_same", "top1_cha
 constexpr const char* to_string(Outcome outcome) {
   return kOutcomeNames.at(static_cast<std::size_t>(outcome));
 }
+
+/// How many trials had each outcome, by its value.
+using OutcomeCounts = std::array<std::int64_t, kOutcomeNames.size()>;
 
 /// DUE, a detected unrecoverable error: there is no answer, and whoever asked knows it (NVBitFI;
 /// crash and hang of TensorFI and LLTFI).
@@ -73,6 +77,15 @@ struct TrialResult {
 /// differs, or the fault made a logit NaN (the metric `mismatch`; told from the loss here, which an
 /// infinite logit alone makes NaN too). One without an answer is none: its error was detected.
 bool is_mismatch(const TrialResult& result);
+
+/// The same bits in every number, but that every NaN is the same. Messages may differ: of several
+/// threads of a kernel any may be the first to raise.
+bool same_result(const TrialResult& a, const TrialResult& b);
+
+/// What was raised as a message keeps and shows it: its first line that is not blank, in
+/// UTF-8 without control characters, at most kLongestMessage code points.
+std::string message_line(std::string_view raised);
+inline constexpr std::size_t kLongestMessage = 400;
 
 /// One image without a fault, in the campaign's format and in plain FP32.
 struct GoldenResult {

@@ -209,12 +209,11 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSe
     const std::string refusal = commonest_refusal(sites, entry);
     diagnostics.add(entry.where,
                     std::string(entry.section) + " selects no " + to_string(entry.target) +
-                        " site that can be hit; " +
-                        (!refusal.empty()  ? "of those that it names most are refused: " + refusal
-                         : !kinds.empty() ? "the model has sites of kinds " + kinds
-                                          : "the model has none"),
-                    kinds.empty() && entry.target == Target::kWeight
-                        ? "torch.jit.freeze makes constants of parameters: export the model without it"
+                        " site that can be hit; the model has " +
+                        (kinds.empty() ? "none" : "sites of kinds " + kinds),
+                    !refusal.empty() ? "most of those that it names are refused: " + refusal
+                    : kinds.empty() && entry.target == Target::kWeight
+                        ? "torch.jit.freeze makes constants of parameters: export without it"
                         : "");
   }
   return indices;

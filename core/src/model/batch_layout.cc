@@ -82,7 +82,8 @@ class SideBySide {
       run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
       for (const int made : steps[static_cast<std::size_t>(i)].outputs) {
-        judge(static_cast<std::size_t>(made));
+        judge(static_cast<std::size_t>(made),
+              program_.instructions().steps[static_cast<std::size_t>(i)]);
       }
     }
     judge_answer();
@@ -135,7 +136,7 @@ class SideBySide {
     }
   }
 
-  void judge(std::size_t slot) {
+  void judge(std::size_t slot, const Instruction& made_by) {
     SlotLayout& layout = layout_.slots[slot];
     layout.image_independent =
         same_value(a_[slot], b_[slot]) && same_value(a_[slot], turned_[slot]);
@@ -152,6 +153,7 @@ class SideBySide {
     if (flow_.of(static_cast<int>(slot)).size || a.sizes() != b.sizes() ||
         a.sizes() != turned.sizes()) {
       layout.refusal = "its size depends on the images' values";
+      if (sized_.empty()) sized_ = place_of(made_by);
       return;
     }
     if (a.dim() == 0 || a.size(0) % batch_ != 0 || a.numel() == 0) {
@@ -197,7 +199,8 @@ class SideBySide {
       }
       const at::Tensor other = value.toTensor();
       if (!bits_of(other.narrow(0, 0, slabs)).equal(bits_of(a.narrow(0, 0, slabs)))) {
-        return "its values for one image depend on the other images of the batch; set [run] batch = 1";
+        return "its values for one image depend on the other images of the batch; set [run] batch "
+               "= 1";
       }
     }
     return "";
@@ -240,6 +243,9 @@ class SideBySide {
     at::Tensor differs = bits_of(logits).ne(bits_of(program_.output(b_))).any(1);
     differs[changed_] = false;
     if (differs.any().item<bool>()) {
+      if (!sized_.empty()) {  // products of other sizes have other last bits
+        return depends + " (they decide the size of " + sized_ + "); set [run] batch = 1";
+      }
       return depends +
              " (batch normalisation in training mode, or a mean over the batch); export the model "
              "after model.eval(), or set [run] batch = 1";
@@ -256,7 +262,8 @@ class SideBySide {
       return depends + " (" + flow_.first_mixed() + " over them); set [run] batch = 1";
     }
     if (flow_.of(answer).rows || flow_.of(answer).size) {
-      return "the images' values decide which image's answer lies in which row; set [run] batch = 1";
+      return "the images' values decide which image's answer lies in which row; set [run] batch = "
+             "1";
     }
     if (!branching_.empty()) {
       return "it branches or loops on values, so one image of a batch decides for the others; set "
@@ -272,7 +279,7 @@ class SideBySide {
   Slots a_, b_, turned_;
   std::vector<Slots> exchanged_;
   ValueFlow flow_;
-  std::string random_, branching_;  // where it was seen
+  std::string random_, branching_, sized_;  // where it was seen first
   BatchLayout layout_;
 };
 

@@ -22,33 +22,6 @@ using jit::Graph;
 using jit::Node;
 using jit::Value;
 
-ResultType result_type(const c10::TypePtr& type) {
-  switch (type->kind()) {
-    case c10::TypeKind::TensorType:
-      return ResultType::kTensor;
-    case c10::TypeKind::IntType:
-    case c10::TypeKind::FloatType:
-    case c10::TypeKind::BoolType:
-    case c10::TypeKind::ComplexType:
-    case c10::TypeKind::NumberType:
-    case c10::TypeKind::StringType:
-    case c10::TypeKind::DeviceObjType:
-    case c10::TypeKind::NoneType:
-      return ResultType::kNumber;
-    case c10::TypeKind::ListType:
-    case c10::TypeKind::OptionalType:
-    case c10::TypeKind::TupleType: {
-      const auto inner = type->containedTypes();
-      const bool numbers = std::all_of(inner.begin(), inner.end(), [](const c10::TypePtr& one) {
-        return result_type(one) == ResultType::kNumber;
-      });
-      return numbers ? ResultType::kNumber : ResultType::kOther;
-    }
-    default:
-      return ResultType::kOther;
-  }
-}
-
 void construct_list(jit::Stack& stack, const c10::TypePtr& element) {
   c10::impl::GenericList list(element);
   for (const auto& value : stack) list.push_back(value);
@@ -86,7 +59,8 @@ jit::Operation operation_of(Node* node) {
     const auto element = node->output()->type()->expectRef<c10::ListType>().getElementType();
     return [element](jit::Stack& stack) { construct_list(stack, element); };
   }
-  if (kind == c10::prim::TupleConstruct && !node->output()->type()->cast<c10::TupleType>()->name()) {
+  if (kind == c10::prim::TupleConstruct &&
+      !node->output()->type()->cast<c10::TupleType>()->name()) {
     return [](jit::Stack& stack) { stack = {c10::ivalue::Tuple::create(stack)}; };
   }
   if (kind == c10::prim::ListUnpack) {

@@ -1,8 +1,13 @@
 #include "instruction.h"
 
+#include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/enum_tag.h>
+#include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "pass_limit.h"
@@ -38,7 +43,61 @@ void execute_loop(const Instruction& instruction, Slots& slots, const CallObserv
   for (std::size_t j = 0; j < carried.size(); ++j) slots[instruction.out[j]] = carried[j];
 }
 
+// Clones what lies in a table: one clone for each storage, so that views stay views.
+class Cloner {
+ public:
+  c10::IValue clone(const c10::IValue& value) {
+    if (value.isTensor()) return value.toTensor().defined() ? clone(value.toTensor()) : value;
+    if (value.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& one : value.toTensorVector()) list.push_back(clone(one));
+      return list;
+    }
+    return value.isList() || value.isGenericDict() ? value.deepcopy() : value;
+  }
+
+ private:
+  at::Tensor clone(const at::Tensor& tensor) {
+    at::Tensor& whole = memory_[tensor.storage().unsafeGetStorageImpl()];
+    if (!whole.defined()) {
+      const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
+      const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
+      whole = tensor.as_strided({items}, {1}, 0).clone();
+    }
+    return whole.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
+  }
+
+  std::map<const void*, at::Tensor> memory_;
+};
+
 }  // namespace
+
+ResultType result_type(const c10::TypePtr& type) {
+  switch (type->kind()) {
+    case c10::TypeKind::TensorType:
+      return ResultType::kTensor;
+    case c10::TypeKind::IntType:
+    case c10::TypeKind::FloatType:
+    case c10::TypeKind::BoolType:
+    case c10::TypeKind::ComplexType:
+    case c10::TypeKind::NumberType:
+    case c10::TypeKind::StringType:
+    case c10::TypeKind::DeviceObjType:
+    case c10::TypeKind::NoneType:
+      return ResultType::kNumber;
+    case c10::TypeKind::ListType:
+    case c10::TypeKind::OptionalType:
+    case c10::TypeKind::TupleType: {
+      const auto inner = type->containedTypes();
+      const bool numbers = std::all_of(inner.begin(), inner.end(), [](const c10::TypePtr& one) {
+        return result_type(one) == ResultType::kNumber;
+      });
+      return numbers ? ResultType::kNumber : ResultType::kOther;
+    }
+    default:
+      return ResultType::kOther;
+  }
+}
 
 OperatorTags tags_of(const c10::FunctionSchema& schema) {
   const auto operation = c10::Dispatcher::singleton().findSchema(schema.operator_name());
@@ -71,6 +130,19 @@ void execute(const Instruction& instruction, Slots& slots, const CallObserver* o
     slots[instruction.out[j]] = std::move(stack[stack.size() - results + j]);
   }
   if (observer) (*observer)(instruction, operands, slots);
+}
+
+Slots fork(const Instructions& program, const Slots& slots, int at) {
+  const c10::InferenceMode guard;
+  Slots copy = slots;
+  Cloner cloner;
+  std::set<int> seen;
+  for (const Write& write : program.writes) {
+    if (write.step < at || !seen.insert(write.slot).second) continue;
+    c10::IValue& value = copy[static_cast<std::size_t>(write.slot)];
+    value = cloner.clone(value);
+  }
+  return copy;
 }
 
 }  // namespace bitfall

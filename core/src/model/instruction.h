@@ -1,5 +1,5 @@
 // A step as it is run: an operation, and the slots of its operands and results. Front ends make them of a file:
-// TorchScript's is compile_graph.h.
+// compile_graph.h of TorchScript, compile_exported.h of a torch.export archive.
 //
 //   %7 : Tensor = aten::add(%3, %5, %2)            in = {3, 5, 2}, out = {7}
 //
@@ -29,6 +29,8 @@ enum class ResultType {
   kNumber,  // numbers, truth values, texts, devices, and lists of them
   kOther,   // what may hold tensors: lists, tuples, dictionaries, objects, optional tensors
 };
+
+ResultType result_type(const c10::TypePtr& type);
 
 /// What LibTorch says of an operator (at::Tag).
 struct OperatorTags {
@@ -99,5 +101,9 @@ using CallObserver =
 
 /// Runs one instruction on the table. Throws what the operation throws.
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
+
+/// A table that may be run from step `at` on without harm to `slots`: values that those steps write to
+/// are cloned (shared memory stays shared among the clones).
+Slots fork(const Instructions& program, const Slots& slots, int at);
 
 }  // namespace bitfall

@@ -230,7 +230,11 @@ ProofImages proof_images(const ModelOptions& options) {
     const at::Tensor changed = images.select(0, batch > 1 ? 1 : 0);
     // Without enough images: those that there are, turned, which are images of the kind as well.
     if (others.size(0) == 0) others = images.slice(0, 0, batch).flip({0, 3});
-    if (same_bits(others[0], changed)) others = others.roll(1, -1);
+    // The first must be another: images may occur twice, or all be alike.
+    for (std::int64_t i = 0; i < others.size(0) && same_bits(others[0], changed); ++i) {
+      others = others.roll(1, 0);
+    }
+    if (same_bits(others[0], changed)) others = others + 1;
     return {images.slice(0, 0, batch), others};
   }
   // Of its own: what else draws from LibTorch's stream in this process draws the same.

@@ -13,6 +13,17 @@
 
 namespace bitfall {
 
+std::int64_t FrontEnd::learned_numbers() const {
+  std::set<const void*> seen;
+  std::int64_t count = 0;
+  for (const StateTensor& tensor : instructions().state) {
+    if (tensor.learned && seen.insert(tensor.value.const_data_ptr()).second) {
+      count += tensor.value.numel();
+    }
+  }
+  return count;
+}
+
 struct Program::State {
   std::unique_ptr<FrontEnd> network;
   std::vector<Step> steps;
@@ -115,27 +126,7 @@ void Program::observe(Slots& slots, int step, const CallObserver& observer) cons
 }
 
 Slots Program::fork(const Slots& slots, int at) const {
-  Slots copy = slots;
-  const c10::InferenceMode guard;
-  std::map<const void*, at::Tensor> memory;  // one clone for each storage, so that views stay views
-  std::set<int> seen;
-  for (const Write& write : state_->instructions().writes) {
-    if (write.step < at || !seen.insert(write.slot).second) continue;
-    c10::IValue& value = copy[static_cast<std::size_t>(write.slot)];
-    if (value.isTensor() && value.toTensor().defined()) {
-      const at::Tensor tensor = value.toTensor();
-      at::Tensor& whole = memory[tensor.storage().unsafeGetStorageImpl()];
-      if (!whole.defined()) {
-        const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
-        const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
-        whole = tensor.as_strided({items}, {1}, 0).clone();
-      }
-      value = whole.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
-    } else if (value.isList() || value.isGenericDict()) {
-      value = value.deepcopy();
-    }
-  }
-  return copy;
+  return bitfall::fork(state_->instructions(), slots, at);
 }
 
 void Program::choose_answer(AnswerChoice choice) { state_->answer = std::move(choice); }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "error.h"
+#include "exported_program.h"
 #include "file_kind.h"
 #include "torch_message.h"
 #include "torch_runtime.h"
@@ -55,6 +56,11 @@ torch::jit::Module load_torchscript(const std::filesystem::path& path, const std
   errno = 0;
   if (!std::ifstream(path, std::ios::binary).is_open()) {
     throw refused(std::string("cannot be read: ") + std::strerror(errno ? errno : EIO));
+  }
+  if (is_exported_program(path)) {
+    throw refused("is a torch.export archive, and this takes TorchScript: its network is changed, "
+                  "not only run\n  export the network with scripts/export_model.py, or in Python with "
+                  "torch.jit.script(model.eval()).save(...)");
   }
   check_records(path);
   if (const std::string other = what_else_it_is(path); !other.empty()) throw refused(other);

@@ -74,9 +74,4 @@ std::unique_ptr<FrontEnd> open_torchscript(const std::filesystem::path& path,
   return std::make_unique<TorchScriptFrontEnd>(path, device);
 }
 
-std::unique_ptr<FrontEnd> open_network(const std::filesystem::path& path,
-                                       const std::string& device) {
-  return open_torchscript(path, device);
-}
-
 }  // namespace bitfall

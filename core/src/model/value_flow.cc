@@ -93,6 +93,16 @@ bool is_index(const Instruction& instruction, std::size_t operand) {
   return name == "index" || name == "indices";
 }
 
+// The slot of what is moved: what is put somewhere, or else what is taken from.
+int moved_operand(const Instruction& instruction) {
+  const auto& arguments = instruction.schema->arguments();
+  for (std::size_t i = 1; i < arguments.size() && i < instruction.in.size(); ++i) {
+    const std::string& name = arguments[i].name();
+    if (name == "values" || name == "src" || name == "source") return instruction.in[i];
+  }
+  return instruction.in[0];
+}
+
 bool is_true(const c10::IValue* value) { return value && value->isBool() && value->toBool(); }
 
 }  // namespace
@@ -237,6 +247,7 @@ bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slot
                                      "index_reduce"};
   const std::string_view name = bare_name(instruction);
   if (instruction.schema == nullptr || instruction.in.size() < 2) return false;
+  if (!of(moved_operand(instruction)).content) return false;  // rows of a table, not of images
   if (kByList.count(name) > 0) {
     if (!of(instruction.in[1]).content) return false;
     const c10::IValue& indices = slots[static_cast<std::size_t>(instruction.in[1])];

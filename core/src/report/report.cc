@@ -21,6 +21,7 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kReliableChanges = 40;
 constexpr std::size_t kWorst = 10;
+constexpr std::size_t kRaised = 10;
 
 // Percentile by linear interpolation between the ordered values (as numpy's default).
 double percentile(const std::vector<double>& ordered, double q) {
@@ -38,13 +39,11 @@ class Tally {
   void add(const TrialEffect& effect) {
     ++group.trials;
     group.activated += effect.activated;
-    group.masked += effect.outcome == Outcome::kMasked;
-    group.top1_same += effect.outcome == Outcome::kTop1Same;
-    group.top1_changed += effect.outcome == Outcome::kTop1Changed;
-    group.nonfinite += effect.outcome == Outcome::kNonfinite;
+    ++group.outcomes[static_cast<std::size_t>(effect.outcome)];
     mismatches_.add(effect.fault, effect.mismatch);
     misclassified_.add(effect.fault, effect.misclassified);
     nonfinites_.add(effect.fault, effect.outcome == Outcome::kNonfinite);
+    dues_.add(effect.fault, is_due(effect.outcome));
     changes_.add(effect.fault, effect.change != 0);
     const double delta = std::abs(effect.change);
     if (std::isfinite(delta)) {
@@ -60,12 +59,14 @@ class Tally {
     const std::int64_t n = group.trials;
     group.mismatch = mismatches_.proportion(confidence);
     group.nonfinite_rate = nonfinites_.proportion(confidence);
+    group.due = dues_.proportion(confidence);
     group.misclassified = misclassified_.proportion(confidence);
     DeltaLossSummary& loss = group.delta_loss;
     const auto finite = static_cast<double>(deltas_.size());
     std::sort(deltas_.begin(), deltas_.end());
     loss.trials = n;
-    loss.nonfinite = n - static_cast<std::int64_t>(deltas_.size());
+    loss.no_answer = group.due.events;
+    loss.nonfinite = n - loss.no_answer - static_cast<std::int64_t>(deltas_.size());
     loss.changes = changes_.proportion(confidence);
     loss.mean = deltas_.empty() ? kNan : sum_ / finite;
     loss.signed_mean = deltas_.empty() ? kNan : signed_sum_ / finite;
@@ -81,7 +82,7 @@ class Tally {
   GroupSummary group;
 
  private:
-  ClusterCount mismatches_, misclassified_, nonfinites_, changes_;
+  ClusterCount mismatches_, misclassified_, nonfinites_, dues_, changes_;
   double sum_ = 0;
   double signed_sum_ = 0;
   double clipped_sum_ = 0;
@@ -143,6 +144,8 @@ class Summary {
     for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
     data_.network = network_.finish(data_.confidence);
     data_.done = data_.network.trials;
+    data_.raised = raised_.commonest(kRaised);
+    data_.kinds_raised = raised_.kinds();
     finish_means();
     finish_accuracy();
     add_warnings();
@@ -190,17 +193,14 @@ class Summary {
     effect.outcome = trial.outcome;
     effect.activated = trial.activated;
     // A masked trial of an image with an infinite golden loss has changed nothing, though Inf - Inf
-    // is NaN.
+    // is NaN. The faulty loss is NaN where there is no answer.
     effect.change = trial.outcome == Outcome::kMasked ? 0 : trial.faulty_loss - trial.golden_loss;
     const double delta = std::abs(effect.change);
     effect.clipped = std::isfinite(delta) ? std::min(delta, data_.clip) : data_.clip;
-    // NaN among the logits makes the loss NaN; the metric knows it from an infinite logit, the loss
-    // alone does not. One that is NaN without the fault too is not the fault's doing.
-    effect.mismatch = mismatch_column_ >= 0
+    // The metric knows a NaN among the logits from an infinite one, the loss alone does not.
+    effect.mismatch = mismatch_column_ >= 0 && !is_due(trial.outcome)
                           ? trial.metrics[static_cast<std::size_t>(mismatch_column_)] == 1
-                          : trial.faulty_top1 != trial.golden_top1 ||
-                                (trial.outcome == Outcome::kNonfinite &&
-                                 std::isnan(trial.faulty_loss) && !std::isnan(trial.golden_loss));
+                          : is_mismatch(trial);
     const auto image = static_cast<std::size_t>(trial.image);
     if (image >= run_.labels.size()) {
       damaged("trial " + std::to_string(trial.trial), "image", trial.image);
@@ -218,6 +218,7 @@ class Summary {
     effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
     layers_[layer->second].add(effect);
     network_.add(effect);
+    raised_.add(trial);
     if (options_.visit) options_.visit(layer->second, effect, trial);
     add_to_bit(trial, effect);
     add_to_worst(trial, std::abs(effect.change));
@@ -397,6 +398,7 @@ class Summary {
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;
   Tally network_;
+  RaisedCount raised_;
 };
 
 }  // namespace

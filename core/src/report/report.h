@@ -8,21 +8,25 @@
 #include <string>
 #include <vector>
 
+#include "raised.h"
 #include "statistics.h"
 #include "store.h"
 
 namespace bitfall {
 
 /// |CE_golden - CE_faulty| of a group of trials, as a two-part quantity: the share of
-/// trials that change, and the mean over them. Non-finite trials are counted, never averaged.
+/// trials that change, and the mean over them. Non-finite trials and those without an answer are
+/// counted, never averaged.
 struct DeltaLossSummary {
   std::int64_t trials = 0;
-  std::int64_t nonfinite = 0;    // delta is NaN or Inf
+  std::int64_t nonfinite = 0;    // delta is NaN or Inf, though there is an answer
+  std::int64_t no_answer = 0;    // crashed or hung: there is no loss
   std::int64_t changing = 0;     // delta > 0, finite
-  Proportion changes;            // (changing + nonfinite) of trials
+  Proportion changes;            // (changing + nonfinite + no_answer) of trials
   double mean = 0;               // over finite trials
   double mean_given_change = 0;  // over changing trials; NaN if none
-  double mean_clipped = 0;  // each trial's change cut at `clip`; non-finite ones count as `clip`
+  double mean_clipped = 0;  // over all trials, each change cut at `clip`; where there is no finite
+                            // one it counts as `clip`
   double signed_mean = 0;
   double median = 0, p99 = 0, maximum = 0;  // over finite trials
   bool unreliable = false;                  // fewer than 40 changing trials
@@ -38,12 +42,15 @@ struct GroupSummary {
   double population = 0;
   std::int64_t trials = 0;
   std::int64_t activated = 0;
-  std::int64_t masked = 0, top1_same = 0, top1_changed = 0,
-               nonfinite = 0;  // outcomes; add up to trials
-  Proportion mismatch;         // faulty top-1 differs from golden, or NaN among the logits
+  OutcomeCounts outcomes{};  // add up to trials
+  // All of all trials:
+  Proportion mismatch;  // silent data corruption, see is_mismatch
   Proportion nonfinite_rate;
-  Proportion misclassified;  // golden right and faulty wrong, of all trials
+  Proportion due;            // crashed or hung
+  Proportion misclassified;  // golden right and faulty wrong
   DeltaLossSummary delta_loss;
+
+  std::int64_t count(Outcome outcome) const { return outcomes[static_cast<std::size_t>(outcome)]; }
 };
 
 /// One of the trials with the largest finite change of loss.
@@ -75,6 +82,8 @@ struct ReportData {
   bool plain_mean_misleads =
       false;  // the format's exponent reaches 1e38 and hit values are not clamped
   std::vector<WorstTrial> worst;      // at most ten, the worst first
+  std::vector<Raised> raised;         // at most ten, the commonest first
+  std::int64_t kinds_raised = 0;      // of how many
   std::vector<std::string> warnings;  // unfinished run, unreliable intervals, refused sites, ...
   std::int64_t planned = 0, done = 0;
 };
@@ -85,7 +94,7 @@ struct TrialEffect {
   bool activated = false;
   bool mismatch = false;
   bool misclassified = false;
-  double change = 0;       // faulty loss - golden loss, nats; may be NaN or Inf
+  double change = 0;  // faulty loss - golden loss, nats; may be NaN or Inf; NaN without an answer
   double clipped = 0;      // |change| cut at the clip; the clip where it is not finite
   std::int64_t fault = 0;  // equal for the trials that share a permanent fault, which then come one
                            // after the other

@@ -23,19 +23,12 @@ constexpr std::array<Mark, kBitClassNames.size() + 1> kBitClassMarks = {{
     {"#E69F00", "diamond"},        // metadata
     {"#666666", "stroke"},
 }};
-// By the value of an Outcome; called as in the tables.
-struct OutcomeBar {
-  const char* name;
-  const char* colour;
-};
-constexpr std::array<OutcomeBar, kOutcomeNames.size()> kOutcomeBars = {
-    {{"masked", "#DDDDDD"},
-     {"top-1 same", "#56B4E9"},
-     {"top-1 changed", kVermillion},
-     {"non-finite", "#222222"}}};
+// By the value of an Outcome.
+constexpr std::array<const char*, kOutcomeNames.size()> kOutcomeColours = {
+    "#DDDDDD", "#56B4E9", kVermillion, "#222222", "#CC79A7", "#E69F00"};
 
 // One row of a chart's data.
-Json chart_row(const GroupSummary& group) {
+Json chart_row(const ReportData& data, const GroupSummary& group) {
   Json row = {{"name", group.name}, {"trials", group.trials}};
   if (!group.operation.empty()) row["operation"] = group.operation;
   if (group.bit >= 0) row["bit"] = group.bit;
@@ -43,23 +36,24 @@ Json chart_row(const GroupSummary& group) {
   row["rate"] = number(group.mismatch.rate);
   row["low"] = group.mismatch.headline.low;
   row["high"] = group.mismatch.headline.high;
-  row["masked"] = number(share(group.masked, group.trials));
-  row["top-1 same"] = number(share(group.top1_same, group.trials));
-  row["top-1 changed"] = number(share(group.top1_changed, group.trials));
-  row["non-finite"] = number(share(group.nonfinite, group.trials));
+  for (const Outcome outcome : shown_outcomes(data)) {
+    row[kOutcomeTitles[static_cast<std::size_t>(outcome)]] =
+        number(share(group.count(outcome), group.trials));
+  }
+  if (has_due(data)) row["DUE"] = number(group.due.rate);
   row["clipped"] = number(group.delta_loss.mean_clipped);
   row["median"] = number(group.delta_loss.median);
   row["changing"] = number(group.delta_loss.changes.rate);
   return row;
 }
 
-Json chart_data(const std::vector<const GroupSummary*>& groups) {
+Json chart_data(const ReportData& data, const std::vector<const GroupSummary*>& groups) {
   Json rows = Json::array();
-  for (const GroupSummary* group : groups) rows.push_back(chart_row(*group));
+  for (const GroupSummary* group : groups) rows.push_back(chart_row(data, *group));
   return {{"values", rows}};
 }
 
-Json tooltips(const char* first, bool layer) {
+Json tooltips(const ReportData& data, const char* first, bool layer) {
   Json list = Json::array({tooltip("name", first)});
   if (layer) list.push_back(tooltip("operation", "operation"));
   list.push_back(tooltip("trials", "trials", ","));
@@ -71,6 +65,7 @@ Json tooltips(const char* first, bool layer) {
   list.push_back(tooltip("changing", "changing", ".2%"));
   list.push_back(tooltip("masked", "masked", ".2%"));
   list.push_back(tooltip("non-finite", "non-finite", ".2%"));
+  if (has_due(data)) list.push_back(tooltip("DUE", "DUE", ".2%"));
   return list;
 }
 
@@ -118,7 +113,7 @@ Json mismatch_panel(const ReportData& data) {
   Json panel = layer_panel(data, "Mismatch rate with its " + confidence_text(data) + " interval",
                            panel_width(data, 0.42), true);
   const Json x_low = {{"field", "low"}, {"type", "quantitative"}, {"axis", x_axis(data, ".3~p")}};
-  panel["encoding"]["tooltip"] = tooltips("layer", true);
+  panel["encoding"]["tooltip"] = tooltips(data, "layer", true);
   panel["layer"] = Json::array(
       {{{"mark", {{"type", "rule"}, {"strokeWidth", 2}, {"color", kBlue}, {"opacity", 0.55}}},
         {"encoding", {{"x", x_low}, {"x2", {{"field", "high"}}}}}},
@@ -134,15 +129,15 @@ Json delta_panel(const ReportData& data) {
   panel["mark"] = {{"type", "bar"}, {"color", "#009E73"}};
   panel["encoding"]["x"] = {
       {"field", "clipped"}, {"type", "quantitative"}, {"axis", x_axis(data, "~g")}};
-  panel["encoding"]["tooltip"] = tooltips("layer", true);
+  panel["encoding"]["tooltip"] = tooltips(data, "layer", true);
   return panel;
 }
 
 Json outcome_panel(const ReportData& data) {
   Json names = Json::array(), colours = Json::array();
-  for (const OutcomeBar& outcome : kOutcomeBars) {
-    names.push_back(outcome.name);
-    colours.push_back(outcome.colour);
+  for (const Outcome outcome : shown_outcomes(data)) {
+    names.push_back(kOutcomeTitles[static_cast<std::size_t>(outcome)]);
+    colours.push_back(kOutcomeColours[static_cast<std::size_t>(outcome)]);
   }
   Json panel = layer_panel(data, "Outcomes, share of trials", panel_width(data, 0.3), false);
   panel["transform"] = Json::array(
@@ -169,7 +164,7 @@ Json outcome_panel(const ReportData& data) {
 Json layers_chart(const ReportData& data) {
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"description", "Mismatch rate, clipped mean delta loss and outcomes of each layer"},
-          {"data", chart_data(with_trials(data.layers))},
+          {"data", chart_data(data, with_trials(data.layers))},
           {"hconcat", {mismatch_panel(data), delta_panel(data), outcome_panel(data)}},
           {"spacing", 14},
           {"resolve", {{"legend", {{"color", "independent"}}}}},
@@ -194,7 +189,7 @@ Json bit_class_encoding(const ReportData& data, const char* kind) {
           {"legend", {{"title", "bit class"}, {"orient", "right"}}}};
 }
 
-Json bit_panel(const std::string& title, std::size_t bits, bool labelled) {
+Json bit_panel(const ReportData& data, const std::string& title, std::size_t bits, bool labelled) {
   const auto step = static_cast<int>(std::clamp<std::size_t>(900 / bits, 22, 48));
   return {{"title", title},
           {"width", {{"step", step}}},
@@ -207,12 +202,12 @@ Json bit_panel(const std::string& title, std::size_t bits, bool labelled) {
               {"axis",
                {{"title", labelled ? Json("bit (0 = least significant)") : Json(nullptr)},
                 {"labelAngle", 0}}}}},
-            {"tooltip", tooltips("bit", false)}}}};
+            {"tooltip", tooltips(data, "bit", false)}}}};
 }
 
 Json bit_rates(const ReportData& data, const std::string& of, std::size_t bits) {
-  Json panel =
-      bit_panel("Mismatch rate with its " + confidence_text(data) + " interval" + of, bits, false);
+  Json panel = bit_panel(data, "Mismatch rate with its " + confidence_text(data) + " interval" + of,
+                         bits, false);
   const Json colour = bit_class_encoding(data, "color");
   const Json axis = {{"title", nullptr}, {"format", ".3~p"}};
   panel["layer"] =
@@ -231,7 +226,7 @@ Json bit_rates(const ReportData& data, const std::string& of, std::size_t bits) 
 
 Json bit_losses(const ReportData& data, const std::string& of, std::size_t bits) {
   Json panel =
-      bit_panel("Mean delta loss, cut at " + quantity(data.clip) + " nats" + of, bits, true);
+      bit_panel(data, "Mean delta loss, cut at " + quantity(data.clip) + " nats" + of, bits, true);
   panel["mark"] = {{"type", "bar"}};
   panel["encoding"]["y"] = {{"field", "clipped"},
                             {"type", "quantitative"},
@@ -253,7 +248,7 @@ Json bits_chart(const ReportData& data) {
     std::erase_if(bits, [&](const GroupSummary* bit) { return bit->register_name != name; });
     const std::string of = registers.size() > 1 ? ", register '" + name + "'" : "";
     parts.push_back(
-        {{"data", chart_data(bits)},
+        {{"data", chart_data(data, bits)},
          {"vconcat", {bit_rates(data, of, bits.size()), bit_losses(data, of, bits.size())}}});
   }
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},

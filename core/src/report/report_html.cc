@@ -3,6 +3,7 @@
 #include "report.h"
 #include "report_number.h"
 #include "report_table.h"
+#include "report_text.h"
 
 namespace bitfall {
 namespace {
@@ -19,6 +20,7 @@ class ReportPage {
     headline_numbers();
     layers();
     bits();
+    raised();
     worst();
     facts();
     meaning();
@@ -69,6 +71,10 @@ class ReportPage {
                  quantity(loss.mean_clipped) + ", median " + quantity(loss.median));
     }
     rate(all.nonfinite_rate, decimals_, "non-finite logits");
+    if (has_due(data_)) {
+      rate(all.due, decimals_,
+           "DUE, trials without an answer: " + outcomes_text(all, kDueOutcomes, decimals_));
+    }
     rate(data_.golden_accuracy, 2,
          "accuracy without faults in " + format() + "; in plain FP32 " +
              percent(data_.fp32_accuracy, 2));
@@ -123,10 +129,13 @@ class ReportPage {
       cells.push_back(group.population > 0 ? quantity(group.population) : "-");
     }
     cells.insert(cells.end(),
-                 {std::to_string(group.trials), percent(share(group.masked, group.trials), 1),
+                 {std::to_string(group.trials),
+                  percent(share(group.count(Outcome::kMasked), group.trials), 1),
                   percent(group.mismatch, decimals_), percent(group.misclassified.rate, decimals_),
-                  percent(group.nonfinite_rate.rate, decimals_),
-                  percent(loss.changes.rate, decimals_),
+                  percent(group.nonfinite_rate.rate, decimals_)});
+    if (has_due(data_)) cells.push_back(percent(group.due.rate, decimals_));
+    cells.insert(cells.end(),
+                 {percent(loss.changes.rate, decimals_),
                   quantity(loss.mean) + (group.trials > 0 && loss.unreliable ? "*" : ""),
                   quantity(loss.mean_clipped), quantity(loss.median), quantity(loss.p99),
                   quantity(loss.maximum)});
@@ -139,13 +148,23 @@ class ReportPage {
     if (layer) table.columns.insert(table.columns.end(), {"operation", "population"});
     table.columns.insert(table.columns.end(),
                          {"trials", "masked", "mismatch [" + confidence_text(data_) + "]",
-                          "misclassified", "non-finite", "changing", "delta loss", "clipped",
-                          "median", "p99", "max"});
+                          "misclassified", "non-finite"});
+    if (has_due(data_)) table.columns.push_back("DUE");
+    table.columns.insert(table.columns.end(),
+                         {"changing", "delta loss", "clipped", "median", "p99", "max"});
     for (const GroupSummary& group : groups) table.rows.push_back(cells(group, layer));
     if (layer) table.rows.push_back(cells(data_.network, layer));
     table.total = layer;
     html_ += "<details open><summary>Table by " + first + "</summary>\n" + table_html(table) +
              "</details>\n";
+  }
+
+  void raised() {
+    if (!has_due(data_)) return;
+    html_ +=
+        "<h2>What was raised</h2>\n<p>By trials without an answer, the commonest first. Messages "
+        "that differ in numbers alone are counted together; the first trial's is shown.</p>\n" +
+        table_html(raised_table(data_), " class=\"worst\"");
   }
 
   void worst() {
@@ -194,7 +213,8 @@ class ReportPage {
              quantity(data_.network.delta_loss.signed_mean) + "; mean given a change " +
              quantity(data_.network.delta_loss.mean_given_change) +
              "; trials with a non-finite delta loss " +
-             std::to_string(data_.network.delta_loss.nonfinite) + ".</p>\n";
+             std::to_string(data_.network.delta_loss.nonfinite) + ", without an answer " +
+             std::to_string(data_.network.delta_loss.no_answer) + ".</p>\n";
   }
 
   const ReportData& data_;

@@ -26,6 +26,13 @@ Json to_json(const WorstTrial& worst) {
           {"delta_loss", number(worst.delta_loss)}};
 }
 
+Json to_json(const Raised& kind) {
+  return {{"outcome", to_string(kind.outcome)},
+          {"message", kind.message},
+          {"trials", kind.trials},
+          {"example_trial", kind.example}};
+}
+
 }  // namespace
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
@@ -45,6 +52,7 @@ Json to_json(const Proportion& p) {
 Json to_json(const DeltaLossSummary& loss) {
   return {{"trials", loss.trials},
           {"nonfinite", loss.nonfinite},
+          {"no_answer", loss.no_answer},
           {"changing", loss.changing},
           {"changes", to_json(loss.changes)},
           {"mean", number(loss.mean)},
@@ -68,12 +76,10 @@ Json to_json(const GroupSummary& group) {
   if (group.population > 0) json["population"] = group.population;
   json["trials"] = group.trials;
   json["activated"] = group.activated;
-  json["masked"] = group.masked;
-  json["top1_same"] = group.top1_same;
-  json["top1_changed"] = group.top1_changed;
-  json["nonfinite"] = group.nonfinite;
+  for (std::size_t i = 0; i < kOutcomeNames.size(); ++i) json[kOutcomeNames[i]] = group.outcomes[i];
   json["mismatch"] = to_json(group.mismatch);
   json["nonfinite_rate"] = to_json(group.nonfinite_rate);
+  json["due"] = to_json(group.due);
   json["misclassified"] = to_json(group.misclassified);
   json["delta_loss"] = to_json(group.delta_loss);
   return json;
@@ -86,6 +92,8 @@ std::string dump(const Json& json, int indent) {
 std::string report_json(const ReportData& data) {
   Json worst = Json::array();
   for (const WorstTrial& trial : data.worst) worst.push_back(to_json(trial));
+  Json raised = Json::array();
+  for (const Raised& kind : data.raised) raised.push_back(to_json(kind));
   Json meanings = Json::object();
   for (const Definition& definition : definitions()) meanings[definition.term] = definition.meaning;
   const Json json = {{"schema", "bitfall.report/1"},
@@ -106,6 +114,8 @@ std::string report_json(const ReportData& data) {
                      {"bits", to_json(data.bits)},
                      {"bit_classes", to_json(data.bit_classes)},
                      {"worst_trials", worst},
+                     {"raised", raised},
+                     {"kinds_raised", data.kinds_raised},
                      {"definitions", meanings}};
   return dump(json, 2) + "\n";
 }

@@ -60,28 +60,57 @@ const std::vector<Definition>& definitions() {
        "trials whose logits changed, are finite and keep the golden top-1, of all trials"},
       {"top-1 changed",
        "trials whose logits are finite with another top-1 than golden, of all trials"},
-      {"non-finite",
-       "trials with NaN or infinity among the logits, of all trials; the four outcomes add up to "
-       "100 %"},
+      {"non-finite", "trials with NaN or infinity among the logits, of all trials"},
+      {"crashed", "trials in which the model raised an exception, of all trials"},
+      {"hung",
+       "trials in which the model did not end in time and was stopped, of all trials; the six "
+       "outcomes add up to 100 %"},
       {"mismatch",
-       "trials whose top-1 differs from the golden top-1, or with NaN among the logits, of all "
-       "trials "
-       "(also called SDC; the label plays no part)"},
+       "silent data corruption (SDC): trials whose top-1 differs from the golden top-1, or with "
+       "NaN among the logits, of all trials (the label plays no part); a trial that crashed or "
+       "hung is none, as its error was detected"},
+      {"DUE",
+       "detected unrecoverable errors: trials that crashed or hung, of all trials; those with "
+       "another answer than golden or with none are mismatch + DUE"},
       {"misclassified",
-       "trials where the golden top-1 is the label and the faulty one is not, of all trials"},
+       "trials where the golden top-1 is the label and the faulty one is not, of all trials; one "
+       "that crashed or hung is none"},
       {"delta loss",
        "|golden cross-entropy - faulty cross-entropy| in nats; the mean is over trials where it is "
-       "finite, the others are counted as \"delta non-finite\""},
+       "finite, the others are counted as \"delta non-finite\" and \"no answer\""},
       {"clipped",
-       "the mean with each trial's delta loss cut at the clip; a non-finite one counts as "
-       "the clip, so it is over all trials"},
-      {"changing", "trials whose delta loss is above 0 or non-finite, of all trials"},
+       "the mean with each trial's delta loss cut at the clip; a non-finite one, and that of a "
+       "trial without an answer, counts as the clip, so it is over all trials"},
+      {"changing",
+       "trials whose delta loss is above 0 or non-finite, or that gave no answer, of all trials"},
       {"golden", "the same model in the same number format without a fault"},
       {"interval",
        "Wilson's score interval; Clopper-Pearson's where there are fewer than 5 events or "
        "fewer than 5 trials without one"},
   };
   return all;
+}
+
+bool has_due(const ReportData& data) { return data.network.due.events > 0; }
+
+std::vector<Outcome> shown_outcomes(const ReportData& data) {
+  std::vector<Outcome> shown;
+  for (std::size_t i = 0; i < kOutcomeNames.size(); ++i) {
+    const auto outcome = static_cast<Outcome>(i);
+    if (!is_due(outcome) || has_due(data)) shown.push_back(outcome);
+  }
+  return shown;
+}
+
+std::string outcomes_text(const GroupSummary& group, std::span<const Outcome> outcomes,
+                          int decimals) {
+  std::string text;
+  for (const Outcome outcome : outcomes) {
+    text += (text.empty() ? "" : ", ") +
+            std::string(kOutcomeTitles[static_cast<std::size_t>(outcome)]) + " " +
+            percent(share(group.count(outcome), group.trials), decimals);
+  }
+  return text;
 }
 
 std::string format_text(const RunFacts& facts) {

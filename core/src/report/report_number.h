@@ -1,7 +1,10 @@
 // How the reports write numbers.
 #pragma once
 
+#include <array>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "report.h"
 
@@ -21,6 +24,19 @@ std::string quantity(double value);
 double share(std::int64_t part, std::int64_t whole);
 /// "99 %".
 std::string confidence_text(const ReportData& data);
+
+/// What tables and charts call the outcomes, by value.
+inline constexpr std::array<const char*, kOutcomeNames.size()> kOutcomeTitles = {
+    "masked", "top-1 same", "top-1 changed", "non-finite", "crashed", "hung"};
+
+/// Whether a trial of the run crashed or hung: else tables have no column for it.
+bool has_due(const ReportData& data);
+/// Outcomes that tables and charts show: all, or where has_due is false those with an answer.
+std::vector<Outcome> shown_outcomes(const ReportData& data);
+/// "masked 55.10 %, top-1 same 43.97 %": each outcome of the list, of all the group's trials.
+std::string outcomes_text(const GroupSummary& group, std::span<const Outcome> outcomes,
+                          int decimals);
+inline constexpr std::array kDueOutcomes = {Outcome::kCrashed, Outcome::kHung};
 
 /// What a rate of the reports means, with its denominator.
 struct Definition {

@@ -2,11 +2,9 @@
 #include "report_text.h"
 
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
-#include "report.h"
 #include "report_number.h"
-#include "report_table.h"
 
 namespace bitfall {
 namespace {
@@ -21,13 +19,15 @@ ReportTable table_of(const ReportData& data, const std::string& first,
   ReportTable table;
   table.columns = {first,        "trials",  "masked", "mismatch [" + confidence_text(data) + "]",
                    "delta loss", "clipped", "median", "non-finite"};
+  if (has_due(data)) table.columns.push_back("DUE");
   for (const GroupSummary& group : groups) {
     const DeltaLossSummary& loss = group.delta_loss;
     table.rows.push_back({group.name, std::to_string(group.trials),
-                          percent(share(group.masked, group.trials), 1),
+                          percent(share(group.count(Outcome::kMasked), group.trials), 1),
                           percent(group.mismatch, decimals), quantity(loss.mean) + star(loss),
                           quantity(loss.mean_clipped), quantity(loss.median),
-                          percent(share(group.nonfinite, group.trials), decimals)});
+                          percent(group.nonfinite_rate.rate, decimals)});
+    if (has_due(data)) table.rows.back().push_back(percent(group.due.rate, decimals));
   }
   return table;
 }
@@ -37,30 +37,54 @@ struct Line {
   std::string value;
 };
 
+// What the trials without an answer raised; nothing where all have one.
+std::vector<Line> raised_lines(const ReportData& data) {
+  constexpr std::size_t kMost = 5;
+  std::vector<Line> lines;
+  for (const Raised& kind : data.raised) {
+    if (lines.size() == kMost) break;
+    lines.push_back({lines.empty() ? "raised" : "",
+                     std::to_string(kind.trials) + " " + to_string(kind.outcome) +
+                         ", such as trial " + std::to_string(kind.example) + ": " + kind.message});
+  }
+  const std::int64_t more = data.kinds_raised - static_cast<std::int64_t>(lines.size());
+  if (more > 0) lines.push_back({"", "and " + std::to_string(more) + " other messages"});
+  return lines;
+}
+
+std::vector<Line> delta_loss_lines(const ReportData& data) {
+  const DeltaLossSummary& loss = data.network.delta_loss;
+  std::string missing = ", delta non-finite " + std::to_string(loss.nonfinite);
+  if (loss.no_answer > 0) missing += ", no answer " + std::to_string(loss.no_answer);
+  return {
+      {"delta loss", "mean over layers " + quantity(data.delta_loss_layer_mean) +
+                         ", weighted by bits " + quantity(data.delta_loss_bit_weighted) + " nats"},
+      {"", "changing " + percent(loss.changes, percent_decimals(data)) + " x mean given a change " +
+               quantity(loss.mean_given_change) + star(loss)},
+      {"", "mean clipped at " + quantity(data.clip) + ": " + quantity(loss.mean_clipped) +
+               ", median " + quantity(loss.median) + ", p99 " + quantity(loss.p99) + ", max " +
+               quantity(loss.maximum) + missing},
+  };
+}
+
 std::vector<Line> totals(const ReportData& data) {
   const GroupSummary& all = data.network;
-  const DeltaLossSummary& loss = all.delta_loss;
   const int decimals = percent_decimals(data);
-  const auto part = [&](std::int64_t count) { return percent(share(count, all.trials), decimals); };
-  return {
+  std::vector<Line> lines = {
       {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data.facts) +
                               ", " + percent(data.fp32_accuracy, 2) + " in plain FP32, " +
                               std::to_string(data.golden_accuracy.trials) + " images"},
       {"trials", std::to_string(data.done) + " of " + std::to_string(data.planned) +
-                     "; activated " + part(all.activated)},
-      {"outcomes", "masked " + part(all.masked) + ", top-1 same " + part(all.top1_same) +
-                       ", top-1 changed " + part(all.top1_changed) + ", non-finite " +
-                       part(all.nonfinite)},
+                     "; activated " + percent(share(all.activated, all.trials), decimals)},
+      {"outcomes", outcomes_text(all, shown_outcomes(data), decimals)},
       {"mismatch", percent(all.mismatch, decimals) + " of all trials"},
       {"misclassified", percent(all.misclassified, decimals) + " of all trials"},
-      {"delta loss", "mean over layers " + quantity(data.delta_loss_layer_mean) +
-                         ", weighted by bits " + quantity(data.delta_loss_bit_weighted) + " nats"},
-      {"", "changing " + percent(loss.changes, decimals) + " x mean given a change " +
-               quantity(loss.mean_given_change) + star(loss)},
-      {"", "mean clipped at " + quantity(data.clip) + ": " + quantity(loss.mean_clipped) +
-               ", median " + quantity(loss.median) + ", p99 " + quantity(loss.p99) + ", max " +
-               quantity(loss.maximum) + ", delta non-finite " + std::to_string(loss.nonfinite)},
   };
+  if (has_due(data)) {
+    lines.push_back({"DUE", percent(all.due, decimals) + " of all trials gave no answer"});
+  }
+  for (Line& line : delta_loss_lines(data)) lines.push_back(std::move(line));
+  return lines;
 }
 
 std::vector<GroupSummary> layers_and_all(const ReportData& data) {
@@ -112,6 +136,20 @@ std::string markdown_text(const std::string& text) {
   return escaped;
 }
 
+ReportTable raised_table(const ReportData& data) {
+  ReportTable table;
+  table.columns = {"message", "outcome", "trials", "such as"};
+  table.text_columns = 2;
+  for (const Raised& kind : data.raised) {
+    table.rows.push_back({kind.message, to_string(kind.outcome), std::to_string(kind.trials),
+                          "--trial " + std::to_string(kind.example)});
+  }
+  const auto more = data.kinds_raised - static_cast<std::int64_t>(data.raised.size());
+  if (more > 0)
+    table.rows.push_back({"and " + std::to_string(more) + " other messages", "", "", ""});
+  return table;
+}
+
 std::string report_text(const ReportData& data, int width) {
   const auto line_width = static_cast<std::size_t>(std::max(40, width));
   std::string text;
@@ -124,7 +162,9 @@ std::string report_text(const ReportData& data, int width) {
     text += table_text(table_of(data, "bit class", data.bit_classes), width) + "\n";
   }
   constexpr std::size_t kNames = 17;
-  for (const Line& line : totals(data)) {
+  std::vector<Line> lines = totals(data);
+  for (Line& line : raised_lines(data)) lines.push_back(std::move(line));
+  for (const Line& line : lines) {
     text += line.name + std::string(kNames - line.name.size(), ' ') +
             wrapped(line.value, line_width - kNames, std::string(kNames, ' '));
   }
@@ -150,6 +190,7 @@ std::string report_markdown(const ReportData& data) {
   add("Layers", "layer", layers_and_all(data));
   add("Bit classes", "bit class", data.bit_classes);
   add("Bits", "bit", data.bits);
+  if (has_due(data)) text += "\n## What was raised\n\n" + table_markdown(raised_table(data));
   text += "\n## Definitions\n\n";
   for (const Definition& definition : definitions()) {
     text +=

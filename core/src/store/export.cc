@@ -76,7 +76,7 @@ void export_csv(const Store& store, std::ostream& out) {
   const Names names(store);
   out << "trial,site,image,label,target,element,register,op,mask,code_before,code_after,"
          "value_before,value_after,golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,"
-         "activated";
+         "activated,message";
   for (const StoredColumn& column : names.metrics()) out << ',' << csv_field(column.name);
   out << '\n';
   for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
@@ -89,7 +89,7 @@ void export_csv(const Store& store, std::ostream& out) {
         << ',' << exact_text(record.value_before) << ',' << exact_text(record.value_after) << ','
         << exact_text(trial.golden_loss) << ',' << exact_text(trial.faulty_loss) << ','
         << trial.golden_top1 << ',' << trial.faulty_top1 << ',' << to_string(trial.outcome) << ','
-        << (trial.activated ? 1 : 0);
+        << (trial.activated ? 1 : 0) << ',' << csv_field(trial.message);
     for (const double value : trial.metrics) out << ',' << exact_text(value);
     out << '\n';
   });
@@ -112,7 +112,8 @@ void export_jsonl(const Store& store, std::ostream& out) {
         << ",\"faulty_loss\":" << json_number(trial.faulty_loss)
         << ",\"golden_top1\":" << trial.golden_top1 << ",\"faulty_top1\":" << trial.faulty_top1
         << ",\"outcome\":\"" << to_string(trial.outcome)
-        << "\",\"activated\":" << (trial.activated ? "true" : "false");
+        << "\",\"activated\":" << (trial.activated ? "true" : "false")
+        << ",\"message\":" << (is_due(trial.outcome) ? json_text(trial.message) : "null");
     for (std::size_t i = 0; i < trial.metrics.size(); ++i) {
       out << ',' << json_text(names.metrics()[i].name) << ':' << json_number(trial.metrics[i]);
     }

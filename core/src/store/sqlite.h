@@ -54,6 +54,7 @@ class Statement {
   Statement& bind(std::int64_t value);
   Statement& bind(double value);  // NaN becomes NULL
   Statement& bind(std::string_view value);
+  Statement& bind_null();
 
   /// True when a row is there.
   bool step();

@@ -276,6 +276,10 @@ void Store::trial(const TrialResult& result) {
                       state_->directory.string() + " (" + std::to_string(state_->planned) +
                       " trials, " + std::to_string(state_->metrics) + " metric columns)");
     }
+    if (const std::string wrong = contradiction(result); !wrong.empty()) {
+      throw Error(ExitCode::kFailure, state_->directory.string() + ": cannot keep trial " +
+                                          std::to_string(result.trial) + ": it " + wrong);
+    }
     writer.trials.write(result);
     ++state_->pending;
     const bool late = std::chrono::steady_clock::now() - state_->began >= kLongest;
@@ -312,6 +316,16 @@ std::vector<bool> Store::trials_done() const {
 
 std::int64_t Store::count_done() const {
   return state_->database.integer("SELECT count(*) FROM trials");
+}
+
+OutcomeCounts Store::count_outcomes() const {
+  OutcomeCounts counts{};
+  Statement row(state_->database, "SELECT outcome, count(*) FROM trials GROUP BY outcome");
+  while (row.step()) {
+    const auto outcome = static_cast<std::size_t>(row.integer(0));
+    if (outcome < counts.size()) counts[outcome] += row.integer(1);
+  }
+  return counts;
 }
 
 std::vector<GoldenResult> Store::golden_rows() const {

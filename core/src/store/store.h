@@ -16,7 +16,7 @@
 
 namespace bitfall {
 
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 
 /// A metric column as stored.
 struct StoredColumn {
@@ -92,13 +92,14 @@ class Store final : public ResultSink {
   RunDescription description() const;     // read back
   std::vector<bool> trials_done() const;  // by trial id, size = planned trials
   std::int64_t count_done() const;
+  OutcomeCounts count_outcomes() const;  // of the stored trials
   std::vector<GoldenResult> golden_rows() const;
   /// Throws Error(kInput) when trial id is not stored.
   TrialResult read_trial(std::int64_t id) const;
   /// Calls `f` for every stored trial in the order of trial ids.
   void for_each_trial(const std::function<void(const TrialResult&)>& f) const;
   /// SHA-256 (hex) over all trials in the order of their ids with their edits and every stored
-  /// number's bits: equal for equal results.
+  /// number's bits: equal for equal results. Messages are no part of it (same_result).
   std::string digest() const;
   const std::filesystem::path& directory() const;
 
@@ -115,7 +116,9 @@ void check_metric_columns(const std::vector<StoredColumn>& columns);
 /// `bitfall export`: one row per edit (a trial with two edits gives two rows with the same trial
 /// number). Columns:
 /// trial,site,image,label,target,element,register,op,mask,code_before,code_after,value_before,value_after,
-/// golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated, then the metric columns.
+/// golden_loss,faulty_loss,golden_top1,faulty_top1,outcome,activated,message, then the metric
+/// columns. A trial without an answer has a message and the faulty top-1 -1; others have none
+/// (JSON: null).
 /// Codes and masks in hexadecimal (0x...), numbers in the shortest form that reads back to the same
 /// bits, "nan", "inf", "-inf" (JSON: null for all three... and the bits stay readable from
 /// code_after).

@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 // Columns of measured numbers have no declared type: SQLite keeps what it is given there, while a
 // REAL column turns -0.0 into 0. The views declare REAL for readers that want a type (DuckDB). NaN
-// is stored as NULL.
+// is stored as NULL. A trial's message is a row of `messages`, as many trials may raise the same.
 constexpr const char* kTables = R"sql(
 CREATE TABLE campaign(
   file TEXT NOT NULL, text TEXT NOT NULL, fault_list TEXT NOT NULL, trials INTEGER NOT NULL);
@@ -44,6 +44,7 @@ CREATE TABLE metric_columns(
 CREATE TABLE golden(
   image INTEGER PRIMARY KEY, loss, top1 INTEGER NOT NULL, top2diff,
   fp32_loss, fp32_top1 INTEGER NOT NULL);
+CREATE TABLE messages(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE edits(
   trial INTEGER NOT NULL, position INTEGER NOT NULL, element INTEGER NOT NULL,
   register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL,
@@ -121,11 +122,11 @@ CREATE VIEW v_by_bit AS
 
 // Every name that an export or a view uses for something else.
 constexpr std::array kTaken = {
-    "trial",       "entry",       "site",        "target",     "operation",
-    "image",       "label",       "outcome",     "activated",  "golden_loss",
-    "faulty_loss", "golden_top1", "faulty_top1", "element",    "register",
-    "op",          "mask",        "code_before", "code_after", "value_before",
-    "value_after", "position",    "rowid",       "oid",        "_rowid_"};
+    "trial",       "entry",        "site",        "target",      "operation",   "image",
+    "label",       "outcome",      "activated",   "golden_loss", "faulty_loss", "golden_top1",
+    "faulty_top1", "element",      "register",    "op",          "mask",        "code_before",
+    "code_after",  "value_before", "value_after", "position",    "message",     "rowid",
+    "oid",         "_rowid_"};
 
 std::string lower(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -138,22 +139,25 @@ std::string trials_table(const std::vector<StoredColumn>& columns) {
       "NULL, "
       "image INTEGER NOT NULL, outcome INTEGER NOT NULL, activated INTEGER NOT NULL, golden_loss, "
       "faulty_loss, "
-      "golden_top1 INTEGER NOT NULL, faulty_top1 INTEGER NOT NULL";
+      "golden_top1 INTEGER NOT NULL, faulty_top1 INTEGER NOT NULL, message INTEGER";
   for (const StoredColumn& column : columns) sql += ", " + sql_name(column.name);
   return sql + ");\n";
 }
 
 std::string trials_view(const std::vector<StoredColumn>& columns) {
-  std::string sql =
-      "CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, " +
-      named("s.target", kTargetNames) + " AS target, s.operation, i.name AS image, i.label, " +
-      named("t.outcome", kOutcomeNames) +
-      " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
-      "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1";
+  std::string sql = "CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, " +
+                    named("s.target", kTargetNames) +
+                    " AS target, s.operation, i.name AS image, i.label, " +
+                    named("t.outcome", kOutcomeNames) +
+                    " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
+                    "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1, "
+                    "m.text AS message";
   for (const StoredColumn& column : columns) {
     sql += ", CAST(t." + sql_name(column.name) + " AS REAL) AS " + sql_name(column.name);
   }
-  return sql + " FROM trials t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image;\n";
+  return sql +
+         " FROM trials t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image "
+         "LEFT JOIN messages m ON m.id = t.message;\n";
 }
 
 template <typename Value>

@@ -9,21 +9,38 @@
 namespace bitfall {
 namespace {
 
+// Where the columns of a trial are that do not come first.
+constexpr int kMessageColumn = 10;
+constexpr int kFirstMetric = kMessageColumn + 1;
+
 std::string insert_trial_sql(std::size_t metrics) {
-  std::string sql = "INSERT INTO trials VALUES(?,?,?,?,?,?,?,?,?,?";
+  std::string sql =
+      "INSERT INTO trials VALUES(?,?,?,?,?,?,?,?,?,?,(SELECT id FROM messages WHERE text = ?)";
   for (std::size_t i = 0; i < metrics; ++i) sql += ",?";
   return sql + ")";
 }
 
 }  // namespace
 
+std::string contradiction(const TrialResult& result) {
+  const std::string outcome = to_string(result.outcome);
+  if (is_due(result.outcome)) {
+    if (std::isnan(result.faulty_loss) && result.faulty_top1 == -1) return "";
+    return outcome + ", but has an answer";
+  }
+  if (result.faulty_top1 < 0) return "is " + outcome + ", but has no answer";
+  return result.message.empty() ? "" : "is " + outcome + ", but has a message";
+}
+
 TrialWriter::TrialWriter(const Database& database, std::size_t metrics)
     : insert_trial_(database, insert_trial_sql(metrics)),
+      insert_message_(database, "INSERT OR IGNORE INTO messages(text) VALUES(?)"),
       insert_edit_(database, "INSERT INTO edits VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"),
       delete_trial_(database, "DELETE FROM trials WHERE trial = ?"),
       delete_edits_(database, "DELETE FROM edits WHERE trial = ?") {}
 
 void TrialWriter::write(const TrialResult& result) {
+  if (!result.message.empty()) insert_message_.bind(message_line(result.message)).run();
   bind_trial(result);
   if (!insert_trial_.insert()) {  // run before: replace it with all its edits
     delete_trial_.bind(result.trial).run();
@@ -42,6 +59,7 @@ void TrialWriter::bind_trial(const TrialResult& result) {
   insert.bind(std::int64_t{result.image}).bind(static_cast<std::int64_t>(result.outcome));
   insert.bind(std::int64_t{result.activated}).bind(result.golden_loss).bind(result.faulty_loss);
   insert.bind(std::int64_t{result.golden_top1}).bind(std::int64_t{result.faulty_top1});
+  result.message.empty() ? insert.bind_null() : insert.bind(message_line(result.message));
   for (const double value : result.metrics) insert.bind(value);
 }
 
@@ -61,7 +79,9 @@ void TrialWriter::insert_edit(std::int64_t trial, std::int64_t position, const E
 TrialCursor::TrialCursor(const Database& database, std::size_t metrics, std::int64_t first,
                          std::int64_t last)
     : path_(database.path()),
-      trials_(database, "SELECT * FROM trials WHERE trial BETWEEN ? AND ? ORDER BY trial"),
+      trials_(database,
+              "SELECT t.*, m.text FROM trials t LEFT JOIN messages m ON m.id = t.message "
+              "WHERE t.trial BETWEEN ? AND ? ORDER BY t.trial"),
       edits_(database,
              "SELECT trial, element, register, operation, mask, value_bits, code_before, "
              "code_after, value_before, value_after, bit_class FROM edits "
@@ -97,8 +117,18 @@ void TrialCursor::read_trial() {
   result_.golden_top1 = static_cast<std::int32_t>(trials_.integer(8));
   result_.faulty_top1 = static_cast<std::int32_t>(trials_.integer(9));
   for (std::size_t i = 0; i < result_.metrics.size(); ++i) {
-    result_.metrics[i] = trials_.real(10 + static_cast<int>(i));
+    result_.metrics[i] = trials_.real(kFirstMetric + static_cast<int>(i));
   }
+  read_message();
+  if (const std::string wrong = contradiction(result_); !wrong.empty()) damaged(wrong);
+}
+
+void TrialCursor::read_message() {
+  const int text = kFirstMetric + static_cast<int>(result_.metrics.size());
+  if (!trials_.is_null(kMessageColumn) && trials_.is_null(text)) {
+    damaged("has the message " + trials_.text(kMessageColumn) + ", which the run does not have");
+  }
+  result_.message = trials_.text(text);
 }
 
 void TrialCursor::read_edit() {
@@ -119,9 +149,12 @@ void TrialCursor::read_edit() {
 
 std::int64_t TrialCursor::checked(std::int64_t value, std::size_t count, const char* what) const {
   if (value >= 0 && static_cast<std::size_t>(value) < count) return value;
-  throw Error(ExitCode::kInput, path_.string() + ": is damaged: trial " +
-                                    std::to_string(result_.trial) + " has the " + what + " " +
-                                    std::to_string(value));
+  damaged(std::string("has the ") + what + " " + std::to_string(value));
+}
+
+void TrialCursor::damaged(const std::string& what) const {
+  throw Error(ExitCode::kInput,
+              path_.string() + ": is damaged: trial " + std::to_string(result_.trial) + " " + what);
 }
 
 void TrialHash::add(std::int64_t value) {

@@ -11,6 +11,9 @@
 
 namespace bitfall {
 
+/// What of a trial does not go together, as "crashed, but has an answer"; empty if all does.
+std::string contradiction(const TrialResult& result);
+
 class TrialWriter {
  public:
   /// metrics: how many columns of measured numbers the trials have.
@@ -24,6 +27,7 @@ class TrialWriter {
   void insert_edit(std::int64_t trial, std::int64_t position, const EditRecord& record);
 
   Statement insert_trial_;
+  Statement insert_message_;
   Statement insert_edit_;
   Statement delete_trial_;
   Statement delete_edits_;
@@ -35,12 +39,14 @@ class TrialCursor {
   TrialCursor(const Database& database, std::size_t metrics, std::int64_t first, std::int64_t last);
 
   /// The next trial, in a place that the next call uses again; null at the end. Throws
-  /// Error(kInput) where a number stands for nothing.
+  /// Error(kInput) where a number stands for nothing, or two contradict each other.
   const TrialResult* next();
 
  private:
   void read_trial();
+  void read_message();
   void read_edit();
+  [[noreturn]] void damaged(const std::string& what) const;
   std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const;
 
   std::filesystem::path path_;

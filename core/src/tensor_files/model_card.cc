@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "error.h"
+#include "exported_program.h"
 #include "log.h"
 #include "zip_archive.h"
 
@@ -34,6 +35,16 @@ std::optional<HeadCard> head_of(const OrderedJson& json) {
     head.replaced_bias = json["replaced_bias"];
   }
   return head;
+}
+
+// What the file says without a card.
+std::array<std::int64_t, 3> exported_input_of(const std::filesystem::path& model) {
+  std::array<std::int64_t, 3> input{};
+  try {
+    with_archive(model, [&](const ZipArchive& archive) { input = exported_input(archive); });
+  } catch (const Error&) {
+  }
+  return input;
 }
 
 }  // namespace
@@ -76,6 +87,7 @@ ModelCard read_model_card(const std::filesystem::path& model) {
     });
     if (counts) card.input = input.get<std::array<std::int64_t, 3>>();
   }
+  if (card.input[0] == 0) card.input = exported_input_of(model);
   if (json.contains("classes") && json["classes"].is_array()) {
     for (const OrderedJson& name : json["classes"]) {
       if (name.is_string()) card.classes.push_back(name);

@@ -1,4 +1,4 @@
-// What a model file says of itself: bitfall.json, a further file of a TorchScript archive.
+// What a model file says of itself: bitfall.json, a further file of a TorchScript or torch.export archive.
 #pragma once
 
 #include <array>
@@ -22,9 +22,10 @@ struct HeadCard {
 /// What export_model.py and `bitfall head attach` write; every field may be absent.
 struct ModelCard {
   std::string name;
-  std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded
+  std::array<std::int64_t, 3> input{0, 0, 0};  // C, H, W; zeros when not recorded. torch.export
+                                               // itself records what it was exported with
   std::vector<std::string> classes;            // names in output order; empty when not recorded
-  std::string method;                          // "script", "trace"
+  std::string method;                          // "script", "trace", "export"
   std::string interpolation;                   // of the recipe's resizing: "bicubic"
   std::vector<double> mean, std;               // of the recipe, a value per channel
   std::optional<HeadCard> head;                // nothing where no head was attached

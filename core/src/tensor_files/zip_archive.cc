@@ -94,6 +94,14 @@ std::vector<std::string> ZipArchive::names() const {
   return names;
 }
 
+std::vector<std::string> ZipArchive::names_with(std::string_view letters) const {
+  std::vector<std::string> names;
+  for (const auto& [name, record] : records_) {
+    if (name.find(letters) != name.npos) names.push_back(name);
+  }
+  return names;
+}
+
 std::string_view ZipArchive::read(const std::string& name) const {
   const auto found = records_.find(name);
   if (found == records_.end()) fail("the archive lacks its record '" + name + "'");

@@ -22,6 +22,8 @@ class ZipArchive {
   /// Of all records, in byte-wise order.
   std::vector<std::string> names() const;
   bool has(const std::string& name) const { return records_.contains(name); }
+  /// The names of all records that hold these letters.
+  std::vector<std::string> names_with(std::string_view letters) const;
 
   /// A record's bytes, borrowed. Throws Error(kInput): missing, compressed, damaged (CRC-32, where
   /// one was written).

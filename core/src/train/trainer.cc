@@ -100,6 +100,7 @@ struct Trainer::State {
 
   std::int64_t step = 0;
   std::vector<EpochResult> epochs;
+  bool owns_directory = false;  // else what an earlier training left there is kept
   EpochSums sums;      // of the open epoch
   double seconds = 0;  // of the open epoch's steps
   double waited = 0;
@@ -113,7 +114,8 @@ struct Trainer::State {
 
   void load_checkpoint();
   void check_facts(const std::string& stored) const;
-  void save_checkpoint() const;
+  void save_checkpoint();
+  void take_directory();
 
   void train_step(const Batch& batch);
   void average();
@@ -254,7 +256,16 @@ void Trainer::State::load_checkpoint() {
   }
 }
 
-void Trainer::State::save_checkpoint() const {
+/// Ends what an earlier training has in the directory, once there is a checkpoint in its place.
+void Trainer::State::take_directory() {
+  write_file_atomically(file("training.toml"), training.text);
+  if (step < total_steps()) {  // at the end they are replaced
+    for (const char* name : {"model.pt", "last.pt"}) fs::remove(file(name));
+  }
+  owns_directory = true;
+}
+
+void Trainer::State::save_checkpoint() {
   torch::serialize::OutputArchive archive;
   archive.write("facts", c10::IValue(facts.dump()));
   archive.write("threads", c10::IValue(TorchRuntime::get().threads()));
@@ -276,8 +287,10 @@ void Trainer::State::save_checkpoint() const {
   archive.write("optimizer", inner);
   std::ostringstream text;
   archive.save_to(text);
+  if (!owns_directory) fs::remove(file("training.html"));
   write_file_atomically(file("checkpoint.pt"), std::move(text).str());
   write_file_atomically(file("log.csv"), training_csv(epochs));
+  if (!owns_directory) take_directory();
 }
 
 void Trainer::State::train_step(const Batch& batch) {
@@ -403,7 +416,11 @@ void Trainer::State::write_models() {
                          {"model_sha256", facts["model"]}};
   if (validation) document["trained"]["validation_accuracy"] = last.validation_accuracy;
   const std::string text = document.dump(2, ' ', false, Json::error_handler_t::replace);
-  if (!averaged.empty()) model->save(file("last.pt"), text);
+  if (!averaged.empty()) {
+    model->save(file("last.pt"), text);
+  } else {
+    fs::remove(file("last.pt"));  // of an earlier training
+  }
   with_averaged([&] { model->save(file("model.pt"), text); });
 }
 
@@ -440,12 +457,8 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   }
   state.lock = std::make_unique<RunLock>(state.directory);
   state.remove_unfinished();
-  if (resume) {
-    state.load_checkpoint();
-  } else {
-    for (const char* name : kTrainingFiles) fs::remove(state.file(name));
-  }
-  write_file_atomically(state.file("training.toml"), training.text);
+  if (resume) state.load_checkpoint();
+  if (state.step > 0) state.take_directory();
 }
 
 Trainer::~Trainer() = default;

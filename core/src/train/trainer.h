@@ -13,8 +13,7 @@
 
 namespace bitfall {
 
-/// What a training writes into its directory and replaces there. The checkpoint last: while it is
-/// there, a directory still counts as begun.
+/// What a training writes into its directory and replaces there.
 inline constexpr std::array kTrainingFiles = {"model.pt", "last.pt", "training.html", "log.csv",
                                               "checkpoint.pt"};
 
@@ -28,8 +27,8 @@ enum class TrainEnd { kDone, kInterrupted };
 ///   last.pt          with averaged weights: the last ones
 class Trainer {
  public:
-  /// Opens data and model. resume: goes on from the directory's checkpoint, if there is one; else
-  /// what an earlier training left there is removed.
+  /// Opens data and model. resume: goes on from the directory's checkpoint, if there is one. Else
+  /// what an earlier training left there stays until this one's first checkpoint takes its place.
   /// Throws Error(kInput) where data and model do not fit each other, and where the checkpoint is
   /// of another training.
   Trainer(const Training& training, bool resume);
