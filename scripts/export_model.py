@@ -58,6 +58,17 @@ class ExportError(Exception):
     """What cannot be exported and what to do; printed without a traceback."""
 
 
+@dataclass(frozen=True)
+class Published:
+    """Weights that a library publishes, known by how the file's SHA-256 begins: what images they
+    want."""
+
+    name: str
+    digest: str
+    input: list
+    preprocess: dict
+
+
 @dataclass
 class Source:
     """A network known by name; `build(classes, input)` takes None for its own defaults."""
@@ -68,6 +79,7 @@ class Source:
     preprocess: Optional[dict] = None
     class_names: Optional[list] = None
     versions: dict = field(default_factory=dict)
+    published: list = field(default_factory=list)
 
 
 @functools.cache
@@ -138,10 +150,10 @@ def cifar_source(name: str) -> Source:
     )
 
 
-def torchvision_source(name: str) -> Source:
-    torchvision = import_torchvision()
-    models = torchvision.models
-    recipe = models.get_model_weights(name).DEFAULT.transforms()
+def torchvision_published(weights) -> Published:
+    """What torchvision says of a member of its weights enumerations; their file names end in how the
+    SHA-256 begins."""
+    recipe = weights.transforms()
     crop = recipe.crop_size[0]
     preprocess = {
         "resize": recipe.resize_size[0],
@@ -150,6 +162,15 @@ def torchvision_source(name: str) -> Source:
         "std": list(recipe.std),
         "interpolation": recipe.interpolation.value,
     }
+    digest = re.search(r"-([0-9a-f]{8,})\.pth$", weights.url)[1]
+    return Published(str(weights), digest, [3, crop, crop], preprocess)
+
+
+def torchvision_source(name: str) -> Source:
+    torchvision = import_torchvision()
+    models = torchvision.models
+    known = models.get_model_weights(name)
+    default = torchvision_published(known.DEFAULT)
 
     def build(classes, size):
         options = {"weights": None}
@@ -166,7 +187,12 @@ def torchvision_source(name: str) -> Source:
         return models.get_model(name, **options)
 
     return Source(
-        name, build, [3, crop, crop], preprocess, versions={"torchvision": torchvision.__version__}
+        name,
+        build,
+        default.input,
+        default.preprocess,
+        versions={"torchvision": torchvision.__version__},
+        published=[torchvision_published(weights) for weights in known],
     )
 
 
@@ -826,6 +852,23 @@ def read_class_names(path: Path) -> list:
         raise ExportError(f"{path}: {error.strerror}") from error
 
 
+def sha256_of(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ExportError(f"{file}: {error.strerror}") from error
+
+
+def recognise(source: Source, file: Path) -> Optional[Published]:
+    """The published weights that the file is, whose recipe the source takes over; None for others."""
+    digest = sha256_of(file)
+    found = next((known for known in source.published if digest.startswith(known.digest)), None)
+    if found:
+        print(f"{file}: {found.name}, for images of {shape_text(found.input)}")
+        source.input, source.preprocess = found.input, found.preprocess
+    return found
+
+
 def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
     """Loads or calibrates the weights as the options say; returns their part of bitfall.json."""
     file = options.weights or options.text_guided
@@ -833,7 +876,7 @@ def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
         load_weights(model, file, source.name, options.checkpoint_key)
     if file:
         print(f"{source.name}: weights of {file}")
-        return {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        return {"file": file.name, "sha256": sha256_of(file)}
     filled = fill_zero_layers(model)
     if filled:
         more = f" and {len(filled) - 3} more" if len(filled) > 3 else ""
@@ -853,7 +896,9 @@ def give_weights(model: nn.Module, source: Source, size: list, options) -> dict:
 def prepare(options: argparse.Namespace) -> tuple:
     """The network that the options ask for, with its weights, and what bitfall.json says of it."""
     source = find_source(options.name)
-    size = options.input or source.input
+    published = recognise(source, options.weights) if options.weights else None
+    given = options.input or (source.input if published else None)
+    size = given or source.input
     names = read_class_names(options.class_names) if options.class_names else None
     if names and options.classes and len(names) != options.classes:
         raise ExportError(
@@ -868,7 +913,10 @@ def prepare(options: argparse.Namespace) -> tuple:
                 source, options.text_guided, size, options.checkpoint_key
             )
         else:
-            model = source.build(classes, options.input).eval()
+            model = source.build(classes, given).eval()
+        if published and hasattr(model, "transform_input"):
+            # These were trained on images that TensorFlow scales; torchvision knows it by the weights.
+            model.transform_input = True
     except ExportError:
         raise
     except Exception as error:

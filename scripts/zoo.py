@@ -17,6 +17,7 @@ import contextlib
 import csv
 import functools
 import io
+import itertools
 import json
 import math
 import multiprocessing
@@ -38,7 +39,7 @@ import export_model
 from zoo_networks import Network, find_networks
 
 CLASSES = 10
-IMAGES = 4
+IMAGES = 8
 SEED = 1
 # Largest allowed difference of a loss, relative to it (and to 1, where it is smaller).
 TOLERANCE = 1e-4
@@ -86,15 +87,7 @@ def export(model: nn.Module, facts: dict, path: Path, program) -> export_model.W
         raise Failure("export", str(error)) from error
 
 
-def write_campaign(folder: Path, size: list) -> tuple:
-    """Images, labels and c.toml; returns (images, labels)."""
-    generator = np.random.default_rng(SEED)
-    images = generator.standard_normal((IMAGES, *size)).astype(np.float32)
-    labels = np.arange(IMAGES) % CLASSES
-    np.save(folder / "x.npy", images)
-    np.save(folder / "y.npy", labels)
-    (folder / "c.toml").write_text(
-        """[campaign]
+CAMPAIGN = """[campaign]
 seed = 1
 [model]
 path = "m.pt"
@@ -109,11 +102,22 @@ total = 16
 target = "weight"
 total = 8
 [run]
-batch = 2
+batch = @BATCH@
 threads = 1
 workers = 1
 """
-    )
+
+
+def write_campaigns(folder: Path, size: list) -> tuple:
+    """Images, labels, and a campaign file for each of two batch sizes; returns (images, labels)."""
+    generator = np.random.default_rng(SEED)
+    images = generator.standard_normal((IMAGES, *size)).astype(np.float32)
+    labels = np.arange(IMAGES) % CLASSES
+    np.save(folder / "x.npy", images)
+    np.save(folder / "y.npy", labels)
+    for batch in (1, 2):
+        text = CAMPAIGN.replace("@BATCH@", str(batch))
+        (folder / f"batch_{batch}.toml").write_text(text, encoding="utf-8")
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -176,9 +180,12 @@ def loss(logits: torch.Tensor, label: int) -> float:
     return nn.functional.cross_entropy(logits.double(), torch.tensor([label])).item()
 
 
-def eager_loss(model: nn.Module, image: torch.Tensor, label: int, site, element, mask) -> tuple:
-    """(the value hit, its loss with the fault) of one image alone in PyTorch."""
-    hit = {}
+def eager_loss(model: nn.Module, image: torch.Tensor, label: int, fault=None) -> tuple:
+    """(the loss of one image alone in PyTorch, the value that the fault hit, None without one).
+
+    A fault is (site, element, mask).
+    """
+    hit, handle, given = {}, None, image[None]
 
     def change(tensor):
         tensor = tensor.clone(memory_format=torch.contiguous_format)
@@ -189,37 +196,40 @@ def eager_loss(model: nn.Module, image: torch.Tensor, label: int, site, element,
         )
         return tensor
 
-    handle, given = None, image[None]
-    if site == "input":
-        given = change(given)
-    else:
-        layer = dict(model.named_modules())[site]
-        handle = layer.register_forward_hook(lambda module, inputs, output: change(output))
+    if fault:
+        site, element, mask = fault
+        if site == "input":
+            given = change(given)
+        else:
+            layer = dict(model.named_modules())[site]
+            handle = layer.register_forward_hook(lambda module, inputs, output: change(output))
     try:
         with torch.no_grad():
-            faulty = loss(model(given), label)
+            return loss(model(given), label), hit.get("before")
     finally:
         if handle:
             handle.remove()
-    return hit["before"], faulty
 
 
-def is_settled(model: nn.Module, image: torch.Tensor, label: int, fault: tuple) -> bool:
-    """Whether PyTorch alone can tell the loss under this fault: rounding, as another batch gives it,
-    must move it less than what is allowed as a difference. Large values make some networks chaotic,
-    random ones more than others."""
+def is_settled(model: nn.Module, image: torch.Tensor, label: int, fault=None) -> bool:
+    """Whether PyTorch alone can tell this loss: what rounding moves, as another batch gives it, must
+    be less than what is allowed as a difference. Large values make some networks chaotic, and some
+    random ones always are."""
     losses = [
-        eager_loss(model, image * nudge, label, *fault)[1] for nudge in (1, 1 + 2**-21, 1 - 2**-21)
+        eager_loss(model, image * nudge, label, fault)[0] for nudge in (1, 1 + 2**-21, 1 - 2**-21)
     ]
     return all(difference(other, losses[0]) < TOLERANCE / 4 for other in losses[1:])
 
 
 def choose_fault(model: nn.Module, image: torch.Tensor, label: int, site: str, values, sign) -> tuple:
-    """(site, element, mask): of flips in `values`, the largest whose loss PyTorch alone can tell."""
-    faults = [exponent_flip(values, factor) for factor in (1000, 30, 4, 1)]
-    faults.insert(0 if sign else len(faults), sign_flip(values))
-    settled = [f for f in faults if is_settled(model, image, label, (site, *f))][:1]
-    return (site, *(settled or faults[-1:])[0])
+    """(site, element, mask) of the largest flip in `values` whose loss PyTorch alone can tell, and
+    whether there is one."""
+    faults = [(site, *exponent_flip(values, factor)) for factor in (1000, 30, 4, 1)]
+    faults.insert(0 if sign else len(faults), (site, *sign_flip(values)))
+    for fault in faults:
+        if is_settled(model, image, label, fault):
+            return fault, True
+    return faults[0], False
 
 
 def difference(found: float, wanted: float) -> float:
@@ -229,29 +239,36 @@ def difference(found: float, wanted: float) -> float:
     return abs(found - wanted) / max(1.0, abs(wanted))
 
 
-def write_faults(folder: Path, model: nn.Module, images, labels, sites: list) -> list:
-    """faults.csv with three faults, each on an image of its own; returns (image, site, element,
-    mask)s."""
-    faults = []
+def choose_faults(model: nn.Module, images, labels, sites: list) -> tuple:
+    """Three (image, site, element, mask), in the first, the middle and the last layer and each on an
+    image of its own; and whether PyTorch alone can tell all their losses."""
     names = list(layer_values(model, images[0], sites)) or ["input"]
-    for image in range(3):
-        name = names[min(image, len(names) - 1)]
+    settled = (i for i in range(len(images)) if is_settled(model, images[i], int(labels[i])))
+    chosen = list(itertools.islice(settled, 3))
+    faults, all_settled = [], len(chosen) == 3
+    for number, image in enumerate(chosen if all_settled else range(3)):
+        name = names[min(number, len(names) - 1)]
         if name == "input":
             values = images[image].flatten().numpy()
         else:
             (values,) = layer_values(
                 model, images[image], [site for site in sites if site["name"] == name]
             ).values()
-        label = int(labels[image])
-        fault = choose_fault(model, images[image], label, name, values, sign=image == 2)
+        fault, told = choose_fault(
+            model, images[image], int(labels[image]), name, values, sign=number == 2
+        )
         faults.append((image, *fault))
-    with open(folder / "faults.csv", "w", newline="", encoding="utf-8") as file:
+        all_settled = all_settled and told
+    return faults, all_settled
+
+
+def write_faults(path: Path, faults: list) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["site", "image", "target", "element", "register", "op", "mask"])
         for image, name, element, mask in faults:
             target = "input" if name == "input" else "activation"
             rows.writerow([name, image, target, element, "payload", "flip", f"0x{mask:x}"])
-    return faults
 
 
 def compare(model, images, labels, faults: list, rows: list) -> dict:
@@ -259,9 +276,8 @@ def compare(model, images, labels, faults: list, rows: list) -> dict:
     agreeing, felt, worst, wrong = 0, 0, 0.0, []
     for (image, *fault), row in zip(faults, rows, strict=True):
         label = int(labels[image])
-        with torch.no_grad():
-            golden = loss(model(images[image][None]), label)
-        before, faulty = eager_loss(model, images[image], label, *fault)
+        golden, _ = eager_loss(model, images[image], label)
+        faulty, before = eager_loss(model, images[image], label, fault)
         differences = {
             "golden loss": difference(float(row["golden_loss"]), golden),
             "faulty loss": difference(float(row["faulty_loss"]), faulty),
@@ -285,9 +301,10 @@ def compare(model, images, labels, faults: list, rows: list) -> dict:
 
 
 def share_in_sites(listing: dict):
-    """Share of the network's multiplications that lie in sites that can be hit; None where the
-    program does not say."""
-    return listing.get("coverage", {}).get("multiplications")
+    """Share of the network's operations (multiplications and additions) that lie in sites that can
+    be hit; None where the program does not say."""
+    covered = listing.get("coverage", {})
+    return covered["covered_operations"] / covered["operations"] if covered.get("operations") else None
 
 
 def examine(network: Network, folder: Path, program: export_model.Program, record: dict) -> None:
@@ -302,12 +319,16 @@ def examine(network: Network, folder: Path, program: export_model.Program, recor
     record["sites"] = sum(not site["refusal"] for site in sites)
     record["share"] = share_in_sites(written.listing)
 
-    images, labels = write_campaign(folder, facts["input"])
+    images, labels = write_campaigns(folder, facts["input"])
     call = functools.partial(ask, program, folder / "m.pt")
-    run = ("run", folder / "c.toml", "--quiet", "--output")
-    call(*run, folder / "drawn")
-    faults = write_faults(folder, model, images, labels, sites)
-    call(*run, folder / "listed", "--faults", folder / "faults.csv")
+    call("run", folder / "batch_2.toml", "--quiet", "--output", folder / "drawn")
+    faults, settled = choose_faults(model, images, labels, sites)
+    write_faults(folder / "faults.csv", faults)
+    # Where rounding alone moves the losses, only a batch of one is comparable: it rounds as PyTorch.
+    record["batch"] = 2 if settled else 1
+    campaign = folder / f"batch_{record['batch']}.toml"
+    listed = ("--faults", folder / "faults.csv", "--output", folder / "listed")
+    call("run", campaign, "--quiet", *listed)
     table = call("export", folder / "listed", "--csv")
     rows = list(csv.DictReader(io.StringIO(table)))
     found = compare(model, images, labels, faults, rows)
@@ -504,7 +525,7 @@ def summary(records: list) -> str:
     ]
     if shares:
         lines.append(
-            f"multiplications in sites that can be hit: {100 * statistics.mean(shares):.1f} % on "
+            f"operations in sites that can be hit: {100 * statistics.mean(shares):.1f} % on "
             f"average, {100 * min(shares):.1f} % at least"
         )
     return "\n".join(lines)

@@ -289,6 +289,59 @@ class Checkpoints(Case):
         self.assertIn("without 'model.'", said[0])
 
 
+@unittest.skipUnless(export_model.import_torchvision(), "torchvision is not installed")
+class PublishedWeights(Case):
+    """A file with the digest of published weights gets their recipe; torchvision tells which."""
+
+    def export(self, name, digest):
+        models = export_model.import_torchvision().models
+        path, out = self.folder / "weights.pth", self.folder / "m.pt"
+        options = {"init_weights": True} if name == "googlenet" else {}
+        torch.manual_seed(1)
+        torch.save(models.get_model(name, weights=None, **options).state_dict(), path)
+        with mock.patch.object(export_model, "sha256_of", return_value=digest.ljust(64, "0")):
+            status, said, err = super().export(name, "--weights", path, "-o", out, "--no-check")
+        self.assertEqual(status, 0, err)
+        files = {"bitfall.json": ""}
+        loaded = torch.jit.load(str(out), _extra_files=files)
+        return loaded, json.loads(files["bitfall.json"]), said
+
+    def test_recipes_go_with_the_file(self):
+        _, card, said = self.export("resnet18", "f37072fd")
+        self.assertIn("ResNet18_Weights.IMAGENET1K_V1, for images of 3x224x224", said)
+        found = (card["preprocess"]["resize"], card["preprocess"]["crop"])
+        models = export_model.import_torchvision().models
+        recipe = models.ResNet18_Weights.IMAGENET1K_V1.transforms()
+        self.assertEqual(found, (recipe.resize_size[0], recipe.crop_size[0]))
+        _, _, said = self.export("resnet18", "00000000")
+        self.assertNotIn("Weights.", said)
+
+    def test_every_file_of_torchvision_is_told_apart(self):
+        models = export_model.import_torchvision().models
+        for name in ("resnet50", "vit_b_16", "regnet_y_16gf"):
+            known = {p.name: p for p in export_model.find_source(name).published}
+            enumeration = models.get_model_weights(name)
+            self.assertEqual(sorted(known), sorted(map(str, enumeration)))
+            self.assertEqual(len({p.digest for p in known.values()}), len(enumeration))
+            for member in enumeration:
+                recipe = member.transforms()
+                preprocess = known[str(member)].preprocess
+                self.assertEqual(preprocess["resize"], recipe.resize_size[0], member)
+                self.assertEqual(preprocess["crop"], recipe.crop_size[0], member)
+
+    def test_transform_of_the_input(self):
+        models = export_model.import_torchvision().models
+        (digest,) = [p.digest for p in export_model.find_source("googlenet").published]
+        images = torch.randn(2, 3, 64, 64)
+        for published in (True, False):
+            loaded, _, _ = self.export("googlenet", digest if published else "0")
+            torch.manual_seed(1)
+            model = models.googlenet(weights=None, init_weights=True, transform_input=published)
+            with torch.no_grad():
+                expected, found = model.eval()(images), loaded(images)
+            torch.testing.assert_close(found, expected)
+
+
 class Fallback(Case):
     """With a program that refuses some files: those that its environment names by their method."""
 
