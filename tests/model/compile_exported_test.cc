@@ -136,6 +136,7 @@ TEST_P(BothForms, HaveTheSameSites) {
   EXPECT_EQ(sites_of(exported), sites_of(script));
   EXPECT_EQ(exported.unfit(), script.unfit());
   EXPECT_EQ(exported.rows_alike(), script.rows_alike());
+  EXPECT_EQ(exported.program().learned_numbers(), script.program().learned_numbers());
   for (std::size_t i = 0; i < script.sites().size(); ++i) {
     const auto site = static_cast<std::int32_t>(i);
     if (!script.is_weight(site)) continue;

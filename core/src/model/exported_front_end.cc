@@ -1,8 +1,12 @@
 #include <c10/util/Exception.h>
 
 #include <fstream>
+#include <functional>
+#include <numeric>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "compile_exported.h"
 #include "error.h"
@@ -15,6 +19,18 @@
 namespace bitfall {
 namespace {
 
+std::int64_t count_learned(const ExportedProgram& program) {
+  std::set<std::pair<std::string, std::int64_t>> seen;  // where it begins
+  std::int64_t count = 0;
+  for (const ExportedTensor& tensor : program.tensors) {
+    if (tensor.kind != ExportedTensor::Kind::kParameter) continue;
+    if (!seen.emplace(tensor.storage, tensor.offset).second) continue;
+    count += std::accumulate(tensor.sizes.begin(), tensor.sizes.end(), std::int64_t{1},
+                             std::multiplies<>());
+  }
+  return count;
+}
+
 class ExportedFrontEnd : public FrontEnd {
  public:
   ExportedFrontEnd(const std::filesystem::path& path, const std::string& device) {
@@ -22,6 +38,7 @@ class ExportedFrontEnd : public FrontEnd {
     with_exported_program(path, [&](const ExportedProgram& program) {
       try {
         compiled_ = compile_exported(program, device);
+        learned_numbers_ = count_learned(program);
       } catch (const std::invalid_argument& error) {
         throw Error(ExitCode::kInput, path.string() + ": " + error.what());
       } catch (const c10::Error& error) {
@@ -45,6 +62,7 @@ class ExportedFrontEnd : public FrontEnd {
     return slots[static_cast<std::size_t>(compiled_.output)];
   }
 
+  std::int64_t learned_numbers() const override { return learned_numbers_; }
   bool keeps_state() const override { return keeps_state_; }
 
  private:
@@ -60,6 +78,7 @@ class ExportedFrontEnd : public FrontEnd {
 
   Instructions compiled_;
   Slots start_;
+  std::int64_t learned_numbers_ = 0;
   bool keeps_state_ = false;
 };
 

@@ -24,9 +24,8 @@ class FrontEnd {
   virtual bool specialise(const Slots& slots) = 0;
   /// The answer of the network as it was loaded, by the file's own rules: the oracle.
   virtual c10::IValue forward(const at::Tensor& input) const = 0;
-  /// How many numbers the network's parameters hold, used or not; memory of two names once. As
-  /// built here: of those that the instructions know.
-  virtual std::int64_t learned_numbers() const;
+  /// How many numbers the network's parameters hold, used or not; memory of two names once.
+  virtual std::int64_t learned_numbers() const = 0;
   /// The network may keep something from call to call.
   virtual bool keeps_state() const { return false; }
 };

@@ -13,17 +13,6 @@
 
 namespace bitfall {
 
-std::int64_t FrontEnd::learned_numbers() const {
-  std::set<const void*> seen;
-  std::int64_t count = 0;
-  for (const StateTensor& tensor : instructions().state) {
-    if (tensor.learned && seen.insert(tensor.value.const_data_ptr()).second) {
-      count += tensor.value.numel();
-    }
-  }
-  return count;
-}
-
 struct Program::State {
   std::unique_ptr<FrontEnd> network;
   std::vector<Step> steps;
