@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Export an image classifier to TorchScript, the form that `bitfall` loads.
+"""Export an image classifier to TorchScript or torch.export, the forms that `bitfall` loads.
 
   export_model.py resnet18 --random --seed 1 -o resnet18.pt
   export_model.py resnet50 --weights resnet50-11ad3fa6.pth -o resnet50.pt
   export_model.py timm:focalnet_tiny_srf --random -o focalnet_t.pt
   export_model.py cifar_resnet20 --weights resnet20-12fca82f.th -o resnet20.pt
+  export_model.py resnet18 --random --format pt2 -o resnet18.pt2
   export_model.py resnet18 --text-guided checkpoint.pth -o text_guided.pt
   export_model.py --list focal
 
 Nothing is downloaded: weights come from a file or are random. Scripts the model where that works,
-else traces it. Each way is judged by what it wrote: the file is loaded again, its logits are
+else traces it; `--format pt2` writes an archive of torch.export. Each way is judged by what it wrote: the file is loaded again, its logits are
 compared with the eager model's, and `bitfall sites` must open it, where the program is built.
 """
 
@@ -34,6 +35,7 @@ from torch import nn
 
 import checkpoints
 import cifar_resnet
+import export_pt2
 
 CIFAR10_CLASSES = [
     "airplane",
@@ -551,9 +553,11 @@ class Way:
 WAYS = {
     "script": Way(script, save_torchscript, load_torchscript),
     "trace": Way(trace, save_torchscript, load_torchscript),
+    "export": Way(export_pt2.convert, export_pt2.save, export_pt2.load),
 }
 # Scripts first: `bitfall train` takes no traces.
 DEFAULT_WAYS = ("script", "trace")
+FORMATS = {"torchscript": DEFAULT_WAYS, "pt2": ("export",)}
 
 
 class Program:
@@ -768,7 +772,7 @@ def parse_arguments(arguments) -> argparse.Namespace:
         help="torchvision name, timm:NAME, or cifar_resnet20|32|44|56|110",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="TorchScript file to write"
+        "-o", "--output", type=Path, metavar="FILE", help="file to write: .pt, or .pt2 of torch.export"
     )
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument(
@@ -817,6 +821,11 @@ def parse_arguments(arguments) -> argparse.Namespace:
     method.add_argument(
         "--trace", action="store_const", dest="method", const="trace", help="trace only, never script"
     )
+    method.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="TorchScript, or an archive of torch.export (default: by the ending of -o)",
+    )
     parser.add_argument(
         "--bitfall",
         type=Path,
@@ -833,6 +842,8 @@ def parse_arguments(arguments) -> argparse.Namespace:
         "--list", nargs="?", const="", metavar="PART", help="print the names (that hold PART)"
     )
     options = parser.parse_args(arguments)
+    if options.format is None and options.output:
+        options.format = "pt2" if options.output.suffix == ".pt2" and not options.method else "torchscript"
     if options.list is None:
         if options.name is None or options.output is None:
             parser.error("give a model's NAME and -o FILE, or --list")
@@ -949,7 +960,7 @@ def run(options: argparse.Namespace) -> None:
             raise ExportError(f"-o {options.output}: is read as {given}; give another name")
     program = find_program(options.bitfall) if options.check else None
     model, facts = prepare(options)
-    methods = [options.method] if options.method else DEFAULT_WAYS
+    methods = [options.method] if options.method else FORMATS[options.format]
     export(model, options.output, facts, methods, program=program)
     if options.check and program is None:
         print(

@@ -7,7 +7,7 @@ NAME.f32             an input [3, C, H, W], then the values of every tensor of i
 NAME.txt             C H W
 refused_NAME.pt2     archives that cannot be run as they are, or that were changed by hand
 
-With networks named, those alone, and all that are refused.
+With networks named those alone; "refused" stands for all that are refused.
 """
 
 import copy
@@ -231,6 +231,15 @@ def export(model, path, shape, **options):
     torch.export.save(program, path, **options)
 
 
+def settled(model):
+    """Ready to be used, with statistics in its norms."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.eval()
+
+
 def write_answers(folder, name, shape):
     """Of the archive, by PyTorch. Parameters that could be trained take other kernels."""
     model = torch.export.load(folder / f"{name}.pt2").module().requires_grad_(False)
@@ -248,7 +257,7 @@ def write_networks(folder, wanted):
         if wanted and name.lower() not in wanted:
             continue
         torch.manual_seed(7)
-        model = getattr(make_models, name)().eval()
+        model = settled(getattr(make_models, name)())
         shape = (3, *SIZES.get(name.lower(), (8, 8)))
         export(model, folder / f"{name.lower()}.pt2", shape)
         torch.jit.script(model).save(folder / f"{name.lower()}.pt")
@@ -344,7 +353,8 @@ def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     write_networks(folder, sys.argv[2:])
-    write_refused(folder)
+    if not sys.argv[2:] or "refused" in sys.argv[2:]:
+        write_refused(folder)
 
 
 if __name__ == "__main__":

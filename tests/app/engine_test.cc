@@ -19,6 +19,7 @@
 #include "answer.h"
 #include "campaign_fixture.h"
 #include "error.h"
+#include "exported_fixture.h"
 #include "image_chunks.h"
 #include "model_fixture.h"
 #include "program.h"
@@ -28,6 +29,11 @@ namespace bitfall {
 namespace {
 
 constexpr int kImages = 10;
+
+[[maybe_unused]] const bool kExported =
+    (exported_networks = {"residual", "attention", "windows", "masked", "shared", "maps", "carried",
+                          "views", "transformer", "alone"},
+     true);
 
 /// `growing`: each image is twice as large as the one before.
 void write_images(const std::filesystem::path& file, int height, int width, bool growing = false) {
@@ -63,9 +69,12 @@ std::filesystem::path data_folder() {
   return folder;
 }
 
+/// `model`: of make_models.py, or with its ending one of make_exported_programs.py.
 std::string campaign(const std::string& model, const std::string& format, const std::string& rest) {
   const std::string images = model.rfind("maps", 0) == 0 ? "large_images.npy" : "images.npy";
-  return "[model]\npath = \"" + model + ".pt\"\n[data]\npath = \"" + images +
+  const bool whole = model.find('.') != model.npos;
+  const std::string file = whole ? exported_file(model).string() : model + ".pt";
+  return "[model]\npath = \"" + file + "\"\n[data]\npath = \"" + images +
          "\"\nlabels = \"labels.npy\"\nclasses = \"classes.txt\"\n[format]\nid = \"" + format +
          "\"\n[plugins]\npaths = [\"" + std::string(BITFALL_BUILD_DIR) +
          "/lib/bitfall/plugins\"]\n" + rest;
@@ -110,6 +119,18 @@ Collected run(const std::string& text) {
   EXPECT_EQ(collected.trials.size(), static_cast<std::size_t>(session.plan().size()));
   EXPECT_EQ(collected.goldens.size(), static_cast<std::size_t>(kImages));
   return collected;
+}
+
+EngineCosts costs_of(const std::string& text) {
+  data_folder();
+  const auto opened = open(text);
+  Session& session = *opened;
+  const std::atomic<bool> stop{false};
+  EXPECT_TRUE(session.profile(stop));
+  Collected collected;
+  EXPECT_TRUE(
+      session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+  return session.engine().costs();
 }
 
 class EngineOnModel : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
@@ -168,17 +189,34 @@ INSTANTIATE_TEST_SUITE_P(
                     std::make_tuple("maps", "fp16\"\nrounding = \"stochastic"),
                     std::make_tuple("maps_traced", "fp32"), std::make_tuple("maps_last", "int8")));
 
-EngineCosts costs_of(const std::string& text) {
-  data_folder();
-  const auto opened = open(text);
-  Session& session = *opened;
-  const std::atomic<bool> stop{false};
-  EXPECT_TRUE(session.profile(stop));
-  Collected collected;
-  EXPECT_TRUE(
-      session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
-  return session.engine().costs();
+// Archives of torch.export: layers unfused, in `with` blocks, several answers, writes in place.
+INSTANTIATE_TEST_SUITE_P(Exported, EngineOnModel,
+                         testing::Values(std::make_tuple("residual.pt2", "fp16"),
+                                         std::make_tuple("windows.pt2", "int8"),
+                                         std::make_tuple("masked.pt2", "fp32"),
+                                         std::make_tuple("maps.pt2", "fp32"),
+                                         std::make_tuple("transformer.pt2", "fp16"),
+                                         std::make_tuple("alone.pt2", "fp32")));
+
+class EngineOnBothForms : public testing::TestWithParam<const char*> {};
+
+// One network as TorchScript and as torch.export: the same faults, values, losses, whatever the shortcuts.
+TEST_P(EngineOnBothForms, TrialsAreTheSame) {
+  const std::string name = GetParam();
+  for (const char* settings : {"batch = 4", "batch = 1\nsuffix = false"}) {
+    const std::string rest = std::string(kEverything) + "[run]\n" + settings + "\n";
+    expect_equal(run(campaign(name + ".pt", "fp16", rest)),
+                 run(campaign(name + ".pt2", "fp16", rest)));
+  }
+  const std::string faults = "[[faults]]\nper_site = 60\n[run]\nbatch = 4\n";
+  const EngineCosts script = costs_of(campaign(name + ".pt", "fp32", faults));
+  const EngineCosts exported = costs_of(campaign(name + ".pt2", "fp32", faults));
+  EXPECT_EQ(exported.carried, script.carried);  // layer by layer, neighbourhood by neighbourhood
 }
+
+INSTANTIATE_TEST_SUITE_P(Networks, EngineOnBothForms,
+                         testing::Values("residual", "attention", "windows", "masked", "shared",
+                                         "maps", "carried", "views"));
 
 /// The shortcuts are taken where they can be: else nothing would be shown by equal results.
 TEST(Engine, TakesItsShortcuts) {

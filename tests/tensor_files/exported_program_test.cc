@@ -26,7 +26,8 @@ using testing::StartsWith;
 class ExportedArchive : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    exported_networks = {"residual", "maps", "transformer", "views", "regions", "names"};
+    exported_networks = {"residual", "maps",    "transformer", "views",
+                         "regions",  "names", "refused"};
   }
   void SetUp() override {
     if (!has_python()) GTEST_SKIP() << "no Python with PyTorch at " << BITFALL_PYTHON;

@@ -217,6 +217,13 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   const GoldenChunk& base = *pass.front().flight->golden;
   Slots slots = program_.fork(base.slots(), cut);
   own.assign(slots.size(), false);
+  // What later steps write to was cloned, and memory that slots share is shared among the clones: it
+  // must stay so.
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    const c10::IValue &mine = slots[slot], &golden = base.slots()[slot];
+    own[slot] = mine.isTensor() && mine.toTensor().defined() &&
+                !mine.toTensor().is_alias_of(golden.toTensor());
+  }
   const auto at_home = [&](const BatchPlace& place) {
     return place.flight->golden == &base && place.flight->row == place.row;
   };
@@ -229,7 +236,8 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
       continue;
     }
     const Rows image = model_.model().rows(number, 1);
-    at::Tensor value = copy_of(slots[slot].toTensor());
+    at::Tensor value = slots[slot].toTensor();
+    if (!own[slot]) value = copy_of(value);
     for (const BatchPlace& place : pass) {
       if (at_home(place)) continue;
       const Flight& one = *place.flight;
