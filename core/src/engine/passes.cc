@@ -221,7 +221,7 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   // must stay so.
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const c10::IValue &mine = slots[slot], &golden = base.slots()[slot];
-    own[slot] = mine.isTensor() && mine.toTensor().defined() &&
+    own[slot] = mine.isTensor() && mine.toTensor().defined() && mine.toTensor().has_storage() &&
                 !mine.toTensor().is_alias_of(golden.toTensor());
   }
   const auto at_home = [&](const BatchPlace& place) {
