@@ -123,6 +123,47 @@ class Campaign(Case):
         out, _ = bitfall("run", path, "--output", self.folder / "runs" / "minimal")
         self.assertIn("golden accuracy", out)
 
+    def test_images_are_resized_as_the_card_asks(self):
+        card = {"schema": "bitfall.model/1", "preprocess": {"interpolation": "bicubic"}}
+        model = torch.jit.load(self.folder / "residual.pt")
+        model.save(str(self.folder / "carded.pt"), _extra_files={"bitfall.json": json.dumps(card)})
+        digests = []
+        for name, network, key in (
+            ("by_card", "carded", ""),
+            ("by_file", "residual", ', interpolation = "bicubic"'),
+            ("bilinear", "carded", ', interpolation = "bilinear"'),
+        ):
+            path = self.campaign(name, model=network, form="fp32", per_site=8)
+            text = path.read_text()
+            path.write_text(text.replace("preprocess = {", "preprocess = { resize = 12, crop = 8,").replace(
+                f"std = [{STD}] }}", f"std = [{STD}]{key} }}"))
+            _, err = bitfall("run", path)
+            status = json.loads(bitfall("status", self.run_directory(name), "--json")[0])
+            digests.append(status["digest"])
+            self.assertEqual(status["facts"].get("interpolation"), None if name == "bilinear" else "bicubic")
+            self.assertEqual("asks for interpolation 'bicubic'" in err, network == "carded", err)
+        self.assertEqual(digests[0], digests[1])
+        self.assertNotEqual(digests[0], digests[2])
+        for row in self.rows("by_card"):
+            with Image.open(self.folder / "images" / row["image"]) as image:
+                resized = image.convert("RGB").resize((12, 12), Image.Resampling.BICUBIC).crop((2, 2, 10, 10))
+            pixels = torch.from_numpy(numpy.array(resized)).permute(2, 0, 1).float() / 255
+            logits = model(((pixels - MEAN) / STD)[None])
+            loss = F.cross_entropy(logits.double(), torch.tensor([int(row["label"])])).item()
+            self.assertAlmostEqual(float(row["golden_loss"]), loss, delta=1e-5)
+
+    def test_a_list_names_the_images(self):
+        path = self.campaign("listed", per_site=30)
+        path.write_text(path.read_text().replace('path = "images"', 'path = "images"\nlist = "test.txt"'))
+        (self.folder / "test.txt").write_text("bee/03\neel/00\ncat/04\nbee/01\n")
+        bitfall("run", path)
+        labels = {(row["image"], row["label"]) for row in self.rows("listed")}
+        self.assertEqual(labels, {("bee/03.png", "1"), ("bee/01.png", "1"), ("cat/04.png", "2"), ("eel/00.png", "4")})
+        (self.folder / "test.txt").write_text("bee/03\neel/09\n")
+        _, err = bitfall("run", path, "--force", expect=4)
+        self.assertIn("test.txt:2: ", err)
+        self.assertIn("holds no image 'eel/09'", err)
+
     def test_dry_run_writes_nothing(self):
         out, _ = bitfall("run", self.campaign("dry"), "--dry-run", "--json")
         document = json.loads(out)

@@ -83,10 +83,14 @@ def version(module):
 
 
 def natural(*names):
-    import_torchvision()
-    from timm.utils.misc import natural_key
+    from importlib import util
 
-    print("\n".join(sorted(sorted(names), key=natural_key)))
+    # timm alone of all that it imports.
+    folder = util.find_spec("timm").submodule_search_locations[0]
+    spec = util.spec_from_file_location("misc", os.path.join(folder, "utils", "misc.py"))
+    misc = util.module_from_spec(spec)
+    spec.loader.exec_module(misc)
+    print("\n".join(sorted(sorted(names), key=misc.natural_key)))
 
 
 def import_torchvision():

@@ -91,7 +91,8 @@ TEST_F(FileLists, MayBeLabelsAlone) {
   EXPECT_THAT(refusal("1\n0\n"),
               AllOf(HasSubstr(" has 2 labels, one per line, but "), EndsWith("holds 3 images")));
   add({"val_3.gif"});
-  EXPECT_THAT(error_of([&] { read("1\n0\n1\n"); }), HasSubstr("the folder loses 1 .gif"));
+  EXPECT_THAT(error_of([&] { read("1\n0\n1\n"); }),
+              HasSubstr("the folder loses 1 .gif, and keeps 3"));
 }
 
 // Food-101: meta/test.txt and meta/test.json.

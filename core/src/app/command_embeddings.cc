@@ -192,7 +192,8 @@ class EmbeddingsCommand final : public Command {
         "embeddings", "text embeddings or descriptions of classes, to look at before training");
     app->footer(kEmbeddingsHelp);
     app->add_option("file", options_.files.table,
-                    "[rows, width] in .npy, .npz, .safetensors, .pth or .pt; or descriptions in .json")
+                    "[rows, width] in .npy, .npz, .safetensors, .pth or .pt; or descriptions in "
+                    ".json")
         ->required();
     app->add_option("--classes", options_.classes,
                     "the classes of the task in order: a JSON array, or a text file with one name "

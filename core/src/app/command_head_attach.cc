@@ -47,7 +47,8 @@ class HeadAttachCommand final : public Command {
     app->add_option("--embeddings", embeddings_.table,
                     "text embeddings, one row per class: .npy, .npz, .safetensors or .pth");
     app->add_option("--embedding-classes", embeddings_.classes,
-                    "names of the embeddings' rows (default: the rows are the classes, in order)");
+                    "names of the embeddings' rows (default: those in their file, else the classes "
+                    "in order)");
     app->add_option("--class-map", embeddings_.map,
                     "JSON {class: row name, row number, or several of them}");
     app->add_option("--embedding-key", embeddings_.key,

@@ -115,16 +115,15 @@ class FolderListing {
     ClassWalk walk(root_);
     walk.walk(folder);
     hidden_ += walk.hidden;
-    tell_lost(root_, "class '" + folder + "'", walk.lost, walk.files.size(), skip_);
-    if (walk.files.empty() && walk.others.total() > 0 && !skip_) {
+    losses_.add("class '" + folder + "'", walk.lost, walk.files.size());
+    const bool empty = walk.files.empty() && walk.lost.total() == 0;
+    if (empty && walk.others.total() > 0 && !skip_) {
       fail(root_ / folder, "holds no image, but " + walk.others.text() +
                                "; files of images are named " + std::string(kNames) +
                                "; remove the folder, or set [data] on_error = \"skip\"");
     }
     others_.add(walk.others);
-    if (walk.files.empty() && walk.lost.total() == 0) {
-      log_warning("class '" + folder + "' has no images");
-    }
+    if (empty) log_warning("class '" + folder + "' has no images");
     std::sort(walk.files.begin(), walk.files.end());
     if (!files.empty()) {
       fail(root_ / folder,
@@ -134,6 +133,7 @@ class FolderListing {
   }
 
   void finish(const ImageListing& listing) const {
+    losses_.tell(root_, skip_);
     const bool none = std::all_of(listing.files.begin(), listing.files.end(),
                                   [](const auto& files) { return files.empty(); });
     if (none) fail(root_, "holds no images (" + std::string(kNames) + ") in its class folders");
@@ -154,6 +154,7 @@ class FolderListing {
   bool skip_;
   std::int64_t hidden_ = 0;
   ExtensionCounts others_, beside_;
+  Losses losses_;
 };
 
 }  // namespace
@@ -242,19 +243,26 @@ ImageListing list_class_folders(const fs::path& root, const fs::path& class_list
   return FolderListing(root, class_list, skip).read();
 }
 
-void tell_lost(const fs::path& root, const std::string& which, const ExtensionCounts& lost,
-               std::size_t kept, bool skip) {
+void Losses::add(const std::string& which, const ExtensionCounts& lost, std::size_t kept) {
   if (lost.total() == 0) return;
-  const std::string what = which + " loses " + lost.text() +
-                           ", images that are not read, and keeps " + std::to_string(kept) +
-                           " of its images";
-  if (skip) {
-    log_warning(root.string() + ": " + what);
-  } else {
+  all_.add(lost);
+  places_.push_back(which + " loses " + lost.text() + ", and keeps " + std::to_string(kept));
+}
+
+void Losses::tell(const fs::path& root, bool skip) const {
+  constexpr std::size_t kMost = 5;
+  if (places_.empty()) return;
+  std::string what = "images of kinds that are not read, or not named so: " + all_.text();
+  for (std::size_t i = 0; i < std::min(places_.size(), kMost); ++i) what += "\n  " + places_[i];
+  if (places_.size() > kMost) {
+    what += "\n  and " + std::to_string(places_.size() - kMost) + " more classes";
+  }
+  if (!skip) {
     fail(root, what +
-                   "; convert them to PNG, give them their right extension, or set [data] "
+                   "\n  convert them to PNG, give them the extension of their kind, or set [data] "
                    "on_error = \"skip\" to go on without them");
   }
+  log_warning(root.string() + ": left out " + what);
 }
 
 }  // namespace bitfall

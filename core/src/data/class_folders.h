@@ -63,9 +63,17 @@ std::vector<std::string> class_folder_names(const std::filesystem::path& root,
 ImageListing list_class_folders(const std::filesystem::path& root,
                                 const std::filesystem::path& class_list, bool skip);
 
-/// Tells of images that are left out, by extension: a warning with `skip`, else Error(kInput).
-/// which: "class 'dog'".
-void tell_lost(const std::filesystem::path& root, const std::string& which,
-               const ExtensionCounts& lost, std::size_t kept, bool skip);
+/// Images that would be left out since they are of kinds that are not read, or not named so.
+class Losses {
+ public:
+  /// which: "class 'dog'". Nothing where nothing is lost.
+  void add(const std::string& which, const ExtensionCounts& lost, std::size_t kept);
+  /// Says so, by extension, if there are any: a warning with `skip`, else Error(kInput).
+  void tell(const std::filesystem::path& root, bool skip) const;
+
+ private:
+  ExtensionCounts all_;
+  std::vector<std::string> places_;
+};
 
 }  // namespace bitfall

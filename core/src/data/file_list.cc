@@ -289,7 +289,9 @@ class ListedImages {
         lost.add(entry.name);
       }
     }
-    tell_lost(files_.root(), "the folder", lost, images.size(), false);
+    Losses losses;
+    losses.add("the folder", lost, images.size());
+    losses.tell(files_.root(), false);  // each image has a label here, so that none can be left out
     if (images.size() != entries.size()) {
       fail(list_, "has " + std::to_string(entries.size()) + " labels, one per line, but " +
                       files_.root().string() + " holds " + std::to_string(images.size()) +

@@ -149,9 +149,10 @@ void Trainer::State::remove_unfinished() const {
 }
 
 void Trainer::State::open_data() {
-  const ModelCard known = read_model_card(training.model);
-  follow_card(training.data, known, training.model);
-  if (training.validation) follow_card(*training.validation, known, training.model);
+  follow_card(training.data, read_model_card(training.model), training.model);
+  if (training.validation && !training.validation->preprocess.interpolation) {
+    training.validation->preprocess.interpolation = training.data.preprocess.interpolation;
+  }
   data = std::make_unique<Dataset>(Dataset::open(training.data));
   for (const std::string& skipped : data->skipped()) log_warning(skipped);
   order = {training.seed, data->size(), training.batch};
