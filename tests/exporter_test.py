@@ -1,5 +1,5 @@
 """export_model.py: checkpoints of the usual trainers, files that the program refuses, fused attention,
-heads of zeros.
+archives of torch.export, heads of zeros.
 
 usage: exporter_test.py [unittest arguments]
 
@@ -28,6 +28,7 @@ sys.path.insert(0, str(SOURCE / "scripts"))
 import checkpoints  # noqa: E402
 import cifar_resnet  # noqa: E402
 import export_model  # noqa: E402
+import export_pt2  # noqa: E402
 
 NAME = "cifar_resnet20"
 
@@ -466,11 +467,11 @@ class Attention(Case):
         with torch.no_grad():
             expected = model(images)
         self.assertEqual(operators(model, images) & FUSED, FUSED)
-        for way in ("script", "trace"):
+        for way in ("script", "trace", "export"):
             with self.subTest(way):
                 path = self.folder / f"{way}.pt"
                 export_model.export(model, path, facts, [way], say=lambda _: None)
-                loaded = torch.jit.load(str(path))
+                loaded = export_model.WAYS[way].load(path)
                 ran = operators(loaded, images)
                 self.assertEqual(ran & FUSED, set())
                 self.assertTrue({"aten::linear", "aten::scaled_dot_product_attention"} <= ran)
@@ -478,6 +479,56 @@ class Attention(Case):
                     torch.testing.assert_close(loaded(images), expected, rtol=1e-5, atol=1e-6)
         self.assertTrue(torch.backends.mha.get_fastpath_enabled())
         self.assertEqual(operators(model, images) & FUSED, FUSED)
+
+
+class Archives(Case):
+    """torch.export's .pt2."""
+
+    def read(self, path):
+        """The archive's network and its bitfall.json."""
+        files = {"bitfall.json": ""}
+        with open(path, "rb") as file:
+            program = torch.export.load(file, extra_files=files)
+        return program, json.loads(files["bitfall.json"])
+
+    def test_format_is_told_by_the_ending(self):
+        for name, more in (("m.pt2", ()), ("m.pt", ("--format", "pt2"))):
+            with self.subTest(name):
+                path = self.folder / name
+                status, said, err = self.export(NAME, "--random", "--no-check", "-o", path, *more)
+                self.assertEqual((status, err), (0, ""))
+                self.assertIn("by export\n  logits of the file against the model", said)
+                program, card = self.read(path)
+                self.assertEqual((card["name"], card["input"], card["method"]), (NAME, [3, 32, 32], "export"))
+                for batch in (1, 5):  # any
+                    self.assertEqual(list(program.module()(torch.randn(batch, 3, 32, 32)).shape), [batch, 10])
+        torchscript = self.folder / "t.pt2"
+        self.assertEqual(self.export(NAME, "--random", "--no-check", "--script", "-o", torchscript)[0], 0)
+        torch.jit.load(str(torchscript))
+
+    def test_one_way_at_a_time(self):
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as err:
+            export_model.main([NAME, "--random", "-o", "m.pt2", "--trace", "--format", "pt2"])
+        self.assertIn("not allowed with", err.getvalue())
+
+    def test_networks_of_one_s_own(self):
+        model, path = Encoder().eval(), self.folder / "encoder.pt2"
+        export_pt2.export_pt2(model, [4, 4, 4], path, {"name": "mine"})
+        program, card = self.read(path)
+        self.assertEqual(card["name"], "mine")
+        images = torch.randn(1, 4, 4, 4)
+        with torch.no_grad():
+            torch.testing.assert_close(program.module()(images), model(images))
+
+    def test_a_batch_that_is_fixed_is_refused(self):
+        class Fixed(nn.Module):
+            def forward(self, x):
+                return x.flatten(1).view(2, -1)
+
+        facts = {"name": "fixed", "input": [3, 4, 4], "classes": 48}
+        with self.assertRaisesRegex(export_model.ExportError, "fixed .*could not be exported|fixed: "):
+            export_model.export(Fixed(), self.folder / "m.pt2", facts, ["export"], say=lambda _: None)
+        self.assertEqual(list(self.folder.iterdir()), [])
 
 
 class ZeroLayers(Case):

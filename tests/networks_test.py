@@ -866,6 +866,104 @@ class Outcomes(Networks):
         self.assertTrue({"hung", "crashed"} & outcomes, outcomes)
 
 
+class ByExport:
+    """The same networks as archives of torch.export, which are told by what the file holds."""
+
+    def save(self, network, trace=0):
+        batch = torch.export.Dim("batch", min=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(network, (self.images[:2],), dynamic_shapes=({0: batch},))
+        with open(self.folder / "m.pt", "wb") as file:
+            torch.export.save(program, file)
+
+
+class Exported(ByExport, Weights, Batches, Sizes, Outcomes):
+    """All that torch.export takes of those classes, and what is its own."""
+
+    # Not for torch.export: loops on values, packed weights, sizes that fix the batch.
+    test_a_loop_that_does_not_end = test_dynamic_quantisation = None
+    test_what_lies_in_no_site_is_said = None
+
+    def test_masked_tokens(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                return self.fc(y) + torch.masked_select(y, y > 0.1).tanh().sum()
+
+        self.save(Net().eval())
+        self.assertIn("size depends", self.sites("--batch", "1")["tanh"]["refusal"])
+
+    def test_reductions_over_the_batch(self):
+        for code in (
+            lambda y: y / y.abs().amax(),
+            lambda y: torch.where(y.isnan().any(), torch.zeros_like(y), y),
+            lambda y: y * (y == y.median()).float().sum() + y,
+        ):
+            with self.subTest(code=code):
+                self.assert_refused(self.one(code), "batch = 1")
+
+    def test_views_of_one_memory(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                memory = torch.randn(6, 4)
+                self.whole = nn.Parameter(memory)
+                self.rows = nn.Parameter(memory[1 : 1 + CLASSES])
+                self.turned = nn.Parameter(memory.t())
+
+            def forward(self, x):
+                y = F.linear(F.linear(self.features(x), self.whole), self.turned)
+                return F.linear(y, self.rows)
+
+        for name in ("whole", "rows", "turned"):
+            self.assert_right(Net(), weight=name)
+
+    def test_the_models_own_check(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.conv(x)
+                count = (y.abs() > 100).sum().item()
+                torch._check(count < 1)
+                return self.fc(F.relu(y).mean((2, 3)))
+
+        self.crashes(Net(), 8)
+
+    def test_regions(self):
+        class Net(Base):
+            def forward(self, x):
+                with torch.no_grad():
+                    y = F.relu(self.conv(x))
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    z = F.relu(self.conv(x))
+                return self.fc(y.mean((2, 3)) + z.float().mean((2, 3)))
+
+        self.assert_right(Net(), weight="fc.weight")
+        self.assertIn("holds BFloat16", self.sites()["conv/conv#2"]["refusal"])
+
+    def test_one_network_in_both_forms(self):
+        network, listed, digests = Base().eval(), [], []
+        for save in (self.save, super(ByExport, self).save):
+            save(network)
+            listed.append(self.sites())
+            self.campaign(faults='operations = "*"', extra='[[faults]]\ntarget = "weight"\nper_site = 7')
+            self.bitfall("run", "c.toml", "--force")
+            digests.append(self.digest())
+        self.assertEqual(*listed)
+        self.assertEqual(*digests)
+
+    def test_what_takes_torchscript_says_so(self):
+        self.save(Base().eval())
+        self.bitfall("head", "attach", "m.pt", "--input", "3x8x8", "--init", "linear", "-o", "n.pt", rc=4)
+        self.assertIn("is a torch.export archive", self.output)
+        self.assertIn("--format torchscript", self.output)
+        (self.folder / "t.toml").write_text(
+            '[model]\npath = "m.pt"\n[data]\npath = "x.npy"\nlabels = "y.npy"\n[training]\nbatch = 4\n'
+        )
+        self.bitfall("train", "t.toml", rc=4)
+        self.assertIn("is a torch.export archive", self.output)
+
+
 class Files(Networks):
     """What is not a network says what it is."""
 

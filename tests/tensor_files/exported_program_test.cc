@@ -26,8 +26,7 @@ using testing::StartsWith;
 class ExportedArchive : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    exported_networks = {"residual", "maps",    "transformer", "views",
-                         "regions",  "names", "refused"};
+    exported_networks = {"residual", "maps", "transformer", "views", "regions", "names", "refused"};
   }
   void SetUp() override {
     if (!has_python()) GTEST_SKIP() << "no Python with PyTorch at " << BITFALL_PYTHON;
@@ -203,8 +202,9 @@ TEST_F(ExportedArchive, TensorsBeyondTheirStorageAreRefused) {
   const auto records = read_stored(exported_file("views.pt2"));
   const fs::path path = exported_file("extent.pt2");
   const std::string ending = "/data/weights/model_weights_config.json";
-  const auto table = std::find_if(records.begin(), records.end(),
-                                  [&](const auto& record) { return record.first.ends_with(ending); });
+  const auto table = std::find_if(records.begin(), records.end(), [&](const auto& record) {
+    return record.first.ends_with(ending);
+  });
   ASSERT_NE(table, records.end());
   const auto opens = [&](const std::string& pointer, const nlohmann::json& value) {
     nlohmann::json changed = nlohmann::json::parse(table->second);
@@ -228,7 +228,7 @@ TEST_F(ExportedArchive, TensorsBeyondTheirStorageAreRefused) {
     EXPECT_FALSE(opens("/strides/0/as_int", bad == 4 ? 5 : bad)) << bad;
     EXPECT_FALSE(opens("/storage_offset/as_int", bad == 4 ? 1 : bad)) << bad;
   }
-  EXPECT_FALSE(opens("/dtype", 8));   // float64: twice the bytes
+  EXPECT_FALSE(opens("/dtype", 8));  // float64: twice the bytes
   EXPECT_FALSE(opens("/dtype", 99));
   EXPECT_FALSE(opens("/layout", 1));
   EXPECT_FALSE(opens("/strides", nlohmann::json::array()));
@@ -272,16 +272,21 @@ TEST_F(ExportedArchive, DeepNestingIsRefused) {
   for (auto& [name, data] : copy) {
     if (!name.ends_with("/models/model.json")) continue;
     nlohmann::json whole = nlohmann::json::parse(data);
-    nlohmann::json& argument =
-        whole["/graph_module/graph/nodes/0/inputs/1/arg/as_graph/graph/nodes/0/inputs/0/arg"_json_pointer];
+    nlohmann::json& region =
+        whole["/graph_module/graph/nodes/0/inputs/1/arg/as_graph/graph"_json_pointer];
+    nlohmann::json& argument = region["/nodes/0/inputs/0/arg"_json_pointer];
     nlohmann::json inner = nlohmann::json::parse(R"({"as_int": 1})");
     for (int i = 0; i < 40; ++i) {
-      nlohmann::json node = {{"target", "x"}, {"outputs", nlohmann::json::array()},
+      nlohmann::json node = {{"target", "x"},
+                             {"outputs", nlohmann::json::array()},
                              {"metadata", nlohmann::json::object()},
                              {"inputs", {{{"name", ""}, {"arg", inner}}}}};
-      inner = {{"as_graph", {{"name", "g"}, {"graph", {{"inputs", nlohmann::json::array()},
-                                                       {"outputs", nlohmann::json::array()},
-                                                       {"nodes", {node}}}}}}};
+      inner = {{"as_graph",
+                {{"name", "g"},
+                 {"graph",
+                  {{"inputs", nlohmann::json::array()},
+                   {"outputs", nlohmann::json::array()},
+                   {"nodes", {node}}}}}}};
     }
     argument = inner;
     data = whole.dump();

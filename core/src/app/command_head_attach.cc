@@ -11,6 +11,7 @@
 #include "log.h"
 #include "plugin_host.h"
 #include "sha256.h"
+#include "torchscript_file.h"
 #include "words.h"
 
 namespace bitfall {
@@ -91,6 +92,7 @@ class HeadAttachCommand final : public Command {
 int HeadAttachCommand::run() {
   prove_output(output_,
                {backbone_, classes_, embeddings_.table, embeddings_.classes, embeddings_.map});
+  require_torchscript(backbone_);
   PluginHost host;
   load_plugins(host, plugins_);
   Diagnostics diagnostics("--init", "");

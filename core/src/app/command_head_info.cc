@@ -13,7 +13,7 @@ class HeadInfoCommand final : public Command {
     CLI::App* app = parent.add_subcommand(
         "info",
         "a head's layers, and what the model costs compared with one linear layer in its place");
-    app->add_option("model", model_, "TorchScript file")->required();
+    app->add_option("model", model_, "TorchScript file, or torch.export archive (.pt2)")->required();
     app->add_option("--input", input_, kInputHelp);
     app->add_flag("--json", json_, "JSON on stdout");
     return app;

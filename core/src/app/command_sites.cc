@@ -56,7 +56,7 @@ class SitesCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app = parent.add_subcommand("sites", "the places of a model that a fault can hit");
-    app->add_option("model", model_, "TorchScript file")->required();
+    app->add_option("model", model_, "TorchScript file, or torch.export archive (.pt2)")->required();
     app->add_option("--input", input_, kInputHelp);
     app->add_option("--batch", batch_,
                     "images per pass that sites are proven on (default 3, or what its trace holds)")

@@ -37,7 +37,7 @@ Examples:
 
 A campaign file needs two sections; everything else has a default:
   [model]
-  path = "model.pt"      # TorchScript, from scripts/export_model.py or torch.jit
+  path = "model.pt"      # from scripts/export_model.py, torch.jit or torch.export
   [data]
   path = "images"        # one folder per class
 )";

@@ -25,7 +25,9 @@
 namespace bitfall {
 namespace {
 
-std::invalid_argument unfit_graph(const std::string& problem) { return std::invalid_argument(problem); }
+std::invalid_argument unfit_graph(const std::string& problem) {
+  return std::invalid_argument(problem);
+}
 
 // Casts around an operator, as torch.autocast does for a region of the network.
 struct Autocast {
@@ -58,7 +60,8 @@ class AutocastGuard {
 
 // What is done around a call.
 struct Fitting {
-  std::vector<std::pair<std::size_t, c10::TypePtr>> numbers;  // operands that may be of another type
+  std::vector<std::pair<std::size_t, c10::TypePtr>>
+      numbers;  // operands that may be of another type
   std::optional<Autocast> autocast;
 };
 
@@ -70,8 +73,8 @@ c10::OperatorName operator_name(const std::string& target) {
   if (!target.starts_with(opening) || space == target.npos || last <= space) return {"", ""};
   std::string overload = target.substr(last + 1);
   if (overload == "default") overload.clear();
-  return {target.substr(opening.size(), space - opening.size()) + "::" +
-              target.substr(space + 1, last - space - 1),
+  return {target.substr(opening.size(), space - opening.size()) +
+              "::" + target.substr(space + 1, last - space - 1),
           overload};
 }
 
@@ -122,7 +125,8 @@ class ExportedCompiler {
     if (value.isBool()) return value.toBool() ? "true" : "false";
     if (value.isInt()) return std::to_string(value.toInt());
     if (value.isString()) return "'" + value.toStringRef();
-    if (value.isDouble()) return "f" + std::to_string(std::bit_cast<std::int64_t>(value.toDouble()));
+    if (value.isDouble())
+      return "f" + std::to_string(std::bit_cast<std::int64_t>(value.toDouble()));
     if (!value.isIntList()) return "";
     std::string key = "[";
     for (const std::int64_t one : value.toIntVector()) key += std::to_string(one) + ",";
@@ -151,8 +155,8 @@ class ExportedCompiler {
     }
   }
 
-  // Of what the graph reads, by every name that state_dict has for it: torch.export keeps one of tied
-  // parameters.
+  // Of what the graph reads, by every name that state_dict has for it: of tied parameters
+  // torch.export keeps one.
   void add_state() {
     const std::vector<bool> read = read_slots();
     for (std::size_t i = 0; i < values_.size(); ++i) {
@@ -169,7 +173,9 @@ class ExportedCompiler {
 
   // Where the graph reads it, or the very same under another name; -1 if it does not.
   int read_slot_of(std::size_t i, const std::vector<bool>& read) const {
-    const auto is_read = [&](int slot) { return slot >= 0 && read[static_cast<std::size_t>(slot)]; };
+    const auto is_read = [&](int slot) {
+      return slot >= 0 && read[static_cast<std::size_t>(slot)];
+    };
     if (is_read(slots_[i])) return slots_[i];
     const ExportedTensor& tensor = source_.tensors[i];
     for (std::size_t j = 0; j < values_.size(); ++j) {
@@ -216,13 +222,14 @@ class ExportedCompiler {
       const bool open = size.most == std::numeric_limits<std::int64_t>::max();
       return std::to_string(size.least) + (open ? " or more" : " to " + std::to_string(size.most));
     };
-    const bool batch = image.dim() == 4 &&
-                       (image.size(0) < sizes[0].least || image.size(0) > sizes[0].most);
+    const bool batch =
+        image.dim() == 4 && (image.size(0) < sizes[0].least || image.size(0) > sizes[0].most);
     std::string text = "it was exported for images of shape " + range(sizes[1]) + " x " +
                        range(sizes[2]) + " x " + range(sizes[3]) + " in batches of " +
                        range(sizes[0]) + ", and gets " + shape_text(image.sizes());
     if (batch) return text + "\n  set [run] batch, or export it so: " + export_advice(name);
-    return text + "\n  give that shape (data preprocess, or --input CxHxW), or export it for more: " +
+    return text +
+           "\n  give that shape (data preprocess, or --input CxHxW), or export it for more: " +
            "dynamic_shapes={'" + name +
            "': {0: torch.export.Dim('batch', min=1), 2: torch.export.Dim('height'), 3: "
            "torch.export.Dim('width')}}";
@@ -261,7 +268,8 @@ class ExportedCompiler {
     compile_call(node, scope);
   }
 
-  // torch.tensor(0.5) in the code: a constant from the beginning. (What writes to it gets a copy for each run.)
+  // torch.tensor(0.5) in the code: a constant from the beginning. What writes to it gets a copy for
+  // each run.
   bool fold_copy(const ExportedNode& node, Scope& scope) {
     const int from = operand_slot(node.operands[0].value, scope);
     if (constants_.count(from) == 0) return false;
@@ -274,9 +282,10 @@ class ExportedCompiler {
     const c10::OperatorName name = operator_name(node.target);
     const auto handle = c10::Dispatcher::singleton().findSchema(name);
     if (!handle) {
-      throw unfit_graph("it uses the operator " + (name.name.empty() ? node.target : name.name) +
-                    ", which PyTorch itself has not\n  name the library that brings it: [model] "
-                    "libraries = [\"FILE.so\"], or --library");
+      throw unfit_graph(
+          "it uses the operator " + (name.name.empty() ? node.target : name.name) +
+          ", which PyTorch itself has not\n  name the library that brings it: [model] "
+          "libraries = [\"FILE.so\"], or --library");
     }
     const c10::FunctionSchema& schema = handle->schema();
     refuse_training(node, name.name);
@@ -286,8 +295,8 @@ class ExportedCompiler {
     for (const c10::Argument& wanted : schema.arguments()) {
       const int slot = operand(node, wanted, scope);
       const c10::IValue& known = compiled_.fixed[static_cast<std::size_t>(slot)];
-      const bool number = is_number_[static_cast<std::size_t>(slot)] ||
-                          (!known.isNone() && !known.isTensor());
+      const bool number =
+          is_number_[static_cast<std::size_t>(slot)] || (!known.isNone() && !known.isTensor());
       if (number && takes_other_numbers(wanted.type())) {
         fitting.numbers.emplace_back(call.in.size(), wanted.type());
       }
@@ -334,8 +343,8 @@ class ExportedCompiler {
     if ((dropout && is_on("train") && drops) ||
         (name == "aten::batch_norm" && is_on("training") && counts)) {
       throw unfit_graph("it was exported in training mode (" +
-                    (node.path.empty() ? name : node.path + ": " + name) +
-                    ")\n  call model.eval() before torch.export.export(...)");
+                        (node.path.empty() ? name : node.path + ": " + name) +
+                        ")\n  call model.eval() before torch.export.export(...)");
     }
   }
 
@@ -381,7 +390,7 @@ class ExportedCompiler {
     make.function = "prim::ListConstruct";
     for (const ExportedArgument& item : items) make.in.push_back(operand_slot(item, scope));
     make.types = {result_type(element) == ResultType::kNumber ? ResultType::kNumber
-                                                               : ResultType::kOther};
+                                                              : ResultType::kOther};
     make.run = [element](torch::jit::Stack& stack) {
       c10::impl::GenericList list(element);
       for (const c10::IValue& value : stack) list.push_back(fitted_number(value, element));
@@ -397,8 +406,8 @@ class ExportedCompiler {
   void compile_number(const ExportedNode& node, PythonNumber operation, Scope& scope) {
     Instruction step;
     step.path = node.path;
-    step.function = node.target.substr(0, node.target.rfind('.')) + "::" +
-                    node.target.substr(node.target.rfind('.') + 1);
+    step.function = node.target.substr(0, node.target.rfind('.')) +
+                    "::" + node.target.substr(node.target.rfind('.') + 1);
     for (const ExportedOperand& operand : node.operands) {
       step.in.push_back(operand_slot(operand.value, scope));
     }
@@ -415,7 +424,8 @@ class ExportedCompiler {
     if (result.as<ExportedArgument::None>()) return;
     const std::string* name = result.name();
     if (name == nullptr) throw unfit_graph("a result without a name");
-    if (!scope.emplace(*name, slot).second) throw unfit_graph("a result that there is already: " + *name);
+    if (!scope.emplace(*name, slot).second)
+      throw unfit_graph("a result that there is already: " + *name);
   }
 
   // Results of an operator: a list among them is taken apart by a step of its own.
@@ -423,7 +433,7 @@ class ExportedCompiler {
     const auto& returns = call.schema->returns();
     if (node.results.size() != returns.size()) {
       throw unfit_graph(std::to_string(node.results.size()) + " results instead of " +
-                    std::to_string(returns.size()));
+                        std::to_string(returns.size()));
     }
     std::vector<std::pair<int, const ExportedArgument::List*>> lists;
     for (std::size_t j = 0; j < returns.size(); ++j) {
@@ -456,7 +466,7 @@ class ExportedCompiler {
       const auto list = stack[0].toListRef().vec();
       if (list.size() != count) {
         throw unfit_graph("a list has " + std::to_string(list.size()) + " tensors and had " +
-                      std::to_string(count) + " when the network was exported");
+                          std::to_string(count) + " when the network was exported");
       }
       stack.assign(list.begin(), list.end());
     };
@@ -474,7 +484,8 @@ class ExportedCompiler {
     }
     const std::size_t options = kind == "wrap_with_autocast" ? 4 : 1;
     const auto at = static_cast<std::size_t>(graph - node.operands.begin());
-    if (graph == node.operands.end() || at != options) throw unfit_graph("no graph where it should be");
+    if (graph == node.operands.end() || at != options)
+      throw unfit_graph("no graph where it should be");
     const ExportedGraph& inner = **graph->value.as<std::shared_ptr<const ExportedGraph>>();
     if (inner.inputs.size() != node.operands.size() - at - 1 ||
         inner.outputs.size() != node.results.size()) {

@@ -13,7 +13,7 @@ namespace bitfall {
 
 struct ExportedProgram;
 
-/// Copies the tensors to `device` ("cpu", "cuda:0"), which is that of all that the graph makes, too.
+/// Copies the tensors to `device` ("cpu", "cuda:0"), which is also that of all that the graph makes.
 /// Throws std::invalid_argument: what the graph holds that cannot be run, and what to do.
 Instructions compile_exported(const ExportedProgram& program, const std::string& device);
 

@@ -107,14 +107,27 @@ c10::IValue single(const ExportedArgument& argument, const c10::TypePtr& type,
 }  // namespace
 
 c10::ScalarType number_type(std::int64_t code) {
-  static const std::pair<std::int64_t, c10::ScalarType> kTypes[] = {
-      {1, c10::kByte},          {2, c10::kChar},           {3, c10::kShort},
-      {4, c10::kInt},           {5, c10::kLong},           {6, c10::kHalf},
-      {7, c10::kFloat},         {8, c10::kDouble},         {9, c10::kComplexHalf},
-      {10, c10::kComplexFloat}, {11, c10::kComplexDouble}, {12, c10::kBool},
-      {13, c10::kBFloat16},     {28, c10::kUInt16},        {29, c10::kFloat8_e4m3fn},
-      {30, c10::kFloat8_e5m2},  {31, c10::kFloat8_e4m3fnuz}, {32, c10::kFloat8_e5m2fnuz},
-      {33, c10::kFloat8_e8m0fnu}, {34, c10::kUInt32},      {35, c10::kUInt64}};
+  static const std::pair<std::int64_t, c10::ScalarType> kTypes[] = {{1, c10::kByte},
+                                                                    {2, c10::kChar},
+                                                                    {3, c10::kShort},
+                                                                    {4, c10::kInt},
+                                                                    {5, c10::kLong},
+                                                                    {6, c10::kHalf},
+                                                                    {7, c10::kFloat},
+                                                                    {8, c10::kDouble},
+                                                                    {9, c10::kComplexHalf},
+                                                                    {10, c10::kComplexFloat},
+                                                                    {11, c10::kComplexDouble},
+                                                                    {12, c10::kBool},
+                                                                    {13, c10::kBFloat16},
+                                                                    {28, c10::kUInt16},
+                                                                    {29, c10::kFloat8_e4m3fn},
+                                                                    {30, c10::kFloat8_e5m2},
+                                                                    {31, c10::kFloat8_e4m3fnuz},
+                                                                    {32, c10::kFloat8_e5m2fnuz},
+                                                                    {33, c10::kFloat8_e8m0fnu},
+                                                                    {34, c10::kUInt32},
+                                                                    {35, c10::kUInt64}};
   for (const auto& [number, type] : kTypes) {
     if (number == code) return type;
   }

@@ -24,16 +24,16 @@ c10::ScalarType number_type(std::int64_t code);
 /// Whether the argument names a value of the graph, or holds one that does.
 bool is_computed(const ExportedArgument& argument);
 
-/// A constant for an operand of that type; a list where the type is one of lists. Numbers stay numbers
-/// where a tensor is wanted. Throws std::invalid_argument where it does not fit.
+/// A constant for an operand of that type; a list where the type is one of lists. Numbers stay
+/// numbers where a tensor is wanted. Throws std::invalid_argument where it does not fit.
 c10::IValue constant_operand(const ExportedArgument& argument, const c10::Argument& wanted,
                              const c10::Device& device);
 
 /// What a list of that argument holds: its element type. Null where it is not a list.
 c10::TypePtr element_type(const c10::Argument& wanted);
 
-/// Replaces numbers by what an operand of that type takes, when the operator is called: a tensor that
-/// promotes types as numbers do, or a float for an integer.
+/// Replaces numbers by what an operand of that type takes, when the operator is called: a tensor
+/// that promotes types as numbers do, or a float for an integer.
 c10::IValue fitted_number(const c10::IValue& value, const c10::TypePtr& wanted);
 
 /// Whether fitted_number() has something to do for that type.

@@ -29,8 +29,9 @@ struct Instructions;
 class Program {
  public:
   /// Loads a file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
-  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is not a TorchScript
-  /// model, is damaged, or has no forward(Tensor); further inputs keep their defaults.
+  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is neither TorchScript
+  /// nor a torch.export archive, is damaged, or has no forward(Tensor); further inputs keep their
+  /// defaults.
   Program(const std::filesystem::path& path, const std::string& device);
   ~Program();
   Program(const Program&) = delete;

@@ -32,7 +32,9 @@ double real(const c10::IValue& value) {
   return value.isDouble() ? value.toDouble() : static_cast<double>(whole(value));
 }
 
-bool truth(const c10::IValue& value) { return is_real(value) ? real(value) != 0 : whole(value) != 0; }
+bool truth(const c10::IValue& value) {
+  return is_real(value) ? real(value) != 0 : whole(value) != 0;
+}
 
 // Both exact: as many bits as either type has.
 long double exact(const c10::IValue& value) {
@@ -58,13 +60,19 @@ c10::IValue arithmetic(const Operands& o, Whole on_whole, Real on_real) {
 
 c10::IValue add(const Operands& o) {
   return arithmetic(
-      o, [](std::int64_t a, std::int64_t b, std::int64_t* r) { return __builtin_add_overflow(a, b, r); },
+      o,
+      [](std::int64_t a, std::int64_t b, std::int64_t* r) {
+        return __builtin_add_overflow(a, b, r);
+      },
       [](double a, double b) { return a + b; });
 }
 
 c10::IValue sub(const Operands& o) {
   return arithmetic(
-      o, [](std::int64_t a, std::int64_t b, std::int64_t* r) { return __builtin_sub_overflow(a, b, r); },
+      o,
+      [](std::int64_t a, std::int64_t b, std::int64_t* r) {
+        return __builtin_sub_overflow(a, b, r);
+      },
       [](double a, double b) { return a - b; });
 }
 

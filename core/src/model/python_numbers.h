@@ -11,8 +11,8 @@
 
 namespace bitfall {
 
-/// Numbers and truth values in, one out. Throws std::invalid_argument where Python raises, for another
-/// number of operands, and where a result takes more than 64 bits.
+/// Numbers and truth values in, one out. Throws std::invalid_argument where Python raises, for
+/// another number of operands, and where a result takes more than 64 bits.
 using PythonNumber = c10::IValue (*)(const std::vector<c10::IValue>& operands);
 
 /// By the name in the archive; null for what is not arithmetic.

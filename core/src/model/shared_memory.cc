@@ -16,15 +16,29 @@ namespace {
 // May give an operand back, or a view of it, and do not say so in their schemas. Found by calling
 // every operator of LibTorch and comparing the storages.
 bool may_hand_back(std::string_view name) {
-  static const std::unordered_set<std::string_view> kNames = {
-      "aten::dropout",           "aten::feature_dropout",      "aten::alpha_dropout",
-      "aten::feature_alpha_dropout", "aten::type_as",          "aten::to_dense",
-      "aten::data",              "aten::lift",                 "aten::_unsafe_view",
-      "aten::unsafe_chunk",      "aten::unsafe_split",         "aten::unsafe_split_with_sizes",
-      "aten::meshgrid",          "aten::broadcast_tensors",    "aten::cartesian_prod",
-      "aten::atleast_1d",        "aten::atleast_2d",           "aten::atleast_3d",
-      "aten::einsum",            "aten::conj_physical",        "aten::sum_to_size",
-      "aten::flatten_dense_tensors", "aten::unflatten_dense_tensors"};
+  static const std::unordered_set<std::string_view> kNames = {"aten::dropout",
+                                                              "aten::feature_dropout",
+                                                              "aten::alpha_dropout",
+                                                              "aten::feature_alpha_dropout",
+                                                              "aten::type_as",
+                                                              "aten::to_dense",
+                                                              "aten::data",
+                                                              "aten::lift",
+                                                              "aten::_unsafe_view",
+                                                              "aten::unsafe_chunk",
+                                                              "aten::unsafe_split",
+                                                              "aten::unsafe_split_with_sizes",
+                                                              "aten::meshgrid",
+                                                              "aten::broadcast_tensors",
+                                                              "aten::cartesian_prod",
+                                                              "aten::atleast_1d",
+                                                              "aten::atleast_2d",
+                                                              "aten::atleast_3d",
+                                                              "aten::einsum",
+                                                              "aten::conj_physical",
+                                                              "aten::sum_to_size",
+                                                              "aten::flatten_dense_tensors",
+                                                              "aten::unflatten_dense_tensors"};
   return kNames.count(name) > 0 || name.starts_with("aten::_cast_");
 }
 

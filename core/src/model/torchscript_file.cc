@@ -44,6 +44,15 @@ std::string told(const std::exception& error) {
 
 }  // namespace
 
+void require_torchscript(const std::filesystem::path& path) {
+  if (!is_exported_program(path)) return;
+  throw Error(ExitCode::kInput,
+              path.string() +
+                  ": is a torch.export archive, which can be hit but not changed or trained\n  that takes "
+                  "TorchScript: export the network with scripts/export_model.py --format torchscript, "
+                  "or in Python with torch.jit.script(model.eval()).save(...)");
+}
+
 torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device) {
   TorchRuntime::get();  // whatever opens a network comes by here
   const auto refused = [&](const std::string& problem) {
@@ -57,11 +66,7 @@ torch::jit::Module load_torchscript(const std::filesystem::path& path, const std
   if (!std::ifstream(path, std::ios::binary).is_open()) {
     throw refused(std::string("cannot be read: ") + std::strerror(errno ? errno : EIO));
   }
-  if (is_exported_program(path)) {
-    throw refused("is a torch.export archive, and this takes TorchScript: its network is changed, "
-                  "not only run\n  export the network with scripts/export_model.py, or in Python with "
-                  "torch.jit.script(model.eval()).save(...)");
-  }
+  require_torchscript(path);
   check_records(path);
   if (const std::string other = what_else_it_is(path); !other.empty()) throw refused(other);
   try {

@@ -105,7 +105,9 @@ class Reader {
       return ExportedArgument{j.get<std::int64_t>()};
     };
     static const Read real = [](Reader&, const Json& j) { return ExportedArgument{number_of(j)}; };
-    static const Read truth = [](Reader&, const Json& j) { return ExportedArgument{j.get<bool>()}; };
+    static const Read truth = [](Reader&, const Json& j) {
+      return ExportedArgument{j.get<bool>()};
+    };
     static const Read text = [](Reader&, const Json& j) {
       return ExportedArgument{j.get<std::string>()};
     };

@@ -43,8 +43,9 @@ struct ExportedArgument {
   };
   using List = std::vector<ExportedArgument>;
 
-  std::variant<None, Name, bool, std::int64_t, double, std::complex<double>, std::string, NumberType,
-               MemoryFormat, Layout, Device, List, std::shared_ptr<const ExportedGraph>, Unknown>
+  std::variant<None, Name, bool, std::int64_t, double, std::complex<double>, std::string,
+               NumberType, MemoryFormat, Layout, Device, List, std::shared_ptr<const ExportedGraph>,
+               Unknown>
       value;
 
   template <typename T>
@@ -76,7 +77,7 @@ struct ExportedGraph {
   std::vector<ExportedArgument> outputs;
 };
 
-/// `modules`: the paths of all modules, as far as they are known: names may hold what separates them.
+/// `modules`: the paths of all modules, as far as known: names may hold what separates them.
 /// Throws nlohmann's exceptions or std::invalid_argument where `json` is nothing of the kind.
 ExportedGraph parse_exported_graph(const nlohmann::json& json,
                                    const std::set<std::string>& modules);

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kMajor = 8;  // of the schema: torch 2.6 and later
+constexpr std::int64_t kMajor = 8;  // of the schema
 constexpr const char* kFormat = "/archive_format";
 
 std::invalid_argument refusal(const std::string& problem) { return std::invalid_argument(problem); }
@@ -51,13 +51,15 @@ std::string model_record(const ZipArchive& archive, const std::string& root) {
   }
   if (found.size() == 1) return found[0];
   if (!found.empty()) {
-    throw refusal("holds " + std::to_string(found.size()) +
-                  " networks and none of the name \"model\"; save the one that is to be read alone");
+    throw refusal(
+        "holds " + std::to_string(found.size()) +
+        " networks and none of the name \"model\"; save the one that is to be read alone");
   }
   if (is_compiled(archive)) {
-    throw refusal("is a package of AOTInductor: compiled code, which has no steps that a fault could "
-                  "hit\n  save the network ahead of compiling it: torch.export.save(program, "
-                  "\"NAME.pt2\")");
+    throw refusal(
+        "is a package of AOTInductor: compiled code, which has no steps that a fault could "
+        "hit\n  save the network ahead of compiling it: torch.export.save(program, "
+        "\"NAME.pt2\")");
   }
   throw refusal("is a torch.export archive without a network");
 }
@@ -198,21 +200,23 @@ class Reader {
   void check_byte_order() const {
     const std::string order = root_ + "/byteorder";
     if (archive_.has(order) && archive_.read(order).substr(0, 6) != "little") {
-      throw refusal("its numbers are stored big end first; save it on a machine that stores them "
-                    "little end first");
+      throw refusal(
+          "its numbers are stored big end first; save it on a machine that stores them "
+          "little end first");
     }
   }
 
   void check_version() const {
     const auto major = json_.at("schema_version").at("major").get<std::int64_t>();
     if (major != kMajor) {
-      throw refusal("its schema is of version " + std::to_string(major) + ", and " +
-                    std::to_string(kMajor) + " is read" +
-                    (major < kMajor ? kSaveAgain : "\n  save it with an older torch, such as 2.13"));
+      throw refusal(
+          "its schema is of version " + std::to_string(major) + ", and " + std::to_string(kMajor) +
+          " is read" +
+          (major < kMajor ? kSaveAgain : "\n  save it with an older torch, such as 2.13"));
     }
     const auto dialects = json_.value("verifiers", std::vector<std::string>());
-    const bool decomposed = !dialects.empty() &&
-                            std::count(dialects.begin(), dialects.end(), "TRAINING") == 0;
+    const bool decomposed =
+        !dialects.empty() && std::count(dialects.begin(), dialects.end(), "TRAINING") == 0;
     if (decomposed) {
       throw refusal("its operators are decomposed (" + dialects[0] +
                     "): the layers of the network are no longer told apart\n  save what "
@@ -294,8 +298,9 @@ class Reader {
     constexpr std::int64_t kFloat32 = 7;
     const Json& meta = module.at("graph").at("tensor_values").at(program_.input);
     if (meta.at("dtype").get<std::int64_t>() != kFloat32) {
-      throw refusal("its input is not float32, as images are; export model.float(), and choose the "
-                    "number format by [format]");
+      throw refusal(
+          "its input is not float32, as images are; export model.float(), and choose the "
+          "number format by [format]");
     }
     std::copy(sizes.begin(), sizes.end(), program_.input_sizes.begin());
     const ExportedSize& batch = program_.input_sizes[0];
@@ -339,10 +344,10 @@ class Reader {
         known.try_emplace(name, std::move(tensor));
       }
     };
-    take("/data/weights/", table("/data/weights/", {"_weights_config.json",
-                                                    "_model_param_config.json"}));
-    take("/data/constants/", table("/data/constants/", {"_constants_config.json",
-                                                        "_model_constants_config.json"}));
+    take("/data/weights/",
+         table("/data/weights/", {"_weights_config.json", "_model_param_config.json"}));
+    take("/data/constants/",
+         table("/data/constants/", {"_constants_config.json", "_model_constants_config.json"}));
     for (const Json& spec : json_.at("graph_module").at("signature").at("input_specs")) {
       name_value(spec, "parameter", ExportedTensor::Kind::kParameter, known);
       name_value(spec, "buffer", ExportedTensor::Kind::kBuffer, known);
@@ -417,9 +422,9 @@ class Reader {
   // Keys of a dictionary, or names of an object's fields, stand in a tree's context.
   static std::vector<std::string> keys_of(const Json& context, std::size_t count) {
     if (!context.is_array()) return {};
-    const bool flat = context.size() == count &&
-                      std::all_of(context.begin(), context.end(),
-                                  [](const Json& key) { return key.is_primitive(); });
+    const bool flat =
+        context.size() == count && std::all_of(context.begin(), context.end(),
+                                               [](const Json& key) { return key.is_primitive(); });
     if (!flat) {
       for (const Json& inner : context) {
         if (auto keys = keys_of(inner, count); !keys.empty()) return keys;
@@ -492,8 +497,8 @@ void with_exported_program(const std::filesystem::path& path,
       if (root.empty() && !is_compiled(archive)) throw refusal("is not a torch.export archive");
       program = Reader(archive, root).run();
     } catch (const Json::exception& error) {
-      throw Error(ExitCode::kInput, path.string() + ": is not written as torch.export writes it: " +
-                                        error.what());
+      throw Error(ExitCode::kInput,
+                  path.string() + ": is not written as torch.export writes it: " + error.what());
     } catch (const std::invalid_argument& error) {
       throw Error(ExitCode::kInput, path.string() + ": " + error.what());
     }
@@ -508,7 +513,8 @@ std::array<std::int64_t, 3> exported_input(const ZipArchive& archive) {
     const std::vector<ExportedSize> sizes = Reader(archive, root).image();
     if (sizes.size() != 4) return {};
     std::array<std::int64_t, 3> shape{};
-    for (std::size_t i = 0; i < shape.size(); ++i) shape[i] = std::max<std::int64_t>(sizes[i + 1].example, 0);
+    for (std::size_t i = 0; i < shape.size(); ++i)
+      shape[i] = std::max<std::int64_t>(sizes[i + 1].example, 0);
     return shape;
   } catch (const std::exception&) {
     return {};

@@ -52,21 +52,21 @@ struct ExportedForm {
 
 struct ExportedProgram {
   ExportedGraph graph;
-  std::string input;       // the image, a value of the graph
-  std::string input_name;  // as forward calls it
+  std::string input;                        // the image, a value of the graph
+  std::string input_name;                   // as forward calls it
   std::array<ExportedSize, 4> input_sizes;  // batch, C, H, W
   std::vector<ExportedTensor> tensors;
   std::map<std::string, ExportedArgument> constants;  // inputs that are no tensors, by value
   std::vector<ExportedArgument> answers;
-  ExportedForm form;                                  // of the answers, one after the other
-  std::map<std::string, std::string_view> storages;   // their bytes, borrowed
+  ExportedForm form;                                 // of the answers, one after the other
+  std::map<std::string, std::string_view> storages;  // their bytes, borrowed
 };
 
 /// The file is a torch.export archive, of whatever version, or one of AOTInductor. Does not throw.
 bool is_exported_program(const std::filesystem::path& path);
 
-/// Calls `use` with what the file holds. Throws Error(kInput): "PATH: what is wrong, and what to do"
-/// (damaged, another version, a fixed batch, ...), and what `use` throws.
+/// Calls `use` with what the file holds. Throws Error(kInput): "PATH: what is wrong, and what to
+/// do" (damaged, another version, a fixed batch, ...), and what `use` throws.
 void with_exported_program(const std::filesystem::path& path,
                            const std::function<void(const ExportedProgram&)>& use);
 
