@@ -127,9 +127,20 @@ workers = 1
         return list(csv.DictReader(io.StringIO(self.bitfall("export", "run", "--csv"))))
 
     def assert_right(
-        self, network, site="conv", logits=lambda out: out, trace=0, weight=None, copies=1, **campaign
+        self,
+        network,
+        site="conv",
+        logits=lambda out: out,
+        trace=0,
+        weight=None,
+        copies=1,
+        part=lambda out: out[0],
+        **campaign,
     ):
-        """All trials in module `site`, or in parameter `weight`, agree with eager PyTorch."""
+        """All trials in module `site`, or in parameter `weight`, agree with eager PyTorch.
+
+        part: of the module's result, what belongs to the first image; a view.
+        """
         network = network.eval()
         self.save(network, trace)
         target = f'target = "weight"\nsites = ["{weight}"]\noperations = "*"'
@@ -145,8 +156,9 @@ workers = 1
 
             def hook(module, inputs, output):
                 output = output.clone()
-                view = output[0].view(-1)
-                view[number] = flipped(view[number].item(), mask)
+                view = part(output)
+                index = numpy.unravel_index(number, tuple(view.shape))
+                view[index] = flipped(view[index].item(), mask)
                 return output
 
             with torch.no_grad():
@@ -175,6 +187,116 @@ workers = 1
     def sites(self, *arguments):
         text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--all", "--json", *arguments)
         return {site["name"]: site for site in json.loads(text)["sites"]}
+
+
+class Tokens(nn.Module):
+    """Twelve tokens of width 16 per image, the sequence first."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(16, 16)
+        self.fc = nn.Linear(16, CLASSES)
+
+    def tokens(self, x):
+        return self.embed(x.reshape(x.size(0), 12, 16)).transpose(0, 1)
+
+    def answer(self, tokens):
+        return self.fc(tokens.mean(0))
+
+
+class SequenceFirst(Networks):
+    """Images that lie in another dimension than the first."""
+
+    def test_a_layer_over_tokens(self):
+        class Net(Tokens):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(16, 24)
+                self.back = nn.Linear(24, 16)
+
+            def forward(self, x):
+                return self.answer(torch.tanh(self.back(F.relu(self.layer(self.tokens(x))))))
+
+        for batch in (8, 5, 2):
+            with self.subTest(batch=batch):
+                self.assert_right(Net(), "layer", part=lambda out: out[:, 0], batch=batch, per_site=40)
+        self.assertEqual(self.sites("--batch", "4")["layer"]["shape"], [12, 24])
+
+    def test_heads_and_tokens_in_one_dimension_with_the_images(self):
+        class Net(Tokens):
+            def __init__(self):
+                super().__init__()
+                self.heads = nn.Linear(4, 4)
+                self.flat = nn.Linear(16, 16)
+
+            def forward(self, x):
+                s = self.tokens(x)
+                h = torch.tanh(self.heads(s.reshape(12, x.size(0) * 4, 4)))
+                f = torch.tanh(self.flat(h.reshape(12 * x.size(0), 16)))
+                return self.answer(f.reshape(12, x.size(0), 16))
+
+        self.assert_right(Net(), "heads", part=lambda out: out[:, :4])
+        self.assert_right(Net(), "flat", part=lambda out: out)
+        shapes = {name: site["shape"] for name, site in self.sites("--batch", "4").items()}
+        self.assertEqual(shapes["heads"], [12, 4, 4])
+        self.assertEqual(shapes["flat"], [12, 16])
+
+    def test_attention_as_pytorch_does_it(self):
+        class Net(Tokens):
+            def __init__(self):
+                super().__init__()
+                self.norm = nn.LayerNorm(16)
+                self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+            def forward(self, x):
+                t = self.norm(self.tokens(x).transpose(0, 1))
+                return self.answer(self.attention(t, t, t, need_weights=False)[0].transpose(0, 1))
+
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.addCleanup(torch.backends.mha.set_fastpath_enabled, True)
+        self.assert_right(Net(), "norm", trace=3, copies=3)
+        sites = self.sites("--batch", "4")
+        self.assertEqual(sites["attention/linear#1"]["shape"], [12, 48])
+        self.assertEqual(sites["attention/linear#2"]["shape"], [12, 16])
+        self.assertIn("100 % of", self.bitfall("sites", "m.pt", "--input", "3x8x8"))
+
+    def test_the_same_trials_in_every_format_and_batch(self):
+        class Net(Tokens):
+            def forward(self, x):
+                return self.answer(torch.relu(self.tokens(x)))
+
+        self.save(Net().eval())
+        for number_format in ("fp16", "int8", "bfp", "mxfp8_e4m3"):
+            with self.subTest(number_format=number_format):
+                runs = []
+                for batch in (1, 8):
+                    self.campaign(
+                        batch=batch,
+                        faults='sites = ["relu*"]\noperations = "*"',
+                        extra=f'[format]\nid = "{number_format}"',
+                        per_site=60,
+                    )
+                    self.bitfall("run", "c.toml", "--force")
+                    runs.append(self.rows())
+                told = ("trial", "image", "element", "code_before", "code_after")
+                told += ("value_before", "value_after")
+                one, eight = ([[row[key] for key in told] for row in rows] for rows in runs)
+                self.assertEqual(one, eight)
+                for a, b in zip(*runs):
+                    self.assertTrue(same(a["faulty_loss"], float(b["faulty_loss"])), (a, b))
+
+    def test_a_maximum_over_tokens_is_an_images_own(self):
+        class Net(Tokens):
+            def __init__(self, dim):
+                super().__init__()
+                self.dim = dim
+
+            def forward(self, x):
+                t = self.tokens(x)
+                return self.answer(torch.tanh(t - t.amax(self.dim, True)))
+
+        self.assert_right(Net(0), "fc")
+        self.assert_refused(Net(1), "depends on the other images")
 
 
 class Interpreted(Networks):

@@ -53,7 +53,7 @@ def forward(self, x):
 )");
   const SlotLayout& relu = windows.of("aten::relu");
   EXPECT_EQ(relu.refusal, "");
-  EXPECT_EQ(relu.slabs, 6);
+  EXPECT_EQ(relu.images.slabs, 6);
   EXPECT_EQ(relu.shape, (std::vector<std::int64_t>{6, 8}));
   EXPECT_EQ(relu.values, 48);
   EXPECT_FALSE(relu.image_independent);
@@ -63,15 +63,75 @@ def forward(self, x):
 }
 
 // Windows of all images one after the other, image last: [windows, batch] is not [batch, windows].
-TEST(BatchLayout, RefusesWindowsThatInterleaveImages) {
+TEST(BatchLayout, TakesWindowsThatInterleaveImages) {
   const Seen windows = seen(R"(
 def forward(self, x):
   w = torch.relu(x.reshape([x.size(0), 6, 8]).transpose(0, 1).reshape([6 * x.size(0), 8]))
   return w.reshape([6, x.size(0), 8]).transpose(0, 1).reshape([x.size(0), -1])
 )");
-  EXPECT_EQ(windows.of("aten::relu").slabs, 0);
-  EXPECT_THAT(windows.of("aten::relu").refusal, HasSubstr("changes other images' values"));
+  const SlotLayout& relu = windows.of("aten::relu");
+  EXPECT_EQ(relu.refusal, "");
+  EXPECT_EQ(relu.images.slabs, 1);
+  EXPECT_EQ(relu.images.repeats, 6);
+  EXPECT_EQ(relu.images.dim, 0);
+  EXPECT_EQ(relu.shape, (std::vector<std::int64_t>{6, 8}));
+  EXPECT_TRUE(windows.layout.rows_alike);
   EXPECT_EQ(windows.layout.unfit, "");
+}
+
+// As attention does it: [sequence, batch, width], and heads folded into the batch.
+TEST(BatchLayout, TakesImagesInALaterDimension) {
+  const Seen sequence = seen(R"(
+def forward(self, x):
+  s = torch.relu(x.reshape([x.size(0), 6, 8]).transpose(0, 1))
+  h = torch.tanh(s.reshape([6, x.size(0) * 2, 4]))
+  q = torch.sigmoid(h.reshape([1, 6, x.size(0), 8]).repeat([3, 1, 1, 1]))
+  r = torch.abs(q.reshape([3, 6 * x.size(0) * 2, 4]))
+  return r.reshape([3, 6, x.size(0), 8]).sum(0).transpose(0, 1).reshape([x.size(0), -1])
+)");
+  const auto expect = [&](const char* function, ImageAxis axis, std::vector<std::int64_t> shape) {
+    const SlotLayout& layout = sequence.of(function);
+    EXPECT_EQ(layout.refusal, "") << function;
+    EXPECT_EQ(layout.images.dim, axis.dim) << function;
+    EXPECT_EQ(layout.images.slabs, axis.slabs) << function;
+    EXPECT_EQ(layout.images.repeats, axis.repeats) << function;
+    EXPECT_EQ(layout.shape, shape) << function;
+  };
+  expect("aten::relu", {1, 1, 1}, {6, 8});
+  expect("aten::tanh", {2, 1, 1}, {6, 2, 4});
+  expect("aten::sigmoid", {1, 1, 2}, {3, 6, 8});
+  expect("aten::abs", {2, 6, 1}, {3, 12, 4});
+  EXPECT_TRUE(sequence.layout.rows_alike);
+  EXPECT_EQ(sequence.layout.unfit, "");
+}
+
+// A maximum over the sequence is each image's own, one over dimension 1 is the batch's.
+TEST(BatchLayout, KnowsWhichDimensionAReductionMixes) {
+  const std::string code = R"(
+def forward(self, x):
+  s = torch.relu(x.reshape([x.size(0), 6, 8]).transpose(0, 1))
+  m = s.amax([DIM], True)
+  return torch.tanh(s - m).transpose(0, 1).reshape([x.size(0), -1])
+)";
+  const auto along = [&](const std::string& dim) {
+    std::string one = code;
+    return seen(one.replace(one.find("DIM"), 3, dim));
+  };
+  EXPECT_EQ(along("0").layout.unfit, "");
+  EXPECT_EQ(along("0").of("aten::tanh").refusal, "");
+  EXPECT_THAT(along("1").layout.unfit, HasSubstr("depends on the other images"));
+  EXPECT_THAT(along("-2").layout.unfit, HasSubstr("depends on the other images"));
+}
+
+// Images that take turns in no regular way.
+TEST(BatchLayout, RefusesImagesInDisorder) {
+  const Seen windows = seen(R"(
+def forward(self, x):
+  w = torch.relu(x.reshape([4 * 6, 8])[torch.tensor([3, 0, 1, 7, 2, 9, 4, 5, 6, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23])])
+  return x.flatten(1) + w.sum() * 0.0
+)");
+  EXPECT_EQ(windows.of("aten::relu").images.slabs, 0);
+  EXPECT_THAT(windows.of("aten::relu").refusal, HasSubstr("changes other images' values"));
 }
 
 TEST(BatchLayout, SeesWhatDoesNotDependOnTheImage) {
@@ -81,10 +141,10 @@ def forward(self, x):
   return x.flatten(1) * mask
 )");
   EXPECT_TRUE(constant.of("aten::tanh").image_independent);
-  EXPECT_EQ(constant.of("aten::tanh").slabs, 0);
+  EXPECT_EQ(constant.of("aten::tanh").images.slabs, 0);
   EXPECT_EQ(constant.of("aten::tanh").refusal, "its values do not depend on the image");
   EXPECT_FALSE(constant.of("aten::mul").image_independent);
-  EXPECT_EQ(constant.of("aten::mul").slabs, 1);
+  EXPECT_EQ(constant.of("aten::mul").images.slabs, 1);
 }
 
 TEST(BatchLayout, SeesThatARowDependsOnItsPlace) {
@@ -92,7 +152,7 @@ TEST(BatchLayout, SeesThatARowDependsOnItsPlace) {
 def forward(self, x):
   return x.flatten(1) * (torch.arange(x.size(0)) + 1.0).unsqueeze(1)
 )");
-  EXPECT_EQ(placed.of("aten::mul").slabs, 1);
+  EXPECT_EQ(placed.of("aten::mul").images.slabs, 1);
   EXPECT_FALSE(placed.layout.rows_alike);
 }
 
@@ -100,12 +160,12 @@ TEST(BatchLayout, RefusesWhatIsNotFloat32OrNotOfTheBatch) {
   const Seen other = seen(R"(
 def forward(self, x):
   whole = torch.relu(x.double()).float()
-  total = torch.tanh(x.sum([0]))
+  total = torch.tanh(x.sum([0, 2, 3]))
   return whole.flatten(1) + total.flatten().sum() * 0.0
 )");
   EXPECT_EQ(other.of("aten::relu").refusal, "holds Double, not float32");
   EXPECT_EQ(other.of("aten::tanh").refusal,
-            "its output [3x4x4] is not one slab per image of a batch of 4");
+            "its output [3] is not one slab per image of a batch of 4");
 }
 
 TEST(BatchLayout, SaysWhyANetworkIsUnfit) {

@@ -177,7 +177,8 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
     if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
   }
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
-  at::Tensor slabs = value.to(at::kCPU).contiguous();
+  const ImageAxis& axis = model_.images(model_.slots(site)[0]);
+  at::Tensor slabs = by_image(value, axis).to(at::kCPU).contiguous();
   if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
   float* data = slabs.data_ptr<float>();
   const std::int64_t size = place.values;
@@ -193,10 +194,12 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
       emulate(format, part, {place.shape, first, 1, stream(site, image)}, metadata(site));
     }
   });
-  if (value.is_contiguous() && value.is_cpu()) return slabs;
-  if (!value.is_non_overlapping_and_dense()) return slabs.to(value.device());
+  if (axis.leads()) {
+    if (value.is_contiguous() && value.is_cpu()) return slabs;
+    if (!value.is_non_overlapping_and_dense()) return slabs.to(value.device());
+  }
   at::Tensor same_layout = at::empty_like(value);
-  same_layout.copy_(slabs);
+  by_image(same_layout, axis).copy_(slabs);
   return same_layout;
 }
 

@@ -31,7 +31,7 @@ namespace {
 
 // A tensor's memory where the images lie one after the other, as `golden` has them; null
 // otherwise.
-const float* by_image(const at::Tensor& value, const at::Tensor& golden) {
+const float* image_after_image(const at::Tensor& value, const at::Tensor& golden) {
   const bool plain = value.is_cpu() && value.scalar_type() == at::kFloat && value.dim() > 0 &&
                      value.is_non_overlapping_and_dense() && value.sizes() == golden.sizes() &&
                      value.strides() == golden.strides() && value.size(0) > 0 &&
@@ -40,7 +40,7 @@ const float* by_image(const at::Tensor& value, const at::Tensor& golden) {
 }
 
 // Writes a number at each place, an index in row-major order.
-void write(at::Tensor& tensor, const std::vector<std::int64_t>& places,
+void write(const at::Tensor& tensor, const std::vector<std::int64_t>& places,
            std::vector<float>& values) {
   const auto sizes = tensor.sizes();
   const auto strides = tensor.strides();
@@ -120,7 +120,7 @@ bool Passes::movable(int cut) {
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
     const auto index = static_cast<int>(slot);
-    if (lifetimes[slot].lives_at(cut) && model_.model().slabs(index) == 0 &&
+    if (lifetimes[slot].lives_at(cut) && !model_.model().images(index).exists() &&
         !model_.model().image_independent(index)) {
       known->second = false;
     }
@@ -135,8 +135,8 @@ bool Passes::alike(int cut, const GoldenChunk& a, const GoldenChunk& b) {
   if (!fresh) return known->second;
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < lifetimes.size(); ++slot) {
-    if (!lifetimes[slot].lives_at(cut) || model_.model().slabs(static_cast<int>(slot)) > 0)
-      continue;
+    if (!lifetimes[slot].lives_at(cut)) continue;
+    if (model_.model().images(static_cast<int>(slot)).exists()) continue;
     if (!same_value(a.slots()[slot], b.slots()[slot])) known->second = false;
   }
   return known->second;
@@ -231,17 +231,14 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const auto number = static_cast<int>(slot);
-    if (model_.model().slabs(number) == 0 || !lifetimes[slot].lives_at(cut) ||
-        !slots[slot].isTensor()) {
-      continue;
-    }
-    const Rows image = model_.model().rows(number, 1);
+    const ImageAxis& axis = model_.model().images(number);
+    if (!axis.exists() || !lifetimes[slot].lives_at(cut) || !slots[slot].isTensor()) continue;
     at::Tensor value = slots[slot].toTensor();
     if (!own[slot]) value = copy_of(value);
     for (const BatchPlace& place : pass) {
       if (at_home(place)) continue;
       const Flight& one = *place.flight;
-      image_of(value, place.row, image).copy_(image_of(one.golden->tensor(number), one.row, image));
+      image_of(value, axis, place.row).copy_(image_of(one.golden->tensor(number), axis, one.row));
     }
     slots[slot] = value;
     own[slot] = true;
@@ -277,7 +274,7 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
   const int slot = model_.model().slots(site)[0];
   at::Tensor faulty = slots[index(slot)].toTensor();
   if (!own[index(slot)]) faulty = copy_of(faulty);
-  write(faulty, places, values);
+  write(by_image(faulty, model_.model().images(slot)), places, values);
   put(slot, faulty);
 }
 
@@ -296,7 +293,7 @@ Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
       own[index(part.slot)] = true;
       const at::Tensor& value = slot.toTensor();
       if (part.whole) {
-        image_of(value, place.row, {1, part.values.size(0)}).copy_(part.values);
+        image_of(value, model_.model().images(part.slot), place.row).copy_(part.values);
       } else {
         value.select(0, place.row)
             .narrow(1, part.top, part.values.size(1))
@@ -326,8 +323,7 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     if (!lifetimes[slot].lives_at(cut)) continue;
     if (slots[slot].isNone() || base.slots()[slot].is(slots[slot])) continue;
-    const std::int64_t slabs = model_.model().slabs(static_cast<int>(slot));
-    if (slabs == 0) {
+    if (!model_.model().images(static_cast<int>(slot)).exists()) {
       if (!same_value(slots[slot], base.slots()[slot])) return std::nullopt;
       continue;
     }
@@ -358,9 +354,9 @@ std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed
     const Flight& one = *place.flight;
     at::Tensor answer;
     for (const int slot : changed) {
-      const Rows image = model_.model().rows(slot, 1);
-      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), place.row, image);
-      const at::Tensor golden = image_of(one.golden->tensor(slot), one.row, image);
+      const ImageAxis& axis = model_.model().images(slot);
+      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), axis, place.row);
+      const at::Tensor golden = image_of(one.golden->tensor(slot), axis, one.row);
       const at::Tensor differs =
           mine.contiguous().view(at::kInt).ne(golden.contiguous().view(at::kInt)).any();
       answer = answer.defined() ? answer.logical_or(differs) : differs;
@@ -378,16 +374,16 @@ bool Passes::differs(const Slots& slots, std::span<const int> changed,
   for (const int slot : changed) {
     const at::Tensor& mine = slots[index(slot)].toTensor();
     const at::Tensor& golden = one.golden->tensor(slot);
-    const Rows image = model_.model().rows(slot, 1);
-    const float* a = by_image(mine, golden);
-    const float* b = by_image(golden, golden);
+    const ImageAxis& axis = model_.model().images(slot);
+    const float* a = axis.leads() ? image_after_image(mine, golden) : nullptr;
+    const float* b = axis.leads() ? image_after_image(golden, golden) : nullptr;
     if (a && b) {
-      const auto size = static_cast<std::size_t>(image.count() * mine.stride(0));
+      const auto size = static_cast<std::size_t>(axis.slabs * mine.stride(0));
       if (std::memcmp(a + static_cast<std::size_t>(place.row) * size,
                       b + static_cast<std::size_t>(one.row) * size, size * sizeof(float)) != 0) {
         return true;
       }
-    } else if (!same_bits(image_of(mine, place.row, image), image_of(golden, one.row, image))) {
+    } else if (!same_bits(image_of(mine, axis, place.row), image_of(golden, axis, one.row))) {
       return true;
     }
   }
@@ -458,7 +454,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
     }
     for (const int slot : waiting.changed) {
       const at::Tensor mine =
-          image_of(slots[index(slot)].toTensor(), pass[i].row, model_.model().rows(slot, 1));
+          image_of(slots[index(slot)].toTensor(), model_.model().images(slot), pass[i].row);
       one.damage.push_back({slot, true, 0, 0, mine.clone()});
       waiting.bytes += static_cast<std::int64_t>(mine.nbytes());
     }

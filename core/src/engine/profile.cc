@@ -45,10 +45,12 @@ void Profiler::observe_site(std::int32_t site, const Slots& slots, std::int64_t 
   const auto index = static_cast<std::size_t>(site);
   const int slot = workload_.model().slots(site)[0];
   const at::Tensor& value = slots[static_cast<std::size_t>(slot)].toTensor();
+  const at::Tensor images = by_image(value, workload_.model().images(slot));
   if (learning > 0) {
-    observe(learned_[index], first_images(value, workload_.model().rows(slot, learning)));
+    const std::int64_t rows = images.size(0) / workload_.model().batch();  // of an image
+    observe(learned_[index], images.narrow(0, 0, learning * rows));
   }
-  if (every_image_) observe(all_[index], value);
+  if (every_image_) observe(all_[index], images);
 }
 
 void Profiler::observe_chunk(std::int64_t chunk) {

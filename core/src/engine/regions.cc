@@ -127,7 +127,7 @@ Regions::~Regions() = default;
 
 bool Regions::State::usable(std::int32_t site, const GoldenChunk& golden) const {
   const int slot = model.model().slots(site)[0];
-  return !program.writes_in_place() && model.model().slabs(slot) == 1 &&
+  return !program.writes_in_place() && model.model().images(slot).plain() &&
          is_map(golden.tensor(slot), batch()) && !model.on_device(golden.tensor(slot)) &&
          golden.to() > model.model().first_step(site);
 }

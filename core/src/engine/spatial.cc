@@ -80,7 +80,7 @@ class Classifier {
   const c10::IValue& value(int index) const { return fixed_[slot(index)]; }
 
   // A computed value that lies image by image: a map, if it has four dimensions.
-  bool may_be_map(int index) const { return !is_fixed(index) && model_.slabs(index) == 1; }
+  bool may_be_map(int index) const { return !is_fixed(index) && model_.images(index).plain(); }
 
   bool fixed_from(const Step& step, std::size_t first) const {
     for (std::size_t i = first; i < step.inputs.size(); ++i) {

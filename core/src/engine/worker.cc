@@ -137,9 +137,11 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   const bool weight = model.is_weight(site);
   std::vector<std::vector<Edit>> edits;
   for (const Trial& trial : trials) edits.push_back(run_.plan.edits(trial));
-  if (!weight) emulated.check_size(site, golden.tensor(model.slots(site)[0]));
+  const int slot = model.slots(site)[0];
+  if (!weight) emulated.check_size(site, golden.tensor(slot));
   const at::Tensor values = host_values(
-      site, weight ? emulated.parameter(site) : golden.tensor(model.slots(site)[0]), trials, edits);
+      site, weight ? emulated.parameter(site) : by_image(golden.tensor(slot), model.images(slot)),
+      trials, edits);
   std::optional<float> clamp;
   if (options_.hit_value == HitValue::kClamped) {
     clamp = emulated.profiles()[static_cast<std::size_t>(site)].golden.absolute();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <optional>
 
 #include "error.h"
 #include "program.h"
@@ -40,6 +41,22 @@ at::Tensor exchanged(Exchange what, const at::Tensor& other) {
   return other;
 }
 
+// Of a batch of one: so that an image has the shape that it has in larger ones.
+std::int64_t dim_of_one_image(const at::Tensor& value) {
+  const auto sizes = value.sizes();
+  const auto one = std::find(sizes.begin(), sizes.end(), 1);
+  return one == sizes.end() ? 0 : one - sizes.begin();
+}
+
+std::vector<std::int64_t> shape_of_image(const at::Tensor& value, std::int64_t dim,
+                                         std::int64_t batch) {
+  std::vector<std::int64_t> shape = value.sizes().vec();
+  const auto extent = shape.begin() + dim;
+  *extent /= batch;
+  if (*extent == 1) shape.erase(extent);
+  return shape;
+}
+
 std::string place_of(const Instruction& instruction) {
   return (instruction.path.empty() ? "" : instruction.path + ": ") + instruction.function;
 }
@@ -57,8 +74,10 @@ class SideBySide {
         images_(images),
         batch_(images.batch.size(0)),
         changed_(batch_ > 1 ? 1 : 0),
-        flow_(program.instructions(), [this](int slot) {
-          return batch_ > 1 && layout_.slots[static_cast<std::size_t>(slot)].slabs > 0;
+        flow_(program.instructions(), [this](int slot) -> std::optional<std::int64_t> {
+          const ImageAxis& axis = layout_.slots[static_cast<std::size_t>(slot)].images;
+          if (batch_ > 1 && axis.exists()) return axis.dim;
+          return std::nullopt;
         }) {
     at::Tensor other = images.batch.clone();
     other.select(0, changed_).copy_(images.others[0]);
@@ -72,7 +91,7 @@ class SideBySide {
   BatchLayout run() {
     layout_.slots.assign(a_.size(), {});
     SlotLayout& input = layout_.slots[static_cast<std::size_t>(program_.input_slot())];
-    input.slabs = 1;
+    input.images.slabs = 1;
     input.image_independent = false;
     const auto& steps = program_.steps();
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
@@ -156,32 +175,76 @@ class SideBySide {
       if (sized_.empty()) sized_ = place_of(made_by);
       return;
     }
-    if (a.dim() == 0 || a.size(0) % batch_ != 0 || a.numel() == 0) {
-      layout.refusal = "its output [" + shape_text(a.sizes()) +
-                       "] is not one slab per image of a batch of " + std::to_string(batch_);
+    layout.refusal = "its output [" + shape_text(a.sizes()) +
+                     "] is not one slab per image of a batch of " + std::to_string(batch_);
+    if (a.numel() == 0) return;
+    const at::Tensor differs = bits_of(a).ne(bits_of(b));
+    if (!differs.any().item<bool>()) {
+      layout.refusal = "its values do not depend on the image";
       return;
     }
-    const std::int64_t slabs = a.size(0) / batch_;
-    layout.shape = a.sizes().slice(1).vec();
-    if (slabs > 1) layout.shape.insert(layout.shape.begin(), slabs);
-    layout.values = a.numel() / batch_;
-    at::Tensor differs = bits_of(a).ne(bits_of(b)).reshape({batch_, -1}).any(1).cpu();
-    const bool depends = differs[changed_].item<bool>();
-    differs[changed_] = false;
-    if (differs.any().item<bool>()) {
-      layout.refusal = "changing one image changes other images' values (not batch-major)";
-    } else if (!depends) {
-      layout.refusal = "its values do not depend on the image";
-    } else {
-      layout.refusal = refusal_of_batches(slot, slabs);
+    // Along the first dimension where it does, or else the reason of the one that looks most like it.
+    const std::int64_t first = batch_ > 1 ? 0 : dim_of_one_image(a);
+    const std::int64_t last = batch_ > 1 ? a.dim() : std::min(first + 1, a.dim());
+    bool local = false;
+    for (std::int64_t dim = first; dim < last; ++dim) {
+      if (a.size(dim) % batch_ != 0) continue;
+      if (layout.values == 0) layout.shape = shape_of_image(a, dim, batch_);
+      layout.values = a.numel() / batch_;
+      const ImageAxis axis = axis_of_change(differs, dim);
+      if (!axis.exists()) {
+        if (!local) {
+          layout.refusal = "changing one image changes other images' values (not batch-major)";
+        }
+        continue;
+      }
+      const std::string refusal = refusal_of_batches(slot, axis);
+      if (refusal.empty()) {
+        accept(layout, a, turned, axis);
+        return;
+      }
+      if (!local) layout.refusal = refusal;
+      local = true;
     }
-    if (!layout.refusal.empty()) return;
-    layout.slabs = slabs;
-    layout_.rows_alike = layout_.rows_alike && bits_of(turned.roll(-slabs, 0)).equal(bits_of(a));
+  }
+
+  // How the dimension holds the images if only one of them is seen to differ; it need not do so in
+  // each of its entries. Images that follow one another as a whole come first, then those whose
+  // entries alternate.
+  ImageAxis axis_of_change(const at::Tensor& differs, std::int64_t dim) const {
+    const at::Tensor entries =
+        differs.movedim(dim, 0).reshape({differs.size(dim), -1}).any(1).cpu();
+    const auto seen = entries.accessor<bool, 1>();
+    const std::int64_t parts = differs.size(dim) / batch_;  // of an image
+    const auto fits = [&](std::int64_t slabs) {
+      for (std::int64_t i = 0; i < seen.size(0); ++i) {
+        if (seen[i] && i / slabs % batch_ != changed_) return false;
+      }
+      return true;
+    };
+    if (fits(parts)) return {parts, 1, dim};
+    for (std::int64_t slabs = 1; slabs < parts; ++slabs) {
+      if (parts % slabs == 0 && fits(slabs)) return {slabs, parts / slabs, dim};
+    }
+    return {};
+  }
+
+  void accept(SlotLayout& layout, const at::Tensor& a, const at::Tensor& turned,
+              const ImageAxis& axis) {
+    layout.refusal.clear();
+    layout.images = axis;
+    layout.shape = shape_of_image(a, axis.dim, batch_);
+    layout_.rows_alike = layout_.rows_alike && same_images(turned, a, axis);
+  }
+
+  // The images of a batch, and of the batch turned by one row.
+  bool same_images(const at::Tensor& turned, const at::Tensor& a, const ImageAxis& axis) const {
+    const at::Tensor rows = bits_of(by_image(turned, axis)).reshape({batch_, -1});
+    return rows.roll(-1, 0).equal(bits_of(by_image(a, axis)).reshape({batch_, -1}));
   }
 
   // Why a value that looks as if it lay image by image does not.
-  std::string refusal_of_batches(std::size_t slot, std::int64_t slabs) const {
+  std::string refusal_of_batches(std::size_t slot, const ImageAxis& axis) const {
     if (batch_ == 1) return "";
     const ValueMarks& marks = flow_.of(static_cast<int>(slot));
     if (marks.rows) {
@@ -198,7 +261,7 @@ class SideBySide {
         return "its size depends on the images' values";
       }
       const at::Tensor other = value.toTensor();
-      if (!bits_of(other.narrow(0, 0, slabs)).equal(bits_of(a.narrow(0, 0, slabs)))) {
+      if (!bits_of(image_of(other, axis, 0)).equal(bits_of(image_of(a, axis, 0)))) {
         return "its values for one image depend on the other images of the batch; set [run] batch "
                "= 1";
       }

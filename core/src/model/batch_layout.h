@@ -6,8 +6,8 @@
 //    2         C      C        B       1000 X       exchanged: all rows but one are others: other images, zeros,
 //    3         D      D        C         NaN        huge values, NaN
 //
-// A value lies image by image where b differs from a in row 1 and nowhere else, and `exchanged` does not differ in the
-// row that was kept. It does not depend on its row where `turned`, turned back, is a. All comparisons are of bits. What
+// A value lies image by image along a dimension where b differs from a in row 1 and nowhere else, and `exchanged` does
+// not differ in the row that was kept. It does not depend on its row where `turned`, turned back, is a. All comparisons are of bits. What
 // batches may not show, as a maximum that is always reached, the operators say themselves: value_flow.h.
 #pragma once
 
@@ -17,18 +17,18 @@
 #include <string>
 #include <vector>
 
+#include "image_axis.h"
+
 namespace bitfall {
 
 class Program;
 
 /// Of the value in one slot.
 struct SlotLayout {
-  /// How many rows of its first dimension belong to one image ([batch * slabs, ...]); 0 where it does
-  /// not lie image by image.
-  std::int64_t slabs = 0;
+  ImageAxis images;
   /// The same for every batch of images: constants, sizes, masks.
   bool image_independent = true;
-  std::vector<std::int64_t> shape;  // of one image's part; [slabs, ...] where slabs > 1
+  std::vector<std::int64_t> shape;  // of one image's part: without the images' dimension if slabs = 1
   std::int64_t values = 0;          // product of shape
   std::string refusal;              // why no fault of one image can be put into it; empty = it can
 };

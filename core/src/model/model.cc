@@ -316,14 +316,6 @@ std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
 Model::Model(Model&&) noexcept = default;
 Model::~Model() = default;
 
-at::Tensor first_images(const at::Tensor& value, const Rows& rows) {
-  return value.narrow(0, 0, rows.count());
-}
-
-at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one) {
-  return value.narrow(0, row * one.slabs, one.count());
-}
-
 const std::vector<Site>& Model::sites() const { return state_->sites; }
 const std::string& Model::unfit() const { return state_->layout.unfit; }
 std::int64_t Model::classes() const { return state_->layout.classes; }
@@ -336,13 +328,8 @@ bool Model::is_weight(std::int32_t site) const {
 }
 const std::vector<int>& Model::slots(std::int32_t site) const { return state_->source(site).slots; }
 int Model::first_step(std::int32_t site) const { return state_->source(site).first_step; }
-std::int64_t Model::slabs(int slot) const {
-  return state_->layout.slots.at(static_cast<std::size_t>(slot)).slabs;
-}
-Rows Model::rows(int slot, std::int64_t images) const {
-  const Rows rows{images, slabs(slot)};
-  if (rows.slabs > 0) return rows;
-  throw std::logic_error("slot " + std::to_string(slot) + " does not hold image after image");
+const ImageAxis& Model::images(int slot) const {
+  return state_->layout.slots.at(static_cast<std::size_t>(slot)).images;
 }
 bool Model::image_independent(int slot) const {
   return state_->layout.slots.at(static_cast<std::size_t>(slot)).image_independent;

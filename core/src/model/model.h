@@ -11,6 +11,7 @@
 
 #include "answer_choice.h"
 #include "error.h"
+#include "image_axis.h"
 #include "sites.h"
 
 namespace at {
@@ -21,19 +22,6 @@ namespace bitfall {
 
 class Program;
 struct SharedView;
-
-/// So many images in a value whose first dimension holds each image's slabs one after the other.
-struct Rows {
-  std::int64_t images = 0;
-  std::int64_t slabs = 1;  // rows per image
-  std::int64_t count() const { return images * slabs; }
-};
-
-/// The rows of the first images. A view.
-at::Tensor first_images(const at::Tensor& value, const Rows& rows);
-
-/// The slabs of the image at `row` of a batch. `one`: the rows of one image. A view.
-at::Tensor image_of(const at::Tensor& value, std::int64_t row, const Rows& one);
 
 /// How a network is opened.
 struct ModelOptions {
@@ -49,9 +37,9 @@ struct ModelOptions {
 class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
-  /// site that its output is batch-major: with one image of the batch replaced, that image's slab
-  /// and nothing else changes, and with all others replaced it does not; a site that fails has a
-  /// refusal. Sites come in network order: the input, activations by step, parameters.
+  /// site that its output lies image by image along one dimension: with one image of the batch
+  /// replaced, that image's part and nothing else changes, and with all others replaced it does not;
+  /// a site that fails has a refusal. Sites come in network order: the input, activations by step, parameters.
   /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
   Model(const std::filesystem::path& path, const ModelOptions& options);
   Model(Model&&) noexcept;
@@ -72,11 +60,8 @@ class Model {
   const std::vector<int>& slots(std::int32_t site) const;
   /// The first step that reads a changed value at this site: runs start here.
   int first_step(std::int32_t site) const;
-  /// Slabs per image that the slot's value holds in its first dimension ([batch * slabs, ...]),
-  /// where it is proven to lie image by image; 0 where it is not.
-  std::int64_t slabs(int slot) const;
-  /// The rows of so many images in the slot's value. Throws logic_error where slabs(slot) is 0.
-  Rows rows(int slot, std::int64_t images) const;
+  /// Where the slot's value holds the images; exists() only where it is proven to.
+  const ImageAxis& images(int slot) const;
   /// True if the slot's value is the same for every batch of images, as far as was seen: constants,
   /// sizes, masks.
   bool image_independent(int slot) const;

@@ -73,17 +73,19 @@ bool is_row_index(const c10::IValue& value) {
   return value.isTensor() && value.toTensor().defined();
 }
 
-// Whether dimension 0 of the tensor is among those that the operand names; all are without one.
-bool names_dimension_0(const c10::IValue* dims, const c10::IValue& tensor) {
+// Whether a dimension of the tensor is among those that the operand names; all are without one.
+bool names_dimension(const c10::IValue* dims, const c10::IValue& tensor, std::int64_t wanted) {
   if (dims == nullptr || dims->isNone()) return true;
   const std::int64_t count = tensor.isTensor() && tensor.toTensor().defined()
                                  ? tensor.toTensor().dim()
                                  : 0;
-  const auto first = [count](std::int64_t dim) { return dim == 0 || (count > 0 && dim == -count); };
-  if (dims->isInt()) return first(dims->toInt());
+  const auto is_it = [&](std::int64_t dim) {
+    return dim == wanted || (count > 0 && dim + count == wanted);
+  };
+  if (dims->isInt()) return is_it(dims->toInt());
   if (!dims->isIntList()) return true;
   const auto list = dims->toIntVector();
-  return list.empty() || std::any_of(list.begin(), list.end(), first);
+  return list.empty() || std::any_of(list.begin(), list.end(), is_it);
 }
 
 bool is_index(const Instruction& instruction, std::size_t operand) {
@@ -115,8 +117,8 @@ ValueMarks& ValueMarks::operator|=(const ValueMarks& other) {
   return *this;
 }
 
-ValueFlow::ValueFlow(const Instructions& program, std::function<bool(int)> by_image)
-    : program_(program), by_image_(std::move(by_image)), marks_(program.fixed.size()) {
+ValueFlow::ValueFlow(const Instructions& program, ImageDimension images)
+    : program_(program), images_(std::move(images)), marks_(program.fixed.size()) {
   at(program.input).content = true;
 }
 
@@ -243,7 +245,8 @@ bool ValueFlow::size_is_decided(const Instruction& instruction, const Slots& slo
   return false;
 }
 
-// Rows of dimension 0 are taken from, or put to, computed places.
+// Images are taken from, or put to, computed places: rows of dimension 0 where it is not known which
+// dimension holds them.
 bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slots) const {
   static const Names kByList = {"index", "index_put", "_index_put_impl"};
   static const Names kByDimension = {"index_select", "gather", "take_along_dim", "scatter",
@@ -252,18 +255,21 @@ bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slot
   const std::string_view name = bare_name(instruction);
   if (instruction.schema == nullptr || instruction.in.size() < 2) return false;
   if (!of(moved_operand(instruction)).content) return false;  // rows of a table, not of images
+  const std::int64_t dim = images_ ? images_(moved_operand(instruction)).value_or(0) : 0;
   if (kByList.count(name) > 0) {
     if (!of(instruction.in[1]).content) return false;
     const c10::IValue& indices = slots[static_cast<std::size_t>(instruction.in[1])];
     if (!indices.isList() || indices.toListRef().empty()) return true;
-    return is_row_index(indices.toListRef()[0]);
+    const auto list = indices.toListRef();
+    const auto position = static_cast<std::size_t>(dim);
+    return position < list.size() && is_row_index(list[position]);
   }
   if (kByDimension.count(name) == 0) return false;
   const auto& arguments = instruction.schema->arguments();
   for (std::size_t i = 0; i < arguments.size() && i < instruction.in.size(); ++i) {
     if (!is_index(instruction, i) || !of(instruction.in[i]).content) continue;
-    return names_dimension_0(instruction.argument("dim", slots),
-                             slots[static_cast<std::size_t>(instruction.in[0])]);
+    return names_dimension(instruction.argument("dim", slots),
+                           slots[static_cast<std::size_t>(instruction.in[0])], dim);
   }
   return false;
 }
@@ -281,15 +287,17 @@ bool ValueFlow::mixes_images(const Instruction& instruction, const Slots& slots)
       "choose_qparams_optimized", "fused_moving_avg_obs_fake_quant", "renorm", "dist"};
   static const Names kNormalisations = {"batch_norm", "native_batch_norm", "cudnn_batch_norm",
                                         "_batch_norm_impl_index", "_native_batch_norm_legit"};
-  if (!by_image_ || instruction.in.empty() || !by_image_(instruction.in[0])) return false;
+  if (!images_ || instruction.in.empty()) return false;
+  const auto dim = images_(instruction.in[0]);
+  if (!dim) return false;
   const std::string_view name = bare_name(instruction);
   if (kNormalisations.count(name) > 0) {
     return is_true(instruction.argument("training", slots)) ||
            is_true(instruction.argument("train", slots));
   }
   if (kReductions.count(name) == 0 || instruction.argument("other", slots) != nullptr) return false;
-  return names_dimension_0(instruction.argument("dim", slots),
-                           slots[static_cast<std::size_t>(instruction.in[0])]);
+  return names_dimension(instruction.argument("dim", slots),
+                         slots[static_cast<std::size_t>(instruction.in[0])], *dim);
 }
 
 bool ValueFlow::branches_on_values(const Instruction& instruction) {

@@ -9,7 +9,9 @@
 // Sizes and conditions that this does not mark are the same for every batch of the same shape.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +23,7 @@ namespace bitfall {
 struct ValueMarks {
   bool content = false;  // numbers depend on the images' values
   bool size = false;     // sizes, or how many things a list holds
-  bool rows = false;     // the order of rows along dimension 0
+  bool rows = false;     // the order of the images, or of rows along dimension 0
   bool mixed = false;    // a reduction over the images of the batch
 
   bool any() const { return content || size || rows || mixed; }
@@ -31,9 +33,11 @@ struct ValueMarks {
 
 class ValueFlow {
  public:
-  /// Borrows the program. `by_image(slot)`: its first dimension holds the images of a batch of more
-  /// than one, as far as is known; without it, reductions over the batch are not looked for.
-  explicit ValueFlow(const Instructions& program, std::function<bool(int)> by_image = nullptr);
+  /// The dimension that holds the images of a batch of more than one; nothing where none is known.
+  using ImageDimension = std::function<std::optional<std::int64_t>(int slot)>;
+
+  /// Borrows the program. Without `images`, reductions over the batch are not looked for.
+  explicit ValueFlow(const Instructions& program, ImageDimension images = nullptr);
 
   /// Follows step `i`. `slots`: the table before it runs, or after it with its operands still there.
   void follow(int i, const Slots& slots);
@@ -56,7 +60,7 @@ class ValueFlow {
   bool mixes_images(const Instruction& instruction, const Slots& slots) const;
 
   const Instructions& program_;
-  std::function<bool(int)> by_image_;
+  ImageDimension images_;
   std::vector<ValueMarks> marks_;
   std::string first_mixed_;
 };
