@@ -219,7 +219,7 @@ class Trains(Small):
 
 # Networks of make_models.py by the size of their images.
 SIZES = {"maps": (72, 56)}
-SCRIPTED = ("Residual", "Attention", "Windows", "Masked", "Shared", "Mixing", "Pointwise", "Dead", "Maps", "Carried",
+SCRIPTED = ("Residual", "Attention", "Windows", "Sequence", "Masked", "Shared", "Mixing", "Pointwise", "Dead", "Maps", "Carried",
             "Products", "Softmaxed", "Functional", "Nested", "Twins", "Tied", "TiedLast", "Overwritten",
             "Tokens", "Defaults", "Dictionary")  # fmt: skip
 

@@ -98,6 +98,28 @@ class Windows(nn.Module):
         return self.fc(torch.relu(self.conv(x + y)).mean((2, 3)))
 
 
+class Sequence(nn.Module):
+    """Puts the sequence first, as attention does: the images lie in the second dimension, with heads, or among tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 2, stride=2)
+        self.inside = nn.Linear(8, 12)
+        self.heads = nn.Linear(6, 6)
+        self.mix = nn.Linear(12, 8)
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.embed(x)
+        n, c, h, w = x.shape
+        s = torch.relu(self.inside(x.flatten(2).permute(2, 0, 1)))
+        s = torch.tanh(self.heads(s.reshape(h * w, n * 2, 6)))
+        s = self.mix(s.reshape(h * w * n, 12)).reshape(h * w, n, c)
+        y = s.permute(1, 2, 0).reshape(n, c, h, w)
+        return self.fc(torch.relu(self.conv(x + y)).mean((2, 3)))
+
+
 class Masked(nn.Module):
     """Builds a mask in place, as Swin does, and uses it late."""
 
@@ -471,7 +493,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Encoder, Windows, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
+    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
                     Overwritten, Tokens, Exported, TwoInputs, Defaults, Dictionary, FeatureMap):
         torch.manual_seed(7)

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <optional>
 #include <random>
 #include <set>
@@ -31,8 +32,8 @@ namespace {
 constexpr int kImages = 10;
 
 [[maybe_unused]] const bool kExported =
-    (exported_networks = {"residual", "attention", "windows", "masked", "shared", "maps", "carried",
-                          "views", "transformer", "alone"},
+    (exported_networks = {"residual", "attention", "windows", "sequence", "masked", "shared",
+                          "maps", "carried", "views", "transformer", "alone"},
      true);
 
 /// `growing`: each image is twice as large as the one before.
@@ -175,8 +176,8 @@ TEST_P(EngineOnModel, EveryAccelerationGivesTheSameTrials) {
 
 INSTANTIATE_TEST_SUITE_P(Small, EngineOnModel,
                          testing::Combine(testing::Values("residual", "residual_traced",
-                                                          "attention", "windows", "masked",
-                                                          "branches", "shared", "pair"),
+                                                          "attention", "windows", "sequence",
+                                                          "masked", "branches", "shared", "pair"),
                                           testing::Values("fp32", "fp16", "int8", "mxfp4")));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -200,7 +201,8 @@ INSTANTIATE_TEST_SUITE_P(Exported, EngineOnModel,
 
 class EngineOnBothForms : public testing::TestWithParam<const char*> {};
 
-// One network as TorchScript and as torch.export: the same faults, values, losses, whatever the shortcuts.
+// One network as TorchScript and as torch.export: the same faults, values, losses, whatever the
+// shortcuts.
 TEST_P(EngineOnBothForms, TrialsAreTheSame) {
   const std::string name = GetParam();
   for (const char* settings : {"batch = 4", "batch = 1\nsuffix = false"}) {
@@ -215,8 +217,8 @@ TEST_P(EngineOnBothForms, TrialsAreTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, EngineOnBothForms,
-                         testing::Values("residual", "attention", "windows", "masked", "shared",
-                                         "maps", "carried", "views"));
+                         testing::Values("residual", "attention", "windows", "sequence", "masked",
+                                         "shared", "maps", "carried", "views"));
 
 /// The shortcuts are taken where they can be: else nothing would be shown by equal results.
 TEST(Engine, TakesItsShortcuts) {
@@ -475,7 +477,7 @@ INSTANTIATE_TEST_SUITE_P(All, EngineInFormat, testing::ValuesIn(kFormatIds));
 /// On a GPU values are rounded where they lie, hit ones are fetched alone, and a pass is compared
 /// with golden in one go.
 TEST(Engine, ValuesTreatedAsOnADeviceGiveTheSame) {
-  for (const char* model : {"residual", "windows"}) {
+  for (const char* model : {"residual", "windows", "sequence"}) {
     for (const char* id : {"fp32", "fp16", "int8", "posit8", "bfp"}) {
       expect_same_trials(campaign(model, id, std::string(kEverything) + "[run]\nbatch = 4\n"),
                          [](EngineOptions& options) { options.as_on_device = true; });
@@ -503,28 +505,34 @@ std::vector<float> largest_values(const Session& session, const char* site) {
 /// A scale is learned from every value of the images that it is learned from, and of no other,
 /// also where one image fills several rows of the first dimension.
 TEST(Engine, CalibrationSeesWholeImages) {
-  for (const int images : {0, 1, 3, 6}) {
-    std::string text = campaign("windows", "int8",
-                                "[[faults]]\nsites = [\"patch\", \"inside\", \"mix\", \"conv\"]\n"
-                                "per_site = 1\n[calibration]\nimages = " +
-                                    std::to_string(images) + "\n[run]\nbatch = 4\n");
-    text.replace(text.find("images.npy"), 10, "growing_images.npy");
-    const auto opened = open(text);
-    Session& session = *opened;
-    const std::atomic<bool> stop{false};
-    ASSERT_TRUE(session.profile(stop));
-    const ImageChunks chunks(1, kImages, 4);
-    for (const char* name : {"patch", "inside", "mix", "conv"}) {
-      const std::vector<float> by_image = largest_values(session, name);
-      float largest = 0;
-      for (int i = 0; i < (images == 0 ? kImages : images); ++i) {
-        largest = std::max(largest, by_image[static_cast<std::size_t>(chunks.image(i / 4, i % 4))]);
+  const std::map<std::string, std::vector<const char*>> networks = {
+      {"windows", {"patch", "inside", "mix", "conv"}},
+      {"sequence", {"embed", "inside", "heads", "mix", "conv"}}};
+  for (const auto& [network, names] : networks) {
+    for (const int images : {0, 1, 3, 6}) {
+      std::string text =
+          campaign(network, "int8",
+                   "[[faults]]\nper_site = 1\n[calibration]\nimages = " + std::to_string(images) +
+                       "\n[run]\nbatch = 4\n");
+      text.replace(text.find("images.npy"), 10, "growing_images.npy");
+      const auto opened = open(text);
+      Session& session = *opened;
+      const std::atomic<bool> stop{false};
+      ASSERT_TRUE(session.profile(stop));
+      const ImageChunks chunks(1, kImages, 4);
+      for (const char* name : names) {
+        const std::vector<float> by_image = largest_values(session, name);
+        float largest = 0;
+        for (int i = 0; i < (images == 0 ? kImages : images); ++i) {
+          largest =
+              std::max(largest, by_image[static_cast<std::size_t>(chunks.image(i / 4, i % 4))]);
+        }
+        const SiteProfile& learned = session.engine().profiles()[static_cast<std::size_t>(
+            find_site(session.model().sites(), Target::kActivation, name))];
+        EXPECT_FLOAT_EQ(std::bit_cast<float>(learned.metadata.at(0)), largest / 127)
+            << name << ", " << images << " images";
+        EXPECT_FLOAT_EQ(learned.golden.absolute(), largest) << name << ", " << images << " images";
       }
-      const SiteProfile& learned = session.engine().profiles()[static_cast<std::size_t>(
-          find_site(session.model().sites(), Target::kActivation, name))];
-      EXPECT_FLOAT_EQ(std::bit_cast<float>(learned.metadata.at(0)), largest / 127)
-          << name << ", " << images << " images";
-      EXPECT_FLOAT_EQ(learned.golden.absolute(), largest) << name << ", " << images << " images";
     }
   }
 }

@@ -169,8 +169,9 @@ def forward(self, x):
 }
 
 TEST(BatchLayout, SaysWhyANetworkIsUnfit) {
-  EXPECT_THAT(seen("def forward(self, x):\n  return (x + torch.randn_like(x)).flatten(1)\n").layout.unfit,
-              HasSubstr("it draws random numbers (aten::randn_like)"));
+  EXPECT_THAT(
+      seen("def forward(self, x):\n  return (x + torch.randn_like(x)).flatten(1)\n").layout.unfit,
+      HasSubstr("it draws random numbers (aten::randn_like)"));
   EXPECT_THAT(seen("def forward(self, x):\n  return (x - x.mean()).flatten(1)\n").layout.unfit,
               HasSubstr("depends on the other images of its batch"));
   EXPECT_THAT(seen(R"(
@@ -179,7 +180,8 @@ def forward(self, x):
   if bool(x[0, 0] > 1000.0):
     x = x * 2.0
   return x
-)").layout.unfit,
+)")
+                  .layout.unfit,
               HasSubstr("it branches or loops on values"));
   EXPECT_THAT(error_of([] { seen("def forward(self, x):\n  return x.relu()\n"); }),
               HasSubstr("answer has shape [4x3x4x4]; a classifier gives [4 x classes]"));
@@ -189,13 +191,14 @@ def forward(self, x):
 TEST(BatchLayout, RefusesReductionsOverTheBatchThatOneRowNeedNotMove) {
   for (const char* scale : {"x.abs().max()", "x.median()", "x.flatten().quantile(0.9)",
                             "(x * 1e9).sigmoid().max()", "x.amax(0).amax()"}) {
-    const Seen whole = seen(std::string("def forward(self, x):\n  return x.flatten(1) / (1.0 + ") +
-                            scale + ")\n");
+    const Seen whole =
+        seen(std::string("def forward(self, x):\n  return x.flatten(1) / (1.0 + ") + scale + ")\n");
     EXPECT_THAT(whole.layout.unfit, HasSubstr("depends on the other images of its batch")) << scale;
     EXPECT_NE(whole.of("aten::div").refusal, "") << scale;
   }
-  const Seen own = seen("def forward(self, x):\n  x = x.flatten(1)\n"
-                        "  return x / (1.0 + x.amax(1, True))\n");
+  const Seen own = seen(
+      "def forward(self, x):\n  x = x.flatten(1)\n"
+      "  return x / (1.0 + x.amax(1, True))\n");
   EXPECT_EQ(own.layout.unfit, "");
   EXPECT_EQ(own.of("aten::div").refusal, "");
 }
@@ -220,15 +223,19 @@ TEST(BatchLayout, BranchesThatOnlyRaiseDecideNothing) {
 def forward(self, x):
   assert bool(x.max() < 1e35), "too large"
   return x.flatten(1)
-)").layout.unfit,
+)")
+                .layout.unfit,
             "");
 }
 
 TEST(BatchLayout, TellsProbabilitiesFromLogits) {
-  EXPECT_TRUE(seen("def forward(self, x):\n  return x.flatten(1).softmax(1)\n").layout.probabilities);
-  EXPECT_TRUE(seen("def forward(self, x):\n  return x.flatten(1).sigmoid()\n").layout.probabilities);
+  EXPECT_TRUE(
+      seen("def forward(self, x):\n  return x.flatten(1).softmax(1)\n").layout.probabilities);
+  EXPECT_TRUE(
+      seen("def forward(self, x):\n  return x.flatten(1).sigmoid()\n").layout.probabilities);
   EXPECT_FALSE(seen("def forward(self, x):\n  return x.flatten(1)\n").layout.probabilities);
-  EXPECT_FALSE(seen("def forward(self, x):\n  return x.flatten(1).log_softmax(1)\n").layout.probabilities);
+  EXPECT_FALSE(
+      seen("def forward(self, x):\n  return x.flatten(1).log_softmax(1)\n").layout.probabilities);
 }
 
 }  // namespace

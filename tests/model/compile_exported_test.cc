@@ -1,5 +1,5 @@
-// The oracles are PyTorch's own ExportedProgram.module()(x) (make_exported_programs.py), and the TorchScript of the same
-// network.
+// The oracles are PyTorch's own ExportedProgram.module()(x) (make_exported_programs.py), and the
+// TorchScript of the same network.
 #include "compile_exported.h"
 
 #include <ATen/ATen.h>
@@ -102,8 +102,8 @@ TEST_P(Exported, RunsFromEveryStep) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, Exported,
-                         testing::Values("residual", "attention", "windows", "masked", "shared",
-                                         "mixing", "pointwise", "dead", "maps", "carried",
+                         testing::Values("residual", "attention", "windows", "sequence", "masked",
+                                         "shared", "mixing", "pointwise", "dead", "maps", "carried",
                                          "products", "softmaxed", "functional", "nested", "twins",
                                          "tied", "tiedlast", "overwritten", "tokens", "defaults",
                                          "dictionary", "transformer", "recurrent", "views",
@@ -172,8 +172,8 @@ TEST_P(BothForms, MakeTheSameValues) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, BothForms,
-                         testing::Values("residual", "attention", "windows", "masked", "shared",
-                                         "mixing", "pointwise", "dead", "maps", "carried",
+                         testing::Values("residual", "attention", "windows", "sequence", "masked",
+                                         "shared", "mixing", "pointwise", "dead", "maps", "carried",
                                          "products", "softmaxed", "functional", "nested", "twins",
                                          "tied", "tiedlast", "overwritten", "tokens", "defaults",
                                          "dictionary", "views"));

@@ -1,7 +1,6 @@
 #include "passes.h"
 
 #include <ATen/ATen.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,8 +77,8 @@ bool short_of_memory(const std::exception& error) {
   const auto at = text.find(kAsked);
   if (at == text.npos) return true;
   const double bytes = std::strtod(std::string(text.substr(at + kAsked.size())).c_str(), nullptr);
-  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) *
-                         static_cast<double>(sysconf(_SC_PAGESIZE));
+  const double machine =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   return bytes <= machine;
 }
 
@@ -217,8 +216,8 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
   const GoldenChunk& base = *pass.front().flight->golden;
   Slots slots = program_.fork(base.slots(), cut);
   own.assign(slots.size(), false);
-  // What later steps write to was cloned, and memory that slots share is shared among the clones: it
-  // must stay so.
+  // What later steps write to was cloned, and memory that slots share is shared among the clones:
+  // it must stay so.
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const c10::IValue &mine = slots[slot], &golden = base.slots()[slot];
     own[slot] = mine.isTensor() && mine.toTensor().defined() && mine.toTensor().has_storage() &&
@@ -473,7 +472,8 @@ void Passes::run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting
   run_passes(site, waiting.cut, packed, paid && packed.size() > 1, report);
 }
 
-// Runs steps of a pass with faults in it. Throws PassFailure for what a fault has made of the model.
+// Runs steps of a pass with faults in it. Throws PassFailure for what a fault has made of the
+// model.
 void Passes::run_faulty(Slots& slots, int from, int to, const RowImages& images,
                         EngineCosts& costs) const {
   int at = from;

@@ -93,10 +93,10 @@ void Worker::store_golden(const GoldenChunk& golden) {
     const std::int32_t image = golden.images()[static_cast<std::size_t>(row)];
     const auto logits = golden.logits(row);
     const auto& plain = *workload_.fp32(image);
-    run_.sink.golden(
-        {image, loss_of(logits, workload_.dataset().label(image), options_.answer), top1(logits),
-         static_cast<float>(top2diff(AsLogits(logits, options_.answer).values())), plain.loss,
-         plain.top1});
+    run_.sink.golden({image, loss_of(logits, workload_.dataset().label(image), options_.answer),
+                      top1(logits),
+                      static_cast<float>(top2diff(AsLogits(logits, options_.answer).values())),
+                      plain.loss, plain.top1});
   }
 }
 
@@ -249,8 +249,8 @@ bool Worker::pass_through(std::int32_t site, std::vector<Flight*> flights,
   std::map<int, std::vector<Flight*>> by_step;
   if (options_.regions && !workload_.model().is_weight(site)) {
     by_step = regions_.carry(
-        site, flights,
-        [&](const Flight& one) { report.done(one, one.golden->logits(one.row)); }, costs_);
+        site, flights, [&](const Flight& one) { report.done(one, one.golden->logits(one.row)); },
+        costs_);
   } else {
     by_step[workload_.model().first_step(site)] = std::move(flights);
   }
@@ -271,8 +271,7 @@ TrialResult Worker::result_of(const Flight& one) const {
   result.image = one.trial.image;
   result.activated = !one.injection.changes.empty();
   result.edits = one.injection.records;
-  result.golden_loss =
-      loss_of(clean, workload_.dataset().label(one.trial.image), options_.answer);
+  result.golden_loss = loss_of(clean, workload_.dataset().label(one.trial.image), options_.answer);
   result.golden_top1 = top1(clean);
   return result;
 }
@@ -285,9 +284,9 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   result.faulty_top1 = top1(faulty);
   result.outcome = outcome_of(clean, faulty);
   const AsLogits before(clean, options_.answer), after(faulty, options_.answer);
-  result.metrics = run_.measurer.measure({before.values(), after.values(), label,
-                                          result.golden_loss, result.faulty_loss,
-                                          result.golden_top1, result.faulty_top1});
+  result.metrics =
+      run_.measurer.measure({before.values(), after.values(), label, result.golden_loss,
+                             result.faulty_loss, result.golden_top1, result.faulty_top1});
   return result;
 }
 

@@ -183,7 +183,8 @@ class SideBySide {
       layout.refusal = "its values do not depend on the image";
       return;
     }
-    // Along the first dimension where it does, or else the reason of the one that looks most like it.
+    // Along the first dimension where it does, or else the reason of the one that looks most like
+    // it.
     const std::int64_t first = batch_ > 1 ? 0 : dim_of_one_image(a);
     const std::int64_t last = batch_ > 1 ? a.dim() : std::min(first + 1, a.dim());
     bool local = false;

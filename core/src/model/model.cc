@@ -171,8 +171,8 @@ void Model::State::add_parameters() {
       site.refusal = type_refusal(c10::toString(parameter.value.scalar_type()));
     }
     sites.push_back(std::move(site));
-    sources.push_back({parameter.slots, std::max(parameter.first_step, 0), parameter.value,
-                       parameter.overlaps});
+    sources.push_back(
+        {parameter.slots, std::max(parameter.first_step, 0), parameter.value, parameter.overlaps});
   }
 }
 
@@ -187,7 +187,8 @@ std::string advice_for(const std::string& message) {
     return "\n  its types do not fit float32 images: save model.float()";
   }
   if (says("is invalid for input of size")) {
-    return "\n  give the shape that it expects (data preprocess, or --input CxHxW); or its trace holds "
+    return "\n  give the shape that it expects (data preprocess, or --input CxHxW); or its trace "
+           "holds "
            "another batch ([run] batch, or --batch)";
   }
   if (says("size") || says("shape") || says("channels") || says("dimension") || says("kernel")) {

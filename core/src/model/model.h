@@ -29,8 +29,8 @@ struct ModelOptions {
   std::int64_t batch = 1;
   std::string device = "cpu";
   AnswerChoice answer;  // which of several results it is
-  /// What sites are proven on: the values of at least `batch` images [any, C, H, W], further ones to
-  /// exchange them for; empty = noise.
+  /// What sites are proven on: the values of at least `batch` images [any, C, H, W], further ones
+  /// to exchange them for; empty = noise.
   std::vector<float> images = {};
 };
 
@@ -38,9 +38,10 @@ class Model {
  public:
   /// Loads the model and finds its sites for inputs [batch, C, H, W]. Proves for each activation
   /// site that its output lies image by image along one dimension: with one image of the batch
-  /// replaced, that image's part and nothing else changes, and with all others replaced it does not;
-  /// a site that fails has a refusal. Sites come in network order: the input, activations by step, parameters.
-  /// Throws Error(kInput) when the model cannot run on such an input (says: shape).
+  /// replaced, that image's part and nothing else changes, and with all others replaced it does
+  /// not; a site that fails has a refusal. Sites come in network order: the input, activations by
+  /// step, parameters. Throws Error(kInput) when the model cannot run on such an input (says:
+  /// shape).
   Model(const std::filesystem::path& path, const ModelOptions& options);
   Model(Model&&) noexcept;
   ~Model();

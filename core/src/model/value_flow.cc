@@ -20,29 +20,90 @@ std::string_view bare_name(const Instruction& instruction) {
 
 // Numbers of a tensor, or of a list of tensors, that its numbers do not decide.
 bool reads_shape_only(const Instruction& instruction) {
-  static const Names kNames = {
-      "size",         "dim",         "len",        "numel",         "dtype",       "device",
-      "stride",       "is_floating_point",         "is_complex",    "is_cuda",     "sym_size",
-      "sym_numel",    "sym_stride",  "sym_storage_offset",          "layout",      "is_sparse",
-      "is_quantized", "is_nested",   "is_mkldnn",  "is_cpu",        "is_meta",     "is_mps",
-      "is_xla",       "is_xpu",      "is_vulkan",  "is_ort",        "is_maia",     "is_ipu",
-      "is_hpu",       "is_mtia",     "is_signed",  "is_inference",  "is_leaf",     "is_sparse_csr",
-      "shape",        "ndim",        "__is__",     "__isnot__",     "isinstance",  "requires_grad",
-      "is_contiguous",               "element_size",                "itemsize",    "nbytes",
-      "storage_offset",              "result_type",                 "can_cast",    "type",
-      "get_device",   "names",       "name",       "is_set_to",     "is_same_size","is_pinned",
-      "_is_zerotensor",              "is_conj",    "is_neg",        "output_nr",   "_version",
-      "autocast_to_reduced_precision",             "is_non_overlapping_and_dense", "__contains__",
-      "keys"};
+  static const Names kNames = {"size",
+                               "dim",
+                               "len",
+                               "numel",
+                               "dtype",
+                               "device",
+                               "stride",
+                               "is_floating_point",
+                               "is_complex",
+                               "is_cuda",
+                               "sym_size",
+                               "sym_numel",
+                               "sym_stride",
+                               "sym_storage_offset",
+                               "layout",
+                               "is_sparse",
+                               "is_quantized",
+                               "is_nested",
+                               "is_mkldnn",
+                               "is_cpu",
+                               "is_meta",
+                               "is_mps",
+                               "is_xla",
+                               "is_xpu",
+                               "is_vulkan",
+                               "is_ort",
+                               "is_maia",
+                               "is_ipu",
+                               "is_hpu",
+                               "is_mtia",
+                               "is_signed",
+                               "is_inference",
+                               "is_leaf",
+                               "is_sparse_csr",
+                               "shape",
+                               "ndim",
+                               "__is__",
+                               "__isnot__",
+                               "isinstance",
+                               "requires_grad",
+                               "is_contiguous",
+                               "element_size",
+                               "itemsize",
+                               "nbytes",
+                               "storage_offset",
+                               "result_type",
+                               "can_cast",
+                               "type",
+                               "get_device",
+                               "names",
+                               "name",
+                               "is_set_to",
+                               "is_same_size",
+                               "is_pinned",
+                               "_is_zerotensor",
+                               "is_conj",
+                               "is_neg",
+                               "output_nr",
+                               "_version",
+                               "autocast_to_reduced_precision",
+                               "is_non_overlapping_and_dense",
+                               "__contains__",
+                               "keys"};
   return kNames.count(bare_name(instruction)) > 0;
 }
 
 // The result has the sizes of the first operand, whatever is put into it.
 bool keeps_first_sizes(const Instruction& instruction) {
-  static const Names kNames = {"index_put",   "_index_put_impl", "scatter",      "scatter_add",
-                               "scatter_reduce", "index_add",    "index_copy",   "index_fill",
-                               "index_reduce", "masked_fill",    "masked_scatter", "copy",
-                               "fill",        "zero",            "select_scatter", "slice_scatter",
+  static const Names kNames = {"index_put",
+                               "_index_put_impl",
+                               "scatter",
+                               "scatter_add",
+                               "scatter_reduce",
+                               "index_add",
+                               "index_copy",
+                               "index_fill",
+                               "index_reduce",
+                               "masked_fill",
+                               "masked_scatter",
+                               "copy",
+                               "fill",
+                               "zero",
+                               "select_scatter",
+                               "slice_scatter",
                                "put"};
   const bool in_place = instruction.in_place() && instruction.one_tensor();
   return in_place || kNames.count(bare_name(instruction)) > 0;
@@ -50,9 +111,21 @@ bool keeps_first_sizes(const Instruction& instruction) {
 
 // Integer operands of these say where, not how many.
 bool has_no_size_operand(const Instruction& instruction) {
-  static const Names kNames = {"select", "roll", "softmax", "log_softmax", "clamp", "pow", "flip",
-                               "bitwise_left_shift", "bitwise_right_shift", "Int", "tensor",
-                               "scalar_tensor", "fill", "clamp_min", "clamp_max"};
+  static const Names kNames = {"select",
+                               "roll",
+                               "softmax",
+                               "log_softmax",
+                               "clamp",
+                               "pow",
+                               "flip",
+                               "bitwise_left_shift",
+                               "bitwise_right_shift",
+                               "Int",
+                               "tensor",
+                               "scalar_tensor",
+                               "fill",
+                               "clamp_min",
+                               "clamp_max"};
   return kNames.count(bare_name(instruction)) > 0;
 }
 
@@ -76,9 +149,8 @@ bool is_row_index(const c10::IValue& value) {
 // Whether a dimension of the tensor is among those that the operand names; all are without one.
 bool names_dimension(const c10::IValue* dims, const c10::IValue& tensor, std::int64_t wanted) {
   if (dims == nullptr || dims->isNone()) return true;
-  const std::int64_t count = tensor.isTensor() && tensor.toTensor().defined()
-                                 ? tensor.toTensor().dim()
-                                 : 0;
+  const std::int64_t count =
+      tensor.isTensor() && tensor.toTensor().defined() ? tensor.toTensor().dim() : 0;
   const auto is_it = [&](std::int64_t dim) {
     return dim == wanted || (count > 0 && dim + count == wanted);
   };
@@ -196,12 +268,14 @@ void ValueFlow::follow_call(const Instruction& instruction, const Slots& slots, 
   if (mixes_images(instruction, slots)) {
     tensor.mixed = true;
     if (first_mixed_.empty()) {
-      first_mixed_ = (instruction.path.empty() ? "" : instruction.path + ": ") + instruction.function;
+      first_mixed_ =
+          (instruction.path.empty() ? "" : instruction.path + ": ") + instruction.function;
     }
   }
   ValueMarks number;
   number.mixed = tensor.mixed;
-  number.content = reads_shape_only(instruction) ? operands.size : operands.content || operands.size;
+  number.content =
+      reads_shape_only(instruction) ? operands.size : operands.content || operands.size;
   if (reads_shape_only(instruction)) {  // numbers beside the tensor, such as which size
     number.mixed = false;
     for (const int slot : instruction.in) {
@@ -245,13 +319,13 @@ bool ValueFlow::size_is_decided(const Instruction& instruction, const Slots& slo
   return false;
 }
 
-// Images are taken from, or put to, computed places: rows of dimension 0 where it is not known which
-// dimension holds them.
+// Images are taken from, or put to, computed places: rows of dimension 0 where it is not known
+// which dimension holds them.
 bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slots) const {
   static const Names kByList = {"index", "index_put", "_index_put_impl"};
-  static const Names kByDimension = {"index_select", "gather", "take_along_dim", "scatter",
-                                     "scatter_add", "scatter_reduce", "index_add", "index_copy",
-                                     "index_reduce"};
+  static const Names kByDimension = {"index_select", "gather",      "take_along_dim",
+                                     "scatter",      "scatter_add", "scatter_reduce",
+                                     "index_add",    "index_copy",  "index_reduce"};
   const std::string_view name = bare_name(instruction);
   if (instruction.schema == nullptr || instruction.in.size() < 2) return false;
   if (!of(moved_operand(instruction)).content) return false;  // rows of a table, not of images
@@ -276,15 +350,60 @@ bool ValueFlow::rows_are_moved(const Instruction& instruction, const Slots& slot
 
 // A reduction, a sort or a scan over the images of a batch.
 bool ValueFlow::mixes_images(const Instruction& instruction, const Slots& slots) const {
-  static const Names kReductions = {
-      "max", "min", "amax", "amin", "aminmax", "argmax", "argmin", "quantile", "nanquantile",
-      "median", "nanmedian", "mode", "kthvalue", "sort", "msort", "argsort", "topk", "sum",
-      "nansum", "mean", "nanmean", "prod", "std", "var", "std_mean", "var_mean", "norm",
-      "linalg_vector_norm", "linalg_norm", "frobenius_norm", "logsumexp", "softmax", "log_softmax",
-      "_softmax", "_log_softmax", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "any",
-      "all", "count_nonzero", "histc", "quantize_per_tensor_dynamic", "linear_dynamic",
-      "linear_relu_dynamic", "linear_dynamic_fp16", "choose_qparams_tensor", "_aminmax",
-      "choose_qparams_optimized", "fused_moving_avg_obs_fake_quant", "renorm", "dist"};
+  static const Names kReductions = {"max",
+                                    "min",
+                                    "amax",
+                                    "amin",
+                                    "aminmax",
+                                    "argmax",
+                                    "argmin",
+                                    "quantile",
+                                    "nanquantile",
+                                    "median",
+                                    "nanmedian",
+                                    "mode",
+                                    "kthvalue",
+                                    "sort",
+                                    "msort",
+                                    "argsort",
+                                    "topk",
+                                    "sum",
+                                    "nansum",
+                                    "mean",
+                                    "nanmean",
+                                    "prod",
+                                    "std",
+                                    "var",
+                                    "std_mean",
+                                    "var_mean",
+                                    "norm",
+                                    "linalg_vector_norm",
+                                    "linalg_norm",
+                                    "frobenius_norm",
+                                    "logsumexp",
+                                    "softmax",
+                                    "log_softmax",
+                                    "_softmax",
+                                    "_log_softmax",
+                                    "cumsum",
+                                    "cumprod",
+                                    "cummax",
+                                    "cummin",
+                                    "logcumsumexp",
+                                    "any",
+                                    "all",
+                                    "count_nonzero",
+                                    "histc",
+                                    "quantize_per_tensor_dynamic",
+                                    "linear_dynamic",
+                                    "linear_relu_dynamic",
+                                    "linear_dynamic_fp16",
+                                    "choose_qparams_tensor",
+                                    "_aminmax",
+                                    "choose_qparams_optimized",
+                                    "fused_moving_avg_obs_fake_quant",
+                                    "renorm",
+                                    "dist"};
   static const Names kNormalisations = {"batch_norm", "native_batch_norm", "cudnn_batch_norm",
                                         "_batch_norm_impl_index", "_native_batch_norm_legit"};
   if (!images_ || instruction.in.empty()) return false;

@@ -39,7 +39,8 @@ class ValueFlow {
   /// Borrows the program. Without `images`, reductions over the batch are not looked for.
   explicit ValueFlow(const Instructions& program, ImageDimension images = nullptr);
 
-  /// Follows step `i`. `slots`: the table before it runs, or after it with its operands still there.
+  /// Follows step `i`. `slots`: the table before it runs, or after it with its operands still
+  /// there.
   void follow(int i, const Slots& slots);
 
   const ValueMarks& of(int slot) const { return marks_[static_cast<std::size_t>(slot)]; }
