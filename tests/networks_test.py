@@ -299,6 +299,145 @@ class SequenceFirst(Networks):
         self.assert_refused(Net(1), "depends on the other images")
 
 
+class Types(Networks):
+    """Networks that compute in other types than float32."""
+
+    INTEGERS = {torch.float8_e4m3fn: torch.uint8, torch.float16: torch.int16,
+                torch.bfloat16: torch.int16, torch.float32: torch.int32}
+
+    def stored(self, value, number, mask, format_type):
+        """A network's value as a format of another type holds it, one bit flipped where there is one."""
+        codes = value.to(format_type).contiguous().view(self.INTEGERS[format_type])
+        if number is not None:
+            flat = codes.view(-1).numpy().view(f"uint{8 * codes.element_size()}")  # the memory
+            flat[number] ^= mask
+        return codes.view(format_type).to(torch.float32).to(value.dtype)
+
+    def assert_stored(self, network, number_format, format_type, site="conv", weight=None, **campaign):
+        """All trials agree with eager PyTorch, where the site's value is stored in the format."""
+        network = network.eval()
+        self.save(network)
+        target = f'target = "weight"\nsites = ["{weight}"]' if weight else f'sites = ["{site}"]'
+        self.campaign(faults=target, extra=f'[format]\nid = "{number_format}"', **campaign)
+        self.bitfall("run", "c.toml", "--force")
+        kind = next(network.parameters()).dtype
+        module = dict(network.named_modules())[site]
+
+        def answer(image, number, mask):
+            if weight:
+                parameter = network.state_dict()[weight]  # shares the memory
+                before = parameter.clone()
+                parameter.copy_(self.stored(parameter, number, mask, format_type))
+                out = network(image)
+                parameter.copy_(before)
+                return out
+            hook = lambda module, inputs, output: self.stored(output, number, mask, format_type)
+            handle = module.register_forward_hook(hook)
+            out = network(image)
+            handle.remove()
+            return out
+
+        trials = self.rows()
+        self.assertEqual(len(trials), campaign.get("per_site", 12))
+        for trial in trials:
+            image = self.images[int(trial["image"])].unsqueeze(0).to(kind)
+            with torch.no_grad():
+                golden = loss_of(answer(image, None, 0)[0], int(trial["label"]))
+                bit = int(trial["element"]), int(trial["mask"], 16)
+                faulty = loss_of(answer(image, *bit)[0], int(trial["label"]))
+            self.assertTrue(same(trial["golden_loss"], golden), (trial, golden))
+            self.assertTrue(same(trial["faulty_loss"], faulty), (trial, faulty))
+
+    def test_each_in_its_own_format(self):
+        for kind, number_format in ((torch.float16, "fp16"), (torch.bfloat16, "bf16")):
+            with self.subTest(kind=kind):
+                for batch in (1, 4):
+                    self.assert_stored(Base().to(kind), number_format, kind, batch=batch, per_site=40)
+                self.assert_stored(Base().to(kind), number_format, kind, weight="fc.weight")
+                self.assert_stored(Base().to(kind), number_format, kind, weight="conv.weight")
+
+    def test_in_narrower_formats(self):
+        eight = torch.float8_e4m3fn
+        self.assert_stored(Base().half(), "fp8_e4m3", eight, per_site=40)
+        self.assert_stored(Base().bfloat16(), "fp8_e4m3", eight, weight="fc.weight")
+
+    def test_float64(self):
+        self.assert_stored(Base().double(), "fp32", torch.float32, per_site=40)
+        self.assert_stored(Base().double(), "fp16", torch.float16, per_site=40)
+        self.assert_stored(Base().double(), "fp32", torch.float32, weight="conv.weight")
+
+    def test_the_image_comes_in_the_networks_type(self):
+        self.save(Base().half().eval())
+        self.campaign(faults='target = "input"', extra='[format]\nid = "fp16"', per_site=30)
+        self.bitfall("run", "c.toml")
+        for trial in self.rows():
+            image = self.images[int(trial["image"])].half()
+            value = image.view(-1)[int(trial["element"])].item()
+            self.assertAlmostEqual(float(trial["value_before"]), value, delta=abs(value) * 1e-6)
+
+    def test_a_network_that_casts_by_itself(self):
+        class Net(Base):
+            def forward(self, x):
+                x = (x * 1.001 - 0.3).to(self.conv.weight.dtype)
+                return self.fc(self.features(x)).float()
+
+        network = Net().half().eval()
+        self.save(network)
+        self.campaign(faults='sites = ["conv"]', extra='[format]\nid = "fp16"')
+        self.bitfall("run", "c.toml")
+        for trial in self.rows():
+            with torch.no_grad():
+                wanted = loss_of(network(self.images[int(trial["image"])].unsqueeze(0))[0],
+                                 int(trial["label"]))
+            self.assertTrue(same(trial["golden_loss"], wanted), (trial, wanted))
+
+    def test_what_a_type_does_not_hold(self):
+        for kind, number_format, words in (
+            (torch.float16, "fp32", "does not hold its 32 bits"),
+            (torch.float16, "int8", "does not hold numbers times a scale"),
+            (torch.float16, "bf16", "does not hold its number"),
+            (torch.bfloat16, "fp16", "does not hold its number"),
+        ):
+            with self.subTest(kind=kind, number_format=number_format):
+                self.save(Base().to(kind).eval())
+                self.campaign(extra=f'[format]\nid = "{number_format}"')
+                self.bitfall("run", "c.toml", "--force", rc=2)
+                self.assertIn(words, self.output)
+                self.assertIn("fp16" if kind == torch.float16 else "bf16", self.output)
+                self.assertIn("model.float()", self.output)
+
+    def test_a_part_in_another_type(self):
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.narrow = nn.Linear(4, 4).half()
+
+            def forward(self, x):
+                return self.fc(self.narrow(self.features(x).half()).float())
+
+        network = Net().eval()
+        self.save(network)
+        self.assertEqual(self.sites()["narrow"]["type"], "float16")
+        self.campaign()
+        self.bitfall("run", "c.toml", rc=2)
+        self.assertIn("narrow", self.output)
+        self.campaign(extra='[[formats]]\nformat = "fp16"\nsites = ["narrow"]')
+        self.bitfall("run", "c.toml")
+        for trial in self.rows():
+            if trial["site"] != "narrow":
+                continue
+
+            def hook(module, inputs, output):
+                return self.stored(output, int(trial["element"]), int(trial["mask"], 16), torch.float16)
+
+            handle = network.narrow.register_forward_hook(hook)
+            with torch.no_grad():
+                faulty = loss_of(network(self.images[int(trial["image"])].unsqueeze(0))[0],
+                                 int(trial["label"]))
+            handle.remove()
+            self.assertTrue(same(trial["faulty_loss"], faulty), (trial, faulty))
+
+
 class Interpreted(Networks):
     """What only LibTorch's interpreter knows."""
 

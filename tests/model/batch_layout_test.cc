@@ -156,14 +156,17 @@ def forward(self, x):
   EXPECT_FALSE(placed.layout.rows_alike);
 }
 
-TEST(BatchLayout, RefusesWhatIsNotFloat32OrNotOfTheBatch) {
+TEST(BatchLayout, RefusesWhatHoldsNoRealNumbersOrIsNotOfTheBatch) {
   const Seen other = seen(R"(
 def forward(self, x):
   whole = torch.relu(x.double()).float()
+  count = torch.floor_divide((x * 4.0).long(), 2)
   total = torch.tanh(x.sum([0, 2, 3]))
-  return whole.flatten(1) + total.flatten().sum() * 0.0
+  return whole.flatten(1) + total.flatten().sum() * 0.0 + count.flatten(1) * 0.0
 )");
-  EXPECT_EQ(other.of("aten::relu").refusal, "holds Double, not float32");
+  EXPECT_EQ(other.of("aten::relu").refusal, "");
+  EXPECT_EQ(other.of("aten::relu").type, ValueType::kFloat64);
+  EXPECT_EQ(other.of("aten::floor_divide").refusal, "holds Long, no real numbers");
   EXPECT_EQ(other.of("aten::tanh").refusal,
             "its output [3] is not one slab per image of a batch of 4");
 }

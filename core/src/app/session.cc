@@ -148,8 +148,8 @@ ModelOptions Session::model_options(const std::vector<float>& images) const {
 
 // Chooses what is left to choose, and opens the network.
 void Session::tune_and_open(const Tuning& given, const std::vector<float>& images) {
-  const Tuning chosen = tune(given, campaign_.model, dataset_->shape(), campaign_.device,
-                             dataset_->size(), images);
+  const Tuning chosen =
+      tune(given, campaign_.model, dataset_->shape(), campaign_.device, dataset_->size(), images);
   campaign_.batch = chosen.batch;
   campaign_.threads = chosen.threads;
   campaign_.workers = chosen.workers;
@@ -254,8 +254,10 @@ void Session::check_formats(const std::vector<std::int32_t>& emulated,
   for (const std::int32_t site : emulated) {
     const Site& place = model_->sites()[static_cast<std::size_t>(site)];
     const auto format = static_cast<std::size_t>(format_of_[static_cast<std::size_t>(site)]);
-    const char* refusal = formats_[format]->refusal(place.shape);
-    if (!refusal || told[format]) continue;
+    if (told[format]) continue;
+    const char* of_shape = formats_[format]->refusal(place.shape);
+    const std::string refusal = of_shape ? of_shape : misfit(*formats_[format], place.type);
+    if (refusal.empty()) continue;
     told[format] = true;
     std::string shape;
     for (const std::int64_t size : place.shape) {
@@ -266,7 +268,11 @@ void Session::check_formats(const std::vector<std::int32_t>& emulated,
     diagnostics.add(choice.where,
                     "format '" + choice.id + "' cannot hold " + to_string(place.target) +
                         " site '" + place.name + "' of shape " + shape + "]: " + refusal,
-                    "choose another format or option for it in a [[formats]] entry");
+                    place.type == ValueType::kFloat32 || of_shape
+                        ? "choose another format or option for it in a [[formats]] entry"
+                        : "choose one that it holds, as [format] id = \"" +
+                              std::string(place.type == ValueType::kFloat16 ? "fp16" : "bf16") +
+                              "\", or save the network as model.float()");
   }
 }
 

@@ -148,7 +148,7 @@ Tuning tune(const Tuning& given, const std::filesystem::path& model,
   if (chosen.batch > 0 && chosen.threads > 0 && chosen.workers > 0) return chosen;
 
   const c10::InferenceMode guard;
-  const Program program(model, device);
+  Program program(model, device);
   const Bench bench(program, input, device, values);
   try {
     if (chosen.batch == 0) chosen.reason = time_batch(chosen, bench, machine, images);

@@ -41,7 +41,7 @@ EmulatedModel::EmulatedModel(const Model& model, const SiteFormats& formats,
       site_of_step_[static_cast<std::size_t>(model.first_step(site) - 1)] = site;
     }
     input_emulated_ |= target == Target::kInput;
-    exact_ &= formats.of(site).exact();
+    exact_ &= exact(site);
     calibrated_ |= formats.of(site).calibrated();
   }
 }
@@ -60,12 +60,12 @@ void EmulatedModel::emulate_parameters() {
     if (!model_.is_weight(site)) continue;
     const NumberFormat& format = formats_.of(site);
     const at::Tensor original = model_.parameter(site);
-    at::Tensor encoded = original.cpu().contiguous().clone();
+    at::Tensor encoded = original.to(at::kCPU, at::kFloat).contiguous().clone();
     emulate(format, {encoded.data_ptr<float>(), static_cast<std::size_t>(encoded.numel())},
             {model_.sites()[static_cast<std::size_t>(site)].shape, 0, 1, stream(site, 0)},
             metadata(site));
-    at::Tensor value = format.exact() ? original : encoded.to(c10::Device(model_.device()));
-    if (!model_.overlaps(site).empty() && !format.exact()) {
+    at::Tensor value = exact(site) ? original : encoded.to(original.options());
+    if (!model_.overlaps(site).empty() && !exact(site)) {
       check_shared(site);
       at::Tensor& memory = shared[original.storage().unsafeGetStorageImpl()];
       if (!memory.defined()) memory = memory_of(original).clone();
@@ -172,13 +172,15 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   const NumberFormat& format = formats_.of(site);
   const Timer timer(seconds);
   check_size(site, value);
-  if (format.exact()) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
+  if (exact(site)) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
   if (on_device(value)) {
-    if (const DeviceRounding* rounding = device_rounding(site)) return (*rounding)(value);
+    if (const DeviceRounding* rounding = device_rounding(site)) {
+      return (*rounding)(value.to(at::kFloat)).to(value.scalar_type());
+    }
   }
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
   const ImageAxis& axis = model_.images(model_.slots(site)[0]);
-  at::Tensor slabs = by_image(value, axis).to(at::kCPU).contiguous();
+  at::Tensor slabs = by_image(value, axis).to(at::kCPU, at::kFloat).contiguous();
   if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
   float* data = slabs.data_ptr<float>();
   const std::int64_t size = place.values;
@@ -195,8 +197,8 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
     }
   });
   if (axis.leads()) {
-    if (value.is_contiguous() && value.is_cpu()) return slabs;
-    if (!value.is_non_overlapping_and_dense()) return slabs.to(value.device());
+    if (value.is_contiguous() && value.is_cpu() && value.scalar_type() == at::kFloat) return slabs;
+    if (!value.is_non_overlapping_and_dense()) return slabs.to(value.options());
   }
   at::Tensor same_layout = at::empty_like(value);
   by_image(same_layout, axis).copy_(slabs);
@@ -214,6 +216,12 @@ void EmulatedModel::check_size(std::int32_t site, const at::Tensor& value) const
                            " values per image, but [" + shape + "] for a batch of " +
                            std::to_string(model_.batch()) +
                            ": its size depends on the images' values");
+}
+
+// FP32 leaves float32 as it is, and rounds float64.
+bool EmulatedModel::exact(std::int32_t site) const {
+  return formats_.of(site).exact() &&
+         model_.sites()[static_cast<std::size_t>(site)].type == ValueType::kFloat32;
 }
 
 bool EmulatedModel::elementwise(std::int32_t site) const { return formats_.of(site).elementwise(); }

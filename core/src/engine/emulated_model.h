@@ -85,6 +85,7 @@ class EmulatedModel {
  private:
   void emulate_parameters();
   void check_shared(std::int32_t site) const;
+  bool exact(std::int32_t site) const;
   const DeviceRounding* device_rounding(std::int32_t site) const;
 
   const Model& model_;

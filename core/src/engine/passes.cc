@@ -30,12 +30,12 @@ namespace {
 
 // A tensor's memory where the images lie one after the other, as `golden` has them; null
 // otherwise.
-const float* image_after_image(const at::Tensor& value, const at::Tensor& golden) {
-  const bool plain = value.is_cpu() && value.scalar_type() == at::kFloat && value.dim() > 0 &&
-                     value.is_non_overlapping_and_dense() && value.sizes() == golden.sizes() &&
-                     value.strides() == golden.strides() && value.size(0) > 0 &&
-                     value.stride(0) * value.size(0) == value.numel();
-  return plain ? static_cast<const float*>(value.const_data_ptr()) : nullptr;
+const char* image_after_image(const at::Tensor& value, const at::Tensor& golden) {
+  const bool plain = value.is_cpu() && value.scalar_type() == golden.scalar_type() &&
+                     value.dim() > 0 && value.is_non_overlapping_and_dense() &&
+                     value.sizes() == golden.sizes() && value.strides() == golden.strides() &&
+                     value.size(0) > 0 && value.stride(0) * value.size(0) == value.numel();
+  return plain ? static_cast<const char*>(value.const_data_ptr()) : nullptr;
 }
 
 // Writes a number at each place, an index in row-major order.
@@ -52,14 +52,14 @@ void write(const at::Tensor& tensor, const std::vector<std::int64_t>& places,
     }
     offsets.push_back(offset);
   }
-  if (tensor.is_cpu()) {
+  if (tensor.is_cpu() && tensor.scalar_type() == at::kFloat) {
     float* data = tensor.data_ptr<float>();
     for (std::size_t i = 0; i < offsets.size(); ++i) data[offsets[i]] = values[i];
     return;
   }
   const auto count = static_cast<std::int64_t>(offsets.size());
   const at::Tensor where = at::from_blob(offsets.data(), {count}, at::kLong).to(tensor.device());
-  const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(tensor.device());
+  const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(tensor.options());
   tensor.as_strided({tensor.numel()}, {1}).index_copy_(0, where, what);
 }
 
@@ -356,8 +356,7 @@ std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed
       const ImageAxis& axis = model_.model().images(slot);
       const at::Tensor mine = image_of(slots[index(slot)].toTensor(), axis, place.row);
       const at::Tensor golden = image_of(one.golden->tensor(slot), axis, one.row);
-      const at::Tensor differs =
-          mine.contiguous().view(at::kInt).ne(golden.contiguous().view(at::kInt)).any();
+      const at::Tensor differs = bits_of(mine).ne(bits_of(golden)).any();
       answer = answer.defined() ? answer.logical_or(differs) : differs;
     }
     answers.push_back(answer);
@@ -374,12 +373,12 @@ bool Passes::differs(const Slots& slots, std::span<const int> changed,
     const at::Tensor& mine = slots[index(slot)].toTensor();
     const at::Tensor& golden = one.golden->tensor(slot);
     const ImageAxis& axis = model_.model().images(slot);
-    const float* a = axis.leads() ? image_after_image(mine, golden) : nullptr;
-    const float* b = axis.leads() ? image_after_image(golden, golden) : nullptr;
+    const char* a = axis.leads() ? image_after_image(mine, golden) : nullptr;
+    const char* b = axis.leads() ? image_after_image(golden, golden) : nullptr;
     if (a && b) {
-      const auto size = static_cast<std::size_t>(axis.slabs * mine.stride(0));
+      const auto size = static_cast<std::size_t>(axis.slabs * mine.stride(0)) * mine.element_size();
       if (std::memcmp(a + static_cast<std::size_t>(place.row) * size,
-                      b + static_cast<std::size_t>(one.row) * size, size * sizeof(float)) != 0) {
+                      b + static_cast<std::size_t>(one.row) * size, size) != 0) {
         return true;
       }
     } else if (!same_bits(image_of(mine, axis, place.row), image_of(golden, axis, one.row))) {

@@ -10,7 +10,7 @@ namespace bitfall {
 namespace {
 
 void observe(RangeObserver& observer, const at::Tensor& values) {
-  const at::Tensor flat = values.to(at::kCPU).contiguous();
+  const at::Tensor flat = values.to(at::kCPU, at::kFloat).contiguous();
   observer.add({flat.const_data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
 }
 

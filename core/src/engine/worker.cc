@@ -166,7 +166,7 @@ at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
                                std::span<const std::vector<Edit>> edits) const {
   const EmulatedModel& emulated = workload_.emulated();
   if (!emulated.on_device(values) || !emulated.formats().of(site).elementwise()) {
-    return values.to(at::kCPU).contiguous();
+    return values.to(at::kCPU, at::kFloat).contiguous();
   }
   const std::int64_t size = workload_.model().is_weight(site)
                                 ? 0
@@ -175,7 +175,9 @@ at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const std::int64_t first = workload_.chunks().row_of(trials[i].image) * size;
     for (const Edit& edit : edits[i]) {
-      if (edit.register_index != 0) return values.to(at::kCPU).contiguous();  // a scale
+      if (edit.register_index != 0) {  // a scale
+        return values.to(at::kCPU, at::kFloat).contiguous();
+      }
       places.push_back(first + edit.element);
     }
   }
@@ -183,7 +185,8 @@ at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
   const at::Tensor where = at::from_blob(places.data(), {count}, at::kLong).clone();
   at::Tensor host = at::zeros(values.sizes(), at::kFloat);
   host.view({-1}).index_copy_(
-      0, where, values.reshape({-1}).index_select(0, where.to(values.device())).cpu());
+      0, where,
+      values.reshape({-1}).index_select(0, where.to(values.device())).to(at::kCPU, at::kFloat));
   return host;
 }
 

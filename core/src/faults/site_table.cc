@@ -19,6 +19,11 @@ std::string slab_text(const Site& site) {
   return text;
 }
 
+std::string note(const Site& site) {
+  if (!site.refusal.empty()) return "refused: " + site.refusal;
+  return site.type == ValueType::kFloat32 ? "" : std::string(to_string(site.type));
+}
+
 std::int64_t stored_bits(const Site& site, const NumberFormat& format) {
   std::int64_t bits = 0;
   for (const SiteRegister& kind : site_registers(site, format)) bits += kind.bits * kind.count;
@@ -58,8 +63,7 @@ std::string sites_text(const std::vector<Site>& sites, const NumberFormat& forma
     const bool shaped = site.values > 0;
     table.add({site.name, to_string(site.target), site.operation.empty() ? "-" : site.operation,
                slab_text(site), shaped ? std::to_string(site.values) : "-",
-               shaped ? std::to_string(stored_bits(site, format)) : "-",
-               site.refusal.empty() ? "" : "refused: " + site.refusal});
+               shaped ? std::to_string(stored_bits(site, format)) : "-", note(site)});
   }
   return table.render();
 }
@@ -90,6 +94,7 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
     row["operation"] = site.operation;
     row["shape"] = site.shape;
     row["values"] = site.values;
+    row["type"] = to_string(site.type);
     row["bits"] = site.values > 0 ? stored_bits(site, format) : 0;
     row["refusal"] = site.refusal.empty() ? nlohmann::ordered_json(nullptr)
                                           : nlohmann::ordered_json(site.refusal);
@@ -97,9 +102,8 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
   }
   nlohmann::ordered_json missed = nlohmann::ordered_json::array();
   for (const SiteCoverage::Missed& part : coverage.missed) {
-    missed.push_back({{"module", part.module},
-                      {"function", part.function},
-                      {"operations", part.operations}});
+    missed.push_back(
+        {{"module", part.module}, {"function", part.function}, {"operations", part.operations}});
   }
   nlohmann::ordered_json document;
   document["schema"] = "bitfall.sites/1";

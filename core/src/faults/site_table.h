@@ -24,8 +24,8 @@ struct SiteCoverage {
   std::string missed_text;
 };
 
-/// Two lines: "sites cover 98.5 % of 3.1 M multiplications and 100 % of 11.2 M parameters", and what
-/// they do not.
+/// Two lines: "sites cover 98.5 % of 3.1 M multiplications and 100 % of 11.2 M parameters", and
+/// what they do not.
 std::string coverage_text(const SiteCoverage& coverage);
 /// {"schema": "bitfall.sites/1", ...}
 std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format,

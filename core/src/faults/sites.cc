@@ -149,9 +149,7 @@ std::string commonest_refusal(std::span<const Site> sites, const SiteSelection& 
 
 }  // namespace
 
-std::string type_refusal(const std::string& type) {
-  return "holds " + type + ", not float32";
-}
+std::string type_refusal(const std::string& type) { return "holds " + type + ", no real numbers"; }
 
 bool is_helper(const Site& site) {
   for (const char* type : {"Long", "Int", "Short", "Char", "Byte", "Bool"}) {

@@ -9,6 +9,7 @@
 
 #include "bitfall/error_model.h"
 #include "site_selection.h"
+#include "value_type.h"
 
 namespace bitfall {
 
@@ -18,12 +19,13 @@ struct Site {
   Target target = Target::kActivation;
   std::string operation;  // kind: "conv", "linear", "matmul", "add", ...; of the reading operation
                           // for parameters
-  std::vector<std::int64_t> shape;  // one image's slab (without the batch), or the parameter
-  std::int64_t values = 0;          // product of shape
-  std::string refusal;              // why it cannot be hit; empty = it can
+  std::vector<std::int64_t> shape;       // one image's slab (without the batch), or the parameter
+  std::int64_t values = 0;               // product of shape
+  ValueType type = ValueType::kFloat32;  // what the network computes it in
+  std::string refusal;                   // why it cannot be hit; empty = it can
 };
 
-/// The refusal of a value that is not float32, by the name of its type: "Long".
+/// The refusal of a value that holds no real numbers, by the name of its type: "Long".
 std::string type_refusal(const std::string& type);
 /// A refused site of integers or truth values, which no number format holds: a count, an index, a
 /// mask. It is not counted among what faults miss.

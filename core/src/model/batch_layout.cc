@@ -16,8 +16,6 @@
 namespace bitfall {
 namespace {
 
-at::Tensor bits_of(const at::Tensor& tensor) { return tensor.contiguous().view(at::kInt); }
-
 bool is_defined(const c10::IValue& value) { return value.isTensor() && value.toTensor().defined(); }
 
 // What a row may be exchanged for.
@@ -93,6 +91,8 @@ class SideBySide {
     SlotLayout& input = layout_.slots[static_cast<std::size_t>(program_.input_slot())];
     input.images.slabs = 1;
     input.image_independent = false;
+    input.type = value_type_of(a_[static_cast<std::size_t>(program_.input_slot())].toTensor())
+                     .value_or(ValueType::kFloat32);
     const auto& steps = program_.steps();
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
       look_at(program_.instructions().steps[static_cast<std::size_t>(i)], i);
@@ -165,12 +165,15 @@ class SideBySide {
     }
     const at::Tensor &a = a_[slot].toTensor(), &b = b_[slot].toTensor();
     const at::Tensor& turned = turned_[slot].toTensor();
-    if (a.scalar_type() != at::kFloat || a.layout() != at::kStrided || a.is_quantized()) {
+    const auto type = value_type_of(a);
+    if (!type) {
       layout.refusal = type_refusal(c10::toString(a.scalar_type()));
       return;
     }
+    layout.type = *type;
     if (flow_.of(static_cast<int>(slot)).size || a.sizes() != b.sizes() ||
-        a.sizes() != turned.sizes()) {
+        a.sizes() != turned.sizes() || a.scalar_type() != b.scalar_type() ||
+        a.scalar_type() != turned.scalar_type()) {
       layout.refusal = "its size depends on the images' values";
       if (sized_.empty()) sized_ = place_of(made_by);
       return;

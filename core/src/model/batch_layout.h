@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "image_axis.h"
+#include "value_type.h"
 
 namespace bitfall {
 
@@ -28,6 +29,7 @@ class Program;
 /// Of the value in one slot.
 struct SlotLayout {
   ImageAxis images;
+  ValueType type = ValueType::kFloat32;
   /// The same for every batch of images: constants, sizes, masks.
   bool image_independent = true;
   std::vector<std::int64_t>

@@ -132,6 +132,7 @@ void Model::State::add_input() {
   image.operation = "input";
   image.shape.assign(input.begin(), input.end());
   image.values = input[0] * input[1] * input[2];
+  image.type = layout.slots[static_cast<std::size_t>(program->input_slot())].type;
   sites.push_back(std::move(image));
   sources.push_back({{program->input_slot()}, 0, {}});
 }
@@ -152,6 +153,7 @@ void Model::State::add_activations() {
       site.shape = made.shape;
       site.values = made.values;
       site.refusal = made.refusal;
+      site.type = made.type;
     }
     sites.push_back(std::move(site));
     sources.push_back({{steps[i].output}, static_cast<int>(i) + 1, {}});
@@ -167,7 +169,9 @@ void Model::State::add_parameters() {
     site.shape = parameter.value.sizes().vec();
     site.values = parameter.value.numel();
     if (parameter.first_step < 0) site.refusal = "nothing in the network reads it";
-    if (parameter.value.scalar_type() != at::kFloat) {
+    if (const auto type = value_type_of(parameter.value)) {
+      site.type = *type;
+    } else {
       site.refusal = type_refusal(c10::toString(parameter.value.scalar_type()));
     }
     sites.push_back(std::move(site));
@@ -245,22 +249,6 @@ ProofImages proof_images(const ModelOptions& options) {
   return {images.to(device), others.to(device)};
 }
 
-// The reasons that a look at the parameters gives, before anything runs.
-std::string misfit_of_types(const Program& program) {
-  std::map<std::string, int> types;
-  for (const Parameter& parameter : program.parameters()) {
-    if (!parameter.learned || !parameter.value.is_floating_point()) continue;
-    if (parameter.value.scalar_type() != at::kFloat) {
-      ++types[c10::toString(parameter.value.scalar_type())];
-    } else {
-      return "";  // some in float32: the model casts by itself
-    }
-  }
-  if (types.empty()) return "";
-  return "its weights are " + types.begin()->first +
-         ", and images are float32; save model.float(), and choose the number format by [format]";
-}
-
 }  // namespace
 
 Model::Model(const std::filesystem::path& path, const ModelOptions& options)
@@ -272,9 +260,6 @@ Model::Model(const std::filesystem::path& path, const ModelOptions& options)
   state.device = options.device;
   state.program = std::make_unique<Program>(path, options.device);
   const ProofImages images = proof_images(options);
-  if (const std::string misfit = misfit_of_types(*state.program); !misfit.empty()) {
-    throw Error(ExitCode::kInput, path.string() + ": " + misfit);
-  }
   try {
     state.program->specialise(images.batch);
     state.choose_answer(images.batch, options.answer);
@@ -293,8 +278,9 @@ std::optional<std::int64_t> find_fixed_batch(const std::filesystem::path& path,
                                              const ModelOptions& options) {
   const c10::InferenceMode guard;
   try {
-    const Program program(path, options.device);
+    Program program(path, options.device);
     const at::Tensor image = proof_images(options).batch[0].unsqueeze(0);
+    program.choose_input_type(image.repeat({options.batch, 1, 1, 1}));
     const auto runs = [&](std::int64_t batch) {
       try {
         Slots slots = program.start(image.repeat({batch, 1, 1, 1}));

@@ -21,6 +21,7 @@ struct Program::State {
   std::vector<bool> dependent;
   std::vector<std::vector<int>> dies;  // dies[i]: slots that nothing after step i reads
   AnswerChoice answer;
+  at::ScalarType input_type = at::kFloat;
 
   const Instructions& instructions() const { return network->instructions(); }
   const Instruction& instruction(int step) const {
@@ -57,8 +58,26 @@ Program::Program(const std::filesystem::path& path, const std::string& device)
 
 Program::~Program() = default;
 
+void Program::choose_input_type(const at::Tensor& input) {
+  const c10::InferenceMode guard;
+  std::optional<at::ScalarType> type;  // of all parameters
+  for (const Parameter& parameter : state_->parameters) {
+    if (!parameter.learned || !parameter.value.is_floating_point()) continue;
+    if (type.value_or(parameter.value.scalar_type()) != parameter.value.scalar_type()) return;
+    type = parameter.value.scalar_type();
+  }
+  if (!type || *type == at::kFloat || state_->input_type == *type) return;
+  try {
+    Slots slots = start(input);
+    run(slots, 0, static_cast<int>(state_->steps.size()));
+  } catch (const std::exception&) {
+    state_->input_type = *type;
+  }
+}
+
 void Program::specialise(const at::Tensor& input) {
   const c10::InferenceMode guard;
+  choose_input_type(input);
   constexpr int kMostRounds = 64;  // conditionals within conditionals
   bool changed = false;
   for (int round = 0; round < kMostRounds; ++round) {
@@ -88,7 +107,7 @@ c10::IValue Program::call(int step, std::vector<c10::IValue> operands) const {
 
 Slots Program::start(const at::Tensor& input) const {
   Slots slots = state_->instructions().fixed;
-  slots[static_cast<std::size_t>(state_->instructions().input)] = input;
+  slots[static_cast<std::size_t>(state_->instructions().input)] = input.to(state_->input_type);
   return fork(slots, 0);
 }
 
@@ -122,15 +141,15 @@ void Program::choose_answer(AnswerChoice choice) { state_->answer = std::move(ch
 
 at::Tensor Program::output(const Slots& slots) const {
   const c10::InferenceMode guard;
-  const std::int64_t batch =
-      slots[static_cast<std::size_t>(input_slot())].toTensor().size(0);
+  const std::int64_t batch = slots[static_cast<std::size_t>(input_slot())].toTensor().size(0);
   return answer_of(slots[static_cast<std::size_t>(state_->instructions().output)], batch,
                    state_->answer);
 }
 
 at::Tensor Program::forward(const at::Tensor& input) const {
   const c10::InferenceMode guard;
-  return answer_of(state_->network->forward(input), input.size(0), state_->answer);
+  return answer_of(state_->network->forward(input.to(state_->input_type)), input.size(0),
+                   state_->answer);
 }
 
 std::string Program::checksum() const {
@@ -148,8 +167,28 @@ std::string Program::checksum() const {
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_same(b)) return true;
   if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type()) return false;
-  if (a.scalar_type() != at::kFloat) return a.equal(b);
-  return a.contiguous().view(at::kInt).equal(b.contiguous().view(at::kInt));
+  return value_type_of(a) ? bits_of(a).equal(bits_of(b)) : a.equal(b);
+}
+
+std::optional<ValueType> value_type_of(const at::Tensor& value) {
+  if (value.layout() != at::kStrided || value.is_quantized()) return std::nullopt;
+  switch (value.scalar_type()) {
+    case at::kFloat:
+      return ValueType::kFloat32;
+    case at::kHalf:
+      return ValueType::kFloat16;
+    case at::kBFloat16:
+      return ValueType::kBfloat16;
+    case at::kDouble:
+      return ValueType::kFloat64;
+    default:
+      return std::nullopt;
+  }
+}
+
+at::Tensor bits_of(const at::Tensor& value) {
+  const auto size = value.element_size();
+  return value.contiguous().view(size == 2 ? at::kShort : size == 4 ? at::kInt : at::kLong);
 }
 
 bool same_value(const c10::IValue& a, const c10::IValue& b) {

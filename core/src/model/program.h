@@ -15,11 +15,13 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "answer_form.h"
 #include "steps.h"
+#include "value_type.h"
 
 namespace bitfall {
 
@@ -29,9 +31,9 @@ struct Instructions;
 class Program {
  public:
   /// Loads a file in eval mode. `device` as torch names it ("cpu", "cuda", "cuda:1").
-  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is neither TorchScript
-  /// nor a torch.export archive, is damaged, or has no forward(Tensor); further inputs keep their
-  /// defaults.
+  /// Throws Error(kUsage) when there is no such device, Error(kInput) when it is neither
+  /// TorchScript nor a torch.export archive, is damaged, or has no forward(Tensor); further inputs
+  /// keep their defaults.
   Program(const std::filesystem::path& path, const std::string& device);
   ~Program();
   Program(const Program&) = delete;
@@ -56,6 +58,10 @@ class Program {
 
   /// The result of one step's operator on other operands. Only for operators of one result.
   c10::IValue call(int step, std::vector<c10::IValue> operands) const;
+
+  /// Images are float32. A network whose parameters are all of another floating-point type, and
+  /// that does not run on them, gets them in its own type from here on.
+  void choose_input_type(const at::Tensor& input);
 
   /// A table with constants, parameters and the input, ready for step 0.
   Slots start(const at::Tensor& input) const;
@@ -93,6 +99,12 @@ class Program {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+/// What a value's numbers are; nothing where it holds no real numbers, or is sparse or quantised.
+std::optional<ValueType> value_type_of(const at::Tensor& value);
+
+/// The bits of a floating-point tensor as integers, contiguous.
+at::Tensor bits_of(const at::Tensor& value);
 
 /// The same shape, type and bits.
 bool same_bits(const at::Tensor& a, const at::Tensor& b);
