@@ -483,6 +483,67 @@ TEST(Engine, ValuesTreatedAsOnADeviceGiveTheSame) {
                          [](EngineOptions& options) { options.as_on_device = true; });
     }
   }
+  // Trials enough that they are packed again and again, in rows of other chunks; shared weights;
+  // writes in place; maps in channels-last memory; faults in scales and shared exponents.
+  const std::string many = "[[faults]]\noperations = \"*\"\nper_site = 90\n[run]\nbatch = 4\n";
+  for (const char* model : {"attention", "masked", "shared", "carried", "pair", "maps_last"}) {
+    expect_same_trials(campaign(model, "fp16", many),
+                       [](EngineOptions& options) { options.as_on_device = true; });
+  }
+  for (const char* id : {"int8", "bfp", "mxfp8_e4m3"}) {
+    expect_same_trials(
+        campaign("residual", id,
+                 "[[faults]]\nerror_model = { id = \"bit_flip\", bit_class = \"metadata\" }\n"
+                 "per_site = 40\n[run]\nbatch = 4\n"),
+        [](EngineOptions& options) { options.as_on_device = true; });
+  }
+}
+
+/// Operators and copies of a campaign whose values are treated as on a device, a pass.
+struct PerPass {
+  double operators = 0, copies = 0;
+};
+
+PerPass traffic_of(const std::string& model, const std::string& format, int batch) {
+  const auto opened = open(campaign(model, format,
+                                    "[[faults]]\nper_site = " + std::to_string(30 * batch) +
+                                        "\n[run]\nbatch = " + std::to_string(batch) + "\n"));
+  Session& session = *opened;
+  const std::atomic<bool> stop{false};
+  EXPECT_TRUE(session.profile(stop));
+  EngineOptions options;
+  for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
+    if (session.model().sites()[i].refusal.empty() &&
+        session.model().sites()[i].target == Target::kActivation) {
+      options.emulated.push_back(static_cast<std::int32_t>(i));
+    }
+  }
+  options.as_on_device = true;
+  options.count_traffic = true;
+  Engine engine(session.model(), session.dataset(), session.formats(), options);
+  EXPECT_TRUE(engine.profile(stop, nullptr));
+  Collected collected;
+  EXPECT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+  const auto passes = static_cast<double>(engine.costs().begun);
+  EXPECT_GT(passes, 50);
+  return {static_cast<double>(engine.costs().operators) / passes,
+          static_cast<double>(engine.costs().device_copies) / passes};
+}
+
+/// A device waits for the one thread that calls its kernels: a pass must not need more of them
+/// because it holds more images.
+TEST(Engine, AsksADeviceForNoMoreInLargerBatches) {
+  for (const char* model : {"residual", "windows", "sequence"}) {
+    for (const char* format : {"fp32", "fp16", "int8", "bfp"}) {
+      const PerPass small = traffic_of(model, format, 2), large = traffic_of(model, format, 10);
+      std::printf(
+          "%s in %s: %.1f operators and %.2f copies a pass of 2 images, %.1f and %.2f of 10\n",
+          model, format, small.operators, small.copies, large.operators, large.copies);
+      EXPECT_LT(large.operators, 1.1 * small.operators) << model << ", " << format;
+      EXPECT_LT(large.copies, 1.1 * small.copies + 0.5) << model << ", " << format;
+      EXPECT_LT(large.copies, 12) << model << ", " << format;
+    }
+  }
 }
 
 /// The largest magnitude of a site's FP32 values, by image.

@@ -34,7 +34,7 @@ TEST(SiteTable, JsonHoldsTheSame) {
   ASSERT_EQ(document.at("sites").size(), 3U);
   EXPECT_EQ(document["sites"][0],
             nlohmann::json::parse(R"({"name": "conv", "aliases": ["conv/conv#1"],
-              "kind": "activation", "operation": "conv", "shape": [2, 3], "values": 6, "bits": 33,
+              "kind": "activation", "operation": "conv", "shape": [2, 3], "values": 6, "type": "float32", "bits": 33,
               "refusal": null})"));
   EXPECT_EQ(document["sites"][2].at("bits"), 0);
   EXPECT_EQ(document["sites"][2].at("refusal"), "mixes images");

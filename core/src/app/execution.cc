@@ -62,6 +62,19 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   tell(costs.died, "died out before an expensive step of a pass");
   tell(costs.rows, "went to the end in " + std::to_string(costs.passes) + " passes (" +
                        share_of(costs.rows, costs.passes * batch) + " full)");
+  if (costs.begun > 0) {
+    const auto each = [&](std::int64_t count) {
+      char text[32];
+      std::snprintf(text, sizeof text, "%.1f",
+                    static_cast<double>(count) / static_cast<double>(costs.begun));
+      return std::string(text);
+    };
+    std::printf(
+        "LibTorch was asked for %s operators a pass, golden passes and windows included, and for "
+        "%s "
+        "copies between host and device.\n",
+        each(costs.operators).c_str(), each(costs.device_copies).c_str());
+  }
   if (costs.refused > 0) {
     tell(costs.refused,
          "kinds of step and window gave other bits than whole maps and were run whole");
@@ -80,6 +93,7 @@ int execute(Session& session, Store& store, bool explain) {
   const std::int64_t planned = session.engine().trials(session.plan());
   Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
+  if (explain) session.engine().count_traffic();
   bool finished = false;
   try {
     finished =

@@ -265,14 +265,15 @@ void Session::check_formats(const std::vector<std::int32_t>& emulated,
     }
     const PluginChoice& choice =
         format == 0 ? campaign_.format : campaign_.formats[format - 1].format;
+    const std::string native = place.type == ValueType::kFloat16 ? "fp16" : "bf16";
     diagnostics.add(choice.where,
                     "format '" + choice.id + "' cannot hold " + to_string(place.target) +
                         " site '" + place.name + "' of shape " + shape + "]: " + refusal,
                     place.type == ValueType::kFloat32 || of_shape
                         ? "choose another format or option for it in a [[formats]] entry"
-                        : "choose one that it holds, as [format] id = \"" +
-                              std::string(place.type == ValueType::kFloat16 ? "fp16" : "bf16") +
-                              "\", or save the network as model.float()");
+                        : "choose one that it holds, as " + native +
+                              " (by [format] id, or by a "
+                              "[[formats]] entry for it), or save the network as model.float()");
   }
 }
 

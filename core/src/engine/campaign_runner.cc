@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 
+#include "device_access.h"
 #include "timer.h"
 #include "worker_threads.h"
 
@@ -72,6 +74,8 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
                          const std::function<void(const EngineProgress&)>& progress) {
   costs_ = {};
   const Timer total(costs_.total_s);
+  std::optional<TrafficCounter> traffic;
+  if (options_.count_traffic) traffic.emplace();
   CampaignRun run{plan, golden_done, measurer, sink, stop, progress, {}};
   const std::int64_t trials = deal_trials(run, done);
   const std::vector<std::int64_t> chunks = wanted_chunks(run);
@@ -97,6 +101,10 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
     }
   };
   run_on(division.workers, work);
+  if (traffic) {
+    costs_.operators = traffic->counted().operators;
+    costs_.device_copies = traffic->counted().copies;
+  }
   return !stop;
 }
 

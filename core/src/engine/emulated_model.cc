@@ -197,8 +197,10 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
     }
   });
   if (axis.leads()) {
-    if (value.is_contiguous() && value.is_cpu() && value.scalar_type() == at::kFloat) return slabs;
-    if (!value.is_non_overlapping_and_dense()) return slabs.to(value.options());
+    if (value.is_contiguous() && value.is_cpu() && value.scalar_type() == at::kFloat) {
+      return slabs.view(value.sizes());
+    }
+    if (!value.is_non_overlapping_and_dense()) return slabs.view(value.sizes()).to(value.options());
   }
   at::Tensor same_layout = at::empty_like(value);
   by_image(same_layout, axis).copy_(slabs);

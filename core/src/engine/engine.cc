@@ -113,6 +113,8 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measurer& m
   return sink.result;
 }
 
+void Engine::count_traffic() { state_->options.count_traffic = true; }
+
 const EngineCosts& Engine::costs() const { return state_->costs; }
 
 std::optional<double> Engine::estimate_seconds(const Plan& plan, const Measurer& measurer,

@@ -59,6 +59,8 @@ class Engine {
            const Measurer& measurer, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
 
+  /// From here on runs count operators and copies between host and device (EngineCosts): slower.
+  void count_traffic();
   /// Of the last run().
   const EngineCosts& costs() const;
 

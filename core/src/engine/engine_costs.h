@@ -30,9 +30,13 @@ struct EngineCosts {
   std::int64_t carried = 0;          // trials carried by windows
   std::int64_t died_in_regions = 0;  // of them, those whose damage was gone on the way
   std::int64_t died = 0;     // trials in passes whose damage was gone before an expensive step
+  std::int64_t begun = 0;    // passes, to the end or to where their trials were packed again
   std::int64_t passes = 0;   // passes run to the end
   std::int64_t rows = 0;     // trials in them
   std::int64_t refused = 0;  // steps on windows that gave other bits than whole maps: run whole
+  // Of all threads, where they were counted:
+  std::int64_t operators = 0;      // calls of LibTorch's operators
+  std::int64_t device_copies = 0;  // between host and device
 
   void add(const EngineCosts& other) {
     golden_s += other.golden_s;
@@ -47,6 +51,7 @@ struct EngineCosts {
     carried += other.carried;
     died_in_regions += other.died_in_regions;
     died += other.died;
+    begun += other.begun;
     passes += other.passes;
     rows += other.rows;
     refused += other.refused;

@@ -14,6 +14,7 @@ struct EngineOptions : RunSettings {
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
+  bool count_traffic = false;  // operators and copies, see EngineCosts; costs time
 };
 
 }  // namespace bitfall

@@ -12,13 +12,14 @@
 
 namespace bitfall {
 
-/// What a trial has changed of one slot's value: its image's slabs as a whole, or a window
-/// [C, h, w] of its map.
+/// What a trial has changed of one slot's value: its image as a whole, or a window [C, h, w] of its
+/// map.
 struct Damage {
   int slot = -1;
   bool whole = true;
   std::int64_t top = 0, left = 0;  // of the window
-  at::Tensor values;
+  at::Tensor values;               // whole: of several trials, [trials, ...] by image
+  std::int64_t row = 0;            // whole: this trial's among them
 };
 
 /// A trial between its site and its answer. Wherever it stands in the network, all values of its

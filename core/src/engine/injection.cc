@@ -223,6 +223,17 @@ std::uint32_t apply_edit(const Edit& edit, std::uint32_t code) {
   return code;
 }
 
+std::vector<ElementRun> elements_read(const NumberFormat& format,
+                                      std::span<const std::int64_t> shape,
+                                      std::span<const Edit> edits) {
+  std::vector<ElementRun> runs;
+  for (const Edit& edit : edits) {
+    if (edit.register_index != 0) return {{0, element_count(shape), 1}};
+    runs.push_back(format.block(edit.element, shape));
+  }
+  return runs;
+}
+
 Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const std::int64_t> shape, std::span<const std::uint32_t> calibrated,
                  std::span<const Edit> edits, std::optional<float> clamp,

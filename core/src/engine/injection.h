@@ -35,6 +35,11 @@ Injection inject(const NumberFormat& format, std::span<const float> golden,
                  std::span<const Edit> edits, std::optional<float> clamp,
                  std::vector<std::uint32_t>& scratch, std::uint64_t stream = 0);
 
+/// The elements whose golden values inject() reads, in runs that may overlap.
+std::vector<ElementRun> elements_read(const NumberFormat& format,
+                                      std::span<const std::int64_t> shape,
+                                      std::span<const Edit> edits);
+
 /// code after the edit. Not for edits of real numbers.
 std::uint32_t apply_edit(const Edit& edit, std::uint32_t code);
 

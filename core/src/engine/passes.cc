@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "device_access.h"
 #include "error.h"
 #include "pass_limit.h"
 #include "steps.h"
@@ -36,31 +37,6 @@ const char* image_after_image(const at::Tensor& value, const at::Tensor& golden)
                      value.sizes() == golden.sizes() && value.strides() == golden.strides() &&
                      value.size(0) > 0 && value.stride(0) * value.size(0) == value.numel();
   return plain ? static_cast<const char*>(value.const_data_ptr()) : nullptr;
-}
-
-// Writes a number at each place, an index in row-major order.
-void write(const at::Tensor& tensor, const std::vector<std::int64_t>& places,
-           std::vector<float>& values) {
-  const auto sizes = tensor.sizes();
-  const auto strides = tensor.strides();
-  std::vector<std::int64_t> offsets;
-  for (std::int64_t rest : places) {
-    std::int64_t offset = 0;
-    for (std::int64_t d = tensor.dim() - 1; d >= 0; --d) {
-      offset += (rest % sizes[d]) * strides[d];
-      rest /= sizes[d];
-    }
-    offsets.push_back(offset);
-  }
-  if (tensor.is_cpu() && tensor.scalar_type() == at::kFloat) {
-    float* data = tensor.data_ptr<float>();
-    for (std::size_t i = 0; i < offsets.size(); ++i) data[offsets[i]] = values[i];
-    return;
-  }
-  const auto count = static_cast<std::int64_t>(offsets.size());
-  const at::Tensor where = at::from_blob(offsets.data(), {count}, at::kLong).to(tensor.device());
-  const at::Tensor what = at::from_blob(values.data(), {count}, at::kFloat).to(tensor.options());
-  tensor.as_strided({tensor.numel()}, {1}).index_copy_(0, where, what);
 }
 
 // A faulty pass that gave no answer.
@@ -109,7 +85,8 @@ Passes::Passes(const EmulatedModel& model, bool early_stop, std::int64_t waiting
     : model_(model),
       program_(model.model().program()),
       early_stop_(early_stop),
-      waiting_bytes_(waiting_bytes) {}
+      waiting_bytes_(waiting_bytes),
+      golden_rows_(model.model()) {}
 
 // True if an image may stand in another row from the cut on: all that lives there lies image by
 // image in rows that are alike, or is the same for all images.
@@ -211,8 +188,30 @@ RowImages Passes::images_of(const Pass& pass) const {
   return images;
 }
 
+// True if each trial's image stands in the row that it has in the first trial's chunk.
+bool Passes::at_home(const Pass& pass) const {
+  const GoldenChunk* base = pass.front().flight->golden;
+  return std::all_of(pass.begin(), pass.end(), [&](const BatchPlace& place) {
+    return place.flight->golden == base && place.flight->row == place.row;
+  });
+}
+
+// The numbers of the pass's images, row by row.
+at::Tensor Passes::numbers_of(const Pass& pass) const {
+  const GoldenChunk& base = *pass.front().flight->golden;
+  std::vector<std::int64_t> numbers(static_cast<std::size_t>(batch()));
+  for (std::int64_t row = 0; row < batch(); ++row) {
+    numbers[static_cast<std::size_t>(row)] = golden_rows_.number(base, row);
+  }
+  for (const BatchPlace& place : pass) {
+    numbers[static_cast<std::size_t>(place.row)] =
+        golden_rows_.number(*place.flight->golden, place.flight->row);
+  }
+  return to_device(numbers, base.input());
+}
+
 // Golden values of the pass's images at a cut. `own`, by slot: the tensor is this pass's alone.
-Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
+Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) {
   const GoldenChunk& base = *pass.front().flight->golden;
   Slots slots = program_.fork(base.slots(), cut);
   own.assign(slots.size(), false);
@@ -223,21 +222,25 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) const {
     own[slot] = mine.isTensor() && mine.toTensor().defined() && mine.toTensor().has_storage() &&
                 !mine.toTensor().is_alias_of(golden.toTensor());
   }
-  const auto at_home = [&](const BatchPlace& place) {
-    return place.flight->golden == &base && place.flight->row == place.row;
-  };
-  if (std::all_of(pass.begin(), pass.end(), at_home)) return slots;
+  if (at_home(pass)) return slots;
+  const bool on_device = model_.on_device(base.input());
+  const at::Tensor numbers = on_device ? numbers_of(pass) : at::Tensor();
   const auto& lifetimes = program_.lifetimes();
   for (std::size_t slot = 0; slot < slots.size(); ++slot) {
     const auto number = static_cast<int>(slot);
     const ImageAxis& axis = model_.model().images(number);
     if (!axis.exists() || !lifetimes[slot].lives_at(cut) || !slots[slot].isTensor()) continue;
     at::Tensor value = slots[slot].toTensor();
-    if (!own[slot]) value = copy_of(value);
-    for (const BatchPlace& place : pass) {
-      if (at_home(place)) continue;
-      const Flight& one = *place.flight;
-      image_of(value, axis, place.row).copy_(image_of(one.golden->tensor(number), axis, one.row));
+    if (on_device) {
+      if (!own[slot]) value = at::empty_like(value);
+      by_image(value, axis).copy_(golden_rows_.gather(cut, number, numbers));
+    } else {
+      if (!own[slot]) value = copy_of(value);
+      for (const BatchPlace& place : pass) {
+        const Flight& one = *place.flight;
+        if (one.golden == &base && one.row == place.row) continue;
+        image_of(value, axis, place.row).copy_(image_of(one.golden->tensor(number), axis, one.row));
+      }
     }
     slots[slot] = value;
     own[slot] = true;
@@ -265,7 +268,7 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
   };
   if (weight) {
     for (const auto& [slot, value] : model_.changed_parameter(
-             site, [&](at::Tensor& parameter) { write(parameter, places, values); })) {
+             site, [&](at::Tensor& parameter) { write_values(parameter, places, values); })) {
       put(slot, value);
     }
     return;
@@ -273,26 +276,34 @@ void Passes::put_in(std::int32_t site, const Pass& pass, Slots& slots,
   const int slot = model_.model().slots(site)[0];
   at::Tensor faulty = slots[index(slot)].toTensor();
   if (!own[index(slot)]) faulty = copy_of(faulty);
-  write(by_image(faulty, model_.model().images(slot)), places, values);
+  write_values(by_image(faulty, model_.model().images(slot)), places, values);
   put(slot, faulty);
 }
 
 // The table at a cut with the pass's damage in it.
-Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
+Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) {
   std::vector<bool> own;
   Slots slots = table(cut, pass, own);
   if (pass.front().flight->damage.empty()) {
     put_in(site, pass, slots, own);
     return slots;
   }
+  const auto owned = [&](int slot) -> const at::Tensor& {
+    c10::IValue& value = slots[index(slot)];
+    if (!own[index(slot)]) value = copy_of(value.toTensor());
+    own[index(slot)] = true;
+    return value.toTensor();
+  };
+  if (model_.on_device(pass.front().flight->golden->input())) {
+    put_back(pass, owned);
+    return slots;
+  }
   for (const BatchPlace& place : pass) {
     for (const Damage& part : place.flight->damage) {
-      c10::IValue& slot = slots[index(part.slot)];
-      if (!own[index(part.slot)]) slot = copy_of(slot.toTensor());
-      own[index(part.slot)] = true;
-      const at::Tensor& value = slot.toTensor();
+      const at::Tensor& value = owned(part.slot);
       if (part.whole) {
-        image_of(value, model_.model().images(part.slot), place.row).copy_(part.values);
+        const at::Tensor image = image_of(value, model_.model().images(part.slot), place.row);
+        image.copy_(part.values[part.row].view(image.sizes()));
       } else {
         value.select(0, place.row)
             .narrow(1, part.top, part.values.size(1))
@@ -302,6 +313,23 @@ Slots Passes::at_cut(std::int32_t site, int cut, const Pass& pass) const {
     }
   }
   return slots;
+}
+
+// The damage of trials that waited: that of all of them in a slot lies in one tensor.
+void Passes::put_back(const Pass& pass,
+                      const std::function<const at::Tensor&(int slot)>& owned) const {
+  std::vector<std::int64_t> rows, sources;
+  for (const BatchPlace& place : pass) {
+    rows.push_back(place.row);
+    sources.push_back(place.flight->damage.front().row);
+  }
+  const auto count = static_cast<std::int64_t>(rows.size());
+  rows.insert(rows.end(), sources.begin(), sources.end());
+  const at::Tensor both = to_device(rows, pass.front().flight->golden->input());
+  for (const Damage& part : pass.front().flight->damage) {
+    by_image(owned(part.slot), model_.model().images(part.slot))
+        .index_copy_(0, both.slice(0, 0, count), part.values.index_select(0, both.slice(0, count)));
+  }
 }
 
 // What a pass that came from `from` may have changed of all that lives at `cut`, if its trials can
@@ -339,30 +367,29 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
 }
 
 // Which of the pass's trials have damage left.
-std::vector<bool> Passes::alive(const Slots& slots, std::span<const int> changed,
-                                const Pass& pass) const {
+std::vector<bool> Passes::alive(int cut, const Slots& slots, std::span<const int> changed,
+                                const Pass& pass) {
   std::vector<bool> alive;
   const bool on_device = !changed.empty() && model_.on_device(slots[index(changed[0])].toTensor());
   if (!on_device) {
     for (const BatchPlace& place : pass) alive.push_back(differs(slots, changed, place));
     return alive;
   }
-  // One answer for all, so that the device is waited for once.
-  std::vector<at::Tensor> answers;
-  for (const BatchPlace& place : pass) {
-    const Flight& one = *place.flight;
-    at::Tensor answer;
-    for (const int slot : changed) {
-      const ImageAxis& axis = model_.model().images(slot);
-      const at::Tensor mine = image_of(slots[index(slot)].toTensor(), axis, place.row);
-      const at::Tensor golden = image_of(one.golden->tensor(slot), axis, one.row);
-      const at::Tensor differs = bits_of(mine).ne(bits_of(golden)).any();
-      answer = answer.defined() ? answer.logical_or(differs) : differs;
-    }
-    answers.push_back(answer);
+  // One answer for all rows, so that the device is waited for once.
+  const at::Tensor numbers = at_home(pass) ? at::Tensor() : numbers_of(pass);
+  at::Tensor any;
+  for (const int slot : changed) {
+    const ImageAxis& axis = model_.model().images(slot);
+    const at::Tensor mine = by_image(slots[index(slot)].toTensor(), axis);
+    const at::Tensor golden = numbers.defined()
+                                  ? golden_rows_.gather(cut, slot, numbers)
+                                  : by_image(pass.front().flight->golden->tensor(slot), axis);
+    const at::Tensor differs = bits_of(mine).ne(bits_of(golden)).flatten(1).any(1);
+    any = any.defined() ? any.logical_or(differs) : differs;
   }
-  const at::Tensor all = at::stack(answers).cpu();
-  for (std::int64_t i = 0; i < all.numel(); ++i) alive.push_back(all[i].item<bool>());
+  any = to_host(any);
+  const auto rows = any.accessor<bool, 1>();
+  for (const BatchPlace& place : pass) alive.push_back(rows[place.row]);
   return alive;
 }
 
@@ -426,6 +453,9 @@ std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, 
   const RowImages images = images_of(pass);
   int known = steps();  // golden values are there up to this step
   for (const BatchPlace& place : pass) known = std::min(known, place.flight->golden->to());
+  if (model_.on_device(pass.front().flight->golden->input())) {
+    known = std::min(known, golden_rows_.known_to());
+  }
   at = from;
   for (const int cut : cuts) {
     if (cut > known) break;
@@ -438,25 +468,53 @@ std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, 
 
 // Ends the trials of a pass at the cut whose damage is gone; the others wait with theirs.
 void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
-                  const PassReport& report) const {
-  const std::vector<bool> left = alive(slots, waiting.changed, pass);
+                  const PassReport& report) {
+  const std::vector<bool> left = alive(waiting.cut, slots, waiting.changed, pass);
   waiting.met += static_cast<std::int64_t>(pass.size());
+  std::vector<std::int64_t> rows;
+  std::vector<Flight*> living;
   for (std::size_t i = 0; i < pass.size(); ++i) {
     Flight& one = *pass[i].flight;
     one.damage.clear();
-    if (!left[i]) {
-      ++waiting.died;
-      ++report.costs.died;
-      report.done(one, one.golden->logits(one.row));
+    if (left[i]) {
+      rows.push_back(pass[i].row);
+      living.push_back(&one);
       continue;
     }
-    for (const int slot : waiting.changed) {
-      const at::Tensor mine =
-          image_of(slots[index(slot)].toTensor(), model_.model().images(slot), pass[i].row);
-      one.damage.push_back({slot, true, 0, 0, mine.clone()});
-      waiting.bytes += static_cast<std::int64_t>(mine.nbytes());
+    ++waiting.died;
+    ++report.costs.died;
+    report.done(one, one.golden->logits(one.row));
+  }
+  if (rows.empty()) return;
+  const at::Tensor taken = to_device(rows, slots[index(waiting.changed[0])].toTensor());
+  for (const int slot : waiting.changed) {
+    const at::Tensor mine =
+        by_image(slots[index(slot)].toTensor(), model_.model().images(slot)).index_select(0, taken);
+    waiting.bytes += static_cast<std::int64_t>(mine.nbytes());
+    for (std::size_t i = 0; i < living.size(); ++i) {
+      living[i]->damage.push_back({slot, true, 0, 0, mine, static_cast<std::int64_t>(i)});
     }
-    waiting.flights.push_back(&one);
+  }
+  waiting.flights.insert(waiting.flights.end(), living.begin(), living.end());
+}
+
+// The damage of all that wait as one tensor a slot, so that a pass takes its own from there at
+// once.
+void Passes::put_together(std::span<Flight* const> flights) {
+  for (std::size_t part = 0; part < flights.front()->damage.size(); ++part) {
+    std::vector<at::Tensor> tensors;
+    std::int64_t before = 0;  // rows of the tensors ahead of the last
+    for (Flight* one : flights) {
+      Damage& damage = one->damage[part];
+      if (tensors.empty() || !tensors.back().is_same(damage.values)) {
+        if (!tensors.empty()) before += tensors.back().size(0);
+        tensors.push_back(damage.values);
+      }
+      damage.row += before;
+    }
+    if (tensors.size() == 1) continue;
+    const at::Tensor all = at::cat(tensors);
+    for (Flight* one : flights) one->damage[part].values = all;
   }
 }
 
@@ -464,6 +522,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
 void Passes::run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
                          const PassReport& report) {
   if (waiting.flights.empty()) return;
+  if (model_.on_device(waiting.flights.front()->golden->input())) put_together(waiting.flights);
   const std::vector<Pass> packed = pack(waiting.cut, std::move(waiting.flights));
   waiting.flights.clear();
   waiting.bytes = 0;
@@ -522,6 +581,7 @@ void Passes::run_apart(std::int32_t site, int from, std::span<const BatchPlace> 
 // One pass, up to where its trials wait for others', or else to its end.
 void Passes::run_pass(std::int32_t site, int from, const Pass& pass, std::size_t passes,
                       std::span<const int> cuts, Waiting& waiting, const PassReport& report) {
+  ++report.costs.begun;
   Slots slots = at_cut(site, from, pass);
   int at = from;
   const auto changed = run_to_cut(site, from, pass, cuts, slots, at, report.costs);
@@ -561,6 +621,13 @@ void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights,
                  const PassReport& report) {
   if (flights.empty()) return;
   const PartTimer timer(report.costs.suffix_s, report.costs);
+  std::vector<const GoldenChunk*> chunks;
+  for (const Flight* flight : flights) {
+    if (std::find(chunks.begin(), chunks.end(), flight->golden) == chunks.end()) {
+      chunks.push_back(flight->golden);
+    }
+  }
+  golden_rows_.set_chunks(chunks);
   const bool weights = flights.front()->damage.empty() && model_.model().is_weight(site);
   const std::vector<Pass> passes =
       weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));

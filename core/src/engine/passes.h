@@ -15,6 +15,7 @@
 
 #include "engine_costs.h"
 #include "flight.h"
+#include "golden_rows.h"
 #include "outcome.h"
 
 namespace bitfall {
@@ -45,7 +46,10 @@ class Passes {
   void run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
 
   /// Forgets what it knows of golden chunks, before they go.
-  void new_group() { mixable_.clear(); }
+  void new_group() {
+    mixable_.clear();
+    golden_rows_.set_chunks({});
+  }
 
  private:
   /// A trial's place in a pass.
@@ -71,20 +75,24 @@ class Passes {
   std::vector<Pass> pack_at_home(std::vector<Flight*> flights) const;
   std::vector<Pass> pack_weights(std::vector<Flight*> flights) const;
   RowImages images_of(const Pass& pass) const;
-  Slots table(int cut, const Pass& pass, std::vector<bool>& own) const;
-  Slots at_cut(std::int32_t site, int cut, const Pass& pass) const;
+  bool at_home(const Pass& pass) const;
+  at::Tensor numbers_of(const Pass& pass) const;
+  Slots table(int cut, const Pass& pass, std::vector<bool>& own);
+  Slots at_cut(std::int32_t site, int cut, const Pass& pass);
+  void put_back(const Pass& pass, const std::function<const at::Tensor&(int slot)>& owned) const;
   void put_in(std::int32_t site, const Pass& pass, Slots& slots, std::vector<bool>& own) const;
   std::optional<std::vector<int>> changed_slots(std::int32_t site, const Slots& slots, int from,
                                                 int cut, const Pass& pass) const;
-  std::vector<bool> alive(const Slots& slots, std::span<const int> changed, const Pass& pass) const;
+  std::vector<bool> alive(int cut, const Slots& slots, std::span<const int> changed,
+                          const Pass& pass);
   bool differs(const Slots& slots, std::span<const int> changed, const BatchPlace& place) const;
-  void finish(std::span<const BatchPlace> pass, const Slots& slots,
-              const PassReport& report) const;
+  void finish(std::span<const BatchPlace> pass, const Slots& slots, const PassReport& report) const;
   std::vector<int> cuts_after(int step) const;
   std::optional<std::vector<int>> run_to_cut(std::int32_t site, int from, const Pass& pass,
                                              std::span<const int> cuts, Slots& slots, int& at,
                                              EngineCosts& costs) const;
-  void wait(const Pass& pass, const Slots& slots, Waiting& waiting, const PassReport& report) const;
+  void wait(const Pass& pass, const Slots& slots, Waiting& waiting, const PassReport& report);
+  static void put_together(std::span<Flight* const> flights);
   void run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
                    const PassReport& report);
   void run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
@@ -103,6 +111,7 @@ class Passes {
   const Program& program_;
   bool early_stop_;
   std::int64_t waiting_bytes_;
+  GoldenRows golden_rows_;
   std::map<int, bool> movable_;  // by cut
   /// Whether all that lives at a cut, besides images' own values, is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;

@@ -46,10 +46,7 @@ void Profiler::observe_site(std::int32_t site, const Slots& slots, std::int64_t 
   const int slot = workload_.model().slots(site)[0];
   const at::Tensor& value = slots[static_cast<std::size_t>(slot)].toTensor();
   const at::Tensor images = by_image(value, workload_.model().images(slot));
-  if (learning > 0) {
-    const std::int64_t rows = images.size(0) / workload_.model().batch();  // of an image
-    observe(learned_[index], images.narrow(0, 0, learning * rows));
-  }
+  if (learning > 0) observe(learned_[index], images.narrow(0, 0, learning));
   if (every_image_) observe(all_[index], images);
 }
 

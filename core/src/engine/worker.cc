@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "answer.h"
+#include "device_access.h"
 #include "pass_limit.h"
 #include "timer.h"
 
@@ -139,55 +140,68 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   for (const Trial& trial : trials) edits.push_back(run_.plan.edits(trial));
   const int slot = model.slots(site)[0];
   if (!weight) emulated.check_size(site, golden.tensor(slot));
-  const at::Tensor values = host_values(
-      site, weight ? emulated.parameter(site) : by_image(golden.tensor(slot), model.images(slot)),
-      trials, edits);
+  const at::Tensor values =
+      weight ? emulated.parameter(site) : by_image(golden.tensor(slot), model.images(slot));
+  // Of a value on a device only what is read, in one transfer; the value where that is less.
+  std::vector<float> fetched;
+  at::Tensor host;
+  if (emulated.on_device(values)) {
+    if (const auto places = places_read(site, trials, edits, values.numel())) {
+      fetched = read_values(values, *places);
+    } else {
+      host = to_host(values).contiguous();
+    }
+  } else {
+    host = values.to(at::kFloat).contiguous();
+  }
+  std::span<const float> rest(fetched);
   std::optional<float> clamp;
   if (options_.hit_value == HitValue::kClamped) {
     clamp = emulated.profiles()[static_cast<std::size_t>(site)].golden.absolute();
   }
+  const NumberFormat& format = emulated.formats().of(site);
+  const auto size = static_cast<std::size_t>(place.values);
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const Trial& trial = trials[i];
     const std::int64_t row = workload_.chunks().row_of(trial.image);
-    const std::span<const float> slab(
-        values.const_data_ptr<float>() + (weight ? 0 : row * place.values),
-        static_cast<std::size_t>(place.values));
-    flights.push_back(
-        {trial, &golden, row,
-         inject(emulated.formats().of(site), slab, place.shape, emulated.metadata(site), edits[i],
-                clamp, scratch_, emulated.stream(site, trial.image))});
+    std::span<const float> slab;
+    if (!host.defined()) {
+      slab_.resize(std::max(slab_.size(), size));
+      for (const ElementRun& run : elements_read(format, place.shape, edits[i])) {
+        for (std::int64_t k = 0; k < run.count; ++k) {
+          slab_[static_cast<std::size_t>(run.first + k * run.stride)] =
+              rest[static_cast<std::size_t>(k)];
+        }
+        rest = rest.subspan(static_cast<std::size_t>(run.count));
+      }
+      slab = std::span(slab_).first(size);
+    } else {
+      slab = {host.const_data_ptr<float>() + (weight ? 0 : row * place.values), size};
+    }
+    flights.push_back({trial, &golden, row,
+                       inject(format, slab, place.shape, emulated.metadata(site), edits[i], clamp,
+                              scratch_, emulated.stream(site, trial.image))});
   }
 }
 
-// A site's values on the host, contiguous. Of values on a device only the elements that the trials
-// hit are fetched, in one transfer; the rest is 0, and nobody reads it.
-at::Tensor Worker::host_values(std::int32_t site, const at::Tensor& values,
-                               std::span<const Trial> trials,
-                               std::span<const std::vector<Edit>> edits) const {
-  const EmulatedModel& emulated = workload_.emulated();
-  if (!emulated.on_device(values) || !emulated.formats().of(site).elementwise()) {
-    return values.to(at::kCPU, at::kFloat).contiguous();
-  }
-  const std::int64_t size = workload_.model().is_weight(site)
-                                ? 0
-                                : workload_.model().sites()[static_cast<std::size_t>(site)].values;
+// Where inject() reads a site's values, trial by trial; nothing if that is more than `most` places.
+std::optional<std::vector<std::int64_t>> Worker::places_read(
+    std::int32_t site, std::span<const Trial> trials, std::span<const std::vector<Edit>> edits,
+    std::int64_t most) const {
+  const Site& place = workload_.model().sites()[static_cast<std::size_t>(site)];
+  const NumberFormat& format = workload_.emulated().formats().of(site);
+  const std::int64_t size = workload_.model().is_weight(site) ? 0 : place.values;
   std::vector<std::int64_t> places;
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const std::int64_t first = workload_.chunks().row_of(trials[i].image) * size;
-    for (const Edit& edit : edits[i]) {
-      if (edit.register_index != 0) {  // a scale
-        return values.to(at::kCPU, at::kFloat).contiguous();
+    for (const ElementRun& run : elements_read(format, place.shape, edits[i])) {
+      if (static_cast<std::int64_t>(places.size()) + run.count > most) return std::nullopt;
+      for (std::int64_t k = 0; k < run.count; ++k) {
+        places.push_back(first + run.first + k * run.stride);
       }
-      places.push_back(first + edit.element);
     }
   }
-  const auto count = static_cast<std::int64_t>(places.size());
-  const at::Tensor where = at::from_blob(places.data(), {count}, at::kLong).clone();
-  at::Tensor host = at::zeros(values.sizes(), at::kFloat);
-  host.view({-1}).index_copy_(
-      0, where,
-      values.reshape({-1}).index_select(0, where.to(values.device())).to(at::kCPU, at::kFloat));
-  return host;
+  return places;
 }
 
 // Those that have to be run. Trials that change nothing are masked and done; of those that change

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -61,8 +62,10 @@ class Worker {
                                  std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
                     std::vector<Flight>& flights);
-  at::Tensor host_values(std::int32_t site, const at::Tensor& values, std::span<const Trial> trials,
-                         std::span<const std::vector<Edit>> edits) const;
+  std::optional<std::vector<std::int64_t>> places_read(std::int32_t site,
+                                                       std::span<const Trial> trials,
+                                                       std::span<const std::vector<Edit>> edits,
+                                                       std::int64_t most) const;
   std::vector<Flight*> distinct(std::span<Flight> flights, Twins& twins);
   bool fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins);
   bool pass_through(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
@@ -81,6 +84,7 @@ class Worker {
   Regions regions_;
   Passes passes_;
   std::vector<std::uint32_t> scratch_;  // of inject()
+  std::vector<float> slab_;             // of a value on a device: what inject() reads of it
 };
 
 }  // namespace bitfall

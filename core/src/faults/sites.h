@@ -21,8 +21,8 @@ struct Site {
                           // for parameters
   std::vector<std::int64_t> shape;       // one image's slab (without the batch), or the parameter
   std::int64_t values = 0;               // product of shape
-  ValueType type = ValueType::kFloat32;  // what the network computes it in
   std::string refusal;                   // why it cannot be hit; empty = it can
+  ValueType type = ValueType::kFloat32;  // what the network computes it in
 };
 
 /// The refusal of a value that holds no real numbers, by the name of its type: "Long".

@@ -243,8 +243,7 @@ class SideBySide {
 
   // The images of a batch, and of the batch turned by one row.
   bool same_images(const at::Tensor& turned, const at::Tensor& a, const ImageAxis& axis) const {
-    const at::Tensor rows = bits_of(by_image(turned, axis)).reshape({batch_, -1});
-    return rows.roll(-1, 0).equal(bits_of(by_image(a, axis)).reshape({batch_, -1}));
+    return bits_of(by_image(turned, axis)).roll(-1, 0).equal(bits_of(by_image(a, axis)));
   }
 
   // Why a value that looks as if it lay image by image does not.

@@ -13,7 +13,9 @@ at::Tensor split(const at::Tensor& value, const ImageAxis& axis) {
 }  // namespace
 
 at::Tensor by_image(const at::Tensor& value, const ImageAxis& axis) {
-  return axis.leads() ? value : split(value, axis).movedim(axis.dim + 1, 0);
+  if (axis.plain()) return value;
+  if (axis.leads()) return value.unflatten(0, {-1, axis.slabs});
+  return split(value, axis).movedim(axis.dim + 1, 0);
 }
 
 at::Tensor image_of(const at::Tensor& value, const ImageAxis& axis, std::int64_t row) {

@@ -28,8 +28,8 @@ struct ImageAxis {
   bool plain() const { return leads() && slabs == 1; }
 };
 
-/// A view whose row-major order is image after image, each image's values in the order that they
-/// have in a batch of one. The value itself where the images lead.
+/// [batch, ...]: a view whose first dimension is the image, each image's values in the order that
+/// they have in a batch of one.
 at::Tensor by_image(const at::Tensor& value, const ImageAxis& axis);
 
 /// The image at `row` of the batch: a view, of equal sizes for equal axes.
