@@ -28,7 +28,7 @@ KEPT_TO = [
                             "instruction.h", "instruction.cc", "compile_graph.h", "compile_graph.cc", "front_end.h",
                             "torchscript_front_end.cc", "compile_exported.h", "compile_exported.cc",
                             "exported_front_end.cc", "exported_operands.h", "exported_operands.cc",
-                            "python_numbers.h", "python_numbers.cc", "shared_memory.h", "shared_memory.cc",
+                            "gpu_facts.cc", "python_numbers.h", "python_numbers.cc", "shared_memory.h", "shared_memory.cc",
                             "value_flow.h", "value_flow.cc", "answer_form.h",
                             "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc", "writes.h", "writes.cc",
                             "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",

@@ -1271,6 +1271,19 @@ class Files(Networks):
         self.assertIn("[run] batch = 4", self.output)
         self.assert_right(Net(), trace=4, copies=4, batch=0)
 
+    def test_an_operator_without_a_deterministic_kernel_is_named(self):
+        class Net(Base):
+            def forward(self, x):
+                if x.size(0) > 1:  # as LibTorch says it of a kernel for CUDA
+                    raise RuntimeError("put_ does not have a deterministic implementation")
+                return self.fc(self.features(x))
+
+        self.save(Net().eval())
+        self.campaign()
+        self.bitfall("run", "c.toml", rc=4)
+        self.assertIn("put_ does not have", self.output)
+        self.assertIn("must give the same bits each time", self.output)
+
     def test_pixels_as_indices(self):
         class Net(nn.Module):
             def __init__(self):

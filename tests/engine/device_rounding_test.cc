@@ -54,7 +54,22 @@ TEST_P(RoundingOf, EqualsTheFormatBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Formats, RoundingOf,
                          testing::Values("fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3fnuz",
                                          "fp8_e5m2fnuz", "fp6_e3m2", "fp6_e2m3", "fp4_e2m1", "int8",
-                                         "int4", "fixed", "posit8", "posit16", "adaptive_float"));
+                                         "int4", "fixed", "posit8", "posit16", "adaptive_float",
+                                         "tf32"));
+
+/// Formats that LibTorch has a type for take two kernels.
+TEST(DeviceRounding, CastsWhereLibTorchHasTheType) {
+  const auto rounding = [](const char* id, const FormatOptions& options = {}) {
+    const auto made = make_format(id, options);
+    return *DeviceRounding::make(*made, kShape, metadata_of(*made));
+  };
+  for (const char* id : {"fp16", "bf16", "fp8_e4m3", "fp8_e5m2", "fp8_e4m3fnuz", "fp8_e5m2fnuz"}) {
+    EXPECT_TRUE(rounding(id).is_cast()) << id;
+  }
+  for (const char* id : {"fp6_e3m2", "int8", "fixed", "posit16", "tf32"}) {
+    EXPECT_FALSE(rounding(id).is_cast()) << id;
+  }
+}
 
 TEST(DeviceRounding, KeepsTheLayout) {
   const auto made = make_format("fp16");
@@ -82,7 +97,6 @@ TEST(DeviceRounding, WhatNoTableTellsIsRefused) {
     const auto metadata = metadata_of(*made);
     return !DeviceRounding::make(*made, kShape, metadata).has_value();
   };
-  EXPECT_TRUE(refused(make_format("tf32")));  // 19 bits
   EXPECT_TRUE(refused(make_format("mxfp8_e4m3")));
   EXPECT_TRUE(refused(make_format("fp16", {{"rounding", std::string("stochastic")}})));
 }

@@ -52,6 +52,12 @@ RunFacts all_facts() {
   facts.covered_parameters = 0.5;
   facts.covered_operations = 0.25;
   facts.not_covered = "lstm 75.0 %";
+  facts.gpu = "NVIDIA H200";
+  facts.compute_capability = "9.0";
+  facts.cuda = "13.0";
+  facts.cudnn = "9.12.0";
+  facts.driver = "580.65.06";
+  facts.tf32 = "off";
   facts.shard = Shard{2, 4};
   facts.merged = "4 shards";
   facts.created = "then";

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.h"
+#include "gpu_facts.h"
 #include "plugin_host.h"
 #include "torch_runtime.h"
 
@@ -33,10 +34,18 @@ int EnvCommand::run() {
                                   {"cpu_capability", torch.cpu()},
                                   {"threads", torch.threads()},
                                   {"cuda", torch.has_cuda()},
+                                  {"gpu", nullptr},
                                   {"compiler", __VERSION__},
                                   {"plugin_folder", default_plugin_folder().string()},
                                   {"plugins", host.plugins().size()},
                                   {"plugins_refused", host.refused().size()}};
+  if (const auto gpu = gpu_facts("cuda")) {
+    facts["gpu"] = {{"name", gpu->name},
+                    {"compute_capability", gpu->compute_capability},
+                    {"cuda", gpu->cuda},
+                    {"cudnn", gpu->cudnn},
+                    {"driver", gpu->driver}};
+  }
   if (json_) {
     nlohmann::ordered_json document = {{"schema", "bitfall.env/1"}};
     document.update(facts);
@@ -44,6 +53,13 @@ int EnvCommand::run() {
     return 0;
   }
   for (const auto& [key, value] : facts.items()) {
+    if (value.is_object()) {
+      for (const auto& [part, text] : value.items()) {
+        std::printf("%-16s %s: %s\n", key.c_str(), part.c_str(), text.get<std::string>().c_str());
+      }
+      continue;
+    }
+    if (value.is_null()) continue;
     const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
     std::printf("%-16s %s\n", key.c_str(), text.c_str());
   }

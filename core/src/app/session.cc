@@ -5,6 +5,7 @@
 #include <span>
 
 #include "error.h"
+#include "gpu_facts.h"
 #include "log.h"
 #include "model_card.h"
 #include "model_costs.h"
@@ -164,6 +165,7 @@ void Session::tune_and_open(const Tuning& given, const std::vector<float>& image
 
 // Also where it runs on one batch alone, as a trace may, or must not share a pass among images.
 void Session::open_network(const std::vector<float>& images) {
+  if (campaign_.device != "cpu") set_cuda_arithmetic(campaign_.tf32, true);
   const Tuning given{campaign_.batch, campaign_.threads, campaign_.workers, ""};
   try {
     tune_and_open(given, images);
@@ -224,6 +226,17 @@ void Session::open_model() {
   }
   facts_.torch_version = torch.version();
   facts_.cpu = torch.cpu();
+  if (const auto gpu = gpu_facts(campaign_.device)) {
+    const auto known = [](const std::string& text) {
+      return text.empty() ? std::nullopt : std::optional(text);
+    };
+    facts_.gpu = known(gpu->name);
+    facts_.compute_capability = known(gpu->compute_capability);
+    facts_.cuda = known(gpu->cuda);
+    facts_.cudnn = known(gpu->cudnn);
+    facts_.driver = known(gpu->driver);
+    facts_.tf32 = campaign_.tf32 ? "on" : "off";
+  }
   facts_.threads = torch.threads();
   facts_.batch = campaign_.batch;
   facts_.workers = campaign_.workers;

@@ -148,6 +148,9 @@ const KeySpec kKeys[] = {
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
+    {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kMost, kMost, kClosed, {},
+     "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, and another "
+     "arithmetic than the CPU's. No effect on the CPU."},
     {"run", "batch", KeyType::kInteger, toml_text(kSilent.batch), 0, 65536, kClosed, {},
      "Images per pass, each with a fault of its own; may change results' last bits. 0 = chosen by "
      "timing the model, as `threads` and `workers`, and stored with the run."},

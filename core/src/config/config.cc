@@ -165,6 +165,7 @@ void CampaignReader::read_faults(const Section& section, FaultsConfig& out) cons
 
 void CampaignReader::read_run(const Section& section) {
   read_device(section, campaign_.device);
+  section.read("tf32", campaign_.tf32);
   section.read("batch", campaign_.batch);
   section.read("threads", campaign_.threads);
   section.read("suffix", campaign_.suffix);

@@ -33,6 +33,7 @@ struct RunSettings {
   AnswerKind answer = AnswerKind::kLogits;
 
   std::string device = "cpu";
+  bool tf32 = false;         // CUDA alone: float32 products with 10 bits
   std::int64_t batch = 0;    // images per pass; 0 = to be chosen, also the two below
   std::int64_t threads = 0;  // of LibTorch, in each worker
   std::int64_t workers = 0;  // threads that run groups of chunks in parallel; on the CPU alone

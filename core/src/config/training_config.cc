@@ -85,6 +85,7 @@ void read_schedule(const Section& section, ScheduleConfig& schedule) {
 
 void read_run(const Section& section, Training& training) {
   read_device(section, training.device);
+  section.read("tf32", training.tf32);
   section.read("threads", training.threads);
   section.read("workers", training.workers);
 }

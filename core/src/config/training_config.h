@@ -66,6 +66,7 @@ struct Training {
   AugmentationConfig augmentation;
 
   std::string device = "cpu";
+  bool tf32 = false;  // CUDA alone: float32 products with 10 bits
   std::int64_t threads = 0;  // of LibTorch; 0 = its choice
   std::int64_t workers = 0;  // threads that decode and augment; 0 = by the cores
 };

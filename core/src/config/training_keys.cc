@@ -95,6 +95,9 @@ const KeySpec kKeys[] = {
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
+    {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kMost, kMost, kClosed, {},
+     "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, less exact. No "
+     "effect on the CPU."},
     {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
      "Threads of LibTorch; may change results' last bits. 0 = its choice, kept when a training is "
      "resumed."},

@@ -11,7 +11,7 @@
 namespace bitfall {
 namespace {
 
-constexpr int kMostBits = 16;
+constexpr int kMostBits = 19;
 
 /// A float32's bits as a number that rises with its value; -0 lies just below +0.
 std::int32_t place_of(float value) {
@@ -162,50 +162,91 @@ std::vector<float> samples() {
   return values;
 }
 
+// Bit for bit, but for the bits of NaN.
+bool same_numbers(const at::Tensor& a, const at::Tensor& b) {
+  return at::logical_or(a.view(at::kInt) == b.view(at::kInt), at::logical_and(a.isnan(), b.isnan()))
+      .all()
+      .item<bool>();
+}
+
 }  // namespace
 
-DeviceRounding::DeviceRounding(std::vector<std::int32_t> thresholds, std::vector<float> results)
-    : thresholds_(at::tensor(thresholds, at::kInt)), results_(at::tensor(results, at::kFloat)) {}
+DeviceRounding::DeviceRounding(const std::vector<std::int32_t>& thresholds,
+                               const std::vector<float>& results, const std::string& device)
+    : thresholds_(at::tensor(thresholds, at::kInt).to(c10::Device(device))),
+      results_(at::tensor(results, at::kFloat).to(c10::Device(device))) {}
 
 std::optional<DeviceRounding> DeviceRounding::make(const NumberFormat& format,
                                                    std::span<const std::int64_t> shape,
-                                                   std::span<const std::uint32_t> metadata) {
+                                                   std::span<const std::uint32_t> metadata,
+                                                   const std::string& device) {
   if (!format.elementwise() || format.registers()[0].bits > kMostBits) return std::nullopt;
   Rounder rounder(format, shape, metadata);
-  Table table = table_of(rounder);
+  const Table table = table_of(rounder);
   if (table.results.empty() || !std::is_sorted(table.thresholds.begin(), table.thresholds.end())) {
     return std::nullopt;
   }
-  DeviceRounding rounding(std::move(table.thresholds), std::move(table.results));
+  DeviceRounding rounding(table.thresholds, table.results, device);
   // What no table can tell shows in a comparison: with another stream, at other places.
-  std::vector<float> values = samples();
-  const auto count = static_cast<std::int64_t>(values.size());
-  const at::Tensor mine = rounding(at::from_blob(values.data(), {count}, at::kFloat));
+  const std::vector<float> values = samples();
+  const at::Tensor mine = rounding.by_table(at::tensor(values).to(c10::Device(device))).cpu();
   for (const std::uint64_t stream : {0, 1}) {
-    std::vector<float> wanted = rounder.round(values, stream);
-    const at::Tensor theirs = at::from_blob(wanted.data(), {count}, at::kFloat);
-    const bool same = at::logical_or(mine.view(at::kInt) == theirs.view(at::kInt),
-                                     at::logical_and(mine.isnan(), theirs.isnan()))
-                          .all()
-                          .item<bool>();
-    if (!same) return std::nullopt;
+    if (!same_numbers(mine, at::tensor(rounder.round(values, stream)))) return std::nullopt;
   }
+  rounding.find_cast(table.thresholds, table.results);
   return rounding;
 }
 
-at::Tensor DeviceRounding::operator()(const at::Tensor& value) const {
-  if (!device_results_.defined() || device_results_.device() != value.device()) {
-    device_thresholds_ = thresholds_.to(value.device());
-    device_results_ = results_.to(value.device());
-  }
+at::Tensor DeviceRounding::by_table(const at::Tensor& value) const {
   const at::Tensor bits = value.view(at::kInt);
   const at::Tensor places =
       at::where(bits < 0, at::bitwise_xor(bits, std::numeric_limits<std::int32_t>::max()), bits);
-  const at::Tensor piece = at::bucketize(places, device_thresholds_, /*out_int32=*/true,
+  const at::Tensor piece = at::bucketize(places.contiguous(), thresholds_, /*out_int32=*/true,
                                          /*right=*/true);
   at::Tensor rounded = at::empty_like(value);
-  rounded.copy_(device_results_.index_select(0, piece.reshape(-1)).view(value.sizes()));
+  rounded.copy_(results_.index_select(0, piece.reshape(-1)).view(value.sizes()));
   return rounded;
+}
+
+at::Tensor DeviceRounding::operator()(const at::Tensor& value) const {
+  if (!cast_) return by_table(value);
+  const at::Tensor cut = cast_->limit ? value.clamp(-*cast_->limit, *cast_->limit) : value;
+  return cut.to(cast_->type).to(at::kFloat);
+}
+
+// A cast, like the table, gives larger numbers for larger ones: if both agree at both ends of each
+// of the table's pieces, they agree within it.
+bool DeviceRounding::gives_the_same(const Cast& cast,
+                                    const std::vector<std::int32_t>& thresholds) const {
+  std::vector<float> ends;
+  for (const std::int32_t threshold : thresholds) {
+    ends.push_back(at_place(threshold - 1));
+    ends.push_back(at_place(threshold));
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  ends.insert(ends.end(), {infinity, -infinity, std::numeric_limits<float>::max(),
+                           std::numeric_limits<float>::lowest(), 0.0F, -0.0F});
+  const at::Tensor values = at::tensor(ends).to(thresholds_.device());
+  DeviceRounding tried = *this;
+  tried.cast_ = cast;
+  return same_numbers(tried(values).cpu(), by_table(values).cpu());
+}
+
+void DeviceRounding::find_cast(const std::vector<std::int32_t>& thresholds,
+                               const std::vector<float>& results) {
+  float largest = 0;
+  for (const float result : results) {
+    if (std::isfinite(result)) largest = std::max(largest, std::fabs(result));
+  }
+  for (const at::ScalarType type : {at::kHalf, at::kBFloat16, at::kFloat8_e4m3fn, at::kFloat8_e5m2,
+                                    at::kFloat8_e4m3fnuz, at::kFloat8_e5m2fnuz}) {
+    for (const std::optional<float> limit : {std::optional<float>(), std::optional(largest)}) {
+      const Cast cast{type, limit};
+      if (!gives_the_same(cast, thresholds)) continue;
+      cast_ = cast;
+      return;
+    }
+  }
 }
 
 }  // namespace bitfall

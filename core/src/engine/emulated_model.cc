@@ -136,7 +136,8 @@ const DeviceRounding* EmulatedModel::device_rounding(std::int32_t site) const {
   auto known = roundings_.find(key);
   if (known == roundings_.end()) {
     const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
-    known = roundings_.emplace(key, DeviceRounding::make(format, shape, registers)).first;
+    known = roundings_.emplace(key, DeviceRounding::make(format, shape, registers, model_.device()))
+                .first;
   }
   return known->second ? &*known->second : nullptr;
 }

@@ -184,6 +184,10 @@ void Model::State::add_parameters() {
 // spoken of; everything else has its own.
 std::string advice_for(const std::string& message) {
   const auto says = [&](const char* words) { return message.find(words) != message.npos; };
+  if (says("does not have a deterministic implementation")) {
+    return "\n  a campaign must give the same bits each time: run it with device = \"cpu\", or export "
+           "the network with another operator there";
+  }
   if (says("cuda:") && says("cpu")) {
     return "\n  it holds tensors on another device than its weights: export it on the CPU";
   }

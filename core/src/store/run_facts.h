@@ -85,6 +85,9 @@ struct RunFacts {
   std::optional<Shard> shard;
   std::optional<std::string> merged;             // "4 shards"
   std::optional<std::string> created, finished;  // times
+  // Of a GPU, where it ran on one:
+  std::optional<std::string> gpu, compute_capability, cuda, cudnn, driver;
+  std::optional<std::string> tf32;  // "on" or "off"
   std::optional<double> wall_s;                  // of all sessions together
 };
 

@@ -17,6 +17,7 @@
 #include "batch_loader.h"
 #include "error.h"
 #include "evaluation.h"
+#include "gpu_facts.h"
 #include "log.h"
 #include "model_card.h"
 #include "philox.h"
@@ -436,6 +437,7 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   }
   state.refuse_own_output();
   TorchRuntime::get().set_threads(training.threads);
+  if (training.device != "cpu") set_cuda_arithmetic(training.tf32, false);
   state.open_data();
   state.open_model();
   state.schedule = Schedule(training.schedule, training.optimizer.learning_rate, training.epochs,
