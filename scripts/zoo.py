@@ -75,7 +75,7 @@ def prepare(network: Network) -> tuple:
         options = export_model.parse_arguments([str(argument) for argument in arguments])
         try:
             return export_model.prepare(options)
-        except export_model.ExportError as error:
+        except (export_model.ExportError, ValueError, AssertionError) as error:  # or the network's own
             trouble = error
     raise Failure("build", str(trouble))
 

@@ -387,6 +387,100 @@ std::string plugin_error(Call call) {
   return "";
 }
 
+/// A plugin that only lies in the search path must not change what the others compute.
+TEST(PluginHost, RefusesALibraryThatChangesArithmetic) {
+  const auto is_subnormal = [] {
+    volatile float tiny = 1e-39F;
+    return tiny * 1.0F != 0;
+  };
+  ASSERT_TRUE(is_subnormal());
+  PluginHost host;
+  host.try_load(test_plugin("fast_math"));
+  EXPECT_TRUE(is_subnormal());
+  if (host.refused().empty()) GTEST_SKIP() << "this compiler links no such constructor";
+  EXPECT_THAT(host.refused()[0].reason, HasSubstr("build it without -ffast-math"));
+}
+
+class Unruly : public testing::Test {
+ protected:
+  Unruly() { host_.load(test_plugin("unruly")); }
+
+  std::unique_ptr<NumberFormat> format(const std::string& id) {
+    return host_.make_format(plugin_choice(id), diagnostics_);
+  }
+  std::string draw_error(const std::string& id) {
+    const auto model = host_.make_error_model(plugin_choice(id), diagnostics_);
+    const std::vector<std::int64_t> shape{3};
+    const std::vector<SiteRegister> registers{{"payload", 4, 3}};
+    const SiteView site{"conv", Target::kActivation, shape, registers, {}, 15};
+    struct : EditSink {
+      void add(const Edit&) override {}
+    } edits;
+    struct : RandomStream {
+      std::uint32_t next() override { return 0; }
+    } random;
+    return plugin_error([&] {
+      model->population(site);
+      model->draw(site, random, edits);
+    });
+  }
+  std::string measure_error(const std::string& id) {
+    const auto metric = host_.make_metric(plugin_choice(id), diagnostics_);
+    std::vector<double> values(2);
+    return plugin_error([&] { metric->measure({}, values); });
+  }
+
+  PluginHost host_;
+  Diagnostics diagnostics_{"", ""};
+};
+
+TEST_F(Unruly, FormatsAreChecked) {
+  const std::vector<std::int64_t> shape{3};
+  const std::vector<float> values{1, 2, 3};
+  std::vector<std::uint32_t> codes(3);
+  EXPECT_EQ(plugin_error([&] { format("wide_codes")->encode(values, {shape}, {}, codes); }),
+            "format 'wide_codes' of plugin unruly gives codes of more than its 4 bits in encode");
+  EXPECT_EQ(plugin_error([&] { format("no_largest")->largest({}); }),
+            "format 'no_largest' of plugin unruly has a largest number that is not one: nan");
+  EXPECT_THAT(plugin_error([&] { format("far_block")->block(1, shape); }),
+              HasSubstr("gives a block that does not hold element 1 or leaves the tensor"));
+  EXPECT_THAT(plugin_error([&] { format("many_registers")->register_count(1, shape); }),
+              HasSubstr("has 1099511627776 registers in a tensor of 3 elements"));
+  EXPECT_EQ(plugin_error([&] { format("odd_bit_class")->bit_class(0, 2); }),
+            "format 'odd_bit_class' of plugin unruly gives bit 2 an unknown bit class");
+}
+
+TEST_F(Unruly, ArithmeticIsPutBack) {
+  const std::vector<std::int64_t> shape{3};
+  const std::vector<float> values{1, 2, 3};
+  std::vector<std::uint32_t> codes(3);
+  EXPECT_THAT(
+      plugin_error([&] { format("rounds_up")->encode(values, {shape}, {}, codes); }),
+      StartsWith("format 'rounds_up' of plugin unruly changed how the processor computes in "
+                 "encode: "));
+  volatile float one = 1, tiny = 1e-9F;
+  EXPECT_EQ(one + tiny, 1.0F);
+}
+
+TEST_F(Unruly, ErrorModelsAreChecked) {
+  EXPECT_EQ(draw_error("endless_draw"),
+            "error_model 'endless_draw' of plugin unruly draws more edits for one fault than site "
+            "'conv' has registers");
+  EXPECT_THAT(draw_error("changing_population"),
+              HasSubstr("has a population that changes from call to call at site 'conv': 1"));
+}
+
+TEST_F(Unruly, MetricsAreChecked) {
+  EXPECT_EQ(measure_error("half_event"),
+            "metric 'half_event' of plugin unruly gives 7.500000 for event 'odd_event', which is 0 "
+            "or 1");
+  EXPECT_THAT(measure_error("nan_event"), HasSubstr("gives nan for event 'odd_event'"));
+  EXPECT_EQ(measure_error("unwritten"),
+            "metric 'unwritten' of plugin unruly leaves column 'odd_number' unwritten in measure");
+  EXPECT_EQ(measure_error("one_too_many"),
+            "metric 'one_too_many' of plugin unruly writes more columns in measure than it has");
+}
+
 class Fragile : public testing::Test {
  protected:
   Fragile() { host_.load(test_plugin("fragile")); }

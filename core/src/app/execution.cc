@@ -1,10 +1,12 @@
 #include "execution.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
 #include "error.h"
 #include "log.h"
+#include "plugin_calls.h"
 #include "progress.h"
 #include "report.h"
 #include "report_number.h"
@@ -93,6 +95,12 @@ int execute(Session& session, Store& store, bool explain) {
   const std::int64_t planned = session.engine().trials(session.plan());
   Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
+  WatchLimits limits;
+  limits.limit_s = session.campaign().plugin_limit;
+  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
+  const PluginWatch watch("what was stored before is kept; when this is fixed: bitfall resume " +
+                              shell_word(store.directory().string()),
+                          stop_requested, limits);
   if (explain) session.engine().count_traffic();
   bool finished = false;
   try {

@@ -10,6 +10,7 @@
 #include "command.h"
 #include "error.h"
 #include "log.h"
+#include "plugin_calls.h"
 #include "stop.h"
 #include "torch_message.h"
 #include "word_reader.h"
@@ -112,6 +113,7 @@ int refuse(const CLI::App& app, const CLI::ParseError& error) {
 int main(int argc, char** argv) {
   using namespace bitfall;
   settle_signals();
+  catch_plugin_crashes();
   CLI::App app{kExamples};
   app.name("bitfall");
   app.footer(kExitCodes);

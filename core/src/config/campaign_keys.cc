@@ -170,6 +170,9 @@ const KeySpec kKeys[] = {
     {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kMost, kClosed, {},
      "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
      "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
+    {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kMost, kClosed, {},
+     "Seconds that one call of a plugin may take; then the run ends with the plugin's name, and what is "
+     "stored is kept."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
      "computed twice. No effect on results."},

@@ -173,6 +173,7 @@ void CampaignReader::read_run(const Section& section) {
   section.read("share", campaign_.share);
   section.read("regions", campaign_.regions);
   section.read("pass_limit", campaign_.pass_limit);
+  section.read("plugin_limit", campaign_.plugin_limit);
   section.read("memory_budget", campaign_.memory_budget);
   section.read("workers", campaign_.workers);
   section.read("commit_every", campaign_.commit_every);

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "injection.h"
+#include "plugin_calls.h"
 #include "steps.h"
 #include "timer.h"
 
@@ -180,6 +181,7 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
     }
   }
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
+  const char* const name = place.name.c_str();
   const ImageAxis& axis = model_.images(model_.slots(site)[0]);
   at::Tensor slabs = by_image(value, axis).to(at::kCPU, at::kFloat).contiguous();
   if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
@@ -189,6 +191,7 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   const std::int64_t block = format.elementwise() ? std::min<std::int64_t>(size, 1 << 16) : size;
   const std::int64_t blocks = (size + block - 1) / block;
   at::parallel_for(0, model_.batch() * blocks, 1, [&](std::int64_t from, std::int64_t to) {
+    const PluginWork work(name, -1);
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t first = (i % blocks) * block;
       const std::span<float> part(data + (i / blocks) * size + first,

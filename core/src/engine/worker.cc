@@ -13,6 +13,7 @@
 #include "answer.h"
 #include "device_access.h"
 #include "pass_limit.h"
+#include "plugin_calls.h"
 #include "timer.h"
 
 namespace bitfall {
@@ -137,7 +138,10 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
   const bool weight = model.is_weight(site);
   std::vector<std::vector<Edit>> edits;
-  for (const Trial& trial : trials) edits.push_back(run_.plan.edits(trial));
+  for (const Trial& trial : trials) {
+    const PluginWork work(place.name.c_str(), trial.id);
+    edits.push_back(run_.plan.edits(trial));
+  }
   const int slot = model.slots(site)[0];
   if (!weight) emulated.check_size(site, golden.tensor(slot));
   const at::Tensor values =
@@ -163,6 +167,7 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   const auto size = static_cast<std::size_t>(place.values);
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const Trial& trial = trials[i];
+    const PluginWork work(place.name.c_str(), trial.id);
     const std::int64_t row = workload_.chunks().row_of(trial.image);
     std::span<const float> slab;
     if (!host.defined()) {
@@ -301,6 +306,8 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   result.faulty_top1 = top1(faulty);
   result.outcome = outcome_of(clean, faulty);
   const AsLogits before(clean, options_.answer), after(faulty, options_.answer);
+  const Site& site = workload_.model().sites()[static_cast<std::size_t>(one.trial.site)];
+  const PluginWork work(site.name.c_str(), one.trial.id);
   result.metrics =
       run_.measurer.measure({before.values(), after.values(), label, result.golden_loss,
                              result.faulty_loss, result.golden_top1, result.faulty_top1});

@@ -1,9 +1,12 @@
 #include "plugin_guard.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <set>
 #include <stdexcept>
 #include <string_view>
+#include <vector>
 
 #include "plugin_options.h"
 
@@ -25,7 +28,12 @@ class GuardedFormat final : public NumberFormat {
   std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
     const auto count =
         call_plugin(who_, "register_count", [&] { return format_->register_count(index, shape); });
+    constexpr std::int64_t kMost = std::int64_t{1} << 26;
     if (count < 0) refuse(who_, "has a negative count of registers");
+    if (count > kMost && count > element_count(shape)) {
+      refuse(who_, "has " + std::to_string(count) + " registers in a tensor of " +
+                       std::to_string(element_count(shape)) + " elements");
+    }
     return count;
   }
   bool calibrated() const override {
@@ -52,9 +60,11 @@ class GuardedFormat final : public NumberFormat {
   ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const override {
     const ElementRun run =
         call_plugin(who_, "block", [&] { return format_->block(element, shape); });
-    const std::int64_t last = run.first + (run.count - 1) * run.stride;
-    if (run.first < 0 || run.count < 1 || run.stride < 1 || last >= element_count(shape) ||
-        element < run.first || element > last || (element - run.first) % run.stride != 0) {
+    std::int64_t last = 0;
+    if (__builtin_mul_overflow(run.count - 1, run.stride, &last) ||
+        __builtin_add_overflow(run.first, last, &last) || run.first < 0 || run.count < 1 ||
+        run.stride < 1 || last >= element_count(shape) || element < run.first || element > last ||
+        (element - run.first) % run.stride != 0) {
       refuse(who_, "gives a block that does not hold element " + std::to_string(element) +
                        " or leaves the tensor");
     }
@@ -66,6 +76,12 @@ class GuardedFormat final : public NumberFormat {
   void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
               std::span<std::uint32_t> codes) const override {
     call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });
+    std::uint32_t any = 0;
+    for (const std::uint32_t code : codes) any |= code;
+    if ((any & ~mask_) != 0) {
+      refuse(who_, "gives codes of more than its " + std::to_string(std::popcount(mask_)) +
+                       " bits in encode");
+    }
   }
   void decode(std::span<const std::uint32_t> codes, const Slice& slice,
               std::span<const std::uint32_t> metadata, std::span<float> values) const override {
@@ -76,7 +92,12 @@ class GuardedFormat final : public NumberFormat {
     call_plugin(who_, "emulate", [&] { format_->emulate(values, slice, metadata); });
   }
   BitClass bit_class(std::uint32_t code, int bit) const override {
-    return call_plugin(who_, "bit_class", [&] { return format_->bit_class(code, bit); });
+    const BitClass found =
+        call_plugin(who_, "bit_class", [&] { return format_->bit_class(code, bit); });
+    if (found > BitClass::kMetadata) {
+      refuse(who_, "gives bit " + std::to_string(bit) + " an unknown bit class");
+    }
+    return found;
   }
   FormatTraits traits() const override {
     return call_plugin(who_, "traits", [&] { return format_->traits(); });
@@ -86,12 +107,39 @@ class GuardedFormat final : public NumberFormat {
                        [&] { return format_->metadata_value(index, code); });
   }
   float largest(std::span<const std::uint32_t> metadata) const override {
-    return call_plugin(who_, "largest", [&] { return format_->largest(metadata); });
+    const float largest = call_plugin(who_, "largest", [&] { return format_->largest(metadata); });
+    if (!std::isfinite(largest) || largest < 0) {
+      refuse(who_, "has a largest number that is not one: " + std::to_string(largest));
+    }
+    return largest;
+  }
+
+  /// Once its registers are known to be good.
+  void know_registers() {
+    const int bits = registers()[0].bits;
+    mask_ = bits == 32 ? ~std::uint32_t{0} : (std::uint32_t{1} << bits) - 1;
   }
 
  private:
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
+  std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
+};
+
+/// Ends a draw that does not end by itself.
+class LimitedEdits final : public EditSink {
+ public:
+  LimitedEdits(EditSink& edits, std::int64_t most, std::string problem)
+      : edits_(edits), left_(most), problem_(std::move(problem)) {}
+  void add(const Edit& edit) override {
+    if (left_-- <= 0) throw Error(ExitCode::kPlugin, problem_);
+    edits_.add(edit);
+  }
+
+ private:
+  EditSink& edits_;
+  std::int64_t left_;
+  std::string problem_;
 };
 
 class GuardedErrorModel final : public ErrorModel {
@@ -104,12 +152,22 @@ class GuardedErrorModel final : public ErrorModel {
   }
   double population(const SiteView& site) const override {
     const double count = call_plugin(who_, "population", [&] { return model_->population(site); });
-    if (!(count >= 0))
-      refuse(who_, "has a population that is not a count at site '" + std::string(site.name) + "'");
+    const std::string at = " at site '" + std::string(site.name) + "'";
+    if (!(count >= 0)) refuse(who_, "has a population that is not a count" + at);
+    const double again = call_plugin(who_, "population", [&] { return model_->population(site); });
+    if (again != count) {
+      refuse(who_, "has a population that changes from call to call" + at + ": " +
+                       std::to_string(count) + ", then " + std::to_string(again));
+    }
     return count;
   }
   void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
-    call_plugin(who_, "draw", [&] { model_->draw(site, random, edits); });
+    std::int64_t most = 1024;  // edits that one register of each may need, and some
+    for (const SiteRegister& kind : site.registers) most = std::max(most, kind.count);
+    LimitedEdits limited(edits, most,
+                         who_ + " draws more edits for one fault than site '" +
+                             std::string(site.name) + "' has registers");
+    call_plugin(who_, "draw", [&] { model_->draw(site, random, limited); });
   }
 
  private:
@@ -126,12 +184,38 @@ class GuardedMetric final : public Metric {
     return call_plugin(who_, "columns", [&] { return metric_->columns(); });
   }
   void measure(const Observation& observation, std::span<double> values) const override {
-    call_plugin(who_, "measure", [&] { metric_->measure(observation, values); });
+    // A number that nobody means, so that what was not written shows, with one more behind.
+    const double unwritten = std::bit_cast<double>(std::uint64_t{0x7FF8B17FA11B17FA});
+    const auto is_unwritten = [&](double value) {
+      return std::bit_cast<std::uint64_t>(value) == std::bit_cast<std::uint64_t>(unwritten);
+    };
+    std::vector<double> written(values.size() + 1, unwritten);
+    call_plugin(who_, "measure",
+                [&] { metric_->measure(observation, std::span(written).first(values.size())); });
+    if (!is_unwritten(written.back())) refuse(who_, "writes more columns in measure than it has");
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const MetricColumn& column = columns_[i];
+      if (is_unwritten(written[i])) {
+        refuse(who_, "leaves column '" + std::string(column.name) + "' unwritten in measure");
+      }
+      if (column.kind == ColumnKind::kEvent && written[i] != 0 && written[i] != 1) {
+        refuse(who_, "gives " + std::to_string(written[i]) + " for event '" +
+                         std::string(column.name) + "', which is 0 or 1");
+      }
+    }
+    std::copy(written.begin(), written.end() - 1, values.begin());
+  }
+
+  /// Once its columns are known to be good.
+  void know_columns() {
+    const auto columns = this->columns();
+    columns_.assign(columns.begin(), columns.end());
   }
 
  private:
   std::unique_ptr<Metric> metric_;
   std::string who_;
+  std::vector<MetricColumn> columns_;
 };
 
 /// A name that is usable as a column or in a fault list, and new among `names`.
@@ -270,6 +354,7 @@ std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const 
   if (std::string_view(registers[0].name) != "payload") {
     refuse(who, "has a first register '" + std::string(registers[0].name) + "', not 'payload'");
   }
+  guarded->know_registers();
   return guarded;
 }
 
@@ -291,6 +376,7 @@ std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string&
       refuse(who, "has a column '" + std::string(column.name) + "' without unit or help");
     }
   }
+  guarded->know_columns();
   return guarded;
 }
 

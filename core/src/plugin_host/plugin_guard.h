@@ -1,22 +1,38 @@
-// Stands between the host and a plugin's objects: what their code throws becomes Error(kPlugin)
-// that names them.
+// Stands between the host and a plugin's objects: what their code throws, or gives that cannot be,
+// becomes Error(kPlugin) that names them; how the processor computes stays as it was.
 #pragma once
 
 #include <exception>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "bitfall/plugin.h"
 #include "error.h"
+#include "plugin_calls.h"
 
 namespace bitfall {
 
 /// Runs plugin code. `who` is "format 'fp16' of plugin formats_ieee", `what` the method.
 template <typename Call>
-decltype(auto) call_plugin(const std::string& who, const char* what, Call&& call) {
+auto call_plugin(const std::string& who, const char* what, Call&& call) {
+  const PluginCall here(who.c_str(), what);
+  const auto check = [&] {
+    if (here.left_arithmetic_alone()) return;
+    throw Error(ExitCode::kPlugin,
+                who + " changed how the processor computes in " + what +
+                    ": rounding, subnormal numbers or floating-point exceptions must be put back");
+  };
   try {
-    return std::forward<Call>(call)();
+    if constexpr (std::is_void_v<std::invoke_result_t<Call>>) {
+      std::forward<Call>(call)();
+      check();
+    } else {
+      auto result = std::forward<Call>(call)();
+      check();
+      return result;
+    }
   } catch (const Error&) {
     throw;  // ours, passing through a plugin (from an EditSink, say)
   } catch (const std::exception& error) {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <set>
 #include <stdexcept>
 #include <type_traits>
@@ -16,6 +17,7 @@
 #include <variant>
 
 #include "error.h"
+#include "log.h"
 #include "plugin_guard.h"
 #include "plugin_options.h"
 #include "sha256.h"
@@ -242,8 +244,11 @@ struct PluginHost::State {
   std::vector<PluginDescription> plugins;
   std::vector<ComponentDescription> components;
   std::vector<RefusedPlugin> refused;
-  std::vector<Entry> entries;  // by index of components
-  std::set<fs::path> loaded;   // canonical paths
+  std::vector<Entry> entries;    // by index of components
+  std::set<fs::path> loaded;     // canonical paths
+  std::set<std::string> hashes;  // of them
+  // Ids that refused files offer, which other files have.
+  std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
 
   void load(const PluginHost& host, const fs::path& given);
 
@@ -269,9 +274,25 @@ void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
   if (loaded.count(path) > 0) return;
   refuse_truncated(path);
   std::string sha256 = sha256_file(path);
+  if (!hashes.insert(sha256).second) return;  // a copy of one that is loaded
+  const std::string who = "plugin " + path.string();
+  const PluginCall here(who.c_str(), "loading");
   const Plugin& plugin = read_entry(open_library(path));
   StagingRegistrar registrar(host, plugins.size());
-  register_into(registrar, plugin);
+  try {
+    register_into(registrar, plugin);
+  } catch (...) {
+    hashes.erase(sha256);
+    for (const Entry& entry : registrar.entries()) {
+      shadowed.emplace(std::pair(entry.description.kind, entry.description.id), path);
+    }
+    throw;
+  }
+  if (!here.left_arithmetic_alone()) {
+    throw Refusal(
+        "it changes how the processor computes (subnormal numbers become 0, or rounding "
+        "is another): build it without -ffast-math and -Ofast, where it is linked as well");
+  }
 
   plugins.push_back({plugin.name, plugin.version, plugin.summary, path, std::move(sha256)});
   for (auto& entry : registrar.entries()) {
@@ -334,6 +355,9 @@ void PluginHost::State::report_unknown(ComponentKind kind, const PluginChoice& c
     hint =
         known.empty() ? "none is loaded; see 'bitfall plugin list'" : "known are " + joined(known);
   }
+  for (const RefusedPlugin& file : refused) {
+    hint += "\n  " + file.path.string() + " is left out: " + file.reason;
+  }
   diagnostics.add(choice.where, "unknown " + component_name(kind, choice.id), hint);
 }
 
@@ -347,6 +371,10 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
     return nullptr;
   }
   const std::string name = component_name(kKind, choice.id);
+  if (const auto other = shadowed.find({kKind, choice.id}); other != shadowed.end()) {
+    log_warning(name + " is that of " + plugins[entry->description.plugin].path.string() + "; " +
+                other->second.string() + " offers one, too, and is left out");
+  }
   const auto options = CheckedOptions::check(choice, entry->options, name, diagnostics);
   if (!options) return nullptr;
 

@@ -36,7 +36,15 @@ double percentile(const std::vector<double>& ordered, double q) {
 // Collects the trials of one group.
 class Tally {
  public:
-  void add(const TrialEffect& effect) {
+  Tally() = default;
+  explicit Tally(const std::vector<StoredColumn>& columns)
+      : metrics_(columns.begin(), columns.end()) {}
+
+  void add(const TrialEffect& effect, const TrialResult& trial) {
+    for (std::size_t i = 0; i < metrics_.size(); ++i) {
+      const bool answered = !is_due(effect.outcome);
+      metrics_[i].add(effect.fault, answered, answered ? trial.metrics[i] : kNan);
+    }
     ++group.trials;
     group.activated += effect.activated;
     ++group.outcomes[static_cast<std::size_t>(effect.outcome)];
@@ -76,6 +84,7 @@ class Tally {
     loss.p99 = percentile(deltas_, 0.99);
     loss.maximum = deltas_.empty() ? kNan : deltas_.back();
     loss.unreliable = loss.changing < kReliableChanges;
+    for (const MetricTally& metric : metrics_) group.metrics.push_back(metric.finish(confidence));
     return std::move(group);
   }
 
@@ -87,6 +96,7 @@ class Tally {
   double signed_sum_ = 0;
   double clipped_sum_ = 0;
   std::vector<double> deltas_;
+  std::vector<MetricTally> metrics_;
 };
 
 // A value as people write it: 2048, 6.1e-05.
@@ -132,6 +142,7 @@ class Summary {
     data_.confidence = options.confidence.value_or(run_.facts.confidence);
     data_.clip = options.clip.value_or(run_.facts.clip);
     find_mismatch_column();
+    network_ = Tally(run_.metric_columns);
     prepare_layers();
   }
 
@@ -171,7 +182,7 @@ class Summary {
       layer_of_[{stratum.entry, stratum.site}] = layers_.size();
       permanent_.push_back(stratum.permanent);
       formats_hit_.insert(run_.site_formats[site]);
-      GroupSummary& group = layers_.emplace_back().group;
+      GroupSummary& group = layers_.emplace_back(run_.metric_columns).group;
       group.name = run_.sites[site].name;
       // An entry is called by its number in the file, counted from 1.
       if (strata_of_site[stratum.site] > 1)
@@ -216,8 +227,8 @@ class Summary {
     }
     TrialEffect effect = effect_of(trial);
     effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
-    layers_[layer->second].add(effect);
-    network_.add(effect);
+    layers_[layer->second].add(effect, trial);
+    network_.add(effect, trial);
     raised_.add(trial);
     if (options_.visit) options_.visit(layer->second, effect, trial);
     add_to_bit(trial, effect);
@@ -239,7 +250,9 @@ class Summary {
         name_of(static_cast<std::size_t>(kind->bit_classes[static_cast<std::size_t>(bit)]));
     const std::int32_t format = run_.site_formats[static_cast<std::size_t>(trial.site)];
 
-    Tally& of_bit = bits_[{format, record.edit.register_index, bit}];
+    Tally& of_bit =
+        bits_.try_emplace({format, record.edit.register_index, bit}, run_.metric_columns)
+            .first->second;
     of_bit.group.register_name = kind->name;
     if (formats_hit_.size() > 1) {
       of_bit.group.register_name =
@@ -250,11 +263,11 @@ class Summary {
     const bool named = record.edit.register_index > 0 || formats_hit_.size() > 1;
     of_bit.group.name = (named ? of_bit.group.register_name + " " : "") + "bit " +
                         std::to_string(bit) + " (" + place_class + ")";
-    of_bit.add(effect);
+    of_bit.add(effect, trial);
     const auto bit_class = static_cast<std::size_t>(record.bit_class);
-    Tally& of_class = classes_[bit_class];
+    Tally& of_class = classes_.try_emplace(bit_class, run_.metric_columns).first->second;
     of_class.group.name = of_class.group.bit_class = name_of(bit_class);
-    of_class.add(effect);
+    of_class.add(effect, trial);
   }
 
   void add_to_worst(const TrialResult& trial, double delta) {
@@ -322,10 +335,9 @@ class Summary {
                          " trials; bitfall merge joins the shards to the whole.");
     }
     if (data_.done < data_.planned && (!shard || !run_.facts.finished)) {
-      warnings.push_back("Unfinished: " + std::to_string(data_.done) + " of " +
-                         std::to_string(data_.planned) +
-                         " trials are in. Continue with: bitfall resume " +
-                         shell_word(data_.directory));
+      warnings.push_back(
+          "Unfinished: " + std::to_string(data_.done) + " of " + std::to_string(data_.planned) +
+          " trials are in. Continue with: bitfall resume " + shell_word(data_.directory));
     }
     if (golden_nonfinite_ > 0) {
       warnings.push_back("The network without a fault gives no finite loss on " +

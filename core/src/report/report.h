@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "metric_tally.h"
 #include "raised.h"
 #include "statistics.h"
 #include "store.h"
@@ -49,6 +50,7 @@ struct GroupSummary {
   Proportion due;            // crashed or hung
   Proportion misclassified;  // golden right and faulty wrong
   DeltaLossSummary delta_loss;
+  std::vector<MetricSummary> metrics;  // every column of the run's metrics, in the store's order
 
   std::int64_t count(Outcome outcome) const { return outcomes[static_cast<std::size_t>(outcome)]; }
 };
@@ -94,8 +96,8 @@ struct TrialEffect {
   bool activated = false;
   bool mismatch = false;
   bool misclassified = false;
-  double change = 0;  // faulty loss - golden loss, nats; may be NaN or Inf; NaN without an answer
-  double clipped = 0;      // |change| cut at the clip; the clip where it is not finite
+  double change = 0;   // faulty loss - golden loss, nats; may be NaN or Inf; NaN without an answer
+  double clipped = 0;  // |change| cut at the clip; the clip where it is not finite
   std::int64_t fault = 0;  // equal for the trials that share a permanent fault, which then come one
                            // after the other
 };

@@ -20,6 +20,7 @@ class ReportPage {
     headline_numbers();
     layers();
     bits();
+    metrics();
     raised();
     worst();
     facts();
@@ -157,6 +158,17 @@ class ReportPage {
     table.total = layer;
     html_ += "<details open><summary>Table by " + first + "</summary>\n" + table_html(table) +
              "</details>\n";
+  }
+
+  void metrics() {
+    if (data_.network.metrics.empty()) return;
+    html_ +=
+        "<h2>Metrics</h2>\n<p>Every column of every metric: of an event the share of all trials, "
+        "of a "
+        "quantity the mean over the trials with a finite one. Brackets are " +
+        confidence_text(data_) + " intervals.</p>\n" + table_html(metrics_table(data_, true)) +
+        "<details><summary>Metrics by layer</summary>\n" + table_html(metrics_by_layer(data_)) +
+        "</details>\n";
   }
 
   void raised() {

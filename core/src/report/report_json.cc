@@ -82,6 +82,27 @@ Json to_json(const GroupSummary& group) {
   json["due"] = to_json(group.due);
   json["misclassified"] = to_json(group.misclassified);
   json["delta_loss"] = to_json(group.delta_loss);
+  json["metrics"] = Json::object();
+  for (const MetricSummary& metric : group.metrics) {
+    json["metrics"][metric.column] = to_json(metric);
+  }
+  return json;
+}
+
+Json to_json(const MetricSummary& metric) {
+  Json json = {{"metric", metric.metric},
+               {"kind", metric.event ? "event" : "quantity"},
+               {"unit", metric.unit},
+               {"trials", metric.trials}};
+  if (metric.event) {
+    json["rate"] = to_json(metric.rate);
+    return json;
+  }
+  json["missing"] = metric.missing;
+  json["nonfinite"] = metric.nonfinite;
+  json["mean"] = number(metric.mean);
+  json["interval"] = Json::array({number(metric.interval.low), number(metric.interval.high)});
+  json["maximum"] = number(metric.maximum);
   return json;
 }
 

@@ -15,6 +15,7 @@ Json number(double value);
 Json to_json(const Interval& interval);
 Json to_json(const Proportion& proportion);
 Json to_json(const DeltaLossSummary& loss);
+Json to_json(const MetricSummary& metric);
 Json to_json(const GroupSummary& group);
 /// Names may hold any bytes; JSON holds UTF-8 only.
 std::string dump(const Json& json, int indent);

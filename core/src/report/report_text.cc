@@ -13,6 +13,12 @@ std::string star(const DeltaLossSummary& loss) {
   return loss.trials > 0 && loss.unreliable ? "*" : "";
 }
 
+std::vector<GroupSummary> layers_and_all(const ReportData& data) {
+  std::vector<GroupSummary> rows = data.layers;
+  rows.push_back(data.network);
+  return rows;
+}
+
 ReportTable table_of(const ReportData& data, const std::string& first,
                      const std::vector<GroupSummary>& groups) {
   const int decimals = percent_decimals(data);
@@ -87,12 +93,6 @@ std::vector<Line> totals(const ReportData& data) {
   return lines;
 }
 
-std::vector<GroupSummary> layers_and_all(const ReportData& data) {
-  std::vector<GroupSummary> rows = data.layers;
-  rows.push_back(data.network);
-  return rows;
-}
-
 }  // namespace
 
 std::string shortened(const std::string& name, std::size_t width) {
@@ -150,6 +150,41 @@ ReportTable raised_table(const ReportData& data) {
   return table;
 }
 
+ReportTable metrics_table(const ReportData& data, bool intervals) {
+  const int decimals = percent_decimals(data);
+  ReportTable table;
+  table.columns = {"metric", "all trials [" + confidence_text(data) + "]"};
+  for (const GroupSummary& of_class : data.bit_classes) table.columns.push_back(of_class.name);
+  for (std::size_t i = 0; i < data.network.metrics.size(); ++i) {
+    const MetricSummary& metric = data.network.metrics[i];
+    const bool number = metric.event || metric.unit.empty() || metric.unit == "1";
+    std::vector<std::string> row = {metric.column + (number ? "" : " (" + metric.unit + ")"),
+                                    metric_text(metric, decimals)};
+    for (const GroupSummary& of_class : data.bit_classes) {
+      const MetricSummary& part = of_class.metrics[i];
+      row.push_back(intervals    ? metric_text(part, decimals)
+                    : part.event ? percent(part.rate.rate, decimals)
+                                 : quantity(part.mean));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+ReportTable metrics_by_layer(const ReportData& data) {
+  const int decimals = percent_decimals(data);
+  ReportTable table;
+  table.columns = {"layer"};
+  table.total = true;
+  for (const MetricSummary& metric : data.network.metrics) table.columns.push_back(metric.column);
+  for (const GroupSummary& group : layers_and_all(data)) {
+    std::vector<std::string> row = {group.name};
+    for (const MetricSummary& metric : group.metrics) row.push_back(metric_text(metric, decimals));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 std::string report_text(const ReportData& data, int width) {
   const auto line_width = static_cast<std::size_t>(std::max(40, width));
   std::string text;
@@ -161,6 +196,7 @@ std::string report_text(const ReportData& data, int width) {
   if (!data.bit_classes.empty()) {
     text += table_text(table_of(data, "bit class", data.bit_classes), width) + "\n";
   }
+  if (!data.network.metrics.empty()) text += table_text(metrics_table(data, false), width) + "\n";
   constexpr std::size_t kNames = 17;
   std::vector<Line> lines = totals(data);
   for (Line& line : raised_lines(data)) lines.push_back(std::move(line));
@@ -190,6 +226,10 @@ std::string report_markdown(const ReportData& data) {
   add("Layers", "layer", layers_and_all(data));
   add("Bit classes", "bit class", data.bit_classes);
   add("Bits", "bit", data.bits);
+  if (!data.network.metrics.empty()) {
+    text += "\n## Metrics\n\n" + table_markdown(metrics_table(data, true)) + "\n" +
+            table_markdown(metrics_by_layer(data));
+  }
   if (has_due(data)) text += "\n## What was raised\n\n" + table_markdown(raised_table(data));
   text += "\n## Definitions\n\n";
   for (const Definition& definition : definitions()) {

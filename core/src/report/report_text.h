@@ -20,6 +20,12 @@ std::string wrapped(const std::string& text, std::size_t width, const std::strin
 /// What trials without an answer raised, a row per message.
 ReportTable raised_table(const ReportData& data);
 
+/// Every column of every metric, a row each: over all trials, and by the class of the hit bit,
+/// there with its interval where `intervals`.
+ReportTable metrics_table(const ReportData& data, bool intervals);
+/// The same by layer: a row a layer, a column for each of the metrics'.
+ReportTable metrics_by_layer(const ReportData& data);
+
 /// With what Markdown would read as markup escaped.
 std::string markdown_text(const std::string& text);
 

@@ -1,0 +1,273 @@
+#include "plugin_calls.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "error.h"
+#include "log.h"
+
+namespace bitfall {
+namespace {
+
+// One thread's. Written by it with plain stores, read by handlers on it and by the watch.
+struct Slot {
+  std::atomic<const char*> who{nullptr};  // null: in no plugin
+  std::atomic<const char*> what{nullptr};
+  std::atomic<const char*> site{nullptr};
+  std::atomic<std::int64_t> trial{-1};
+  std::atomic<std::uint64_t> calls{0};  // begun and ended
+};
+
+struct Slots {
+  std::mutex mutex;
+  std::set<Slot*> all;
+};
+Slots& slots() {
+  static Slots& all = *new Slots;  // threads may outlive static objects
+  return all;
+}
+
+// A handler cannot run on a stack that is used up.
+constexpr std::size_t kStack = 64 << 10;
+
+class OwnSlot {
+ public:
+  OwnSlot() : stack_(std::make_unique<std::array<char, kStack>>()) {
+    const std::lock_guard lock(slots().mutex);
+    slots().all.insert(&slot);
+    stack_t stack{};
+    stack.ss_sp = stack_->data();
+    stack.ss_size = stack_->size();
+    had_none_ = sigaltstack(nullptr, &before_) == 0 && (before_.ss_flags & SS_DISABLE) != 0;
+    if (had_none_) sigaltstack(&stack, nullptr);
+  }
+  ~OwnSlot() {
+    const std::lock_guard lock(slots().mutex);
+    slots().all.erase(&slot);
+    if (had_none_) sigaltstack(&before_, nullptr);
+  }
+  Slot slot;
+
+ private:
+  std::unique_ptr<std::array<char, kStack>> stack_;
+  stack_t before_{};
+  bool had_none_ = false;
+};
+
+thread_local Slot* current = nullptr;  // set at the first call: a handler must not make one
+
+Slot& own_slot() {
+  if (current == nullptr) {
+    thread_local OwnSlot own;
+    current = &own.slot;
+  }
+  return *current;
+}
+
+std::array<char, 1024> advice_text{};  // zero-terminated
+
+// Text that grows in a fixed place, for handlers.
+class Line {
+ public:
+  void add(const char* text) {
+    const std::size_t length = std::min(std::strlen(text), text_.size() - size_);
+    std::memcpy(text_.data() + size_, text, length);
+    size_ += length;
+  }
+  void add(std::int64_t number) {
+    const auto done = std::to_chars(text_.data() + size_, text_.data() + text_.size(), number);
+    if (done.ec == std::errc()) size_ = static_cast<std::size_t>(done.ptr - text_.data());
+  }
+  void write() const {
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text_.data(), size_);
+  }
+
+ private:
+  std::array<char, 2048> text_;
+  std::size_t size_ = 0;
+};
+
+// "format 'x' of plugin y crashed in decode (segmentation fault), at site 'conv1', trial 7".
+Line told(const Slot& slot, const char* verb, const char* how) {
+  Line line;
+  line.add("\nbitfall: error: ");
+  line.add(slot.who.load());
+  line.add(verb);
+  line.add(slot.what.load());
+  line.add(how);
+  if (const char* site = slot.site.load()) {
+    line.add(", at site '");
+    line.add(site);
+    line.add("'");
+    if (slot.trial.load() >= 0) {
+      line.add(", trial ");
+      line.add(slot.trial.load());
+    }
+  }
+  line.add("\n");
+  if (advice_text[0] != '\0') {
+    line.add("  ");
+    line.add(advice_text.data());
+    line.add("\n");
+  }
+  return line;
+}
+
+[[noreturn]] void end_process(const Line& line) {
+  line.write();
+  _exit(static_cast<int>(ExitCode::kPlugin));
+}
+
+constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+
+const char* reason(int signal) {
+  switch (signal) {
+    case SIGSEGV:
+      return " (segmentation fault)";
+    case SIGBUS:
+      return " (bus error)";
+    case SIGFPE:
+      return " (arithmetic exception)";
+    case SIGILL:
+      return " (illegal instruction)";
+    default:
+      return " (abort)";
+  }
+}
+
+void on_crash(int signal) {
+  if (current != nullptr && current->who.load() != nullptr) {
+    end_process(told(*current, " crashed in ", reason(signal)));
+  }
+  ::signal(signal, SIG_DFL);
+  raise(signal);
+}
+
+void on_exit() {
+  if (current != nullptr && current->who.load() != nullptr) {
+    end_process(told(*current, " ended the process in ", " (it called exit)"));
+  }
+}
+
+}  // namespace
+
+void catch_plugin_crashes() {
+  struct sigaction action{};
+  action.sa_handler = on_crash;
+  action.sa_flags = SA_ONSTACK | SA_NODEFER;
+  for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+  std::atexit(on_exit);
+}
+
+PluginCall::PluginCall(const char* who, const char* what) : state_(floating_point_state()) {
+  Slot& slot = own_slot();
+  outer_who_ = slot.who.load(std::memory_order_relaxed);
+  outer_what_ = slot.what.load(std::memory_order_relaxed);
+  slot.what.store(what, std::memory_order_relaxed);
+  slot.who.store(who, std::memory_order_release);
+  slot.calls.store(slot.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+PluginCall::~PluginCall() {
+  Slot& slot = *current;
+  slot.who.store(outer_who_, std::memory_order_relaxed);
+  slot.what.store(outer_what_, std::memory_order_relaxed);
+  slot.calls.store(slot.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (!left_arithmetic_alone()) set_floating_point_state(state_);
+}
+
+PluginWork::PluginWork(const char* site, std::int64_t trial) {
+  Slot& slot = own_slot();
+  slot.trial.store(trial, std::memory_order_relaxed);
+  slot.site.store(site, std::memory_order_relaxed);
+}
+
+PluginWork::~PluginWork() { current->site.store(nullptr, std::memory_order_relaxed); }
+
+struct PluginWatch::State {
+  const std::atomic<bool>& stop;
+  WatchLimits limits;
+  std::mutex mutex = {};
+  std::condition_variable wake = {};
+  bool ended = false;
+  std::thread thread = {};
+
+  using Clock = std::chrono::steady_clock;
+  struct Seen {
+    std::uint64_t calls = 0;
+    Clock::time_point since = {};
+    bool warned = false;
+  };
+
+  void look() {
+    std::map<Slot*, Seen> seen;
+    std::optional<Clock::time_point> stopped;
+    std::unique_lock lock(mutex);
+    const auto pause = std::chrono::duration<double>(
+        std::min({1.0, limits.warn_s / 4, limits.limit_s / 4, limits.stop_s / 4}));
+    while (!wake.wait_for(lock, pause, [&] { return ended; })) {
+      const auto now = Clock::now();
+      if (stop && !stopped) stopped = now;
+      const std::lock_guard all(slots().mutex);
+      for (Slot* slot : slots().all) look_at(*slot, seen[slot], now, stopped);
+    }
+  }
+
+  void look_at(const Slot& slot, Seen& seen, Clock::time_point now,
+               const std::optional<Clock::time_point>& stopped) const {
+    const std::uint64_t calls = slot.calls.load();
+    if (slot.who.load() == nullptr || calls != seen.calls) {
+      seen = {calls, now, false};
+      return;
+    }
+    const auto seconds = [&](Clock::time_point from) {
+      return std::chrono::duration<double>(now - from).count();
+    };
+    if (seconds(seen.since) >= limits.limit_s) {
+      end_process(told(slot, " does not come back from ", " (see [run] plugin_limit)"));
+    }
+    if (stopped && std::min(seconds(*stopped), seconds(seen.since)) >= limits.stop_s) {
+      end_process(told(slot, " was asked to stop and does not come back from ", ""));
+    }
+    if (seconds(seen.since) >= limits.warn_s && !seen.warned) {
+      seen.warned = true;
+      log_warning(std::string(slot.who.load()) + " has been in " + slot.what.load() + " for " +
+                  std::to_string(static_cast<int>(seconds(seen.since))) + " s");
+    }
+  }
+};
+
+PluginWatch::PluginWatch(const std::string& advice, const std::atomic<bool>& stop,
+                         WatchLimits limits)
+    : state_(new State{stop, limits}) {
+  std::memset(advice_text.data(), 0, advice_text.size());
+  advice.copy(advice_text.data(), advice_text.size() - 1);
+  state_->thread = std::thread([this] { state_->look(); });
+}
+
+PluginWatch::~PluginWatch() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->ended = true;
+  }
+  state_->wake.notify_all();
+  state_->thread.join();
+  advice_text[0] = '\0';
+  delete state_;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,66 @@
+// Which plugin's code each thread is in, so that a crash, an exit or an endless call has a name.
+//
+//   main ────── catch_plugin_crashes()       handlers of signals and of exit, for the whole process
+//   execute ─── PluginWatch                  says what to do then, and ends calls that do not end
+//   worker ──── PluginWork work(site, trial) what a call is about
+//   guards ──── PluginCall call(who, what)   around each call
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "floating_point_state.h"
+
+namespace bitfall {
+
+/// From here on a crash or an exit within a plugin's code ends the process with exit code 3 and one
+/// line that names component, method and, in a run, site and trial. Other crashes are left alone.
+void catch_plugin_crashes();
+
+/// Around one call of a plugin's code. Puts the processor's floating-point state back.
+class PluginCall {
+ public:
+  /// Borrows both. `who`: "format 'fp16' of plugin formats_ieee". `what`: the method.
+  PluginCall(const char* who, const char* what);
+  ~PluginCall();
+  PluginCall(const PluginCall&) = delete;
+  PluginCall& operator=(const PluginCall&) = delete;
+
+  /// False if the code has changed how the processor computes.
+  bool left_arithmetic_alone() const { return floating_point_state() == state_; }
+
+ private:
+  const char* outer_who_;
+  const char* outer_what_;
+  std::uint64_t state_;
+};
+
+/// What this thread's calls are about, while it lives. Borrows the name.
+class PluginWork {
+ public:
+  PluginWork(const char* site, std::int64_t trial);
+  ~PluginWork();
+  PluginWork(const PluginWork&) = delete;
+  PluginWork& operator=(const PluginWork&) = delete;
+};
+
+/// While it lives: crashes tell `advice`, and a thread of its own looks at the calls. One that
+/// takes `warn_s` is told of; one that takes `limit_s`, or that still runs `stop_s` after `stop`
+/// became true, ends the process with exit code 3 and its name.
+struct WatchLimits {
+  double warn_s = 30, limit_s = 600, stop_s = 5;
+};
+class PluginWatch {
+ public:
+  PluginWatch(const std::string& advice, const std::atomic<bool>& stop, WatchLimits limits);
+  ~PluginWatch();
+  PluginWatch(const PluginWatch&) = delete;
+  PluginWatch& operator=(const PluginWatch&) = delete;
+
+ private:
+  struct State;
+  State* state_;
+};
+
+}  // namespace bitfall

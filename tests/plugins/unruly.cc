@@ -1,0 +1,175 @@
+// Registers well; each component does in a call what no code should.
+#include <cfenv>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <limits>
+#include <thread>
+
+#include "echo.h"
+
+namespace bitfall {
+namespace {
+
+void overflow_stack(volatile int* depth) {
+  volatile char frame[4096];
+  frame[0] = static_cast<char>(*depth);
+  ++*depth;
+  overflow_stack(depth);
+  frame[1] = frame[0];
+}
+
+enum class Deed { kPointer, kStack, kAbort, kExit, kEndless, kRounding, kSlow };
+
+template <Deed kDeed>
+void act() {
+  if constexpr (kDeed == Deed::kPointer) {
+    *static_cast<volatile int*>(nullptr) = 1;
+  } else if constexpr (kDeed == Deed::kStack) {
+    volatile int depth = 0;
+    overflow_stack(&depth);
+  } else if constexpr (kDeed == Deed::kAbort) {
+    std::abort();
+  } else if constexpr (kDeed == Deed::kExit) {
+    std::exit(0);
+  } else if constexpr (kDeed == Deed::kEndless) {
+    for (;;) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  } else if constexpr (kDeed == Deed::kRounding) {
+    std::fesetround(FE_UPWARD);
+  } else {
+    std::this_thread::sleep_for(std::chrono::seconds(2));
+  }
+}
+
+constexpr BitClass kClasses[] = {BitClass::kMantissa, BitClass::kMantissa, BitClass::kMantissa,
+                                 BitClass::kSign};
+
+/// Four bits of nothing.
+class Base : public NumberFormat {
+ public:
+  std::span<const Register> registers() const override {
+    static constexpr Register kRegisters[] = {{"payload", 4, kClasses}};
+    return kRegisters;
+  }
+  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
+              std::span<std::uint32_t> codes) const override {
+    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = values[i] > 0 ? 1 : 0;
+  }
+  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
+              std::span<float> values) const override {
+    for (std::size_t i = 0; i < codes.size(); ++i) values[i] = static_cast<float>(codes[i]);
+  }
+  float largest(std::span<const std::uint32_t>) const override { return 15; }
+};
+
+template <Deed kDeed>
+class Format final : public Base {
+ public:
+  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
+              std::span<std::uint32_t> codes) const override {
+    Base::encode(values, slice, metadata, codes);
+    act<kDeed>();
+  }
+};
+
+class WideCodes final : public Base {
+ public:
+  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
+              std::span<std::uint32_t> codes) const override {
+    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = 16;
+  }
+};
+
+class NoLargest final : public Base {
+ public:
+  float largest(std::span<const std::uint32_t>) const override {
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+};
+
+class FarBlock final : public Base {
+ public:
+  bool elementwise() const override { return false; }
+  ElementRun block(std::int64_t element, std::span<const std::int64_t>) const override {
+    return {element, std::int64_t{1} << 40, std::int64_t{1} << 40};
+  }
+};
+
+class ManyRegisters final : public Base {
+ public:
+  std::int64_t register_count(int, std::span<const std::int64_t>) const override {
+    return std::int64_t{1} << 40;
+  }
+};
+
+class OddBitClass final : public Base {
+ public:
+  BitClass bit_class(std::uint32_t, int) const override { return static_cast<BitClass>(99); }
+};
+
+class EndlessDraw final : public ErrorModel {
+ public:
+  double population(const SiteView&) const override { return 1; }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    for (;;) edits.add({.element = 0, .mask = 1});
+  }
+};
+
+class ChangingPopulation final : public ErrorModel {
+ public:
+  double population(const SiteView&) const override { return ++calls_; }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0, .mask = 1});
+  }
+
+ private:
+  mutable double calls_ = 0;
+};
+
+template <int kCase>
+class OddMetric final : public Metric {
+ public:
+  std::span<const MetricColumn> columns() const override {
+    static constexpr MetricColumn kColumns[] = {{"odd_event", ColumnKind::kEvent, "1", "an event"},
+                                                {"odd_number", ColumnKind::kQuantity, "1", "one"}};
+    return kColumns;
+  }
+  void measure(const Observation&, std::span<double> values) const override {
+    values[0] = kCase == 0 ? 7.5 : kCase == 1 ? std::numeric_limits<double>::quiet_NaN() : 1;
+    if (kCase != 2) values[1] = 0.5;
+    if (kCase == 3) *(values.data() + values.size()) = 1;
+    if (kCase == 4) act<Deed::kPointer>();
+  }
+};
+
+template <typename Interface, typename Class>
+Component<Interface> component(const char* id) {
+  return {id, "for tests", {}, [](const Options&) -> Interface* { return new Class; }};
+}
+
+void register_all(Registrar& registrar) {
+  registrar.add(component<NumberFormat, Format<Deed::kPointer>>("bad_pointer"));
+  registrar.add(component<NumberFormat, Format<Deed::kStack>>("stack_overflow"));
+  registrar.add(component<NumberFormat, Format<Deed::kAbort>>("aborts"));
+  registrar.add(component<NumberFormat, Format<Deed::kExit>>("exits"));
+  registrar.add(component<NumberFormat, Format<Deed::kEndless>>("endless"));
+  registrar.add(component<NumberFormat, Format<Deed::kRounding>>("rounds_up"));
+  registrar.add(component<NumberFormat, Format<Deed::kSlow>>("slow"));
+  registrar.add(component<NumberFormat, WideCodes>("wide_codes"));
+  registrar.add(component<NumberFormat, NoLargest>("no_largest"));
+  registrar.add(component<NumberFormat, FarBlock>("far_block"));
+  registrar.add(component<NumberFormat, ManyRegisters>("many_registers"));
+  registrar.add(component<NumberFormat, OddBitClass>("odd_bit_class"));
+  registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));
+  registrar.add(component<ErrorModel, ChangingPopulation>("changing_population"));
+  registrar.add(component<Metric, OddMetric<0>>("half_event"));
+  registrar.add(component<Metric, OddMetric<1>>("nan_event"));
+  registrar.add(component<Metric, OddMetric<2>>("unwritten"));
+  registrar.add(component<Metric, OddMetric<3>>("one_too_many"));
+  registrar.add(component<Metric, OddMetric<4>>("bad_pointer"));
+}
+
+}  // namespace
+}  // namespace bitfall
+
+BITFALL_PLUGIN("unruly", "1.0", "does what no code should", bitfall::register_all);

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Plugins that crash, exit or do not come back: the run ends with their name, and keeps what it has.
+
+usage: unruly_test.py PROGRAM PLUGINS [unittest arguments]
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+
+PROGRAM, PLUGINS = (Path(argument).resolve() for argument in (sys.argv.pop(1), sys.argv.pop(1)))
+
+
+class Unruly(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        torch.manual_seed(0)
+        cls.folder = Path(tempfile.mkdtemp(prefix="bitfall_unruly_"))
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+        torch.jit.script(network.eval()).save(str(cls.folder / "m.pt"))
+        rng = numpy.random.default_rng(0)
+        images = rng.standard_normal((12, 3, 8, 8)).astype(numpy.float32)
+        numpy.save(cls.folder / "x.npy", images)
+        numpy.save(cls.folder / "y.npy", numpy.arange(12) % 5)
+
+    def start(self, number_format="fp32", metric=None, error_model=None, run="", name="run"):
+        metrics = f'[metrics]\nids = ["{metric}"]' if metric else ""
+        model = f'error_model = "{error_model}"' if error_model else ""
+        (self.folder / "c.toml").write_text(f"""
+[campaign]
+output = "{name}"
+[model]
+path = "m.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+[format]
+id = "{number_format}"
+[[faults]]
+per_site = 400
+{model}
+{metrics}
+[plugins]
+paths = ["{PLUGINS / "unruly.so"}"]
+[run]
+batch = 4
+threads = 1
+workers = 2
+{run}
+""")
+        return subprocess.Popen(
+            [PROGRAM, "run", "c.toml", "--force"],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ended(self, process, code=3):
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, code, out + err)
+        return err
+
+    def assert_kept(self, name="run"):
+        """The run directory is sound, whatever it holds."""
+        for command in (["status", name, "--json"], ["export", name, "--csv"]):
+            done = subprocess.run([PROGRAM, *command], cwd=self.folder, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_crashes_are_named(self):
+        for number_format, words in (
+            ("bad_pointer", "format 'bad_pointer' of plugin unruly crashed in emulate (segmentation fault)"),
+            ("stack_overflow", "format 'stack_overflow' of plugin unruly crashed in emulate"),
+            ("aborts", "format 'aborts' of plugin unruly crashed in emulate (abort)"),
+            ("exits", "format 'exits' of plugin unruly ended the process in emulate"),
+        ):
+            with self.subTest(number_format=number_format):
+                err = self.ended(self.start(number_format))
+                self.assertIn(words, err)
+                self.assertIn("at site '0'", err)
+                self.assertIn("bitfall resume", err)
+                self.assert_kept()
+
+    def test_a_crash_in_a_metric_names_the_trial(self):
+        err = self.ended(self.start(metric="bad_pointer"))
+        self.assertRegex(err, r"metric 'bad_pointer' of plugin unruly crashed in measure .*, trial \d+")
+
+    def test_what_throws_is_an_error_as_before(self):
+        err = self.ended(self.start(error_model="endless_draw"))
+        self.assertIn("draws more edits for one fault than site", err)
+        err = self.ended(self.start("rounds_up"))
+        self.assertIn("changed how the processor computes in emulate", err)
+
+    def test_an_endless_call_ends(self):
+        err = self.ended(self.start("endless", run="plugin_limit = 2"))
+        self.assertIn("format 'endless' of plugin unruly has been in emulate for 1 s", err)
+        self.assertIn("does not come back from emulate (see [run] plugin_limit)", err)
+        self.assert_kept()
+
+    def test_a_slow_call_is_told_of_and_goes_on(self):
+        process = self.start("slow", run="plugin_limit = 3")
+        while "has been in emulate for 1 s" not in (line := process.stderr.readline()):
+            self.assertNotEqual(line, "")
+        self.assertIsNone(process.poll())
+        process.kill()
+        process.communicate()
+
+    def test_ctrl_c_in_an_endless_call(self):
+        process = self.start("endless")
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        err = self.ended(process)
+        self.assertIn("was asked to stop and does not come back from emulate", err)
+        self.assert_kept()
+
+    def test_crashes_elsewhere_are_left_alone(self):
+        process = subprocess.Popen(
+            [PROGRAM, "convert", "fp16", "-"],  # waits for numbers
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(1)
+        process.send_signal(signal.SIGSEGV)
+        self.assertNotIn("plugin", self.ended(process, code=-signal.SIGSEGV))
+
+    def test_files_that_are_left_out_are_told_of(self):
+        folder = self.folder / "plugins"
+        folder.mkdir()
+        for stem in ("wrong_abi", "unruly"):
+            (folder / f"{stem}.so").write_bytes((PLUGINS / f"{stem}.so").read_bytes())
+        (folder / "same.so").write_bytes((PLUGINS / "unruly.so").read_bytes())
+        self.start("nf4").communicate()
+        text = (self.folder / "c.toml").read_text()
+        (self.folder / "c.toml").write_text(text.replace(str(PLUGINS / "unruly.so"), str(folder)))
+        done = subprocess.run([PROGRAM, "run", "c.toml"], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("unknown format 'nf4'", done.stderr)
+        self.assertIn("wrong_abi.so is left out: it was built for ABI 7", done.stderr)
+        self.assertNotIn("same.so", done.stderr)  # the same file twice is one plugin
+
+    def test_fast_math_in_the_search_path_changes_nothing(self):
+        arguments = [PROGRAM, "convert", "bf16", "1e-39", "--json"]
+        clean = subprocess.run(arguments, capture_output=True, text=True)
+        path = dict(os.environ, BITFALL_PLUGIN_PATH=str(PLUGINS / "fast_math.so"))
+        beside = subprocess.run(arguments, capture_output=True, text=True, env=path)
+        self.assertEqual(clean.stdout, beside.stdout)
+        self.assertNotEqual(json.loads(clean.stdout)["code"], "0x0000")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
