@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "philox.h"
+#include "report_text.h"
 #include "run_fixture.h"
 #include "statistics.h"
 
@@ -264,9 +265,8 @@ TEST(LastLayer, OfTwoHeadsIsTheSameRuleInBoth) {
 TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
   const double losses[] = {2, 1, 7, 1, 9};
   const auto with_head = [&](const std::string& name) {
-    return make_run(name, kAttached, [&](std::size_t layer, std::int64_t) {
-      return Effect{losses[layer], false};
-    });
+    return make_run(name, kAttached,
+                    [&](std::size_t layer, std::int64_t) { return Effect{losses[layer], false}; });
   };
   const auto base = make_run("base", {}, same_everywhere(4, false));
   const auto expect_three = [](const Arm& arm) {
@@ -321,9 +321,8 @@ TEST(LastLayer, WithoutAMatchIsWhatLiesBehindTheLastSharedLayer) {
 
 TEST(Comparison, ShowsTheNetworkWithAndWithoutAHeadsOtherOperations) {
   const double losses[] = {2, 1, 7, 1, 9};
-  const auto b = make_run("b", kHead, [&](std::size_t layer, std::int64_t) {
-    return Effect{losses[layer], false};
-  });
+  const auto b = make_run(
+      "b", kHead, [&](std::size_t layer, std::int64_t) { return Effect{losses[layer], false}; });
   const CompareData data = compared({make_run("a", {}, same_everywhere(4, false)), b});
   EXPECT_EQ(data.arms[0].networks.size(), 3U);
   ASSERT_EQ(data.arms[1].networks.size(), 5U);
@@ -684,6 +683,18 @@ TEST(Comparison, NamesArmsUniquelyAndShowsRecordedCosts) {
   EXPECT_EQ(data.arms[0].report.facts.parameters, 1000);
   EXPECT_THAT(compare_text(data), HasSubstr("2.500 M"));
   EXPECT_THAT(compare_text(data), HasSubstr("not recorded"));
+}
+
+TEST(Comparison, ShowsEveryColumnOfEveryMetric) {
+  const CompareData data = compared({make_run("a", {}, mixed), make_run("b", kHead, mixed)});
+  const std::string text = compare_markdown(data);
+  ASSERT_THAT(text, HasSubstr("Metrics"));
+  const auto& columns = data.arms[1].report.network.metrics;
+  ASSERT_FALSE(columns.empty());
+  for (const MetricSummary& column : columns) {
+    EXPECT_THAT(text, HasSubstr("| " + markdown_text(column.column) + " |"));
+    EXPECT_THAT(text, HasSubstr("| " + markdown_text(metric_text(column, 2)) + " |"));
+  }
 }
 
 TEST(Comparison, PageHoldsTablesAndCharts) {

@@ -357,6 +357,11 @@ TEST(Config, MetricsAreListedOnce) {
             "c.toml:6:20: 'ids' in [metrics] lists 'mismatch' twice\n"
             "    6 | ids = [\"mismatch\", \"mismatch\"]\n"
             "      |                    ^^^^^^^^^^\n");
+  EXPECT_EQ(messages_of("[metrics]\nids = [{ id = \"topk\", k = 5 }, { id = \"topk\", k = 1 }]\n"),
+            "");
+  EXPECT_THAT(
+      messages_of("[metrics]\nids = [{ id = \"topk\", k = 5 }, { id = \"topk\", k = 5 }]\n"),
+      HasSubstr("lists 'topk' twice with the same options\n"));
   EXPECT_THAT(messages_of("[metrics]\nids = \"mismatch\"\n"),
               HasSubstr("must be an array of ids or of tables with an id, found a string\n"));
 }
@@ -563,7 +568,7 @@ TEST(CampaignKeys, MarkdownHasARowAKey) {
   EXPECT_THAT(text, HasSubstr("| `confidence` | a number, greater than 0 and less than 1 | `0.99` "
                               "| Confidence of all intervals. |\n"));
   EXPECT_THAT(text, HasSubstr("`preprocess = { ... }` in `[data]`\n"));
-  const std::regex row("\n\\| `[a-z_]+` \\|");
+  const std::regex row("\n\\| `[a-z0-9_]+` \\|");
   EXPECT_EQ(static_cast<std::size_t>(std::distance(
                 std::sregex_iterator(text.begin(), text.end(), row), std::sregex_iterator())),
             campaign_keys().keys.size());

@@ -95,7 +95,7 @@ void Session::open_plugins(Diagnostics& diagnostics) {
       if (!names.insert(column.name).second) {
         diagnostics.add(choice.where,
                         std::string("metric column '") + column.name + "' is given twice",
-                        "name each metric once");
+                        "name each metric once, or with options by which its columns differ");
       }
       columns_.push_back({column.name, choice.id, column.kind, column.unit});
     }

@@ -87,16 +87,16 @@ class Tables {
         if (baseline) return std::string("1");
         return improvement ? ratio_text(headline(data_, *improvement)) : std::string("-");
       };
-      const auto cost = [&](const Arm& of, std::optional<std::int64_t> RunFacts::*count) {
+      const auto cost = [&](const Arm& of, std::optional<std::int64_t> RunFacts::* count) {
         const auto& value = of.report.facts.*count;
         return full_ ? difference_text(value, first.report.facts.*count) : count_text(value);
       };
       const Improvement* last =
           arm.last.combinations.empty() ? nullptr : &arm.last.combinations.front().improvement;
-      table.rows.push_back(
-          {arm.label, percent(arm.report.golden_accuracy.rate, 2),
-           cost(arm, &RunFacts::parameters), cost(arm, &RunFacts::operations),
-           ratio(last), ratio(&arm.networks.front().improvement), quantity(arm.top2diff.value)});
+      table.rows.push_back({arm.label, percent(arm.report.golden_accuracy.rate, 2),
+                            cost(arm, &RunFacts::parameters), cost(arm, &RunFacts::operations),
+                            ratio(last), ratio(&arm.networks.front().improvement),
+                            quantity(arm.top2diff.value)});
     }
     return table;
   }
@@ -143,6 +143,37 @@ class Tables {
                             std::to_string(all.count(Outcome::kHung)), percent(all.due, 2),
                             baseline ? "1" : ratio_text(arm.networks.front().improvement.due),
                             baseline ? "" : p_text(arm.dues)});
+    }
+    return table;
+  }
+
+  ReportTable metrics() const {
+    ReportTable table;
+    table.title = "Metrics";
+    table.note =
+        "Every column of the campaigns' metrics over all trials, each arm by itself: of an "
+        "event the share of trials, of a quantity the mean of the finite ones.";
+    table.columns = {"metric"};
+    for (const Arm& arm : data_.arms) table.columns.push_back(arm.label + level_);
+    std::vector<const MetricSummary*> columns;  // of all arms
+    for (const Arm& arm : data_.arms) {
+      for (const MetricSummary& metric : arm.report.network.metrics) {
+        const bool known =
+            std::any_of(columns.begin(), columns.end(),
+                        [&](const MetricSummary* other) { return other->column == metric.column; });
+        if (!known) columns.push_back(&metric);
+      }
+    }
+    for (const MetricSummary* column : columns) {
+      std::vector<std::string> row = {column->column};
+      for (const Arm& arm : data_.arms) {
+        const auto& all = arm.report.network.metrics;
+        const auto found = std::find_if(all.begin(), all.end(), [&](const MetricSummary& metric) {
+          return metric.column == column->column;
+        });
+        row.push_back(found == all.end() ? "-" : metric_text(*found, 2));
+      }
+      table.rows.push_back(std::move(row));
     }
     return table;
   }
@@ -250,7 +281,8 @@ class Tables {
 
   void add_quantities(ReportTable& table, std::vector<std::string> cells, const Values& values,
                       const Improvement* improvement) const {
-    const auto add = [&](const std::string& value, const Ratio Improvement::*ratio, bool interval) {
+    const auto add = [&](const std::string& value, const Ratio Improvement::* ratio,
+                         bool interval) {
       cells.push_back(value);
       const std::string text = improvement ? ratio_text(improvement->*ratio) : "";
       cells.push_back(interval ? text : text.substr(0, text.find(" [")));
@@ -310,7 +342,7 @@ class Tables {
 std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) {
   const Tables tables(data, detail);
   std::vector<ReportTable> list = {tables.summary(), tables.golden(), tables.last_layer(),
-                                   tables.network(), tables.layers()};
+                                   tables.network(), tables.layers(), tables.metrics()};
   if (has_due(data)) list.insert(list.begin() + 2, tables.due());
   return list;
 }

@@ -277,9 +277,18 @@ void Section::read(const char* name, std::vector<PluginChoice>& out) const {
     } else {
       continue;
     }
-    const auto same = [&](const PluginChoice& other) { return other.id == choice.id; };
+    // With other options it is another one.
+    const auto same = [&](const PluginChoice& other) {
+      return other.id == choice.id &&
+             std::equal(other.options.begin(), other.options.end(), choice.options.begin(),
+                        choice.options.end(), [](const GivenOption& a, const GivenOption& b) {
+                          return a.name == b.name && a.value == b.value;
+                        });
+    };
     if (std::any_of(out.begin(), out.end(), same)) {
-      report(choice.where, name, "lists '" + choice.id + "' twice");
+      report(choice.where, name,
+             "lists '" + choice.id + "' twice" +
+                 (choice.options.empty() ? "" : " with the same options"));
     } else {
       out.push_back(std::move(choice));
     }
