@@ -150,6 +150,60 @@ workers = 2
         self.assertIn("wrong_abi.so is left out: it was built for ABI 7", done.stderr)
         self.assertNotIn("same.so", done.stderr)  # the same file twice is one plugin
 
+    def test_a_run_keeps_its_plugins(self):
+        library = self.folder / "mine.so"
+        library.write_bytes((PLUGINS / "friendly.so").read_bytes())
+        (self.folder / "k.toml").write_text("""
+[campaign]
+output = "kept"
+[model]
+path = "m.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+[[faults]]
+per_site = 4
+[metrics]
+ids = ["friendly"]
+[plugins]
+paths = ["mine.so"]
+[run]
+batch = 4
+threads = 1
+workers = 1
+""")
+
+        def bitfall(*arguments, code=0):
+            done = subprocess.run(
+                [PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True
+            )
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout + done.stderr
+
+        bitfall("run", "k.toml")
+        (copy,) = (self.folder / "kept" / "plugins").iterdir()
+        self.assertEqual(copy.read_bytes(), library.read_bytes())
+        library.write_bytes(b"something else by now")
+        self.assertIn("equal", bitfall("replay", "kept", "--trial", "3"))
+        library.unlink()
+        self.assertIn("equal", bitfall("replay", "kept", "--trial", "3"))
+        # A copy that was changed is not loaded, and nothing else is either.
+        code = bytearray(copy.read_bytes())
+        code[-1] ^= 1
+        copy.write_bytes(code)
+        said = bitfall("replay", "kept", "--trial", "3", code=4)
+        self.assertIn("plugin friendly 1.0, which the run used, is not there", said)
+        self.assertIn("mine.so", said)
+        self.assertIn("--plugin", said)
+        self.assertIn(
+            "equal", bitfall("replay", "kept", "--trial", "3", "--plugin", PLUGINS / "friendly.so")
+        )
+        # The same file by another name.
+        again = self.folder / "elsewhere"
+        again.mkdir()
+        (again / "other_name.so").write_bytes((PLUGINS / "friendly.so").read_bytes())
+        self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--plugin", again))
+
     def test_fast_math_in_the_search_path_changes_nothing(self):
         arguments = [PROGRAM, "convert", "bf16", "1e-39", "--json"]
         clean = subprocess.run(arguments, capture_output=True, text=True)

@@ -130,6 +130,9 @@ int MergeCommand::run() {
                                       " of " + std::to_string(run.trials) +
                                       " trials; one of them was changed after it was finished");
   }
+  std::error_code ignored;  // without copies, plugins are sought elsewhere
+  std::filesystem::copy(runs_.front() / "plugins", output_ / "plugins",
+                        std::filesystem::copy_options::recursive, ignored);
   run.facts.wall_s = seconds;
   run.facts.finished = finished;
   store->set_facts(run.facts);

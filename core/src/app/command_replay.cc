@@ -157,6 +157,7 @@ class ReplayCommand final : public Command {
     CLI::App* app =
         parent.add_subcommand("replay", "run one stored trial again and compare every bit");
     app->add_option("run", run_, "the run directory")->required();
+    plugins_.add_options(*app);
     app->add_option("--trial", trial_, "the trial's number")->required();
     app->add_flag("--json", json_, "JSON on stdout");
     return app;
@@ -165,6 +166,7 @@ class ReplayCommand final : public Command {
 
  private:
   std::filesystem::path run_;
+  StoredPlugins plugins_;
   std::int64_t trial_ = 0;
   bool json_ = false;
 };
@@ -178,7 +180,7 @@ int ReplayCommand::run() {
                                       std::to_string(stored.trials - 1));
   }
   TrialResult before = store->read_trial(trial_);
-  const auto session = reopen(run_, stored);
+  const auto session = reopen(run_, stored, plugins_);
   try {
     check_same_facts(stored.facts, session->facts());
   } catch (const Error& error) {

@@ -17,6 +17,7 @@ class ResumeCommand final : public Command {
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app = parent.add_subcommand("resume", "continue an interrupted run");
     app->add_option("run", run_, "the run directory")->required();
+    plugins_.add_options(*app);
     return app;
   }
   bool stoppable() const override { return true; }
@@ -24,6 +25,7 @@ class ResumeCommand final : public Command {
 
  private:
   std::filesystem::path run_;
+  StoredPlugins plugins_;
 };
 
 int ResumeCommand::run() {
@@ -37,7 +39,7 @@ int ResumeCommand::run() {
                 shell_word(run_.string()).c_str());
     return 0;
   }
-  const auto session = reopen(run_, stored);
+  const auto session = reopen(run_, stored, plugins_);
   check_same_facts(stored.facts, session->facts());
   store->set_commit_every(session->campaign().commit_every);
   session->use_profiles(stored.profiles);

@@ -103,6 +103,7 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
   run.facts.shard = shard;
   const auto store = Store::create(output_, run, session.campaign().commit_every,
                                    force_ ? Store::Existing::kReplace : Store::Existing::kRefuse);
+  session.keep_plugins(output_);
   log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output_.string() +
            (shard ? ", shard " + to_string(*shard) : ""));

@@ -57,18 +57,18 @@ RunFacts facts_of(const Campaign& campaign,
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
-                 const std::optional<Tuning>& shape)
+                 const std::optional<StoredRun>& stored)
     : fault_list_(fault_list) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
-  if (shape) {
-    campaign_.batch = shape->batch;
-    campaign_.threads = shape->threads;
-    campaign_.workers = shape->workers;
+  if (stored) {
+    campaign_.batch = stored->shape.batch;
+    campaign_.threads = stored->shape.threads;
+    campaign_.workers = stored->shape.workers;
   }
   facts_ = facts_of(campaign_, fault_list_);
-  open_plugins(diagnostics);
+  open_plugins(stored, diagnostics);
   diagnostics.throw_if_any();
   check_metric_columns(columns_);
   open_data();
@@ -78,8 +78,14 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
 
 Session::~Session() = default;
 
-void Session::open_plugins(Diagnostics& diagnostics) {
-  load_plugins(host_, campaign_.plugins);
+void Session::open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics) {
+  if (stored) {
+    PluginPlaces places = stored->plugin_places;
+    places.files.insert(places.files.end(), campaign_.plugins.begin(), campaign_.plugins.end());
+    load_wanted(host_, stored->plugins, places);
+  } else {
+    load_plugins(host_, campaign_.plugins);
+  }
   formats_.push_back(host_.make_format(campaign_.format, diagnostics));
   for (const FormatsConfig& entry : campaign_.formats) {
     formats_.push_back(host_.make_format(entry.format, diagnostics));
@@ -399,6 +405,14 @@ std::vector<PluginFact> Session::plugins_in_use() const {
     plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
   return plugins;
+}
+
+void Session::keep_plugins(const std::filesystem::path& run) const {
+  std::vector<WantedPlugin> wanted;
+  for (const PluginFact& plugin : facts_.plugins) {
+    wanted.push_back({plugin.name, plugin.version, plugin.sha256});
+  }
+  bitfall::keep_plugins(host_, wanted, run);
 }
 
 RunDescription Session::describe() const {

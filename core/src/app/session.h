@@ -11,6 +11,7 @@
 #include "config.h"
 #include "dataset.h"
 #include "engine.h"
+#include "kept_plugins.h"
 #include "measurer.h"
 #include "model.h"
 #include "plan.h"
@@ -20,16 +21,23 @@
 
 namespace bitfall {
 
+/// What a run that is opened again holds to, in place of what its file says or leaves to be chosen.
+struct StoredRun {
+  Tuning shape;  // batch, threads, workers
+  std::vector<WantedPlugin> plugins;
+  PluginPlaces plugin_places;
+};
+
 class Session {
  public:
   /// Parses the campaign text, then opens plugins, data, model and sites in this order;
   /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
-  /// file: for relative paths and messages. fault_list: runs exactly this list. shape: of a stored
-  /// run, in place of what the file says or leaves to be chosen.
+  /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
+  /// that is opened again.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
-          const std::optional<Tuning>& shape = std::nullopt);
+          const std::optional<StoredRun>& stored = std::nullopt);
   ~Session();
 
   /// With batch, threads and workers as they were chosen.
@@ -59,9 +67,11 @@ class Session {
   /// As they were when the session opened: what is loaded, and from which bytes.
   const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
+  /// Copies the plugins in use that do not come with the program into the run.
+  void keep_plugins(const std::filesystem::path& run) const;
 
  private:
-  void open_plugins(Diagnostics& diagnostics);
+  void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
   void open_model();
   std::vector<float> first_images() const;

@@ -1,5 +1,6 @@
 #include "stored_session.h"
 
+#include <CLI/CLI.hpp>
 #include <optional>
 
 #include "error.h"
@@ -7,7 +8,15 @@
 
 namespace bitfall {
 
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored) {
+void StoredPlugins::add_options(CLI::App& app) {
+  app.add_option("--plugin", files,
+                 "file or folder that may hold a plugin of the run, found by its SHA-256");
+  app.add_flag("--trust-plugins", trust,
+               "also load the run's own copies of plugins where another user made them");
+}
+
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
+                                const StoredPlugins& plugins) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) {
     faults = run / "faults.csv";
@@ -18,8 +27,13 @@ std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescr
     }
   }
   const RunFacts& facts = stored.facts;
-  return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults,
-                                   Tuning{facts.batch, facts.threads, facts.workers, ""});
+  StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
+                 {},
+                 {run, plugins.trust, plugins.files}};
+  for (const PluginFact& plugin : facts.plugins) {
+    held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
+  }
+  return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held);
 }
 
 }  // namespace bitfall

@@ -7,10 +7,23 @@
 #include "session.h"
 #include "store.h"
 
+namespace CLI {
+class App;
+}
+
 namespace bitfall {
+
+/// Options of commands that open a run again: where its plugins may be.
+struct StoredPlugins {
+  std::vector<std::filesystem::path> files;
+  bool trust = false;
+
+  void add_options(CLI::App& app);
+};
 
 /// The session that made the run, with its batch, threads and workers. What differs since then is
 /// for check_same_facts() to say.
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored);
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
+                                const StoredPlugins& plugins);
 
 }  // namespace bitfall

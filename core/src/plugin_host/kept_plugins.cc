@@ -1,0 +1,142 @@
+#include "kept_plugins.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
+
+#include "error.h"
+#include "log.h"
+#include "sha256.h"
+#include "words.h"
+
+namespace bitfall {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kFolder = "plugins";
+
+bool comes_with_the_program(const fs::path& path) {
+  std::error_code ignored;
+  return fs::equivalent(path.parent_path(), default_plugin_folder(), ignored);
+}
+
+// A name that is a file's, whatever the plugin calls itself.
+fs::path copy_name(const WantedPlugin& plugin) {
+  std::string name;
+  for (const char c : plugin.name.substr(0, 64)) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || c == '-';
+    name += plain ? c : '_';
+  }
+  return name + "-" + plugin.sha256 + ".so";
+}
+
+bool is_ours(const fs::path& path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0 && status.st_uid == geteuid();
+}
+
+std::vector<fs::path> libraries_in(const fs::path& place) {
+  std::error_code ignored;
+  if (!fs::is_directory(place, ignored)) return {place};
+  std::vector<fs::path> files;
+  for (fs::directory_iterator entry(place, ignored), end; !ignored && entry != end;
+       entry.increment(ignored)) {
+    if (entry->path().extension() == ".so") files.push_back(entry->path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::vector<fs::path> search_path() {
+  const char* variable = std::getenv("BITFALL_PLUGIN_PATH");
+  std::vector<fs::path> places;
+  for (std::string_view rest = variable ? variable : ""; !rest.empty();) {
+    const auto colon = rest.find(':');
+    if (const auto part = rest.substr(0, colon); !part.empty()) places.emplace_back(part);
+    rest = colon == rest.npos ? "" : rest.substr(colon + 1);
+  }
+  return places;
+}
+
+bool has_hash(const fs::path& file, const std::string& sha256) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return false;
+  try {
+    return sha256_file(file) == sha256;
+  } catch (const std::exception&) {  // cannot be read
+    return false;
+  }
+}
+
+bool is_loaded(const PluginHost& host, const std::string& sha256) {
+  return std::any_of(host.plugins().begin(), host.plugins().end(),
+                     [&](const PluginDescription& one) { return one.sha256 == sha256; });
+}
+
+void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& places) {
+  std::vector<fs::path> sought = {default_plugin_folder()};
+  std::string untrusted;
+  if (!places.run.empty()) {
+    const fs::path copy = places.run / kFolder / copy_name(wanted);
+    if (has_hash(copy, wanted.sha256)) {
+      if (places.trust || is_ours(copy)) return host.load(copy);
+      untrusted = "\n  the run has a copy, which another user made: " + copy.string() +
+                  "; --trust-plugins loads it";
+    }
+    sought.push_back(places.run / kFolder);
+  }
+  sought.insert(sought.end(), places.files.begin(), places.files.end());
+  const auto more = search_path();
+  sought.insert(sought.end(), more.begin(), more.end());
+  std::vector<std::string> told;
+  for (const fs::path& place : sought) {
+    for (const fs::path& file : libraries_in(place)) {
+      const bool copy = !places.run.empty() && place == places.run / kFolder;
+      if (!copy && has_hash(file, wanted.sha256)) return host.load(file);
+    }
+    told.push_back(place.string());
+  }
+  throw Error(ExitCode::kInput, "plugin " + wanted.name + " " + wanted.version +
+                                    ", which the run used, is not there (SHA-256 " + wanted.sha256 +
+                                    ")\n  sought in " + joined(told) + untrusted +
+                                    "\n  restore the file, or name it by --plugin");
+}
+
+}  // namespace
+
+void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
+                  const fs::path& run) {
+  const fs::path folder = run / kFolder;
+  std::error_code problem;
+  fs::remove_all(folder, problem);  // of a run that was here before
+  for (const WantedPlugin& plugin : wanted) {
+    const auto loaded =
+        std::find_if(host.plugins().begin(), host.plugins().end(),
+                     [&](const PluginDescription& one) { return one.sha256 == plugin.sha256; });
+    if (loaded == host.plugins().end() || comes_with_the_program(loaded->path)) continue;
+    const fs::path copy = folder / copy_name(plugin);
+    fs::create_directories(folder, problem);
+    if (!problem) fs::copy_file(loaded->path, copy, fs::copy_options::overwrite_existing, problem);
+    if (problem) {
+      throw Error(ExitCode::kFailure, copy.string() + ": cannot be written: " + problem.message());
+    }
+    if (!has_hash(copy, plugin.sha256)) {
+      throw Error(ExitCode::kInput,
+                  loaded->path.string() + ": has changed since it was loaded; start the run again");
+    }
+  }
+}
+
+void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
+                 const PluginPlaces& places) {
+  host.load_folder(default_plugin_folder());
+  for (const WantedPlugin& plugin : wanted) {
+    if (!is_loaded(host, plugin.sha256)) load_one(host, plugin, places);
+  }
+}
+
+}  // namespace bitfall

@@ -1,0 +1,38 @@
+// A run's own copies of the plugins that it used, so that it can be finished and replayed when
+// their files have changed or gone. Plugins are found again by SHA-256, looked at before any of
+// their code runs.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plugin_host.h"
+
+namespace bitfall {
+
+/// A plugin that a run used, and must use again.
+struct WantedPlugin {
+  std::string name, version, sha256;
+};
+
+/// Where to look for it.
+struct PluginPlaces {
+  std::filesystem::path run;                 // whose copies are taken; empty = none
+  bool trust = false;                        // also where another user made them
+  std::vector<std::filesystem::path> files;  // or folders, ahead of BITFALL_PLUGIN_PATH
+};
+
+/// Copies those plugins of `host` with these hashes that do not come with the program to
+/// RUN/plugins/NAME-SHA256.so. Throws Error(kInput) where a file is no longer what was loaded,
+/// Error(kFailure) where it cannot be written.
+void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
+                  const std::filesystem::path& run);
+
+/// Loads the program's own plugins, then a file for each of the others that are wanted, and nothing
+/// else. Throws Error(kInput) naming what was not found, and where it was sought.
+void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
+                 const PluginPlaces& places);
+
+}  // namespace bitfall
