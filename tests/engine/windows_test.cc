@@ -1,6 +1,10 @@
 #include "windows.h"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
 #include <random>

@@ -1,7 +1,14 @@
 // Graphs to instructions, and running these. The oracle is TorchScript's own interpreter.
 #include "compile_graph.h"
 
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,7 +63,8 @@ def forward(self, x):
   EXPECT_EQ(conditionals(compiled), 1);
   EXPECT_FALSE(branches_on_values(compiled));
   EXPECT_TRUE(at::equal(answer(compiled, image), (image + 1).relu()));
-  EXPECT_TRUE(at::equal(answer(compiled, image[0].unsqueeze(0)), (image[0] * 2).relu().reshape({1, 1})));
+  EXPECT_TRUE(
+      at::equal(answer(compiled, image[0].unsqueeze(0)), (image[0] * 2).relu().reshape({1, 1})));
   int rounds = 0;
   while (fold_control(source, compiled, start(compiled, image))) {
     compiled = compile(source);
@@ -194,7 +202,8 @@ def forward(self, x):
     EXPECT_TRUE(at::equal(answer(compiled, image), wanted)) << rows;
     EXPECT_TRUE(at::equal(answer(compiled, image), wanted)) << "a state was kept";
   }
-  EXPECT_FALSE(module_graph(scripted_module("def forward(self, x):\n  return x\n")).sets_attributes);
+  EXPECT_FALSE(
+      module_graph(scripted_module("def forward(self, x):\n  return x\n")).sets_attributes);
 }
 
 // What LibTorch's interpreter does without an operator.

@@ -111,13 +111,9 @@ TEST(HeadInit, EachOfItsParametersIsASwitch) {
 TEST(HeadInit, RefusesWhatDoesNotFit) {
   EXPECT_THAT(usage_error([] { built(*make("embedding")); }),
               HasSubstr("the embeddings have 4 values per class and the backbone's features 8"));
-  EXPECT_THAT(usage_error([] {
-                built(*make("text_guided", {{"width", std::int64_t{5}}}));
-              }),
+  EXPECT_THAT(usage_error([] { built(*make("text_guided", {{"width", std::int64_t{5}}})); }),
               HasSubstr("width is 5, but the embeddings have 4 values per class"));
-  EXPECT_THAT(usage_error([] {
-                built(*make("text_guided", {{"bottleneck", false}}));
-              }),
+  EXPECT_THAT(usage_error([] { built(*make("text_guided", {{"bottleneck", false}})); }),
               HasSubstr("the projection is 4 wide and the backbone's features 8"));
   EXPECT_THAT(complaint([](Diagnostics& diagnostics) {
                 return first_party_plugins().make_head_init(

@@ -1,8 +1,10 @@
 // What networks of one process share.
 #include "torch_runtime.h"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -31,7 +33,8 @@ TEST(TorchRuntime, ANetworkLeavesTheSettingsOfAnother) {
   at::manual_seed(1);
   EXPECT_TRUE(same_bits(at::randn({4, 3, 8, 8}), images));
   const Model second(small_model("attention"), {{3, 8, 8}, 2});
-  EXPECT_TRUE(same_bits(at::randn({8}), drawn)) << "it drew from LibTorch's stream, or set its seed";
+  EXPECT_TRUE(same_bits(at::randn({8}), drawn))
+      << "it drew from LibTorch's stream, or set its seed";
   EXPECT_EQ(at::get_num_threads(), 3);
   EXPECT_TRUE(same_bits(answer(first, images), before));
 }

@@ -1,15 +1,10 @@
 #include <array>
-#include <limits>
 
 #include "config.h"
 #include "key_table.h"
 
 namespace bitfall {
 namespace {
-
-constexpr double kMost = std::numeric_limits<double>::infinity();
-constexpr bool kOpen = true;
-constexpr bool kClosed = false;
 
 constexpr std::array kOnError = {"fail", "skip"};
 constexpr std::array kColours = {"rgb", "grey"};
@@ -39,75 +34,75 @@ const Campaign kSilent;  // as read from a file that says nothing
 
 // section, key, type, default, minimum, maximum, open ends, choices, help
 const KeySpec kKeys[] = {
-    {"campaign", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilent.seed)), 0, kMost, kClosed, {},
+    {"campaign", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilent.seed)), 0, kUnbounded, kClosed, {},
      "Seed of every random draw; the same seed gives the same trials."},
-    {"campaign", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+    {"campaign", "output", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Run directory; unset: `runs/` and the campaign file's name without its extension."},
-    {"campaign", "hit_value", KeyType::kText, toml_choice(kHitValueNames, kSilent.hit_value), -kMost, kMost, kClosed, kHitValueNames,
+    {"campaign", "hit_value", KeyType::kText, toml_choice(kHitValueNames, kSilent.hit_value), -kUnbounded, kUnbounded, kClosed, kHitValueNames,
      "`raw`: a faulty value is used as decoded; `clamped`: it is cut to plus or minus the largest "
      "golden magnitude of its site, NaN and Inf too."},
-    {"campaign", "clip", KeyType::kNumber, toml_text(kSilent.clip), 0, kMost, kOpen, {},
+    {"campaign", "clip", KeyType::kNumber, toml_text(kSilent.clip), 0, kUnbounded, kOpen, {},
      "Nats at which a trial's loss change is cut for the clipped mean."},
     {"campaign", "confidence", KeyType::kNumber, toml_text(kSilent.confidence), 0, 1, kOpen, {},
      "Confidence of all intervals."},
 
-    {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
+    {"model", "path", KeyType::kPath, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
      "File of the classifier: TorchScript, or a torch.export archive (.pt2)."},
-    {"model", "output", KeyType::kText, "", -kMost, kMost, kClosed, {},
+    {"model", "output", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, {},
      "Which result of forward is the answer, where it gives several: its key in a dictionary, or its "
      "number in a tuple or list, counted from 0; unset: the only one that can be, or `logits`."},
-    {"model", "libraries", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
+    {"model", "libraries", KeyType::kPaths, "[]", -kUnbounded, kUnbounded, kClosed, {},
      "Libraries that bring operators which the network uses and PyTorch itself has not."},
-    {"model", "answer", KeyType::kText, toml_choice(kAnswerKindNames, kSilent.answer), -kMost, kMost, kClosed, kAnswerKindNames,
+    {"model", "answer", KeyType::kText, toml_choice(kAnswerKindNames, kSilent.answer), -kUnbounded, kUnbounded, kClosed, kAnswerKindNames,
      "What the network answers with; of `probabilities` the loss is -log p."},
 
-    {"data", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
+    {"data", "path", KeyType::kPath, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
      "Folder with one folder of images per class, or of images that `list` names, or images in one "
      ".npy file ([N,C,H,W] float32 or [N,H,W,C] uint8)."},
-    {"data", "list", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+    {"data", "list", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Images of the folder and their labels, in a text, CSV or JSON file; unset: all images, by "
      "their folders."},
-    {"data", "labels", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+    {"data", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Labels of an images .npy: a .npy file of N integers, counted from 0."},
-    {"data", "classes", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+    {"data", "classes", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Class names in the order of the model's outputs: a text file, one per line, or JSON; unset: "
      "the folder names, sorted as text."},
     {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
-    {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kMost, kMost, kClosed, kOnError,
+    {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kUnbounded, kUnbounded, kClosed, kOnError,
      "What to do about a broken image: end the campaign, or leave the image out and name it."},
-    {"data", "preprocess", KeyType::kTable, "", -kMost, kMost, kClosed, {},
+    {"data", "preprocess", KeyType::kTable, "", -kUnbounded, kUnbounded, kClosed, {},
      "What happens to a decoded image, in the order of the keys below."},
 
-    {"data.preprocess", "colour", KeyType::kText, toml_text(kSilent.data.preprocess.colour), -kMost, kMost, kClosed, kColours,
+    {"data.preprocess", "colour", KeyType::kText, toml_text(kSilent.data.preprocess.colour), -kUnbounded, kUnbounded, kClosed, kColours,
      "Channels that an image is decoded to: three or one."},
     {"data.preprocess", "resize", KeyType::kSize, "", 1, kLongestSide, kClosed, {},
      "Length in pixels that the shorter side is resized to, as Pillow does it, or [height, width]."},
-    {"data.preprocess", "interpolation", KeyType::kText, "", -kMost, kMost, kClosed, kInterpolationNames,
+    {"data.preprocess", "interpolation", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, kInterpolationNames,
      "Pillow's filter of `resize`; unset: what the model file's `bitfall.json` says, else bilinear."},
     {"data.preprocess", "crop", KeyType::kInteger, "", 1, kLongestSide, kClosed, {},
      "Side in pixels of the square cut from the centre; smaller images are padded with zeros."},
-    {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kMost, kOpen, {},
+    {"data.preprocess", "scale", KeyType::kScale, "\"1/255\"", 0, kUnbounded, kOpen, {},
      "Factor on pixel values 0 to 255."},
-    {"data.preprocess", "mean", KeyType::kNumbers, "", -kMost, kMost, kClosed, {},
+    {"data.preprocess", "mean", KeyType::kNumbers, "", -kUnbounded, kUnbounded, kClosed, {},
      "Subtracted after scaling: one number per channel; unset: 0."},
-    {"data.preprocess", "std", KeyType::kNumbers, "", 0, kMost, kOpen, {},
+    {"data.preprocess", "std", KeyType::kNumbers, "", 0, kUnbounded, kOpen, {},
      "Divisor after the mean is subtracted: one number per channel; unset: 1."},
 
-    {"format", "id", KeyType::kText, toml_text(kSilent.format.id), -kMost, kMost, kClosed, {},
+    {"format", "id", KeyType::kText, toml_text(kSilent.format.id), -kUnbounded, kUnbounded, kClosed, {},
      "Number format, from `bitfall plugin list`; its options are further keys of this table."},
 
-    {"formats", "format", KeyType::kComponent, std::nullopt, -kMost, kMost, kClosed, {},
+    {"formats", "format", KeyType::kComponent, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
      "Number format of these sites: its id, or a table with `id` and its options."},
-    {"formats", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kMost, kMost, kClosed,
+    {"formats", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kUnbounded, kUnbounded, kClosed,
      kTargetNames,
      "What is stored in it, hit or not: outputs of operations, parameters, or the model's input."},
-    {"formats", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kMost, kMost,
+    {"formats", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kUnbounded, kUnbounded,
      kClosed, {}, "Kinds of operation, as in `[[faults]]`."},
-    {"formats", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kMost, kMost, kClosed, {},
+    {"formats", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kUnbounded, kUnbounded, kClosed, {},
      "Names of sites, as in `[[faults]]`."},
 
-    {"calibration", "rule", KeyType::kText, toml_choice(kCalibrationRuleNames, kSilent.calibration.rule), -kMost, kMost, kClosed,
+    {"calibration", "rule", KeyType::kText, toml_choice(kCalibrationRuleNames, kSilent.calibration.rule), -kUnbounded, kUnbounded, kClosed,
      kCalibrationRuleNames,
      "The magnitude that a scale just holds: the largest golden one, or a percentile of them."},
     {"calibration", "percentile", KeyType::kNumber, "", 0, 100, kClosed, {},
@@ -116,15 +111,15 @@ const KeySpec kKeys[] = {
     {"calibration", "images", KeyType::kInteger, toml_text(kSilent.calibration.images), 0, 2147483647, kClosed, {},
      "Number of images to learn from, a random sample of the data; 0 = all."},
 
-    {"faults", "error_model", KeyType::kComponent, toml_text(FaultsConfig().error_model.id), -kMost, kMost, kClosed, {},
+    {"faults", "error_model", KeyType::kComponent, toml_text(FaultsConfig().error_model.id), -kUnbounded, kUnbounded, kClosed, {},
      "Error model, from `bitfall plugin list`: its id, or a table with `id` and its options."},
-    {"faults", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kMost, kMost, kClosed,
+    {"faults", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kUnbounded, kUnbounded, kClosed,
      kTargetNames,
      "What is hit: outputs of operations, parameters, or the model's input."},
-    {"faults", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kMost, kMost,
+    {"faults", "operations", KeyType::kTexts, toml_text(SiteSelection().operations), -kUnbounded, kUnbounded,
      kClosed, {},
      "Kinds of operation whose sites are hit, from `bitfall sites`; `\"*\"` = every kind."},
-    {"faults", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kMost, kMost, kClosed, {},
+    {"faults", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kUnbounded, kUnbounded, kClosed, {},
      "Names of sites; `*` stands for any text, `?` for one character, `[abc]` for one of these."},
     {"faults", "per_site", KeyType::kInteger, toml_text(kDefaultPerSite), 1, 1000000000, kClosed, {},
      "Trials at each site. Only one of `per_site`, `total` and `precision` may be given."},
@@ -134,19 +129,19 @@ const KeySpec kKeys[] = {
      "Largest half-width of a site's interval at the campaign's confidence "
      "(0.01 = 1 percentage point); sets the trials."},
 
-    {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kMost, kMost, kClosed, {},
+    {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kUnbounded, kUnbounded, kClosed, {},
      "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "
      "`total` and `precision` count faults."},
 
     {"metrics", "ids", KeyType::kComponents,
-     toml_text(ids_of(kSilent.metrics)), -kMost,
-     kMost, kClosed, {},
+     toml_text(ids_of(kSilent.metrics)), -kUnbounded,
+     kUnbounded, kClosed, {},
      "Metrics, from `bitfall plugin list`: ids, or tables with `id` and options."},
 
-    {"plugins", "paths", KeyType::kPaths, "[]", -kMost, kMost, kClosed, {},
+    {"plugins", "paths", KeyType::kPaths, "[]", -kUnbounded, kUnbounded, kClosed, {},
      "Shared libraries to load in addition to those that come with the program."},
 
-    {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
+    {"run", "device", KeyType::kText, toml_text(kSilent.device), -kUnbounded, kUnbounded, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
     {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kMost, kMost, kClosed, {},
      "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, and another "
@@ -156,18 +151,18 @@ const KeySpec kKeys[] = {
      "timing the model, as `threads` and `workers`, and stored with the run."},
     {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
      "Threads of LibTorch in each worker; may change results' last bits. 0 = chosen."},
-    {"run", "suffix", KeyType::kFlag, toml_text(kSilent.suffix), -kMost, kMost, kClosed, {},
+    {"run", "suffix", KeyType::kFlag, toml_text(kSilent.suffix), -kUnbounded, kUnbounded, kClosed, {},
      "Run only the steps downstream of a fault; false: the whole network each time (slow, same "
      "results)."},
-    {"run", "early_stop", KeyType::kFlag, toml_text(kSilent.early_stop), -kMost, kMost, kClosed, {},
+    {"run", "early_stop", KeyType::kFlag, toml_text(kSilent.early_stop), -kUnbounded, kUnbounded, kClosed, {},
      "Finish a trial as soon as nothing of its damage is left, and pack the others into fewer "
      "passes; false: same results, slower."},
-    {"run", "share", KeyType::kFlag, toml_text(kSilent.share), -kMost, kMost, kClosed, {},
+    {"run", "share", KeyType::kFlag, toml_text(kSilent.share), -kUnbounded, kUnbounded, kClosed, {},
      "Run faults that put the same values into the same image once; false: same results."},
-    {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kMost, kMost, kClosed, {},
+    {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kUnbounded, kUnbounded, kClosed, {},
      "Recompute only the windows of maps that a fault can have reached, where that gives the same "
      "bits; false: whole images, same results."},
-    {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kMost, kClosed, {},
+    {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kUnbounded, kClosed, {},
      "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
      "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
     {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kMost, kClosed, {},

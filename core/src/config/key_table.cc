@@ -1,14 +1,10 @@
 #include "key_table.h"
 
-#include <limits>
-
 #include "numbers.h"
 #include "words.h"
 
 namespace bitfall {
 namespace {
-
-constexpr double kMost = std::numeric_limits<double>::infinity();
 
 /// The type's name without its article, for tables.
 std::string table_type(const KeySpec& key) {
@@ -102,8 +98,8 @@ std::string toml_text(const std::vector<std::string>& values) {
 }
 
 std::string range_text(const KeySpec& key) {
-  const bool low = key.minimum > -kMost;
-  const bool high = key.maximum < kMost;
+  const bool low = key.minimum > -kUnbounded;
+  const bool high = key.maximum < kUnbounded;
   const std::string minimum = short_text(key.minimum), maximum = short_text(key.maximum);
   if (low && high) {
     return key.open ? "greater than " + minimum + " and less than " + maximum

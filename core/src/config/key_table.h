@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,6 +32,11 @@ enum class KeyType : std::uint8_t {
 /// What a value of this type is called in a message: "an integer", "a string or an array of
 /// strings".
 const char* to_string(KeyType type);
+
+// Of KeySpec: no bound; whether the bounds themselves are out.
+inline constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+inline constexpr bool kOpen = true;
+inline constexpr bool kClosed = false;
 
 struct KeySpec {
   const char* section;  // "campaign", "data", "data.preprocess"

@@ -1,4 +1,3 @@
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -8,12 +7,8 @@
 namespace bitfall {
 namespace {
 
-constexpr double kMost = std::numeric_limits<double>::infinity();
-constexpr bool kOpen = true;
-constexpr bool kClosed = false;
-
 // clang-format off
-constexpr SectionSpec kSections[] = {
+constexpr SectionSpec kTrainingSections[] = {
     {"training", false, false, false, "the training as a whole"},
     {"model", false, true, false, "the network"},
     {"data", false, true, false, "the images to train on, as in a campaign file"},
@@ -26,82 +21,82 @@ constexpr SectionSpec kSections[] = {
     {"run", false, false, false, "how the training is run"},
 };
 
-const Training kSilent;  // as read from a file that says nothing
+const Training kSilentTraining;  // as read from a file that says nothing
 
 // section, key, type, default, minimum, maximum, open ends, choices, help
-const KeySpec kKeys[] = {
-    {"training", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilent.seed)), 0, kMost, kClosed, {},
+const KeySpec kTrainingKeys[] = {
+    {"training", "seed", KeyType::kInteger, toml_text(static_cast<std::int64_t>(kSilentTraining.seed)), 0, kUnbounded, kClosed, {},
      "Seed of the order of images, of augmentation and of dropout; initial weights come with the "
      "model."},
-    {"training", "output", KeyType::kPath, "", -kMost, kMost, kClosed, {},
+    {"training", "output", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Training directory; unset: `runs/` and the file's name without its extension."},
-    {"training", "epochs", KeyType::kInteger, toml_text(kSilent.epochs), 1, 1000000, kClosed, {},
+    {"training", "epochs", KeyType::kInteger, toml_text(kSilentTraining.epochs), 1, 1000000, kClosed, {},
      "Number of times that all images are used."},
-    {"training", "batch", KeyType::kInteger, toml_text(kSilent.batch), 1, 1 << 20, kClosed, {},
+    {"training", "batch", KeyType::kInteger, toml_text(kSilentTraining.batch), 1, 1 << 20, kClosed, {},
      "Images per step; those left over at the end of an epoch, too few for a step, are not used in "
      "it."},
-    {"training", "label_smoothing", KeyType::kNumber, toml_text(kSilent.label_smoothing), 0, 0.999, kClosed, {},
+    {"training", "label_smoothing", KeyType::kNumber, toml_text(kSilentTraining.label_smoothing), 0, 0.999, kClosed, {},
      "Share of the target that is spread evenly over all classes."},
-    {"training", "ema", KeyType::kNumber, toml_text(kSilent.ema), 0, 0.9999999, kClosed, {},
+    {"training", "ema", KeyType::kNumber, toml_text(kSilentTraining.ema), 0, 0.9999999, kClosed, {},
      "Decay per step of an exponential moving average of the weights, which starts at the initial "
      "ones. The average is then what is judged and written as model.pt; the last weights are "
      "last.pt. 0 = no average."},
-    {"training", "checkpoint_minutes", KeyType::kNumber, toml_text(kSilent.checkpoint_minutes), 0, kMost, kOpen, {},
+    {"training", "checkpoint_minutes", KeyType::kNumber, toml_text(kSilentTraining.checkpoint_minutes), 0, kUnbounded, kOpen, {},
      "Longest time in minutes between checkpoints; there is one after every epoch too."},
 
-    {"model", "path", KeyType::kPath, std::nullopt, -kMost, kMost, kClosed, {},
+    {"model", "path", KeyType::kPath, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
      "Scripted TorchScript file of the classifier, such as `bitfall head attach` writes."},
 
-    {"optimizer", "kind", KeyType::kText, toml_choice(kOptimizerKindNames, kSilent.optimizer.kind), -kMost, kMost, kClosed, kOptimizerKindNames,
+    {"optimizer", "kind", KeyType::kText, toml_choice(kOptimizerKindNames, kSilentTraining.optimizer.kind), -kUnbounded, kUnbounded, kClosed, kOptimizerKindNames,
      "As torch.optim.SGD and torch.optim.AdamW."},
-    {"optimizer", "learning_rate", KeyType::kNumber, toml_text(kSilent.optimizer.learning_rate), 0, 1e38, kOpen, {},
+    {"optimizer", "learning_rate", KeyType::kNumber, toml_text(kSilentTraining.optimizer.learning_rate), 0, 1e38, kOpen, {},
      "The highest rate that the schedule reaches."},
-    {"optimizer", "weight_decay", KeyType::kNumber, toml_text(kSilent.optimizer.weight_decay), 0, 1e38, kClosed, {},
+    {"optimizer", "weight_decay", KeyType::kNumber, toml_text(kSilentTraining.optimizer.weight_decay), 0, 1e38, kClosed, {},
      "With `sgd` added to gradients, with `adamw` taken from weights."},
-    {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilent.optimizer.decay_vectors), -kMost, kMost, kClosed, {},
+    {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilentTraining.optimizer.decay_vectors), -kUnbounded, kUnbounded, kClosed, {},
      "Whether parameters of fewer than two dimensions decay too: biases, norms, temperatures."},
-    {"optimizer", "momentum", KeyType::kNumber, toml_text(kSilent.optimizer.momentum), 0, 1, kClosed, {}, "Of `sgd`."},
-    {"optimizer", "nesterov", KeyType::kFlag, toml_text(kSilent.optimizer.nesterov), -kMost, kMost, kClosed, {},
+    {"optimizer", "momentum", KeyType::kNumber, toml_text(kSilentTraining.optimizer.momentum), 0, 1, kClosed, {}, "Of `sgd`."},
+    {"optimizer", "nesterov", KeyType::kFlag, toml_text(kSilentTraining.optimizer.nesterov), -kUnbounded, kUnbounded, kClosed, {},
      "Nesterov's momentum, of `sgd`."},
-    {"optimizer", "beta1", KeyType::kNumber, toml_text(kSilent.optimizer.beta1), 0, 0.9999999, kClosed, {}, "Of `adamw`."},
-    {"optimizer", "beta2", KeyType::kNumber, toml_text(kSilent.optimizer.beta2), 0, 0.9999999, kClosed, {},
+    {"optimizer", "beta1", KeyType::kNumber, toml_text(kSilentTraining.optimizer.beta1), 0, 0.9999999, kClosed, {}, "Of `adamw`."},
+    {"optimizer", "beta2", KeyType::kNumber, toml_text(kSilentTraining.optimizer.beta2), 0, 0.9999999, kClosed, {},
      "Of `adamw`."},
-    {"optimizer", "epsilon", KeyType::kNumber, toml_text(kSilent.optimizer.epsilon), 0, kMost, kOpen, {}, "Of `adamw`."},
+    {"optimizer", "epsilon", KeyType::kNumber, toml_text(kSilentTraining.optimizer.epsilon), 0, kUnbounded, kOpen, {}, "Of `adamw`."},
 
-    {"schedule", "kind", KeyType::kText, toml_choice(kScheduleKindNames, kSilent.schedule.kind), -kMost, kMost, kClosed,
+    {"schedule", "kind", KeyType::kText, toml_choice(kScheduleKindNames, kSilentTraining.schedule.kind), -kUnbounded, kUnbounded, kClosed,
      kScheduleKindNames, "How the learning rate goes over the steps."},
-    {"schedule", "warmup_epochs", KeyType::kNumber, toml_text(kSilent.schedule.warmup_epochs), 0, kMost, kClosed, {},
+    {"schedule", "warmup_epochs", KeyType::kNumber, toml_text(kSilentTraining.schedule.warmup_epochs), 0, kUnbounded, kClosed, {},
      "Epochs in which the rate rises linearly at first; not of `one_cycle`, which has its own."},
-    {"schedule", "warmup_factor", KeyType::kNumber, toml_text(kSilent.schedule.warmup_factor), 0, 1, kClosed, {},
+    {"schedule", "warmup_factor", KeyType::kNumber, toml_text(kSilentTraining.schedule.warmup_factor), 0, 1, kClosed, {},
      "First rate of the warm-up, as a fraction of the rate after it."},
-    {"schedule", "step_epochs", KeyType::kInteger, toml_text(kSilent.schedule.step_epochs), 1, 1000000, kClosed, {},
+    {"schedule", "step_epochs", KeyType::kInteger, toml_text(kSilentTraining.schedule.step_epochs), 1, 1000000, kClosed, {},
      "Of `step`: epochs between two drops."},
-    {"schedule", "gamma", KeyType::kNumber, toml_text(kSilent.schedule.gamma), 0, 1, kClosed, {},
+    {"schedule", "gamma", KeyType::kNumber, toml_text(kSilentTraining.schedule.gamma), 0, 1, kClosed, {},
      "Of `step`: factor of each drop."},
-    {"schedule", "minimum", KeyType::kNumber, toml_text(kSilent.schedule.minimum), 0, kMost, kClosed, {},
+    {"schedule", "minimum", KeyType::kNumber, toml_text(kSilentTraining.schedule.minimum), 0, kUnbounded, kClosed, {},
      "Of `cosine`: the rate at the end."},
-    {"schedule", "rise", KeyType::kNumber, toml_text(kSilent.schedule.rise), 0, 1, kOpen, {},
+    {"schedule", "rise", KeyType::kNumber, toml_text(kSilentTraining.schedule.rise), 0, 1, kOpen, {},
      "Of `one_cycle`: share of the steps in which the rate rises."},
-    {"schedule", "start_factor", KeyType::kNumber, toml_text(kSilent.schedule.start_factor), 0, 1, kClosed, {},
+    {"schedule", "start_factor", KeyType::kNumber, toml_text(kSilentTraining.schedule.start_factor), 0, 1, kClosed, {},
      "Of `one_cycle`: first rate, as a fraction of the highest."},
-    {"schedule", "end_factor", KeyType::kNumber, toml_text(kSilent.schedule.end_factor), 0, 1, kClosed, {},
+    {"schedule", "end_factor", KeyType::kNumber, toml_text(kSilentTraining.schedule.end_factor), 0, 1, kClosed, {},
      "Of `one_cycle`: last rate, as a fraction of the highest."},
 
-    {"augmentation", "shift", KeyType::kInteger, toml_text(kSilent.augmentation.shift), 0, 4096, kClosed, {},
+    {"augmentation", "shift", KeyType::kInteger, toml_text(kSilentTraining.augmentation.shift), 0, 4096, kClosed, {},
      "Pixels of black border on every side; from the larger image a crop of the original size is "
      "taken at random."},
-    {"augmentation", "flip", KeyType::kFlag, toml_text(kSilent.augmentation.flip), -kMost, kMost, kClosed, {},
+    {"augmentation", "flip", KeyType::kFlag, toml_text(kSilentTraining.augmentation.flip), -kUnbounded, kUnbounded, kClosed, {},
      "Mirror left and right, one time in two."},
 
-    {"run", "device", KeyType::kText, toml_text(kSilent.device), -kMost, kMost, kClosed, {},
+    {"run", "device", KeyType::kText, toml_text(kSilentTraining.device), -kUnbounded, kUnbounded, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
-    {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kMost, kMost, kClosed, {},
+    {"run", "tf32", KeyType::kFlag, toml_text(kSilentTraining.tf32), -kUnbounded, kUnbounded, kClosed, {},
      "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, less exact. No "
      "effect on the CPU."},
-    {"run", "threads", KeyType::kInteger, toml_text(kSilent.threads), 0, 4096, kClosed, {},
+    {"run", "threads", KeyType::kInteger, toml_text(kSilentTraining.threads), 0, 4096, kClosed, {},
      "Threads of LibTorch; may change results' last bits. 0 = its choice, kept when a training is "
      "resumed."},
-    {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 256, kClosed, {},
+    {"run", "workers", KeyType::kInteger, toml_text(kSilentTraining.workers), 0, 256, kClosed, {},
      "Threads that decode and augment images; no effect on results. 0 = one for every four cores, "
      "with a GPU one per core."},
 };
@@ -118,7 +113,7 @@ std::vector<KeySpec> all_keys() {
       all.push_back(key);
     }
   };
-  for (const KeySpec& key : kKeys) {
+  for (const KeySpec& key : kTrainingKeys) {
     const std::string_view before = all.empty() ? "" : all.back().section;
     if (before == "model") {
       add_data("data", "data.preprocess");
@@ -133,7 +128,7 @@ std::vector<KeySpec> all_keys() {
 
 const KeyTable& training_keys() {
   static const std::vector<KeySpec> kAll = all_keys();
-  static const KeyTable kTable{"a training file", kSections, kAll};
+  static const KeyTable kTable{"a training file", kTrainingSections, kAll};
   return kTable;
 }
 

@@ -17,7 +17,7 @@
 namespace bitfall {
 namespace {
 
-constexpr std::size_t kPiece = 1 << 16;     // bytes asked for at once; as much as a pipe holds
+constexpr std::size_t kReadSize = 1 << 16;  // bytes asked for at once; as much as a pipe holds
 constexpr std::size_t kLongestWord = 4096;  // the exact decimal text of a double needs 1077
 constexpr std::size_t kLongestQuote = 40;   // bytes of a word in a message
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
@@ -129,7 +129,7 @@ WordReader::WordReader(ByteSource source, std::string name, Places places)
     : source_(std::move(source)),
       name_(std::move(name)),
       places_(places),
-      buffer_(kPiece + kLongestWord + 1) {}
+      buffer_(kReadSize + kLongestWord + 1) {}
 
 void WordReader::fill() {
   std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(position_),

@@ -47,9 +47,9 @@ std::string module_path(const std::string& stack, const std::set<std::string>& m
 }
 
 // Reads arguments, and the graphs within them down to a depth that no exporter writes.
-class Reader {
+class GraphReader {
  public:
-  explicit Reader(const std::set<std::string>& modules) : modules_(modules) {}
+  explicit GraphReader(const std::set<std::string>& modules) : modules_(modules) {}
 
   ExportedGraph graph(const Json& json) {
     constexpr int kDeepest = 32;
@@ -75,24 +75,26 @@ class Reader {
   }
 
  private:
-  using Read = std::function<ExportedArgument(Reader&, const Json&)>;
+  using Read = std::function<ExportedArgument(GraphReader&, const Json&)>;
 
-  static ExportedArgument named(Reader&, const Json& json) {
+  static ExportedArgument named(GraphReader&, const Json& json) {
     return {ExportedArgument::Name{json.at("name").get<std::string>()}};
   }
 
   // {"as_name": "sym_size_int"} or {"as_int": 3}, as a list of sizes has them side by side.
-  static ExportedArgument named_or_constant(Reader& reader, const Json& json) {
+  static ExportedArgument named_or_constant(GraphReader& reader, const Json& json) {
     if (json.contains("as_name")) {
       return {ExportedArgument::Name{json.at("as_name").get<std::string>()}};
     }
     return reader.argument(json);
   }
 
-  static ExportedArgument within(Reader& reader, const Json& json) { return reader.argument(json); }
+  static ExportedArgument within(GraphReader& reader, const Json& json) {
+    return reader.argument(json);
+  }
 
   static Read list_of(Read one) {
-    return [one = std::move(one)](Reader& reader, const Json& json) {
+    return [one = std::move(one)](GraphReader& reader, const Json& json) {
       ExportedArgument::List list;
       if (!json.is_array()) throw std::invalid_argument("a list is not an array");
       for (const Json& item : json) list.push_back(one(reader, item));
@@ -101,18 +103,20 @@ class Reader {
   }
 
   static const std::map<std::string, Read>& kinds() {
-    static const Read integer = [](Reader&, const Json& j) {
+    static const Read integer = [](GraphReader&, const Json& j) {
       return ExportedArgument{j.get<std::int64_t>()};
     };
-    static const Read real = [](Reader&, const Json& j) { return ExportedArgument{number_of(j)}; };
-    static const Read truth = [](Reader&, const Json& j) {
+    static const Read real = [](GraphReader&, const Json& j) {
+      return ExportedArgument{number_of(j)};
+    };
+    static const Read truth = [](GraphReader&, const Json& j) {
       return ExportedArgument{j.get<bool>()};
     };
-    static const Read text = [](Reader&, const Json& j) {
+    static const Read text = [](GraphReader&, const Json& j) {
       return ExportedArgument{j.get<std::string>()};
     };
     static const std::map<std::string, Read> kKinds = {
-        {"as_none", [](Reader&, const Json&) { return ExportedArgument{}; }},
+        {"as_none", [](GraphReader&, const Json&) { return ExportedArgument{}; }},
         {"as_tensor", named},
         {"as_tensors", list_of(named)},
         {"as_nested_tensors", list_of(list_of(named))},
@@ -129,7 +133,7 @@ class Reader {
         {"as_string", text},
         {"as_strings", list_of(text)},
         {"as_complex",
-         [](Reader&, const Json& j) {
+         [](GraphReader&, const Json& j) {
            return ExportedArgument{
                std::complex<double>(number_of(j.at("real")), number_of(j.at("imag")))};
          }},
@@ -140,20 +144,20 @@ class Reader {
         {"as_sym_bool", named_or_constant},
         {"as_sym_bools", list_of(named_or_constant)},
         {"as_scalar_type",
-         [](Reader&, const Json& j) {
+         [](GraphReader&, const Json& j) {
            return ExportedArgument{ExportedArgument::NumberType{j.get<std::int64_t>()}};
          }},
         {"as_memory_format",
-         [](Reader&, const Json& j) {
+         [](GraphReader&, const Json& j) {
            return ExportedArgument{ExportedArgument::MemoryFormat{j.get<std::int64_t>()}};
          }},
         {"as_layout",
-         [](Reader&, const Json& j) {
+         [](GraphReader&, const Json& j) {
            return ExportedArgument{ExportedArgument::Layout{j.get<std::int64_t>()}};
          }},
         {"as_device",
-         [](Reader&, const Json&) { return ExportedArgument{ExportedArgument::Device{}}; }},
-        {"as_graph", [](Reader& reader, const Json& j) {
+         [](GraphReader&, const Json&) { return ExportedArgument{ExportedArgument::Device{}}; }},
+        {"as_graph", [](GraphReader& reader, const Json& j) {
            return ExportedArgument{
                std::make_shared<const ExportedGraph>(reader.graph(j.at("graph")))};
          }}};
@@ -182,11 +186,11 @@ class Reader {
 }  // namespace
 
 ExportedGraph parse_exported_graph(const Json& json, const std::set<std::string>& modules) {
-  return Reader(modules).graph(json);
+  return GraphReader(modules).graph(json);
 }
 
 ExportedArgument parse_exported_argument(const Json& json, const std::set<std::string>& modules) {
-  return Reader(modules).argument(json);
+  return GraphReader(modules).argument(json);
 }
 
 }  // namespace bitfall

@@ -162,9 +162,9 @@ std::string symbol_of(const std::string& expression) {
 }
 
 // Reads one archive.
-class Reader {
+class ProgramReader {
  public:
-  Reader(const ZipArchive& archive, std::string root)
+  ProgramReader(const ZipArchive& archive, std::string root)
       : archive_(archive), root_(std::move(root)), record_(model_record(archive, root_)) {
     check_byte_order();
     json_ = parse(archive.read(record_), record_);
@@ -495,7 +495,7 @@ void with_exported_program(const std::filesystem::path& path,
       }
       const std::string root = root_of(archive);
       if (root.empty() && !is_compiled(archive)) throw refusal("is not a torch.export archive");
-      program = Reader(archive, root).run();
+      program = ProgramReader(archive, root).run();
     } catch (const Json::exception& error) {
       throw Error(ExitCode::kInput,
                   path.string() + ": is not written as torch.export writes it: " + error.what());
@@ -510,7 +510,7 @@ std::array<std::int64_t, 3> exported_input(const ZipArchive& archive) {
   try {
     const std::string root = root_of(archive);
     if (root.empty()) return {};
-    const std::vector<ExportedSize> sizes = Reader(archive, root).image();
+    const std::vector<ExportedSize> sizes = ProgramReader(archive, root).image();
     if (sizes.size() != 4) return {};
     std::array<std::int64_t, 3> shape{};
     for (std::size_t i = 0; i < shape.size(); ++i)

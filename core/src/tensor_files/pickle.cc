@@ -13,7 +13,7 @@ constexpr std::size_t kMostValues = 1 << 20;  // a state_dict of thousands of te
 
 using Kind = PickleValue::Kind;
 
-[[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument(what); }
+[[noreturn]] void refuse_pickle(const std::string& what) { throw std::invalid_argument(what); }
 
 class PickleReader {
  public:
@@ -35,7 +35,7 @@ class PickleReader {
 
   // The bytes.
   std::string_view take_bytes(std::uint64_t count) {
-    if (count > rest_.size()) refuse("the pickle is cut off");
+    if (count > rest_.size()) refuse_pickle("the pickle is cut off");
     const std::string_view bytes = rest_.substr(0, count);
     rest_.remove_prefix(count);
     return bytes;
@@ -48,14 +48,14 @@ class PickleReader {
   }
   std::string take_line() {
     const auto end = rest_.find('\n');
-    if (end == rest_.npos) refuse("the pickle is cut off");
+    if (end == rest_.npos) refuse_pickle("the pickle is cut off");
     std::string line(take_bytes(end));
     take_bytes(1);
     return line;
   }
   std::int64_t take_long(std::uint64_t length) {
     const std::string_view bytes = take_bytes(length);
-    if (length > 8) refuse("the pickle holds an integer beyond 64 bits");
+    if (length > 8) refuse_pickle("the pickle holds an integer beyond 64 bits");
     std::uint64_t value = !bytes.empty() && bytes.back() < 0 ? ~0ULL : 0;
     for (std::size_t i = bytes.size(); i-- > 0;) {
       value = value << 8 | static_cast<unsigned char>(bytes[i]);
@@ -65,23 +65,24 @@ class PickleReader {
 
   // The stack. A mark is a place below which pop() does not reach.
   std::uint32_t pop() {
-    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) refuse("the pickle is malformed");
+    if (stack_.size() <= (marks_.empty() ? 0 : marks_.back()))
+      refuse_pickle("the pickle is malformed");
     const std::uint32_t value = stack_.back();
     stack_.pop_back();
     return value;
   }
   PickleValue& top(Kind kind) {
-    if (stack_.empty()) refuse("the pickle is malformed");
+    if (stack_.empty()) refuse_pickle("the pickle is malformed");
     PickleValue& value = result_.values[stack_.back()];
     // Items of an object of a class of its own are of no interest.
     if (value.kind != kind && value.kind != PickleValue::kOther &&
         value.kind != PickleValue::kCall) {
-      refuse("the pickle is malformed");
+      refuse_pickle("the pickle is malformed");
     }
     return value;
   }
   std::vector<std::uint32_t> pop_to_mark() {
-    if (marks_.empty()) refuse("the pickle is malformed");
+    if (marks_.empty()) refuse_pickle("the pickle is malformed");
     const auto first = stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back());
     std::vector<std::uint32_t> items(first, stack_.end());
     stack_.erase(first, stack_.end());
@@ -89,7 +90,7 @@ class PickleReader {
     return items;
   }
   bool push(PickleValue value) {
-    if (result_.values.size() >= kMostValues) refuse("the pickle holds too many objects");
+    if (result_.values.size() >= kMostValues) refuse_pickle("the pickle holds too many objects");
     stack_.push_back(static_cast<std::uint32_t>(result_.values.size()));
     result_.values.push_back(std::move(value));
     return true;
@@ -110,7 +111,7 @@ class PickleReader {
   bool append(Kind kind, const std::vector<std::uint32_t>& items) {
     PickleValue& value = top(kind);
     if (kind == PickleValue::kDictionary && items.size() % 2 != 0) {
-      refuse("the pickle is malformed");
+      refuse_pickle("the pickle is malformed");
     }
     if (value.kind == kind) value.items.insert(value.items.end(), items.begin(), items.end());
     return true;
@@ -118,13 +119,13 @@ class PickleReader {
 
   // The memo.
   bool put(std::uint32_t key) {
-    if (stack_.empty()) refuse("the pickle is malformed");
+    if (stack_.empty()) refuse_pickle("the pickle is malformed");
     memo_[key] = stack_.back();
     return true;
   }
   bool get(std::uint32_t key) {
     const auto found = memo_.find(key);
-    if (found == memo_.end()) refuse("the pickle is malformed");
+    if (found == memo_.end()) refuse_pickle("the pickle is malformed");
     stack_.push_back(found->second);
     return true;
   }
@@ -153,8 +154,8 @@ class PickleReader {
 bool PickleReader::step(std::uint8_t code) {
   if (code == '.') return false;
   if (!step_constant(code) && !step_memo(code) && !step_collection(code) && !step_object(code)) {
-    refuse("the pickle has an instruction that is not known (" + std::to_string(code) +
-           "); torch.save writes none such");
+    refuse_pickle("the pickle has an instruction that is not known (" + std::to_string(code) +
+                  "); torch.save writes none such");
   }
   return true;
 }
@@ -162,7 +163,8 @@ bool PickleReader::step(std::uint8_t code) {
 bool PickleReader::step_constant(std::uint8_t code) {
   switch (code) {
     case 0x80:  // PROTO
-      return take<std::uint8_t>() <= 5 || (refuse("the pickle is of a protocol beyond 5"), false);
+      return take<std::uint8_t>() <= 5 ||
+             (refuse_pickle("the pickle is of a protocol beyond 5"), false);
     case 0x95:  // FRAME
       return take<std::uint64_t>(), true;
     case 'N':  // NONE
