@@ -143,7 +143,7 @@ const KeySpec kKeys[] = {
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kUnbounded, kUnbounded, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
-    {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kMost, kMost, kClosed, {},
+    {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kUnbounded, kUnbounded, kClosed, {},
      "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, and another "
      "arithmetic than the CPU's. No effect on the CPU."},
     {"run", "batch", KeyType::kInteger, toml_text(kSilent.batch), 0, 65536, kClosed, {},
@@ -165,7 +165,7 @@ const KeySpec kKeys[] = {
     {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kUnbounded, kClosed, {},
      "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
      "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
-    {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kMost, kClosed, {},
+    {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kUnbounded, kClosed, {},
      "Seconds that one call of a plugin may take; then the run ends with the plugin's name, and what is "
      "stored is kept."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},

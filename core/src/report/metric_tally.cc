@@ -9,7 +9,7 @@
 namespace bitfall {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
@@ -63,9 +63,9 @@ MetricSummary MetricTally::finish(double confidence) const {
     summary.rate = events_.proportion(confidence);
     return summary;
   }
-  summary.interval = {kNan, kNan};
+  summary.interval = {kNothing, kNothing};
   if (finite_ == 0) {
-    summary.mean = summary.maximum = kNan;
+    summary.mean = summary.maximum = kNothing;
     return summary;
   }
   Sums sums = sums_;
