@@ -71,6 +71,10 @@ workers = 2
         self.assertEqual(process.returncode, code, out + err)
         return err
 
+    def wait_for(self, process, words):
+        while words not in (line := process.stderr.readline()):
+            self.assertNotEqual(line, "", "it ended first")
+
     def assert_kept(self, name="run"):
         """The run directory is sound, whatever it holds."""
         for command in (["status", name, "--json"], ["export", name, "--csv"]):
@@ -103,21 +107,21 @@ workers = 2
 
     def test_an_endless_call_ends(self):
         err = self.ended(self.start("endless", run="plugin_limit = 2"))
-        self.assertIn("format 'endless' of plugin unruly has been in emulate for 1 s", err)
+        self.assertRegex(err, r"format 'endless' of plugin unruly has been in emulate for \d+ s")
         self.assertIn("does not come back from emulate (see [run] plugin_limit)", err)
         self.assert_kept()
 
     def test_a_slow_call_is_told_of_and_goes_on(self):
         process = self.start("slow", run="plugin_limit = 3")
-        while "has been in emulate for 1 s" not in (line := process.stderr.readline()):
-            self.assertNotEqual(line, "")
+        self.wait_for(process, "has been in emulate for")
         self.assertIsNone(process.poll())
         process.kill()
         process.communicate()
 
     def test_ctrl_c_in_an_endless_call(self):
         process = self.start("endless")
-        time.sleep(3)
+        self.wait_for(process, "trials on")  # then it runs
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
         err = self.ended(process)
         self.assertIn("was asked to stop and does not come back from emulate", err)
@@ -198,6 +202,14 @@ workers = 1
         self.assertIn(
             "equal", bitfall("replay", "kept", "--trial", "3", "--plugin", PLUGINS / "friendly.so")
         )
+        # Named on the command line, where the file names none.
+        text = (self.folder / "k.toml").read_text().replace('paths = ["mine.so"]', "")
+        (self.folder / "n.toml").write_text(text)
+        friendly = PLUGINS / "friendly.so"
+        bitfall("run", "n.toml", "-o", "named", "--plugin", friendly)
+        self.assertIn("equal", bitfall("replay", "named", "--trial", "3"))
+        self.assertIn("unknown metric 'friendly'", bitfall("run", "n.toml", "-o", "no", code=2))
+        bitfall("convert", "bad_pointer", "1", "--plugin", PLUGINS / "unruly.so", code=3)
         # The same file by another name.
         again = self.folder / "elsewhere"
         again.mkdir()

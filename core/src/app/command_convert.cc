@@ -69,11 +69,13 @@ class ConvertCommand final : public Command {
         "number that a code stands for; default with --codes: 1); may be repeated");
     app->add_flag("--json", options_.json,
                   "JSON lines; NaN and infinities are \"nan\", \"inf\" and \"-inf\"");
+    app->add_option("--plugin", plugins_, "further shared libraries");
     return app;
   }
   int run() override;
 
  private:
+  std::vector<std::filesystem::path> plugins_;
   ConvertOptions options_;
 };
 
@@ -82,7 +84,7 @@ int ConvertCommand::run() {
     throw Error(ExitCode::kUsage, "give numbers or --file, not both");
   }
   PluginHost host;
-  load_plugins(host, {});
+  load_plugins(host, plugins_);
   Diagnostics diagnostics("convert", "");
   const auto format = host.make_format(
       component_choice(host, ComponentKind::kFormat, options_.format, options_.set), diagnostics);

@@ -16,18 +16,20 @@ class FormatsCommand final : public Command {
     app->add_flag("--json", json_, "JSON on stdout");
     app->add_flag("--markdown", markdown_, "the table of formats/README.md on stdout")
         ->excludes("--json");
+    app->add_option("--plugin", plugins_, "further shared libraries");
     return app;
   }
   int run() override;
 
  private:
+  std::vector<std::filesystem::path> plugins_;
   bool json_ = false;
   bool markdown_ = false;
 };
 
 int FormatsCommand::run() {
   PluginHost host;
-  load_plugins(host, {});
+  load_plugins(host, plugins_);
   std::printf("%s", (json_       ? formats_json(host)
                      : markdown_ ? formats_markdown(host)
                                  : formats_text(host))

@@ -29,6 +29,7 @@ class RunCommand final : public Command {
     app->add_option("--shard", shard_,
                     "I/N: only the I-th of N parts of the campaign, into a run directory of its "
                     "own; `bitfall merge` joins them to the result of a single run");
+    app->add_option("--plugin", plugins_, "further shared libraries, beside [plugins] paths");
     app->add_flag("--explain", explain_,
                   "at the end: where the time went, and how many trials needed no run");
     app->add_flag("--json", json_, "with --dry-run: JSON");
@@ -42,6 +43,7 @@ class RunCommand final : public Command {
   int run_to_end(Session& session, const std::optional<Shard>& shard) const;
 
   std::filesystem::path campaign_;
+  std::vector<std::filesystem::path> plugins_;
   std::filesystem::path faults_;  // empty = drawn
   std::filesystem::path output_;  // empty = the campaign's
   std::string shard_;             // "2/4": only the second of four parts; empty = all
@@ -55,7 +57,7 @@ int RunCommand::run() {
   const std::string text = read_text(campaign_);
   std::optional<std::filesystem::path> faults;
   if (!faults_.empty()) faults = faults_;
-  Session session(campaign_, text, faults);
+  Session session(campaign_, text, faults, std::nullopt, plugins_);
   const bool named = !output_.empty();
   if (!named) output_ = session.campaign().output;
   const std::optional<Shard> shard = keep_to_shard(session);

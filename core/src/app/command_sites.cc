@@ -56,7 +56,8 @@ class SitesCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app = parent.add_subcommand("sites", "the places of a model that a fault can hit");
-    app->add_option("model", model_, "TorchScript file, or torch.export archive (.pt2)")->required();
+    app->add_option("model", model_, "TorchScript file, or torch.export archive (.pt2)")
+        ->required();
     app->add_option("--input", input_, kInputHelp);
     app->add_option("--batch", batch_,
                     "images per pass that sites are proven on (default 3, or what its trace holds)")
@@ -69,11 +70,13 @@ class SitesCommand final : public Command {
                     "kinds, comma-separated: conv,linear,matmul,softmax,add,... or *");
     app->add_flag("--all", all_, "every operation");
     app->add_flag("--json", json_, "JSON on stdout");
+    app->add_option("--plugin", plugins_, "further shared libraries");
     return app;
   }
   int run() override;
 
  private:
+  std::vector<std::filesystem::path> plugins_;
   Model open(std::array<std::int64_t, 3> input) const;
 
   std::filesystem::path model_;
@@ -88,8 +91,12 @@ class SitesCommand final : public Command {
 };
 
 SiteCoverage site_coverage(const Coverage& covered) {
-  SiteCoverage told{covered.operations, covered.covered_operations, covered.parameters,
-                    covered.covered_parameters, {}, missed_text(covered)};
+  SiteCoverage told{covered.operations,
+                    covered.covered_operations,
+                    covered.parameters,
+                    covered.covered_parameters,
+                    {},
+                    missed_text(covered)};
   for (const LayerCost& part : covered.missed) {
     told.missed.push_back({part.name, part.operation, part.operations});
   }
@@ -122,7 +129,7 @@ Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
 
 int SitesCommand::run() {
   PluginHost host;
-  load_plugins(host, {});
+  load_plugins(host, plugins_);
   Diagnostics diagnostics("--format", "");
   PluginChoice choice;
   choice.id = format_.empty() ? "fp32" : format_;

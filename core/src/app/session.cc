@@ -57,10 +57,12 @@ RunFacts facts_of(const Campaign& campaign,
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
-                 const std::optional<StoredRun>& stored)
+                 const std::optional<StoredRun>& stored,
+                 const std::vector<std::filesystem::path>& plugins)
     : fault_list_(fault_list) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
+  campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
   if (stored) {
     campaign_.batch = stored->shape.batch;

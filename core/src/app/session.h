@@ -34,10 +34,11 @@ class Session {
   /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
-  /// that is opened again.
+  /// that is opened again. plugins: libraries beside those that the file names.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
-          const std::optional<StoredRun>& stored = std::nullopt);
+          const std::optional<StoredRun>& stored = std::nullopt,
+          const std::vector<std::filesystem::path>& plugins = {});
   ~Session();
 
   /// With batch, threads and workers as they were chosen.
