@@ -179,8 +179,8 @@ def torchvision_source(name: str) -> Source:
         if classes is not None:
             options["num_classes"] = classes
         # The networks with position embeddings are built for one image size.
-        if size is not None and name.startswith("vit_"):
-            options["image_size"] = size[1]
+        if name.startswith("vit_"):
+            options["image_size"] = size[1] if size else known.DEFAULT.meta["min_size"][0]
         if size is not None and name.startswith("maxvit"):
             options["input_size"] = tuple(size[1:])
         # These two draw their random weights slowly and warn about it unless told to.

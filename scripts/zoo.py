@@ -67,9 +67,10 @@ def ask(program: export_model.Program, model: Path, *arguments) -> str:
 
 
 def prepare(network: Network) -> tuple:
-    """The eager network and its card: at a small size where the network takes that, else at its own."""
+    """The eager network and its card: at a small size that the network takes, else at its own."""
     trouble = None
-    for size in (f"3x{network.side}x{network.side}", None):
+    # 112: patches of 14 pixels.
+    for size in (f"3x{network.side}x{network.side}", "3x112x112", None):
         arguments = [network.name, "--random", "--seed", SEED, "--classes", CLASSES, "-o", "unused"]
         arguments += ["--input", size] if size else []
         options = export_model.parse_arguments([str(argument) for argument in arguments])
