@@ -53,7 +53,7 @@ add_library(bitfall_libtorch INTERFACE)
 # SYSTEM: LibTorch's headers are not ours to warn about.
 target_include_directories(bitfall_libtorch SYSTEM INTERFACE ${libtorch_include})
 target_compile_options(bitfall_libtorch INTERFACE -Wno-pedantic)
-# Headers bring the operators that a file names (ATen/ops/...), not all 2500: reading those takes 7 seconds.
+# Headers bring the operators that a file names (ATen/ops/...); reading all of them takes 7 seconds.
 target_compile_definitions(bitfall_libtorch INTERFACE AT_PER_OPERATOR_HEADERS)
 # libtorch.so is empty and needs what its wheel has: libtorch_cpu.so, and libtorch_cuda.so or libtorch_hip.so in the
 # wheels of those. So a program that needs it runs with every wheel of one version. What those need in turn lies in
