@@ -9,6 +9,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 # Tests run in parallel, and two programs whose OpenMP threads spin on the same cores slow each
 # other tenfold.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 # JUNIT FILE -> "N run, N failed, N skipped"; fails when none ran.
 totals() {
