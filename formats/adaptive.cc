@@ -153,25 +153,25 @@ class AdaptiveFloat final : public NumberFormat {
   AdaptiveFloat(const AdaptiveFloat&) = delete;
   AdaptiveFloat& operator=(const AdaptiveFloat&) = delete;
 
-  std::span<const Register> registers() const override { return registers_; }
+  View<const Register> registers() const override { return registers_; }
 
-  std::int64_t register_count(int index, std::span<const std::int64_t>) const override {
+  std::int64_t register_count(int index, View<const std::int64_t>) const override {
     return index == 1 ? 1 : 0;
   }
 
   bool calibrated() const override { return true; }
 
   /// The top exponent field means the largest golden magnitude's exponent; without one, 0.
-  void calibrate(std::span<const Range> ranges, std::span<const std::int64_t>,
-                 std::span<std::uint32_t> metadata) const override {
+  void calibrate(View<const Range> ranges, View<const std::int64_t>,
+                 View<std::uint32_t> metadata) const override {
     const float most = ranges[0].absolute();
     const int highest = most > 0 ? std::ilogb(most) : 0;
     const int bias = highest - ((1 << exponent_bits_) - 1);
     metadata[0] = static_cast<std::uint32_t>(bias < -128 ? -128 : bias) & 0xFF;
   }
 
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     with_codec(metadata, [&](const auto& codec) {
       if (!rounding_.stochastic) {
         return encode_all(codec, values.data(), codes.data(), values.size());
@@ -185,15 +185,15 @@ class AdaptiveFloat final : public NumberFormat {
   }
 
   /// Numbers above float32's largest become Inf, those below its smallest normal are rounded once.
-  void decode(std::span<const std::uint32_t> codes, const Slice&,
-              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&,
+              View<const std::uint32_t> metadata, View<float> values) const override {
     with_codec(metadata, [&](const auto& codec) {
       decode_all(codec, codes.data(), values.data(), codes.size());
     });
   }
 
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
     with_codec(metadata,
                [&](const auto& codec) { round_all(codec, values.data(), values.size()); });
@@ -204,7 +204,7 @@ class AdaptiveFloat final : public NumberFormat {
     return std::ldexp(1.0, bias_of(code));
   }
 
-  float largest(std::span<const std::uint32_t> metadata) const override {
+  float largest(View<const std::uint32_t> metadata) const override {
     const double most = Double(exponent_bits_, mantissa_bits_, bias_of(metadata[0])).largest;
     return most > std::numeric_limits<float>::max() ? std::numeric_limits<float>::max()
                                                     : static_cast<float>(most);
@@ -220,7 +220,7 @@ class AdaptiveFloat final : public NumberFormat {
 
   // Calls use(codec) with the one that serves the bias.
   template <typename Use>
-  void with_codec(std::span<const std::uint32_t> metadata, Use use) const {
+  void with_codec(View<const std::uint32_t> metadata, Use use) const {
     const int bias = bias_of(metadata[0]);
     if (Single::serves(exponent_bits_, bias)) {
       use(Single(exponent_bits_, mantissa_bits_, bias));

@@ -443,34 +443,34 @@ class BlockFormat final : public NumberFormat {
   BlockFormat(const BlockFormat&) = delete;
   BlockFormat& operator=(const BlockFormat&) = delete;
 
-  std::span<const Register> registers() const override { return registers_; }
+  View<const Register> registers() const override { return registers_; }
 
-  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+  std::int64_t register_count(int index, View<const std::int64_t> shape) const override {
     return index == 1 && element_count(shape) > 0 ? lines(shape).registers() : 0;
   }
 
   bool elementwise() const override { return false; }
 
-  ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const override {
+  ElementRun block(std::int64_t element, View<const std::int64_t> shape) const override {
     return lines(shape).place(element).run;
   }
 
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     if (values.empty()) return;
     const auto [work, first_shared] = work_of(slice, values.size());
     encode_blocks(element_, work, values.data(), metadata.data() + first_shared, codes.data());
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice& slice,
-              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice& slice,
+              View<const std::uint32_t> metadata, View<float> values) const override {
     if (codes.empty()) return;
     const auto [work, first_shared] = work_of(slice, codes.size());
     decode_blocks(element_, work, codes.data(), metadata.data() + first_shared, values.data());
   }
 
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     if (values.empty()) return;
     if (rounding_.stochastic) {
       NumberFormat::emulate(values, slice, metadata);
@@ -483,7 +483,7 @@ class BlockFormat final : public NumberFormat {
 
   /// Of the block with the largest scale that is a number; a code that would pass float32's largest
   /// number does not count.
-  float largest(std::span<const std::uint32_t> metadata) const override {
+  float largest(View<const std::uint32_t> metadata) const override {
     float largest_grow = metadata.empty() ? 1 : 0;
     for (const std::uint32_t code : metadata) {
       const float grow = element_.grow(static_cast<std::int32_t>(code));
@@ -504,7 +504,7 @@ class BlockFormat final : public NumberFormat {
   }
 
  private:
-  Lines lines(std::span<const std::int64_t> shape) const {
+  Lines lines(View<const std::int64_t> shape) const {
     const std::int64_t count = element_count(shape);
     if (blocking_.size == 0) return {1, count, 1, count};
     if (blocking_.axis == Axis::kFlat || shape.empty()) return {1, count, 1, blocking_.size};

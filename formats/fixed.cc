@@ -110,29 +110,29 @@ class Fixed final : public NumberFormat {
   Fixed(const Fixed&) = delete;
   Fixed& operator=(const Fixed&) = delete;
 
-  std::span<const Register> registers() const override { return {&payload_, 1}; }
+  View<const Register> registers() const override { return {&payload_, 1}; }
 
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     if (rounding_.stochastic) return encode_drawn(values, slice, codes);
     if (bits_ > kFloatBits) return encode_all(wide_, values.data(), codes.data(), values.size());
     encode_all(narrow_, values.data(), codes.data(), values.size());
   }
 
   /// Codes above 2^24 are rounded to float32.
-  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
-              std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t>,
+              View<float> values) const override {
     decode_all(narrow_, codes.data(), values.data(), codes.size());
   }
 
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
     if (bits_ > kFloatBits) return round_all(wide_, values.data(), values.size());
     round_all(narrow_, values.data(), values.size());
   }
 
-  float largest(std::span<const std::uint32_t>) const override {
+  float largest(View<const std::uint32_t>) const override {
     return std::ldexp(1.0f, bits_ - 1 - fraction_bits_);
   }
 
@@ -146,8 +146,8 @@ class Fixed final : public NumberFormat {
   }
 
  private:
-  void encode_drawn(std::span<const float> values, const Slice& slice,
-                    std::span<std::uint32_t> codes) const {
+  void encode_drawn(View<const float> values, const Slice& slice,
+                    View<std::uint32_t> codes) const {
     const Wide codec = wide_;
     const std::uint64_t key = rounding_.stream_key(slice);
     for (std::size_t i = 0; i < values.size(); ++i) {

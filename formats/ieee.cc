@@ -70,9 +70,9 @@ class FloatFormat : public NumberFormat {
   FloatFormat(const FloatFormat&) = delete;
   FloatFormat& operator=(const FloatFormat&) = delete;
 
-  std::span<const Register> registers() const override { return {&payload_, 1}; }
+  View<const Register> registers() const override { return {&payload_, 1}; }
 
-  float largest(std::span<const std::uint32_t>) const override {
+  float largest(View<const std::uint32_t>) const override {
     return static_cast<float>(layout_.largest());
   }
 
@@ -99,17 +99,17 @@ class Binary32 final : public FloatFormat {
 
   bool exact() const override { return true; }
 
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     if (!values.empty()) std::memcpy(codes.data(), values.data(), values.size_bytes());
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
-              std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t>,
+              View<float> values) const override {
     if (!codes.empty()) std::memcpy(values.data(), codes.data(), codes.size_bytes());
   }
 
-  void emulate(std::span<float>, const Slice&, std::span<std::uint32_t>) const override {}
+  void emulate(View<float>, const Slice&, View<std::uint32_t>) const override {}
 };
 
 template <typename Real>
@@ -118,8 +118,8 @@ class NarrowFloat final : public FloatFormat {
   NarrowFloat(const FloatLayout& layout, const Rounding& rounding, const char* oracle)
       : FloatFormat(layout, oracle), codec_(layout), rounding_(rounding) {}
 
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     if (rounding_.stochastic) {
       encode_all(codec_, values.data(), codes.data(), values.size(), rounding_.stream_key(slice),
                  slice.first, slice.stride);
@@ -128,13 +128,13 @@ class NarrowFloat final : public FloatFormat {
     }
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
-              std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t>,
+              View<float> values) const override {
     decode_all(codec_, codes.data(), values.data(), codes.size());
   }
 
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) {
       NumberFormat::emulate(values, slice, metadata);
     } else {
@@ -183,7 +183,7 @@ struct FloatRow {
   const char* id;
   const char* summary;
   FloatLayout layout;  // its overflow where there is no such option
-  std::span<const OptionSpec> options;
+  View<const OptionSpec> options;
   const char* oracle;  // what tests/formats/formats_test.cc compares it with
 };
 

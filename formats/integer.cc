@@ -116,9 +116,9 @@ class Integer final : public NumberFormat {
   Integer(const Integer&) = delete;
   Integer& operator=(const Integer&) = delete;
 
-  std::span<const Register> registers() const override { return registers_; }
+  View<const Register> registers() const override { return registers_; }
 
-  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+  std::int64_t register_count(int index, View<const std::int64_t> shape) const override {
     if (index != 1) return 0;
     const int axis = range_axis(shape);
     return axis < 0 ? 1 : shape[static_cast<std::size_t>(axis)];
@@ -126,29 +126,29 @@ class Integer final : public NumberFormat {
 
   bool calibrated() const override { return true; }
 
-  const char* refusal(std::span<const std::int64_t> shape) const override {
+  const char* refusal(View<const std::int64_t> shape) const override {
     const int rank = static_cast<int>(shape.size());
     if (!by_channel_ || (rank >= 2 && axis_ < rank && axis_ >= -rank)) return nullptr;
     return rank < 2 ? "scales by channel (granularity = \"channel\") need at least two dimensions"
                     : "it has no dimension of that number (axis) for the scales";
   }
 
-  int range_axis(std::span<const std::int64_t> shape) const override {
+  int range_axis(View<const std::int64_t> shape) const override {
     if (!by_channel_) return -1;
     return axis_ < 0 ? axis_ + static_cast<int>(shape.size()) : axis_;
   }
 
   /// Where the golden values are all 0, or too small to divide, the scale is 1.
-  void calibrate(std::span<const Range> ranges, std::span<const std::int64_t>,
-                 std::span<std::uint32_t> metadata) const override {
+  void calibrate(View<const Range> ranges, View<const std::int64_t>,
+                 View<std::uint32_t> metadata) const override {
     for (std::size_t i = 0; i < metadata.size(); ++i) {
       const float scale = ranges[i].absolute() / codec_.highest;
       metadata[i] = std::bit_cast<std::uint32_t>(scale > 0 ? scale : 1.0f);
     }
   }
 
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     if (rounding_.stochastic) return encode_drawn(values, slice, metadata, codes);
     for_each_run(slice, values.size(), metadata,
                  [&](std::size_t at, std::size_t count, auto scale) {
@@ -156,15 +156,15 @@ class Integer final : public NumberFormat {
                  });
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice& slice,
-              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice& slice,
+              View<const std::uint32_t> metadata, View<float> values) const override {
     for_each_run(slice, codes.size(), metadata, [&](std::size_t at, std::size_t count, auto scale) {
       decode_all(codec_, scale, codes.data() + at, values.data() + at, count);
     });
   }
 
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     if (rounding_.stochastic) return NumberFormat::emulate(values, slice, metadata);
     for_each_run(slice, values.size(), metadata,
                  [&](std::size_t at, std::size_t count, auto scale) {
@@ -177,7 +177,7 @@ class Integer final : public NumberFormat {
   }
 
   /// The largest code's magnitude that stays finite, times the largest scale that does.
-  float largest(std::span<const std::uint32_t> metadata) const override {
+  float largest(View<const std::uint32_t> metadata) const override {
     float most = 0;
     for (const std::uint32_t bits : metadata) {
       const float scale = std::fabs(std::bit_cast<float>(bits));
@@ -234,7 +234,7 @@ class Integer final : public NumberFormat {
   // Calls run(first value, values, scale) for stretches that share a scale, a float, or, where
   // those are short, for stretches with a scale a value, const float*.
   template <typename Run>
-  void for_each_run(const Slice& slice, std::size_t count, std::span<const std::uint32_t> metadata,
+  void for_each_run(const Slice& slice, std::size_t count, View<const std::uint32_t> metadata,
                     Run run) const {
     if (!by_channel_) return run(std::size_t{0}, count, std::bit_cast<float>(metadata[0]));
     if (count == 0) return;
@@ -258,8 +258,8 @@ class Integer final : public NumberFormat {
     }
   }
 
-  void encode_drawn(std::span<const float> values, const Slice& slice,
-                    std::span<const std::uint32_t> metadata, std::span<std::uint32_t> codes) const {
+  void encode_drawn(View<const float> values, const Slice& slice,
+                    View<const std::uint32_t> metadata, View<std::uint32_t> codes) const {
     const std::uint64_t key = rounding_.stream_key(slice);
     const auto draw = [&](std::size_t i, float scale) {
       const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;

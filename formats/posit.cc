@@ -125,7 +125,7 @@ class Posit final : public NumberFormat {
   Posit(const Posit&) = delete;
   Posit& operator=(const Posit&) = delete;
 
-  std::span<const Register> registers() const override { return {&payload_, 1}; }
+  View<const Register> registers() const override { return {&payload_, 1}; }
 
   /// The sign, the regime with the bit that ends it, up to two exponent bits, the fraction: fields
   /// of the code as it stands, as in the standard's formula, also where it is negative.
@@ -136,17 +136,17 @@ class Posit final : public NumberFormat {
     return from_regime < kExponentBits ? BitClass::kExponent : BitClass::kMantissa;
   }
 
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     encode_all(binades_.data(), layout_.mask(), values.data(), codes.data(), values.size());
   }
 
-  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
-              std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t>,
+              View<float> values) const override {
     for (std::size_t i = 0; i < codes.size(); ++i) values[i] = values_[codes[i] & layout_.mask()];
   }
 
-  void emulate(std::span<float> values, const Slice&, std::span<std::uint32_t>) const override {
+  void emulate(View<float> values, const Slice&, View<std::uint32_t>) const override {
     std::array<std::uint32_t, 1024> codes;  // a part that stays in the first-level cache
     for (std::size_t at = 0; at < values.size(); at += codes.size()) {
       const std::size_t count = std::min(codes.size(), values.size() - at);
@@ -155,7 +155,7 @@ class Posit final : public NumberFormat {
     }
   }
 
-  float largest(std::span<const std::uint32_t>) const override {
+  float largest(View<const std::uint32_t>) const override {
     return values_[layout_.largest_code()];
   }
 

@@ -15,7 +15,7 @@ targets=("${@:2}")
 ((${#targets[@]} > 0)) || targets=(all)
 
 # A source file that includes LibTorch takes up to 2 GB to compile.
-jobs=$(nproc)
+jobs=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # which nproc would count by
 if [[ -r /proc/meminfo ]]; then
   room=$(awk '/^MemAvailable:/ {print int($2 / 2097152)}' /proc/meminfo)
   ((room >= jobs)) || jobs=$((room > 1 ? room : 1))

@@ -6,6 +6,7 @@ set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
+jobs=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # nproc counts by these, too
 # Tests run in parallel, and two programs whose OpenMP threads spin on the same cores slow each
 # other tenfold.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -38,7 +39,7 @@ test_preset() {
     return
   fi
   rm -f -- "$junit" # what an earlier run left
-  ctest --preset "$preset" --output-on-failure --no-tests=error -j"$(nproc)" \
+  ctest --preset "$preset" --output-on-failure --no-tests=error -j"$jobs" \
     --output-junit "$junit" || status=$?
   result="no test ran"
   if [[ -f $junit ]]; then

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -1297,6 +1298,276 @@ class Files(Networks):
         images = numpy.random.default_rng(1).integers(0, 16, (16, 3, 8, 8)).astype(numpy.float32)
         self.write_images(images, numpy.arange(16) % CLASSES)
         self.assert_right(Net())
+
+
+class Guarded(nn.Module):
+    """Two convolutions with activations that can be guarded."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.act = nn.ReLU()
+        self.conv2 = nn.Conv2d(6, 8, 3, padding=1)
+        self.act2 = nn.ReLU()
+        self.fc = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        x = self.act2(self.conv2(self.act(self.conv(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class Protected(Networks):
+    """Runs with protections: every trial, and whether it was noticed, against eager PyTorch."""
+
+    def setUp(self):
+        super().setUp()
+        # Learned from a part of the values that images have, so that there are false alarms.
+        learn = numpy.random.default_rng(1).standard_normal((9, 3, 8, 8)).astype(numpy.float32)
+        self.learn = torch.from_numpy(0.9 * learn)
+        numpy.save(self.folder / "lx.npy", self.learn.numpy())
+        numpy.save(self.folder / "ly.npy", numpy.zeros(9, numpy.int64))
+        self.network = Guarded().eval()
+        self.save(self.network)
+
+    def protect(self, *entries, learn=True, **campaign):
+        extra = "".join(f"[[protect]]\n{entry}\n" for entry in entries)
+        if learn:
+            extra += '[learn]\npath = "lx.npy"\nlabels = "ly.npy"\n'
+        self.campaign(extra=extra, **campaign)
+        self.bitfall("run", "c.toml", "--force")
+
+    def digest_of(self, run):
+        status = self.bitfall("status", run)
+        return next(line for line in status.splitlines() if line.startswith("digest"))
+
+    def learned(self, module):
+        kept = []
+        handle = module.register_forward_hook(lambda m, i, out: kept.append(out.detach().clone()))
+        with torch.no_grad():
+            self.network(self.learn)
+        handle.remove()
+        return kept[0].numpy()
+
+    def protected_rows(self, name):
+        return list(csv.DictReader(io.StringIO(self.bitfall("export", f"run/protected/{name}", "--csv"))))
+
+    def oracle(self, trial, site, guards):
+        """(loss, golden loss, noticed, false alarm); guards: {module: values -> values}."""
+        number, mask = int(trial["element"]), int(trial["mask"], 16)
+        image = self.images[int(trial["image"])].unsqueeze(0)
+        label = int(trial["label"])
+
+        def run(fault):
+            changed, handles = {}, []
+
+            def guard(name, values):
+                after = guards[name](values)
+                changed.setdefault(name, numpy.zeros(values.shape, bool))
+                changed[name] |= after.view(numpy.uint32) != values.view(numpy.uint32)
+                return after
+
+            def hook(name):
+                def call(module, inputs, output):
+                    values = output[0].detach().numpy().copy()
+                    if name in guards:
+                        values = guard(name, values)
+                    if fault and name == site:
+                        values.ravel()[number] = flipped(values.ravel()[number], mask)
+                        if name in guards:
+                            values = guard(name, values)
+                    return torch.from_numpy(values).unsqueeze(0)
+
+                return call
+
+            modules = dict(self.network.named_modules())
+            for name in {site, *guards}:
+                handles.append(modules[name].register_forward_hook(hook(name)))
+            with torch.no_grad():
+                loss = loss_of(self.network(image), label)
+            for handle in handles:
+                handle.remove()
+            return loss, changed
+
+        golden, before = run(False)
+        faulty, after = run(True)
+        noticed = any((after[name] & ~before[name]).any() for name in guards)
+        return faulty, golden, noticed, any(before[name].any() for name in guards)
+
+    def assert_guarded(self, name, site, guards):
+        trials = self.protected_rows(name)
+        self.assertGreater(len(trials), 0)
+        noticed = 0
+        for trial in trials:
+            faulty, golden, detected, alarm = self.oracle(trial, site, guards)
+            self.assertTrue(same(trial["golden_loss"], golden), (trial, golden))
+            self.assertTrue(same(trial["faulty_loss"], faulty), (trial, faulty))
+            self.assertEqual(float(trial["protect_detected"]), detected, trial)
+            self.assertEqual(float(trial["protect_false_alarm"]), alarm, trial)
+            noticed += detected
+        self.assertGreater(noticed, 0)
+        return trials
+
+    @staticmethod
+    def clamp(low, high, zero=False):
+        def call(values):
+            inside = (values >= low) & (values <= high)
+            outside = numpy.zeros_like(values) if zero else numpy.clip(values, low, high)
+            return numpy.where(inside, values, numpy.nan_to_num(outside, nan=0.0)).astype(numpy.float32)
+
+        return call
+
+    def test_ranges_of_layers_and_channels(self):
+        self.protect(
+            'protection = "range"',
+            'protection = {id = "range", scope = "channel", action = "zero"}\nname = "zero"',
+            'protection = {id = "range", scope = "neuron"}\nsites = ["act2"]\nname = "neuron"',
+            faults='sites = ["conv"]',
+            per_site=200,
+        )
+        acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}
+        self.assert_guarded("range", "conv", {n: self.clamp(v.min(), v.max()) for n, v in acts.items()})
+        ends = {
+            n: (v.min((0, 2, 3))[:, None, None], v.max((0, 2, 3))[:, None, None]) for n, v in acts.items()
+        }
+        self.assert_guarded("zero", "conv", {n: self.clamp(*e, zero=True) for n, e in ends.items()})
+        self.assert_guarded("neuron", "conv", {"act2": self.clamp(acts["act2"].min(0), acts["act2"].max(0))})
+        base = {row["trial"]: row for row in self.rows()}
+        for name in ("range", "zero", "neuron"):  # the same faults
+            for row in self.protected_rows(name):
+                for column in ("image", "element", "mask"):
+                    self.assertEqual(row[column], base[row["trial"]][column])
+
+    def test_faults_in_guarded_values(self):
+        self.protect('protection = "range"', faults='sites = ["act"]\noperations = "*"', per_site=200)
+        acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}
+        self.assert_guarded("range", "act", {n: self.clamp(v.min(), v.max()) for n, v in acts.items()})
+
+    def test_the_way_of_running_changes_nothing(self):
+        digests = set()
+        for run in ("", "suffix = false", "regions = false", "early_stop = false\nshare = false"):
+            for batch in (3, 8):
+                self.protect(
+                    'protection = {id = "range", percentile = 95}',
+                    'protection = "rerun"',
+                    faults='sites = ["conv", "act"]\noperations = "*"',
+                    run=run,
+                    batch=batch,
+                    per_site=150,
+                )
+                if batch == 3:
+                    for name in ("range", "rerun"):
+                        digests.add((name, self.digest_of(f"run/protected/{name}")))
+        self.assertEqual(len(digests), 2)
+
+    def test_formats_and_their_scales(self):
+        for form in ('id = "fp16"', 'id = "int8"', 'id = "mxfp8_e4m3"'):
+            with self.subTest(form):
+                self.protect(
+                    'protection = "range"',
+                    faults='sites = ["act"]\noperations = "*"',
+                    per_site=60,
+                    model=f"[format]\n{form}",
+                )
+                bound = {n: self.learned(getattr(self.network, n)).max() for n in ("act",)}
+                for row in self.protected_rows("range"):
+                    if row["value_after"] not in ("nan", ""):
+                        self.assertLessEqual(float(row["value_after"]), bound["act"])
+
+    def test_bounds_that_are_hit(self):
+        self.protect(
+            'protection = "range"\nexposed = true',
+            faults='error_model = {id = "bit_flip", registers = "metadata"}\nsites = ["act"]\noperations = "*"',
+            per_site=64,
+            learn=True,
+            model='[format]\nid = "int8"',
+        )
+        registers = {row["register"] for row in self.protected_rows("range")}
+        self.assertEqual(registers, {"scale", "bound"})
+
+    def test_an_answer_that_is_not_trusted(self):
+        self.protect(
+            'protection = {id = "rerun", threshold = 0.5}',
+            'protection = "logit_bound"',
+            faults='sites = ["conv"]',
+            per_site=200,
+        )
+        base = {row["trial"]: row for row in self.rows()}
+        again = 0
+        for row in self.protected_rows("rerun"):
+            plain = base[row["trial"]]
+            unsure = not float(plain["top2diff_faulty"]) >= 0.5
+            if row["faulty_loss"] == row["golden_loss"] and plain["faulty_loss"] == plain["golden_loss"]:
+                continue
+            self.assertEqual(float(row["protect_recomputed"]), unsure, (row, plain))
+            again += unsure
+            wanted = plain["golden_loss"] if unsure else plain["faulty_loss"]
+            self.assertEqual(row["faulty_loss"], wanted)
+        self.assertGreater(again, 0)
+        with torch.no_grad():
+            logits = self.network(self.learn).numpy()
+        seen = 0
+        for row in self.protected_rows("logit_bound"):
+            plain = base[row["trial"]]
+            image = self.images[int(row["image"])].unsqueeze(0)
+            with torch.no_grad():
+                golden = self.network(image).numpy()
+            bounded = torch.from_numpy(numpy.clip(golden, logits.min(), logits.max()))
+            self.assertTrue(same(row["golden_loss"], loss_of(bounded, int(row["label"]))))
+            seen += float(row["protect_detected"])
+        self.assertGreater(seen, 0)
+
+    def test_operations_computed_twice(self):
+        self.protect(
+            'protection = "duplicate"\noperations = ["conv"]\nsites = ["conv"]',
+            faults='sites = ["conv", "conv2"]',
+            learn=False,
+            per_site=40,
+        )
+        for row in self.protected_rows("duplicate"):
+            hit = row["site"] == "conv"
+            if hit:
+                self.assertEqual(row["faulty_loss"], row["golden_loss"])
+            if row["activated"] in ("1", "true"):
+                self.assertEqual(float(row["protect_detected"]), hit)
+        self.protect(
+            'protection = "duplicate"\noperations = ["conv"]',
+            faults='sites = ["conv.weight"]\ntarget = "weight"\noperations = "*"',
+            learn=False,
+        )
+        for row in self.protected_rows("duplicate"):  # both computations meet it
+            self.assertEqual(float(row["protect_detected"]), 0)
+
+    def test_resume_and_replay(self):
+        self.protect('protection = "range"', 'protection = "logit_bound"', faults='sites = ["conv"]')
+        for name in ("range", "logit_bound"):
+            self.bitfall("replay", f"run/protected/{name}", "--trial", "3")
+            self.assertIn("equal", self.output)
+        whole = self.digest_of("run/protected/range")
+        shutil.rmtree(self.folder / "run/protected/range")
+        self.bitfall("resume", "run")
+        self.assertEqual(self.digest_of("run/protected/range"), whole)
+        text = self.bitfall("report", "run")
+        self.assertIn("prevented", text)
+        rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
+        self.assertEqual([row["name"] for row in rows], ["", "logit_bound", "range"])
+
+    def test_what_cannot_be(self):
+        self.protect_refused('protection = "range"', "learns from images", learn=False, rc=2)
+        self.protect_refused('protection = "rnage"', "did you mean 'range'", rc=2)
+        self.protect_refused('protection = "range"\noperations = ["gelu"]', "gelu", rc=2)
+        self.protect_refused('protection = {id = "range", scope = "image"}', "layer, channel, neuron", rc=2)
+        self.protect_refused('protection = "range"\nname = "../x"', "names a folder", rc=2)
+        numpy.save(self.folder / "lx.npy", numpy.zeros((4, 3, 9, 9), numpy.float32))
+        numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))
+        self.protect_refused('protection = "range"', "another shape", rc=4)
+
+    def protect_refused(self, entry, word, learn=True, rc=2):
+        extra = f"[[protect]]\n{entry}\n"
+        if learn:
+            extra += '[learn]\npath = "lx.npy"\nlabels = "ly.npy"\n'
+        self.campaign(extra=extra, faults='sites = ["conv"]')
+        self.bitfall("run", "c.toml", "--force", rc=rc)
+        self.assertIn(word, self.output)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,20 @@ workers = 2
         err = self.ended(self.start("rounds_up"))
         self.assertIn("changed how the processor computes in emulate", err)
 
+    def test_what_is_no_function_of_its_arguments_ends_the_run(self):
+        for words, choice in (
+            ("format 'moody", {"number_format": "moody"}),
+            ("error model 'own_random' draws other edits", {"error_model": "own_random"}),
+            ("metric 'counting' gives count", {"metric": "counting"}),
+        ):
+            with self.subTest(words):
+                err = self.ended(self.start(**choice))
+                self.assertIn("gives another result when it is run again", err)
+                if "moody" in words and "a format of the campaign does" in err:
+                    continue
+                self.assertIn(words, err)
+                self.ended(self.start(run="self_replay = 0", **choice), code=0)
+
     def test_an_endless_call_ends(self):
         err = self.ended(self.start("endless", run="plugin_limit = 2"))
         self.assertRegex(err, r"format 'endless' of plugin unruly has been in emulate for \d+ s")

@@ -14,11 +14,11 @@ struct Line {
   std::int64_t stride = 1;
 };
 
-Line line_along(std::span<const std::int64_t> shape, std::size_t axis) {
+Line line_along(View<const std::int64_t> shape, std::size_t axis) {
   return {shape[axis], element_count(shape.subspan(axis + 1))};
 }
 
-Line line_of(PatternKind kind, std::span<const std::int64_t> shape) {
+Line line_of(PatternKind kind, View<const std::int64_t> shape) {
   const std::size_t rank = shape.size();
   if (kind == PatternKind::kRow && rank >= 1) return line_along(shape, rank - 1);
   if (kind == PatternKind::kColumn && rank >= 2) return line_along(shape, rank - 2);
@@ -33,7 +33,7 @@ std::int64_t windows(std::int64_t length, std::int64_t size) {
 
 }  // namespace
 
-std::int64_t Pattern::places(std::span<const std::int64_t> shape) const {
+std::int64_t Pattern::places(View<const std::int64_t> shape) const {
   const std::int64_t elements = element_count(shape);
   if (elements == 0) return 0;
   const std::size_t rank = shape.size();
@@ -60,7 +60,7 @@ std::int64_t Pattern::places(std::span<const std::int64_t> shape) const {
   return 0;
 }
 
-Grid Pattern::at(std::span<const std::int64_t> shape, std::int64_t index) const {
+Grid Pattern::at(View<const std::int64_t> shape, std::int64_t index) const {
   const std::int64_t elements = element_count(shape);
   Grid grid;
   switch (kind) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include "bitfall/view.h"
 
 namespace bitfall {
 
@@ -40,10 +40,10 @@ struct Pattern {
 
   /// How many places there are in a tensor of this shape; 0 where the pattern has no meaning or
   /// does not fit.
-  std::int64_t places(std::span<const std::int64_t> shape) const;
+  std::int64_t places(View<const std::int64_t> shape) const;
 
   /// Place `index` of [0, places(shape)).
-  Grid at(std::span<const std::int64_t> shape, std::int64_t index) const;
+  Grid at(View<const std::int64_t> shape, std::int64_t index) const;
 };
 
 }  // namespace bitfall

@@ -81,7 +81,7 @@ class TextGuided final : public HeadInit {
     return width;
   }
 
-  static std::vector<float> unit_rows(std::span<const float> rows, std::int64_t width) {
+  static std::vector<float> unit_rows(View<const float> rows, std::int64_t width) {
     std::vector<float> result(rows.begin(), rows.end());
     for (auto row = result.begin(); row != result.end(); row += width) {
       double squares = 0;

@@ -16,9 +16,9 @@ constexpr MetricColumn kColumns[] = {
 
 class DeltaLoss final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override { return kColumns; }
+  View<const MetricColumn> columns() const override { return kColumns; }
 
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     const double change = observation.faulty_loss - observation.golden_loss;
     values[0] = std::fabs(change);
     values[1] = change;

@@ -5,7 +5,7 @@
 
 namespace bitfall {
 
-bool any_nan(std::span<const float> logits) {
+bool any_nan(View<const float> logits) {
   return std::any_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); });
 }
 

@@ -12,6 +12,6 @@ extern const Component<Metric> kTop2Diff;
 extern const Component<Metric> kOutputError;
 
 /// Whether any of the logits is NaN.
-bool any_nan(std::span<const float> logits);
+bool any_nan(View<const float> logits);
 
 }  // namespace bitfall

@@ -12,9 +12,9 @@ constexpr MetricColumn kColumns[] = {
 
 class Misclassified final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override { return kColumns; }
+  View<const MetricColumn> columns() const override { return kColumns; }
 
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     const bool golden_right =
         observation.golden_top1 == observation.label && !any_nan(observation.golden_logits);
     const bool faulty_right =

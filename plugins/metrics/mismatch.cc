@@ -12,9 +12,9 @@ constexpr MetricColumn kColumns[] = {
 
 class Mismatch final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override { return kColumns; }
+  View<const MetricColumn> columns() const override { return kColumns; }
 
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     // An answer that is NaN without the fault too is not the fault's doing.
     values[0] = observation.faulty_top1 != observation.golden_top1 ||
                 (any_nan(observation.faulty_logits) && !any_nan(observation.golden_logits));

@@ -17,9 +17,9 @@ constexpr MetricColumn kColumns[] = {
 
 class OutputError final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override { return kColumns; }
+  View<const MetricColumn> columns() const override { return kColumns; }
 
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     double maximum = 0;
     double sum = 0;
     bool nonfinite = false;

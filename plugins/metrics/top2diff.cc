@@ -17,7 +17,7 @@ constexpr MetricColumn kColumns[] = {
 
 /// Softmax in float64, shifted by the largest logit so that it cannot overflow. NaN where it has no
 /// value: a NaN or +Inf logit, all logits -Inf, fewer than two classes.
-double top2diff(std::span<const float> logits) {
+double top2diff(View<const float> logits) {
   constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
   if (logits.size() < 2 || any_nan(logits)) return kUndefined;
   float first = -std::numeric_limits<float>::infinity();
@@ -34,9 +34,9 @@ double top2diff(std::span<const float> logits) {
 
 class Top2Diff final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override { return kColumns; }
+  View<const MetricColumn> columns() const override { return kColumns; }
 
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     values[0] = top2diff(observation.golden_logits);
     values[1] = top2diff(observation.faulty_logits);
     values[2] = values[1] - values[0];

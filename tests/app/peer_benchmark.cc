@@ -191,8 +191,8 @@ class FaultyLogits : public Metric {
  public:
   explicit FaultyLogits(std::int64_t classes)
       : columns_(static_cast<std::size_t>(classes), {"logit", ColumnKind::kQuantity, "1", ""}) {}
-  std::span<const MetricColumn> columns() const override { return columns_; }
-  void measure(const Observation& observation, std::span<double> values) const override {
+  View<const MetricColumn> columns() const override { return columns_; }
+  void measure(const Observation& observation, View<double> values) const override {
     std::copy(observation.faulty_logits.begin(), observation.faulty_logits.end(), values.begin());
   }
 

@@ -349,7 +349,7 @@ TEST(Config, PluginChoicesNeedAnId) {
               HasSubstr("c.toml:6:6: 'id' in [format] must be a string, found an integer\n"));
   EXPECT_THAT(messages_of("[format]\nid = \"a\"\nx = [1, \"a\"]\n"),
               HasSubstr("c.toml:7:5: option 'x' of [format] must be true or false, a number, a "
-                        "string or an array of integers, found an array\n"));
+                        "string or an array of numbers or of strings, found an array\n"));
 }
 
 TEST(Config, MetricsAreListedOnce) {
@@ -480,7 +480,7 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
   for (const KeySpec& key : campaign_keys().keys) {
     if (std::string(key.section) != section) {
       section = key.section;
-      const bool repeated = section == "faults" || section == "formats";
+      const bool repeated = section == "faults" || section == "formats" || section == "protect";
       text += repeated ? "[[" + section + "]]\n" : "[" + section + "]\n";
     }
     const std::string name = std::string(key.name) + " = ";

@@ -131,17 +131,17 @@ std::string input_refusal(const std::string& id, const std::string& text,
 /// the block's largest magnitude.
 class Threes final : public NumberFormat {
  public:
-  std::span<const Register> registers() const override { return kRegisters; }
-  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+  View<const Register> registers() const override { return kRegisters; }
+  std::int64_t register_count(int index, View<const std::int64_t> shape) const override {
     return index == 1 ? (element_count(shape) + 2) / 3 : 0;
   }
   bool elementwise() const override { return false; }
-  ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const override {
+  ElementRun block(std::int64_t element, View<const std::int64_t> shape) const override {
     const std::int64_t first = element / 3 * 3;
     return {first, std::min<std::int64_t>(3, element_count(shape) - first), 1};
   }
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice&, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (i % 3 == 0) {
         float largest = 0;
@@ -156,8 +156,8 @@ class Threes final : public NumberFormat {
       codes[i] = static_cast<std::uint32_t>(std::lrint(steps)) & 0xFF;
     }
   }
-  void decode(std::span<const std::uint32_t> codes, const Slice&,
-              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&,
+              View<const std::uint32_t> metadata, View<float> values) const override {
     for (std::size_t i = 0; i < codes.size(); ++i) {
       values[i] = std::ldexp(static_cast<float>(static_cast<std::int8_t>(codes[i])),
                              static_cast<int>(metadata[i / 3]) - 8);
@@ -166,7 +166,7 @@ class Threes final : public NumberFormat {
   double metadata_value(int, std::uint32_t code) const override {
     return std::ldexp(1.0, static_cast<int>(code) - 8);
   }
-  float largest(std::span<const std::uint32_t>) const override { return 128 * 128; }
+  float largest(View<const std::uint32_t>) const override { return 128 * 128; }
 
  private:
   static constexpr BitClass kValue = BitClass::kMantissa, kScale = BitClass::kMetadata;

@@ -155,7 +155,7 @@ TEST(BitErrorRate, DrawsEverySetOfBitsAsOftenAsItsSizeSays) {
   const std::vector<SiteRegister> registers{
       {"payload", 2, 2, kTwoBits}, {"unused", 2, 0, kTwoBits}, {"scale", 3, 1, kThreeBits}};
   const std::vector<std::int64_t> shape{2};
-  const SiteView site{"tiny", Target::kActivation, shape, registers, {}, 1};
+  const SiteView site{sizeof(SiteView), "tiny", Target::kActivation, shape, registers, {}, 1};
   const std::vector<std::tuple<int, std::int64_t, int>> places{
       {0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {2, 0, 0}, {2, 0, 1}, {2, 0, 2}};
   for (const double rate : {0.5, 0.3, 0.8}) {

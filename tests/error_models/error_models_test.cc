@@ -173,7 +173,7 @@ TEST(BitFlip, DrawsFromMoreThanTwoToThe64Faults) {
   const std::vector<SiteRegister> registers{{"payload", 32, std::int64_t{1} << 36, classes},
                                             {"scale", 32, std::int64_t{1} << 36, classes}};
   const std::vector<std::int64_t> shape{std::int64_t{1} << 36};
-  const SiteView site{"large", Target::kWeight, shape, registers, {}, 1};
+  const SiteView site{sizeof(SiteView), "large", Target::kWeight, shape, registers, {}, 1};
   const auto model = make_model(
       plugin_choice("bit_flip", {{"bits", std::int64_t{16}}, {"registers", std::string("all")}}));
   EXPECT_EQ(model->population(site), 0x1p37 * 601080390.0);
@@ -368,7 +368,7 @@ TEST(RandomValue, FillsThirtyTwoBitCodes) {
   std::vector<BitClass> classes(32, kM);
   const std::vector<SiteRegister> registers{{"payload", 32, 1, classes}};
   const std::vector<std::int64_t> shape{1};
-  const SiteView site{"wide", Target::kInput, shape, registers, {}, 1};
+  const SiteView site{sizeof(SiteView), "wide", Target::kInput, shape, registers, {}, 1};
   const auto model = make_model(plugin_choice("random_value", {{"mode", std::string("code")}}));
   EXPECT_EQ(model->population(site), 0x1p32);
   TwisterStream random(16);

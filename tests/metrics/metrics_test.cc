@@ -68,7 +68,7 @@ TEST(Metrics, AgreeWithPyTorch) {
   for (const auto& row : rows) {
     const auto golden = logits(row.at("golden"));
     const auto faulty = logits(row.at("faulty"));
-    const Observation observation{golden,
+    const Observation observation{sizeof(Observation), golden,
                                   faulty,
                                   std::stoll(row.at("label")),
                                   std::stod(row.at("golden_loss")),
@@ -98,7 +98,7 @@ TEST(Metrics, AgreeWithPyTorch) {
 
 TEST(Metrics, AreZeroWithoutAFault) {
   const std::vector<float> golden{1.5f, -2.0f, 0.25f};
-  const Observation observation{golden, golden, 2, 1.7, 1.7, 0, 0};
+  const Observation observation{sizeof(Observation), golden, golden, 2, 1.7, 1.7, 0, 0};
   for (const auto& metric : all_metrics()) {
     for (const auto& [name, value] : measure(*metric, observation)) {
       if (name == "top2diff_golden" || name == "top2diff_faulty") continue;
@@ -113,7 +113,7 @@ TEST(Metrics, CountNanAsMismatchAndAsWrong) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<float> golden{5.0f, 1.0f};
   const std::vector<float> faulty{nan, 1.0f};
-  const Observation observation{golden, faulty, 0, 0.1, nan, 0, 0};
+  const Observation observation{sizeof(Observation), golden, faulty, 0, 0.1, nan, 0, 0};
   std::map<std::string, double> values;
   for (const auto& metric : all_metrics()) values.merge(measure(*metric, observation));
   EXPECT_EQ(values.at("mismatch"), 1);
@@ -129,7 +129,7 @@ TEST(Metrics, NanWithoutAFaultIsNoMismatch) {
   const std::vector<float> golden{nan, 1.0f};
   const std::vector<float> faulty{nan, 2.0f};
   for (const auto& logits : {golden, faulty}) {
-    const Observation observation{golden, logits, 0, nan, nan, 0, 0};
+    const Observation observation{sizeof(Observation), golden, logits, 0, nan, nan, 0, 0};
     std::map<std::string, double> values;
     for (const auto& metric : all_metrics()) values.merge(measure(*metric, observation));
     EXPECT_EQ(values.at("mismatch"), 0);
@@ -142,7 +142,7 @@ TEST(Metrics, MisclassifiedNeedsAGoldenAnswerThatIsRight) {
   const std::vector<float> second{1.0f, 5.0f, 0.0f};
   const auto metrics = all_metrics();
   const auto misclassified = [&](std::int64_t label) {
-    const Observation observation{first, second, label, 1, 1, 0, 1};
+    const Observation observation{sizeof(Observation), first, second, label, 1, 1, 0, 1};
     return measure(*metrics[2], observation).at("misclassified");
   };
   EXPECT_EQ(misclassified(0), 1);  // right, then wrong
@@ -152,7 +152,7 @@ TEST(Metrics, MisclassifiedNeedsAGoldenAnswerThatIsRight) {
 
 TEST(Top2Diff, HasNoValueWithOneClass) {
   const std::vector<float> one{3.0f};
-  const Observation observation{one, one, 0, 0, 0, 0, 0};
+  const Observation observation{sizeof(Observation), one, one, 0, 0, 0, 0, 0};
   for (const auto& [name, value] : measure(*all_metrics()[3], observation)) {
     EXPECT_TRUE(std::isnan(value)) << name;
   }

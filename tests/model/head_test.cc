@@ -170,7 +170,7 @@ TEST(HeadInit, LayersThatDoNotFitAreThePluginsFault) {
   EXPECT_THAT(
       refusal_of([&](HeadLayers& l) { l.linear("a", 2, 2, std::span(six).first(4), {}, true); }),
       HasSubstr("ends in 2 values for 3 classes"));
-  EXPECT_THAT(refusal_of([](HeadLayers&) {}), HasSubstr("without a linear layer"));
+  EXPECT_THAT(refusal_of([](HeadLayers&) {}), HasSubstr("without a layer of weights"));
   EXPECT_THAT(refusal_of([](HeadLayers&) { throw 1; }), HasSubstr("failed in build"));
 }
 

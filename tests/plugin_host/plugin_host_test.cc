@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -77,6 +80,125 @@ TEST(PluginHost, RefusesAnotherAbi) {
   EXPECT_EQ(refusal(test_plugin("wrong_abi")), "it was built for ABI 7, this Bitfall has ABI " +
                                                    std::to_string(kAbi) +
                                                    ": rebuild it against this version's headers");
+}
+
+TEST(PluginHost, RefusesOtherArithmeticAndOtherHeaders) {
+  EXPECT_THAT(refusal(test_plugin("other_headers")),
+              StartsWith("it was built against other headers of ABI"));
+  EXPECT_EQ(refusal(test_plugin("bad_version")),
+            "its version '<b>new</b>' is not like 1.0 or 2.1.3-rc.1");
+#if defined(__x86_64__)
+  EXPECT_THAT(refusal(test_plugin("fused")), HasSubstr("build it with -ffp-contract=off"));
+#endif
+}
+
+/// A header that changes is a new ABI; where nothing of the layout changes, the hash alone tells.
+TEST(PluginHost, KnowsTheHashOfItsHeaders) {
+  std::vector<fs::path> headers;
+  for (const auto& entry :
+       fs::directory_iterator(fs::path(BITFALL_SOURCE_DIR) / "core/include/bitfall")) {
+    headers.push_back(entry.path());
+  }
+  std::sort(headers.begin(), headers.end());
+  std::string code;
+  for (const fs::path& header : headers) {
+    std::ifstream file(header);
+    for (std::string line; std::getline(file, line);) {
+      if (line.find("kHeaders =") != line.npos) continue;
+      const auto comment = line.find("//");
+      for (const char c : line.substr(0, comment)) {
+        if (std::isspace(static_cast<unsigned char>(c)) == 0) code += c;
+      }
+    }
+  }
+  EXPECT_EQ("0x" + sha256_text(code).substr(0, 16), [] {
+    char text[32];
+    std::snprintf(text, sizeof text, "0x%016llx", static_cast<unsigned long long>(kHeaders));
+    return std::string(text);
+  }()) << "write this hash as kHeaders in plugin.h, and raise kAbi if it was released";
+}
+
+TEST(PluginHost, FindsComponentsOfGroups) {
+  PluginHost host;
+  host.load(built_plugin_folder() / "formats_ieee.so");
+  host.load(test_plugin("grouped"));
+  ASSERT_NE(host.find(ComponentKind::kFormat, "acme/fp16"), nullptr);
+  EXPECT_EQ(host.find(ComponentKind::kFormat, "fp16")->id, "fp16");  // the program's own
+  ASSERT_NE(host.find(ComponentKind::kFormat, "clamped"), nullptr);
+  EXPECT_EQ(host.find(ComponentKind::kFormat, "clamped")->id, "acme/clamped");
+  const PluginDescription& plugin = host.plugins()[1];
+  EXPECT_EQ(plugin.group, "acme");
+  EXPECT_EQ(plugin.licence, "Apache-2.0");
+  EXPECT_EQ(plugin.cite, "doi:10.1000/182");
+  EXPECT_THAT(plugin.standard_library, StartsWith("lib"));
+  const std::string info = plugin_info_text(host, "format/acme/clamped");
+  EXPECT_THAT(info, HasSubstr("licence Apache-2.0"));
+  EXPECT_THAT(info, HasSubstr("[plugins]\n  paths = [\"" + plugin.path.string()));
+}
+
+TEST(PluginHost, MakesFormatsThatStandOnOthers) {
+  PluginHost host;
+  host.load(built_plugin_folder() / "formats_ieee.so");
+  host.load(test_plugin("grouped"));
+  Diagnostics diagnostics("", "");
+  const auto format = host.make_format(
+      plugin_choice("clamped", {{"base", std::string("bf16")}, {"bound", 2.5}}), diagnostics);
+  ASSERT_NE(format, nullptr) << diagnostics.render();
+  std::vector<float> values = {1.0F + 0x1p-9F, 9, -9};
+  std::vector<std::uint32_t> codes(3);
+  const std::vector<std::int64_t> shape = {3};
+  format->encode(values, {shape}, {}, codes);
+  format->decode(codes, {shape}, {}, values);
+  EXPECT_EQ(values, (std::vector<float>{1, 2.5, -2.5}));
+  EXPECT_EQ(host.plugins_in_use(), (std::vector<std::size_t>{0, 1}));
+  EXPECT_THAT(complaint([&](Diagnostics& problems) {
+                return host.make_format(plugin_choice("clamped", {{"base", std::string("bf17")}}),
+                                        problems);
+              }),
+              HasSubstr("unknown format 'bf17'"));
+  // One that would stand on itself.
+  EXPECT_THAT(complaint([&](Diagnostics& problems) {
+                return host.make_format(plugin_choice("ouroboros"), problems);
+              }),
+              HasSubstr("without end"));
+}
+
+TEST(PluginHost, GivesListsAndFiles) {
+  PluginHost host;
+  host.load(test_plugin("grouped"));
+  const fs::path folder = scratch_folder("files");
+  std::ofstream(folder / "table.txt") << "0.125";
+  const auto given = [&](std::vector<std::pair<std::string, OptionValue>> options) {
+    Diagnostics diagnostics("", "");
+    PluginChoice choice = plugin_choice("given", std::move(options));
+    choice.folder = folder;
+    const auto metric = host.make_metric(choice, diagnostics);
+    EXPECT_NE(metric, nullptr) << diagnostics.render();
+    std::vector<double> values(1);
+    if (metric) metric->measure({}, values);
+    return values[0];
+  };
+  using Numbers = std::vector<double>;
+  EXPECT_EQ(given({{"weights", Numbers{0.5, 0.25}}}), 20.75);
+  EXPECT_EQ(given({{"weights", std::vector<std::int64_t>{1, 0, 1}},
+                   {"words", std::vector<std::string>{"c"}},
+                   {"table", std::string("table.txt")}}),
+            2 + 10 + 125);
+  ASSERT_EQ(host.files_in_use().size(), 1u);
+  EXPECT_EQ(host.files_in_use()[0].component, "metric 'acme/given'");
+  EXPECT_EQ(host.files_in_use()[0].file.path, fs::absolute(folder / "table.txt"));
+  const auto refused = [&](std::vector<std::pair<std::string, OptionValue>> options) {
+    return complaint([&](Diagnostics& problems) {
+      return host.make_metric(plugin_choice("given", std::move(options)), problems);
+    });
+  };
+  EXPECT_THAT(refused({}), HasSubstr("is required: an array of numbers, each 0 to 1"));
+  EXPECT_THAT(refused({{"weights", Numbers{0.5, 1.5}}}), HasSubstr("holds 1.5"));
+  EXPECT_THAT(refused({{"weights", Numbers{}}, {"words", std::vector<std::string>{"d"}}}),
+              HasSubstr("holds 'd', allowed are a, b, c"));
+  EXPECT_THAT(refused({{"weights", Numbers{}}, {"table", std::string("nowhere")}}),
+              HasSubstr("which is no file"));
+  EXPECT_THAT(plugin_info_text(host, "acme/given"), HasSubstr("weights = [0.25, 0.75]"));
 }
 
 TEST(PluginHost, RefusesAnEntryWithHoles) {
@@ -412,7 +534,7 @@ class Unruly : public testing::Test {
     const auto model = host_.make_error_model(plugin_choice(id), diagnostics_);
     const std::vector<std::int64_t> shape{3};
     const std::vector<SiteRegister> registers{{"payload", 4, 3}};
-    const SiteView site{"conv", Target::kActivation, shape, registers, {}, 15};
+    const SiteView site{sizeof(SiteView), "conv", Target::kActivation, shape, registers, {}, 15};
     struct : EditSink {
       void add(const Edit&) override {}
     } edits;
@@ -611,7 +733,7 @@ TEST(PluginTables, DescribeEveryOption) {
       HasSubstr("\n  word = \"red\"\n      One of three words\n      one of red, green, blue\n"));
   EXPECT_THAT(
       text,
-      HasSubstr("\nin a campaign file\n  [metrics]\n  ids = [{ id = \"gives_back\", flag = true,"));
+      HasSubstr("\n  [metrics]\n  ids = [{ id = \"gives_back\", flag = true,"));
   EXPECT_EQ(text, plugin_info_text(host, "metric/gives_back"));
 
   const auto json = nlohmann::json::parse(plugin_info_json(host, "gives_back"));
@@ -695,6 +817,11 @@ TEST(PluginTables, ShowACampaignThatWorks) {
         EXPECT_EQ(campaign.metrics[0].id, component.id);
         EXPECT_EQ(campaign.metrics[0].options.size(), component.options.size());
         EXPECT_NE(host.make_metric(campaign.metrics[0], diagnostics), nullptr);
+        break;
+      case ComponentKind::kProtection:
+        ASSERT_EQ(campaign.protect.size(), 1u);
+        EXPECT_EQ(campaign.protect[0].protection.id, component.id);
+        EXPECT_NE(host.make_protection(campaign.protect[0].protection, diagnostics), nullptr);
         break;
       case ComponentKind::kHeadInit:
         break;

@@ -7,11 +7,11 @@ namespace bitfall {
 
 class Echo : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override {
+  View<const MetricColumn> columns() const override {
     static constexpr MetricColumn kColumns[] = {{"echo", ColumnKind::kQuantity, "1", "Always 1"}};
     return kColumns;
   }
-  void measure(const Observation&, std::span<double> values) const override { values[0] = 1; }
+  void measure(const Observation&, View<double> values) const override { values[0] = 1; }
 };
 
 inline Component<Metric> echo_metric(const char* id) {

@@ -1,4 +1,5 @@
-// Built with -ffast-math (CMakeLists.txt): loading it makes the processor take subnormal numbers for 0.
+// Built with -ffast-math (CMakeLists.txt): loading it makes the processor take subnormal numbers
+// for 0.
 #include "echo.h"
 
 namespace bitfall {

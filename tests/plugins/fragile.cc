@@ -28,7 +28,7 @@ Metric* create_asks_wrong_type(const Options& options) {
 template <int kCase>
 class OddMetric final : public Echo {
  public:
-  std::span<const MetricColumn> columns() const override {
+  View<const MetricColumn> columns() const override {
     static constexpr MetricColumn kColumns[] = {
         {"Odd Name", ColumnKind::kEvent, "1", "help"},
         {"twice", ColumnKind::kEvent, "1", "help"},
@@ -36,7 +36,7 @@ class OddMetric final : public Echo {
         {"no_unit", ColumnKind::kEvent, nullptr, "help"},
         {"odd_kind", static_cast<ColumnKind>(7), "1", "help"},
     };
-    const std::span<const MetricColumn> all(kColumns);
+    const View<const MetricColumn> all(kColumns);
     switch (kCase) {
       case 0:
         return {};
@@ -57,7 +57,7 @@ constexpr BitClass kClasses[] = {BitClass::kMantissa, BitClass::kSign, static_ca
 template <int kCase>
 class OddFormat final : public NumberFormat {
  public:
-  std::span<const Register> registers() const override {
+  View<const Register> registers() const override {
     static constexpr Register kRegisters[] = {
         {"payload", 3, {kClasses, 2}},
         {"payload", 33, {}},
@@ -67,31 +67,31 @@ class OddFormat final : public NumberFormat {
     if (kCase == 0) return {};
     return {&kRegisters[kCase - 1], 1};
   }
-  void encode(std::span<const float>, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t>) const override {}
-  void decode(std::span<const std::uint32_t>, const Slice&, std::span<const std::uint32_t>,
-              std::span<float>) const override {}
-  float largest(std::span<const std::uint32_t>) const override { return 1; }
+  void encode(View<const float>, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t>) const override {}
+  void decode(View<const std::uint32_t>, const Slice&, View<const std::uint32_t>,
+              View<float>) const override {}
+  float largest(View<const std::uint32_t>) const override { return 1; }
 };
 
 // --- what an object does ---
 
 class ThrowingFormat final : public NumberFormat {
  public:
-  std::span<const Register> registers() const override {
+  View<const Register> registers() const override {
     static constexpr Register kRegisters[] = {{"payload", 2, {kClasses, 2}}};
     return kRegisters;
   }
-  std::int64_t register_count(int, std::span<const std::int64_t>) const override { return -1; }
-  void encode(std::span<const float>, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t>) const override {
+  std::int64_t register_count(int, View<const std::int64_t>) const override { return -1; }
+  void encode(View<const float>, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t>) const override {
     throw std::out_of_range("lost count");
   }
-  void decode(std::span<const std::uint32_t>, const Slice&, std::span<const std::uint32_t>,
-              std::span<float>) const override {
+  void decode(View<const std::uint32_t>, const Slice&, View<const std::uint32_t>,
+              View<float>) const override {
     throw "a literal";
   }
-  float largest(std::span<const std::uint32_t>) const override { return 1; }
+  float largest(View<const std::uint32_t>) const override { return 1; }
 };
 
 class ThrowingModel final : public ErrorModel {
@@ -106,7 +106,7 @@ class ThrowingModel final : public ErrorModel {
 
 class ThrowingMetric final : public Echo {
  public:
-  void measure(const Observation&, std::span<double>) const override {
+  void measure(const Observation&, View<double>) const override {
     throw std::domain_error("beyond measure");
   }
 };

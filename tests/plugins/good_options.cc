@@ -44,8 +44,8 @@ class GivesBack final : public Metric {
       throw std::invalid_argument("integer: must not be negative with word = \"blue\"");
     }
   }
-  std::span<const MetricColumn> columns() const override { return kColumns; }
-  void measure(const Observation&, std::span<double> values) const override {
+  View<const MetricColumn> columns() const override { return kColumns; }
+  void measure(const Observation&, View<double> values) const override {
     for (std::size_t i = 0; i < values_.size(); ++i) values[i] = values_[i];
   }
 

@@ -6,7 +6,7 @@ namespace {
 
 class Labels final : public Echo {
  public:
-  std::span<const MetricColumn> columns() const override {
+  View<const MetricColumn> columns() const override {
     static constexpr MetricColumn kColumns[] = {{"label", ColumnKind::kQuantity, "1", "Always 1"}};
     return kColumns;
   }

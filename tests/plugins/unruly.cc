@@ -1,4 +1,5 @@
 // Registers well; each component does in a call what no code should.
+#include <atomic>
 #include <cfenv>
 #include <chrono>
 #include <csignal>
@@ -47,26 +48,26 @@ constexpr BitClass kClasses[] = {BitClass::kMantissa, BitClass::kMantissa, BitCl
 /// Four bits of nothing.
 class Base : public NumberFormat {
  public:
-  std::span<const Register> registers() const override {
+  View<const Register> registers() const override {
     static constexpr Register kRegisters[] = {{"payload", 4, kClasses}};
     return kRegisters;
   }
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     for (std::size_t i = 0; i < values.size(); ++i) codes[i] = values[i] > 0 ? 1 : 0;
   }
-  void decode(std::span<const std::uint32_t> codes, const Slice&, std::span<const std::uint32_t>,
-              std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t>,
+              View<float> values) const override {
     for (std::size_t i = 0; i < codes.size(); ++i) values[i] = static_cast<float>(codes[i]);
   }
-  float largest(std::span<const std::uint32_t>) const override { return 15; }
+  float largest(View<const std::uint32_t>) const override { return 15; }
 };
 
 template <Deed kDeed>
 class Format final : public Base {
  public:
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     Base::encode(values, slice, metadata, codes);
     act<kDeed>();
   }
@@ -74,15 +75,15 @@ class Format final : public Base {
 
 class WideCodes final : public Base {
  public:
-  void encode(std::span<const float> values, const Slice&, std::span<std::uint32_t>,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     for (std::size_t i = 0; i < values.size(); ++i) codes[i] = 16;
   }
 };
 
 class NoLargest final : public Base {
  public:
-  float largest(std::span<const std::uint32_t>) const override {
+  float largest(View<const std::uint32_t>) const override {
     return std::numeric_limits<float>::quiet_NaN();
   }
 };
@@ -90,14 +91,14 @@ class NoLargest final : public Base {
 class FarBlock final : public Base {
  public:
   bool elementwise() const override { return false; }
-  ElementRun block(std::int64_t element, std::span<const std::int64_t>) const override {
+  ElementRun block(std::int64_t element, View<const std::int64_t>) const override {
     return {element, std::int64_t{1} << 40, std::int64_t{1} << 40};
   }
 };
 
 class ManyRegisters final : public Base {
  public:
-  std::int64_t register_count(int, std::span<const std::int64_t>) const override {
+  std::int64_t register_count(int, View<const std::int64_t>) const override {
     return std::int64_t{1} << 40;
   }
 };
@@ -126,15 +127,44 @@ class ChangingPopulation final : public ErrorModel {
   mutable double calls_ = 0;
 };
 
+/// What these give depends on what they gave before.
+std::atomic<std::uint32_t> calls{0};
+
+class Moody final : public Base {
+ public:
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
+    const std::uint32_t mood = calls++ % 7;
+    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = values[i] > 0 ? 8 + mood : mood;
+  }
+};
+
+class OwnRandom final : public ErrorModel {
+ public:
+  double population(const SiteView&) const override { return 4; }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0, .mask = 1U << calls++ % 4});
+  }
+};
+
+class Counting final : public Metric {
+ public:
+  View<const MetricColumn> columns() const override {
+    static constexpr MetricColumn kColumns[] = {{"count", ColumnKind::kQuantity, "1", "calls"}};
+    return kColumns;
+  }
+  void measure(const Observation&, View<double> values) const override { values[0] = calls++; }
+};
+
 template <int kCase>
 class OddMetric final : public Metric {
  public:
-  std::span<const MetricColumn> columns() const override {
+  View<const MetricColumn> columns() const override {
     static constexpr MetricColumn kColumns[] = {{"odd_event", ColumnKind::kEvent, "1", "an event"},
                                                 {"odd_number", ColumnKind::kQuantity, "1", "one"}};
     return kColumns;
   }
-  void measure(const Observation&, std::span<double> values) const override {
+  void measure(const Observation&, View<double> values) const override {
     values[0] = kCase == 0 ? 7.5 : kCase == 1 ? std::numeric_limits<double>::quiet_NaN() : 1;
     if (kCase != 2) values[1] = 0.5;
     if (kCase == 3) *(values.data() + values.size()) = 1;
@@ -160,6 +190,9 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, FarBlock>("far_block"));
   registrar.add(component<NumberFormat, ManyRegisters>("many_registers"));
   registrar.add(component<NumberFormat, OddBitClass>("odd_bit_class"));
+  registrar.add(component<NumberFormat, Moody>("moody"));
+  registrar.add(component<ErrorModel, OwnRandom>("own_random"));
+  registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));
   registrar.add(component<ErrorModel, ChangingPopulation>("changing_population"));
   registrar.add(component<Metric, OddMetric<0>>("half_event"));

@@ -58,6 +58,12 @@ RunFacts all_facts() {
   facts.cudnn = "9.12.0";
   facts.driver = "580.65.06";
   facts.tf32 = "off";
+  facts.option_files = "format 'table' values ab";
+  facts.protection = "range";
+  facts.protection_detail = "range: 3 sites guarded";
+  facts.learned_from = "train, 9 images, cd";
+  facts.protection_cost = "10 operations, 64 bits";
+  facts.answer_state = "[0.5]";
   facts.shard = Shard{2, 4};
   facts.merged = "4 shards";
   facts.created = "then";

@@ -5,11 +5,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string_view>
 
 #include "bitfall/number_format.h"
 #include "bitfall/random.h"
+#include "bitfall/view.h"
 
 namespace bitfall {
 
@@ -56,26 +55,36 @@ struct SiteRegister {
   const char* name;
   int bits;
   std::int64_t count;  // how many at this site: the number of values for the payload
-  std::span<const BitClass> bit_classes;
+  View<const BitClass> bit_classes;
 };
 
 /// What an error model may know of a place. Valid during the call only.
 struct SiteView {
-  std::string_view name;
+  std::uint32_t size;  // of this struct in bytes as the host knows it: later fields exist where it
+                       // reaches them
+  Text name;
   Target target;
-  std::span<const std::int64_t> shape;      // one image's slab, or the parameter
-  std::span<const SiteRegister> registers;  // [0] is the payload
+  View<const std::int64_t> shape;      // one image's slab, or the parameter
+  View<const SiteRegister> registers;  // [0] is the payload
   Range golden;   // range of the site's golden values; zero unless needs_golden_range()
   float largest;  // largest finite magnitude of the payload in its format
+  // Kind: "conv", "linear", "matmul", "relu", ...; of a parameter, of the operation that reads it.
+  Text operation = "";
+  std::int32_t place = 0;  // counted from 0 in the order of execution, parameters after those
+  std::int32_t channel_axis = -1;  // of `shape`: outputs of a weight, channels of an image's
+                                   // values; -1 where there is none
+  std::int64_t fan_in = 0;  // weights that make one output, of a weight of two dimensions or more
 };
 
 class EditSink {
  public:
-  virtual ~EditSink() = default;
   virtual void add(const Edit& edit) = 0;
+
+ protected:
+  ~EditSink() = default;
 };
 
-/// Thread-safe after construction.
+/// Thread-safe after construction. What it gives depends on nothing but its arguments.
 class ErrorModel {
  public:
   virtual ~ErrorModel() = default;
@@ -92,6 +101,12 @@ class ErrorModel {
   /// Draws one fault: adds one edit or more to `edits`. Uses no randomness but `random`'s.
   /// Called only where population() > 0.
   virtual void draw(const SiteView& site, RandomStream& random, EditSink& edits) const = 0;
+
+  /// Abilities that later hosts ask for by name; null for those that it lacks.
+  virtual const void* extension(const char* name) const {
+    (void)name;
+    return nullptr;
+  }
 };
 
 }  // namespace bitfall

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+
+#include "bitfall/view.h"
 
 namespace bitfall {
 
@@ -21,9 +22,11 @@ struct MetricColumn {
 
 /// One trial as a metric sees it. Valid during the call only.
 struct Observation {
-  std::span<const float> golden_logits;  // [classes]
-  std::span<const float> faulty_logits;  // [classes]
-  std::int64_t label;                    // 0 to classes - 1
+  std::uint32_t size;  // of this struct in bytes as the host knows it: later fields exist where it
+                       // reaches them
+  View<const float> golden_logits;  // [classes]
+  View<const float> faulty_logits;  // [classes]
+  std::int64_t label;               // 0 to classes - 1
   double golden_loss;  // cross-entropy against the label, nats, float64 from float32 logits; may be
                        // Inf or NaN
   double faulty_loss;
@@ -32,14 +35,20 @@ struct Observation {
   std::int64_t faulty_top1;
 };
 
-/// Thread-safe after construction.
+/// Thread-safe after construction. What it gives depends on nothing but its arguments.
 class Metric {
  public:
   virtual ~Metric() = default;
-  virtual std::span<const MetricColumn> columns() const = 0;
+  virtual View<const MetricColumn> columns() const = 0;
   /// Writes one number per column. Must accept NaN and Inf logits. Not called for a trial that gave
   /// no answer, as it crashed or hung: its columns are NaN.
-  virtual void measure(const Observation& observation, std::span<double> values) const = 0;
+  virtual void measure(const Observation& observation, View<double> values) const = 0;
+
+  /// Abilities that later hosts ask for by name; null for those that it lacks.
+  virtual const void* extension(const char* name) const {
+    (void)name;
+    return nullptr;
+  }
 };
 
 }  // namespace bitfall

@@ -5,8 +5,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
+
+#include "bitfall/view.h"
 
 namespace bitfall {
 
@@ -30,7 +31,7 @@ constexpr const char* to_string(BitClass bit_class) {
 struct Register {
   const char* name;  // "payload", "scale", "shared_exponent"
   int bits;          // width, 1 to 32
-  std::span<const BitClass>
+  View<const BitClass>
       bit_classes;  // bit_classes[i] is the class of bit i, bit 0 the least significant
 };
 
@@ -38,7 +39,7 @@ struct Register {
 /// (row-major) of a tensor of this shape. The tensor is one image's slab at a site (C,H,W without
 /// the batch), a parameter, or one input image; formats never see the batch.
 struct Slice {
-  std::span<const std::int64_t> shape;
+  View<const std::int64_t> shape;
   std::int64_t first = 0;
   std::int64_t stride = 1;
   /// Names the site and image, so that stochastic rounding can draw the same for an element in the
@@ -53,7 +54,7 @@ struct ElementRun {
   std::int64_t stride = 1;
 };
 
-inline std::int64_t element_count(std::span<const std::int64_t> shape) {
+inline std::int64_t element_count(View<const std::int64_t> shape) {
   std::int64_t count = 1;
   for (const std::int64_t size : shape) count *= size;
   return count;
@@ -82,16 +83,16 @@ struct Range {
 };
 
 /// Thread-safe after construction: all methods are const and may be called from several threads at
-/// once.
+/// once. What they give depends on nothing but their arguments.
 class NumberFormat {
  public:
   virtual ~NumberFormat() = default;
 
   /// registers()[0] is the payload. The span and its strings live as long as the format.
-  virtual std::span<const Register> registers() const = 0;
+  virtual View<const Register> registers() const = 0;
 
   /// How many registers of kind `index` (1 = first metadata register) one tensor of this shape has.
-  virtual std::int64_t register_count(int index, std::span<const std::int64_t> shape) const {
+  virtual std::int64_t register_count(int index, View<const std::int64_t> shape) const {
     (void)index, (void)shape;
     return 0;
   }
@@ -104,13 +105,13 @@ class NumberFormat {
   /// Null if tensors of this shape can be stored, else one clause that says what shape is needed
   /// ("per-channel scales need at least two dimensions"). Nothing else is called for a shape that
   /// is refused.
-  virtual const char* refusal(std::span<const std::int64_t> shape) const {
+  virtual const char* refusal(View<const std::int64_t> shape) const {
     (void)shape;
     return nullptr;
   }
 
   /// The dimension that calibration takes one range per index of, or -1 for one range in all.
-  virtual int range_axis(std::span<const std::int64_t> shape) const {
+  virtual int range_axis(View<const std::int64_t> shape) const {
     (void)shape;
     return -1;
   }
@@ -118,8 +119,8 @@ class NumberFormat {
   /// Fills the metadata registers of a tensor of this shape from the ranges of its golden values,
   /// one, or one per index of range_axis(). `metadata` holds the registers of kind 1 in order, then
   /// kind 2, and so on. Called only if calibrated().
-  virtual void calibrate(std::span<const Range> ranges, std::span<const std::int64_t> shape,
-                         std::span<std::uint32_t> metadata) const {
+  virtual void calibrate(View<const Range> ranges, View<const std::int64_t> shape,
+                         View<std::uint32_t> metadata) const {
     (void)ranges, (void)shape, (void)metadata;
   }
 
@@ -129,7 +130,7 @@ class NumberFormat {
   virtual bool elementwise() const { return true; }
 
   /// The elements that are encoded and decoded together with this one.
-  virtual ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const {
+  virtual ElementRun block(std::int64_t element, View<const std::int64_t> shape) const {
     return elementwise() ? ElementRun{element, 1, 1} : ElementRun{0, element_count(shape), 1};
   }
 
@@ -140,18 +141,17 @@ class NumberFormat {
   /// values -> codes (low bits of each word, the rest zero). `metadata` is the whole tensor's: read
   /// if calibrated, else the registers of the slice are written. Every float32 is accepted: NaN and
   /// Inf are encoded as the format declares.
-  virtual void encode(std::span<const float> values, const Slice& slice,
-                      std::span<std::uint32_t> metadata, std::span<std::uint32_t> codes) const = 0;
+  virtual void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+                      View<std::uint32_t> codes) const = 0;
 
   /// codes and metadata -> values. Every code and every metadata value is accepted.
   /// decode(encode(decode(c))) == decode(c) for every code that is not a NaN.
-  virtual void decode(std::span<const std::uint32_t> codes, const Slice& slice,
-                      std::span<const std::uint32_t> metadata, std::span<float> values) const = 0;
+  virtual void decode(View<const std::uint32_t> codes, const Slice& slice,
+                      View<const std::uint32_t> metadata, View<float> values) const = 0;
 
   /// values <- decode(encode(values)), bit for bit; worth overriding where it is faster without
   /// codes. Metadata as in encode, but what it holds afterwards is of no use.
-  virtual void emulate(std::span<float> values, const Slice& slice,
-                       std::span<std::uint32_t> metadata) const {
+  virtual void emulate(View<float> values, const Slice& slice, View<std::uint32_t> metadata) const {
     constexpr std::size_t kPart = 4096;  // codes stay in the first-level cache
     if (elementwise() && values.size() > kPart) {
       for (std::size_t at = 0; at < values.size(); at += kPart) {
@@ -183,11 +183,17 @@ class NumberFormat {
   }
 
   /// The largest finite magnitude that a payload can hold with this metadata.
-  virtual float largest(std::span<const std::uint32_t> metadata) const = 0;
+  virtual float largest(View<const std::uint32_t> metadata) const = 0;
+
+  /// Abilities that later hosts ask for by name; null for those that it lacks.
+  virtual const void* extension(const char* name) const {
+    (void)name;
+    return nullptr;
+  }
 };
 
 /// How many metadata registers a tensor of this shape has, of all kinds.
-inline std::int64_t metadata_size(const NumberFormat& format, std::span<const std::int64_t> shape) {
+inline std::int64_t metadata_size(const NumberFormat& format, View<const std::int64_t> shape) {
   std::int64_t size = 0;
   for (int kind = 1; kind < static_cast<int>(format.registers().size()); ++kind) {
     size += format.register_count(kind, shape);

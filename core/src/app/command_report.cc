@@ -34,7 +34,8 @@ class ReportCommand final : public Command {
 
 int ReportCommand::run() {
   const auto store = Store::open_read_only(run_);
-  const ReportData data = summarise(*store);
+  ReportData data = summarise(*store);
+  data.protections = protection_rows(run_);
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
     return 0;

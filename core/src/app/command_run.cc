@@ -1,6 +1,7 @@
 // bitfall run: a campaign file to its end.
 #include <CLI/CLI.hpp>
 
+#include "arms.h"
 #include "command.h"
 #include "dry_run.h"
 #include "error.h"
@@ -64,7 +65,10 @@ int RunCommand::run() {
   if (shard && !named) {
     output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
   }
-  return dry_run_ ? dry_run(session, output_, json_) : run_to_end(session, shard);
+  if (dry_run_) return dry_run(session, output_, json_);
+  const int code = run_to_end(session, shard);
+  if (code != 0) return code;
+  return run_arms(output_, {plugins_, true});
 }
 
 std::optional<Shard> RunCommand::keep_to_shard(Session& session) const {
@@ -106,6 +110,8 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
   const auto store = Store::create(output_, run, session.campaign().commit_every,
                                    force_ ? Store::Existing::kReplace : Store::Existing::kRefuse);
   session.keep_plugins(output_);
+  std::error_code ignored;  // those of the run that this one replaces
+  if (force_) std::filesystem::remove_all(output_ / "protected", ignored);
   log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output_.string() +
            (shard ? ", shard " + to_string(*shard) : ""));

@@ -10,6 +10,7 @@
 #include "progress.h"
 #include "report.h"
 #include "report_number.h"
+#include "self_replay.h"
 #include "stop.h"
 #include "text_table.h"
 #include "timer.h"
@@ -104,6 +105,7 @@ int execute(Session& session, Store& store, bool explain) {
   if (explain) session.engine().count_traffic();
   bool finished = false;
   try {
+    before > 0 ? replay_stored(session, store) : replay_ahead(session);
     finished =
         session.engine().run(session.plan(), done, golden_done, session.measure(), store,
                              stop_requested, [&](const EngineProgress& count) {
@@ -117,6 +119,15 @@ int execute(Session& session, Store& store, bool explain) {
   }
   store.commit();
   progress.finish();
+  if (finished) {
+    try {
+      replay_stored(session, store);
+    } catch (const Error& error) {
+      throw Error(error.code(), std::string(error.what()) +
+                                    "\n  the results cannot be relied on; they are kept in " +
+                                    store.directory().string());
+    }
+  }
   if (explain) print_costs(session.engine().costs(), session.campaign().batch);
   RunFacts facts = store.facts();
   facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);

@@ -41,9 +41,9 @@ std::string head_report_text(const HeadReport& report) {
     layers.add({report.layers.size() == 1 ? report.module : report.module + "." + layer.name,
                 to_string(layer.kind), layer.text(), grouped(layer.parameters()),
                 grouped(report.vectors * operations_per_vector(layer)),
-                layer.kind == HeadLayerKind::kNormalise ? "-"
-                : layer.trainable                       ? "yes"
-                                                        : "no"});
+                layer.parameters() == 0 ? "-"
+                : layer.trainable       ? "yes"
+                                        : "no"});
   }
   TextTable costs({{""}, {"parameters", TextTable::kRight}, {"operations", TextTable::kRight}});
   costs.add({"this model", grouped(report.parameters), grouped(report.operations)});
@@ -64,11 +64,13 @@ std::string head_report_json(const HeadReport& report) {
                 {"parameters", layer.parameters()},
                 {"operations", report.vectors * operations_per_vector(layer)},
                 {"trainable", layer.trainable}};
-    if (layer.kind == HeadLayerKind::kLinear) {
+    if (layer.kind == HeadLayerKind::kLinear || layer.kind == HeadLayerKind::kDistance) {
       row["inputs"] = layer.inputs;
       row["outputs"] = layer.outputs;
       row["bias"] = !layer.bias.empty();
     }
+    if (layer.kind == HeadLayerKind::kActivation) row["function"] = layer.function;
+    if (layer.kind == HeadLayerKind::kDistance) row["factor"] = layer.factor;
     if (layer.kind == HeadLayerKind::kNormalise) row["epsilon"] = layer.epsilon;
     if (layer.kind == HeadLayerKind::kScale) row["log_factor"] = layer.log_factor;
     layers.push_back(std::move(row));

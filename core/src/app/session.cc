@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <span>
 
@@ -58,46 +59,100 @@ RunFacts facts_of(const Campaign& campaign,
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
                  const std::optional<StoredRun>& stored,
-                 const std::vector<std::filesystem::path>& plugins)
+                 const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm)
     : fault_list_(fault_list) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
-  if (stored) {
-    campaign_.batch = stored->shape.batch;
-    campaign_.threads = stored->shape.threads;
-    campaign_.workers = stored->shape.workers;
+  if (const Tuning* shape = stored ? &stored->shape : arm.shape ? &*arm.shape : nullptr) {
+    campaign_.batch = shape->batch;
+    campaign_.threads = shape->threads;
+    campaign_.workers = shape->workers;
   }
-  facts_ = facts_of(campaign_, fault_list_);
   open_plugins(stored, diagnostics);
+  open_protections(arm, diagnostics);
+  facts_.plugins = plugins_in_use();
   diagnostics.throw_if_any();
   check_metric_columns(columns_);
   open_data();
   open_model();
   select(diagnostics);
+  if (arm_) arm_->set_answer_state(arm.answer_state);
 }
 
 Session::~Session() = default;
+
+Session::Session(const Session& of, Fresh)
+    : campaign_(of.campaign_),
+      facts_(of.facts_),
+      names_shape_(of.names_shape_),
+      fault_list_(of.fault_list_),
+      fault_list_text_(of.fault_list_text_),
+      host_(of.host_),
+      dataset_(of.dataset_),
+      model_(of.model_) {
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+  make_components(diagnostics);
+  RunFacts told;
+  if (of.arm_) of.arm_->tell(told);
+  open_protections({told.protection.value_or(""), std::nullopt, ""}, diagnostics);
+  diagnostics.throw_if_any();
+  select(diagnostics);
+  if (arm_) arm_->set_answer_state(told.answer_state.value_or(""));
+  use_profiles(of.engine_->profiles());
+}
+
+std::unique_ptr<Session> Session::fresh() const {
+  return std::unique_ptr<Session>(new Session(*this, Fresh{}));
+}
+
+bool Session::uses_foreign_plugins() const {
+  for (const std::size_t index : host_->plugins_in_use()) {
+    std::error_code ignored;
+    if (!std::filesystem::equivalent(host_->plugins()[index].path.parent_path(),
+                                     default_plugin_folder(), ignored)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string Session::error_model_name(std::int32_t entry) const {
+  const auto index = static_cast<std::size_t>(std::max(entry, 0));
+  if (fault_list_ || index >= campaign_.faults.size()) return "the fault list";
+  return "error model '" + campaign_.faults[index].error_model.id + "'";
+}
 
 void Session::open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics) {
   if (stored) {
     PluginPlaces places = stored->plugin_places;
     places.files.insert(places.files.end(), campaign_.plugins.begin(), campaign_.plugins.end());
-    load_wanted(host_, stored->plugins, places);
+    load_wanted(*host_, stored->plugins, places);
   } else {
-    load_plugins(host_, campaign_.plugins);
+    load_plugins(*host_, campaign_.plugins);
   }
-  formats_.push_back(host_.make_format(campaign_.format, diagnostics));
+  name_components_in_full();
+  facts_ = facts_of(campaign_, fault_list_);
+  make_components(diagnostics);
+  std::vector<std::string> files;
+  for (const auto& [component, file] : host_->files_in_use()) {
+    files.push_back(component + " " + file.option + " " + sha256_file(file.path));
+  }
+  if (!files.empty()) facts_.option_files = joined(files, "; ");
+}
+
+void Session::make_components(Diagnostics& diagnostics) {
+  formats_.push_back(host_->make_format(campaign_.format, diagnostics));
   for (const FormatsConfig& entry : campaign_.formats) {
-    formats_.push_back(host_.make_format(entry.format, diagnostics));
+    formats_.push_back(host_->make_format(entry.format, diagnostics));
   }
   for (const FaultsConfig& entry : campaign_.faults) {
-    error_models_.push_back(host_.make_error_model(entry.error_model, diagnostics));
+    error_models_.push_back(host_->make_error_model(entry.error_model, diagnostics));
   }
   std::set<std::string> names;
   for (const PluginChoice& choice : campaign_.metrics) {
-    auto metric = host_.make_metric(choice, diagnostics);
+    auto metric = host_->make_metric(choice, diagnostics);
     if (!metric) continue;
     for (const MetricColumn& column : metric->columns()) {
       if (!names.insert(column.name).second) {
@@ -109,7 +164,23 @@ void Session::open_plugins(const std::optional<StoredRun>& stored, Diagnostics& 
     }
     measurer_.add(std::move(metric));
   }
-  facts_.plugins = plugins_in_use();
+}
+
+// All of the file's, so that an error of any is told before the first run.
+void Session::open_protections(const ArmRequest& arm, Diagnostics& diagnostics) {
+  for (const ProtectConfig& entry : campaign_.protect) {
+    auto protection = host_->make_protection(entry.protection, diagnostics);
+    if (!protection || entry.name != arm.name) continue;
+    arm_ = std::make_unique<ProtectedArm>(std::move(protection), entry, campaign_.faults);
+    facts_.protection = entry.name;
+    for (const GuardColumn& column : kGuardColumns) {
+      columns_.push_back({column.name, "protection", ColumnKind::kEvent, "1"});
+    }
+  }
+  if (!arm.name.empty() && !arm_ && diagnostics.empty()) {
+    throw Error(ExitCode::kInput,
+                campaign_.file.string() + ": has no [[protect]] entry '" + arm.name + "'");
+  }
 }
 
 void Session::open_data() {
@@ -118,7 +189,7 @@ void Session::open_data() {
   if (interpolation && *interpolation != Interpolation::kBilinear) {
     facts_.interpolation = kInterpolationNames[static_cast<std::size_t>(*interpolation)];
   }
-  dataset_ = std::make_unique<Dataset>(Dataset::open(campaign_.data));
+  dataset_ = std::make_shared<Dataset>(Dataset::open(campaign_.data));
   for (const std::string& skipped : dataset_->skipped()) log_warning("left out: " + skipped);
   campaign_.batch = std::min<std::int64_t>(campaign_.batch, dataset_->size());
   facts_.data_digest = dataset_->digest();
@@ -168,7 +239,7 @@ void Session::tune_and_open(const Tuning& given, const std::vector<float>& image
              ", workers = " + std::to_string(chosen.workers) + " (" + chosen.reason + ")");
   }
   TorchRuntime::get().set_threads(campaign_.threads);
-  model_ = std::make_unique<Model>(campaign_.model, model_options(images));
+  model_ = std::make_shared<Model>(campaign_.model, model_options(images));
 }
 
 // Also where it runs on one batch alone, as a trace may, or must not share a pass among images.
@@ -265,6 +336,11 @@ void Session::choose_formats(Diagnostics& diagnostics) {
   for (const std::int32_t format : format_of_) {
     by_site.push_back(formats_[static_cast<std::size_t>(format)].get());
   }
+  bare_ = by_site;
+  if (arm_) {
+    arm_->choose_sites(*model_, by_site, diagnostics);
+    stored_so_.insert(stored_so_.end(), arm_->sites().begin(), arm_->sites().end());
+  }
   site_formats_.emplace(std::move(by_site));
 }
 
@@ -321,7 +397,7 @@ void Session::select(Diagnostics& diagnostics) {
   diagnostics.throw_if_any();
   bool needs_ranges = false;
   if (fault_list_) {
-    fault_list_text_ = read_text(*fault_list_);
+    if (fault_list_text_.empty()) fault_list_text_ = read_text(*fault_list_);
     auto faults = read_fault_list(*fault_list_, fault_list_text_, sites, *dataset_, *site_formats_);
     for (const ListedFault& fault : faults) emulated.insert(fault.site);
     plan_ = std::make_unique<Plan>(Plan::from_list(std::move(faults), sites));
@@ -331,6 +407,7 @@ void Session::select(Diagnostics& diagnostics) {
   }
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
+  if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);
   diagnostics.throw_if_any();
@@ -346,13 +423,21 @@ void Session::complete_plan() {
   std::vector<const ErrorModel*> models;
   for (const auto& model : error_models_) models.push_back(model.get());
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
-  Plan plan = Plan::draw(campaign_, model_->sites(), *site_formats_, dataset_->size(), entries_,
-                         std::move(models), diagnostics, engine_->profiles());
+  // Of the formats without a protection, so that its runs have the trials of the run without.
+  const bool exposed = arm_ && arm_->exposed();
+  Plan plan =
+      Plan::draw(campaign_, model_->sites(), exposed ? *site_formats_ : SiteFormats(bare_),
+                 dataset_->size(), entries_, std::move(models), diagnostics, engine_->profiles());
   diagnostics.throw_if_any();
   plan_ = std::make_unique<Plan>(std::move(plan));
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
+  if (arm_) {
+    DataConfig learn = campaign_.learn;
+    learn.preprocess = campaign_.data.preprocess;
+    if (!arm_->learn(learn, stop)) return false;
+  }
   Progress progress("profile: images", engine_->images_to_profile(most_images), 0);
   bool ticked = false;
   const bool done = engine_->profile(
@@ -388,25 +473,26 @@ std::string Session::calibration_text() const {
 }
 
 std::vector<PluginFact> Session::plugins_in_use() const {
-  std::set<std::size_t> used;
-  const auto use = [&](ComponentKind kind, const std::string& id) {
-    if (const ComponentDescription* component = host_.find(kind, id))
-      used.insert(component->plugin);
-  };
-  use(ComponentKind::kFormat, campaign_.format.id);
-  for (const FormatsConfig& entry : campaign_.formats) {
-    use(ComponentKind::kFormat, entry.format.id);
-  }
-  for (const FaultsConfig& entry : campaign_.faults) {
-    use(ComponentKind::kErrorModel, entry.error_model.id);
-  }
-  for (const PluginChoice& metric : campaign_.metrics) use(ComponentKind::kMetric, metric.id);
   std::vector<PluginFact> plugins;
-  for (const std::size_t index : used) {
-    const PluginDescription& plugin = host_.plugins()[index];
+  for (const std::size_t index : host_->plugins_in_use()) {
+    const PluginDescription& plugin = host_->plugins()[index];
     plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
   return plugins;
+}
+
+// Ids as the plugins have them: with the group in front, however the file names them.
+void Session::name_components_in_full() {
+  const auto name = [&](ComponentKind kind, PluginChoice& choice) {
+    if (const auto* component = host_->find(kind, choice.id)) choice.id = component->id;
+  };
+  for (ProtectConfig& entry : campaign_.protect) {
+    name(ComponentKind::kProtection, entry.protection);
+  }
+  name(ComponentKind::kFormat, campaign_.format);
+  for (FormatsConfig& entry : campaign_.formats) name(ComponentKind::kFormat, entry.format);
+  for (FaultsConfig& entry : campaign_.faults) name(ComponentKind::kErrorModel, entry.error_model);
+  for (PluginChoice& metric : campaign_.metrics) name(ComponentKind::kMetric, metric);
 }
 
 void Session::keep_plugins(const std::filesystem::path& run) const {
@@ -414,12 +500,13 @@ void Session::keep_plugins(const std::filesystem::path& run) const {
   for (const PluginFact& plugin : facts_.plugins) {
     wanted.push_back({plugin.name, plugin.version, plugin.sha256});
   }
-  bitfall::keep_plugins(host_, wanted, run);
+  bitfall::keep_plugins(*host_, wanted, run);
 }
 
 RunDescription Session::describe() const {
   RunDescription run;
   run.facts = facts_;
+  if (arm_) arm_->tell(run.facts);
   const ModelCosts costs = model_costs(*model_);
   run.facts.parameters = costs.parameters;
   run.facts.operations = costs.operations;
@@ -456,8 +543,30 @@ RunDescription Session::describe() const {
     }
   }
   run.site_formats = format_of_;
+  if (arm_) describe_guarded(run);
   run.trials = plan_->size();
   return run;
+}
+
+// Sites whose format has the registers of a protection, too.
+void Session::describe_guarded(RunDescription& run) const {
+  std::map<std::int32_t, std::int32_t> guarded;  // by format: with those registers
+  for (const std::int32_t site : arm_->sites()) {
+    const auto place = static_cast<std::size_t>(site);
+    const auto registers = format(site).registers();
+    std::int32_t& format = run.site_formats[place];
+    if (registers.size() == bare_[place]->registers().size()) continue;
+    const auto next = static_cast<std::int32_t>(run.formats.size());
+    const auto [known, fresh] = guarded.try_emplace(format, next);
+    if (fresh) {
+      StoredFormat more = run.formats[static_cast<std::size_t>(format)];
+      const Register& bound = registers.back();
+      more.registers.push_back(
+          {bound.name, bound.bits, {bound.bit_classes.begin(), bound.bit_classes.end()}});
+      run.formats.push_back(std::move(more));
+    }
+    format = known->second;
+  }
 }
 
 void check_same_facts(const RunFacts& stored, const RunFacts& now) {

@@ -16,6 +16,7 @@
 #include "model.h"
 #include "plan.h"
 #include "plugin_host.h"
+#include "protected_arm.h"
 #include "store.h"
 #include "tuning.h"
 
@@ -34,11 +35,12 @@ class Session {
   /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
-  /// that is opened again. plugins: libraries beside those that the file names.
+  /// that is opened again. plugins: libraries beside those that the file names. arm: with which
+  /// of the file's protections; all of them are checked.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
           const std::optional<StoredRun>& stored = std::nullopt,
-          const std::vector<std::filesystem::path>& plugins = {});
+          const std::vector<std::filesystem::path>& plugins = {}, const ArmRequest& arm = {});
   ~Session();
 
   /// With batch, threads and workers as they were chosen.
@@ -65,6 +67,13 @@ class Session {
 
   const Measurer& measure() const { return measurer_; }
 
+  /// The same campaign with all components made anew, sharing network and data. After profile().
+  std::unique_ptr<Session> fresh() const;
+  /// Whether a plugin in use does not come with the program.
+  bool uses_foreign_plugins() const;
+  /// "error model 'bit_flip'", of a [[faults]] entry.
+  std::string error_model_name(std::int32_t entry) const;
+
   /// As they were when the session opened: what is loaded, and from which bytes.
   const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
@@ -72,6 +81,11 @@ class Session {
   void keep_plugins(const std::filesystem::path& run) const;
 
  private:
+  struct Fresh {};
+  Session(const Session& of, Fresh);
+  void make_components(Diagnostics& diagnostics);
+  void describe_guarded(RunDescription& run) const;
+  void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
   void open_model();
@@ -86,22 +100,25 @@ class Session {
   void complete_plan();
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
+  void name_components_in_full();
 
   Campaign campaign_;
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
   std::string fault_list_text_;
-  PluginHost host_;
+  std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
   std::vector<std::int32_t> format_of_;                 // by site: index into formats_
   std::vector<std::int32_t> stored_so_;                 // sites that [[formats]] names
   std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
+  std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
+  std::vector<const NumberFormat*> bare_;  // by site: the format without it
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
-  std::unique_ptr<Dataset> dataset_;
-  std::unique_ptr<Model> model_;
+  std::shared_ptr<Dataset> dataset_;
+  std::shared_ptr<Model> model_;
   std::vector<std::vector<std::int32_t>> entries_;  // sites that each [[faults]] entry selects
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<Engine> engine_;

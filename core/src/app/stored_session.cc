@@ -15,8 +15,10 @@ void StoredPlugins::add_options(CLI::App& app) {
                "also load the run's own copies of plugins where another user made them");
 }
 
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
-                                const StoredPlugins& plugins) {
+namespace {
+
+std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const RunDescription& stored,
+                                     const StoredPlugins& plugins, const ArmRequest& arm) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) {
     faults = run / "faults.csv";
@@ -33,7 +35,23 @@ std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescr
   for (const PluginFact& plugin : facts.plugins) {
     held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
-  return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held);
+  return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held,
+                                   std::vector<std::filesystem::path>(), arm);
+}
+
+}  // namespace
+
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
+                                const StoredPlugins& plugins) {
+  const RunFacts& facts = stored.facts;
+  return open_stored(
+      run, stored, plugins,
+      {facts.protection.value_or(""), std::nullopt, facts.answer_state.value_or("")});
+}
+
+std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
+                                  const StoredPlugins& plugins, const std::string& protection) {
+  return open_stored(run, stored, plugins, {protection, std::nullopt, ""});
 }
 
 }  // namespace bitfall

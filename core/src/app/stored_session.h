@@ -26,4 +26,8 @@ struct StoredPlugins {
 std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
                                 const StoredPlugins& plugins);
 
+/// A session of one of the run's protections, with the run's batch, threads and workers.
+std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
+                                  const StoredPlugins& plugins, const std::string& protection);
+
 }  // namespace bitfall

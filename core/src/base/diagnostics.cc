@@ -98,6 +98,15 @@ std::string Diagnostics::render() const {
   return out;
 }
 
+std::string Diagnostics::messages() const {
+  std::string text;
+  for (const Entry& entry : entries_) {
+    text += (text.empty() ? "" : "; ") + entry.message;
+    if (!entry.hint.empty()) text += " (" + entry.hint + ")";
+  }
+  return text;
+}
+
 void Diagnostics::throw_if_any() const {
   if (empty()) return;
   const std::string count = std::to_string(entries_.size());

@@ -29,6 +29,9 @@ class Diagnostics {
   ///         | ^^^^^^^^^ did you mean 'bit_width'?
   std::string render() const;
 
+  /// The messages with their hints on one line, without places.
+  std::string messages() const;
+
   /// Throws Error(ExitCode::kUsage, render() + a closing count) if anything was added.
   void throw_if_any() const;
 

@@ -26,6 +26,10 @@ constexpr SectionSpec kSections[] = {
     {"calibration", false, false, false, "what formats with a fixed scale learn from golden data"},
     {"faults", true, false, false, "which faults hit where, and how many; may be repeated"},
     {"metrics", false, false, false, "what is measured in each trial"},
+    {"protect", true, false, false,
+     "a protection of the network, with which the same trials are run once more; may be repeated"},
+    {"learn", false, false, false,
+     "the images that protections learn their bounds from; what is not said here is as in `[data]`"},
     {"plugins", false, false, false, "further plugins"},
     {"run", false, false, false, "how the campaign is run"},
 };
@@ -138,6 +142,29 @@ const KeySpec kKeys[] = {
      kUnbounded, kClosed, {},
      "Metrics, from `bitfall plugin list`: ids, or tables with `id` and options."},
 
+    {"protect", "protection", KeyType::kComponent, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
+     "Protection, from `bitfall plugin list`: its id, or a table with `id` and its options."},
+    {"protect", "name", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Name of its run, which lies in `protected/NAME` of the run directory; unset: the id."},
+    {"protect", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kUnbounded, kUnbounded, kClosed,
+     kTargetNames, "What is guarded: outputs of operations, parameters, or the model's input."},
+    {"protect", "operations", KeyType::kTexts, "[\"relu\"]", -kUnbounded, kUnbounded, kClosed, {},
+     "Kinds of operation whose outputs are guarded, as in `[[faults]]`; what guards the answer alone reads none of them."},
+    {"protect", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kUnbounded, kUnbounded, kClosed, {},
+     "Names of sites, as in `[[faults]]`."},
+
+    {"protect", "exposed", KeyType::kFlag, "false", -kUnbounded, kUnbounded, kClosed, {},
+     "`true`: drawn faults hit the learned numbers, too; then the trials are not those of the run without it."},
+
+    {"learn", "path", KeyType::kPath, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
+     "Images as in `[data] path`: of the training set, not those that are attacked."},
+    {"learn", "list", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Images of the folder, as in `[data]`."},
+    {"learn", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Labels of an images .npy, as in `[data]`."},
+    {"learn", "limit", KeyType::kInteger, "0", 0, 2147483647, kClosed, {},
+     "Number of images to learn from, taken evenly from the classes; 0 = all."},
+
     {"plugins", "paths", KeyType::kPaths, "[]", -kUnbounded, kUnbounded, kClosed, {},
      "Shared libraries to load in addition to those that come with the program."},
 
@@ -165,6 +192,9 @@ const KeySpec kKeys[] = {
     {"run", "pass_limit", KeyType::kNumber, toml_text(kSilent.pass_limit), 0, kUnbounded, kClosed, {},
      "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
      "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
+    {"run", "self_replay", KeyType::kInteger, toml_text(kSilent.self_replay), 0, 1000000, kClosed, {},
+     "Trials that a run with plugins of others runs again, with all components made anew: ahead of the first, at the end and "
+     "when it goes on; one that differs ends it with the component's name. 0 = none."},
     {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kUnbounded, kClosed, {},
      "Seconds that one call of a plugin may take; then the run ends with the plugin's name, and what is "
      "stored is kept."},

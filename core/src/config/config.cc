@@ -2,6 +2,10 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
+#include <cctype>
+#include <map>
+
 #include "error.h"
 #include "key_table.h"
 #include "toml_file.h"
@@ -36,6 +40,11 @@ class CampaignReader {
           read_entries("faults", campaign_.faults, &CampaignReader::read_faults);
     }
     if (const auto section = find("metrics")) section->read("ids", campaign_.metrics);
+    read_entries("protect", campaign_.protect, &CampaignReader::read_protect);
+    name_protections();
+    campaign_.learn = campaign_.data;
+    campaign_.learn.path.clear();
+    if (const auto section = find("learn")) read_learn(*section);
     if (const auto section = find("plugins")) section->read("paths", campaign_.plugins);
     if (const auto section = find("run")) read_run(*section);
   }
@@ -56,6 +65,9 @@ class CampaignReader {
   void read_formats(const Section& section, FormatsConfig& out) const;
   void read_calibration(const Section& section);
   void read_faults(const Section& section, FaultsConfig& out) const;
+  void read_protect(const Section& section, ProtectConfig& out) const;
+  void name_protections();
+  void read_learn(const Section& section);
   void read_run(const Section& section);
 
   Campaign& campaign_;
@@ -163,6 +175,47 @@ void CampaignReader::read_faults(const Section& section, FaultsConfig& out) cons
   }
 }
 
+void CampaignReader::read_protect(const Section& section, ProtectConfig& out) const {
+  out.section = "[[protect]]";
+  out.operations = {"relu"};
+  section.read("protection", out.protection);
+  section.read("name", out.name);
+  section.read("exposed", out.exposed);
+  read_selection(section, out);
+  const bool plain = std::all_of(out.name.begin(), out.name.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '_' || c == '-';
+  });
+  if (!plain) {
+    section.report(section.where("name"), "name",
+                   "names a folder: letters, digits, '-' and '_', found '" + out.name + "'");
+  }
+}
+
+// By their ids where they have no name, counted where that is not one alone.
+void CampaignReader::name_protections() {
+  std::map<std::string, int> met;
+  for (ProtectConfig& entry : campaign_.protect) {
+    if (entry.name.empty()) {
+      entry.name = entry.protection.id;
+      std::replace(entry.name.begin(), entry.name.end(), '/', '-');
+    }
+    const int count = ++met[entry.name];
+    if (count > 1) entry.name += "-" + std::to_string(count);
+  }
+}
+
+void CampaignReader::read_learn(const Section& section) {
+  DataConfig& learn = campaign_.learn;
+  learn.list.clear();
+  learn.labels.clear();
+  learn.limit = 0;
+  learn.where = place(section.table());
+  section.read("path", learn.path);
+  section.read("list", learn.list);
+  section.read("labels", learn.labels);
+  section.read("limit", learn.limit);
+}
+
 void CampaignReader::read_run(const Section& section) {
   read_device(section, campaign_.device);
   section.read("tf32", campaign_.tf32);
@@ -173,6 +226,7 @@ void CampaignReader::read_run(const Section& section) {
   section.read("share", campaign_.share);
   section.read("regions", campaign_.regions);
   section.read("pass_limit", campaign_.pass_limit);
+  section.read("self_replay", campaign_.self_replay);
   section.read("plugin_limit", campaign_.plugin_limit);
   section.read("memory_budget", campaign_.memory_budget);
   section.read("workers", campaign_.workers);

@@ -34,6 +34,13 @@ struct FormatsConfig : SiteSelection {
   PluginChoice format{"fp32", {}, {}};
 };
 
+/// One [[protect]] entry: the same trials are run once more with it.
+struct ProtectConfig : SiteSelection {
+  PluginChoice protection{"", {}, {}};
+  std::string name;      // of its run directory; empty in the file: the protection's id
+  bool exposed = false;  // faults hit what it has learned, too
+};
+
 struct Campaign : RunSettings {
   std::filesystem::path file;  // the campaign file; relative paths in it are taken from its folder
   std::string text;            // its content, verbatim
@@ -55,6 +62,8 @@ struct Campaign : RunSettings {
                                        {"misclassified", {}, {}},
                                        {"top2diff", {}, {}},
                                        {"output_error", {}, {}}};
+  std::vector<ProtectConfig> protect;
+  DataConfig learn;  // what protections learn from; path empty = not given
   std::vector<std::filesystem::path> plugins;  // [plugins] paths: further shared libraries
 };
 

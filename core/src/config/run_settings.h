@@ -46,6 +46,7 @@ struct RunSettings {
                                       // once more
   std::int64_t commit_every = 256;    // trials per transaction of the store
 
+  std::int64_t self_replay = 8;  // trials that are run again with components made anew
   double plugin_limit = 600;  // seconds that one call of a plugin may take
   double pass_limit = 0;  // seconds that a faulty pass may take; 0 = by the time of a golden one
 

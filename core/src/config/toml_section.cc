@@ -55,10 +55,17 @@ std::optional<OptionValue> option_value(const toml::node& node) {
   if (const auto number = node.value_exact<double>()) return *number;
   if (auto text = node.value_exact<std::string>()) return std::move(*text);
   const toml::array* items = node.as_array();
-  if (!items || !(items->empty() || items->is_homogeneous<std::int64_t>())) return std::nullopt;
-  std::vector<std::int64_t> integers;
-  for (const toml::node& item : *items) integers.push_back(*item.value<std::int64_t>());
-  return integers;
+  if (!items) return std::nullopt;
+  const auto list_of = [&]<typename T>(T) -> OptionValue {
+    std::vector<T> values;
+    for (const toml::node& item : *items) values.push_back(*item.value<T>());
+    return values;
+  };
+  const auto is_number = [](const toml::node& item) { return item.is_number(); };
+  if (items->empty() || items->is_homogeneous<std::int64_t>()) return list_of(std::int64_t{});
+  if (std::all_of(items->begin(), items->end(), is_number)) return list_of(double{});
+  if (items->is_homogeneous<std::string>()) return list_of(std::string());
+  return std::nullopt;
 }
 
 std::string choice_hint(std::string_view given, std::span<const std::string> known) {
@@ -255,7 +262,7 @@ void Section::read(const char* name, PluginChoice& out) const {
     read_component(*node->as_table(), "'" + std::string(name) + "' in " + keys_.title(section_),
                    out);
   } else if (const auto id = text(*node, name)) {
-    out = {*id, place(*node), {}};
+    out = {*id, place(*node), {}, folder_};
   }
 }
 
@@ -273,7 +280,7 @@ void Section::read(const char* name, std::vector<PluginChoice>& out) const {
     if (item->is_table()) {
       if (!read_component(*item->as_table(), what, choice)) continue;
     } else if (const auto id = text(*item, name)) {
-      choice = {*id, place(*item), {}};
+      choice = {*id, place(*item), {}, folder_};
     } else {
       continue;
     }
@@ -332,6 +339,7 @@ void Section::read_scale(const char* name, double& out) const {
 bool Section::read_component(const toml::table& table, const std::string& what,
                              PluginChoice& out) const {
   PluginChoice choice;
+  choice.folder = folder_;
   const toml::node* id = table.get("id");
   if (!id) {
     diagnostics_.add(place(table), "missing key 'id' in " + what,
@@ -366,7 +374,7 @@ void Section::read_option(const toml::key& key, const toml::node& node, const st
   if (!value) {
     diagnostics_.add(place(node), "option '" + option.name + "' of " + what +
                                       " must be true or false, a number, a string or an array of "
-                                      "integers, found " +
+                                      "numbers or of strings, found " +
                                       found(node));
     return;
   }

@@ -180,7 +180,10 @@ std::optional<DeviceRounding> DeviceRounding::make(const NumberFormat& format,
                                                    std::span<const std::int64_t> shape,
                                                    std::span<const std::uint32_t> metadata,
                                                    const std::string& device) {
-  if (!format.elementwise() || format.registers()[0].bits > kMostBits) return std::nullopt;
+  if (!format.elementwise() || format.registers()[0].bits > kMostBits ||
+      format.extension("bitfall.by_place") != nullptr) {
+    return std::nullopt;
+  }
   Rounder rounder(format, shape, metadata);
   const Table table = table_of(rounder);
   if (table.results.empty() || !std::is_sorted(table.thresholds.begin(), table.thresholds.end())) {

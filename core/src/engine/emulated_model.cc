@@ -9,6 +9,7 @@
 #include "error.h"
 #include "injection.h"
 #include "plugin_calls.h"
+#include "protected_format.h"
 #include "steps.h"
 #include "timer.h"
 
@@ -196,7 +197,9 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
       const std::int64_t first = (i % blocks) * block;
       const std::span<float> part(data + (i / blocks) * size + first,
                                   static_cast<std::size_t>(std::min(block, size - first)));
-      const std::int32_t image = images[static_cast<std::size_t>(i / blocks)];
+      const auto row = static_cast<std::size_t>(i / blocks);
+      const std::int32_t image = images[row];
+      const GuardScope scope(images.golden, images.mark(row));
       emulate(format, part, {place.shape, first, 1, stream(site, image)}, metadata(site));
     }
   });
@@ -248,6 +251,7 @@ void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, cons
       float* window = data + row * channels * h * w;
       const auto index = static_cast<std::size_t>(row);
       const std::uint64_t key = stream(site, images[index]);
+      const GuardScope scope(images.golden, images.mark(index));
       if (anywhere) {
         emulate(format, {window, static_cast<std::size_t>(channels * h * w)}, {shape, 0, 1, key},
                 metadata(site));

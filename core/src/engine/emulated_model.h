@@ -20,7 +20,16 @@
 namespace bitfall {
 
 /// The images in the rows of a batch, by index in the dataset.
-using RowImages = std::vector<std::int32_t>;
+struct RowImages : std::vector<std::int32_t> {
+  using std::vector<std::int32_t>::vector;
+  RowImages(std::vector<std::int32_t> images)  // NOLINT(*-explicit-*)
+      : std::vector<std::int32_t>(std::move(images)) {}
+
+  bool golden = false;       // a fault-free pass: guards note what they change
+  std::vector<bool*> marks;  // by row: of its trial, see GuardScope; empty or null where none asks
+
+  bool* mark(std::size_t row) const { return row < marks.size() ? marks[row] : nullptr; }
+};
 
 /// Where windows of many rows lie in their images: row i's window starts at (top[i], left[i]).
 struct Origins {

@@ -9,11 +9,14 @@
 
 namespace bitfall {
 
+struct Guarding;
+
 struct EngineOptions : RunSettings {
   std::vector<std::int32_t>
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
+  Guarding* guarding = nullptr;  // of a protected run; borrowed
   bool count_traffic = false;  // operators and copies, see EngineCosts; costs time
 };
 

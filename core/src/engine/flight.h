@@ -31,6 +31,7 @@ struct Flight {
   std::int64_t row = 0;  // of its image in the chunk
   Injection injection;
   std::vector<Damage> damage = {};
+  bool detected = false;  // a guard changed what it leaves alone without the fault
 };
 
 }  // namespace bitfall

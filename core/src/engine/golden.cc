@@ -81,6 +81,7 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
       input_(std::move(input)),
       images_(std::move(images)),
       budget_(budget) {
+  images_.golden = true;
   const PartTimer timer(costs.golden_s, costs);
   const Program& program = model.model().program();
   slots_ = model.start(input_, images_, costs.emulation_s);
@@ -92,6 +93,17 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
     Slots once = program.fork(slots_, 0);
     model.run(once, 0, step_count(model), images_, costs.emulation_s);
     logits_ = program.output(once);
+  }
+}
+
+void GoldenChunk::guard_answer(const AnswerGuard& answer) {
+  logits_ = logits_.clone();
+  doubted_.assign(static_cast<std::size_t>(logits_.size(0)), false);
+  for (std::int64_t row = 0; row < logits_.size(0); ++row) {
+    const auto width = static_cast<std::size_t>(logits_.size(1));
+    const Verdict verdict =
+        answer.guard({logits_.data_ptr<float>() + row * logits_.size(1), width});
+    doubted_[static_cast<std::size_t>(row)] = verdict.detected > 0 || verdict.again;
   }
 }
 

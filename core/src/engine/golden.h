@@ -7,6 +7,7 @@
 
 #include "emulated_model.h"
 #include "engine_costs.h"
+#include "guarding.h"
 
 namespace bitfall {
 
@@ -49,6 +50,13 @@ class GoldenChunk {
   }
   int to() const { return to_; }
 
+  /// Puts the answers through the guard.
+  void guard_answer(const AnswerGuard& answer);
+  /// Whether it found something in this row's.
+  bool doubted(std::int64_t row) const {
+    return !doubted_.empty() && doubted_[static_cast<std::size_t>(row)];
+  }
+
  private:
   void release(int before);
   std::int64_t held_bytes() const;
@@ -61,6 +69,7 @@ class GoldenChunk {
   std::int64_t budget_;
   Slots slots_;
   at::Tensor logits_;
+  std::vector<bool> doubted_;  // by row
   int to_ = 0;
 };
 

@@ -182,8 +182,12 @@ std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight*> flights) con
 // Free rows hold what the first trial's chunk has there.
 RowImages Passes::images_of(const Pass& pass) const {
   RowImages images = pass.front().flight->golden->images();
+  images.golden = false;
+  images.marks.assign(images.size(), nullptr);
   for (const BatchPlace& place : pass) {
-    images[static_cast<std::size_t>(place.row)] = place.flight->trial.image;
+    const auto row = static_cast<std::size_t>(place.row);
+    images[row] = place.flight->trial.image;
+    images.marks[row] = &place.flight->detected;
   }
   return images;
 }
@@ -657,17 +661,18 @@ void Passes::run_whole(std::int32_t site, std::vector<Flight*> flights, const Pa
       if (report.stop) return;
       report.begin();
       try {
-        run_whole_pass(site, pass, golden->input(), golden->images(), report);
+        run_whole_pass(site, pass, golden->input(), images_of(pass), report);
         continue;
       } catch (const PassFailure&) {  // each by itself
       }
       for (const BatchPlace& place : pass) {
         report.begin();
+        RowImages images(static_cast<std::size_t>(batch()), place.flight->trial.image);
+        images.marks.assign(images.size(), &place.flight->detected);
         try {
           run_whole_pass(site, {place},
                          golden->input().narrow(0, place.row, 1).expand_as(golden->input()).clone(),
-                         RowImages(static_cast<std::size_t>(batch()), place.flight->trial.image),
-                         report);
+                         images, report);
         } catch (const PassFailure& failure) {
           report.failed(*place.flight, failure.outcome, failure.message);
         }

@@ -306,8 +306,10 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
       if (window.values.is_alias_of(made.values)) made.values = made.values.clone();
     }
     RowImages images;
-    for (const WindowPlace& place : places) {
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const WindowPlace& place = places[i];
       images.push_back(place.golden->images()[static_cast<std::size_t>(place.row)]);
+      images.marks.push_back(&pack.trials[i % pack.trials.size()]->detected);
     }
     model.emulate_windows(site, made.values, made.origins, images, costs.emulation_s);
   }

@@ -183,10 +183,33 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
     } else {
       slab = {host.const_data_ptr<float>() + (weight ? 0 : row * place.values), size};
     }
-    flights.push_back({trial, &golden, row,
-                       inject(format, slab, place.shape, emulated.metadata(site), edits[i], clamp,
-                              scratch_, emulated.stream(site, trial.image))});
+    Flight one{trial, &golden, row, {}};
+    {
+      const GuardScope scope(false, &one.detected);
+      one.injection = inject(format, slab, place.shape, emulated.metadata(site), edits[i], clamp,
+                             scratch_, emulated.stream(site, trial.image));
+    }
+    compare_twice(site, one);
+    flights.push_back(std::move(one));
   }
+}
+
+// What is computed twice differs under a transient fault, and the right one is taken.
+void Worker::compare_twice(std::int32_t site, Flight& one) const {
+  const Guarding* guarding = options_.guarding;
+  if (guarding == nullptr || one.injection.changes.empty()) return;
+  const auto index = static_cast<std::size_t>(site);
+  if (index >= guarding->twice.size() || !guarding->twice[index] || !transient(one.trial)) return;
+  one.injection.changes.clear();
+  one.detected = true;
+}
+
+// Whether computing once more meets the trial's fault no more.
+bool Worker::transient(const Trial& trial) const {
+  const auto entry = static_cast<std::size_t>(trial.entry);
+  const auto& permanent = options_.guarding->permanent;
+  return !workload_.model().is_weight(trial.site) &&
+         !(trial.entry >= 0 && entry < permanent.size() && permanent[entry]);
 }
 
 // Where inject() reads a site's values, trial by trial; nothing if that is more than `most` places.
@@ -214,7 +237,7 @@ std::optional<std::vector<std::int64_t>> Worker::places_read(
 std::vector<Flight*> Worker::distinct(std::span<Flight> flights, Twins& twins) {
   std::vector<Flight*> wanted;
   using Same = std::tuple<const GoldenChunk*, std::int64_t, std::vector<std::uint64_t>>;
-  std::map<Same, const Flight*> first;
+  std::map<Same, Flight*> first;
   for (Flight& one : flights) {
     if (one.injection.changes.empty()) {
       ++costs_.unchanged;
@@ -241,7 +264,10 @@ bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& t
     finish(one, logits);
     const auto others = twins.find(&one);
     if (others == twins.end()) return;
-    for (const Flight* twin : others->second) finish(*twin, logits);
+    for (Flight* twin : others->second) {
+      twin->detected |= one.detected;
+      finish(*twin, logits);
+    }
   };
   const auto failed = [&](const Flight& one, Outcome outcome, const std::string& message) {
     fail(one, outcome, message);
@@ -298,20 +324,44 @@ TrialResult Worker::result_of(const Flight& one) const {
   return result;
 }
 
-TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) const {
+TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) {
   const auto clean = one.golden->logits(one.row);
   const std::int64_t label = workload_.dataset().label(one.trial.image);
   TrialResult result = result_of(one);
+  const Guarded guarded = guard_answer(one, faulty);
+  faulty = guarded.answer;
   result.faulty_loss = loss_of(faulty, label, options_.answer);
   result.faulty_top1 = top1(faulty);
   result.outcome = outcome_of(clean, faulty);
   const AsLogits before(clean, options_.answer), after(faulty, options_.answer);
   const Site& site = workload_.model().sites()[static_cast<std::size_t>(one.trial.site)];
   const PluginWork work(site.name.c_str(), one.trial.id);
-  result.metrics =
-      run_.measurer.measure({before.values(), after.values(), label, result.golden_loss,
-                             result.faulty_loss, result.golden_top1, result.faulty_top1});
+  result.metrics = run_.measurer.measure({sizeof(Observation), before.values(), after.values(),
+                                          label, result.golden_loss, result.faulty_loss,
+                                          result.golden_top1, result.faulty_top1});
+  if (const Guarding* guarding = options_.guarding) {
+    const bool alarm =
+        one.golden->doubted(one.row) || guarding->record.false_alarm(one.trial.image);
+    for (const bool event : {one.detected || guarded.detected, guarded.again, alarm}) {
+      result.metrics.push_back(event ? 1 : 0);
+    }
+  }
   return result;
+}
+
+// The answer that the protection lets pass.
+Worker::Guarded Worker::guard_answer(const Flight& one, std::span<const float> faulty) {
+  const auto clean = one.golden->logits(one.row);
+  if (options_.guarding == nullptr || options_.guarding->answer == nullptr ||
+      same_bits(clean, faulty)) {
+    return {faulty, false, false};
+  }
+  answer_.assign(faulty.begin(), faulty.end());
+  const Verdict verdict = options_.guarding->answer->guard(answer_);
+  Guarded guarded{answer_, (verdict.detected > 0 || verdict.again) && !one.golden->doubted(one.row),
+                  verdict.again};
+  if (verdict.again && transient(one.trial)) guarded.answer = clean;
+  return guarded;
 }
 
 // A trial that ended without an answer.
@@ -323,7 +373,8 @@ void Worker::fail(const Flight& one, Outcome outcome, const std::string& message
   result.message = message;
   result.faulty_loss = kNone;
   result.faulty_top1 = -1;
-  result.metrics.assign(run_.measurer.columns(), kNone);
+  const std::size_t guards = options_.guarding == nullptr ? 0 : kGuardColumns.size();
+  result.metrics.assign(run_.measurer.columns() + guards, kNone);
   store(result);
 }
 

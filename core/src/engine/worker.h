@@ -14,6 +14,7 @@
 #include "engine_costs.h"
 #include "engine_options.h"
 #include "flight.h"
+#include "guarding.h"
 #include "measurer.h"
 #include "outcome.h"
 #include "passes.h"
@@ -54,7 +55,13 @@ class Worker {
 
  private:
   // The trials that change the same as one that is run.
-  using Twins = std::map<const Flight*, std::vector<const Flight*>>;
+  using Twins = std::map<const Flight*, std::vector<Flight*>>;
+  // An answer after the protection.
+  struct Guarded {
+    std::span<const float> answer;
+    bool detected = false;
+    bool again = false;
+  };
 
   void store_golden(const GoldenChunk& golden);
   bool site(std::int32_t site, std::span<const Trial> trials, std::span<GoldenChunk> goldens);
@@ -62,6 +69,9 @@ class Worker {
                                  std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
                     std::vector<Flight>& flights);
+  void compare_twice(std::int32_t site, Flight& one) const;
+  bool transient(const Trial& trial) const;
+  Guarded guard_answer(const Flight& one, std::span<const float> faulty);
   std::optional<std::vector<std::int64_t>> places_read(std::int32_t site,
                                                        std::span<const Trial> trials,
                                                        std::span<const std::vector<Edit>> edits,
@@ -70,7 +80,7 @@ class Worker {
   bool fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins);
   bool pass_through(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
   TrialResult result_of(const Flight& one) const;
-  TrialResult result_of(const Flight& one, std::span<const float> faulty) const;
+  TrialResult result_of(const Flight& one, std::span<const float> faulty);
   void finish(const Flight& one, std::span<const float> faulty);
   void fail(const Flight& one, Outcome outcome, const std::string& message);
   void store(const TrialResult& result);
@@ -84,6 +94,7 @@ class Worker {
   Regions regions_;
   Passes passes_;
   std::vector<std::uint32_t> scratch_;  // of inject()
+  std::vector<float> answer_;           // of guard_answer()
   std::vector<float> slab_;             // of a value on a device: what inject() reads of it
 };
 

@@ -13,6 +13,7 @@ Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats
       chunks_(options.seed, dataset.size(), model.batch()),
       images_(dataset),
       answer_(options.answer),
+      guarding_(options.guarding),
       fp32_(static_cast<std::size_t>(dataset.size())) {}
 
 void Workload::set_profiles(std::vector<SiteProfile> profiles) {
@@ -36,7 +37,11 @@ GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCost
   RowImages images = chunks_.images(chunk);
   const at::Tensor input = load(images);
   ++costs.chunks;
-  return {emulated_, step_costs(), chunk, input, std::move(images), budget, costs};
+  GoldenChunk golden(emulated_, step_costs(), chunk, input, std::move(images), budget, costs);
+  if (guarding_ != nullptr && guarding_->answer != nullptr) {
+    golden.guard_answer(*guarding_->answer);
+  }
+  return golden;
 }
 
 const std::optional<Workload::Fp32Answer>& Workload::fp32(std::int32_t image) const {

@@ -55,6 +55,7 @@ class Workload {
   ImageChunks chunks_;
   ImageCache images_;
   AnswerKind answer_;
+  const Guarding* guarding_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image
   std::optional<StepCosts> step_costs_;
 };

@@ -167,19 +167,27 @@ void Plan::State::set_registers(std::int32_t site) {
     own.golden = profiles[index].golden;
     metadata = profiles[index].metadata;
   }
-  if (metadata.empty()) {  // not known yet, or made for each tensor
-    std::int64_t count = 0;
-    for (std::size_t i = 1; i < own.registers.size(); ++i) count += own.registers[i].count;
-    metadata.resize(static_cast<std::size_t>(count));
-  }
+  // Not known yet, or made for each tensor; more where a protection's registers follow.
+  std::int64_t count = 0;
+  for (std::size_t i = 1; i < own.registers.size(); ++i) count += own.registers[i].count;
+  metadata.resize(static_cast<std::size_t>(count));
   own.largest = format.largest(metadata);
 }
 
 SiteView Plan::State::view(std::int32_t site) const {
   const Site& described = sites[static_cast<std::size_t>(site)];
   const SiteRegisters& own = registers[static_cast<std::size_t>(site)];
-  return {described.name, described.target, described.shape,
-          own.registers,  own.golden,       own.largest};
+  return {sizeof(SiteView),
+          described.name,
+          described.target,
+          described.shape,
+          own.registers,
+          own.golden,
+          own.largest,
+          described.operation,
+          site,
+          channel_axis(described),
+          fan_in(described)};
 }
 
 double Plan::State::population(const FaultsEntry& entry, std::int32_t site) const {

@@ -151,6 +151,23 @@ std::string commonest_refusal(std::span<const Site> sites, const SiteSelection& 
 
 std::string type_refusal(const std::string& type) { return "holds " + type + ", no real numbers"; }
 
+std::int32_t channel_axis(const Site& site) {
+  const auto dimensions = static_cast<std::int32_t>(site.shape.size());
+  if (dimensions == 0) return -1;
+  if (site.target == Target::kWeight) return 0;
+  if (site.operation.starts_with("conv")) return 0;
+  const std::string& kind = site.operation;
+  if (kind == "linear" || kind == "matmul" || kind == "layer_norm" || kind == "softmax") {
+    return dimensions - 1;
+  }
+  return dimensions == 2 ? 1 : 0;
+}
+
+std::int64_t fan_in(const Site& site) {
+  if (site.target != Target::kWeight || site.shape.size() < 2 || site.shape[0] == 0) return 0;
+  return site.values / site.shape[0];
+}
+
 bool is_helper(const Site& site) {
   for (const char* type : {"Long", "Int", "Short", "Char", "Byte", "Bool"}) {
     if (site.refusal == type_refusal(type)) return true;

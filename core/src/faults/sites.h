@@ -25,6 +25,13 @@ struct Site {
   ValueType type = ValueType::kFloat32;  // what the network computes it in
 };
 
+/// The dimension of a site's shape that counts its channels, as far as its operation tells: a
+/// weight's outputs; of values the first of a convolution's, the last of a linear layer's; else as
+/// in [channels, height, width] and [tokens, channels]. -1 where there is none.
+std::int32_t channel_axis(const Site& site);
+/// Of a weight of two dimensions or more: how many of its values make one output; else 0.
+std::int64_t fan_in(const Site& site);
+
 /// The refusal of a value that holds no real numbers, by the name of its type: "Long".
 std::string type_refusal(const std::string& type);
 /// A refused site of integers or truth values, which no number format holds: a count, an index, a

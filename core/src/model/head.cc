@@ -15,8 +15,8 @@ std::vector<float> copied(std::span<const float> values) { return {values.begin(
 
 class Collector final : public HeadLayers {
  public:
-  void linear(const char* name, std::int64_t outputs, std::int64_t inputs,
-              std::span<const float> weight, std::span<const float> bias, bool trainable) override {
+  void linear(const char* name, std::int64_t outputs, std::int64_t inputs, View<const float> weight,
+              View<const float> bias, bool trainable) override {
     HeadLayer& layer = add(HeadLayerKind::kLinear, name, trainable);
     layer.outputs = outputs;
     layer.inputs = inputs;
@@ -28,6 +28,17 @@ class Collector final : public HeadLayers {
   }
   void scale(const char* name, double log_factor, bool trainable) override {
     add(HeadLayerKind::kScale, name, trainable).log_factor = log_factor;
+  }
+  void activation(const char* name, Text function) override {
+    add(HeadLayerKind::kActivation, name, false).function = std::string(function);
+  }
+  void distance(const char* name, std::int64_t outputs, std::int64_t inputs,
+                View<const float> centres, double factor, bool trainable) override {
+    HeadLayer& layer = add(HeadLayerKind::kDistance, name, trainable);
+    layer.outputs = outputs;
+    layer.inputs = inputs;
+    layer.weight = copied(centres);
+    layer.factor = factor;
   }
 
   Head head;
@@ -84,6 +95,10 @@ const char* to_string(HeadLayerKind kind) {
       return "normalise";
     case HeadLayerKind::kScale:
       return "scale";
+    case HeadLayerKind::kActivation:
+      return "activation";
+    case HeadLayerKind::kDistance:
+      return "distance";
   }
   return "?";
 }
@@ -105,6 +120,12 @@ std::string HeadLayer::text() const {
     case HeadLayerKind::kScale:
       std::snprintf(number, sizeof number, "%.6g", log_factor);
       return "x exp(" + std::string(number) + ")";
+    case HeadLayerKind::kActivation:
+      return function + "(x)";
+    case HeadLayerKind::kDistance:
+      std::snprintf(number, sizeof number, "%.6g", factor);
+      return std::to_string(inputs) + " -> " + std::to_string(outputs) + ", -" + number +
+             " |x - centre|^2";
   }
   return "";
 }
@@ -122,7 +143,8 @@ Head build_head(const HeadInit& init, std::int64_t features, std::span<const std
   for (const std::string& name : classes) names.push_back(name.c_str());
   PhiloxStream random(seed, RandomDomain::kHead, 0);
   Collector collector;
-  init.build({features, names, embeddings, embedding_width}, random, collector);
+  init.build({sizeof(HeadRequest), features, names, embeddings, embedding_width}, random,
+             collector);
   return std::move(collector.head);
 }
 
@@ -136,6 +158,11 @@ HeadLayer fused(const Head& head, const std::string& name) {
                   "the head cannot be fused: its layer '" + layer.name +
                       "' brings each image's features to length 1, which no linear layer does; a "
                       "head attached with --set cosine=false can be fused");
+    }
+    if (layer.kind == HeadLayerKind::kActivation || layer.kind == HeadLayerKind::kDistance) {
+      throw Error(ExitCode::kInput, "the head cannot be fused: its layer '" + layer.name +
+                                        "' computes " + layer.text() +
+                                        ", which no linear layer does");
     }
     if (layer.kind == HeadLayerKind::kScale) {
       const double by = std::exp(layer.log_factor);

@@ -11,23 +11,26 @@
 
 namespace bitfall {
 
-enum class HeadLayerKind { kLinear, kNormalise, kScale };
-const char* to_string(HeadLayerKind kind);  // "linear", "normalise", "scale"
+enum class HeadLayerKind { kLinear, kNormalise, kScale, kActivation, kDistance };
+/// "linear", "normalise", "scale", "activation", "distance".
+const char* to_string(HeadLayerKind kind);
 
 /// One layer of bitfall/head_init.h.
 struct HeadLayer {
   HeadLayerKind kind = HeadLayerKind::kLinear;
   std::string name;
   bool trainable = false;
-  // kLinear
+  // kLinear, kDistance
   std::int64_t outputs = 0;
   std::int64_t inputs = 0;
-  std::vector<float> weight;  // [outputs, inputs], row-major
+  std::vector<float> weight;  // [outputs, inputs], row-major; of kDistance the centres
   std::vector<float> bias;    // [outputs], or empty
   // kNormalise
   double epsilon = 0;
   // kScale
   double log_factor = 0;
+  std::string function;  // kActivation: "relu", "gelu", "silu", "sigmoid", "tanh"
+  double factor = 0;     // kDistance
 
   std::int64_t parameters() const;
   std::string text() const;  // "2048 -> 512, with bias", "x / max(|x|, 1e-12)", "x exp(2.65926)"

@@ -187,6 +187,30 @@ def forward(self, input: Tensor) -> Tensor:
   return module;
 }
 
+jit::Module activation_module(const jit::Module& root, const HeadLayer& layer) {
+  jit::Module module = new_module(root, "Activation");
+  module.register_attribute("function", c10::StringType::get(), layer.function);
+  module.define("def forward(self, input: Tensor) -> Tensor:\n  return torch." + layer.function +
+                "(input)\n");
+  return module;
+}
+
+jit::Module distance_module(const jit::Module& root, const HeadLayer& layer) {
+  jit::Module module = new_module(root, "Distance");
+  module.register_attribute("factor", c10::FloatType::get(), layer.factor);
+  register_weight(module, "centres", tensor_of(layer.weight, {layer.outputs, layer.inputs}),
+                  layer.trainable);
+  module.define(R"(
+def forward(self, input: Tensor) -> Tensor:
+  squares = torch.sum(torch.mul(input, input), [-1], True)
+  centre_squares = torch.sum(torch.mul(self.centres, self.centres), [-1])
+  products = torch.linear(input, self.centres, None)
+  distances = torch.add(torch.sub(squares, torch.mul(products, 2.0)), centre_squares)
+  return torch.mul(distances, -self.factor)
+)");
+  return module;
+}
+
 jit::Module layer_module(const jit::Module& root, const HeadLayer& layer) {
   switch (layer.kind) {
     case HeadLayerKind::kLinear:
@@ -195,6 +219,10 @@ jit::Module layer_module(const jit::Module& root, const HeadLayer& layer) {
       return normalise_module(root, layer);
     case HeadLayerKind::kScale:
       return scale_module(root, layer);
+    case HeadLayerKind::kActivation:
+      return activation_module(root, layer);
+    case HeadLayerKind::kDistance:
+      return distance_module(root, layer);
   }
   throw std::logic_error("a head layer of no kind");
 }
@@ -232,6 +260,21 @@ HeadLayer read_layer(const std::filesystem::path& path, const jit::Module& modul
     layer.kind = HeadLayerKind::kScale;
     layer.log_factor = value.item<double>();
     layer.trainable = value.requires_grad();
+    return layer;
+  }
+  if (module.hasattr("function") && module.attr("function").isString()) {
+    layer.kind = HeadLayerKind::kActivation;
+    layer.function = module.attr("function").toStringRef();
+    return layer;
+  }
+  if (module.hasattr("centres") && module.attr("centres").isTensor()) {
+    const at::Tensor centres = module.attr("centres").toTensor();
+    layer.kind = HeadLayerKind::kDistance;
+    layer.outputs = centres.size(0);
+    layer.inputs = centres.size(1);
+    layer.weight = values_of(centres);
+    layer.factor = module.attr("factor").toDouble();
+    layer.trainable = centres.requires_grad();
     return layer;
   }
   if (!module.hasattr("weight") || !module.attr("weight").isTensor() ||
@@ -331,9 +374,8 @@ LastLinear find_last_linear(const Program& program, const at::Tensor& images,
                                 "take its place");
   }
   const auto calls =
-      std::count_if(program.steps().begin(), program.steps().end(), [&](const Step& step) {
-        return is_linear(step) && step.path == linear.path;
-      });
+      std::count_if(program.steps().begin(), program.steps().end(),
+                    [&](const Step& step) { return is_linear(step) && step.path == linear.path; });
   if (calls > 1) {
     throw input_error(path, "its last linear layer ('" + linear.path + "') runs " +
                                 std::to_string(calls) +

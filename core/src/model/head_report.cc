@@ -9,7 +9,9 @@
 namespace bitfall {
 
 std::int64_t operations_per_vector(const HeadLayer& layer) {
-  return layer.kind == HeadLayerKind::kLinear ? layer.inputs * layer.outputs : 0;
+  const bool matrix =
+      layer.kind == HeadLayerKind::kLinear || layer.kind == HeadLayerKind::kDistance;
+  return matrix ? layer.inputs * layer.outputs : 0;
 }
 
 HeadReport head_report(const std::filesystem::path& model, std::array<std::int64_t, 3> input) {
@@ -26,7 +28,7 @@ HeadReport head_report(const std::filesystem::path& model, std::array<std::int64
   std::int64_t once = 0;
   for (const HeadLayer& layer : report.layers) {
     once += operations_per_vector(layer);
-    if (layer.kind != HeadLayerKind::kLinear) continue;
+    if (operations_per_vector(layer) == 0) continue;
     if (report.features == 0) report.features = layer.inputs;
     report.classes = layer.outputs;
     if (!report.card) bias = !layer.bias.empty();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <variant>
 #include <vector>
@@ -11,8 +12,9 @@
 
 namespace bitfall {
 
-using OptionValue =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>>;
+/// The alternatives are in the order of OptionType, kFile left out: of a file the path is a text.
+using OptionValue = std::variant<bool, std::int64_t, double, std::string, std::vector<std::int64_t>,
+                                 std::vector<double>, std::vector<std::string>>;
 
 /// A plugin's option as given in the file.
 struct GivenOption {
@@ -27,6 +29,7 @@ struct PluginChoice {
   std::string id;
   SourceRange where;  // of the id's value; line 0 when defaulted
   std::vector<GivenOption> options;
+  std::filesystem::path folder;  // that files among the options are named from; empty = the current
 };
 
 }  // namespace bitfall

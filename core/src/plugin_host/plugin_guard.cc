@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "plugin_options.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -22,10 +23,10 @@ class GuardedFormat final : public NumberFormat {
   GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who)
       : format_(std::move(format)), who_(std::move(who)) {}
 
-  std::span<const Register> registers() const override {
+  View<const Register> registers() const override {
     return call_plugin(who_, "registers", [&] { return format_->registers(); });
   }
-  std::int64_t register_count(int index, std::span<const std::int64_t> shape) const override {
+  std::int64_t register_count(int index, View<const std::int64_t> shape) const override {
     const auto count =
         call_plugin(who_, "register_count", [&] { return format_->register_count(index, shape); });
     constexpr std::int64_t kMost = std::int64_t{1} << 26;
@@ -39,10 +40,10 @@ class GuardedFormat final : public NumberFormat {
   bool calibrated() const override {
     return call_plugin(who_, "calibrated", [&] { return format_->calibrated(); });
   }
-  const char* refusal(std::span<const std::int64_t> shape) const override {
+  const char* refusal(View<const std::int64_t> shape) const override {
     return call_plugin(who_, "refusal", [&] { return format_->refusal(shape); });
   }
-  int range_axis(std::span<const std::int64_t> shape) const override {
+  int range_axis(View<const std::int64_t> shape) const override {
     const int axis = call_plugin(who_, "range_axis", [&] { return format_->range_axis(shape); });
     if (axis < -1 || axis >= static_cast<int>(shape.size())) {
       refuse(who_, "wants ranges along dimension " + std::to_string(axis) + " of a tensor with " +
@@ -50,14 +51,14 @@ class GuardedFormat final : public NumberFormat {
     }
     return axis;
   }
-  void calibrate(std::span<const Range> ranges, std::span<const std::int64_t> shape,
-                 std::span<std::uint32_t> metadata) const override {
+  void calibrate(View<const Range> ranges, View<const std::int64_t> shape,
+                 View<std::uint32_t> metadata) const override {
     call_plugin(who_, "calibrate", [&] { format_->calibrate(ranges, shape, metadata); });
   }
   bool elementwise() const override {
     return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
   }
-  ElementRun block(std::int64_t element, std::span<const std::int64_t> shape) const override {
+  ElementRun block(std::int64_t element, View<const std::int64_t> shape) const override {
     const ElementRun run =
         call_plugin(who_, "block", [&] { return format_->block(element, shape); });
     std::int64_t last = 0;
@@ -73,8 +74,8 @@ class GuardedFormat final : public NumberFormat {
   bool exact() const override {
     return call_plugin(who_, "exact", [&] { return format_->exact(); });
   }
-  void encode(std::span<const float> values, const Slice& slice, std::span<std::uint32_t> metadata,
-              std::span<std::uint32_t> codes) const override {
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
     call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });
     std::uint32_t any = 0;
     for (const std::uint32_t code : codes) any |= code;
@@ -83,12 +84,12 @@ class GuardedFormat final : public NumberFormat {
                        " bits in encode");
     }
   }
-  void decode(std::span<const std::uint32_t> codes, const Slice& slice,
-              std::span<const std::uint32_t> metadata, std::span<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice& slice,
+              View<const std::uint32_t> metadata, View<float> values) const override {
     call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, values); });
   }
-  void emulate(std::span<float> values, const Slice& slice,
-               std::span<std::uint32_t> metadata) const override {
+  void emulate(View<float> values, const Slice& slice,
+               View<std::uint32_t> metadata) const override {
     call_plugin(who_, "emulate", [&] { format_->emulate(values, slice, metadata); });
   }
   BitClass bit_class(std::uint32_t code, int bit) const override {
@@ -106,7 +107,7 @@ class GuardedFormat final : public NumberFormat {
     return call_plugin(who_, "metadata_value",
                        [&] { return format_->metadata_value(index, code); });
   }
-  float largest(std::span<const std::uint32_t> metadata) const override {
+  float largest(View<const std::uint32_t> metadata) const override {
     const float largest = call_plugin(who_, "largest", [&] { return format_->largest(metadata); });
     if (!std::isfinite(largest) || largest < 0) {
       refuse(who_, "has a largest number that is not one: " + std::to_string(largest));
@@ -180,10 +181,10 @@ class GuardedMetric final : public Metric {
   GuardedMetric(std::unique_ptr<Metric> metric, std::string who)
       : metric_(std::move(metric)), who_(std::move(who)) {}
 
-  std::span<const MetricColumn> columns() const override {
+  View<const MetricColumn> columns() const override {
     return call_plugin(who_, "columns", [&] { return metric_->columns(); });
   }
-  void measure(const Observation& observation, std::span<double> values) const override {
+  void measure(const Observation& observation, View<double> values) const override {
     // A number that nobody means, so that what was not written shows, with one more behind.
     const double unwritten = std::bit_cast<double>(std::uint64_t{0x7FF8B17FA11B17FA});
     const auto is_unwritten = [&](double value) {
@@ -232,30 +233,9 @@ class CheckedHeadLayers final : public HeadLayers {
   CheckedHeadLayers(HeadLayers& layers, std::int64_t features, const std::string& who)
       : layers_(layers), width_(features), who_(who) {}
 
-  void linear(const char* name, std::int64_t outputs, std::int64_t inputs,
-              std::span<const float> weight, std::span<const float> bias, bool trainable) override {
-    check_layer(name);
-    const std::string layer = "builds a layer '" + std::string(name) + "' ";
-    if (inputs != width_) {
-      refuse(who_, layer + "of " + std::to_string(inputs) + " inputs after " +
-                       std::to_string(width_) + " values");
-    }
-    if (outputs < 1 || weight.size() != static_cast<std::size_t>(outputs * inputs) ||
-        (!bias.empty() && bias.size() != static_cast<std::size_t>(outputs))) {
-      refuse(who_, layer + "whose " + std::to_string(weight.size()) + " weights and " +
-                       std::to_string(bias.size()) + " biases do not make " +
-                       std::to_string(outputs) + " outputs of " + std::to_string(inputs) +
-                       " inputs");
-    }
-    for (const std::span<const float> values : {weight, bias}) {
-      for (const float value : values) {
-        if (!std::isfinite(value)) {
-          refuse(who_, layer + "with a weight that is not a finite number");
-        }
-      }
-    }
-    width_ = outputs;
-    linear_ = true;
+  void linear(const char* name, std::int64_t outputs, std::int64_t inputs, View<const float> weight,
+              View<const float> bias, bool trainable) override {
+    check_matrix(name, outputs, inputs, weight, bias, "weight");
     layers_.linear(name, outputs, inputs, weight, bias, trainable);
   }
   void normalise(const char* name, double epsilon) override {
@@ -274,14 +254,57 @@ class CheckedHeadLayers final : public HeadLayers {
     layers_.scale(name, log_factor, trainable);
   }
 
+  void activation(const char* name, Text function) override {
+    check_layer(name);
+    static const std::set<std::string_view> kKnown = {"gelu", "relu", "sigmoid", "silu", "tanh"};
+    if (kKnown.count(function) == 0) {
+      refuse(who_, "builds a layer '" + std::string(name) + "' of the function " +
+                       in_quotes(function) + "; known are gelu, relu, sigmoid, silu, tanh");
+    }
+    layers_.activation(name, function);
+  }
+  void distance(const char* name, std::int64_t outputs, std::int64_t inputs,
+                View<const float> centres, double factor, bool trainable) override {
+    check_matrix(name, outputs, inputs, centres, {}, "centre");
+    if (!(factor > 0) || !std::isfinite(factor)) {
+      refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is not positive");
+    }
+    layers_.distance(name, outputs, inputs, centres, factor, trainable);
+  }
+
   void check_end(std::size_t classes) const {
     if (linear_ && width_ == static_cast<std::int64_t>(classes)) return;
     refuse(who_, "builds a head that ends in " + std::to_string(width_) + " values for " +
                      std::to_string(classes) + " classes" +
-                     (linear_ ? "" : ", without a linear layer"));
+                     (linear_ ? "" : ", without a layer of weights"));
   }
 
  private:
+  void check_matrix(const char* name, std::int64_t outputs, std::int64_t inputs,
+                    View<const float> rows, View<const float> bias, const char* noun) {
+    check_layer(name);
+    const std::string layer = "builds a layer '" + std::string(name) + "' ";
+    if (inputs != width_) {
+      refuse(who_, layer + "of " + std::to_string(inputs) + " inputs after " +
+                       std::to_string(width_) + " values");
+    }
+    if (outputs < 1 || rows.size() != static_cast<std::size_t>(outputs * inputs) ||
+        (!bias.empty() && bias.size() != static_cast<std::size_t>(outputs))) {
+      refuse(who_, layer + "whose " + std::to_string(rows.size()) + " " + noun + "s and " +
+                       std::to_string(bias.size()) + " biases do not make " +
+                       std::to_string(outputs) + " outputs of " + std::to_string(inputs) +
+                       " inputs");
+    }
+    for (const View<const float> values : {rows, bias}) {
+      for (const float value : values) {
+        if (!std::isfinite(value)) {
+          refuse(who_, layer + "with a " + noun + " that is not a finite number");
+        }
+      }
+    }
+    width_ = outputs;
+    linear_ = true;
+  }
   void check_layer(const char* name) {
     // What a module of TorchScript cannot call a part of it.
     static const std::set<std::string> kTaken = {
@@ -325,6 +348,80 @@ class GuardedHeadInit final : public HeadInit {
 
  private:
   std::unique_ptr<HeadInit> init_;
+  std::string who_;
+};
+
+class GuardedProtection final : public Protection {
+ public:
+  GuardedProtection(std::unique_ptr<Protection> protection, std::string who)
+      : protection_(std::move(protection)), who_(std::move(who)) {}
+
+  bool wants(const ProtectedSite& site) const override {
+    return call_plugin(who_, "wants", [&] { return protection_->wants(site); });
+  }
+  int passes() const override {
+    const int passes = call_plugin(who_, "passes", [&] { return protection_->passes(); });
+    if (passes < 0 || passes > 16) {
+      refuse(who_, "wants " + std::to_string(passes) + " passes, allowed are 0 to 16");
+    }
+    return passes;
+  }
+  std::int64_t scratch_size(const ProtectedSite& site) const override {
+    return checked_size(
+        call_plugin(who_, "scratch_size", [&] { return protection_->scratch_size(site); }), site);
+  }
+  void learn(const ProtectedSite& site, int pass, View<const float> values,
+             View<double> scratch) const override {
+    call_plugin(who_, "learn", [&] { protection_->learn(site, pass, values, scratch); });
+  }
+  std::int64_t state_size(const ProtectedSite& site) const override {
+    return checked_size(
+        call_plugin(who_, "state_size", [&] { return protection_->state_size(site); }), site);
+  }
+  void finish(const ProtectedSite& site, View<const double> scratch,
+              View<float> state) const override {
+    const float unwritten = std::bit_cast<float>(std::uint32_t{0x7FF1B17F});
+    std::fill(state.begin(), state.end(), unwritten);
+    call_plugin(who_, "finish", [&] { protection_->finish(site, scratch, state); });
+    for (const float value : state) {
+      if (std::bit_cast<std::uint32_t>(value) != std::bit_cast<std::uint32_t>(unwritten)) continue;
+      refuse(who_,
+             "leaves part of its state of site " + in_quotes(site.name) + " unwritten in finish");
+    }
+  }
+  Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
+                View<const float> state) const override {
+    const Verdict verdict =
+        call_plugin(who_, "guard", [&] { return protection_->guard(site, values, slice, state); });
+    if (verdict.corrected < 0 || verdict.corrected > verdict.detected ||
+        verdict.detected > static_cast<std::int64_t>(values.size())) {
+      refuse(who_, "detects " + std::to_string(verdict.detected) + " and corrects " +
+                       std::to_string(verdict.corrected) + " of " + std::to_string(values.size()) +
+                       " values in guard, at site " + in_quotes(site.name));
+    }
+    return verdict;
+  }
+  ProtectionCost cost(const ProtectedSite& site) const override {
+    const ProtectionCost cost = call_plugin(who_, "cost", [&] { return protection_->cost(site); });
+    if (!std::isfinite(cost.operations) || cost.operations < 0 || cost.stored_bits < 0) {
+      refuse(who_, "has a cost that is not a count at site " + in_quotes(site.name));
+    }
+    return cost;
+  }
+  bool computed_twice(const ProtectedSite& site) const override {
+    return call_plugin(who_, "computed_twice", [&] { return protection_->computed_twice(site); });
+  }
+
+ private:
+  std::int64_t checked_size(std::int64_t size, const ProtectedSite& site) const {
+    constexpr std::int64_t kMost = std::int64_t{1} << 26;
+    if (size < 0 || size > kMost) {
+      refuse(who_, "keeps " + std::to_string(size) + " numbers for site " + in_quotes(site.name));
+    }
+    return size;
+  }
+
+  std::unique_ptr<Protection> protection_;
   std::string who_;
 };
 
@@ -382,6 +479,10 @@ std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string&
 
 std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who) {
   return std::make_unique<GuardedHeadInit>(std::move(init), who);
+}
+
+std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who) {
+  return std::make_unique<GuardedProtection>(std::move(protection), who);
 }
 
 }  // namespace bitfall

@@ -49,5 +49,6 @@ std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const 
 std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who);
 std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who);
 std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who);
+std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who);
 
 }  // namespace bitfall

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <boost/dll/runtime_symbol_info.hpp>
 #include <boost/dll/shared_library.hpp>
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <mutex>
 #include <set>
 #include <stdexcept>
 #include <type_traits>
@@ -38,6 +41,7 @@ constexpr ComponentKind kind_of() {
   if constexpr (std::is_same_v<Interface, NumberFormat>) return ComponentKind::kFormat;
   if constexpr (std::is_same_v<Interface, ErrorModel>) return ComponentKind::kErrorModel;
   if constexpr (std::is_same_v<Interface, HeadInit>) return ComponentKind::kHeadInit;
+  if constexpr (std::is_same_v<Interface, Protection>) return ComponentKind::kProtection;
   return ComponentKind::kMetric;
 }
 
@@ -45,12 +49,17 @@ std::string component_name(ComponentKind kind, std::string_view id) {
   return to_string(kind) + (" " + in_quotes(id));
 }
 
+std::string_view without_group(std::string_view id) {
+  const auto slash = id.find('/');
+  return slash == id.npos ? id : id.substr(slash + 1);
+}
+
 /// A component as registered.
 struct Entry {
   ComponentDescription description;
   std::vector<DeclaredOption> options;
   std::variant<Component<NumberFormat>, Component<ErrorModel>, Component<Metric>,
-               Component<HeadInit>>
+               Component<HeadInit>, Component<Protection>>
       component;
 };
 
@@ -58,12 +67,15 @@ struct Entry {
 /// not thrown: an exception would have to cross the plugin's code, which may catch it.
 class StagingRegistrar final : public Registrar {
  public:
-  StagingRegistrar(const PluginHost& host, std::size_t plugin) : host_(host), plugin_(plugin) {}
+  /// group: of the plugin, or empty.
+  StagingRegistrar(const PluginHost& host, std::size_t plugin, std::string group)
+      : host_(host), plugin_(plugin), group_(std::move(group)) {}
 
-  void add(const Component<NumberFormat>& component) override { stage(component); }
-  void add(const Component<ErrorModel>& component) override { stage(component); }
-  void add(const Component<Metric>& component) override { stage(component); }
-  void add(const Component<HeadInit>& component) override { stage(component); }
+  void add_format(const Component<NumberFormat>& component) override { stage(component); }
+  void add_error_model(const Component<ErrorModel>& component) override { stage(component); }
+  void add_metric(const Component<Metric>& component) override { stage(component); }
+  void add_head_init(const Component<HeadInit>& component) override { stage(component); }
+  void add_protection(const Component<Protection>& component) override { stage(component); }
 
   std::vector<Entry>& entries() { return entries_; }
   std::vector<std::string>& problems() { return problems_; }
@@ -77,21 +89,23 @@ class StagingRegistrar final : public Registrar {
                           " is not snake_case");
       return;
     }
-    const std::string name = component_name(kKind, component.id);
+    const std::string id = (group_.empty() ? "" : group_ + "/") + component.id;
+    const std::string name = component_name(kKind, id);
     if (component.summary == nullptr) problems_.push_back(name + " has no summary");
     if (component.create == nullptr) problems_.push_back(name + " has no create function");
-    check_new(kKind, component.id, name);
+    check_new(kKind, id, name);
     std::vector<std::string> option_problems;
     auto options = declare_options(component.options, option_problems);
     for (const auto& problem : option_problems) problems_.push_back(name + ": " + problem);
-    entries_.push_back({{kKind, component.id, component.summary ? component.summary : "",
-                         component.options, plugin_},
-                        std::move(options),
-                        component});
+    entries_.push_back(
+        {{kKind, id, component.summary ? component.summary : "", component.options, plugin_},
+         std::move(options),
+         component});
   }
 
   void check_new(ComponentKind kind, const std::string& id, const std::string& name) {
-    if (const auto* known = host_.find(kind, id)) {
+    const auto* known = host_.find(kind, id);
+    if (known != nullptr && known->id == id) {
       const auto& owner = host_.plugins()[known->plugin];
       problems_.push_back(name + " is already registered by plugin " + owner.name + " (" +
                           owner.path.string() + ")");
@@ -104,6 +118,7 @@ class StagingRegistrar final : public Registrar {
 
   const PluginHost& host_;
   std::size_t plugin_;
+  std::string group_;
   std::vector<Entry> entries_;
   std::vector<std::string> problems_;
 };
@@ -176,6 +191,65 @@ boost::dll::shared_library& open_library(const fs::path& path) {
   return *libraries.back();
 }
 
+/// Refuses what would compute with other layouts or other roundings than the host.
+void check_built_with(const BuiltWith& built) {
+  constexpr BuiltWith kOurs = detail::built_with();
+  if (built.headers != kOurs.headers) {
+    throw Refusal("it was built against other headers of ABI " + std::to_string(kAbi) +
+                  " than this Bitfall's: rebuild it against this version's headers");
+  }
+  if (!std::equal(std::begin(kOurs.sizes), std::end(kOurs.sizes), std::begin(built.sizes))) {
+    throw Refusal(
+        "its compiler lays structures out in another way: build it for this machine, without "
+        "-fpack-struct, -fshort-enums and the like");
+  }
+  // (1 + 2^-12)^2 is 1 + 2^-11 once it is rounded.
+  if (built.multiply_add == nullptr ||
+      built.multiply_add(1 + 0x1p-12F, 1 + 0x1p-12F, -(1 + 0x1p-11F)) != 0) {
+    throw Refusal(
+        "its compiler fuses products and sums, which gives other bits: build it with "
+        "-ffp-contract=off");
+  }
+}
+
+bool is_kebab_case(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return is_snake_case(name);
+}
+
+/// "1", "1.0", "2.1.3-rc.1"
+bool is_version(std::string_view text) {
+  const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::string_view numbers = text.substr(0, end), rest = text.substr(end);
+  const auto word = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '+';
+  };
+  return !numbers.empty() && numbers.front() != '.' && numbers.back() != '.' &&
+         numbers.find("..") == numbers.npos && std::all_of(rest.begin(), rest.end(), word);
+}
+
+void check_about(const About& about) {
+  if (about.name == nullptr || about.version == nullptr || about.summary == nullptr) {
+    throw Refusal("its entry lacks a name, version or summary");
+  }
+  if (!is_kebab_case(about.name)) {
+    throw Refusal("its name " + in_quotes(about.name) +
+                  " is not of small letters, digits, '-' and '_'");
+  }
+  if (!is_version(about.version)) {
+    throw Refusal("its version " + in_quotes(about.version) + " is not like 1.0 or 2.1.3-rc.1");
+  }
+  if (about.group != nullptr && !is_snake_case(about.group)) {
+    throw Refusal("its group " + in_quotes(about.group) + " is not snake_case");
+  }
+  for (const char* text : {about.summary, about.licence, about.url, about.cite}) {
+    const std::string_view told = text == nullptr ? "" : text;
+    if (std::any_of(told.begin(), told.end(), [](unsigned char c) { return c < ' '; })) {
+      throw Refusal("its entry tells of it with control characters or more than one line");
+    }
+  }
+}
+
 /// The plugin's entry, its ABI checked before any other field is looked at.
 const Plugin& read_entry(boost::dll::shared_library& library) {
   if (!library.has("bitfall_plugin")) {
@@ -187,9 +261,13 @@ const Plugin& read_entry(boost::dll::shared_library& library) {
     throw Refusal("it was built for ABI " + std::to_string(plugin.abi) + ", this Bitfall has ABI " +
                   std::to_string(kAbi) + ": rebuild it against this version's headers");
   }
-  if (plugin.name == nullptr || plugin.version == nullptr || plugin.summary == nullptr) {
-    throw Refusal("its entry lacks a name, version or summary");
+  if (plugin.size != sizeof(Plugin)) {
+    throw Refusal("its entry has " + std::to_string(plugin.size) + " bytes, not " +
+                  std::to_string(sizeof(Plugin)) + ": rebuild it against this version's headers");
   }
+  check_built_with(plugin.built_with);
+  if (plugin.about == nullptr) throw Refusal("its entry says nothing about it");
+  check_about(*plugin.about);
   if (plugin.register_components == nullptr)
     throw Refusal("its entry has no registration function");
   return plugin;
@@ -236,9 +314,45 @@ const char* to_string(ComponentKind kind) {
       return "metric";
     case ComponentKind::kHeadInit:
       return "head_init";
+    case ComponentKind::kProtection:
+      return "protection";
   }
   return "?";
 }
+
+/// What one component sees of the host.
+class ComponentHost final : public Host {
+ public:
+  using MakeFormat = std::function<std::unique_ptr<NumberFormat>(Text, View<const Setting>)>;
+  ComponentHost(std::string who, MakeFormat make_format)
+      : who_(std::move(who)), make_format_(std::move(make_format)) {}
+
+  void log(LogLevel level, Text message) const override {
+    const std::string line = who_ + ": " + std::string(message);
+    {
+      const std::lock_guard lock(mutex_);
+      if (!told_.insert(line).second) return;
+    }
+    level == LogLevel::kWarning ? log_warning(line) : log_info(line);
+  }
+  NumberFormat* make_format(Text id, View<const Setting> settings) const override {
+    // A format that stands on itself would never be made.
+    thread_local int depth = 0;
+    struct Deeper {
+      Deeper() { ++depth; }
+      ~Deeper() { --depth; }
+    } const deeper;
+    if (depth > 8) throw std::invalid_argument("formats stand on each other without end");
+    return make_format_(id, settings).release();
+  }
+  const void* extension(const char*) const override { return nullptr; }
+
+ private:
+  std::string who_;
+  MakeFormat make_format_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> told_;
+};
 
 struct PluginHost::State {
   std::vector<PluginDescription> plugins;
@@ -250,10 +364,20 @@ struct PluginHost::State {
   // Ids that refused files offer, which other files have.
   std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
 
+  // What was made: components call the host back from any thread.
+  mutable std::mutex mutex;
+  mutable std::set<std::size_t> in_use;  // plugins
+  mutable std::vector<FileInUse> files;
+  mutable std::map<std::string, std::unique_ptr<ComponentHost>> hosts;  // by component
+  const ComponentHost& host_of(const std::string& who) const;
+
   void load(const PluginHost& host, const fs::path& given);
 
   template <typename Interface>
   std::unique_ptr<Interface> make(const PluginChoice& choice, Diagnostics& diagnostics) const;
+  std::unique_ptr<NumberFormat> make_inner_format(Text id, View<const Setting> settings) const;
+  void note_use(std::size_t plugin, const std::string& name,
+                const std::vector<OptionFile>& given) const;
   const Entry* find(ComponentKind kind, std::string_view id) const;
   void report_unknown(ComponentKind kind, const PluginChoice& choice,
                       Diagnostics& diagnostics) const;
@@ -278,7 +402,9 @@ void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
   const std::string who = "plugin " + path.string();
   const PluginCall here(who.c_str(), "loading");
   const Plugin& plugin = read_entry(open_library(path));
-  StagingRegistrar registrar(host, plugins.size());
+  const About& about = *plugin.about;
+  const auto told = [](const char* text) { return std::string(text == nullptr ? "" : text); };
+  StagingRegistrar registrar(host, plugins.size(), told(about.group));
   try {
     register_into(registrar, plugin);
   } catch (...) {
@@ -294,7 +420,9 @@ void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
         "is another): build it without -ffast-math and -Ofast, where it is linked as well");
   }
 
-  plugins.push_back({plugin.name, plugin.version, plugin.summary, path, std::move(sha256)});
+  plugins.push_back({about.name, about.version, about.summary, path, std::move(sha256),
+                     told(about.group), told(about.licence), told(about.url), told(about.cite),
+                     told(plugin.built_with.compiler), told(plugin.built_with.library)});
   for (auto& entry : registrar.entries()) {
     components.push_back(entry.description);
     entries.push_back(std::move(entry));
@@ -332,10 +460,16 @@ void PluginHost::load_folder(const fs::path& folder) {
 }
 
 const Entry* PluginHost::State::find(ComponentKind kind, std::string_view id) const {
-  const auto found = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) {
-    return entry.description.kind == kind && entry.description.id == id;
-  });
-  return found == entries.end() ? nullptr : &*found;
+  const Entry* found = nullptr;
+  bool several = false;
+  for (const Entry& entry : entries) {
+    if (entry.description.kind != kind) continue;
+    if (entry.description.id == id) return &entry;
+    if (without_group(entry.description.id) != id) continue;
+    several |= found != nullptr;
+    found = &entry;
+  }
+  return several ? nullptr : found;
 }
 
 const ComponentDescription* PluginHost::find(ComponentKind kind, std::string_view id) const {
@@ -345,9 +479,16 @@ const ComponentDescription* PluginHost::find(ComponentKind kind, std::string_vie
 
 void PluginHost::State::report_unknown(ComponentKind kind, const PluginChoice& choice,
                                        Diagnostics& diagnostics) const {
-  std::vector<std::string> known;
+  std::vector<std::string> known, meant;
   for (const auto& component : components) {
-    if (component.kind == kind) known.push_back(component.id);
+    if (component.kind != kind) continue;
+    known.push_back(component.id);
+    if (without_group(component.id) == choice.id) meant.push_back(component.id);
+  }
+  if (!meant.empty()) {
+    diagnostics.add(choice.where, component_name(kind, choice.id) + " is the short name of several",
+                    "say which: " + joined(meant));
+    return;
   }
   std::sort(known.begin(), known.end());
   std::string hint = did_you_mean(choice.id, known);
@@ -370,15 +511,18 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
     report_unknown(kKind, choice, diagnostics);
     return nullptr;
   }
-  const std::string name = component_name(kKind, choice.id);
-  if (const auto other = shadowed.find({kKind, choice.id}); other != shadowed.end()) {
+  const std::string& id = entry->description.id;
+  const std::string name = component_name(kKind, id);
+  if (const auto other = shadowed.find({kKind, id}); other != shadowed.end()) {
     log_warning(name + " is that of " + plugins[entry->description.plugin].path.string() + "; " +
                 other->second.string() + " offers one, too, and is left out");
   }
-  const auto options = CheckedOptions::check(choice, entry->options, name, diagnostics);
-  if (!options) return nullptr;
-
   const std::string who = name + " of plugin " + plugins[entry->description.plugin].name;
+  const auto options =
+      CheckedOptions::check(choice, entry->options, name, host_of(who), diagnostics);
+  if (!options) return nullptr;
+  note_use(entry->description.plugin, name, options->files());
+
   const auto& component = std::get<Component<Interface>>(entry->component);
   std::unique_ptr<Interface> made;
   bool contradictory = false;
@@ -393,6 +537,55 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
   if (contradictory) return nullptr;
   if (made == nullptr) throw Error(ExitCode::kPlugin, who + " made nothing in create");
   return guard(std::move(made), who);
+}
+
+void PluginHost::State::note_use(std::size_t plugin, const std::string& name,
+                                 const std::vector<OptionFile>& given) const {
+  const std::lock_guard lock(mutex);
+  in_use.insert(plugin);
+  for (const OptionFile& file : given) files.push_back({name, file});
+}
+
+const ComponentHost& PluginHost::State::host_of(const std::string& who) const {
+  const std::lock_guard lock(mutex);
+  auto& host = hosts[who];
+  if (!host) {
+    host = std::make_unique<ComponentHost>(who, [this](Text id, View<const Setting> settings) {
+      return make_inner_format(id, settings);
+    });
+  }
+  return *host;
+}
+
+std::unique_ptr<NumberFormat> PluginHost::State::make_inner_format(
+    Text id, View<const Setting> settings) const {
+  PluginChoice choice;
+  choice.id = std::string(id);
+  const Entry* entry = find(ComponentKind::kFormat, choice.id);
+  for (const Setting& setting : settings) {
+    GivenOption option{std::string(setting.name), std::string(setting.value), {}, {}};
+    if (entry != nullptr) {
+      for (const DeclaredOption& declared : entry->options) {
+        if (declared.spec->name != option.name) continue;
+        if (auto value = parse_declared(*declared.spec, setting.value)) option.value = *value;
+      }
+    }
+    choice.options.push_back(std::move(option));
+  }
+  Diagnostics diagnostics("", "");
+  auto made = make<NumberFormat>(choice, diagnostics);
+  if (!made) throw std::invalid_argument(diagnostics.messages());
+  return made;
+}
+
+std::vector<std::size_t> PluginHost::plugins_in_use() const {
+  const std::lock_guard lock(state_->mutex);
+  return {state_->in_use.begin(), state_->in_use.end()};
+}
+
+std::vector<FileInUse> PluginHost::files_in_use() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->files;
 }
 
 std::unique_ptr<NumberFormat> PluginHost::make_format(const PluginChoice& choice,
@@ -413,6 +606,11 @@ std::unique_ptr<Metric> PluginHost::make_metric(const PluginChoice& choice,
 std::unique_ptr<HeadInit> PluginHost::make_head_init(const PluginChoice& choice,
                                                      Diagnostics& diagnostics) const {
   return state_->make<HeadInit>(choice, diagnostics);
+}
+
+std::unique_ptr<Protection> PluginHost::make_protection(const PluginChoice& choice,
+                                                        Diagnostics& diagnostics) const {
+  return state_->make<Protection>(choice, diagnostics);
 }
 
 fs::path default_plugin_folder() {

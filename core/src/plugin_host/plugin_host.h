@@ -10,16 +10,18 @@
 #include "bitfall/plugin.h"
 #include "diagnostics.h"
 #include "plugin_choice.h"
+#include "plugin_options.h"
 
 namespace bitfall {
 
-enum class ComponentKind { kFormat, kErrorModel, kMetric, kHeadInit };
-const char* to_string(ComponentKind kind);  // "format", "error_model", "metric", "head_init"
+enum class ComponentKind { kFormat, kErrorModel, kMetric, kHeadInit, kProtection };
+/// "format", "error_model", "metric", "head_init", "protection".
+const char* to_string(ComponentKind kind);
 
 /// One registered component, for `bitfall plugin list|info`.
 struct ComponentDescription {
   ComponentKind kind;
-  std::string id;
+  std::string id;  // with the plugin's group in front, where it has one: "my_group/nf4"
   std::string summary;
   std::span<const OptionSpec> options;
   std::size_t plugin;  // index into plugins()
@@ -31,7 +33,15 @@ struct PluginDescription {
   std::string version;
   std::string summary;
   std::filesystem::path path;
-  std::string sha256;  // of the file
+  std::string sha256;                      // of the file
+  std::string group, licence, url, cite;   // empty where it does not tell
+  std::string compiler, standard_library;  // that it was built with
+};
+
+/// A file that an option of a component names.
+struct FileInUse {
+  std::string component;  // "format 'table'"
+  OptionFile file;
 };
 
 /// A file that was refused while scanning a folder, shown as a row and never hidden.
@@ -63,7 +73,8 @@ class PluginHost {
   const std::vector<ComponentDescription>& components() const;
   const std::vector<RefusedPlugin>& refused() const;
 
-  /// Null if there is none.
+  /// By its id, or by what stands behind the group where that is of one component alone. Null if
+  /// there is none.
   const ComponentDescription* find(ComponentKind kind, std::string_view id) const;
 
   /// Checks id and options; problems (unknown id with the nearest known one, unknown option, wrong
@@ -76,6 +87,12 @@ class PluginHost {
   std::unique_ptr<Metric> make_metric(const PluginChoice& choice, Diagnostics& diagnostics) const;
   std::unique_ptr<HeadInit> make_head_init(const PluginChoice& choice,
                                            Diagnostics& diagnostics) const;
+  std::unique_ptr<Protection> make_protection(const PluginChoice& choice,
+                                              Diagnostics& diagnostics) const;
+
+  /// Of all that was made so far, formats that others stand on included: indices into plugins().
+  std::vector<std::size_t> plugins_in_use() const;
+  std::vector<FileInUse> files_in_use() const;
 
  private:
   struct State;

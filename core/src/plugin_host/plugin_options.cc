@@ -10,6 +10,7 @@
 #include "words.h"
 
 namespace bitfall {
+namespace fs = std::filesystem;
 namespace {
 
 /// False for NaN.
@@ -23,7 +24,12 @@ std::string range_text(const OptionSpec& spec) {
 
 bool has_range(OptionType type) {
   return type == OptionType::kInteger || type == OptionType::kNumber ||
-         type == OptionType::kIntegers;
+         type == OptionType::kIntegers || type == OptionType::kNumbers;
+}
+
+bool is_list(OptionType type) {
+  return type == OptionType::kIntegers || type == OptionType::kNumbers ||
+         type == OptionType::kTexts;
 }
 
 template <typename T>
@@ -32,58 +38,92 @@ std::optional<OptionValue> widened(std::optional<T> value) {
   return OptionValue(std::move(*value));
 }
 
-/// Nullopt where the text is not of the option's type.
-std::optional<OptionValue> parse_default(const OptionSpec& spec) {
-  const std::string_view text = spec.default_value;
-  switch (spec.type) {
-    case OptionType::kFlag:
-      if (text != "true" && text != "false") return std::nullopt;
-      return OptionValue(text == "true");
-    case OptionType::kInteger:
-      return widened(parse_integer(text));
-    case OptionType::kNumber:
-      return widened(parse_number(text));
-    case OptionType::kText:
-      return OptionValue(std::string(text));
-    case OptionType::kIntegers:
-      return widened(parse_integers(text));
+/// "['a', \"b\"]", without commas or quotes inside of the words.
+std::optional<std::vector<std::string>> parse_texts(std::string_view text) {
+  if (text.size() < 2 || text.front() != '[' || text.back() != ']') return std::nullopt;
+  std::vector<std::string> words;
+  const std::string inside(trimmed(text.substr(1, text.size() - 2)));
+  if (inside.empty()) return words;
+  for (const std::string& item : split(inside, ',')) {
+    const std::string_view word = trimmed(item);
+    const bool quoted = word.size() >= 2 && word.front() == word.back() &&
+                        (word.front() == '\'' || word.front() == '"');
+    if (!quoted) return std::nullopt;
+    words.emplace_back(word.substr(1, word.size() - 2));
   }
-  return std::nullopt;
+  return words;
 }
 
-/// The value as the option's own type (an integer stands for a number too), or nullopt where the
-/// types differ.
-std::optional<OptionValue> converted(const OptionSpec& spec, const OptionValue& value) {
-  if (spec.type == OptionType::kNumber && std::holds_alternative<std::int64_t>(value)) {
-    return OptionValue(static_cast<double>(std::get<std::int64_t>(value)));
+std::optional<std::vector<double>> parse_numbers(std::string_view text) {
+  if (text.size() < 2 || text.front() != '[' || text.back() != ']') return std::nullopt;
+  std::vector<double> numbers;
+  const std::string inside(trimmed(text.substr(1, text.size() - 2)));
+  if (inside.empty()) return numbers;
+  for (const std::string& item : split(inside, ',')) {
+    const auto number = parse_number(trimmed(item));
+    if (!number) return std::nullopt;
+    numbers.push_back(*number);
   }
-  // The variant's alternatives are in the order of OptionType.
+  return numbers;
+}
+
+/// The value as the option's own type (integers stand for numbers too, an empty list for any), or
+/// nullopt where the types differ.
+std::optional<OptionValue> converted(const OptionSpec& spec, const OptionValue& value) {
+  const auto* integers = std::get_if<std::vector<std::int64_t>>(&value);
+  switch (spec.type) {
+    case OptionType::kNumber:
+      if (const auto* integer = std::get_if<std::int64_t>(&value)) {
+        return OptionValue(static_cast<double>(*integer));
+      }
+      break;
+    case OptionType::kNumbers:
+      if (integers) return OptionValue(std::vector<double>(integers->begin(), integers->end()));
+      break;
+    case OptionType::kTexts:
+      if (integers && integers->empty()) return OptionValue(std::vector<std::string>());
+      break;
+    case OptionType::kFile:
+      if (!std::holds_alternative<std::string>(value)) return std::nullopt;
+      return value;
+    default:
+      break;
+  }
   if (value.index() != static_cast<std::size_t>(spec.type)) return std::nullopt;
   return value;
 }
 
 /// What is wrong with a value of the right type: "is 40, allowed are 1 to 32"; "" if nothing is.
 std::string disallowed(const OptionSpec& spec, const OptionValue& value) {
-  if (const auto* text = std::get_if<std::string>(&value)) {
+  const auto outside = [&](const auto& number) {
+    return in_range(spec, static_cast<double>(number))
+               ? ""
+               : exact_text(static_cast<double>(number)) + ", allowed are " + range_text(spec);
+  };
+  const auto unknown_word = [&](const std::string& word) {
     const auto choices = choices_of(spec);
-    if (choices.empty() || std::find(choices.begin(), choices.end(), *text) != choices.end()) {
-      return "";
+    const bool known =
+        choices.empty() || std::find(choices.begin(), choices.end(), word) != choices.end();
+    return known ? "" : in_quotes(word) + ", allowed are " + joined(choices);
+  };
+  const auto first_of = [](const auto& items, const auto& problem_of) {
+    for (const auto& item : items) {
+      if (const std::string problem = problem_of(item); !problem.empty()) return "holds " + problem;
     }
-    return "is " + in_quotes(*text) + ", allowed are " + joined(choices);
-  }
-  if (const auto* number = std::get_if<double>(&value); number && !in_range(spec, *number)) {
-    return "is " + exact_text(*number) + ", allowed are " + range_text(spec);
-  }
-  if (const auto* integer = std::get_if<std::int64_t>(&value);
-      integer && !in_range(spec, static_cast<double>(*integer))) {
-    return "is " + std::to_string(*integer) + ", allowed are " + range_text(spec);
-  }
+    return std::string();
+  };
+  const auto is = [](const std::string& problem) { return problem.empty() ? "" : "is " + problem; };
+  if (const auto* text = std::get_if<std::string>(&value)) return is(unknown_word(*text));
+  if (const auto* number = std::get_if<double>(&value)) return is(outside(*number));
+  if (const auto* integer = std::get_if<std::int64_t>(&value)) return is(outside(*integer));
   if (const auto* items = std::get_if<std::vector<std::int64_t>>(&value)) {
-    for (const std::int64_t item : *items) {
-      if (!in_range(spec, static_cast<double>(item))) {
-        return "holds " + std::to_string(item) + ", allowed are " + range_text(spec);
-      }
-    }
+    return first_of(*items, outside);
+  }
+  if (const auto* items = std::get_if<std::vector<double>>(&value)) {
+    return first_of(*items, outside);
+  }
+  if (const auto* items = std::get_if<std::vector<std::string>>(&value)) {
+    return first_of(*items, unknown_word);
   }
   return "";
 }
@@ -100,19 +140,26 @@ const char* type_phrase(OptionType type) {
       return "a text in quotes";
     case OptionType::kIntegers:
       return "an array of integers";
+    case OptionType::kNumbers:
+      return "an array of numbers";
+    case OptionType::kTexts:
+      return "an array of texts in quotes";
+    case OptionType::kFile:
+      return "a file's path in quotes";
   }
   return "?";
 }
 
 /// Problems of everything but the name and the default.
 std::string bad_shape(const OptionSpec& spec) {
-  if (static_cast<int>(spec.type) > static_cast<int>(OptionType::kIntegers))
+  if (static_cast<int>(spec.type) > static_cast<int>(OptionType::kFile))
     return "has an unknown type";
   if (spec.help == nullptr || *spec.help == '\0') return "has no help";
   if (has_range(spec.type) && !(spec.minimum <= spec.maximum)) {
     return "has an empty range, " + range_text(spec);
   }
-  if (spec.type == OptionType::kText && spec.choices != nullptr) {
+  const bool words_given = spec.type == OptionType::kText || spec.type == OptionType::kTexts;
+  if (words_given && spec.choices != nullptr) {
     const auto words = choices_of(spec);
     const std::set<std::string> unique(words.begin(), words.end());
     if (words.empty() || unique.count("") > 0) return "has an empty choice";
@@ -138,6 +185,28 @@ bool is_snake_case(std::string_view name) {
          std::all_of(name.begin(), name.end(), allowed);
 }
 
+std::optional<OptionValue> parse_declared(const OptionSpec& spec, std::string_view text) {
+  switch (spec.type) {
+    case OptionType::kFlag:
+      if (text != "true" && text != "false") return std::nullopt;
+      return OptionValue(text == "true");
+    case OptionType::kInteger:
+      return widened(parse_integer(text));
+    case OptionType::kNumber:
+      return widened(parse_number(text));
+    case OptionType::kText:
+    case OptionType::kFile:
+      return OptionValue(std::string(text));
+    case OptionType::kIntegers:
+      return widened(parse_integers(text));
+    case OptionType::kNumbers:
+      return widened(parse_numbers(text));
+    case OptionType::kTexts:
+      return widened(parse_texts(text));
+  }
+  return std::nullopt;
+}
+
 std::vector<DeclaredOption> declare_options(std::span<const OptionSpec> specs,
                                             std::vector<std::string>& problems) {
   std::vector<DeclaredOption> declared;
@@ -158,14 +227,23 @@ std::vector<DeclaredOption> declare_options(std::span<const OptionSpec> specs,
       continue;
     }
     DeclaredOption entry{&spec, std::nullopt};
-    if (spec.default_value != nullptr) {
-      entry.default_value = parse_default(spec);
-      if (!entry.default_value) {
-        problems.push_back(option + "has the default " + in_quotes(spec.default_value) +
-                           ", which is not " + type_phrase(spec.type));
-      } else if (const auto problem = disallowed(spec, *entry.default_value); !problem.empty()) {
-        problems.push_back(option + "has a bad default: it " + problem);
+    const auto read = [&](const char* text, const std::string& noun) {
+      std::optional<OptionValue> value;
+      if (text == nullptr) return value;
+      value = parse_declared(spec, text);
+      if (!value) {
+        problems.push_back(option + "has the " + noun + " " + in_quotes(text) + ", which is not " +
+                           type_phrase(spec.type));
+      } else if (const auto problem = disallowed(spec, *value); !problem.empty()) {
+        problems.push_back(option + "has a bad " + noun + ": it " + problem);
       }
+      return value;
+    };
+    entry.default_value = read(spec.default_value, "default");
+    entry.example = read(spec.example, "example");
+    if (spec.type == OptionType::kFile && spec.default_value != nullptr &&
+        *spec.default_value != '\0') {
+      problems.push_back(option + "has a file as its default; only \"\", for none, can be one");
     }
     declared.push_back(std::move(entry));
   }
@@ -177,8 +255,11 @@ std::string accepted_text(const OptionSpec& spec) {
     return "one of " + joined(choices_of(spec));
   }
   std::string text = type_phrase(spec.type);
+  if (spec.type == OptionType::kTexts && spec.choices != nullptr) {
+    return text + ", each one of " + joined(choices_of(spec));
+  }
   if (has_range(spec.type)) {
-    text += (spec.type == OptionType::kIntegers ? ", each " : ", ") + range_text(spec);
+    text += (is_list(spec.type) ? ", each " : ", ") + range_text(spec);
   }
   return text;
 }
@@ -195,21 +276,34 @@ const char* to_string(OptionType type) {
       return "text";
     case OptionType::kIntegers:
       return "integers";
+    case OptionType::kNumbers:
+      return "numbers";
+    case OptionType::kTexts:
+      return "texts";
+    case OptionType::kFile:
+      return "file";
   }
   return "?";
 }
 
 std::vector<std::string> choices_of(const OptionSpec& spec) {
-  if (spec.choices == nullptr || spec.type != OptionType::kText) return {};
+  const bool words = spec.type == OptionType::kText || spec.type == OptionType::kTexts;
+  if (spec.choices == nullptr || !words) return {};
   return split(spec.choices, '|');
 }
 
 std::string example_toml(const DeclaredOption& option) {
   const OptionSpec& spec = *option.spec;
   std::string value = spec.default_value != nullptr ? spec.default_value : "";
-  if (spec.default_value == nullptr) {
+  if (spec.default_value == nullptr && spec.example != nullptr) {
+    value = spec.example;
+  } else if (spec.default_value == nullptr) {
     if (spec.type == OptionType::kFlag) value = "true";
-    if (spec.type == OptionType::kIntegers) value = "[" + exact_text(spec.minimum) + "]";
+    if (spec.type == OptionType::kFile) value = "FILE";
+    if (spec.type == OptionType::kTexts) value = "['FIRST', 'SECOND']";
+    if (spec.type == OptionType::kIntegers || spec.type == OptionType::kNumbers) {
+      value = "[" + exact_text(spec.minimum) + "]";
+    }
     if (spec.type == OptionType::kInteger || spec.type == OptionType::kNumber) {
       value = exact_text(spec.minimum);
       // Widths at their least seldom fit together: a narrow range is met in the middle.
@@ -223,15 +317,17 @@ std::string example_toml(const DeclaredOption& option) {
         value = exact_text(std::pow(10.0, std::round(middle)));
       }
     }
-    if (const auto words = choices_of(spec); !words.empty()) value = words.front();
+    if (const auto words = choices_of(spec); !words.empty()) {
+      value = spec.type == OptionType::kText ? words.front() : "['" + words.front() + "']";
+    }
   }
-  if (spec.type == OptionType::kText) value = "\"" + value + "\"";
+  if (spec.type == OptionType::kText || spec.type == OptionType::kFile) value = "\"" + value + "\"";
   return std::string(spec.name) + " = " + value;
 }
 
 std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
                                                     std::span<const DeclaredOption> declared,
-                                                    const std::string& component,
+                                                    const std::string& component, const Host& host,
                                                     Diagnostics& diagnostics) {
   bool good = true;
   const auto refuse = [&](SourceRange where, std::string message, std::string hint) {
@@ -250,18 +346,19 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
   }
 
   CheckedOptions result;
-  for (const auto& [spec, default_value] : declared) {
+  result.host_ = &host;
+  for (const auto& [spec, default_value, example] : declared) {
     const std::string option = "option " + in_quotes(spec->name) + " of " + component + " ";
     const GivenOption* given = find_given(choice, spec->name);
     if (given == nullptr) {
       if (!default_value) {
         refuse(choice.where, option + "is required: " + accepted_text(*spec), "");
       } else {
-        result.values_.emplace(spec->name, *default_value);
+        result.values_.emplace(spec->name, Value{spec->type, *default_value});
       }
       continue;
     }
-    const auto value = converted(*spec, given->value);
+    auto value = converted(*spec, given->value);
     if (!value) {
       refuse(given->value_where, option + "must be " + accepted_text(*spec), "");
       continue;
@@ -272,37 +369,61 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
              text ? did_you_mean(*text, choices_of(*spec)) : "");
       continue;
     }
-    result.values_.emplace(spec->name, *value);
+    if (spec->type == OptionType::kFile) {
+      const fs::path path = fs::absolute(choice.folder / std::get<std::string>(*value));
+      std::error_code ignored;
+      if (!fs::is_regular_file(path, ignored)) {
+        refuse(given->value_where, option + "names " + path.string() + ", which is no file", "");
+        continue;
+      }
+      result.files_.push_back({spec->name, path});
+      *value = path.string();
+    }
+    result.values_.emplace(spec->name, Value{spec->type, std::move(*value)});
   }
   if (!good) return std::nullopt;
+  for (auto& [name, value] : result.values_) {
+    if (const auto* words = std::get_if<std::vector<std::string>>(&value.value)) {
+      value.texts.assign(words->begin(), words->end());
+    }
+  }
   return result;
 }
 
 template <typename T>
-const T& CheckedOptions::get(std::string_view name) const {
-  const auto found = values_.find(name);
+const T& CheckedOptions::get(Text name, OptionType type) const {
+  const auto found = values_.find(std::string_view(name));
   if (found == values_.end())
     throw std::logic_error("option " + in_quotes(name) + " is not declared");
-  const T* value = std::get_if<T>(&found->second);
-  if (value == nullptr)
+  if (found->second.type != type) {
     throw std::logic_error("option " + in_quotes(name) + " is declared with another type");
-  return *value;
+  }
+  return std::get<T>(found->second.value);
 }
 
-bool CheckedOptions::flag(std::string_view name) const { return get<bool>(name); }
+bool CheckedOptions::flag(Text name) const { return get<bool>(name, OptionType::kFlag); }
 
-std::int64_t CheckedOptions::integer(std::string_view name) const {
-  return get<std::int64_t>(name);
+std::int64_t CheckedOptions::integer(Text name) const {
+  return get<std::int64_t>(name, OptionType::kInteger);
 }
 
-double CheckedOptions::number(std::string_view name) const { return get<double>(name); }
+double CheckedOptions::number(Text name) const { return get<double>(name, OptionType::kNumber); }
 
-std::string_view CheckedOptions::text(std::string_view name) const {
-  return get<std::string>(name);
+Text CheckedOptions::text(Text name) const { return get<std::string>(name, OptionType::kText); }
+
+View<const std::int64_t> CheckedOptions::integers(Text name) const {
+  return get<std::vector<std::int64_t>>(name, OptionType::kIntegers);
 }
 
-std::span<const std::int64_t> CheckedOptions::integers(std::string_view name) const {
-  return get<std::vector<std::int64_t>>(name);
+View<const double> CheckedOptions::numbers(Text name) const {
+  return get<std::vector<double>>(name, OptionType::kNumbers);
 }
+
+View<const Text> CheckedOptions::texts(Text name) const {
+  get<std::vector<std::string>>(name, OptionType::kTexts);  // throws where there is none
+  return values_.find(std::string_view(name))->second.texts;
+}
+
+Text CheckedOptions::file(Text name) const { return get<std::string>(name, OptionType::kFile); }
 
 }  // namespace bitfall

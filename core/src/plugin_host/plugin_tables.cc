@@ -84,15 +84,28 @@ std::string example_use(const ComponentDescription& component) {
       for (const auto& option : options) text += " \\\n  --set '" + example_toml(option) + "'";
       text += "\n";
       break;
+    case ComponentKind::kProtection:
+      text = "[[protect]]\nprotection = " + inline_table(component, options) + "\n";
+      break;
   }
   return text;
+}
+
+/// Nothing for a plugin of the program's own, which needs no path.
+std::string plugin_path_use(const PluginDescription& plugin) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(plugin.path.parent_path(), default_plugin_folder(), ignored)) {
+    return "";
+  }
+  return "[plugins]\npaths = [\"" + plugin.path.string() + "\"]\n\n";
 }
 
 std::string indented(const std::string& text) {
   std::string result;
   for (std::size_t start = 0; start < text.size();) {
     const auto end = std::min(text.find('\n', start), text.size());
-    result += "  " + text.substr(start, end - start) + "\n";
+    const std::string line = text.substr(start, end - start);
+    result += (line.empty() ? "" : "  " + line) + "\n";
     start = end + 1;
   }
   return result;
@@ -193,12 +206,27 @@ Json option_json(const DeclaredOption& option) {
   if (option.default_value) {
     std::visit([&](const auto& value) { json["default"] = value; }, *option.default_value);
   }
-  if (spec.type != OptionType::kFlag && spec.type != OptionType::kText) {
+  if (option.example) {
+    std::visit([&](const auto& value) { json["example"] = value; }, *option.example);
+  }
+  const bool ranged = spec.type == OptionType::kInteger || spec.type == OptionType::kNumber ||
+                      spec.type == OptionType::kIntegers || spec.type == OptionType::kNumbers;
+  if (ranged) {
     json["minimum"] = spec.minimum;
     json["maximum"] = spec.maximum;
   }
   if (const auto choices = choices_of(spec); !choices.empty()) json["choices"] = choices;
   return json;
+}
+
+/// What a plugin tells of itself beyond its summary, in the order of bitfall::About.
+std::vector<std::pair<const char*, std::string>> further(const PluginDescription& plugin) {
+  std::vector<std::pair<const char*, std::string>> told = {
+      {"group", plugin.group},       {"licence", plugin.licence},
+      {"url", plugin.url},           {"cite", plugin.cite},
+      {"compiler", plugin.compiler}, {"standard_library", plugin.standard_library}};
+  std::erase_if(told, [](const auto& entry) { return entry.second.empty(); });
+  return told;
 }
 
 /// A plugin may say anything in its texts; a byte that is no UTF-8 must not stop the listing.
@@ -244,6 +272,7 @@ std::string plugin_list_json(const PluginHost& host) {
                                    {"summary", plugin.summary},
                                    {"path", plugin.path.string()},
                                    {"sha256", plugin.sha256}});
+    for (const auto& [key, value] : further(plugin)) document["plugins"].back()[key] = value;
   }
   for (const auto& refused : host.refused()) {
     document["refused"].push_back({{"path", refused.path.string()}, {"reason", refused.reason}});
@@ -257,13 +286,19 @@ std::string plugin_info_text(const PluginHost& host, std::string_view name) {
   std::string text = qualified(component) + "\n  " + component.summary + "\n\nplugin\n  " +
                      plugin.name + " " + plugin.version + ": " + plugin.summary + "\n  " +
                      plugin.path.string() + "\n  sha256 " + plugin.sha256 + "\n";
+  for (const auto& [key, value] : further(plugin)) {
+    text += "  " +
+            (key == std::string("standard_library") ? std::string("standard library") : key) + " " +
+            value + "\n";
+  }
   text += contents_text(host, component);
   const auto options = declared_options(component);
   text += options.empty() ? "\nno options\n" : "\noptions\n";
   for (const auto& option : options) text += option_text(option);
   const bool command = component.kind == ComponentKind::kHeadInit;
-  return text + (command ? "\non the command line\n" : "\nin a campaign file\n") +
-         indented(example_use(component));
+  std::string use = example_use(component);
+  if (!command) use = plugin_path_use(plugin) + use;
+  return text + (command ? "\non the command line\n" : "\nin a campaign file\n") + indented(use);
 }
 
 std::string plugin_info_json(const PluginHost& host, std::string_view name) {
@@ -279,6 +314,7 @@ std::string plugin_info_json(const PluginHost& host, std::string_view name) {
                    {"version", plugin.version},
                    {"path", plugin.path.string()},
                    {"sha256", plugin.sha256}};
+  for (const auto& [key, value] : further(plugin)) document[key] = value;
   if (component.kind == ComponentKind::kFormat) {
     document["registers"] = contents_json(host, component);
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "metric_tally.h"
+#include "protection_rows.h"
 #include "raised.h"
 #include "statistics.h"
 #include "store.h"
@@ -88,6 +89,7 @@ struct ReportData {
   std::int64_t kinds_raised = 0;      // of how many
   std::vector<std::string> warnings;  // unfinished run, unreliable intervals, refused sites, ...
   std::int64_t planned = 0, done = 0;
+  std::vector<ProtectionRow> protections;  // of protection_rows(), where its caller adds them
 };
 
 /// What the summaries count of one trial.

@@ -20,6 +20,7 @@ class ReportPage {
     headline_numbers();
     layers();
     bits();
+    protections();
     metrics();
     raised();
     worst();
@@ -169,6 +170,22 @@ class ReportPage {
         confidence_text(data_) + " intervals.</p>\n" + table_html(metrics_table(data_, true)) +
         "<details><summary>Metrics by layer</summary>\n" + table_html(metrics_by_layer(data_)) +
         "</details>\n";
+  }
+
+  void protections() {
+    if (data_.protections.empty()) return;
+    const ReportTable table = protections_table(data_.protections, confidence_text(data_));
+    html_ += "<h2>Protections</h2>\n<p>" + html_escaped(table.note) + "</p>\n" + table_html(table) +
+             "<ul>\n";
+    for (const ProtectionRow& row : data_.protections) {
+      if (row.name.empty()) continue;
+      const std::string learned =
+          row.learned_from.empty() ? "" : "; learned from " + row.learned_from;
+      html_ += "<li>" +
+               html_escaped(row.name + ": " + row.detail + "; costs " + row.cost + learned) +
+               "</li>\n";
+    }
+    html_ += "</ul>\n";
   }
 
   void raised() {

@@ -110,7 +110,28 @@ std::string dump(const Json& json, int indent) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+Json to_json(const ProtectionRow& row) {
+  Json json = {{"name", row.name},
+               {"accuracy", to_json(row.accuracy)},
+               {"mismatch", to_json(row.mismatch)},
+               {"clipped", number(row.clipped)}};
+  if (row.name.empty()) return json;
+  json["detail"] = row.detail;
+  json["cost"] = row.cost;
+  json["learned_from"] = row.learned_from;
+  if (row.detected) json["detected"] = to_json(*row.detected);
+  if (row.false_alarm) json["false_alarm"] = to_json(*row.false_alarm);
+  if (row.paired) {
+    json["prevented"] = row.only_without;
+    json["caused"] = row.only_with;
+    json["p"] = number(row.p);
+  }
+  return json;
+}
+
 std::string report_json(const ReportData& data) {
+  Json protections = Json::array();
+  for (const ProtectionRow& row : data.protections) protections.push_back(to_json(row));
   Json worst = Json::array();
   for (const WorstTrial& trial : data.worst) worst.push_back(to_json(trial));
   Json raised = Json::array();
@@ -134,6 +155,7 @@ std::string report_json(const ReportData& data) {
                      {"layers", to_json(data.layers)},
                      {"bits", to_json(data.bits)},
                      {"bit_classes", to_json(data.bit_classes)},
+                     {"protections", protections},
                      {"worst_trials", worst},
                      {"raised", raised},
                      {"kinds_raised", data.kinds_raised},

@@ -204,6 +204,9 @@ std::string report_text(const ReportData& data, int width) {
     text += line.name + std::string(kNames - line.name.size(), ' ') +
             wrapped(line.value, line_width - kNames, std::string(kNames, ' '));
   }
+  if (!data.protections.empty()) {
+    text += "\n" + protections_text(data.protections, data.confidence);
+  }
   return text;
 }
 
@@ -229,6 +232,11 @@ std::string report_markdown(const ReportData& data) {
   if (!data.network.metrics.empty()) {
     text += "\n## Metrics\n\n" + table_markdown(metrics_table(data, true)) + "\n" +
             table_markdown(metrics_by_layer(data));
+  }
+  if (!data.protections.empty()) {
+    const ReportTable table = protections_table(data.protections, confidence_text(data));
+    text +=
+        "\n## Protections\n\n" + table_markdown(table) + "\n" + markdown_text(table.note) + "\n";
   }
   if (has_due(data)) text += "\n## What was raised\n\n" + table_markdown(raised_table(data));
   text += "\n## Definitions\n\n";

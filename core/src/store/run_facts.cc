@@ -32,6 +32,16 @@ struct OptionText {
     for (const std::int64_t value : values) words.push_back(std::to_string(value));
     return "[" + joined(words, ", ") + "]";
   }
+  std::string operator()(const std::vector<double>& values) const {
+    std::vector<std::string> words;
+    for (const double value : values) words.push_back(exact_text(value));
+    return "[" + joined(words, ", ") + "]";
+  }
+  std::string operator()(const std::vector<std::string>& values) const {
+    std::vector<std::string> words;
+    for (const std::string& value : values) words.push_back(nlohmann::json(value).dump());
+    return "[" + joined(words, ", ") + "]";
+  }
 };
 
 // How a value of each type is told to people ...
@@ -167,7 +177,8 @@ constexpr std::array kFacts = {
     fact<&F::classes>("classes", "classes", !kDecides),
     fact<&F::parameters>("parameters", "parameters", !kDecides),
     fact<&F::operations>("operations", "multiply-accumulates per image", !kDecides),
-    fact<&F::covered_parameters>("covered_parameters", "share of the parameters in sites", !kDecides),
+    fact<&F::covered_parameters>("covered_parameters", "share of the parameters in sites",
+                                 !kDecides),
     fact<&F::covered_operations>("covered_operations", "share of the multiplications in sites",
                                  !kDecides),
     fact<&F::not_covered>("not_covered", "multiplications in no site", !kDecides),
@@ -203,6 +214,12 @@ constexpr std::array kFacts = {
     fact<&F::bitfall_version>("bitfall_version", "Bitfall", !kDecides),
     fact<&F::torch_version>("torch_version", "LibTorch", kDecides),
     fact<&F::plugins>("plugins", "plugins", kDecides),
+    fact<&F::protection>("protection", "protection", kDecides, "protections"),
+    fact<&F::protection_detail>("protection_detail", "protection's sites", !kDecides),
+    fact<&F::learned_from>("learned_from", "protection learned from", !kDecides),
+    fact<&F::protection_cost>("protection_cost", "protection's cost per image", !kDecides),
+    fact<&F::answer_state>("answer_state", "bounds of the answer", !kDecides),
+    fact<&F::option_files>("option_files", "files of options", kDecides, "files of options"),
     fact<&F::campaign_file>("campaign_file", "campaign file", !kDecides)};
 
 }  // namespace
@@ -226,9 +243,7 @@ std::string to_string(const ComponentFact& component) {
   return options.empty() ? component.id : component.id + " (" + options + ")";
 }
 
-const char* to_string(HitValue value) {
-  return kHitValueNames.at(static_cast<std::size_t>(value));
-}
+const char* to_string(HitValue value) { return kHitValueNames.at(static_cast<std::size_t>(value)); }
 
 const char* to_string(AnswerKind value) {
   return kAnswerKindNames.at(static_cast<std::size_t>(value));

@@ -47,7 +47,7 @@ struct SiteFormatFact {
 };
 
 const char* to_string(AnswerKind value);  // "logits", "probabilities"
-const char* to_string(HitValue value);  // "raw", "clamped"
+const char* to_string(HitValue value);    // "raw", "clamped"
 
 struct PluginFact {
   std::string name, version, sha256;
@@ -65,7 +65,7 @@ struct RunFacts {
   HitValue hit_value = HitValue::kRaw;
   bool suffix = true;
   std::string model_path, model_sha256;
-  std::string output;       // of forward's results the one that is the answer; empty if there is one
+  std::string output;  // of forward's results the one that is the answer; empty if there is one
   AnswerKind answer = AnswerKind::kLogits;
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
@@ -77,6 +77,11 @@ struct RunFacts {
   std::vector<ErrorModelFact> error_models;  // as the file's entries; none with a fault list
   std::string fault_list;                    // its path, or empty
   std::vector<PluginFact> plugins;           // of the components in use
+  // Of a run with a protection: its name, what it guards, what it learned from, operations and bits
+  // that it adds, what it learned of the answer.
+  std::optional<std::string> protection, protection_detail, learned_from, protection_cost,
+      answer_state;
+  std::optional<std::string> option_files;  // "format 'table' values SHA256; ..."
   std::string campaign_file;
   std::optional<std::int64_t> parameters, operations;
   // Of them in sites that can be hit, by share, and the largest parts that are not.
@@ -88,7 +93,7 @@ struct RunFacts {
   // Of a GPU, where it ran on one:
   std::optional<std::string> gpu, compute_capability, cuda, cudnn, driver;
   std::optional<std::string> tf32;  // "on" or "off"
-  std::optional<double> wall_s;                  // of all sessions together
+  std::optional<double> wall_s;     // of all sessions together
 };
 
 /// "bit_flip on activation; stuck_at (value = 1) on weight, permanent", or "fault list".
@@ -96,10 +101,10 @@ std::string error_models_text(const RunFacts& facts);
 
 /// What can be said of one fact.
 struct FactKey {
-  const char* key;         // in the store and in JSON
-  const char* title;       // in a report's list
-  const char* differing;   // in a comparison: what differs; null where a difference says nothing
-  bool decides;            // results: a run goes on only where it is the same
+  const char* key;        // in the store and in JSON
+  const char* title;      // in a report's list
+  const char* differing;  // in a comparison: what differs; null where a difference says nothing
+  bool decides;           // results: a run goes on only where it is the same
   std::optional<std::string> (*told)(const RunFacts&);    // to people; nothing where it is absent
   std::optional<std::string> (*stored)(const RunFacts&);  // equal for equal facts alone
   /// From `stored`, null where the store has none; false if it cannot be that.

@@ -1,0 +1,22 @@
+// The runs of a campaign with its protections: RUN/protected/NAME, whole runs with the trials of
+// RUN.
+#pragma once
+
+#include <filesystem>
+
+#include "stored_session.h"
+
+namespace bitfall {
+
+/// Goes on with an interrupted run. Returns the process's exit code.
+int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins);
+
+/// Runs the trials of a finished run with each [[protect]] entry of its campaign, or goes on with
+/// those; then prints the table of them. Does nothing where there is none. Returns the process's
+/// exit code.
+int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins);
+
+/// Whether the campaign of a run has protections: their names.
+std::vector<std::string> protections_of(const RunDescription& run);
+
+}  // namespace bitfall

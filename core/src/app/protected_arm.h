@@ -1,0 +1,66 @@
+// The protection of one run: which sites it guards, what it has learned, what it costs.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "guarding.h"
+#include "model.h"
+#include "protected_format.h"
+#include "protection_learning.h"
+#include "run_facts.h"
+#include "tuning.h"
+
+namespace bitfall {
+
+/// Which run of a campaign's is meant: that without a protection, or that of a [[protect]] entry.
+struct ArmRequest {
+  std::string name;             // empty = without
+  std::optional<Tuning> shape;  // batch, threads, workers of the run without
+  std::string answer_state;     // of a stored run: what was learned of the answer
+};
+
+class ProtectedArm {
+ public:
+  ProtectedArm(std::unique_ptr<Protection> protection, const ProtectConfig& entry,
+               const std::vector<FaultsConfig>& faults);
+
+  /// Puts guards around the formats of the sites. by_site: the formats without protection, replaced
+  /// where a site is guarded. Borrows model and formats.
+  void choose_sites(const Model& model, std::vector<const NumberFormat*>& by_site,
+                    Diagnostics& diagnostics);
+  /// Whose values are guarded.
+  const std::vector<std::int32_t>& sites() const { return sites_; }
+  /// Learns from the images of `data`, whose preprocessing is that of the campaign's. False if
+  /// stopped. Throws Error(kUsage) where there are none and they are needed.
+  bool learn(const DataConfig& data, const std::atomic<bool>& stop);
+  /// What an earlier run learned of the answer; that of the sites comes with their profiles.
+  void set_answer_state(const std::string& text);
+
+  /// Whether drawn faults hit what it has learned, too.
+  bool exposed() const { return entry_.exposed; }
+
+  Guarding& guarding() { return guarding_; }
+  /// Name, what it guards, what it learned from, what it costs.
+  void tell(RunFacts& facts) const;
+
+ private:
+  void guard_answer(const Model& model);
+
+  std::unique_ptr<Protection> protection_;
+  ProtectConfig entry_;
+  const Model* model_ = nullptr;
+  Guarding guarding_;
+  std::vector<std::int32_t> sites_;
+  std::vector<std::unique_ptr<ProtectedFormat>> formats_;  // by place in sites_
+  std::vector<std::int64_t> answer_shape_;
+  std::optional<AnswerGuard> answer_;
+  std::string learned_from_;
+};
+
+}  // namespace bitfall

@@ -1,0 +1,109 @@
+#include "self_replay.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <set>
+
+#include "error.h"
+#include "numbers.h"
+#include "stop.h"
+
+namespace bitfall {
+namespace {
+
+bool same_number(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
+
+bool same_edit(const Edit& a, const Edit& b) {
+  return a.element == b.element && a.register_index == b.register_index &&
+         a.operation == b.operation && a.mask == b.mask &&
+         std::bit_cast<std::uint32_t>(a.value) == std::bit_cast<std::uint32_t>(b.value);
+}
+
+/// The first stage at which two results of a trial part, and whose code that is.
+std::string difference(const Session& session, const TrialResult& a, const TrialResult& b) {
+  const auto same_edits = [](const EditRecord& x, const EditRecord& y) {
+    return same_edit(x.edit, y.edit);
+  };
+  if (!std::equal(a.edits.begin(), a.edits.end(), b.edits.begin(), b.edits.end(), same_edits)) {
+    return session.error_model_name(a.entry) + " draws other edits";
+  }
+  const std::string format = "format '" + session.format_name(a.site) + "'";
+  for (std::size_t i = 0; i < a.edits.size(); ++i) {
+    const EditRecord &x = a.edits[i], &y = b.edits[i];
+    if (x.code_before != y.code_before || x.code_after != y.code_after) {
+      return format + " gives code " + hex(x.code_after) + ", then " + hex(y.code_after);
+    }
+    if (!same_number(x.value_before, y.value_before) ||
+        !same_number(x.value_after, y.value_after)) {
+      return format + " gives value " + exact_text(x.value_after) + ", then " +
+             exact_text(y.value_after);
+    }
+  }
+  if (!same_number(a.golden_loss, b.golden_loss) || !same_number(a.faulty_loss, b.faulty_loss) ||
+      a.golden_top1 != b.golden_top1 || a.faulty_top1 != b.faulty_top1 || a.outcome != b.outcome) {
+    return "the answer is another (loss " + exact_text(a.golden_loss) + " -> " +
+           exact_text(a.faulty_loss) + ", then " + exact_text(b.golden_loss) + " -> " +
+           exact_text(b.faulty_loss) + "): a format of the campaign" +
+           (session.facts().protection ? " or its protection" : "") + " does";
+  }
+  for (std::size_t i = 0; i < a.metrics.size() && i < b.metrics.size(); ++i) {
+    if (same_number(a.metrics[i], b.metrics[i])) continue;
+    const StoredColumn& column = session.columns()[i];
+    return "metric '" + column.metric + "' gives " + column.name + " = " +
+           exact_text(a.metrics[i]) + ", then " + exact_text(b.metrics[i]);
+  }
+  return "";
+}
+
+void compare(const Session& session, const TrialResult& a, const TrialResult& b) {
+  if (same_result(a, b)) return;
+  const Site& site = session.model().sites()[static_cast<std::size_t>(a.site)];
+  throw Error(ExitCode::kPlugin,
+              "trial " + std::to_string(a.trial) + " at site '" + site.name +
+                  "' gives another result when it is run again: " + difference(session, a, b) +
+                  "; what a component gives may depend on nothing but its arguments ([run] "
+                  "self_replay)");
+}
+
+bool wanted(const Session& session) {
+  return session.campaign().self_replay > 0 && session.uses_foreign_plugins();
+}
+
+}  // namespace
+
+void replay_ahead(Session& session) {
+  if (!wanted(session)) return;
+  const auto fresh = session.fresh();
+  const std::int64_t trials = session.plan().size();
+  const std::int64_t count = std::min(session.campaign().self_replay, trials);
+  for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
+    const std::int64_t trial = i * trials / count;
+    const TrialResult once = session.engine().run_one(session.plan(), trial, session.measure());
+    compare(session, once, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+  }
+}
+
+void replay_stored(Session& session, const Store& store) {
+  if (!wanted(session)) return;
+  const std::vector<bool> done = store.trials_done();
+  std::vector<std::int64_t> stored;
+  for (std::size_t trial = 0; trial < done.size(); ++trial) {
+    if (done[trial]) stored.push_back(static_cast<std::int64_t>(trial));
+  }
+  if (stored.empty()) return;
+  const auto fresh = session.fresh();
+  const auto all = static_cast<std::int64_t>(stored.size());
+  const std::int64_t count = std::min(session.campaign().self_replay, all);
+  for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
+    // Others than those ahead of the run.
+    const std::int64_t trial = stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))];
+    compare(session, store.read_trial(trial),
+            fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+  }
+}
+
+}  // namespace bitfall

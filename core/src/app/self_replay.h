@@ -1,0 +1,17 @@
+// A run replays a few of its own trials with components made anew: code of others that is not a
+// function of its arguments shows there.
+#pragma once
+
+#include "session.h"
+#include "store.h"
+
+namespace bitfall {
+
+/// Before the first trial: [run] self_replay trials, each by two sets of components. Does nothing
+/// where all plugins in use come with the program. Throws Error(kPlugin) naming what differs.
+void replay_ahead(Session& session);
+
+/// Trials of the store, with components made anew, against what is stored.
+void replay_stored(Session& session, const Store& store);
+
+}  // namespace bitfall

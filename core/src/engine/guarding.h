@@ -1,0 +1,44 @@
+// What a campaign's protection does beside its sites, whose values are guarded by their formats
+// (protected_format.h): it looks at the answer, and has operations computed twice.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "bitfall/protection.h"
+#include "protected_format.h"
+
+namespace bitfall {
+
+/// The network's answer as a protection guards it.
+struct AnswerGuard {
+  const Protection* protection = nullptr;
+  ProtectedSite site;
+  std::vector<float> state;
+
+  Verdict guard(std::span<float> logits) const;
+};
+
+/// Borrowed by an engine and the formats of its sites.
+struct Guarding {
+  GuardRecord record;
+  const AnswerGuard* answer = nullptr;  // null: it is not guarded
+  std::vector<bool> twice;              // by site: computed twice
+  std::vector<bool> permanent;          // by [[faults]] entry: a second computation meets it again
+};
+
+/// What a trial of a protected run has beside its metrics, in this order.
+struct GuardColumn {
+  const char* name;
+  const char* help;
+};
+inline constexpr std::array<GuardColumn, 3> kGuardColumns = {{
+    {"protect_detected", "The protection noticed the fault"},
+    {"protect_recomputed", "The answer was computed once more"},
+    {"protect_false_alarm", "The protection changes or doubts this image without a fault"},
+}};
+
+}  // namespace bitfall

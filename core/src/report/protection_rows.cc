@@ -1,0 +1,132 @@
+#include "protection_rows.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "report.h"
+#include "report_number.h"
+#include "report_table.h"
+#include "report_text.h"
+#include "store.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ArmData {
+  ReportData data;
+  std::map<std::int64_t, bool> mismatches;  // by trial
+};
+
+ArmData arm_of(const fs::path& run) {
+  const auto store = Store::open_read_only(run);
+  ArmData arm;
+  SummaryOptions options;
+  options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
+    arm.mismatches[trial.trial] = effect.mismatch;
+  };
+  arm.data = summarise(*store, options);
+  return arm;
+}
+
+std::optional<Proportion> event(const ReportData& data, const std::string& column) {
+  for (const MetricSummary& metric : data.network.metrics) {
+    if (metric.column == column) return metric.rate;
+  }
+  return std::nullopt;
+}
+
+ProtectionRow row_of(const ArmData& arm) {
+  const RunFacts& facts = arm.data.facts;
+  ProtectionRow row;
+  row.name = facts.protection.value_or("");
+  row.detail = facts.protection_detail.value_or("");
+  row.cost = facts.protection_cost.value_or("");
+  row.learned_from = facts.learned_from.value_or("");
+  row.accuracy = arm.data.golden_accuracy;
+  row.mismatch = arm.data.network.mismatch;
+  row.clipped = arm.data.network.delta_loss.mean_clipped;
+  row.detected = event(arm.data, "protect_detected");
+  row.false_alarm = event(arm.data, "protect_false_alarm");
+  return row;
+}
+
+// Of equal seeds and plans a trial's number names the same fault.
+bool same_trials(const ReportData& a, const ReportData& b) {
+  return a.planned == b.planned && a.facts.seed == b.facts.seed &&
+         a.facts.data_digest == b.facts.data_digest && a.facts.model_sha256 == b.facts.model_sha256;
+}
+
+void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
+  row.paired = same_trials(base.data, arm.data);
+  if (!row.paired) return;
+  for (const auto& [trial, mismatch] : arm.mismatches) {
+    const auto other = base.mismatches.find(trial);
+    if (other == base.mismatches.end()) continue;
+    row.only_without += other->second && !mismatch;
+    row.only_with += mismatch && !other->second;
+  }
+  row.p = mcnemar_exact(row.only_without, row.only_with);
+}
+
+}  // namespace
+
+std::vector<ProtectionRow> protection_rows(const fs::path& run) {
+  std::error_code error;
+  std::vector<fs::path> runs;
+  for (fs::directory_iterator entry(run / "protected", error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (fs::exists(entry->path() / "campaign.sqlite")) runs.push_back(entry->path());
+  }
+  if (runs.empty()) return {};
+  std::sort(runs.begin(), runs.end());
+  const ArmData base = arm_of(run);
+  std::vector<ProtectionRow> rows = {row_of(base)};
+  for (const fs::path& path : runs) {
+    const ArmData arm = arm_of(path);
+    rows.push_back(row_of(arm));
+    pair(base, arm, rows.back());
+  }
+  return rows;
+}
+
+ReportTable protections_table(const std::vector<ProtectionRow>& rows,
+                              const std::string& confidence) {
+  ReportTable table;
+  table.title = "Protections";
+  table.note =
+      "The same trials without and with each. Detected, false alarm: share of the trials in which "
+      "the protection noticed the fault, or doubts the image without one. Prevented, caused: "
+      "trials "
+      "that mismatch without it alone, and with it alone; p: McNemar's exact test of these.";
+  table.columns = {"protection", "accuracy", "mismatch [" + confidence + "]",
+                   "clipped",    "detected", "false alarm",
+                   "prevented",  "caused",   "p"};
+  for (const ProtectionRow& row : rows) {
+    const auto rate = [](const std::optional<Proportion>& share) {
+      return share ? percent(share->rate, 2) : "-";
+    };
+    const bool paired = row.paired;
+    table.rows.push_back({row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
+                          percent(row.mismatch, 2), quantity(row.clipped), rate(row.detected),
+                          rate(row.false_alarm), paired ? std::to_string(row.only_without) : "-",
+                          paired ? std::to_string(row.only_with) : "-",
+                          paired ? quantity(row.p) : "-"});
+  }
+  return table;
+}
+
+std::string protections_text(const std::vector<ProtectionRow>& rows, double confidence) {
+  if (rows.empty()) return "";
+  std::string text = table_text(protections_table(rows, percent(confidence, 0)), 120) + "\n";
+  for (const ProtectionRow& row : rows) {
+    if (row.name.empty()) continue;
+    text += row.name + ": " + row.detail + "\n  costs " + row.cost + "\n";
+    if (!row.learned_from.empty()) text += "  learned from " + row.learned_from + "\n";
+  }
+  return text;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,38 @@
+// What the protections of a campaign did to its trials: a row for each run of RUN/protected.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report_table.h"
+#include "statistics.h"
+
+namespace bitfall {
+
+struct ProtectionRow {
+  std::string name;  // empty: the run without a protection
+  std::string detail, cost, learned_from;
+  Proportion accuracy, mismatch;
+  double clipped = 0;  // nats: mean of the clipped change of loss, over all trials
+  std::optional<Proportion> detected, false_alarm;  // of the trials
+  // Trials that mismatch in one of the two runs alone, and McNemar's exact test of them; not where
+  // the runs have other trials.
+  bool paired = false;
+  std::int64_t only_without = 0, only_with = 0;
+  double p = 1;
+};
+
+/// The run's own row, then those of the runs in RUN/protected, by name; empty where there is none.
+std::vector<ProtectionRow> protection_rows(const std::filesystem::path& run);
+
+/// confidence: of the intervals, as text.
+ReportTable protections_table(const std::vector<ProtectionRow>& rows,
+                              const std::string& confidence);
+
+/// The table, and below it what each guards and costs; empty without rows.
+std::string protections_text(const std::vector<ProtectionRow>& rows, double confidence);
+
+}  // namespace bitfall

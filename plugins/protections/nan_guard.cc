@@ -1,0 +1,38 @@
+// nan_guard: NaN and Inf become 0.
+#include <cmath>
+
+#include "protections.h"
+
+namespace bitfall_plugins {
+namespace {
+
+using namespace bitfall;  // NOLINT(google-build-using-namespace)
+
+class NanGuard final : public Protection {
+ public:
+  bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
+  int passes() const override { return 0; }
+  Verdict guard(const ProtectedSite&, View<float> values, const Slice&,
+                View<const float>) const override {
+    Verdict verdict;
+    for (float& value : values) {
+      if (std::isfinite(value)) continue;
+      value = 0;
+      ++verdict.detected;
+      ++verdict.corrected;
+    }
+    return verdict;
+  }
+  ProtectionCost cost(const ProtectedSite& site) const override {
+    return {static_cast<double>(element_count(site.shape)), 0};
+  }
+};
+
+}  // namespace
+
+const Component<Protection> kNanGuard{
+    "nan_guard", "Makes NaN and Inf 0", {}, [](const Options&) -> Protection* {
+      return new NanGuard;
+    }};
+
+}  // namespace bitfall_plugins

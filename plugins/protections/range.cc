@@ -1,0 +1,88 @@
+// range: values outside of what training images gave are brought back. By the options it is Ranger
+// (layer, clamp; Chen et al., DSN 2021), Clip-Act (layer, zero; Hoang et al., DATE 2020, with its
+// threshold by percentile), FitAct (neuron, zero; Ghavami et al., DATE 2022), or between.
+#include <cmath>
+
+#include "bounds.h"
+#include "protections.h"
+
+namespace bitfall_plugins {
+namespace {
+
+using namespace bitfall;  // NOLINT(google-build-using-namespace)
+
+constexpr OptionSpec kOptions[] = {
+    {"scope", OptionType::kText, "layer", 0, 0, "layer|channel|neuron",
+     "What has bounds of its own: all of a site, each channel, or each value."},
+    {"action", OptionType::kText, "clamp", 0, 0, "clamp|zero",
+     "What becomes of a value outside: the bound that it is beyond, or 0. NaN becomes 0."},
+    {"percentile", OptionType::kNumber, "100", 50, 100, nullptr,
+     "Per cent of the learned values below the upper bound and above the lower one; 100: all."},
+    {"margin", OptionType::kNumber, "1", 0, 1000, nullptr, "Factor on both bounds."},
+};
+
+class RangeGuard final : public Protection {
+ public:
+  explicit RangeGuard(const Options& options)
+      : scope_(options.text("scope") == "layer"     ? Scope::kLayer
+               : options.text("scope") == "channel" ? Scope::kChannel
+                                                    : Scope::kNeuron),
+        bounds_(scope_, options.number("percentile")),
+        zero_(options.text("action") == "zero"),
+        margin_(options.number("margin")) {}
+
+  bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
+  int passes() const override { return bounds_.passes(); }
+  std::int64_t scratch_size(const ProtectedSite& site) const override {
+    return bounds_.scratch_size(site);
+  }
+  void learn(const ProtectedSite& site, int pass, View<const float> values,
+             View<double> scratch) const override {
+    bounds_.learn(site, pass, values, scratch);
+  }
+  std::int64_t state_size(const ProtectedSite& site) const override {
+    return bounds_.state_size(site);
+  }
+  void finish(const ProtectedSite& site, View<const double> scratch,
+              View<float> state) const override {
+    bounds_.finish(site, scratch, state);
+    for (float& bound : state) bound = static_cast<float>(bound * margin_);
+  }
+
+  Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
+                View<const float> state) const override {
+    const Units units(site, scope_);
+    Verdict verdict;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto unit = static_cast<std::size_t>(
+          units.of(slice.first + static_cast<std::int64_t>(i) * slice.stride));
+      const float low = state[2 * unit], high = state[2 * unit + 1];
+      float& value = values[i];
+      if (value >= low && value <= high) continue;
+      // A bound may be hit, too: one that is NaN guards nothing.
+      if (std::isnan(low) || std::isnan(high)) continue;
+      ++verdict.detected;
+      ++verdict.corrected;
+      value = zero_ || std::isnan(value) ? 0 : value < low ? low : high;
+    }
+    return verdict;
+  }
+
+  ProtectionCost cost(const ProtectedSite& site) const override {
+    return {2.0 * static_cast<double>(element_count(site.shape)), 32 * state_size(site)};
+  }
+
+ private:
+  Scope scope_;
+  Bounds bounds_;
+  bool zero_;
+  double margin_;
+};
+
+}  // namespace
+
+const Component<Protection> kRange{
+    "range", "Brings values outside of the range of training images back, or to 0", kOptions,
+    [](const Options& options) -> Protection* { return new RangeGuard(options); }};
+
+}  // namespace bitfall_plugins
