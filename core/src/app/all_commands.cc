@@ -52,8 +52,9 @@ std::vector<std::unique_ptr<Command>> all_commands() {
           commands_of(head_attach_command(), head_fuse_command(), head_info_command())),
       train_command(), config_command(),
       std::make_unique<Group>(
-          "plugin", "formats, error models, metrics and head initialisers that are installed",
-          commands_of(plugin_list_command(), plugin_info_command())),
+          "plugin", "components that are installed, and making one",
+          commands_of(plugin_list_command(), plugin_info_command(), plugin_new_command(),
+                      plugin_flags_command(), plugin_check_command())),
       env_command());
 }
 

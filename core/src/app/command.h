@@ -45,6 +45,9 @@ std::unique_ptr<Command> train_command();
 std::unique_ptr<Command> config_command();
 std::unique_ptr<Command> plugin_list_command();
 std::unique_ptr<Command> plugin_info_command();
+std::unique_ptr<Command> plugin_new_command();
+std::unique_ptr<Command> plugin_flags_command();
+std::unique_ptr<Command> plugin_check_command();
 std::unique_ptr<Command> env_command();
 
 /// The help of --input, which several commands have.

@@ -1,0 +1,17 @@
+# bitfall_add_plugin(NAME source...): a plugin as the shared library NAME.so, which sees the SDK alone.
+#
+# Installed to lib/bitfall/plugins, where a program of the same prefix finds it. With BUILD_TESTING (include(CTest)) the
+# test NAME.check runs `bitfall plugin check` over it.
+function(bitfall_add_plugin name)
+  add_library(${name} MODULE ${ARGN})
+  target_link_libraries(${name} PRIVATE Bitfall::sdk)
+  set_target_properties(${name} PROPERTIES PREFIX "" CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  target_compile_options(${name} PRIVATE $<$<CONFIG:>:-O2>  # no build type, no optimisation
+    -ffile-prefix-map=${CMAKE_CURRENT_SOURCE_DIR}=.)        # the same bytes wherever it is built
+  target_link_options(${name} PRIVATE -Wl,-z,defs)          # what is missing is an error here, not where it is loaded
+  install(TARGETS ${name} LIBRARY DESTINATION lib/bitfall/plugins)
+  if(BUILD_TESTING AND BITFALL_PROGRAM)
+    add_test(NAME ${name}.check COMMAND ${BITFALL_PROGRAM} plugin check $<TARGET_FILE:${name}>)
+  endif()
+endfunction()

@@ -1,0 +1,29 @@
+// bitfall plugin flags: how plugins are compiled without CMake.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "command.h"
+#include "plugin_template.h"
+#include "words.h"
+
+namespace bitfall {
+namespace {
+
+class PluginFlagsCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("flags", "the compiler's options for a plugin");
+    app->footer("Example:\n  g++ $(bitfall plugin flags) log8.cc -o log8.so");
+    return app;
+  }
+  int run() override {
+    std::printf("%s\n", joined(plugin_flags(), " ").c_str());
+    return 0;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Command> plugin_flags_command() { return std::make_unique<PluginFlagsCommand>(); }
+
+}  // namespace bitfall
