@@ -1551,6 +1551,24 @@ class Protected(Networks):
         rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
         self.assertEqual([row["name"] for row in rows], ["", "logit_bound", "range"])
 
+    def test_codes_in_memory(self):
+        weights = 'target = "weight"\nsites = ["conv2.weight"]\noperations = "*"\n'
+        form = '[format]\nid = "secded"\nbase = "fp16"\n'
+        flips = 'error_model = {id = "bit_flip", bits = %d, registers = "any"}\n'
+        self.campaign(model=form, faults=weights + flips % 1, per_site=200)
+        self.bitfall("run", "c.toml", "--force")
+        trials = self.rows()
+        self.assertEqual({row["register"] for row in trials}, {"payload", "check"})
+        for row in trials:
+            self.assertEqual((float(row["memory_corrected"]), float(row["memory_detected"])), (1, 0))
+            self.assertEqual(row["outcome"], "masked")
+            self.assertEqual(row["faulty_loss"], row["golden_loss"])
+        self.campaign(model=form, faults=weights + flips % 2, per_site=200)
+        self.bitfall("run", "c.toml", "--force")
+        for row in self.rows():  # both in one register
+            self.assertEqual((float(row["memory_corrected"]), float(row["memory_detected"])), (0, 1))
+        self.assertIn("memory_detected", self.bitfall("report", "run"))
+
     def test_what_cannot_be(self):
         self.protect_refused('protection = "range"', "learns from images", learn=False, rc=2)
         self.protect_refused('protection = "rnage"', "did you mean 'range'", rc=2)

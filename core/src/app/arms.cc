@@ -40,7 +40,7 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   log_info("protection '" + name +
            "': " + std::to_string(session->engine().trials(session->plan())) + " trials into " +
            directory.string());
-  return execute(*session, *store);
+  return execute(*session, *store, false, false);
 }
 
 }  // namespace
@@ -55,12 +55,13 @@ std::vector<std::string> protections_of(const RunDescription& run) {
   return names;
 }
 
-int resume_run(const fs::path& run, const StoredPlugins& plugins) {
+int resume_run(const fs::path& run, const StoredPlugins& plugins, bool report) {
   std::unique_ptr<Store> store = Store::open(run, 256);
   const RunDescription stored = store->description();
   const std::optional<Shard>& shard = stored.facts.shard;
   const bool whole = store->count_done() == stored.trials;
   if (stored.facts.finished && (whole || shard)) {
+    if (!report) return 0;
     std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
                 static_cast<long long>(store->count_done()), shell_word(run.string()).c_str());
     return 0;
@@ -78,7 +79,7 @@ int resume_run(const fs::path& run, const StoredPlugins& plugins) {
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");
-  return execute(*session, *store);
+  return execute(*session, *store, false, report);
 }
 
 int run_arms(const fs::path& run, const StoredPlugins& plugins) {
@@ -88,7 +89,7 @@ int run_arms(const fs::path& run, const StoredPlugins& plugins) {
   for (const std::string& name : names) {
     const fs::path directory = directory_of(run, name);
     const bool begun = fs::exists(directory / "campaign.sqlite");
-    const int code = begun ? resume_run(directory, plugins) : start_arm(run, base, name, plugins);
+    const int code = begun ? resume_run(directory, plugins, false) : start_arm(run, base, name, plugins);
     if (code != 0) return code;
   }
   const auto rows = protection_rows(run);

@@ -8,8 +8,9 @@
 
 namespace bitfall {
 
-/// Goes on with an interrupted run. Returns the process's exit code.
-int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins);
+/// Goes on with an interrupted run; prints its report when all is done, if `report`. Returns the
+/// process's exit code.
+int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins, bool report);
 
 /// Runs the trials of a finished run with each [[protect]] entry of its campaign, or goes on with
 /// those; then prints the table of them. Does nothing where there is none. Returns the process's

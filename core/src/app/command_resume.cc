@@ -24,7 +24,7 @@ class ResumeCommand final : public Command {
 };
 
 int ResumeCommand::run() {
-  const int code = resume_run(run_, plugins_);
+  const int code = resume_run(run_, plugins_, true);
   return code == 0 ? run_arms(run_, plugins_) : code;
 }
 

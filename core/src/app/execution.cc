@@ -86,7 +86,7 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
 
 }  // namespace
 
-int execute(Session& session, Store& store, bool explain) {
+int execute(Session& session, Store& store, bool explain, bool report) {
   const auto start = Clock::now();
   const auto done = store.trials_done();
   const auto stored = store.golden_rows();
@@ -140,6 +140,7 @@ int execute(Session& session, Store& store, bool explain) {
                 shell_word(directory));
     return static_cast<int>(ExitCode::kInterrupted);
   }
+  if (!report) return 0;
   std::printf("%s", report_text(summarise(store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
               shell_word(directory).c_str());

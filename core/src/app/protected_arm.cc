@@ -120,8 +120,11 @@ void ProtectedArm::tell(RunFacts& facts) const {
   const auto list = [&](const std::string& part) {
     guarded += (guarded.empty() ? "" : ", ") + part;
   };
-  if (!formats_.empty()) list(std::to_string(formats_.size()) + " sites guarded");
-  if (twice > 0) list(std::to_string(twice) + " sites computed twice");
+  const auto sites = [](std::size_t count) {
+    return std::to_string(count) + (count == 1 ? " site " : " sites ");
+  };
+  if (!formats_.empty()) list(sites(formats_.size()) + "guarded");
+  if (twice > 0) list(sites(twice) + "computed twice");
   if (answer_) list("the answer guarded");
   facts.protection_detail = to_string(component_fact(entry_.protection)) + ": " + guarded;
   char share[64];

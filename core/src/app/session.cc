@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 
+#include "bitfall/extensions/memory_code.h"
 #include "error.h"
 #include "gpu_facts.h"
 #include "log.h"
@@ -163,6 +164,13 @@ void Session::make_components(Diagnostics& diagnostics) {
       columns_.push_back({column.name, choice.id, column.kind, column.unit});
     }
     measurer_.add(std::move(metric));
+  }
+  memory_code_ = std::any_of(formats_.begin(), formats_.end(), [](const auto& format) {
+    return format != nullptr && format->extension(kMemoryCode) != nullptr;
+  });
+  if (!memory_code_) return;
+  for (const GuardColumn& column : kMemoryColumns) {
+    columns_.push_back({column.name, "memory_code", ColumnKind::kEvent, "1"});
   }
 }
 
@@ -407,6 +415,7 @@ void Session::select(Diagnostics& diagnostics) {
   }
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
+  options.memory_code = memory_code_;
   if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);

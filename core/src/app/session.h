@@ -115,6 +115,7 @@ class Session {
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
+  bool memory_code_ = false;  // a format's words are stored with a code
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::shared_ptr<Dataset> dataset_;

@@ -16,6 +16,7 @@ struct EngineOptions : RunSettings {
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
+  bool memory_code = false;  // a format's words are stored with a code: two columns say what it did
   Guarding* guarding = nullptr;  // of a protected run; borrowed
   bool count_traffic = false;  // operators and copies, see EngineCosts; costs time
 };

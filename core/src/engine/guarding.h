@@ -41,4 +41,10 @@ inline constexpr std::array<GuardColumn, 3> kGuardColumns = {{
     {"protect_false_alarm", "The protection changes or doubts this image without a fault"},
 }};
 
+/// What a trial of a run has whose words are stored with a code, behind its metrics.
+inline constexpr std::array<GuardColumn, 2> kMemoryColumns = {{
+    {"memory_corrected", "A word was read with a correction"},
+    {"memory_detected", "A word was known to be wrong"},
+}};
+
 }  // namespace bitfall

@@ -6,6 +6,8 @@
 #include <map>
 #include <stdexcept>
 
+#include "bitfall/extensions/memory_code.h"
+
 namespace bitfall {
 namespace {
 
@@ -135,6 +137,11 @@ class Block {
     values_ = std::move(values);
   }
 
+  /// What the format's code in memory says of the faulty words.
+  MemoryVerdict check(const MemoryCode& code) const {
+    return code.check(codes_, slice_, metadata_);
+  }
+
   /// After finish().
   float value(std::int64_t element) const { return values_[place(element)]; }
   std::uint32_t code(std::int64_t element) const { return codes_[place(element)]; }
@@ -259,6 +266,13 @@ Injection inject(const NumberFormat& format, std::span<const float> golden,
     }
   }
   for (auto& [_, block] : blocks) block.finish(clamp, result.changes);
+  if (const auto* code = static_cast<const MemoryCode*>(format.extension(kMemoryCode))) {
+    for (auto& [_, block] : blocks) {
+      const MemoryVerdict verdict = block.check(*code);
+      result.corrected |= verdict.corrected > 0;
+      result.noticed |= verdict.detected > 0;
+    }
+  }
   std::sort(result.changes.begin(), result.changes.end(),
             [](const Change& a, const Change& b) { return a.element < b.element; });
   complete_records(result.records, block_of);

@@ -18,6 +18,7 @@ struct Change {
 };
 
 struct Injection {
+  bool corrected = false, noticed = false;  // by the code that the format's words are stored with
   std::vector<EditRecord> records;  // one per edit, in order
   std::vector<Change> changes;  // every value whose bits differ from `golden`, by rising element
 };

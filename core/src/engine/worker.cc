@@ -339,6 +339,11 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   result.metrics = run_.measurer.measure({sizeof(Observation), before.values(), after.values(),
                                           label, result.golden_loss, result.faulty_loss,
                                           result.golden_top1, result.faulty_top1});
+  if (options_.memory_code) {
+    for (const bool event : {one.injection.corrected, one.injection.noticed}) {
+      result.metrics.push_back(event ? 1 : 0);
+    }
+  }
   if (const Guarding* guarding = options_.guarding) {
     const bool alarm =
         one.golden->doubted(one.row) || guarding->record.false_alarm(one.trial.image);
@@ -374,7 +379,8 @@ void Worker::fail(const Flight& one, Outcome outcome, const std::string& message
   result.faulty_loss = kNone;
   result.faulty_top1 = -1;
   const std::size_t guards = options_.guarding == nullptr ? 0 : kGuardColumns.size();
-  result.metrics.assign(run_.measurer.columns() + guards, kNone);
+  const std::size_t codes = options_.memory_code ? kMemoryColumns.size() : 0;
+  result.metrics.assign(run_.measurer.columns() + codes + guards, kNone);
   store(result);
 }
 

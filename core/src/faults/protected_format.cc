@@ -140,7 +140,9 @@ float ProtectedFormat::largest(View<const std::uint32_t> metadata) const {
 
 const void* ProtectedFormat::extension(const char* name) const {
   static constexpr bool kYes = true;
-  return std::string_view(name) == "bitfall.by_place" ? &kYes : nullptr;
+  if (std::string_view(name) == "bitfall.by_place") return &kYes;
+  // A code's check is of the format's own registers, which stand first.
+  return format_.extension(name);
 }
 
 }  // namespace bitfall

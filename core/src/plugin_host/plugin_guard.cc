@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bitfall/extensions/memory_code.h"
 #include "plugin_options.h"
 #include "words.h"
 
@@ -18,10 +19,29 @@ namespace {
   throw Error(ExitCode::kPlugin, who + " " + problem);
 }
 
-class GuardedFormat final : public NumberFormat {
+class GuardedFormat final : public NumberFormat, public MemoryCode {
  public:
   GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who)
-      : format_(std::move(format)), who_(std::move(who)) {}
+      : format_(std::move(format)), who_(std::move(who)) {
+    code_ = static_cast<const MemoryCode*>(
+        call_plugin(who_, "extension", [&] { return format_->extension(kMemoryCode); }));
+  }
+
+  const void* extension(const char* name) const override {
+    if (std::string_view(name) != kMemoryCode) {
+      return call_plugin(who_, "extension", [&] { return format_->extension(name); });
+    }
+    return code_ == nullptr ? nullptr : static_cast<const MemoryCode*>(this);
+  }
+  MemoryVerdict check(View<const std::uint32_t> codes, const Slice& slice,
+                      View<const std::uint32_t> metadata) const override {
+    const MemoryVerdict verdict =
+        call_plugin(who_, "check", [&] { return code_->check(codes, slice, metadata); });
+    if (verdict.corrected < 0 || verdict.detected < 0) {
+      refuse(who_, "has a negative count of words in check");
+    }
+    return verdict;
+  }
 
   View<const Register> registers() const override {
     return call_plugin(who_, "registers", [&] { return format_->registers(); });
@@ -124,6 +144,7 @@ class GuardedFormat final : public NumberFormat {
  private:
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
+  const MemoryCode* code_ = nullptr;        // null: it has none
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
 };
 
