@@ -191,6 +191,53 @@ INSTANTIATE_TEST_SUITE_P(
                     std::make_tuple("maps", "fp16\"\nrounding = \"stochastic"),
                     std::make_tuple("maps_traced", "fp32"), std::make_tuple("maps_last", "int8")));
 
+// What bounds the memory of many trials: those of a site go through the network some at a time.
+TEST(Engine, TakesTrialsOfASiteInSlicesOfAnySize) {
+  const std::string text = campaign(
+      "residual", "fp16", "[[faults]]\noperations = \"*\"\nper_site = 150\n[run]\nbatch = 4\n");
+  const Collected whole = run(text);
+  for (const std::size_t flights : {1, 7, 64}) {
+    const auto opened = open(text);
+    Session& session = *opened;
+    const std::atomic<bool> stop{false};
+    EXPECT_TRUE(session.profile(stop));
+    session.engine().set_flights_at_once(flights);
+    Collected collected;
+    EXPECT_TRUE(
+        session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+    expect_equal(whole, collected);
+  }
+}
+
+// A run that goes on on another machine, or on other images.
+TEST(Engine, NamesAnImageWhoseGoldenResultIsAnother) {
+  const std::string text =
+      campaign("residual", "fp16", "[[faults]]\nper_site = 20\n[run]\nbatch = 4\n");
+  const Collected before = run(text);
+  std::vector<GoldenResult> known = before.goldens;
+  std::sort(known.begin(), known.end(),
+            [](const GoldenResult& a, const GoldenResult& b) { return a.image < b.image; });
+  const auto run_with = [&](std::vector<GoldenResult> golden) {
+    const auto opened = open(text);
+    Session& session = *opened;
+    const std::atomic<bool> stop{false};
+    EXPECT_TRUE(session.profile(stop));
+    session.engine().expect_golden(std::move(golden));
+    Collected collected;
+    session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr);
+    return collected;
+  };
+  expect_equal(run_with(known), before);
+  known[5].loss = std::nextafter(known[5].loss, 100.0);  // one bit
+  try {
+    run_with(known);
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kInput);
+    EXPECT_THAT(error.what(), testing::HasSubstr("image '5': without a fault its loss was "));
+  }
+}
+
 // Archives of torch.export: layers unfused, in `with` blocks, several answers, writes in place.
 INSTANTIATE_TEST_SUITE_P(Exported, EngineOnModel,
                          testing::Values(std::make_tuple("residual.pt2", "fp16"),

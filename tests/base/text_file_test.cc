@@ -1,6 +1,7 @@
 #include "text_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -30,6 +31,23 @@ TEST(ReadText, NamesWhatCannotBeRead) {
   };
   EXPECT_EQ(reason("no/such.toml"), "no/such.toml: cannot be read: No such file or directory");
   EXPECT_EQ(reason(testing::TempDir()), testing::TempDir() + ": cannot be read: it is a folder");
+}
+
+TEST(ReadText, WaitsForNoPipeAndReadsNoDevice) {
+  const std::filesystem::path pipe = std::filesystem::path(testing::TempDir()) / "read_text_pipe";
+  std::filesystem::remove(pipe);
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0666), 0);
+  for (const std::filesystem::path& path : {pipe, std::filesystem::path("/dev/zero")}) {
+    try {
+      read_text(path);
+      ADD_FAILURE() << path;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kInput);
+      EXPECT_EQ(error.what(), path.string() +
+                                  ": is not a regular file, but a pipe, a device or a socket; save "
+                                  "its content to a file first");
+    }
+  }
 }
 
 }  // namespace

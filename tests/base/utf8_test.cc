@@ -71,6 +71,27 @@ TEST(Utf8, CodePointsAreCountedAndCutWhole) {
   EXPECT_EQ(first_code_points(text, 9), text);
 }
 
+// What a terminal acts on, by the tables of ECMA-48 (C0, C1) and of Unicode's annex 9 (directions).
+TEST(Utf8, WhatATerminalWouldActOnIsShownAsNumbers) {
+  const std::vector<std::pair<std::uint32_t, std::string>> acting = {
+      {0x00, "\\x00"},     {0x07, "\\x07"},     {0x1B, "\\x1b"},     {0x7F, "\\x7f"},
+      {0x80, "\\x80"},     {0x9B, "\\x9b"},     {0x9F, "\\x9f"},     {0x61C, "\\u061c"},
+      {0x200E, "\\u200e"}, {0x202A, "\\u202a"}, {0x202E, "\\u202e"}, {0x2066, "\\u2066"},
+      {0x2069, "\\u2069"}};
+  for (const auto& [point, shown] : acting) {
+    EXPECT_EQ(printable("a" + encoded(point) + "b"), "a" + shown + "b");
+    EXPECT_FALSE(is_presentable(encoded(point)));
+  }
+  for (const std::uint32_t point :
+       {0x20U, 0x7EU, 0xA0U, 0xE4U, 0x200DU, 0x202FU, 0x2065U, 0x1F600U}) {
+    EXPECT_EQ(printable(encoded(point)), encoded(point)) << point;
+    EXPECT_TRUE(is_presentable(encoded(point))) << point;
+  }
+  EXPECT_EQ(printable("two\nlines\tand a tab"), "two\nlines\tand a tab");
+  EXPECT_EQ(printable("broken \xFF\xC3("), "broken \\xff\\xc3(");
+  EXPECT_EQ(printable_points("\xC2\x9B"), std::vector<std::string>{"\xEF\xBF\xBD"});
+}
+
 TEST(Utf8, BytesAreEscaped) { EXPECT_EQ(escaped_bytes("a\xC3 \n"), "a\\xc3 \\x0a"); }
 
 }  // namespace

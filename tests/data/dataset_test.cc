@@ -193,9 +193,7 @@ TEST_F(DatasetTest, RefusesBadPreprocessing) {
     change(changed.preprocess);
     return error_of([&] { Dataset::open(changed); });
   };
-  EXPECT_THAT(with([](auto& p) {
-                p.mean = {1, 2};
-              }),
+  EXPECT_THAT(with([](auto& p) { p.mean = {1, 2}; }),
               HasSubstr("mean has 2 values, the images have 3"));
   EXPECT_THAT(with([](auto& p) { p.std = {1, 0, 1}; }), HasSubstr("std must not be zero"));
   EXPECT_THAT(with([](auto& p) { p.std = {1e-60}; }), HasSubstr("std must not be zero"));
@@ -504,7 +502,7 @@ TEST_F(DatasetTest, RefusesNamesThatAreNoText) {
   EXPECT_THAT(refusal(), HasSubstr("the folder name 'b\\xc0\\x80' is not plain UTF-8 text"));
 }
 
-TEST_F(DatasetTest, HasADigestOfNamesLabelsAndSizes) {
+TEST_F(DatasetTest, HasADigestOfNamesLabelsAndContents) {
   write_png(config_.path / "a" / "1.png");
   write_png(config_.path / "b" / "1.png");
   const std::string digest = Dataset::open(config_).digest();
@@ -519,6 +517,37 @@ TEST_F(DatasetTest, HasADigestOfNamesLabelsAndSizes) {
   write_text(config_.classes, "b\na\n");
   digests.insert(Dataset::open(config_).digest());
   EXPECT_EQ(digests.size(), 4U);
+}
+
+// Files of one size that change places are other data.
+TEST_F(DatasetTest, SeesImagesThatChangePlaces) {
+  write_png(config_.path / "a" / "1.png", 10);
+  write_png(config_.path / "b" / "1.png", 20);
+  ASSERT_EQ(fs::file_size(config_.path / "a" / "1.png"),
+            fs::file_size(config_.path / "b" / "1.png"));
+  const std::string digest = Dataset::open(config_).digest();
+  fs::rename(config_.path / "a" / "1.png", config_.path / "2.png");
+  fs::rename(config_.path / "b" / "1.png", config_.path / "a" / "1.png");
+  fs::rename(config_.path / "2.png", config_.path / "b" / "1.png");
+  EXPECT_NE(Dataset::open(config_).digest(), digest);
+}
+
+TEST_F(DatasetTest, HashesNoMoreThanItUsesAndSaysWhatItCannotRead) {
+  for (int i = 0; i < 40; ++i) write_png(config_.path / "a" / (std::to_string(10 + i) + ".png"), i);
+  write_png(config_.path / "b" / "1.png");
+  config_.limit = 12;
+  const std::string digest = Dataset::open(config_).digest();
+  std::ofstream(config_.path / "a" / "49.png", std::ios::app) << "x";  // beyond the limit
+  EXPECT_EQ(Dataset::open(config_).digest(), digest);
+  const Dataset data = Dataset::open(config_);
+  fs::remove(config_.path / "a" / "12.png");
+  try {
+    data.digest();
+    FAIL() << "a file that is gone";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.what(), (config_.path / "a" / "12.png").string() +
+                                ": cannot be read: No such file or directory");
+  }
 }
 
 TEST_F(DatasetTest, LoadsFromSeveralThreads) {

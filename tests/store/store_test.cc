@@ -12,6 +12,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -231,6 +232,7 @@ TEST(Store, KeepsEveryBitOfTrials) {
   constexpr std::int64_t kFirstUnsafe = (std::int64_t{1} << 53) + 1;  // no double holds it
   RunDescription run = small_run(100);
   run.trials = kFirstUnsafe + 1;
+  run.strata[2].trials = run.trials - run.strata[0].trials - run.strata[1].trials;
   auto store = Store::create(directory, run, 64);
   TrialResult trial;
   trial.trial = kFirstUnsafe;
@@ -367,17 +369,22 @@ TEST(Store, DigestSeesEveryNumber) {
   constexpr std::int64_t kTrials = 20;
   auto store = wild_store(fresh_directory("run"), kTrials);
   std::vector<std::string> digests = {store->digest()};
-  const TrialResult original = store->read_trial(3);
+  // A trial that may hold any number: what goes with an outcome is checked.
+  std::int64_t id = 0;
+  while (wild_trial(id, kTrials).outcome != Outcome::kNonfinite) ++id;
+  const TrialResult original = store->read_trial(id);
   const auto digest_of = [&](auto change) {
     TrialResult changed = original;
     change(changed);
     store->trial(changed);
     digests.push_back(store->digest());
   };
-  digest_of([](TrialResult& t) { t.entry += 1; });
+  digest_of([](TrialResult& t) { t.entry = 1 - t.entry; });
   digest_of([](TrialResult& t) { t.site = 2; });
   digest_of([](TrialResult& t) { t.image = (t.image + 1) % 5; });
-  digest_of([](TrialResult& t) { t.outcome = static_cast<Outcome>((int(t.outcome) + 1) % 4); });
+  digest_of([](TrialResult& t) {
+    t.outcome = t.faulty_top1 == t.golden_top1 ? Outcome::kTop1Same : Outcome::kTop1Changed;
+  });
   digest_of([](TrialResult& t) { t.activated = !t.activated; });
   digest_of([](TrialResult& t) { t.golden_loss = 0.25000000000000006; });
   digest_of([](TrialResult& t) { t.faulty_loss = 1e-300; });
@@ -503,7 +510,7 @@ TEST(Store, ReplacesACampaign) {
   RunDescription listed = small_run(10);
   listed.fault_list_text = "site,image\n";
   Store::create(directory, listed, 10)->trial(wild_trial(0, 10));
-  std::ofstream(directory / "report.html") << "the old report";
+  std::ofstream(directory / "report.html") << "<html>" << kPageMark << "the old report";
   // A reader of the old run keeps its log from being written back and removed.
   const auto reader = Store::open_read_only(directory);
   EXPECT_EQ(reader->count_done(), 1);
@@ -554,6 +561,130 @@ TEST(Store, KeepsACampaignThatCannotBeReplaced) {
   EXPECT_EQ(Store::open_read_only(directory)->digest(), digest);
   EXPECT_FALSE(fs::exists(directory / "campaign.sqlite.new"));
   EXPECT_EQ(content_of(directory / "campaign.toml"), small_run(10).campaign_text);
+}
+
+TEST(Store, KeepsTextsThatItDidNotWrite) {
+  const fs::path directory = fresh_directory("run");
+  RunDescription listed = small_run(10);
+  listed.fault_list_text = "site,image\n";
+  for (const char* name : {"campaign.toml", "faults.csv"}) {
+    fs::remove_all(directory);
+    fs::create_directories(directory);
+    std::ofstream(directory / name) << "by hand";
+    const Error error = error_of([&] { Store::create(directory, listed, 10); });
+    EXPECT_EQ(error.code(), ExitCode::kUsage);
+    EXPECT_THAT(error.what(), HasSubstr((directory / name).string() + ": is there already"));
+    EXPECT_EQ(content_of(directory / name), "by hand");
+    EXPECT_FALSE(fs::exists(directory / "campaign.sqlite"));
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory), {}), 2);  // and the lock
+    Store::create(directory, listed, 10, Store::Existing::kReplace);
+    EXPECT_EQ(content_of(directory / "faults.csv"), listed.fault_list_text);
+  }
+  // The same texts are nobody else's, as where a campaign file lies in its run directory.
+  fs::remove(directory / "campaign.sqlite");
+  Store::create(directory, listed, 10);
+  // A page, and a list that belongs to no run, stay.
+  std::ofstream(directory / "report.html") << "by hand";
+  std::ofstream(directory / "faults.csv") << "another list";
+  Store::create(directory, small_run(10), 10, Store::Existing::kReplace);
+  EXPECT_EQ(content_of(directory / "report.html"), "by hand");
+  EXPECT_EQ(content_of(directory / "faults.csv"), "another list");
+}
+
+// SQLite keeps a log beside the file and applies it to whatever has the file's name.
+TEST(Store, TakesNothingFromLogsOfADeletedRun) {
+  constexpr std::int64_t kTrials = 300;
+  const fs::path reference = fresh_directory("reference");
+  const std::string want = wild_store(reference, kTrials)->digest();
+  for (const bool network : {false, true}) {  // log; rollback journal
+    for (const bool deleted : {true, false}) {
+      const fs::path directory = fresh_directory("run");
+      const fs::path file = directory / "campaign.sqlite";
+      const int status = in_child([&] {
+        auto store = Store::create(directory, small_run(5000), 100);
+        if (network) {
+          store.reset();
+          sql(file, "PRAGMA journal_mode = DELETE");
+          sqlite3* database = nullptr;  // a commit that is cut off after its pages were written
+          sqlite3_open(file.c_str(), &database);
+          sqlite3_exec(database,
+                       "PRAGMA cache_size = 1; BEGIN; UPDATE images SET name = name || 'x'; WITH "
+                       "RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000) "
+                       "INSERT INTO classes SELECT 100 + x, hex(randomblob(100)) FROM n",
+                       nullptr, nullptr, nullptr);
+        } else {
+          for (std::int64_t id = 0; id < 3000; ++id) store->trial(wild_trial(id, 5000));
+        }
+        ::raise(SIGKILL);
+      });
+      ASSERT_TRUE(WIFSIGNALED(status));
+      ASSERT_TRUE(fs::exists(file.string() + (network ? "-journal" : "-wal")));
+      if (deleted) fs::remove(file);
+      const auto store =
+          Store::create(directory, small_run(kTrials), 64,
+                        deleted ? Store::Existing::kRefuse : Store::Existing::kReplace);
+      for (std::int32_t image = 0; image < 5; ++image) {
+        store->golden({image, 0.25, image % 3, 0.5f, 0.24, image % 2});
+      }
+      for (std::int64_t id = 0; id < kTrials; ++id) store->trial(wild_trial(id, kTrials));
+      store->commit();
+      EXPECT_EQ(store->digest(), want) << network << deleted;
+      EXPECT_EQ(store->description().classes.size(), 3u);
+      EXPECT_EQ(sql(file, "PRAGMA integrity_check"), "ok\n");
+    }
+  }
+}
+
+TEST(Store, CreatesACompleteRunAtOnce) {
+  constexpr std::int64_t kTrials = 300;
+  const fs::path directory = fresh_directory("run");
+  const auto fill = [&](Store& store) {
+    EXPECT_FALSE(fs::exists(directory / "campaign.sqlite"));
+    for (std::int64_t id = 0; id < kTrials; ++id) store.trial(wild_trial(id, kTrials));
+  };
+  RunFacts facts = small_run(kTrials).facts;
+  facts.finished = "now";
+  const auto create = [&](const std::function<void(Store&)>& work) {
+    Store::create_complete(directory, small_run(kTrials), Store::Existing::kRefuse, facts, work);
+  };
+  const auto fail = [](Store&) { throw Error(ExitCode::kInput, "no"); };
+  EXPECT_STREQ(error_of([&] { create(fail); }).what(), "no");
+  EXPECT_EQ(std::distance(fs::directory_iterator(directory), {}), 1);  // the lock
+  // Killed in the middle, it leaves nothing in the way of the next try.
+  const int status = in_child([&] {
+    create([&](Store& store) {
+      fill(store);
+      ::raise(SIGKILL);
+    });
+  });
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(fs::exists(directory / "campaign.sqlite"));
+  create(fill);
+  const auto store = Store::open_read_only(directory);
+  EXPECT_TRUE(store->sealed());
+  EXPECT_EQ(store->facts().finished, "now");
+  EXPECT_EQ(store->count_done(), kTrials);
+  EXPECT_FALSE(fs::exists(directory / "campaign.sqlite.new"));
+  EXPECT_EQ(content_of(directory / "campaign.toml"), small_run(10).campaign_text);
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    names.insert(entry.path().filename().string());
+  }
+  EXPECT_THAT(names, testing::IsSubsetOf({"lock", "campaign.toml", "campaign.sqlite"}));
+  EXPECT_EQ(error_of([&] { create(fill); }).code(), ExitCode::kUsage);
+}
+
+// Killed between the database and the texts beside it, which are for people.
+TEST(Store, WritesMissingTextsWhenItGoesOn) {
+  const fs::path directory = fresh_directory("run");
+  RunDescription listed = small_run(10);
+  listed.fault_list_text = "site,image\n";
+  Store::create(directory, listed, 10);
+  fs::remove(directory / "campaign.toml");
+  fs::remove(directory / "faults.csv");
+  Store::open(directory, 10);
+  EXPECT_EQ(content_of(directory / "campaign.toml"), listed.campaign_text);
+  EXPECT_EQ(content_of(directory / "faults.csv"), listed.fault_list_text);
 }
 
 TEST(Store, NamesADirectoryThatCannotBeMade) {

@@ -77,6 +77,7 @@ int CompareCommand::run() {
   if (html.empty()) {
     const auto run = std::filesystem::absolute(runs_.front()).lexically_normal();
     html = (run.has_filename() ? run : run.parent_path()).parent_path() / "compare.html";
+    prove_own_page(html, "give another name with --html FILE");
   }
   write_compare_html(data, vega_bundle(), html);
   if (json_) {

@@ -91,6 +91,7 @@ class MergeCommand final : public Command {
     CLI::App* app = parent.add_subcommand("merge", "join the shards of a campaign to one run");
     app->add_option("runs", runs_, "the shards' run directories, all of them")->required();
     app->add_option("-o,--output", output_, "run directory of the whole")->required();
+    app->add_flag("--force", force_, "replace the run that the directory holds");
     return app;
   }
   int run() override;
@@ -98,12 +99,38 @@ class MergeCommand final : public Command {
  private:
   std::vector<std::filesystem::path> runs_;
   std::filesystem::path output_;
+  bool force_ = false;
 };
 
+/// All that the parts hold, into a run that is not there before it is whole.
+void join(const std::vector<Part>& parts, Store& whole, std::int64_t planned,
+          const std::filesystem::path& output) {
+  for (const Part& part : parts) {
+    for (const GoldenResult& row : part.store->golden_rows()) whole.golden(row);
+    part.store->for_each_trial([&](const TrialResult& trial) { whole.trial(trial); });
+  }
+  if (whole.count_done() != planned) {
+    throw Error(ExitCode::kInput, "the shards hold " + std::to_string(whole.count_done()) + " of " +
+                                      std::to_string(planned) +
+                                      " trials; one of them was changed after it was finished");
+  }
+  std::error_code ignored;  // without copies, plugins are sought elsewhere
+  using Options = std::filesystem::copy_options;
+  std::filesystem::copy(parts.front().run / "plugins", output / "plugins",
+                        Options::recursive | Options::overwrite_existing, ignored);
+}
+
 int MergeCommand::run() {
-  if (std::filesystem::exists(output_ / "campaign.sqlite")) {
-    throw Error(ExitCode::kUsage, "-o " + output_.string() +
-                                      ": holds a run already; give another folder to merge into");
+  if (!force_ && std::filesystem::exists(output_ / "campaign.sqlite")) {
+    throw Error(ExitCode::kUsage,
+                "-o " + output_.string() +
+                    ": holds a run already; give another folder to merge into, or "
+                    "replace it with --force");
+  }
+  for (const std::filesystem::path& run : runs_) {
+    std::error_code absent;
+    if (!std::filesystem::equivalent(run, output_, absent)) continue;
+    throw Error(ExitCode::kUsage, "-o " + output_.string() + ": is one of the shards");
   }
   std::vector<Part> parts;
   for (const std::filesystem::path& run : runs_) parts.push_back(open_part(run));
@@ -120,22 +147,14 @@ int MergeCommand::run() {
   run.facts.finished.reset();
   run.facts.wall_s.reset();
   run.facts.merged = std::to_string(parts.size()) + " shards";
-  const auto store = Store::create(output_, run, 100000);
-  for (const Part& part : parts) {
-    for (const GoldenResult& row : part.store->golden_rows()) store->golden(row);
-    part.store->for_each_trial([&](const TrialResult& trial) { store->trial(trial); });
-  }
-  if (store->count_done() != run.trials) {
-    throw Error(ExitCode::kInput, "the shards hold " + std::to_string(store->count_done()) +
-                                      " of " + std::to_string(run.trials) +
-                                      " trials; one of them was changed after it was finished");
-  }
-  std::error_code ignored;  // without copies, plugins are sought elsewhere
-  std::filesystem::copy(runs_.front() / "plugins", output_ / "plugins",
-                        std::filesystem::copy_options::recursive, ignored);
-  run.facts.wall_s = seconds;
-  run.facts.finished = finished;
-  store->set_facts(run.facts);
+  const std::int64_t planned = run.trials;
+  RunFacts facts = run.facts;
+  facts.wall_s = seconds;
+  facts.finished = finished;
+  Store::create_complete(output_, run,
+                         force_ ? Store::Existing::kReplace : Store::Existing::kRefuse, facts,
+                         [&](Store& whole) { join(parts, whole, planned, output_); });
+  const auto store = Store::open_read_only(output_);
   std::printf("%s", report_text(summarise(*store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", output_.string().c_str(),
               shell_word(output_.string()).c_str());

@@ -3,7 +3,9 @@
 #include <cstdio>
 
 #include "command.h"
+#include "error.h"
 #include "html_page.h"
+#include "log.h"
 #include "report.h"
 #include "store.h"
 
@@ -41,13 +43,24 @@ int ReportCommand::run() {
     return 0;
   }
   const std::filesystem::path html = html_.empty() ? run_ / "report.html" : html_;
-  write_report_html(data, vega_bundle(), html);
+  if (html_.empty()) prove_own_page(html, "give another name with --html FILE");
+  if (!html_.empty()) write_report_html(data, vega_bundle(), html);
   if (json_)
     std::printf("%s", report_json(data).c_str());
   else if (markdown_)
     std::printf("%s", report_markdown(data).c_str());
   else
     std::printf("%s", report_text(data).c_str());
+  if (html_.empty()) {  // nobody asked for it here: the tables do without
+    try {
+      write_report_html(data, vega_bundle(), html);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kFailure) throw;
+      log_warning(std::string(error.what()) +
+                  "; the page was not written, give it a name with --html");
+      return 0;
+    }
+  }
   std::fprintf(json_ || markdown_ ? stderr : stdout, "\nreport: %s\n", html.c_str());
   return 0;
 }

@@ -99,6 +99,8 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
                     shell_word(output_.string()) + "`, or replace it with --force");
   }
   prove_can_be_made(output_);
+  const auto existing = force_ ? Store::Existing::kReplace : Store::Existing::kRefuse;
+  Store::prove_creatable(output_, session.campaign().text, session.fault_list_text(), existing);
   session.engine().preload(stop_requested);
   if (!session.profile(stop_requested)) {
     log_warning("interrupted before the first trial; nothing was written");
@@ -107,8 +109,7 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
   RunDescription run = session.describe();
   run.facts.created = now_text();
   run.facts.shard = shard;
-  const auto store = Store::create(output_, run, session.campaign().commit_every,
-                                   force_ ? Store::Existing::kReplace : Store::Existing::kRefuse);
+  const auto store = Store::create(output_, run, session.campaign().commit_every, existing);
   session.keep_plugins(output_);
   std::error_code ignored;  // those of the run that this one replaces
   if (force_) std::filesystem::remove_all(output_ / "protected", ignored);

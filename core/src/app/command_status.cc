@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "store.h"
+#include "utf8.h"
 #include "words.h"
 
 namespace bitfall {
@@ -63,7 +64,8 @@ int StatusCommand::run() {
                 document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
-  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld%s\n", run_.c_str(),
+  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld%s\n",
+              printable(run_.string()).c_str(),
               finished                     ? "finished"
               : done == description.trials ? "all trials done, not closed"
                                            : "unfinished",
@@ -76,8 +78,9 @@ int StatusCommand::run() {
   std::printf(
       "model     %s\ndata      %s (%lld images)\nformat    %s\nfaults    %s\nseed      %llu\n"
       "digest    %s\n",
-      facts.model_path.c_str(), facts.data_path.c_str(), static_cast<long long>(facts.images),
-      format.c_str(), error_models_text(facts).c_str(), static_cast<unsigned long long>(facts.seed),
+      printable(facts.model_path).c_str(), printable(facts.data_path).c_str(),
+      static_cast<long long>(facts.images), printable(format).c_str(),
+      printable(error_models_text(facts)).c_str(), static_cast<unsigned long long>(facts.seed),
       digest.c_str());
   if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run_).c_str());
   return 0;

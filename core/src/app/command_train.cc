@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "atomic_file.h"
 #include "command.h"
 #include "error.h"
 #include "html_page.h"
@@ -73,6 +74,12 @@ void check_directory(const Training& training, const TrainOptions& options) {
                 training.output.string() + ": holds a " + name +
                     " that would be replaced, and no checkpoint of a training; give another "
                     "directory with -o, or replace it with --force");
+  }
+  if (!begun && !absent_or_equal(training.output / "training.toml", training.text)) {
+    throw Error(ExitCode::kUsage,
+                training.output.string() +
+                    ": holds another training.toml that would be replaced, and no checkpoint of a "
+                    "training; give another directory with -o, or replace it with --force");
   }
   if (!begun) return;
   throw Error(ExitCode::kUsage, training.output.string() +

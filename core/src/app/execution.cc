@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 
 #include "error.h"
 #include "log.h"
@@ -92,6 +93,7 @@ int execute(Session& session, Store& store, bool explain, bool report) {
   const auto stored = store.golden_rows();
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
   for (const GoldenResult& row : stored) golden_done[static_cast<std::size_t>(row.image)] = true;
+  session.engine().expect_golden(stored);
   const std::int64_t before = store.count_done();
   const std::int64_t planned = session.engine().trials(session.plan());
   Progress progress("trials", planned, before);
@@ -112,9 +114,12 @@ int execute(Session& session, Store& store, bool explain, bool report) {
                                progress.update(before + count.done, rate_text(count, confidence));
                              });
   } catch (const Error& error) {
+    const std::string what = error.what();
+    std::error_code absent;
+    const bool told = what.find("bitfall resume ") != what.npos;
+    if (told || !std::filesystem::exists(store.directory() / "campaign.sqlite", absent)) throw;
     throw Error(error.code(),
-                std::string(error.what()) +
-                    "\n  what was stored before is kept; when this is fixed: bitfall resume " +
+                what + "\n  what was stored before is kept; when this is fixed: bitfall resume " +
                     shell_word(store.directory().string()));
   }
   store.commit();
@@ -132,7 +137,7 @@ int execute(Session& session, Store& store, bool explain, bool report) {
   RunFacts facts = store.facts();
   facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);
   if (finished) facts.finished = now_text();
-  store.set_facts(facts);
+  finished ? store.finish(facts) : store.set_facts(facts);
   const std::string directory = store.directory().string();
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,7 @@
 #include "plugin_calls.h"
 #include "stop.h"
 #include "torch_message.h"
+#include "utf8.h"
 #include "word_reader.h"
 #include "words.h"
 
@@ -97,13 +100,18 @@ int execute(Command& command) {
 }
 
 int refuse(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  if (error.get_exit_code() == 0) {  // --help, --version
+    const int status = app.exit(error);
+    return std::cout.flush() && std::fflush(stdout) == 0 ? status
+                                                         : static_cast<int>(ExitCode::kFailure);
+  }
   std::string command = "bitfall";
   for (const CLI::App* sub = &app; !sub->get_subcommands().empty();) {
     sub = sub->get_subcommands().front();
     command += " " + sub->get_name();
   }
-  std::fprintf(stderr, "bitfall: %s\ntry: %s --help\n", error.what(), command.c_str());
+  std::fprintf(stderr, "bitfall: %s\ntry: %s --help\n", printable(error.what()).c_str(),
+               command.c_str());
   return static_cast<int>(ExitCode::kUsage);
 }
 
@@ -138,10 +146,13 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return refuse(app, error);
   } catch (const Error& error) {
-    std::fprintf(stderr, "bitfall: error: %s\n", error.what());
+    std::fprintf(stderr, "bitfall: error: %s\n", printable(error.what()).c_str());
     return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "bitfall: error: there is not enough memory for this\n");
+    return static_cast<int>(ExitCode::kFailure);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "bitfall: error: %s\n", torch_message(error).c_str());
+    std::fprintf(stderr, "bitfall: error: %s\n", printable(torch_message(error)).c_str());
     return static_cast<int>(ExitCode::kFailure);
   }
 }

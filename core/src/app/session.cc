@@ -71,6 +71,9 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
     campaign_.threads = shape->threads;
     campaign_.workers = shape->workers;
   }
+  if (stored) {
+    fault_list_text_ = stored->fault_list;
+  }
   open_plugins(stored, diagnostics);
   open_protections(arm, diagnostics);
   facts_.plugins = plugins_in_use();

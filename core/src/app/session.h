@@ -27,6 +27,7 @@ struct StoredRun {
   Tuning shape;  // batch, threads, workers
   std::vector<WantedPlugin> plugins;
   PluginPlaces plugin_places;
+  std::string fault_list;  // the text of its list; empty where faults were drawn
 };
 
 class Session {
@@ -35,8 +36,8 @@ class Session {
   /// the plan follows when golden data are profiled.
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
-  /// that is opened again. plugins: libraries beside those that the file names. arm: with which
-  /// of the file's protections; all of them are checked.
+  /// that is opened again, with its own text of the list. plugins: libraries beside those that the
+  /// file names. arm: with which of the file's protections; all of them are checked.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
           const std::optional<StoredRun>& stored = std::nullopt,
@@ -59,6 +60,8 @@ class Session {
   const Plan& plan() const { return *plan_; }
   Engine& engine() { return *engine_; }
   const std::vector<StoredColumn>& columns() const { return columns_; }
+  /// Verbatim; empty where faults are drawn.
+  const std::string& fault_list_text() const { return fault_list_text_; }
 
   /// Profiles golden data where needed and completes the plan. False if stopped.
   bool profile(const std::atomic<bool>& stop, std::int64_t most_images = 0);
@@ -106,7 +109,7 @@ class Session {
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
-  std::string fault_list_text_;
+  std::string fault_list_text_;  // of a run that is opened again, else read with the sites
   std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
   std::vector<std::int32_t> format_of_;                 // by site: index into formats_

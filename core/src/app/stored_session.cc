@@ -3,8 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 
-#include "error.h"
-#include "text_file.h"
+#include "atomic_file.h"
+#include "log.h"
 
 namespace bitfall {
 
@@ -22,16 +22,16 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) {
     faults = run / "faults.csv";
-    if (read_text(*faults) != stored.fault_list_text) {
-      throw Error(ExitCode::kInput, faults->string() +
-                                        ": is not the list that the run was made from; restore it, "
-                                        "or start a new run");
+    if (!absent_or_equal(*faults, stored.fault_list_text)) {
+      log_warning(faults->string() +
+                  ": is not the list that the run was made from; the run's own list is used");
     }
   }
   const RunFacts& facts = stored.facts;
   StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
                  {},
-                 {run, plugins.trust, plugins.files}};
+                 {run, plugins.trust, plugins.files},
+                 stored.fault_list_text};
   for (const PluginFact& plugin : facts.plugins) {
     held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }

@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "utf8.h"
+
 namespace bitfall {
 namespace {
 
@@ -40,13 +42,13 @@ void log_info(const std::string& message) {
   if (quiet) return;
   static const auto logger = make_logger("info", "bitfall:");
   erase_line();
-  logger->info("{}", message);
+  logger->info("{}", printable(message));
 }
 
 void log_warning(const std::string& message) {
   static const auto logger = make_logger("warning", "%^bitfall: warning:%$");
   erase_line();
-  logger->warn("{}", message);
+  logger->warn("{}", printable(message));
 }
 
 void set_quiet(bool value) { quiet = value; }

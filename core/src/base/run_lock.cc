@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -24,14 +25,35 @@ std::string holder(int file) {
   return "process " + id.substr(0, id.find('\n'));
 }
 
+/// Why the file at the lock's name is none that this program made, or null: it would be written to.
+const char* foreign(int file) {
+  constexpr off_t kLongest = 32;  // a process id
+  struct stat about;
+  if (::fstat(file, &about) != 0) return "cannot be looked at";
+  if (!S_ISREG(about.st_mode)) return "is not a regular file";
+  if (about.st_nlink > 1) return "is a second name of another file (a hard link)";
+  if (about.st_size > kLongest) return "holds more than the number of a process";
+  return nullptr;
+}
+
 }  // namespace
 
 RunLock::RunLock(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "lock";
-  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  // Never through a link, and without waiting for the other end of a pipe.
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  const int error = errno;
+  const char* wrong = file_ < 0 ? nullptr : foreign(file_);
+  if (file_ < 0 && error == ELOOP) wrong = "is a symbolic link";
+  if (wrong) {
+    if (file_ >= 0) ::close(file_);
+    throw Error(ExitCode::kUsage, path.string() + ": " + wrong +
+                                      ", where this program keeps a file of its own that says who "
+                                      "writes the run; remove it, or give another folder");
+  }
   if (file_ < 0) {
     throw Error(ExitCode::kFailure, path.string() +
-                                        ": cannot be opened for writing: " + std::strerror(errno) +
+                                        ": cannot be opened for writing: " + std::strerror(error) +
                                         "; a run needs a folder that it may write to");
   }
   if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {

@@ -9,7 +9,8 @@ namespace bitfall {
 /// however it dies.
 class RunLock {
  public:
-  /// Throws Error(kFailure) naming the process that holds it, or if the file cannot be made.
+  /// Throws Error(kFailure) naming the process that holds it, or if the file cannot be made, and
+  /// Error(kUsage) where the name belongs to another file, as a link does.
   explicit RunLock(const std::filesystem::path& directory);
   ~RunLock();
   RunLock(const RunLock&) = delete;

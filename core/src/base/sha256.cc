@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "text_file.h"
 
 namespace bitfall {
 namespace {
@@ -57,6 +58,7 @@ std::string sha256_text(std::string_view text) {
 }
 
 std::string sha256_file(const std::filesystem::path& path) {
+  require_regular(path);
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
                                                              std::fclose);
   if (!file) cannot_read(path, errno);

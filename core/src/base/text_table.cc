@@ -1,10 +1,18 @@
 #include "text_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "utf8.h"
 
 namespace bitfall {
+
+void TextTable::add(std::vector<std::string> cells) {
+  for (std::string& cell : cells) cell = printable(cell);
+  rows_.push_back(std::move(cells));
+}
+
+void TextTable::add_line(std::string text) { add({std::move(text)}); }
 
 std::string TextTable::render() const {
   const auto is_line = [&](const auto& row) { return row.size() < columns_.size(); };

@@ -14,10 +14,10 @@ class TextTable {
     Align align = kLeft;
   };
   explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
-  /// One cell a column.
-  void add(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  /// One cell a column, as printable() has it: names come from files of any origin.
+  void add(std::vector<std::string> cells);
   /// A line of its own across all columns, such as the name of the rows below it.
-  void add_line(std::string text) { rows_.push_back({std::move(text)}); }
+  void add_line(std::string text);
   /// Title line, a rule, a line a row; two blanks between columns, none at line ends. Widths count
   /// code points.
   std::string render() const;

@@ -4,6 +4,7 @@
 #include "compare.h"
 #include "compare_tables.h"
 #include "report_text.h"
+#include "utf8.h"
 
 namespace bitfall {
 std::string compare_text(const CompareData& data, int width) {
@@ -16,7 +17,7 @@ std::string compare_text(const CompareData& data, int width) {
     if (!table.rows.empty()) text += table_text(table, width);
     text += wrapped(table.note, line, "");
   }
-  return text;
+  return printable(text);
 }
 
 std::string compare_markdown(const CompareData& data) {
@@ -29,7 +30,7 @@ std::string compare_markdown(const CompareData& data) {
     text += "\n## " + table.title + "\n\n" + table_markdown(table) + "\n" +
             markdown_text(table.note) + "\n";
   }
-  return text;
+  return printable(text);
 }
 
 }  // namespace bitfall

@@ -2,6 +2,7 @@
 #include "dataset.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -10,6 +11,7 @@
 #include <stdexcept>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -23,10 +25,13 @@
 #include "npy.h"
 #include "numbers.h"
 #include "preprocess.h"
+#include "progress.h"
 #include "sha256.h"
 #include "stored_tensor.h"
+#include "timer.h"
 #include "utf8.h"
 #include "words.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
@@ -36,12 +41,6 @@ namespace fs = std::filesystem;
 /// Pixels that are kept of images that were decoded to see whether they are broken, until they are
 /// asked for.
 constexpr std::size_t kKeptBytes = std::size_t{1} << 28;
-
-std::uint64_t size_or_zero(const fs::path& file) {
-  std::error_code status;
-  const auto size = fs::file_size(file, status);
-  return status ? 0 : size;
-}
 
 // Arrays ------------------------------------------------------------------------------------------
 
@@ -181,13 +180,15 @@ struct Dataset::State {
   void open_array();
   void take_images(const ImageListing& listing);
   bool usable(const std::string& file);
-  void add(std::string name, std::int32_t label, std::uint64_t bytes);
+  void add(std::string name, std::int32_t label);
   bool full() const { return config.limit > 0 && std::ssize(names) >= config.limit; }
   Image decode(const std::string& file) const;
   Image take_or_decode(std::int32_t image);
   void check_shape(const fs::path& path, const Image& image) const;
   void load_row(std::int32_t row, std::span<float> out) const;
   void finish();
+  std::string content_digest(std::size_t image, std::vector<std::byte>& row) const;
+  std::string whole_digest() const;
 
   DataConfig config;
   std::optional<Preprocessing> preprocessing;
@@ -197,24 +198,24 @@ struct Dataset::State {
   bool numbered = false;  // nothing names the classes: their names are their numbers
   std::vector<std::string> names;
   std::vector<std::int32_t> labels;
-  std::vector<std::uint64_t> bytes;
+  std::size_t row_bytes = 0;  // of an array
   std::unordered_map<std::string_view, std::int32_t>
       index;  // keys lie in `names`, which no longer grows
   std::array<std::int64_t, 3> shape{};
   std::vector<std::string> skipped;
+  std::once_flag digested;
   std::string digest;
   std::mutex kept_mutex;
   std::map<std::string, Image> kept;  // by file
   std::size_t kept_bytes = 0;
 };
 
-void Dataset::State::add(std::string name, std::int32_t label, std::uint64_t size) {
+void Dataset::State::add(std::string name, std::int32_t label) {
   if (names.size() == static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
     fail(config.path, "holds too many images");
   }
   names.push_back(std::move(name));
   labels.push_back(label);
-  bytes.push_back(size);
 }
 
 Image Dataset::State::decode(const std::string& file) const {
@@ -287,7 +288,7 @@ void Dataset::State::take_images(const ImageListing& listing) {
       while (next[label] < files.size() && !usable(files[next[label]])) ++next[label];
       if (next[label] == files.size()) continue;
       const std::string& file = files[next[label]++];
-      add(file, static_cast<std::int32_t>(label), size_or_zero(config.path / file));
+      add(file, static_cast<std::int32_t>(label));
       more = true;
     }
   }
@@ -331,11 +332,10 @@ void Dataset::State::open_array() {
     const std::int32_t last = *std::max_element(all.begin(), all.end());
     for (std::int32_t i = 0; i <= last; ++i) classes.names.push_back(std::to_string(i));
   }
-  const auto row_bytes =
-      static_cast<std::uint64_t>(layout.channels * layout.height * layout.width) *
-      array->item_size();
+  row_bytes =
+      static_cast<std::size_t>(layout.channels * layout.height * layout.width) * array->item_size();
   for (std::int64_t row = 0; row < images && !full(); ++row) {
-    add(std::to_string(row), all[static_cast<std::size_t>(row)], row_bytes);
+    add(std::to_string(row), all[static_cast<std::size_t>(row)]);
   }
   const int channels = layout.floats                        ? static_cast<int>(layout.channels)
                        : config.preprocess.colour == "grey" ? 1
@@ -355,21 +355,57 @@ void Dataset::State::load_row(std::int32_t row, std::span<float> out) const {
     preprocessing->scale(out);
     return;
   }
-  std::vector<std::byte> bytes_of_row(bytes[static_cast<std::size_t>(row)]);
+  std::vector<std::byte> bytes_of_row(row_bytes);
   array->read(row * std::ssize(bytes_of_row), bytes_of_row);
   preprocessing->scale(preprocessing->shape(image_of(bytes_of_row, layout)), out);
 }
 
 void Dataset::State::finish() {
-  Sha256 sha;
   index.reserve(names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
     index.emplace(names[i], static_cast<std::int32_t>(i));
-    const std::string line =
-        names[i] + '\n' + std::to_string(labels[i]) + ' ' + std::to_string(bytes[i]) + '\n';
+  }
+}
+
+std::string Dataset::State::content_digest(std::size_t image, std::vector<std::byte>& row) const {
+  if (!array) return sha256_file(config.path / names[image]);
+  row.resize(row_bytes);
+  const auto elements = static_cast<std::int64_t>(row.size() / array->item_size());
+  array->read(static_cast<std::int64_t>(image) * elements, row);
+  return sha256_text({reinterpret_cast<const char*>(row.data()), row.size()});
+}
+
+/// Threads take the images in blocks; their hashes go into the whole in the order of the images.
+std::string Dataset::State::whole_digest() const {
+  constexpr std::size_t kBlock = 16;
+  std::vector<std::string> contents(names.size());
+  std::atomic<std::size_t> next = 0, done = 0;
+  Progress progress("reading images", static_cast<std::int64_t>(names.size()), 0);
+  const auto start = Clock::now();
+  const auto work = [&] {
+    std::vector<std::byte> row;
+    for (std::size_t first; (first = next.fetch_add(kBlock)) < names.size();) {
+      const std::size_t end = std::min(first + kBlock, names.size());
+      for (std::size_t i = first; i < end; ++i) contents[i] = content_digest(i, row);
+      done += end - first;
+      if (seconds_since(start) > 1) progress.update(static_cast<std::int64_t>(done.load()));
+    }
+  };
+  constexpr std::int64_t kMostThreads = 8;  // disks are no faster with more
+  const std::int64_t blocks = static_cast<std::int64_t>((names.size() + kBlock - 1) / kBlock);
+  const std::int64_t cores = std::max<std::int64_t>(std::thread::hardware_concurrency(), 1);
+  try {
+    run_on(std::min({kMostThreads, cores, blocks}), work);
+  } catch (const NoThread&) {
+    work();  // alone
+  }
+  if (seconds_since(start) > 1) progress.finish();
+  Sha256 sha;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string line = names[i] + '\n' + std::to_string(labels[i]) + ' ' + contents[i] + '\n';
     sha.update(line.data(), line.size());
   }
-  digest = sha.hex();
+  return sha.hex();
 }
 
 Dataset::Dataset(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -429,7 +465,10 @@ void Dataset::load(std::int32_t image, std::span<float> out) const {
 
 const std::vector<std::string>& Dataset::skipped() const { return state_->skipped; }
 
-const std::string& Dataset::digest() const { return state_->digest; }
+const std::string& Dataset::digest() const {
+  std::call_once(state_->digested, [this] { state_->digest = state_->whole_digest(); });
+  return state_->digest;
+}
 
 namespace {
 

@@ -49,7 +49,10 @@ class Dataset {
   void load(std::int32_t image, std::span<float> out) const;
   /// Files left out with their reasons (on_error = "skip").
   const std::vector<std::string>& skipped() const;
-  /// SHA-256 over the list of names, labels, and sizes of files (hex).
+  /// SHA-256 (hex) over each image's name, label and SHA-256 of its bytes, in their order: equal
+  /// for equal data alone. Of a folder these are the files' bytes, of a .npy those of the rows, so
+  /// that an array that is saved again is the same. Reads all of it at the first call, on several
+  /// threads and with a line of progress; throws Error(kInput) naming what cannot be read.
   const std::string& digest() const;
 
  private:

@@ -68,6 +68,10 @@ void png_header_step(PngContext& context) {
   if (png_get_PLTE(context.png, context.info, &palette, &entries)) {
     std::memcpy(context.palette, palette, static_cast<std::size_t>(entries) * sizeof *palette);
   }
+}
+
+// Apart from the header, which may claim any size: rows are allocated here.
+void png_row_step(PngContext& context) {
   png_set_packing(context.png);
   context.passes = png_set_interlace_handling(context.png);
   png_read_update_info(context.png, context.info);
@@ -98,6 +102,7 @@ class PngReader {
     run(png_header_step);
     if (!context_.info) throw std::bad_alloc();
     check_image_size(context_.width, context_.height);
+    run(png_row_step);
     std::vector<std::uint8_t> samples(context_.stride * context_.height);
     context_.pixels = samples.data();
     run(png_pixel_step);

@@ -85,6 +85,10 @@ std::int64_t Engine::trials(const Plan& plan) const {
   return CampaignRunner(state_->workload, state_->options, state_->shard).trials(plan);
 }
 
+void Engine::expect_golden(std::vector<GoldenResult> known) {
+  state_->options.known_golden = std::move(known);
+}
+
 bool Engine::run(const Plan& plan, const std::vector<bool>& done,
                  const std::vector<bool>& golden_done, const Measurer& measurer, ResultSink& sink,
                  const std::atomic<bool>& stop,
@@ -112,6 +116,8 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measurer& m
   Worker(workload, options, run, 0).group(std::span(&chunk, 1));
   return sink.result;
 }
+
+void Engine::set_flights_at_once(std::size_t flights) { state_->options.flights_at_once = flights; }
 
 void Engine::count_traffic() { state_->options.count_traffic = true; }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -53,12 +54,19 @@ class Engine {
   /// Trials of the plan that run() sees to.
   std::int64_t trials(const Plan& plan) const;
 
+  /// Golden results that a run has which goes on, by rising image. run() and run_one() throw
+  /// Error(kInput) with the image where it gives other bits now: other data, preprocessing or
+  /// arithmetic.
+  void expect_golden(std::vector<GoldenResult> known);
+
   /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
   /// unless `golden_done[image]`. Returns false if `stop` became true first.
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
            const Measurer& measurer, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
 
+  /// How many trials of a site are carried through the network together (EngineOptions); for tests.
+  void set_flights_at_once(std::size_t flights);
   /// From here on runs count operators and copies between host and device (EngineCosts): slower.
   void count_traffic();
   /// Of the last run().

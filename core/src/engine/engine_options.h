@@ -2,9 +2,11 @@
 // of it changes a bit of a result.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "outcome.h"
 #include "run_settings.h"
 
 namespace bitfall {
@@ -16,9 +18,11 @@ struct EngineOptions : RunSettings {
       emulated;               // sites whose values pass through the format, golden and faulty alike
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
-  bool memory_code = false;  // a format's words are stored with a code: two columns say what it did
+  bool memory_code = false;   // a format's words are stored with a code, which two columns tell of
   Guarding* guarding = nullptr;  // of a protected run; borrowed
-  bool count_traffic = false;  // operators and copies, see EngineCosts; costs time
+  std::size_t flights_at_once = 16'384;    // whose damage is in memory together: bounds it
+  std::vector<GoldenResult> known_golden;  // by rising image: of a run that goes on
+  bool count_traffic = false;              // operators and copies, see EngineCosts; costs time
 };
 
 }  // namespace bitfall

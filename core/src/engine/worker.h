@@ -64,6 +64,7 @@ class Worker {
   };
 
   void store_golden(const GoldenChunk& golden);
+  void check_golden(const GoldenChunk& golden) const;
   bool site(std::int32_t site, std::span<const Trial> trials, std::span<GoldenChunk> goldens);
   std::vector<Flight> inject_all(std::int32_t site, std::span<const Trial> trials,
                                  std::span<GoldenChunk> goldens);

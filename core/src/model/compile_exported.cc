@@ -18,6 +18,7 @@
 #include "error.h"
 #include "exported_operands.h"
 #include "exported_program.h"
+#include "outside_operators.h"
 #include "python_numbers.h"
 #include "shared_memory.h"
 #include "tensor_shape.h"
@@ -280,6 +281,9 @@ class ExportedCompiler {
 
   void compile_call(const ExportedNode& node, Scope& scope) {
     const c10::OperatorName name = operator_name(node.target);
+    if (acts_outside(name.name)) {
+      throw unfit_graph("it calls " + name.name + ", which writes files or acts on other machines");
+    }
     const auto handle = c10::Dispatcher::singleton().findSchema(name);
     if (!handle) {
       throw unfit_graph(

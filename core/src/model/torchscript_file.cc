@@ -1,5 +1,6 @@
 #include "torchscript_file.h"
 
+#include <caffe2/serialize/inline_container.h>
 #include <torch/script.h>
 
 #include <cerrno>
@@ -9,6 +10,8 @@
 #include "error.h"
 #include "exported_program.h"
 #include "file_kind.h"
+#include "outside_operators.h"
+#include "text_file.h"
 #include "torch_message.h"
 #include "torch_runtime.h"
 #include "zip_archive.h"
@@ -42,15 +45,32 @@ std::string told(const std::exception& error) {
          "torch.jit.script(model.eval()).save(...), under another name than the weights";
 }
 
+// Before anything of it runs: loading a module runs its __setstate__. What cannot be read here,
+// LibTorch will refuse with its reason.
+std::string outside_use_in(const std::filesystem::path& path) {
+  try {
+    caffe2::serialize::PyTorchStreamReader reader(path.string());
+    for (const std::string& name : reader.getAllRecords()) {
+      if (!name.starts_with("code/") || !name.ends_with(".py")) continue;
+      const auto [data, size] = reader.getRecord(name);
+      const std::string use = outside_use({static_cast<const char*>(data.get()), size});
+      if (!use.empty()) return use + " of " + name;
+    }
+  } catch (const std::exception&) {
+  }
+  return "";
+}
+
 }  // namespace
 
 void require_torchscript(const std::filesystem::path& path) {
   if (!is_exported_program(path)) return;
-  throw Error(ExitCode::kInput,
-              path.string() +
-                  ": is a torch.export archive, which can be hit but not changed or trained\n  that takes "
-                  "TorchScript: export the network with scripts/export_model.py --format torchscript, "
-                  "or in Python with torch.jit.script(model.eval()).save(...)");
+  throw Error(
+      ExitCode::kInput,
+      path.string() +
+          ": is a torch.export archive, which can be hit but not changed or trained\n  that takes "
+          "TorchScript: export the network with scripts/export_model.py --format torchscript, "
+          "or in Python with torch.jit.script(model.eval()).save(...)");
 }
 
 torch::jit::Module load_torchscript(const std::filesystem::path& path, const std::string& device) {
@@ -62,6 +82,7 @@ torch::jit::Module load_torchscript(const std::filesystem::path& path, const std
   if (std::filesystem::is_directory(path, status)) {
     throw refused("is a folder, not a TorchScript file");
   }
+  require_regular(path);
   errno = 0;
   if (!std::ifstream(path, std::ios::binary).is_open()) {
     throw refused(std::string("cannot be read: ") + std::strerror(errno ? errno : EIO));
@@ -69,6 +90,12 @@ torch::jit::Module load_torchscript(const std::filesystem::path& path, const std
   require_torchscript(path);
   check_records(path);
   if (const std::string other = what_else_it_is(path); !other.empty()) throw refused(other);
+  if (const std::string use = outside_use_in(path); !use.empty()) {
+    throw refused(
+        "calls " + use +
+        ", which writes files or acts on other machines\n  a model is a program; this one "
+        "was not loaded. Export the network without that call");
+  }
   try {
     return torch::jit::load(path.string(), c10::Device(device));
   } catch (const std::exception& error) {

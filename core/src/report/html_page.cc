@@ -3,6 +3,7 @@
 #include <boost/dll/runtime_symbol_info.hpp>
 
 #include "atomic_file.h"
+#include "error.h"
 #include "text_file.h"
 
 namespace bitfall {
@@ -21,6 +22,7 @@ constexpr const char* kHead = R"html(<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="generator" content="Bitfall">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none';
   script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:">
@@ -117,6 +119,14 @@ std::optional<std::string> vega_bundle() {
   const auto path = program.parent_path().parent_path() / BITFALL_SHARE_DIR / "vega-bundle.js";
   if (!std::filesystem::exists(path)) return std::nullopt;
   return read_text(path);
+}
+
+void prove_own_page(const std::filesystem::path& path, const char* option) {
+  std::error_code absent;
+  if (!std::filesystem::exists(path, absent) || is_own_page(path)) return;
+  throw Error(
+      ExitCode::kUsage,
+      path.string() + ": is not a page of this program, so it is kept; rename it, or " + option);
 }
 
 void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,

@@ -20,6 +20,10 @@ struct HtmlPage {
 /// where it is not installed.
 std::optional<std::string> vega_bundle();
 
+/// Throws Error(kUsage) where another page stands at a place that nobody named; `option` says how
+/// to name one: "give another name with --html FILE".
+void prove_own_page(const std::filesystem::path& path, const char* option);
+
 /// Writes the page to a temporary name, then renames. `bundle`: vega_bundle(), put into the
 /// page; without it (nullopt) no chart is drawn.
 void write_html_page(const HtmlPage& page, const std::optional<std::string>& bundle,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "report_number.h"
+#include "utf8.h"
 
 namespace bitfall {
 namespace {
@@ -207,7 +208,7 @@ std::string report_text(const ReportData& data, int width) {
   if (!data.protections.empty()) {
     text += "\n" + protections_text(data.protections, data.confidence);
   }
-  return text;
+  return printable(text);
 }
 
 std::string report_markdown(const ReportData& data) {
@@ -244,7 +245,7 @@ std::string report_markdown(const ReportData& data) {
     text +=
         std::string("- **") + definition.term + "**: " + markdown_text(definition.meaning) + "\n";
   }
-  return text;
+  return printable(text);
 }
 
 }  // namespace bitfall

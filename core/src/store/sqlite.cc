@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -16,9 +17,9 @@ constexpr int kBusyMilliseconds = 10'000;
 int flags_of(Database::Mode mode) {
   switch (mode) {
     case Database::Mode::kCreate:
-      return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+      return SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW;
     case Database::Mode::kWrite:
-      return SQLITE_OPEN_READWRITE;
+      return SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW;
     case Database::Mode::kRead:
       return SQLITE_OPEN_READONLY;
     case Database::Mode::kImmutable:
@@ -40,18 +41,37 @@ std::string uri_of(const std::filesystem::path& path) {
   return uri + "?immutable=1";
 }
 
+/// The path without links among the folders, which SQLite would refuse together with one in place
+/// of the file.
+std::string true_name(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error);
+  const auto folder = std::filesystem::canonical(absolute.parent_path(), error);
+  return error ? path.string() : (folder / path.filename()).string();
+}
+
+/// What SQLite's page on files from strangers asks for (sqlite.org/security.html).
+void distrust(sqlite3* handle) {
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+}
+
 }  // namespace
 
 void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
 void Statement::Finalize::operator()(sqlite3_stmt* handle) const { sqlite3_finalize(handle); }
 
 Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
-  const std::string name = mode == Mode::kImmutable ? uri_of(path) : path.string();
+  const std::string name = mode == Mode::kImmutable ? uri_of(path) : true_name(path);
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(name.c_str(), &handle, flags_of(mode), nullptr);
   handle_.reset(handle);
   if (code != SQLITE_OK) fail();
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
+  distrust(handle);
+  sqlite3_exec(handle, "PRAGMA cell_size_check = ON", nullptr, nullptr, nullptr);
 }
 
 void Database::execute(const std::string& sql) {
@@ -81,6 +101,10 @@ void Database::fail() const {
   if (!handle_) throw Error(ExitCode::kFailure, path_.string() + ": out of memory");
   const int code = sqlite3_errcode(handle_.get());
   const bool damaged = code == SQLITE_NOTADB || code == SQLITE_CORRUPT || code == SQLITE_ERROR;
+  if (sqlite3_extended_errcode(handle_.get()) == SQLITE_CANTOPEN_SYMLINK) {
+    throw Error(ExitCode::kFailure,
+                path_.string() + ": is a symbolic link, and nothing is written through one");
+  }
   std::string message = path_.string() + (damaged ? ": is damaged or not a campaign: " : ": ") +
                         sqlite3_errmsg(handle_.get());
   // SQLite remembers the system's error for some calls only; after a failed write errno still
@@ -112,6 +136,11 @@ Statement& Statement::bind(std::int64_t value) {
 }
 
 Statement& Statement::bind(double value) {
+  constexpr double kMost = 0x1p47;  // an integer beyond 6 bytes saves nothing
+  if (std::abs(value) < kMost && value == std::trunc(value) &&
+      !(value == 0 && std::signbit(value))) {
+    return bind(static_cast<std::int64_t>(value));
+  }
   check_bind(sqlite3_bind_double(handle_.get(), next_++, value));
   return *this;
 }
@@ -168,6 +197,33 @@ std::string Statement::text(int column) const {
   if (!text) return "";
   return std::string(reinterpret_cast<const char*>(text),
                      static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
+}
+
+bool Statement::is_number(int column) const {
+  const int type = sqlite3_column_type(handle_.get(), column);
+  return type == SQLITE_INTEGER || type == SQLITE_FLOAT || type == SQLITE_NULL;
+}
+
+int Statement::columns() const { return sqlite3_column_count(handle_.get()); }
+
+void Statement::append_value(int column, std::string& bytes) const {
+  const int type = sqlite3_column_type(handle_.get(), column);
+  bytes += static_cast<char>(type);
+  const auto append = [&](const void* data, std::size_t size) {
+    bytes.append(static_cast<const char*>(data), size);
+  };
+  if (type == SQLITE_INTEGER) {
+    const std::int64_t value = integer(column);
+    append(&value, sizeof value);
+  } else if (type == SQLITE_FLOAT) {
+    const double value = real(column);
+    append(&value, sizeof value);
+  } else if (type != SQLITE_NULL) {
+    const void* data = sqlite3_column_blob(handle_.get(), column);
+    const auto size = static_cast<std::uint64_t>(sqlite3_column_bytes(handle_.get(), column));
+    append(&size, sizeof size);
+    if (size > 0) append(data, size);
+  }
 }
 
 bool Statement::is_null(int column) const {

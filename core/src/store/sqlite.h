@@ -12,8 +12,10 @@ struct sqlite3_stmt;
 
 namespace bitfall {
 
-/// An open SQLite file. Every failure throws Error with the file's path and SQLite's message:
-/// kInput when the file is no database or is damaged, else kFailure (disk full, locked, read-only).
+/// An open SQLite file, of any origin: no view, trigger or function that its schema names is run,
+/// and nothing is written through a symbolic link. Every failure throws Error with the file's path
+/// and SQLite's message: kInput when the file is no database or is damaged, else kFailure (disk
+/// full, locked, read-only).
 class Database {
  public:
   enum class Mode {
@@ -52,7 +54,9 @@ class Statement {
   Statement(const Database& database, const std::string& sql);
 
   Statement& bind(std::int64_t value);
-  Statement& bind(double value);  // NaN becomes NULL
+  /// NaN becomes NULL, and a whole number an integer, which takes 1 to 7 bytes in place of 9; as
+  /// real() it reads back to the same bits (-0.0 stays what it is).
+  Statement& bind(double value);
   Statement& bind(std::string_view value);
   Statement& bind_null();
 
@@ -68,6 +72,11 @@ class Statement {
   double real(int column) const;  // NULL becomes NaN
   std::string text(int column) const;
   bool is_null(int column) const;
+  /// An integer, a real number or NULL.
+  bool is_number(int column) const;
+  int columns() const;
+  /// Appends type, size and bytes of the value: different for different values.
+  void append_value(int column, std::string& bytes) const;
 
  private:
   void check_bind(int code);

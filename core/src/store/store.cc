@@ -1,12 +1,17 @@
 #include "store.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <fstream>
 #include <optional>
+#include <string_view>
 
 #include "atomic_file.h"
 #include "error.h"
+#include "log.h"
 #include "run_lock.h"
+#include "seal.h"
 #include "sqlite.h"
 #include "store_schema.h"
 #include "trial_rows.h"
@@ -51,49 +56,155 @@ void choose_journal(Database& database) {
 
 fs::path with_suffix(const fs::path& path, const char* suffix) { return path.string() + suffix; }
 
+// Write-ahead log, its index, rollback journal: they belong to one file, and SQLite applies them to
+// whatever file has its name.
+constexpr std::array kSideFiles = {"-wal", "-shm", "-journal"};
+
+void remove_side_files(const fs::path& path) {
+  for (const char* suffix : kSideFiles) fs::remove(with_suffix(path, suffix));
+}
+
+void tell_of_orphans(const fs::path& path) {
+  std::string names;
+  for (const char* suffix : {"-wal", "-journal"}) {
+    const fs::path file = with_suffix(path, suffix);
+    if (fs::exists(fs::symlink_status(file))) {
+      names += (names.empty() ? "" : ", ") + file.filename().string();
+    }
+  }
+  if (names.empty()) return;
+  log_info("removed " + names + " in " + path.parent_path().string() +
+           ", left of a run whose file was deleted");
+}
+
+bool is_database(const fs::path& path) {
+  constexpr std::string_view kStart = "SQLite format 3";
+  std::string start(kStart.size(), '\0');
+  std::ifstream(path, std::ios::binary)
+      .read(start.data(), static_cast<std::streamsize>(start.size()));
+  return start == kStart;
+}
+
 // The file appears under its name complete or not at all, whenever the process is killed, and what
-// had the name before stays until then. What SQLite keeps next to that belongs to it alone: it is
-// written back first, since it would be applied to whatever file has the name.
+// had the name before stays until then. What belongs to that is written back first: a log that is
+// removed, or a rollback journal, would else take a part of the old run along.
 void put_in_place(const fs::path& complete, const fs::path& path) {
   if (fs::exists(path)) {
     try {
-      Database(path, Database::Mode::kWrite).text("PRAGMA wal_checkpoint(PASSIVE)");
+      Database old(path, Database::Mode::kWrite);
+      old.integer("SELECT count(*) FROM sqlite_schema");
+      old.text("PRAGMA wal_checkpoint(PASSIVE)");
     } catch (const Error&) {  // not a database: nothing to write back
+      std::error_code absent;
+      const fs::path journal = with_suffix(path, "-journal");
+      const bool hot = !fs::is_symlink(path) && !fs::is_symlink(journal) &&
+                       fs::file_size(journal, absent) > 0 && !absent;
+      if (hot && is_database(path)) throw;
     }
+  } else {
+    tell_of_orphans(path);
   }
-  for (const char* suffix : {"-wal", "-shm", "-journal"}) fs::remove(with_suffix(path, suffix));
+  remove_side_files(path);
   fs::rename(complete, path);
+  flush_folder(path.parent_path());
 }
 
-void write_file(const fs::path& path, const RunDescription& run) {
-  fs::remove(path);
-  Database database(path, Database::Mode::kCreate);
-  database.text("PRAGMA journal_mode = MEMORY");
-  write_schema(database, run);
+struct RunText {
+  const char* name;
+  const std::string* text;
+};
+
+/// The texts that lie beside the database, for people.
+std::vector<RunText> texts_of(const std::string& campaign, const std::string& fault_list) {
+  std::vector<RunText> texts = {{"campaign.toml", &campaign}};
+  if (!fault_list.empty()) texts.push_back({"faults.csv", &fault_list});
+  return texts;
 }
 
-// The run's files, the database last: if one of them cannot be written, the database of an earlier
-// run is still there.
-void write_run(const fs::path& directory, const RunDescription& run) {
-  const fs::path path = directory / kFileName;
-  const fs::path complete = with_suffix(path, ".new");
-  const bool replaces = fs::exists(path);
-  std::error_code ignored;
-  try {
-    write_file(complete, run);
-    write_file_atomically(directory / "campaign.toml", run.campaign_text);
-    if (!run.fault_list_text.empty()) {
-      write_file_atomically(directory / "faults.csv", run.fault_list_text);
-    }
-    put_in_place(complete, path);
-  } catch (...) {
-    fs::remove(complete, ignored);
-    throw;
+void prove_free(const fs::path& directory, const std::vector<RunText>& texts) {
+  std::error_code absent;
+  if (fs::exists(directory / kFileName, absent)) {
+    throw Error(ExitCode::kUsage,
+                directory.string() + ": already holds a campaign; give another output folder");
   }
-  if (!replaces) return;
-  if (run.fault_list_text.empty()) fs::remove(directory / "faults.csv", ignored);
-  fs::remove(directory / "report.html", ignored);
+  for (const RunText& text : texts) {
+    if (absent_or_equal(directory / text.name, *text.text)) continue;
+    throw Error(ExitCode::kUsage,
+                (directory / text.name).string() +
+                    ": is there already and is another text than the run's, which "
+                    "would take its place; give another output folder, or --force");
+  }
 }
+
+/// A run on its way into a directory: its files have other names until all of them are written.
+class StagedRun {
+ public:
+  explicit StagedRun(const fs::path& directory)
+      : directory_(directory),
+        path_(directory / kFileName),
+        complete_(with_suffix(path_, ".new")),
+        replaces_(fs::exists(path_)) {
+    discard();  // what a killed process left
+  }
+  ~StagedRun() {
+    if (!placed_) discard();
+  }
+  StagedRun(const StagedRun&) = delete;
+  StagedRun& operator=(const StagedRun&) = delete;
+
+  /// Writes all files under their other names.
+  void write(const RunDescription& run, Store::Existing existing) {
+    const auto texts = texts_of(run.campaign_text, run.fault_list_text);
+    if (existing == Store::Existing::kRefuse) prove_free(directory_, texts);
+    Database database(complete_, Database::Mode::kCreate);
+    database.text("PRAGMA journal_mode = MEMORY");
+    write_schema(database, run);
+    for (const RunText& text : texts) {
+      const fs::path path = directory_ / text.name;
+      if (fs::exists(path) && absent_or_equal(path, *text.text)) continue;
+      texts_.push_back(std::make_unique<AtomicFile>(path));
+      texts_.back()->write(*text.text);
+      texts_.back()->flush();
+    }
+    listed_ = !run.fault_list_text.empty();
+  }
+
+  /// The database, until it is in its place.
+  const fs::path& complete() const { return complete_; }
+
+  /// The database holds the texts too, so that it comes first.
+  void place() {
+    const std::string old_list = replaces_ && !listed_ ? old_fault_list() : "";
+    put_in_place(complete_, path_);
+    placed_ = true;
+    for (const auto& text : texts_) text->commit();
+    if (!replaces_) return;
+    std::error_code ignored;
+    if (!old_list.empty() && absent_or_equal(directory_ / "faults.csv", old_list)) {
+      fs::remove(directory_ / "faults.csv", ignored);
+    }
+    if (is_own_page(directory_ / "report.html")) fs::remove(directory_ / "report.html", ignored);
+  }
+
+ private:
+  void discard() const noexcept {
+    std::error_code ignored;
+    fs::remove(complete_, ignored);
+    for (const char* suffix : kSideFiles) fs::remove(with_suffix(complete_, suffix), ignored);
+  }
+
+  std::string old_fault_list() const {
+    try {
+      return Database(path_, Database::Mode::kWrite).text("SELECT fault_list FROM campaign");
+    } catch (const Error&) {  // not a campaign
+      return "";
+    }
+  }
+
+  fs::path directory_, path_, complete_;
+  bool replaces_ = false, listed_ = false, placed_ = false;
+  std::vector<std::unique_ptr<AtomicFile>> texts_;
+};
 
 fs::path existing_file(const fs::path& directory) {
   fs::path path = directory / kFileName;
@@ -134,6 +245,34 @@ Database open_for_reading(const fs::path& path) {
   return database;
 }
 
+// A run that goes on is sealed only when it finishes: what SQLite itself can see of damage.
+void check_pages(Database& database) {
+  const std::string found = database.text("PRAGMA quick_check(1)");
+  if (found == "ok") return;
+  throw Error(ExitCode::kInput, database.path().string() + ": is damaged: " + found +
+                                    "; take it from a copy, or run the campaign again");
+}
+
+// They are for people; where one is missing, the process was killed before it could write it.
+void restore_texts(const fs::path& directory, Database& database) {
+  const std::string campaign = database.text("SELECT text FROM campaign");
+  const std::string faults = database.text("SELECT fault_list FROM campaign");
+  std::error_code absent;
+  for (const RunText& text : texts_of(campaign, faults)) {
+    const fs::path path = directory / text.name;
+    if (!fs::exists(fs::symlink_status(path, absent))) write_file_atomically(path, *text.text);
+  }
+}
+
+template <typename Work>
+void guard_files(const fs::path& path, Work work) {
+  try {
+    work();
+  } catch (const fs::filesystem_error& error) {
+    throw Error(ExitCode::kFailure, path.string() + ": cannot be made: " + error.code().message());
+  }
+}
+
 // What a writing store has in addition to the file.
 struct Writer {
   Writer(const Database& database, std::size_t metrics)
@@ -149,14 +288,21 @@ struct Writer {
 struct Store::State {
   State(fs::path where, std::unique_ptr<RunLock> held, Database file)
       : directory(std::move(where)), lock(std::move(held)), database(std::move(file)) {
-    planned = database.integer("SELECT trials FROM campaign");
-    metrics = read_metric_columns(database).size();
+    planned = check_trial_numbers(database);
+    ranges.metrics = read_metric_columns(database).size();
+    const auto count = [this](const char* sql) {
+      return static_cast<std::size_t>(std::max<std::int64_t>(database.integer(sql), 0));
+    };
+    ranges.entries = count("SELECT max(entry) + 1 FROM strata");
+    ranges.sites = count("SELECT count(*) FROM sites");
+    ranges.images = count("SELECT count(*) FROM images");
+    seal = read_seal(database);
   }
 
   void start_writing(std::int64_t every) {
     choose_journal(database);
     commit_every = every;
-    writer.emplace(database, metrics);
+    writer.emplace(database, ranges.metrics);
   }
 
   void commit() {
@@ -169,6 +315,38 @@ struct Store::State {
     pending = 0;
   }
 
+  // Of one moment: the run may finish while it is read.
+  void check_description() {
+    database.execute("BEGIN");
+    seal = read_seal(database);
+    const bool changed = seal && description_digest(database) != seal->description;
+    database.execute("COMMIT");
+    if (changed) refuse_changed(database, "what it says of itself has another digest");
+  }
+
+  // Goes through all trials, and takes those of a finished run only as they were when it finished.
+  std::string visit(const std::function<void(const TrialResult&)>& f, std::string* remarks) const {
+    TrialHash trials;
+    RemarkHash rest;
+    TrialCursor cursor(database, ranges, 0, INT64_MAX);
+    while (const TrialResult* result = cursor.next()) {
+      trials.add(*result);
+      rest.add(*result);
+      if (f) f(*result);
+    }
+    const std::string digest = trials.hex();
+    const std::string other = rest.hex();
+    if (seal && digest != seal->trials) {
+      refuse_changed(database, "its trials have the digest " + digest.substr(0, 8) +
+                                   "..., and had " + seal->trials.substr(0, 8) + "...");
+    }
+    if (seal && other != seal->remarks) {
+      refuse_changed(database, "messages or classes of bits of its trials have another digest");
+    }
+    if (remarks) *remarks = other;
+    return digest;
+  }
+
   // Runs `write` within the open transaction; on failure drops the open batch.
   template <typename Write>
   void guarded(Write write) {
@@ -178,11 +356,18 @@ struct Store::State {
         database.execute("BEGIN IMMEDIATE");
         began = std::chrono::steady_clock::now();
       }
+      if (seal) unseal();
       write(*writer);
     } catch (const Error& error) {
       roll_back();
+      if (!resumable || database.moved()) throw;
       throw Error(error.code(), error.what() + std::string(kKept) + shell_word(directory.string()));
     }
+  }
+
+  void unseal() {
+    remove_seal(database);
+    seal.reset();
   }
 
   void roll_back() noexcept {
@@ -198,7 +383,9 @@ struct Store::State {
   std::unique_ptr<RunLock> lock;
   Database database;
   std::int64_t planned = 0;
-  std::size_t metrics = 0;
+  TrialRanges ranges;
+  std::optional<Seal> seal;       // of a run that has finished
+  bool resumable = true;          // by `bitfall resume`, where writing fails
   std::int64_t commit_every = 1;  // trials
   std::int64_t pending = 0;
   std::chrono::steady_clock::time_point began;  // of the open transaction
@@ -218,19 +405,45 @@ std::unique_ptr<Store> Store::create(const fs::path& directory, const RunDescrip
   make_directory(directory);
   auto lock = std::make_unique<RunLock>(directory);
   const fs::path path = directory / kFileName;
-  if (existing == Existing::kRefuse && fs::exists(path)) {
-    throw Error(ExitCode::kUsage,
-                directory.string() + ": already holds a campaign; give another output folder");
-  }
-  try {
-    write_run(directory, run);
-  } catch (const fs::filesystem_error& error) {
-    throw Error(ExitCode::kFailure, path.string() + ": cannot be made: " + error.code().message());
-  }
+  guard_files(path, [&] {
+    StagedRun staged(directory);
+    staged.write(run, existing);
+    staged.place();
+  });
   auto state =
       std::make_unique<State>(directory, std::move(lock), Database(path, Database::Mode::kWrite));
   state->start_writing(commit_every);
   return std::unique_ptr<Store>(new Store(std::move(state)));
+}
+
+void Store::create_complete(const fs::path& directory, const RunDescription& run, Existing existing,
+                            const RunFacts& facts, const std::function<void(Store&)>& fill) {
+  constexpr std::int64_t kAtOnce = 100'000;  // trials
+  make_directory(directory);
+  const RunLock lock(directory);
+  guard_files(directory / kFileName, [&] {
+    StagedRun staged(directory);
+    staged.write(run, existing);
+    {
+      auto state = std::make_unique<State>(directory, nullptr,
+                                           Database(staged.complete(), Database::Mode::kWrite));
+      state->database.text("PRAGMA journal_mode = MEMORY");  // nobody reads it before it is whole
+      state->resumable = false;
+      state->commit_every = kAtOnce;
+      state->writer.emplace(state->database, state->ranges.metrics);
+      Store store(std::move(state));
+      fill(store);
+      store.finish(facts);
+    }
+    staged.place();
+  });
+}
+
+void Store::prove_creatable(const fs::path& directory, const std::string& campaign_text,
+                            const std::string& fault_list_text, Existing existing) {
+  if (existing == Existing::kRefuse) {
+    prove_free(directory, texts_of(campaign_text, fault_list_text));
+  }
 }
 
 std::unique_ptr<Store> Store::open(const fs::path& directory, std::int64_t commit_every) {
@@ -238,14 +451,17 @@ std::unique_ptr<Store> Store::open(const fs::path& directory, std::int64_t commi
   auto lock = std::make_unique<RunLock>(directory);
   Database database(path, Database::Mode::kWrite);
   check_schema(database);
+  check_pages(database);
   auto state = std::make_unique<State>(directory, std::move(lock), std::move(database));
   state->start_writing(commit_every);
+  restore_texts(directory, state->database);
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
 
 std::unique_ptr<Store> Store::open_read_only(const fs::path& directory) {
   auto state =
       std::make_unique<State>(directory, nullptr, open_for_reading(existing_file(directory)));
+  state->check_description();
   return std::unique_ptr<Store>(new Store(std::move(state)));
 }
 
@@ -268,13 +484,13 @@ void Store::golden(const GoldenResult& result) {
 
 void Store::trial(const TrialResult& result) {
   state_->guarded([&](Writer& writer) {
-    if (result.metrics.size() != state_->metrics || result.trial < 0 ||
+    if (result.metrics.size() != state_->ranges.metrics || result.trial < 0 ||
         result.trial >= state_->planned) {
       throw Error(ExitCode::kFailure,
                   "trial " + std::to_string(result.trial) + " with " +
                       std::to_string(result.metrics.size()) + " metric values does not belong to " +
                       state_->directory.string() + " (" + std::to_string(state_->planned) +
-                      " trials, " + std::to_string(state_->metrics) + " metric columns)");
+                      " trials, " + std::to_string(state_->ranges.metrics) + " metric columns)");
     }
     if (const std::string wrong = contradiction(result); !wrong.empty()) {
       throw Error(ExitCode::kFailure, state_->directory.string() + ": cannot keep trial " +
@@ -297,6 +513,20 @@ void Store::set_facts(const RunFacts& facts) {
     state_->commit();
   });
 }
+
+void Store::finish(const RunFacts& facts) {
+  state_->guarded([&](Writer&) {
+    Seal seal;
+    write_facts(state_->database, facts);
+    seal.trials = state_->visit({}, &seal.remarks);
+    seal.description = description_digest(state_->database);
+    write_seal(state_->database, seal);
+    state_->commit();
+    state_->seal = std::move(seal);
+  });
+}
+
+bool Store::sealed() const { return state_->seal.has_value(); }
 
 void Store::set_commit_every(std::int64_t trials) { state_->commit_every = trials; }
 
@@ -353,7 +583,7 @@ std::vector<GoldenResult> Store::golden_rows() const {
 }
 
 TrialResult Store::read_trial(std::int64_t id) const {
-  TrialCursor cursor(state_->database, state_->metrics, id, id);
+  TrialCursor cursor(state_->database, state_->ranges, id, id);
   const TrialResult* result = cursor.next();
   if (result) return *result;
   const std::string range = "0 to " + std::to_string(state_->planned - 1);
@@ -366,15 +596,10 @@ TrialResult Store::read_trial(std::int64_t id) const {
 }
 
 void Store::for_each_trial(const std::function<void(const TrialResult&)>& f) const {
-  TrialCursor cursor(state_->database, state_->metrics, 0, INT64_MAX);
-  while (const TrialResult* result = cursor.next()) f(*result);
+  state_->visit(f, nullptr);
 }
 
-std::string Store::digest() const {
-  TrialHash hash;
-  for_each_trial([&](const TrialResult& result) { hash.add(result); });
-  return hash.hex();
-}
+std::string Store::digest() const { return state_->visit({}, nullptr); }
 
 const fs::path& Store::directory() const { return state_->directory; }
 

@@ -66,16 +66,29 @@ class Store final : public ResultSink {
  public:
   enum class Existing { kRefuse, kReplace };
   /// Creates the directory and the file (application_id, user_version = kSchemaVersion, WAL,
-  /// synchronous NORMAL). Throws Error(kUsage) if the directory already holds a campaign; with
-  /// kReplace that one is kept until all files of the new one are written, and is lost then.
+  /// synchronous NORMAL). Throws Error(kUsage) if the directory already holds a campaign, or a
+  /// campaign.toml or faults.csv with another text than the run's; with kReplace those are kept
+  /// until all files of the new one are written, and are lost then. What SQLite left beside a file
+  /// that was deleted is removed.
   static std::unique_ptr<Store> create(const std::filesystem::path& directory,
                                        const RunDescription& run, std::int64_t commit_every,
                                        Existing existing = Existing::kRefuse);
-  /// Opens for going on. Throws Error(kInput) if it is not a run directory, not our file, or of
-  /// another schema version.
+  /// Creates a run that is complete at once: `fill` puts all trials into it, with the facts that it
+  /// ends with. Nothing is there before that, and where the process is killed the next try begins
+  /// anew. Throws what create() and `fill` throw.
+  static void create_complete(const std::filesystem::path& directory, const RunDescription& run,
+                              Existing existing, const RunFacts& facts,
+                              const std::function<void(Store&)>& fill);
+  /// Throws what create() would throw, before hours of work and not after them.
+  static void prove_creatable(const std::filesystem::path& directory,
+                              const std::string& campaign_text, const std::string& fault_list_text,
+                              Existing existing);
+  /// Opens for going on; its texts are written again where they are missing. Throws Error(kInput)
+  /// if it is not a run directory, not our file, or of another schema version.
   static std::unique_ptr<Store> open(const std::filesystem::path& directory,
                                      std::int64_t commit_every);
-  /// Opens for reading, also while another process writes.
+  /// Opens for reading, also while another process writes. Throws Error(kInput) where the run had
+  /// finished, and what it says of itself was changed since then.
   static std::unique_ptr<Store> open_read_only(const std::filesystem::path& directory);
   ~Store() override;
 
@@ -87,6 +100,11 @@ class Store final : public ResultSink {
   void commit();
   /// Replaces the facts: some come later (finished, wall_s).
   void set_facts(const RunFacts& facts);
+  /// The same for the last time: stores with them, in one transaction, the digest of the trials and
+  /// that of all the rest. Whoever reads the run checks both.
+  void finish(const RunFacts& facts);
+  /// Whether the run has finished and holds those digests.
+  bool sealed() const;
 
   RunFacts facts() const;
   RunDescription description() const;     // read back
@@ -96,10 +114,12 @@ class Store final : public ResultSink {
   std::vector<GoldenResult> golden_rows() const;
   /// Throws Error(kInput) when trial id is not stored.
   TrialResult read_trial(std::int64_t id) const;
-  /// Calls `f` for every stored trial in the order of trial ids.
+  /// Calls `f` for every stored trial in the order of trial ids. Throws Error(kInput) after the
+  /// last one where the run had finished, and they are not the trials that it had then.
   void for_each_trial(const std::function<void(const TrialResult&)>& f) const;
   /// SHA-256 (hex) over all trials in the order of their ids with their edits and every stored
-  /// number's bits: equal for equal results. Messages are no part of it (same_result).
+  /// number's bits: equal for equal results. Messages are no part of it (same_result). Throws what
+  /// for_each_trial() throws.
   std::string digest() const;
   const std::filesystem::path& directory() const;
 

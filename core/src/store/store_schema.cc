@@ -84,7 +84,8 @@ CREATE VIEW v_edits AS
     CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
     CASE WHEN e.operation < 3 THEN e.mask
       ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits,
-    )sql" + named("e.bit_class", kBitClassNames) +
+    )sql" +
+         named("e.bit_class", kBitClassNames) +
          R"sql( AS class
   FROM edits e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
@@ -299,7 +300,12 @@ void read_formats(Database& database, RunDescription& run) {
   while (bit.step()) {
     auto& registers = format_of(bit.integer(0)).registers;
     const auto id = static_cast<std::size_t>(bit.integer(1));
-    if (id >= registers.size()) continue;
+    if (id >= registers.size() || bit.integer(2) < 0 ||
+        bit.integer(2) >= std::ssize(kBitClassNames)) {
+      throw Error(ExitCode::kInput, database.path().string() + ": is damaged: register " +
+                                        std::to_string(bit.integer(1)) + " has a bit of class " +
+                                        std::to_string(bit.integer(2)));
+    }
     registers[id].bit_classes.push_back(static_cast<BitClass>(bit.integer(2)));
   }
   for (const std::int32_t format : run.site_formats) {
@@ -354,6 +360,41 @@ void check_schema(Database& database) {
                                       std::to_string(kSchemaVersion) +
                                       "; use the version of Bitfall that wrote it");
   }
+  // A view, or a table that a module computes, could run for ever or give other rows each time.
+  constexpr std::int64_t kTableCount = 14;
+  if (database.integer(
+          "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name IN "
+          "('campaign', 'facts', 'classes', 'images', 'sites', 'strata', 'formats', 'registers', "
+          "'register_bits', 'metric_columns', 'golden', 'messages', 'edits', 'trials')") !=
+      kTableCount) {
+    throw Error(ExitCode::kInput, path + ": is damaged: it lacks a table of a campaign");
+  }
+}
+
+std::int64_t check_trial_numbers(Database& database) {
+  const auto refuse = [&](const std::string& problem) {
+    throw Error(ExitCode::kInput, database.path().string() + ": is damaged: " + problem);
+  };
+  Statement campaign(database, "SELECT trials FROM campaign");
+  if (!campaign.step()) refuse("it has no campaign");
+  const std::int64_t planned = campaign.integer(0);
+  std::int64_t rest = planned;  // that no stratum has yet
+  Statement stratum(database, "SELECT trials FROM strata");
+  while (rest >= 0 && stratum.step()) {
+    const std::int64_t count = stratum.integer(0);
+    rest = count < 0 || count > rest ? -1 : rest - count;
+  }
+  if (rest != 0) {
+    refuse("it plans " + std::to_string(planned) + " trials, and others in its strata");
+  }
+  for (const char* end : {"SELECT min(trial) FROM trials", "SELECT max(trial) FROM trials"}) {
+    Statement row(database, end);
+    if (!row.step() || row.is_null(0)) continue;
+    if (row.integer(0) >= 0 && row.integer(0) < planned) continue;
+    refuse("it holds trial " + std::to_string(row.integer(0)) + " of " + std::to_string(planned) +
+           " planned ones (0 to " + std::to_string(planned - 1) + ")");
+  }
+  return planned;
 }
 
 RunDescription read_description(Database& database) {
@@ -375,9 +416,17 @@ RunDescription read_description(Database& database) {
     run.labels.push_back(static_cast<std::int32_t>(image.integer(1)));
   }
   read_sites(database, run);
+  constexpr std::int64_t kMostEntries = 1'000'000;
   Statement stratum(database,
                     "SELECT entry, site, population, trials, permanent FROM strata ORDER BY id");
   while (stratum.step()) {
+    if (stratum.integer(0) < 0 || stratum.integer(0) > kMostEntries || stratum.integer(1) < 0 ||
+        stratum.integer(1) >= std::ssize(run.sites)) {
+      throw Error(ExitCode::kInput,
+                  database.path().string() + ": is damaged: a stratum is of entry " +
+                      std::to_string(stratum.integer(0)) + " and site " +
+                      std::to_string(stratum.integer(1)) + ", which the run does not have");
+    }
     run.strata.push_back({static_cast<std::int32_t>(stratum.integer(0)),
                           static_cast<std::int32_t>(stratum.integer(1)), stratum.real(2),
                           stratum.integer(3), stratum.integer(4) != 0});
@@ -421,6 +470,11 @@ std::vector<StoredColumn> read_metric_columns(Database& database) {
   std::vector<StoredColumn> columns;
   Statement row(database, "SELECT name, metric, kind, unit FROM metric_columns ORDER BY id");
   while (row.step()) {
+    if (row.integer(2) < 0 || row.integer(2) > static_cast<std::int64_t>(ColumnKind::kQuantity)) {
+      throw Error(ExitCode::kInput, database.path().string() + ": is damaged: the metric '" +
+                                        row.text(0) + "' is of kind " +
+                                        std::to_string(row.integer(2)));
+    }
     columns.push_back(
         {row.text(0), row.text(1), static_cast<ColumnKind>(row.integer(2)), row.text(3)});
   }

@@ -16,9 +16,15 @@ inline constexpr std::int64_t kApplicationId = 0x4254464C;
 /// Throws Error(kPlugin) where a metric column's name is taken by a column of the store.
 void write_schema(Database& database, const RunDescription& run);
 
-/// Throws Error(kInput) if the file is not a campaign, or one of another schema version.
+/// Throws Error(kInput) if the file is not a campaign, or one of another schema version, or if its
+/// tables are other things than tables.
 void check_schema(Database& database);
 
+/// Throws Error(kInput) unless the numbers of trials go together: those planned are those of all
+/// strata, and those stored are among them. Returns how many are planned.
+std::int64_t check_trial_numbers(Database& database);
+
+/// Throws Error(kInput) where something in it stands for nothing.
 RunDescription read_description(Database& database);
 
 /// Replaces the facts of the database.

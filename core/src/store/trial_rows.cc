@@ -20,6 +20,11 @@ std::string insert_trial_sql(std::size_t metrics) {
   return sql + ")";
 }
 
+bool same_number(double a, double b) {
+  return (std::isnan(a) && std::isnan(b)) ||
+         std::bit_cast<std::int64_t>(a) == std::bit_cast<std::int64_t>(b);
+}
+
 }  // namespace
 
 std::string contradiction(const TrialResult& result) {
@@ -29,7 +34,17 @@ std::string contradiction(const TrialResult& result) {
     return outcome + ", but has an answer";
   }
   if (result.faulty_top1 < 0) return "is " + outcome + ", but has no answer";
-  return result.message.empty() ? "" : "is " + outcome + ", but has a message";
+  if (!result.message.empty()) return "is " + outcome + ", but has a message";
+  const bool same = result.faulty_top1 == result.golden_top1;
+  if (same ? result.outcome == Outcome::kTop1Changed
+           : result.outcome == Outcome::kTop1Same || result.outcome == Outcome::kMasked) {
+    return "is " + outcome + ", but its top-1 is " + std::to_string(result.faulty_top1) +
+           " and was " + std::to_string(result.golden_top1);
+  }
+  if (result.outcome == Outcome::kMasked && !same_number(result.faulty_loss, result.golden_loss)) {
+    return "is masked, but has another loss than golden";
+  }
+  return "";
 }
 
 TrialWriter::TrialWriter(const Database& database, std::size_t metrics)
@@ -76,9 +91,10 @@ void TrialWriter::insert_edit(std::int64_t trial, std::int64_t position, const E
   insert.run();
 }
 
-TrialCursor::TrialCursor(const Database& database, std::size_t metrics, std::int64_t first,
+TrialCursor::TrialCursor(const Database& database, const TrialRanges& ranges, std::int64_t first,
                          std::int64_t last)
     : path_(database.path()),
+      ranges_(ranges),
       trials_(database,
               "SELECT t.*, m.text FROM trials t LEFT JOIN messages m ON m.id = t.message "
               "WHERE t.trial BETWEEN ? AND ? ORDER BY t.trial"),
@@ -88,7 +104,7 @@ TrialCursor::TrialCursor(const Database& database, std::size_t metrics, std::int
              "WHERE trial BETWEEN ? AND ? ORDER BY trial, position") {
   trials_.bind(first).bind(last);
   edits_.bind(first).bind(last);
-  result_.metrics.resize(metrics);
+  result_.metrics.resize(ranges.metrics);
 }
 
 const TrialResult* TrialCursor::next() {
@@ -106,18 +122,18 @@ const TrialResult* TrialCursor::next() {
 
 void TrialCursor::read_trial() {
   result_.trial = trials_.integer(0);
-  result_.entry = static_cast<std::int32_t>(trials_.integer(1));
-  result_.site = static_cast<std::int32_t>(trials_.integer(2));
-  result_.image = static_cast<std::int32_t>(trials_.integer(3));
+  result_.entry = static_cast<std::int32_t>(checked(trials_.integer(1), ranges_.entries, "entry"));
+  result_.site = static_cast<std::int32_t>(checked(trials_.integer(2), ranges_.sites, "site"));
+  result_.image = static_cast<std::int32_t>(checked(trials_.integer(3), ranges_.images, "image"));
   result_.outcome =
       static_cast<Outcome>(checked(trials_.integer(4), kOutcomeNames.size(), "outcome"));
   result_.activated = trials_.integer(5) != 0;
-  result_.golden_loss = trials_.real(6);
-  result_.faulty_loss = trials_.real(7);
+  result_.golden_loss = number(6, "golden loss");
+  result_.faulty_loss = number(7, "loss");
   result_.golden_top1 = static_cast<std::int32_t>(trials_.integer(8));
   result_.faulty_top1 = static_cast<std::int32_t>(trials_.integer(9));
   for (std::size_t i = 0; i < result_.metrics.size(); ++i) {
-    result_.metrics[i] = trials_.real(kFirstMetric + static_cast<int>(i));
+    result_.metrics[i] = number(kFirstMetric + static_cast<int>(i), "measured number");
   }
   read_message();
   if (const std::string wrong = contradiction(result_); !wrong.empty()) damaged(wrong);
@@ -152,52 +168,81 @@ std::int64_t TrialCursor::checked(std::int64_t value, std::size_t count, const c
   damaged(std::string("has the ") + what + " " + std::to_string(value));
 }
 
+double TrialCursor::number(int column, const char* what) const {
+  if (trials_.is_number(column)) return trials_.real(column);
+  damaged(std::string("has a text as its ") + what);
+}
+
 void TrialCursor::damaged(const std::string& what) const {
   throw Error(ExitCode::kInput,
               path_.string() + ": is damaged: trial " + std::to_string(result_.trial) + " " + what);
 }
 
-void TrialHash::add(std::int64_t value) {
-  std::array<unsigned char, 8> bytes;
-  auto bits = static_cast<std::uint64_t>(value);
-  for (unsigned char& byte : bytes) {
-    byte = static_cast<unsigned char>(bits & 255);
-    bits >>= 8;
-  }
-  hash_.update(bytes.data(), bytes.size());
+void NumberHash::hand_on() {
+  hash_.update(held_.data(), held_.size());
+  held_.clear();
 }
 
-void TrialHash::add(double value) {
+void NumberHash::add(std::int64_t value) {
+  auto bits = static_cast<std::uint64_t>(value);
+  std::array<char, 8> bytes;
+  for (char& byte : bytes) {
+    byte = static_cast<char>(bits & 255);
+    bits >>= 8;
+  }
+  held_.append(bytes.data(), bytes.size());
+  if (held_.size() >= kHeld) hand_on();
+}
+
+void NumberHash::add(double value) {
   constexpr std::int64_t kNan = 0x7FF8000000000000;
   add(std::isnan(value) ? kNan : std::bit_cast<std::int64_t>(value));
 }
 
+void NumberHash::add(std::string_view text) {
+  add(static_cast<std::int64_t>(text.size()));
+  held_ += text;
+}
+
+std::string NumberHash::hex() {
+  hand_on();
+  return hash_.hex();
+}
+
 void TrialHash::add(const TrialResult& result) {
-  add(result.trial);
-  add(std::int64_t{result.entry});
-  add(std::int64_t{result.site});
-  add(std::int64_t{result.image});
-  add(static_cast<std::int64_t>(result.outcome));
-  add(std::int64_t{result.activated});
-  add(result.golden_loss);
-  add(result.faulty_loss);
-  add(std::int64_t{result.golden_top1});
-  add(std::int64_t{result.faulty_top1});
-  for (const double value : result.metrics) add(value);
-  add(static_cast<std::int64_t>(result.edits.size()));
+  hash_.add(result.trial);
+  hash_.add(std::int64_t{result.entry});
+  hash_.add(std::int64_t{result.site});
+  hash_.add(std::int64_t{result.image});
+  hash_.add(static_cast<std::int64_t>(result.outcome));
+  hash_.add(std::int64_t{result.activated});
+  hash_.add(result.golden_loss);
+  hash_.add(result.faulty_loss);
+  hash_.add(std::int64_t{result.golden_top1});
+  hash_.add(std::int64_t{result.faulty_top1});
+  for (const double value : result.metrics) hash_.add(value);
+  hash_.add(static_cast<std::int64_t>(result.edits.size()));
   for (const EditRecord& record : result.edits) add(record);
 }
 
 void TrialHash::add(const EditRecord& record) {
-  add(record.edit.element);
-  add(std::int64_t{record.edit.register_index});
-  add(static_cast<std::int64_t>(record.edit.operation));
-  add(std::int64_t{record.edit.mask});
-  add(std::int64_t{std::bit_cast<std::uint32_t>(record.edit.value)});
-  add(std::int64_t{record.code_before});
-  add(std::int64_t{record.code_after});
-  add(static_cast<double>(record.value_before));
-  add(static_cast<double>(record.value_after));
+  hash_.add(record.edit.element);
+  hash_.add(std::int64_t{record.edit.register_index});
+  hash_.add(static_cast<std::int64_t>(record.edit.operation));
+  hash_.add(std::int64_t{record.edit.mask});
+  hash_.add(std::int64_t{std::bit_cast<std::uint32_t>(record.edit.value)});
+  hash_.add(std::int64_t{record.code_before});
+  hash_.add(std::int64_t{record.code_after});
+  hash_.add(static_cast<double>(record.value_before));
+  hash_.add(static_cast<double>(record.value_after));
+}
+
+void RemarkHash::add(const TrialResult& result) {
+  if (!result.message.empty()) {
+    hash_.add(result.trial);
+    hash_.add(std::string_view(result.message));
+  }
+  for (const EditRecord& record : result.edits) hash_.add(std::int64_t{record.bit_class});
 }
 
 }  // namespace bitfall

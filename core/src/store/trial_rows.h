@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "outcome.h"
 #include "sha256.h"
@@ -11,7 +12,8 @@
 
 namespace bitfall {
 
-/// What of a trial does not go together, as "crashed, but has an answer"; empty if all does.
+/// What of a trial does not go together, as "crashed, but has an answer" or "is masked, but has
+/// another loss than golden"; empty if all does.
 std::string contradiction(const TrialResult& result);
 
 class TrialWriter {
@@ -33,10 +35,16 @@ class TrialWriter {
   Statement delete_edits_;
 };
 
+/// How many of each a run has: what the numbers of a trial may stand for.
+struct TrialRanges {
+  std::size_t metrics = 0, entries = 0, sites = 0, images = 0;
+};
+
 /// Goes through the trials in the order of their ids, from `first` to `last` (inclusive).
 class TrialCursor {
  public:
-  TrialCursor(const Database& database, std::size_t metrics, std::int64_t first, std::int64_t last);
+  TrialCursor(const Database& database, const TrialRanges& ranges, std::int64_t first,
+              std::int64_t last);
 
   /// The next trial, in a place that the next call uses again; null at the end. Throws
   /// Error(kInput) where a number stands for nothing, or two contradict each other.
@@ -48,13 +56,31 @@ class TrialCursor {
   void read_edit();
   [[noreturn]] void damaged(const std::string& what) const;
   std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const;
+  double number(int column, const char* what) const;
 
   std::filesystem::path path_;
+  TrialRanges ranges_;
   Statement trials_;
   Statement edits_;
   bool started_ = false;
   bool more_edits_ = false;
   TrialResult result_;
+};
+
+/// Numbers and texts on their way into a hash, many at a time.
+class NumberHash {
+ public:
+  void add(std::int64_t value);
+  void add(double value);  // NaNs are all one
+  void add(std::string_view text);
+  std::string hex();
+
+ private:
+  void hand_on();
+
+  static constexpr std::size_t kHeld = std::size_t{1} << 15;
+  std::string held_;
+  Sha256 hash_;
 };
 
 /// A digest of trials: equal for equal numbers, bit by bit, but for NaNs, which are all one.
@@ -64,11 +90,20 @@ class TrialHash {
   std::string hex() { return hash_.hex(); }
 
  private:
-  void add(std::int64_t value);
-  void add(double value);
   void add(const EditRecord& record);
 
-  Sha256 hash_;
+  NumberHash hash_;
+};
+
+/// A digest of what TrialHash leaves out, as two runs with the same results may differ in it:
+/// messages and the classes of bits.
+class RemarkHash {
+ public:
+  void add(const TrialResult& result);
+  std::string hex() { return hash_.hex(); }
+
+ private:
+  NumberHash hash_;
 };
 
 }  // namespace bitfall

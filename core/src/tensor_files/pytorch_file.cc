@@ -120,7 +120,13 @@ class TensorWalk {
     if (number < 0) malformed();
     return number;
   }
-  std::vector<std::int64_t> counts(const PickleValue& value) const {
+  /// Many tensors may share one shape in the file, and each gets a copy here.
+  std::vector<std::int64_t> dimensions(const PickleValue& value) const {
+    if (value.items.size() > kMostDimensions) {
+      throw std::invalid_argument("holds a tensor of " + std::to_string(value.items.size()) +
+                                  " dimensions; NumPy and this program know at most " +
+                                  std::to_string(kMostDimensions));
+    }
     std::vector<std::int64_t> numbers;
     for (std::size_t i = 0; i < value.items.size(); ++i) numbers.push_back(count(value, i));
     return numbers;
@@ -134,8 +140,8 @@ class TensorWalk {
     const PickleValue& storage = pickle_[id.items[0]];
     StoredTensor result;
     result.type = type_name(item(storage, 1, PickleValue::kGlobal).text);
-    result.shape = counts(item(arguments, 2, PickleValue::kSequence));
-    result.strides = counts(item(arguments, 3, PickleValue::kSequence));
+    result.shape = dimensions(item(arguments, 2, PickleValue::kSequence));
+    result.strides = dimensions(item(arguments, 3, PickleValue::kSequence));
     if (result.shape.size() != result.strides.size()) malformed();
     if (float_size(result.type) == 0) return result;  // refused if it is asked for
     const auto offset = static_cast<std::uint64_t>(count(arguments, 1));
@@ -147,6 +153,7 @@ class TensorWalk {
   }
 
   static constexpr std::size_t kLongestName = 1000;
+  static constexpr std::size_t kMostDimensions = 64;
   static constexpr std::size_t kMostTensors = 1'000'000;
   const ZipArchive& archive_;
   std::string folder_;

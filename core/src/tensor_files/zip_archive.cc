@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "error.h"
+#include "text_file.h"
 
 namespace bitfall {
 namespace {
@@ -135,6 +136,7 @@ void ZipArchive::check() const {
 void with_archive(const std::filesystem::path& file,
                   const std::function<void(const ZipArchive&)>& use) {
   namespace ipc = boost::interprocess;
+  require_regular(file);
   std::optional<ipc::mapped_region> region;
   try {
     region.emplace(ipc::file_mapping(file.c_str(), ipc::read_only), ipc::read_only);

@@ -38,12 +38,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFactNames[][2] = {{"training", "the training file"},
-                                         {"data", "the images"},
-                                         {"validation", "the validation images"},
-                                         {"model", "the model file"},
-                                         {"interpolation", "how images are resized"},
-                                         {"torch", "LibTorch's version"}};
+constexpr const char* kFactNames[][2] = {
+    {"training", "the training file"},           {"data", "the images"},
+    {"validation", "the validation images"},     {"model", "the model file"},
+    {"interpolation", "how images are resized"}, {"torch", "LibTorch's version"}};
 
 constexpr const char* kCalmer = "; lower [optimizer] learning_rate or lengthen the warm-up";
 
@@ -102,8 +100,8 @@ struct Trainer::State {
   std::int64_t step = 0;
   std::vector<EpochResult> epochs;
   bool owns_directory = false;  // else what an earlier training left there is kept
-  EpochSums sums;      // of the open epoch
-  double seconds = 0;  // of the open epoch's steps
+  EpochSums sums;               // of the open epoch
+  double seconds = 0;           // of the open epoch's steps
   double waited = 0;
 
   void refuse_own_output() const;
@@ -142,9 +140,11 @@ void Trainer::State::refuse_own_output() const {
 void Trainer::State::remove_unfinished() const {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
-    const bool ours = std::any_of(
-        kTrainingFiles.begin(), kTrainingFiles.end(),
-        [&](const char* output) { return name.starts_with(std::string(output) + "."); });
+    const auto begins = [&](const char* output) {
+      return name.starts_with(std::string(output) + ".");
+    };
+    const bool ours = std::any_of(kTrainingFiles.begin(), kTrainingFiles.end(), begins) ||
+                      begins("training.toml");
     if (ours && name.ends_with(".new")) fs::remove(entry.path());
   }
 }
@@ -445,13 +445,13 @@ Trainer::Trainer(const Training& training, bool resume) : state_(std::make_uniqu
   const auto interpolation =
       interpolation_of(state.training.data.preprocess).value_or(Interpolation::kBilinear);
   const bool usual = interpolation == Interpolation::kBilinear;
-  state.facts = {{"training", sha256_text(training.text)},
-                 {"interpolation",
-                  usual ? "" : kInterpolationNames[static_cast<std::size_t>(interpolation)]},
-                 {"data", state.data->digest()},
-                 {"model", sha256_file(training.model)},
-                 {"validation", state.validation ? state.validation->digest() : ""},
-                 {"torch", TorchRuntime::get().version()}};
+  state.facts = {
+      {"training", sha256_text(training.text)},
+      {"interpolation", usual ? "" : kInterpolationNames[static_cast<std::size_t>(interpolation)]},
+      {"data", state.data->digest()},
+      {"model", sha256_file(training.model)},
+      {"validation", state.validation ? state.validation->digest() : ""},
+      {"torch", TorchRuntime::get().version()}};
   std::error_code error;
   fs::create_directories(state.directory, error);
   if (error) {
