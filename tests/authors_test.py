@@ -78,7 +78,8 @@ class Authors(unittest.TestCase):
                     self.assertIn(f"{kind}/my_lab/{name}", checked)
                     self.shell(use, folder)
                     run = json.loads(self.bitfall("status", folder / "build/run", "--json"))
-                    self.assertEqual(run["state"], "finished", run)
+                    self.assertTrue(run["finished"], run)
+                    self.assertGreater(run["done"], 0)
                     # Nothing of the example's own name is left.
                     self.assertFalse(list(folder.rglob(f"{example}.*")))
                     for file in folder.iterdir():
@@ -177,10 +178,8 @@ class Authors(unittest.TestCase):
             [rng.standard_normal(500) * 2.0 ** rng.integers(-20, 20, 500), [0, 1e-30, 3e38, -3e38]]
         ).astype(numpy.float32)
         (self.folder / "values.txt").write_text("\n".join(repr(float(v)) for v in values))
-        told = json.loads(
-            self.bitfall("convert", "log8", "--plugin", self.example("log8"), "--json", "-f", "values.txt")
-        )
-        rows = told["values"] if "values" in told else told
+        told = self.bitfall("convert", "log8", "--plugin", self.example("log8"), "--json", "-f", "values.txt")
+        rows = [json.loads(line) for line in told.splitlines()]
         with numpy.errstate(divide="ignore"):
             e = numpy.rint(4 * numpy.log2(numpy.abs(values.astype(numpy.float64)))) + 64
         e = numpy.where(e < 1, 0, numpy.minimum(e, 127)).astype(int)

@@ -18,4 +18,5 @@ BITFALL_PLUGIN("metrics", "1.0", "What a fault did to a classifier's answer",
                  registrar.add(bitfall::kMisclassified);
                  registrar.add(bitfall::kTop2Diff);
                  registrar.add(bitfall::kOutputError);
+                 registrar.add(bitfall::kLogits);
                });

@@ -105,6 +105,29 @@ TEST(Progress, ElsewhereALineEveryHalfMinuteAndAtTheEnd) {
   EXPECT_EQ(stage.written(), "bitfall:  70 %  70/100 images  1/s  in 1 m 10 s\n");
 }
 
+TEST(Progress, JsonForAnotherProgram) {
+  Stage stage(false);
+  ProgressOutput output = stage.output();
+  output.json = true;
+  Progress progress("trials", 1000, 200, output);
+  progress.update(200, "");
+  EXPECT_EQ(stage.written(),
+            R"({"schema":"bitfall.progress/1","what":"trials","done":200,"total":1000,)"
+            R"("rate":null,"eta_s":null,"note":"","finished":false})"
+            "\n");
+  stage.wait(0.4);
+  progress.update(240, "");
+  EXPECT_EQ(stage.written(), "");  // two lines a second at most
+  stage.wait(3.6);
+  progress.update(600, "mismatch \"2 %\"");
+  EXPECT_EQ(stage.written(),
+            R"({"schema":"bitfall.progress/1","what":"trials","done":600,"total":1000,)"
+            R"("rate":100.0,"eta_s":4.0,"note":"mismatch \"2 %\"","finished":false})"
+            "\n");
+  progress.finish();
+  EXPECT_THAT(stage.written(), HasSubstr(R"("finished":true})"));
+}
+
 TEST(Progress, RateIsOfTheLastSeconds) {
   Stage stage(true);
   Progress progress("trials", 1000000, 0, stage.output());
@@ -161,7 +184,9 @@ TEST(Progress, AnAbandonedLineIsEnded) {
     stage.written();
   }
   EXPECT_EQ(stage.written(), "\n");
-  { Progress untouched("trials", 10, 0, stage.output()); }
+  {
+    Progress untouched("trials", 10, 0, stage.output());
+  }
   EXPECT_EQ(stage.written(), "");
 }
 

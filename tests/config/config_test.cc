@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "error.h"
@@ -572,6 +573,47 @@ TEST(CampaignKeys, MarkdownHasARowAKey) {
   EXPECT_EQ(static_cast<std::size_t>(std::distance(
                 std::sregex_iterator(text.begin(), text.end(), row), std::sregex_iterator())),
             campaign_keys().keys.size());
+}
+
+TEST(CampaignKeys, JsonHasEveryKeyWithItsDefault) {
+  for (const KeyTable* table : {&campaign_keys(), &training_keys()}) {
+    const auto document = nlohmann::json::parse(table->json());
+    EXPECT_EQ(document["schema"], "bitfall.config/1");
+    std::size_t keys = 0;
+    for (const auto& section : document["sections"]) {
+      for (const auto& key : section["keys"]) {
+        ++keys;
+        const std::string name = section["name"], word = key["name"];
+        const KeySpec* spec = table->find(name, word);
+        ASSERT_NE(spec, nullptr) << name << "." << word;
+        EXPECT_EQ(key["required"], !spec->default_value.has_value());
+        EXPECT_EQ(key["default"].is_null(), !spec->default_value || spec->default_value->empty());
+        EXPECT_EQ(key["help"], spec->help);
+      }
+    }
+    EXPECT_EQ(keys, table->keys.size());
+  }
+  const auto text = campaign_keys().json();
+  const auto sections = nlohmann::json::parse(text)["sections"];
+  EXPECT_EQ(sections[0]["keys"][0],
+            nlohmann::json::parse(R"({"name": "seed", "type": "integer", "required": false,
+              "default": 1, "minimum": 0, "maximum": null, "open": false, "choices": [],
+              "help": "Seed of every random draw; the same seed gives the same trials."})"));
+}
+
+TEST(CampaignKeys, JsonSchemaHasEverySection) {
+  const auto schema = nlohmann::json::parse(campaign_keys().json_schema());
+  const auto& sections = schema["properties"];
+  EXPECT_EQ(schema["required"], nlohmann::json::parse(R"(["model", "data"])"));
+  EXPECT_EQ(schema["additionalProperties"], false);
+  EXPECT_EQ(sections["faults"]["type"], "array");
+  EXPECT_EQ(sections["faults"]["items"]["properties"]["precision"]["exclusiveMaximum"], 0.5);
+  EXPECT_EQ(sections["campaign"]["properties"]["hit_value"]["enum"],
+            nlohmann::json::parse(R"(["raw", "clamped"])"));
+  EXPECT_EQ(sections["campaign"]["additionalProperties"], false);
+  EXPECT_FALSE(sections["format"].contains("additionalProperties"));  // options of the format
+  EXPECT_EQ(sections["data"]["required"], nlohmann::json::parse(R"(["path"])"));
+  EXPECT_EQ(sections["data"]["properties"]["preprocess"]["properties"]["crop"]["maximum"], 8192);
 }
 
 TEST(CampaignKeys, ReadmeHoldsTheTables) {

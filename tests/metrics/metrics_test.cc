@@ -24,6 +24,24 @@ std::vector<std::unique_ptr<Metric>> all_metrics() {
   return metrics;
 }
 
+TEST(Logits, AreTheFaultyOnesBitForBit) {
+  Diagnostics diagnostics("", "");
+  PluginChoice choice = plugin_choice("logits");
+  EXPECT_EQ(first_party_plugins().make_metric(choice, diagnostics), nullptr);  // how many?
+  Diagnostics none("", "");
+  const auto metric = first_party_plugins().make_metric(
+      plugin_choice("logits", {{"classes", std::int64_t{4}}}), none);
+  ASSERT_NE(metric, nullptr) << none.render();
+  const float golden[] = {1, 2, 3};
+  const float faulty[] = {0.1F, -std::numeric_limits<float>::infinity(), 3e38F};
+  std::vector<double> values(metric->columns().size());
+  metric->measure({sizeof(Observation), golden, faulty, 0, 0, 0, 0, 0}, values);
+  ASSERT_EQ(values.size(), 4u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(static_cast<float>(values[i]), faulty[i]);
+  EXPECT_TRUE(std::isnan(values[3]));
+  EXPECT_STREQ(metric->columns()[2].name, "logit_2");
+}
+
 using Row = std::map<std::string, std::string>;
 
 std::vector<Row> vectors() {

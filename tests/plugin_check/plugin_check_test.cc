@@ -58,6 +58,9 @@ std::vector<fs::path> first_party_files() {
   for (const char* stem : {"error_models", "metrics", "head_inits", "protections"}) {
     files.push_back(built_plugin_folder() / (std::string(stem) + ".so"));
   }
+  for (const char* stem : {"log8", "channel_flip", "top_k", "orthogonal", "clamp"}) {
+    files.push_back(library("examples/" + std::string(stem)));
+  }
   for (const auto& entry : fs::directory_iterator(fs::path(BITFALL_SOURCE_DIR) / "formats")) {
     if (entry.path().extension() != ".cc") continue;
     files.push_back(built_plugin_folder() / ("formats_" + entry.path().stem().string() + ".so"));
@@ -179,6 +182,8 @@ TEST(PluginCheck, SaysWhyAFileIsNotLoaded) {
   EXPECT_THAT(check_line(report.results[0]), HasSubstr("FAIL  it was built for ABI 7"));
   EXPECT_THAT(first_finding(checked(library("not_a_library")), "file"),
               HasSubstr("loads FAIL: not a shared library"));
+  EXPECT_THAT(first_finding(checked(library("fast_math")), "file"),
+              HasSubstr("loads FAIL: it changes how the processor computes"));
 }
 
 TEST(PluginCheck, RefusesWhatIsAskedInVain) {

@@ -145,8 +145,7 @@ class NumberFormat {
                       View<std::uint32_t> codes) const = 0;
 
   /// codes and metadata -> values. Every code and every metadata value is accepted.
-  /// Of elementwise formats, decode(encode(decode(c))) == decode(c) for every code of a finite
-  /// number; of all, where encode gave the code.
+  /// decode(encode(decode(c))) == decode(c) for every code that is not a NaN.
   virtual void decode(View<const std::uint32_t> codes, const Slice& slice,
                       View<const std::uint32_t> metadata, View<float> values) const = 0;
 

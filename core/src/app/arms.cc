@@ -8,6 +8,7 @@
 #include "log.h"
 #include "output_folder.h"
 #include "protection_rows.h"
+#include "resumption.h"
 #include "stop.h"
 #include "words.h"
 
@@ -40,7 +41,7 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   log_info("protection '" + name +
            "': " + std::to_string(session->engine().trials(session->plan())) + " trials into " +
            directory.string());
-  return execute(*session, *store, false, false);
+  return execute(*session, *store, {.report = false});
 }
 
 }  // namespace
@@ -55,43 +56,18 @@ std::vector<std::string> protections_of(const RunDescription& run) {
   return names;
 }
 
-int resume_run(const fs::path& run, const StoredPlugins& plugins, bool report) {
-  std::unique_ptr<Store> store = Store::open(run, 256);
-  const RunDescription stored = store->description();
-  const std::optional<Shard>& shard = stored.facts.shard;
-  const bool whole = store->count_done() == stored.trials;
-  if (stored.facts.finished && (whole || shard)) {
-    if (!report) return 0;
-    std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
-                static_cast<long long>(store->count_done()), shell_word(run.string()).c_str());
-    return 0;
-  }
-  const auto session = reopen(run, stored, plugins);
-  check_same_facts(stored.facts, session->facts());
-  store->set_commit_every(session->campaign().commit_every);
-  session->use_profiles(stored.profiles);
-  if (session->plan().size() != stored.trials) {
-    throw Error(ExitCode::kInput, run.string() + ": planned " + std::to_string(stored.trials) +
-                                      " trials then, " + std::to_string(session->plan().size()) +
-                                      " now; the run cannot go on");
-  }
-  if (shard) session->engine().set_shard(*shard);
-  const std::int64_t planned = session->engine().trials(session->plan());
-  log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
-           std::to_string(planned) + " trials");
-  return execute(*session, *store, false, report);
-}
-
-int run_arms(const fs::path& run, const StoredPlugins& plugins) {
+int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json) {
   const RunDescription base = Store::open_read_only(run)->description();
   const std::vector<std::string> names = protections_of(base);
   if (base.facts.protection || names.empty()) return 0;
   for (const std::string& name : names) {
     const fs::path directory = directory_of(run, name);
     const bool begun = fs::exists(directory / "campaign.sqlite");
-    const int code = begun ? resume_run(directory, plugins, false) : start_arm(run, base, name, plugins);
+    const int code = begun ? resume_run(directory, plugins, {.report = false})
+                           : start_arm(run, base, name, plugins);
     if (code != 0) return code;
   }
+  if (json) return 0;
   const auto rows = protection_rows(run);
   std::printf("\n%s", protections_text(rows, base.facts.confidence).c_str());
   return 0;

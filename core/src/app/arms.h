@@ -8,14 +8,10 @@
 
 namespace bitfall {
 
-/// Goes on with an interrupted run; prints its report when all is done, if `report`. Returns the
-/// process's exit code.
-int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins, bool report);
-
 /// Runs the trials of a finished run with each [[protect]] entry of its campaign, or goes on with
-/// those; then prints the table of them. Does nothing where there is none. Returns the process's
-/// exit code.
-int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins);
+/// those; then prints the table of them, unless `json`. Does nothing where there is none. Returns
+/// the process's exit code.
+int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json);
 
 /// Whether the campaign of a run has protections: their names.
 std::vector<std::string> protections_of(const RunDescription& run);

@@ -28,6 +28,8 @@ std::vector<std::unique_ptr<Command>> all_commands();
 /// One per file command_<name>.cc, to be listed in all_commands().
 std::unique_ptr<Command> run_command();
 std::unique_ptr<Command> resume_command();
+std::unique_ptr<Command> plan_command();
+std::unique_ptr<Command> work_command();
 std::unique_ptr<Command> merge_command();
 std::unique_ptr<Command> status_command();
 std::unique_ptr<Command> report_command();
@@ -49,6 +51,13 @@ std::unique_ptr<Command> plugin_new_command();
 std::unique_ptr<Command> plugin_flags_command();
 std::unique_ptr<Command> plugin_check_command();
 std::unique_ptr<Command> env_command();
+std::unique_ptr<Command> init_command();
+std::unique_ptr<Command> completion_command();
+std::unique_ptr<Command> man_command();
+
+/// The help of --with-parent, which several commands have.
+inline constexpr const char* kWithParentHelp =
+    "stop, as at Ctrl-C, when the thread that started the program ends: for launchers";
 
 /// The help of --input, which several commands have.
 inline constexpr const char* kInputHelp =

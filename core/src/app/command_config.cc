@@ -15,16 +15,26 @@ class ConfigCommand final : public Command {
     CLI::App* app =
         parent.add_subcommand("config", "the keys of a campaign or training file, with defaults");
     app->add_flag("--training", training_, "of a training file, for `bitfall train`");
+    app->add_flag("--json", json_, "JSON on stdout");
+    app->add_flag("--json-schema", json_schema_,
+                  "a JSON Schema of the file, for editors that complete and check TOML")
+        ->excludes("--json");
     return app;
   }
   int run() override;
 
  private:
   bool training_ = false;
+  bool json_ = false;
+  bool json_schema_ = false;
 };
 
 int ConfigCommand::run() {
-  std::printf("%s", (training_ ? training_keys() : campaign_keys()).markdown().c_str());
+  const KeyTable& keys = training_ ? training_keys() : campaign_keys();
+  const std::string text = json_          ? keys.json()
+                           : json_schema_ ? keys.json_schema()
+                                          : keys.markdown();
+  std::fputs(text.c_str(), stdout);
   return 0;
 }
 

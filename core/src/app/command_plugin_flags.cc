@@ -17,7 +17,9 @@ class PluginFlagsCommand final : public Command {
     return app;
   }
   int run() override {
-    std::printf("%s\n", joined(plugin_flags(), " ").c_str());
+    std::vector<std::string> flags = plugin_flags();
+    for (std::string& flag : flags) flag = shell_word(flag);
+    std::printf("%s\n", joined(flags, " ").c_str());
     return 0;
   }
 };

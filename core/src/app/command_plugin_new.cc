@@ -53,6 +53,19 @@ std::string program_word() {
   return shell_word(program.string());
 }
 
+/// The options of the compiler as they are, where a blank in a path keeps the shell from reading
+/// them of `$(bitfall plugin flags)`.
+void spell_out_flags(std::string& commands) {
+  std::vector<std::string> flags = plugin_flags();
+  const std::string plain = joined(flags, " ");
+  for (std::string& flag : flags) flag = shell_word(flag);
+  const std::string quoted = joined(flags, " ");
+  constexpr std::string_view kCall = "$(bitfall plugin flags)";
+  if (const auto at = commands.find(kCall); quoted != plain && at != commands.npos) {
+    commands.replace(at, kCall.size(), quoted);
+  }
+}
+
 /// The commands with the program's word in the place of `bitfall`.
 std::string with_program(const std::string& commands, const std::string& program) {
   std::string text;
@@ -74,7 +87,8 @@ int PluginNewCommand::run() {
   if (plugin_.folder.empty()) plugin_.folder = plugin_.name;
   PluginHost host;
   load_plugins(host, {});
-  const std::string commands = write_new_plugin(plugin_, host);
+  std::string commands = write_new_plugin(plugin_, host);
+  spell_out_flags(commands);
   std::printf("%s: a working %s; %s.cc is where to begin\n\n  cd %s\n%s", plugin_.folder.c_str(),
               to_string(plugin_.kind), plugin_.name.c_str(),
               shell_word(plugin_.folder.string()).c_str(),

@@ -4,10 +4,12 @@
 
 #include "command.h"
 #include "error.h"
+#include "gate.h"
 #include "html_page.h"
 #include "log.h"
 #include "report.h"
 #include "store.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -22,25 +24,54 @@ class ReportCommand final : public Command {
     app->add_flag("--markdown", markdown_, "a markdown table on stdout");
     app->add_flag("--charts", charts_,
                   "the page's Vega-Lite charts as JSON on stdout; write nothing");
+    app->add_option("--confidence", confidence_, "of all intervals (default: the campaign's)")
+        ->check(CLI::Range(0.5, 0.999999));
+    app->add_option(
+           "--fail-if", gates_,
+           "exit with 5 unless the whole interval is on the good side of 'mismatch > 3 %'; "
+           "also due, nonfinite, misclassified, accuracy and columns of metrics; may be "
+           "repeated")
+        ->allow_extra_args(false);
     return app;
   }
   int run() override;
 
  private:
+  int judge_all(const ReportData& data) const;
+
   std::filesystem::path run_;
   std::filesystem::path html_;  // empty = RUN/report.html
   bool json_ = false;
   bool markdown_ = false;
   bool charts_ = false;  // print the Vega-Lite specs
+  std::optional<double> confidence_;
+  std::vector<std::string> gates_;
 };
 
+int ReportCommand::judge_all(const ReportData& data) const {
+  bool fails = false;
+  for (const std::string& text : gates_) {
+    const GateVerdict verdict = judge(data, parse_gate(text));
+    fails |= verdict.fails;
+    std::fprintf(stderr, "bitfall: %s: %s\n", verdict.fails ? "gate failed" : "gate passed",
+                 verdict.text.c_str());
+  }
+  if (!fails) return 0;
+  if (!data.worst.empty()) {
+    std::fprintf(stderr, "  the worst trial: bitfall replay %s --trial %lld\n",
+                 shell_word(data.directory).c_str(), static_cast<long long>(data.worst[0].trial));
+  }
+  return static_cast<int>(ExitCode::kGate);
+}
+
 int ReportCommand::run() {
+  for (const std::string& gate : gates_) parse_gate(gate);  // before all trials are read
   const auto store = Store::open_read_only(run_);
-  ReportData data = summarise(*store);
+  ReportData data = summarise(*store, {.confidence = confidence_, .clip = {}, .visit = {}});
   data.protections = protection_rows(run_);
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
-    return 0;
+    return judge_all(data);
   }
   const std::filesystem::path html = html_.empty() ? run_ / "report.html" : html_;
   if (html_.empty()) prove_own_page(html, "give another name with --html FILE");
@@ -58,11 +89,11 @@ int ReportCommand::run() {
       if (error.code() != ExitCode::kFailure) throw;
       log_warning(std::string(error.what()) +
                   "; the page was not written, give it a name with --html");
-      return 0;
+      return judge_all(data);
     }
   }
   std::fprintf(json_ || markdown_ ? stderr : stdout, "\nreport: %s\n", html.c_str());
-  return 0;
+  return judge_all(data);
 }
 
 }  // namespace

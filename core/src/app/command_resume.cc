@@ -3,6 +3,8 @@
 
 #include "arms.h"
 #include "command.h"
+#include "resumption.h"
+#include "stop.h"
 
 namespace bitfall {
 namespace {
@@ -13,20 +15,23 @@ class ResumeCommand final : public Command {
     CLI::App* app = parent.add_subcommand("resume", "continue an interrupted run");
     app->add_option("run", run_, "the run directory")->required();
     plugins_.add_options(*app);
+    app->add_flag("--json", json_, "an end record in JSON on stdout, in place of the report");
+    app->add_flag("--with-parent", with_parent_, kWithParentHelp);
     return app;
   }
   bool stoppable() const override { return true; }
-  int run() override;
+  int run() override {
+    if (with_parent_) end_with_parent();
+    const int code = resume_run(run_, plugins_, {.json = json_});
+    return code == 0 ? run_arms(run_, plugins_, json_) : code;
+  }
 
  private:
   std::filesystem::path run_;
   StoredPlugins plugins_;
+  bool json_ = false;
+  bool with_parent_ = false;
 };
-
-int ResumeCommand::run() {
-  const int code = resume_run(run_, plugins_, true);
-  return code == 0 ? run_arms(run_, plugins_) : code;
-}
 
 }  // namespace
 

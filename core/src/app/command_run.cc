@@ -3,11 +3,13 @@
 
 #include "arms.h"
 #include "command.h"
+#include "config.h"
 #include "dry_run.h"
 #include "error.h"
 #include "execution.h"
 #include "log.h"
 #include "output_folder.h"
+#include "resumption.h"
 #include "stop.h"
 #include "text_file.h"
 #include "words.h"
@@ -33,14 +35,23 @@ class RunCommand final : public Command {
     app->add_option("--plugin", plugins_, "further shared libraries, beside [plugins] paths");
     app->add_flag("--explain", explain_,
                   "at the end: where the time went, and how many trials needed no run");
-    app->add_flag("--json", json_, "with --dry-run: JSON");
+    app->add_flag("--resume", resume_,
+                  "go on where the directory holds an unfinished run of this campaign; begin where "
+                  "it holds none, and do nothing where it is finished")
+        ->excludes("--force", "--dry-run");
+    app->add_flag("--json", json_,
+                  "JSON on stdout: an end record in place of the report, or the dry run")
+        ->excludes("--explain");
+    app->add_flag("--with-parent", with_parent_, kWithParentHelp);
     return app;
   }
   bool stoppable() const override { return true; }
   int run() override;
 
  private:
-  std::optional<Shard> keep_to_shard(Session& session) const;
+  std::optional<Shard> wanted_shard() const;
+  bool can_resume(const std::string& text, const std::optional<Shard>& shard) const;
+  void keep_to_shard(Session& session, const Shard& shard) const;
   int run_to_end(Session& session, const std::optional<Shard>& shard) const;
 
   std::filesystem::path campaign_;
@@ -52,33 +63,60 @@ class RunCommand final : public Command {
   bool force_ = false;
   bool explain_ = false;  // where the time went
   bool json_ = false;
+  bool resume_ = false;
+  bool with_parent_ = false;
 };
 
 int RunCommand::run() {
+  if (with_parent_) end_with_parent();
   const std::string text = read_text(campaign_);
+  const std::optional<Shard> shard = wanted_shard();
+  if (output_.empty()) {
+    Diagnostics ignored(campaign_.string(), text);  // the session reports them all
+    output_ = parse_campaign(campaign_, text, ignored).output;
+    if (shard) {
+      output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
+    }
+  }
+  if (resume_ && can_resume(text, shard)) {
+    const int code = resume_run(output_, {plugins_, false},
+                                {.explain = explain_, .json = json_, .how_to_go_on = ""});
+    return code == 0 ? run_arms(output_, {plugins_, false}, json_) : code;
+  }
   std::optional<std::filesystem::path> faults;
   if (!faults_.empty()) faults = faults_;
   Session session(campaign_, text, faults, std::nullopt, plugins_);
-  const bool named = !output_.empty();
-  if (!named) output_ = session.campaign().output;
-  const std::optional<Shard> shard = keep_to_shard(session);
-  if (shard && !named) {
-    output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
-  }
+  if (shard) keep_to_shard(session, *shard);
   if (dry_run_) return dry_run(session, output_, json_);
   const int code = run_to_end(session, shard);
-  if (code != 0) return code;
-  return run_arms(output_, {plugins_, true});
+  return code == 0 ? run_arms(output_, {plugins_, true}, json_) : code;
 }
 
-std::optional<Shard> RunCommand::keep_to_shard(Session& session) const {
+std::optional<Shard> RunCommand::wanted_shard() const {
   if (shard_.empty()) return std::nullopt;
   const std::optional<Shard> shard = parse_shard(shard_);
-  if (!shard) {
-    throw Error(ExitCode::kUsage,
-                "--shard " + shard_ +
-                    ": give I/N with I from 1 to N, such as 2/4 for the second of four parts");
-  }
+  if (shard) return shard;
+  throw Error(ExitCode::kUsage,
+              "--shard " + shard_ +
+                  ": give I/N with I from 1 to N, such as 2/4 for the second of four parts");
+}
+
+/// Whether the directory holds a run. Throws where that is one of another campaign.
+bool RunCommand::can_resume(const std::string& text, const std::optional<Shard>& shard) const {
+  if (!std::filesystem::exists(output_ / "campaign.sqlite")) return false;
+  const RunDescription stored = Store::open_read_only(output_)->description();
+  const std::string faults = faults_.empty() ? "" : read_text(faults_);
+  const char* const other = stored.campaign_text != text       ? "campaign file"
+                            : stored.fault_list_text != faults ? "fault list"
+                            : stored.facts.shard != shard      ? "shard"
+                                                               : nullptr;
+  if (!other) return true;
+  throw Error(ExitCode::kUsage, output_.string() + ": holds a run of another " + other + " than " +
+                                    campaign_.string() +
+                                    "; give another directory with -o, or replace it with --force");
+}
+
+void RunCommand::keep_to_shard(Session& session, const Shard& shard) const {
   if (!session.names_shape()) {
     throw Error(ExitCode::kUsage,
                 campaign_.string() +
@@ -87,8 +125,7 @@ std::optional<Shard> RunCommand::keep_to_shard(Session& session) const {
                     std::to_string(session.campaign().batch) +
                     ", threads = " + std::to_string(session.campaign().threads) + ")");
   }
-  session.engine().set_shard(*shard);
-  return shard;
+  session.engine().set_shard(shard);
 }
 
 int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) const {
@@ -116,7 +153,7 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
   log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output_.string() +
            (shard ? ", shard " + to_string(*shard) : ""));
-  return execute(session, *store, explain_);
+  return execute(session, *store, {.explain = explain_, .json = json_, .how_to_go_on = ""});
 }
 
 }  // namespace

@@ -1,10 +1,16 @@
 // bitfall status: how far a run is.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "cluster_plan.h"
 #include "command.h"
+#include "progress.h"
+#include "report_number.h"
+#include "statistics.h"
 #include "store.h"
+#include "text_table.h"
 #include "utf8.h"
 #include "words.h"
 
@@ -16,16 +22,137 @@ class StatusCommand final : public Command {
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app =
         parent.add_subcommand("status", "how far a run is, and the digest of its trials");
-    app->add_option("run", run_, "the run directory")->required();
+    app->add_option("run", run_, "the run directory, or the directory of a plan")->required();
     app->add_flag("--json", json_, "JSON on stdout");
     return app;
   }
-  int run() override;
+  int run() override {
+    const bool merged = std::filesystem::exists(run_ / "campaign.sqlite");
+    return is_plan(run_) && !merged ? show_plan(read_plan(run_)) : show_run();
+  }
 
  private:
+  int show_run() const;
+  int show_plan(const ClusterPlan& plan) const;
+
   std::filesystem::path run_;
   bool json_ = false;
 };
+
+/// All shards together.
+struct ClusterTotal {
+  std::int64_t finished = 0, started = 0, done = 0, mismatches = 0, dues = 0;
+  double rate = 0;  // of the shards that were heard of lately
+};
+
+constexpr double kLately = 60;  // seconds: a worker writes every few
+
+bool heard_lately(const ShardState& state) {
+  return state.started && !state.finished &&
+         static_cast<double>(std::time(nullptr)) - state.updated < kLately;
+}
+
+const char* state_text(const ShardState& state) {
+  if (state.finished) return "finished";
+  if (!state.started) return "waiting";
+  return heard_lately(state) ? "running" : "stopped";
+}
+
+void count(ClusterTotal& total, const ShardState& state) {
+  total.finished += state.finished ? 1 : 0;
+  total.started += state.started ? 1 : 0;
+  total.done += state.done;
+  total.mismatches += state.mismatches;
+  total.dues += state.dues;
+  if (heard_lately(state)) total.rate += state.rate;
+}
+
+nlohmann::ordered_json shard_json(std::int64_t number, const ShardState& state) {
+  nlohmann::ordered_json json = {{"shard", number}, {"state", state_text(state)}};
+  if (!state.started) return json;
+  json.update({{"trials", state.planned},
+               {"done", state.done},
+               {"rate", state.rate},
+               {"host", state.host},
+               {"process", state.process},
+               {"updated", state.updated}});
+  return json;
+}
+
+void print_plan_json(const ClusterPlan& plan, const std::vector<ShardState>& shards,
+                     const ClusterTotal& total) {
+  const Proportion mismatch = proportion(total.mismatches, total.done, 0.99);
+  nlohmann::ordered_json document = {{"schema", "bitfall.plan_status/1"},
+                                     {"directory", plan.directory.string()},
+                                     {"shards", plan.shards},
+                                     {"finished", total.finished},
+                                     {"trials", plan.trials},
+                                     {"done", total.done},
+                                     {"rate", total.rate},
+                                     {"mismatches", total.mismatches},
+                                     {"mismatch_interval_99", nullptr},
+                                     {"dues", total.dues}};
+  if (total.done > 0) {
+    document["mismatch_interval_99"] = {mismatch.headline.low, mismatch.headline.high};
+  }
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    document["each"].push_back(shard_json(static_cast<std::int64_t>(i) + 1, shards[i]));
+  }
+  std::printf("%s\n",
+              document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+void print_shards(const std::vector<ShardState>& shards) {
+  TextTable table({{"shard", TextTable::kRight},
+                   {"state"},
+                   {"trials", TextTable::kRight},
+                   {"done", TextTable::kRight},
+                   {"rate", TextTable::kRight},
+                   {"host"},
+                   {"written", TextTable::kRight}});
+  const auto now = static_cast<double>(std::time(nullptr));
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const ShardState& state = shards[i];
+    const std::string number = std::to_string(i + 1);
+    if (!state.started) {
+      table.add({number, state_text(state), "", "", "", "", ""});
+      continue;
+    }
+    table.add({number, state_text(state), std::to_string(state.planned), std::to_string(state.done),
+               short_count(state.rate) + "/s", state.host,
+               short_duration(now - state.updated) + " ago"});
+  }
+  std::printf("%s\n", table.render().c_str());
+}
+
+int StatusCommand::show_plan(const ClusterPlan& plan) const {
+  std::vector<ShardState> shards;
+  ClusterTotal total;
+  for (std::int64_t shard = 1; shard <= plan.shards; ++shard) {
+    shards.push_back(shard_state(plan, shard));
+    count(total, shards.back());
+  }
+  if (json_) {
+    print_plan_json(plan, shards, total);
+    return 0;
+  }
+  print_shards(shards);
+  std::printf("shards    %lld of %lld finished\ntrials    %lld of %lld",
+              static_cast<long long>(total.finished), static_cast<long long>(plan.shards),
+              static_cast<long long>(total.done), static_cast<long long>(plan.trials));
+  if (total.rate > 0) {
+    std::printf(", %s/s, ETA %s", short_count(total.rate).c_str(),
+                short_duration(static_cast<double>(plan.trials - total.done) / total.rate).c_str());
+  }
+  if (total.done > 0) {
+    std::printf("\nmismatch  %s so far, at 99 %% confidence, trials taken as independent",
+                percent(proportion(total.mismatches, total.done, 0.99), 2).c_str());
+  }
+  const bool all = total.finished == plan.shards;
+  std::printf("\nnext      bitfall %s %s%s\n", all ? "merge" : "work",
+              shell_word(plan.directory.string()).c_str(), all ? "" : " SHARD");
+  return 0;
+}
 
 nlohmann::ordered_json outcomes_json(const OutcomeCounts& counts) {
   nlohmann::ordered_json json;
@@ -43,7 +170,7 @@ std::string due_text(const OutcomeCounts& counts) {
   return text.empty() ? "" : " (" + text + ")";
 }
 
-int StatusCommand::run() {
+int StatusCommand::show_run() const {
   const auto store = Store::open_read_only(run_);
   const RunDescription description = store->description();
   const RunFacts& facts = description.facts;

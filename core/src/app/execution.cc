@@ -1,10 +1,16 @@
 #include "execution.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
 
+#include "cluster_plan.h"
 #include "error.h"
 #include "log.h"
 #include "plugin_calls.h"
@@ -85,71 +91,155 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
   }
 }
 
-}  // namespace
+/// Notes how far a shard is, every few seconds, for others to read: its database is not for them.
+class StateNotes {
+ public:
+  StateNotes(const Store& store, std::filesystem::path file, std::int64_t planned)
+      : file_(std::move(file)) {
+    state_.planned = planned;
+    state_.host = host_name();
+    state_.process = ::getpid();
+    store.for_each_trial([&](const TrialResult& trial) {
+      ++state_.done;
+      state_.mismatches += is_mismatch(trial) ? 1 : 0;
+      state_.dues += is_due(trial.outcome) ? 1 : 0;
+    });
+    before_ = state_;
+    write();
+  }
 
-int execute(Session& session, Store& store, bool explain, bool report) {
-  const auto start = Clock::now();
+  /// The engine's count is of this session. Any thread may tell.
+  void update(const EngineProgress& count) {
+    const std::lock_guard lock(mutex_);
+    state_.done = before_.done + count.done;
+    state_.mismatches = before_.mismatches + count.mismatches;
+    state_.dues = before_.dues + count.dues;
+    if (seconds_since(written_) >= kSeconds) write();
+  }
+
+  void finish(bool finished) {
+    state_.finished = finished;
+    write();
+  }
+
+ private:
+  static constexpr double kSeconds = 2;
+
+  void write() {
+    written_ = Clock::now();
+    const double seconds = seconds_since(start_);
+    if (seconds > 0) state_.rate = static_cast<double>(state_.done - before_.done) / seconds;
+    state_.updated = static_cast<double>(std::time(nullptr));
+    write_shard_state(file_, state_);
+  }
+
+  const std::filesystem::path file_;
+  const Clock::time_point start_ = Clock::now();
+  std::mutex mutex_;
+  ShardState state_, before_;
+  Clock::time_point written_ = start_;
+};
+
+/// What the store does not hold yet; false if it was stopped.
+bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
+              const std::string& go_on) {
   const auto done = store.trials_done();
-  const auto stored = store.golden_rows();
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
+  const auto stored = store.golden_rows();
   for (const GoldenResult& row : stored) golden_done[static_cast<std::size_t>(row.image)] = true;
   session.engine().expect_golden(stored);
   const std::int64_t before = store.count_done();
-  const std::int64_t planned = session.engine().trials(session.plan());
   Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
   WatchLimits limits;
   limits.limit_s = session.campaign().plugin_limit;
   limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
-  const PluginWatch watch("what was stored before is kept; when this is fixed: bitfall resume " +
-                              shell_word(store.directory().string()),
-                          stop_requested, limits);
-  if (explain) session.engine().count_traffic();
-  bool finished = false;
+  const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
+  const PluginWatch watch(kept, stop_requested, limits);
+  std::optional<StateNotes> notes;
+  if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
+  if (options.explain) session.engine().count_traffic();
   try {
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
-    finished =
+    const bool finished =
         session.engine().run(session.plan(), done, golden_done, session.measure(), store,
                              stop_requested, [&](const EngineProgress& count) {
                                progress.update(before + count.done, rate_text(count, confidence));
+                               if (notes) notes->update(count);
                              });
+    store.commit();
+    progress.finish();
+    return finished;
   } catch (const Error& error) {
     const std::string what = error.what();
     std::error_code absent;
-    const bool told = what.find("bitfall resume ") != what.npos;
+    const bool told = what.find(go_on) != what.npos;
     if (told || !std::filesystem::exists(store.directory() / "campaign.sqlite", absent)) throw;
-    throw Error(error.code(),
-                what + "\n  what was stored before is kept; when this is fixed: bitfall resume " +
-                    shell_word(store.directory().string()));
+    throw Error(error.code(), what + "\n  " + kept);
   }
-  store.commit();
-  progress.finish();
-  if (finished) {
-    try {
-      replay_stored(session, store);
-    } catch (const Error& error) {
-      throw Error(error.code(), std::string(error.what()) +
-                                    "\n  the results cannot be relied on; they are kept in " +
-                                    store.directory().string());
-    }
+}
+
+/// Throws where components made anew give other results than those that are stored.
+void prove(Session& session, const Store& store) {
+  try {
+    replay_stored(session, store);
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string(error.what()) +
+                                  "\n  the results cannot be relied on; they are kept in " +
+                                  store.directory().string());
   }
-  if (explain) print_costs(session.engine().costs(), session.campaign().batch);
+}
+
+}  // namespace
+
+int execute(Session& session, Store& store, const ExecutionOptions& options) {
+  const auto start = Clock::now();
+  const std::string directory = store.directory().string();
+  const std::int64_t planned = session.engine().trials(session.plan());
+  const std::string go_on = options.how_to_go_on.empty() ? "bitfall resume " + shell_word(directory)
+                                                         : options.how_to_go_on;
+  const bool finished = run_rest(session, store, options, planned, go_on);
+  if (finished) prove(session, store);
+  if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
   RunFacts facts = store.facts();
   facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);
   if (finished) facts.finished = now_text();
   finished ? store.finish(facts) : store.set_facts(facts);
-  const std::string directory = store.directory().string();
+  if (!options.state_file.empty()) note_state(store, options.state_file, planned, finished);
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
-                std::to_string(planned) + " trials, all stored; go on with:\n  bitfall resume " +
-                shell_word(directory));
+                std::to_string(planned) + " trials, all stored; go on with:\n  " + go_on);
+    if (options.json) print_end_record(store, planned);
     return static_cast<int>(ExitCode::kInterrupted);
   }
-  if (!report) return 0;
+  if (options.json) {
+    print_end_record(store, planned);
+    return 0;
+  }
+  if (!options.report) return 0;
   std::printf("%s", report_text(summarise(store)).c_str());
   std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
               shell_word(directory).c_str());
   return 0;
+}
+
+void print_end_record(const Store& store, std::int64_t trials) {
+  const RunFacts facts = store.facts();
+  const bool finished = facts.finished.has_value();
+  nlohmann::ordered_json record = {{"schema", "bitfall.run/1"},
+                                   {"run", store.directory().string()},
+                                   {"state", finished ? "finished" : "interrupted"},
+                                   {"trials", trials},
+                                   {"done", store.count_done()},
+                                   {"digest", nullptr},
+                                   {"wall_s", facts.wall_s.value_or(0)}};
+  if (finished) record["digest"] = store.digest();
+  std::printf("%s\n", record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+void note_state(const Store& store, const std::filesystem::path& file, std::int64_t planned,
+                bool finished) {
+  StateNotes(store, file, planned).finish(finished);
 }
 
 std::string now_text() {

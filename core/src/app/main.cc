@@ -13,6 +13,7 @@
 #include "error.h"
 #include "log.h"
 #include "plugin_calls.h"
+#include "progress.h"
 #include "stop.h"
 #include "torch_message.h"
 #include "utf8.h"
@@ -49,6 +50,7 @@ A campaign file needs two sections; everything else has a default:
 constexpr const char* kExitCodes =
     "Exit codes: 0 done; 1 failure; 2 command line or campaign file; 3 plugin; 4 input missing or "
     "corrupt;\n"
+    "5 a condition of `report --fail-if`; "
     "75 interrupted, continue with `bitfall resume` or `bitfall train FILE --resume`.";
 
 void settle_signals() {
@@ -57,11 +59,13 @@ void settle_signals() {
               SIG_IGN);  // a file size limit is then an error of the write, as a full disk is
 }
 
-/// The command's name: the first argument that is not an option. Those ahead of it have no values.
+/// The command's name: the first argument that is not an option or the value of one.
 std::string first_word(const std::vector<std::string>& arguments) {
-  const auto found = std::find_if(arguments.begin(), arguments.end(),
-                                  [](const auto& word) { return !word.starts_with('-'); });
-  return found == arguments.end() ? "" : *found;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!arguments[i].starts_with('-')) return arguments[i];
+    if (arguments[i] == "--progress") ++i;
+  }
+  return "";
 }
 
 /// Throws where the command is unknown, with a name that is near it.
@@ -130,6 +134,9 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "bitfall " BITFALL_VERSION);
   bool quiet = false;
   app.add_flag("-q,--quiet", quiet, "no progress and no notes on stderr, only warnings and errors");
+  std::string progress = "text";
+  app.add_option("--progress", progress, "text, or json: lines for another program, on stderr")
+      ->check(CLI::IsMember({"text", "json"}));
   Command* chosen = nullptr;
   const auto commands = all_commands();
   for (const auto& command : commands) {
@@ -142,6 +149,7 @@ int main(int argc, char** argv) {
   try {
     parse(app, {argv + 1, argv + argc});
     set_quiet(quiet);
+    set_progress_json(progress == "json");
     return execute(*chosen);
   } catch (const CLI::ParseError& error) {
     return refuse(app, error);

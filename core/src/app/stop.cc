@@ -1,13 +1,19 @@
 #include "stop.h"
 
+#include <sys/prctl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 
 namespace bitfall {
 namespace {
 
-void on_signal(int) {
-  if (stop_requested.exchange(true)) std::_Exit(130);
+std::atomic<bool> interrupted{false};
+
+void on_signal(int signal) {
+  if (signal == SIGINT && interrupted.exchange(true)) std::_Exit(130);
+  stop_requested = true;
 }
 
 }  // namespace
@@ -15,10 +21,17 @@ void on_signal(int) {
 std::atomic<bool> stop_requested{false};
 
 void catch_stops() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
+}
+
+void end_with_parent() {
+  const pid_t parent = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) stop_requested = true;  // it ended in between
 }
 
 }  // namespace bitfall

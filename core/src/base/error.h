@@ -13,6 +13,7 @@ enum class ExitCode : int {
   kUsage = 2,    // command line or campaign file
   kPlugin = 3,   // a plugin was refused or misbehaved
   kInput = 4,    // a model, image, fault list or run directory is missing, corrupt or does not fit
+  kGate = 5,     // `report --fail-if`: what was asked for does not hold
   kInterrupted = 75,  // stopped early; `bitfall resume` goes on
 };
 

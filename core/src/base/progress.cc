@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "log.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr double kRedraw = 0.1;    // seconds between two drawings on a terminal
 constexpr double kReport = 30;     // seconds between two lines elsewhere
+constexpr double kTold = 0.5;      // seconds between two lines of JSON
 constexpr double kWindow = 15;     // seconds that the rate is taken over
 constexpr double kSampling = 0.5;  // seconds between two samples of the window
 constexpr int kBar = 10;
@@ -27,6 +29,7 @@ constexpr const char* kClearLine = "\r\x1B[K";
 
 /// True while a line stands on the terminal of stderr. One is enough: jobs do not run side by side.
 std::atomic<bool> standing{false};
+std::atomic<bool> as_json{false};
 
 /// Takes the line away before a message; the next update draws it again.
 void hide_line() {
@@ -52,11 +55,14 @@ double steady_seconds() {
 }  // namespace
 
 ProgressOutput standard_progress_output() {
+  if (as_json) return {&std::cerr, false, terminal_width, steady_seconds, true};
   const char* terminal = std::getenv("TERM");
   const bool dumb = terminal && std::string_view(terminal) == "dumb";
   return {is_quiet() ? nullptr : &std::cerr, isatty(STDERR_FILENO) == 1 && !dumb, terminal_width,
           steady_seconds};
 }
+
+void set_progress_json(bool json) { as_json = json; }
 
 Progress::Progress(std::string what, std::int64_t total, std::int64_t done_before,
                    ProgressOutput output)
@@ -68,7 +74,7 @@ Progress::Progress(std::string what, std::int64_t total, std::int64_t done_befor
   if (!output_.stream) return;
   started_ = output_.now();
   // The first line comes at once on a terminal, and after the usual time elsewhere.
-  drawn_ = output_.terminal ? started_ - kRedraw : started_;
+  drawn_ = output_.terminal || output_.json ? started_ - kRedraw - kTold : started_;
   samples_.push_back({started_, done_before});
 }
 
@@ -88,7 +94,7 @@ void Progress::update(std::int64_t done, std::string_view extra) {
     samples_.push_back({now, done});
     while (samples_.size() > 2 && now - samples_[1].time >= kWindow) samples_.pop_front();
   }
-  if (now - drawn_ >= (output_.terminal ? kRedraw : kReport)) draw(now);
+  if (now - drawn_ >= interval()) draw(now);
 }
 
 void Progress::finish() {
@@ -139,9 +145,32 @@ std::string Progress::fitted(double now) const {
   return "[" + std::string(marks, '#') + std::string(kBar - marks, '-') + "] " + text;
 }
 
+double Progress::interval() const {
+  return output_.json ? kTold : output_.terminal ? kRedraw : kReport;
+}
+
+std::string Progress::json_line(double now) const {
+  const double speed = rate(now);
+  nlohmann::ordered_json line = {{"schema", "bitfall.progress/1"},
+                                 {"what", what_},
+                                 {"done", done_},
+                                 {"total", total_},
+                                 {"rate", nullptr},
+                                 {"eta_s", nullptr},
+                                 {"note", extra_},
+                                 {"finished", finished_}};
+  if (speed > 0) {
+    line["rate"] = speed;
+    line["eta_s"] = static_cast<double>(total_ - done_) / speed;
+  }
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 void Progress::draw(double now) {
   drawn_ = now;
-  if (output_.terminal) {
+  if (output_.json) {
+    *output_.stream << json_line(now) << '\n' << std::flush;
+  } else if (output_.terminal) {
     *output_.stream << kClearLine << fitted(now) << std::flush;
     shown_ = true;
     standing = true;

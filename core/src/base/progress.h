@@ -17,11 +17,16 @@ struct ProgressOutput {
   bool terminal = false;           // true: one line, drawn again and again
   std::function<int()> width;      // columns of the terminal
   std::function<double()> now;     // seconds from any start, never going back
+  bool json = false;               // true: lines of JSON, for another program to read
 };
 
 /// stderr. No terminal if it is redirected or TERM is "dumb"; nothing at all when the program is
 /// quiet. Colours are never used, so NO_COLOR needs nothing.
 ProgressOutput standard_progress_output();
+/// Progress as lines of JSON from here on, at most two a second and one at the end, quiet or not:
+/// {"schema":"bitfall.progress/1","what":"trials","done":412,"total":1000,"rate":8.1,"eta_s":72.6,
+/// "note":"mismatch ...","finished":false}; rate and eta_s are null at first.
+void set_progress_json(bool json);
 
 /// Rate, share done and time left of `total` items. On a terminal the line is drawn at most 10
 /// times a second within the terminal's width; elsewhere a line is written at most every 30 s, and
@@ -51,6 +56,8 @@ class Progress {
   double rate(double now) const;
   std::string line(double now) const;
   std::string fitted(double now) const;
+  std::string json_line(double now) const;
+  double interval() const;  // seconds between two drawings
   void draw(double now);
 
   const std::string what_;

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <string_view>
 
 #include "error.h"
 
@@ -18,11 +19,15 @@ namespace bitfall {
 namespace {
 
 std::string holder(int file) {
-  std::array<char, 32> text;
+  std::array<char, 320> text;
   const ssize_t size = ::pread(file, text.data(), text.size(), 0);
   if (size <= 0) return "another process";
-  std::string id(text.data(), static_cast<std::size_t>(size));
-  return "process " + id.substr(0, id.find('\n'));
+  const std::string_view lines(text.data(), static_cast<std::size_t>(size));
+  const std::size_t end = lines.find('\n');
+  std::string who = "process " + std::string(lines.substr(0, end));
+  if (end == lines.npos) return who;
+  const std::string_view host = lines.substr(end + 1, lines.find('\n', end + 1) - end - 1);
+  return host.empty() ? who : who + " on " + std::string(host);
 }
 
 /// Why the file at the lock's name is none that this program made, or null: it would be written to.
@@ -59,12 +64,14 @@ RunLock::RunLock(const std::filesystem::path& directory) {
   if (::flock(file_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     const std::string who = holder(file_);
     ::close(file_);
-    throw Error(ExitCode::kFailure,
+    throw Error(ExitCode::kInterrupted,
                 directory.string() + ": " + who +
                     " is writing this run; wait for it, stop it, or give another output folder");
   }
   // A file system without flock leaves us without this safeguard; SQLite's own locks remain.
-  const std::string id = std::to_string(::getpid()) + "\n";
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  const std::string id = std::to_string(::getpid()) + "\n" + host.data() + "\n";
   if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, id.data(), id.size(), 0) < 0) return;
 }
 

@@ -9,8 +9,9 @@ namespace bitfall {
 /// however it dies.
 class RunLock {
  public:
-  /// Throws Error(kFailure) naming the process that holds it, or if the file cannot be made, and
-  /// Error(kUsage) where the name belongs to another file, as a link does.
+  /// Throws Error(kInterrupted) naming the process and the machine that hold it: the same command
+  /// may do later. Error(kFailure) if the file cannot be made, Error(kUsage) where the name belongs
+  /// to another file, as a link does.
   explicit RunLock(const std::filesystem::path& directory);
   ~RunLock();
   RunLock(const RunLock&) = delete;

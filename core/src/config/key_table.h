@@ -71,6 +71,11 @@ struct KeyTable {
   std::string title(std::string_view section) const;
   /// The tables of all sections in Markdown, for READMEs.
   std::string markdown() const;
+  /// All of it as JSON: {"schema": "bitfall.config/1", "sections": [{"name", "keys": [...]}]}. A
+  /// section in a section is named "data.preprocess".
+  std::string json() const;
+  /// A JSON Schema (draft 7) of the file, for editors of TOML.
+  std::string json_schema() const;
 };
 
 const KeyTable& campaign_keys();

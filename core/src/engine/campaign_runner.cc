@@ -14,15 +14,6 @@
 
 namespace bitfall {
 
-std::int64_t CampaignRunner::trials(const Plan& plan) const {
-  if (shard_.count == 1) return plan.size();
-  std::int64_t count = 0;
-  for (std::int64_t id = 0; id < plan.size(); ++id) {
-    count += in_shard(workload_.chunks().chunk_of(plan.trial(id).image)) ? 1 : 0;
-  }
-  return count;
-}
-
 // Enough chunks in a group that the trials of a site fill some passes, as far as all their values
 // fit.
 Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int64_t chunks) {
@@ -45,25 +36,25 @@ Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int6
 }
 
 // Tells which trials are run, and how many.
-std::int64_t CampaignRunner::deal_trials(CampaignRun& run, const std::vector<bool>& done) const {
+std::int64_t CampaignRunner::deal_trials(const ShardPart& part, CampaignRun& run,
+                                         const std::vector<bool>& done) const {
   run.by_chunk.resize(static_cast<std::size_t>(workload_.chunks().count()));
   std::int64_t count = 0;
-  for (std::int64_t id = 0; id < run.plan.size(); ++id) {
-    if (static_cast<std::size_t>(id) < done.size() && done[static_cast<std::size_t>(id)]) continue;
-    const std::int64_t chunk = workload_.chunks().chunk_of(run.plan.trial(id).image);
-    if (!in_shard(chunk)) continue;
+  part.for_each([&](std::int64_t id, std::int64_t chunk) {
+    if (static_cast<std::size_t>(id) < done.size() && done[static_cast<std::size_t>(id)]) return;
     run.by_chunk[static_cast<std::size_t>(chunk)].push_back(id);
     ++count;
-  }
+  });
   return count;
 }
 
-std::vector<std::int64_t> CampaignRunner::wanted_chunks(const CampaignRun& run) const {
+std::vector<std::int64_t> CampaignRunner::wanted_chunks(const ShardPart& part,
+                                                        const CampaignRun& run) const {
   std::vector<std::int64_t> chunks;
   for (std::int64_t chunk = 0; chunk < workload_.chunks().count(); ++chunk) {
     const bool wanted = !run.by_chunk[static_cast<std::size_t>(chunk)].empty() ||
                         run.golden_missing(workload_.chunks(), chunk);
-    if (wanted && in_shard(chunk)) chunks.push_back(chunk);
+    if (wanted && part.touches(chunk)) chunks.push_back(chunk);
   }
   return chunks;
 }
@@ -77,8 +68,9 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
   std::optional<TrafficCounter> traffic;
   if (options_.count_traffic) traffic.emplace();
   CampaignRun run{plan, golden_done, measurer, sink, stop, progress, {}};
-  const std::int64_t trials = deal_trials(run, done);
-  const std::vector<std::int64_t> chunks = wanted_chunks(run);
+  const ShardPart its = part(plan);
+  const std::int64_t trials = deal_trials(its, run, done);
+  const std::vector<std::int64_t> chunks = wanted_chunks(its, run);
   if (chunks.empty()) return !stop;
 
   const auto count = static_cast<std::int64_t>(chunks.size());

@@ -12,6 +12,7 @@
 #include "outcome.h"
 #include "plan.h"
 #include "shard.h"
+#include "shard_part.h"
 #include "worker.h"
 #include "workload.h"
 
@@ -26,7 +27,7 @@ struct Division {
 
 class CampaignRunner {
  public:
-  /// Borrows workload and options. Runs the shard's part of campaigns: every count-th chunk.
+  /// Borrows workload and options. Runs the shard's part of campaigns.
   CampaignRunner(Workload& workload, const EngineOptions& options, const Shard& shard)
       : workload_(workload), options_(options), shard_(shard) {}
 
@@ -38,15 +39,15 @@ class CampaignRunner {
   /// Of the last run().
   const EngineCosts& costs() const { return costs_; }
 
-  bool in_shard(std::int64_t chunk) const { return chunk % shard_.count == shard_.index - 1; }
-  /// Trials of the plan that run() sees to.
-  std::int64_t trials(const Plan& plan) const;
+  /// The trials of the plan that run() sees to.
+  ShardPart part(const Plan& plan) const { return {plan, workload_.chunks(), shard_}; }
   /// For so many trials in so many chunks, of which there is at least one.
   Division divide(const Plan& plan, std::int64_t trials, std::int64_t chunks);
 
  private:
-  std::int64_t deal_trials(CampaignRun& run, const std::vector<bool>& done) const;
-  std::vector<std::int64_t> wanted_chunks(const CampaignRun& run) const;
+  std::int64_t deal_trials(const ShardPart& part, CampaignRun& run,
+                           const std::vector<bool>& done) const;
+  std::vector<std::int64_t> wanted_chunks(const ShardPart& part, const CampaignRun& run) const;
 
   Workload& workload_;
   const EngineOptions& options_;

@@ -70,19 +70,10 @@ void Engine::preload(const std::atomic<bool>& stop) {
   state_->workload.images().preload(stop);
 }
 
-void Engine::set_shard(const Shard& shard) {
-  const std::int64_t chunks = state_->workload.chunks().count();
-  if (shard.count > chunks) {
-    throw Error(ExitCode::kUsage, "the campaign has " + std::to_string(chunks) + " chunks of " +
-                                      std::to_string(state_->workload.model().batch()) +
-                                      " images, too few for " + std::to_string(shard.count) +
-                                      " shards; make fewer, or a smaller [run] batch");
-  }
-  state_->shard = shard;
-}
+void Engine::set_shard(const Shard& shard) { state_->shard = shard; }
 
 std::int64_t Engine::trials(const Plan& plan) const {
-  return CampaignRunner(state_->workload, state_->options, state_->shard).trials(plan);
+  return ShardPart(plan, state_->workload.chunks(), state_->shard).trials();
 }
 
 void Engine::expect_golden(std::vector<GoldenResult> known) {

@@ -48,8 +48,7 @@ class Engine {
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 
-  /// Keeps run() to one part of the campaign: every count-th chunk of images. Throws Error(kUsage)
-  /// where there are fewer chunks than parts.
+  /// Keeps run() to one part of the campaign (ShardPart), of any number.
   void set_shard(const Shard& shard);
   /// Trials of the plan that run() sees to.
   std::int64_t trials(const Plan& plan) const;

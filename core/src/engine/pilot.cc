@@ -95,10 +95,11 @@ Pilot::Pilot(Workload& workload, const EngineOptions& options, const Shard& shar
       runner_(workload, options_, shard) {
   CampaignRunner campaign(workload, options, shard);
   std::vector<std::int64_t> chunks;
+  const ShardPart part = campaign.part(plan);
   for (std::int64_t chunk = 0; chunk < workload.chunks().count(); ++chunk) {
-    if (campaign.in_shard(chunk)) chunks.push_back(chunk);
+    if (part.touches(chunk)) chunks.push_back(chunk);
   }
-  trials_ = campaign.trials(plan);
+  trials_ = part.trials();
   chunks_ = static_cast<std::int64_t>(chunks.size());
   division_ = campaign.divide(plan, trials_, chunks_);
   const double golden_s = std::max(workload.step_costs().seconds_from(0), 1e-9);
@@ -167,6 +168,7 @@ std::optional<double> estimate_seconds(Workload& workload, const EngineOptions& 
                                        const Measurer& measurer, const std::atomic<bool>& stop) {
   const double bound = bound_seconds(workload, options, plan);
   const double part = bound / static_cast<double>(shard.count);
+  if (ShardPart(plan, workload.chunks(), shard).trials() == 0) return 0;
   if (plan.size() > kMostPiloted) return part;
   const auto estimate = Pilot(workload, options, shard, plan, bound).estimate(measurer, stop);
   return estimate ? std::optional(std::min(part, *estimate)) : std::nullopt;

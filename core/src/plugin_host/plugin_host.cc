@@ -174,6 +174,11 @@ std::string loader_reason(std::string text, const fs::path& path) {
   for (const char* opening : {"invalid ELF header", "file too short", "wrong ELF class"}) {
     if (text.rfind(opening, 0) == 0) return "not a shared library: " + text;
   }
+  if (text.find("version `GLIBC") != text.npos && text.find("not found") != text.npos) {
+    text +=
+        "; it was built with a newer compiler or system than this one: build it from its source "
+        "here";
+  }
   return "it cannot be loaded: " + text;
 }
 

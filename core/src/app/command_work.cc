@@ -1,0 +1,114 @@
+// bitfall work: a shard of a plan, to its end.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cluster_plan.h"
+#include "command.h"
+#include "error.h"
+#include "execution.h"
+#include "log.h"
+#include "resumption.h"
+#include "stop.h"
+#include "torch_runtime.h"
+#include "words.h"
+
+namespace bitfall {
+namespace {
+
+class WorkCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("work", "run a shard of a plan: start, go on, or done");
+    app->add_option("directory", directory_, "the directory of the plan")->required();
+    app->add_option("shard", shard_, "the shard's number, from 1")->required();
+    plugins_.add_options(*app);
+    app->add_flag("--json", json_, "an end record in JSON on stdout, in place of the report");
+    app->add_flag("--with-parent", with_parent_, kWithParentHelp);
+    return app;
+  }
+  bool stoppable() const override { return true; }
+  int run() override;
+
+ private:
+  int start(const ClusterPlan& plan, const ExecutionOptions& options) const;
+  int go_on(const ClusterPlan& plan, const ExecutionOptions& options) const;
+  std::string place(const ClusterPlan& plan) const {
+    return "shard " + std::to_string(shard_) + " of " + plan.directory.string();
+  }
+
+  std::filesystem::path directory_;
+  std::int64_t shard_ = 0;
+  StoredPlugins plugins_;
+  bool json_ = false;
+  bool with_parent_ = false;
+};
+
+/// What can be told before the network is opened.
+void check_machine(const RunFacts& planned) {
+  const TorchRuntime& torch = TorchRuntime::get();
+  RunFacts here = planned;
+  here.torch_version = torch.version();
+  here.cpu = torch.cpu();
+  check_same_facts(planned, here);
+}
+
+int WorkCommand::run() {
+  if (with_parent_) end_with_parent();
+  const ClusterPlan plan = read_plan(directory_);
+  check_shard_number(plan, shard_);
+  if (shard_state(plan, shard_).finished) {
+    std::printf("%s: finished already\n", place(plan).c_str());
+    return 0;
+  }
+  const ExecutionOptions options{.explain = false,
+                                 .json = json_,
+                                 .how_to_go_on = "bitfall work " + shell_word(directory_.string()) +
+                                                 " " + std::to_string(shard_),
+                                 .state_file = progress_file(plan, shard_)};
+  const bool begun = std::filesystem::exists(shard_directory(plan, shard_) / "campaign.sqlite");
+  try {
+    return begun ? go_on(plan, options) : start(plan, options);
+  } catch (const Error& error) {
+    throw Error(error.code(), place(plan) + ": " + error.what());
+  }
+}
+
+int WorkCommand::start(const ClusterPlan& plan, const ExecutionOptions& options) const {
+  RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
+  check_machine(planned.facts);
+  const auto session = reopen(pattern_directory(plan), planned, plugins_);
+  check_same_facts(planned.facts, session->facts());
+  session->use_profiles(planned.profiles);
+  if (session->plan().size() != planned.trials) {
+    throw Error(ExitCode::kInput, "planned were " + std::to_string(planned.trials) +
+                                      " trials, now it is " +
+                                      std::to_string(session->plan().size()) + "; plan again");
+  }
+  const Shard shard{shard_, plan.shards};
+  session->engine().set_shard(shard);
+  planned.facts.shard = shard;
+  planned.facts.created = now_text();
+  const std::filesystem::path run = shard_directory(plan, shard_);
+  const auto store = Store::create(run, planned, session->campaign().commit_every);
+  session->keep_plugins(run);
+  return execute(*session, *store, options);
+}
+
+int WorkCommand::go_on(const ClusterPlan& plan, const ExecutionOptions& options) const {
+  const std::filesystem::path run = shard_directory(plan, shard_);
+  const RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
+  const RunDescription stored = Store::open_read_only(run)->description();
+  if (stored.campaign_text != planned.campaign_text ||
+      stored.fault_list_text != planned.fault_list_text ||
+      stored.facts.shard != Shard{shard_, plan.shards}) {
+    throw Error(ExitCode::kInput, run.string() + ": is of another plan; remove that folder");
+  }
+  check_machine(stored.facts);
+  return resume_run(run, plugins_, options);
+}
+
+}  // namespace
+
+std::unique_ptr<Command> work_command() { return std::make_unique<WorkCommand>(); }
+
+}  // namespace bitfall

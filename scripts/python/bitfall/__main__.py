@@ -1,0 +1,5 @@
+"""python -m bitfall: the program."""
+
+from .program import main
+
+main()

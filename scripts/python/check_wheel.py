@@ -1,0 +1,59 @@
+"""In the environment of an installed wheel: one campaign by the package, by its command `bitfall` and,
+where there is one, by the program of the source build; all with one digest. Another torch is refused."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+import bitfall
+from bitfall import program
+
+SOURCE = Path(__file__).resolve().parents[2]
+COMMAND = Path(sys.executable).parent / "bitfall"
+
+
+def digest(command, campaign, output):
+    subprocess.run([command, "-q", "run", campaign, "-o", output], check=True, stdout=subprocess.DEVNULL)
+    return json.loads(subprocess.check_output([command, "status", output, "--json"]))["digest"]
+
+
+def main():
+    if SOURCE in Path(bitfall.__file__).parents and "site-packages" not in bitfall.__file__:
+        sys.exit(f"{bitfall.__file__} is the source tree's package, not an installed one")
+    model = torch.jit.load(Path(bitfall.__file__).parent / "share/bitfall/examples/baseline.pt")
+    torch.manual_seed(1)
+    data = torch.rand(48, 3, 32, 32), torch.arange(48) % 12
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        run = bitfall.run(model, data, output=folder / "package", format="fp16", per_site=256, batch=16, threads=1)
+        digests = {"package": run.digest}
+        campaign = run.path / "inputs/campaign.toml"
+        digests["command"] = digest(COMMAND, campaign, folder / "command")
+        built = SOURCE / "build/release/bin/bitfall"
+        if built.exists():
+            digests["source build"] = digest(built, campaign, folder / "built")
+        for name, value in digests.items():
+            print(f"{value}  {name}")
+        about = json.loads(subprocess.check_output([COMMAND, "env", "--json"]))
+        print(f"plugins {about['plugins']}, refused {about['plugins_refused']}, torch {about['torch_version']}")
+        if len(set(digests.values())) != 1 or about["plugins"] < 9 or about["plugins_refused"]:
+            sys.exit("the digests differ, or plugins were not found")
+    # The wheel looks at torch before it starts anything.
+    facts = Path(program.__file__).parent / "built_with.json"
+    text = facts.read_text()
+    facts.write_text('{"torch": "2.99.0"}')
+    try:
+        done = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, env=os.environ)
+        print(done.stderr.strip())
+        if done.returncode == 0:
+            sys.exit("a wheel of another torch was not refused")
+    finally:
+        facts.write_text(text)
+
+
+main()

@@ -1,0 +1,391 @@
+"""One campaign on many machines: plan, work, status, merge, through kills, a held shard and what does not fit; the twins of
+the command line that schedulers and continuous integration use.
+
+usage: cluster_test.py PROGRAM [unittest arguments]
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import warnings
+
+import numpy
+import torch
+from torch import nn
+
+warnings.filterwarnings("ignore")
+PROGRAM = pathlib.Path(sys.argv[1]).resolve()
+
+
+def bitfall(*arguments, expect=0, **environment):
+    """Runs the program; returns (stdout, stderr)."""
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, **environment})  # fmt: skip
+    if done.returncode != expect:
+        raise AssertionError(f"{arguments}: exit {done.returncode}, not {expect}\n{done.stdout}\n{done.stderr}")
+    return done.stdout, done.stderr
+
+
+def said(*arguments, **options):
+    return json.loads(bitfall(*arguments, "--json", **options)[0])
+
+
+class Case(unittest.TestCase):
+    """A small network, 21 images in 6 chunks of 4, and a campaign over activations and weights."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="bitfall_cluster_"))
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 5))
+        torch.jit.script(network.eval()).save(str(cls.folder / "net.pt"))
+        random = numpy.random.default_rng(3)
+        numpy.save(cls.folder / "x.npy", random.standard_normal((21, 3, 8, 8), dtype=numpy.float32))
+        numpy.save(cls.folder / "y.npy", numpy.arange(21) % 5)
+        cls.campaign = cls.campaign_file("campaign")
+        bitfall("run", cls.campaign, "-o", cls.folder / "whole")
+        cls.digest = said("status", cls.folder / "whole")["digest"]
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    @classmethod
+    def campaign_file(cls, name, per_site=50, run="batch = 4\nthreads = 1\nworkers = 1\n", more=""):
+        path = cls.folder / f"{name}.toml"
+        path.write_text(
+            f"""[campaign]
+seed = 7
+hit_value = "clamped"
+[model]
+path = "net.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+preprocess = {{ scale = 1.0 }}
+[format]
+id = "int8"
+[[faults]]
+per_site = {per_site}
+[[faults]]
+target = "weight"
+per_site = 3
+permanent = true
+{more}
+[run]
+{run}"""
+        )
+        return path
+
+    def long_campaign(self, name):
+        """Some seconds long: without the shortcuts, which change no result."""
+        run = "batch = 4\nthreads = 1\nworkers = 1\ncommit_every = 20\nsuffix = false\nearly_stop = false\nshare = false\n"
+        return self.campaign_file(name, per_site=4000, run=run + "regions = false\n")
+
+    def plan(self, name, shards, campaign=None, *more):
+        directory = self.folder / name
+        bitfall("plan", campaign or self.campaign, "-o", directory, "--shards", shards, "--no-estimate", *more)
+        return directory
+
+
+class Shards(Case):
+    def test_any_number_of_shards_merges_to_the_undivided_digest(self):
+        trials = said("status", self.folder / "whole")["trials"]
+        for shards in (1, 2, 6, 7, 20):  # 6 chunks of images
+            directory = self.plan(f"plan{shards}", shards)
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda k: bitfall("work", directory, k), range(1, shards + 1)))
+            done = [said("status", directory / "shards" / f"{k:04d}")["done"] for k in range(1, shards + 1)]
+            self.assertEqual(sum(done), trials)
+            self.assertLessEqual(max(done) - min(done), 1)
+            bitfall("merge", directory)
+            self.assertEqual(said("status", directory / "shards" / "0001")["facts"]["shard"], f"1/{shards}")
+            self.assertEqual(said("status", directory)["digest"], self.digest)
+            self.assertEqual(self.golden(directory), self.golden(self.folder / "whole"))
+
+    def golden(self, directory):
+        with sqlite3.connect(directory / "campaign.sqlite") as database:
+            return list(database.execute("SELECT * FROM golden ORDER BY image"))
+
+    def test_more_shards_than_trials(self):
+        campaign = self.campaign_file("few", per_site=1)
+        campaign.write_text(re.sub(r'\[\[faults\]\]\ntarget = "weight".*?\n\n', "", campaign.read_text(), flags=re.S))
+        bitfall("run", campaign, "-o", self.folder / "few")
+        shards = [self.folder / f"few{k}" for k in range(1, 6)]
+        for k, shard in enumerate(shards, 1):
+            bitfall("run", campaign, "--shard", f"{k}/5", "-o", shard)
+        bitfall("merge", *shards, "-o", self.folder / "few_merged")
+        self.assertEqual(
+            said("status", self.folder / "few_merged")["digest"], said("status", self.folder / "few")["digest"]
+        )
+
+    def test_a_machine_that_computes_otherwise_is_found(self):
+        shards = [self.folder / f"other{k}" for k in (1, 2, 3, 4)]
+        for k, shard in enumerate(shards, 1):
+            bitfall("run", self.campaign, "--shard", f"{k}/4", "-o", shard)
+        with sqlite3.connect(shards[1] / "campaign.sqlite") as database:
+            database.execute("UPDATE golden SET loss = loss + 1e-9")
+        _, err = bitfall("merge", *shards, "-o", self.folder / "otherwise", expect=4)
+        self.assertIn("have other answers without a fault to the image", err)
+        self.assertFalse((self.folder / "otherwise" / "campaign.sqlite").exists())
+
+
+class Work(Case):
+    def test_the_same_words_start_go_on_and_finish(self):
+        campaign = self.long_campaign("long")
+        bitfall("run", campaign, "-o", self.folder / "long_whole")
+        directory = self.plan("long", 2, campaign)
+        for how, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)):
+            process = subprocess.Popen([PROGRAM, "work", directory, "1"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            self.wait_until_done(directory, 1, process)
+            process.send_signal(how)
+            _, err = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, code, err)
+            if code == 75:
+                self.assertIn(f"bitfall work {directory} 1", err)
+        _, err = bitfall("merge", directory, expect=75)
+        self.assertIn("2 of 2 shards are not finished: 1, 2", err)
+        bitfall("work", directory, 1)
+        out, err = bitfall("work", directory, 1)
+        self.assertIn("finished already", out)
+        _, err = bitfall("merge", directory, expect=75)
+        self.assertIn("1 of 2 shards are not finished: 2", err)
+        bitfall("work", directory, 2)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], said("status", self.folder / "long_whole")["digest"])
+
+    def wait_until_done(self, directory, shard, process):
+        """Until this session has stored something."""
+        database = directory / "shards" / f"{shard:04d}" / "campaign.sqlite"
+        before = None
+        for _ in range(30000):
+            with contextlib.suppress(sqlite3.Error):
+                with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as reader:
+                    ((count,),) = reader.execute("SELECT count(*) FROM trials")
+                if before is None:
+                    before = count
+                elif count > before:
+                    return
+            if process.poll() is not None:
+                self.fail(process.communicate())
+            time.sleep(0.002)
+        self.fail("nothing was stored")
+
+    def test_a_shard_that_another_writes_is_for_later(self):
+        campaign = self.long_campaign("held")
+        directory = self.plan("held", 1, campaign)
+        process = subprocess.Popen([PROGRAM, "work", directory, "1"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.wait_until_done(directory, 1, process)
+        _, err = bitfall("work", directory, 1, expect=75)
+        self.assertIn(f"process {process.pid} on {socket.gethostname()} is writing this run", err)
+        self.assertIn(f"shard 1 of {directory}", err)
+        status = said("status", directory)
+        self.assertEqual(status["each"][0]["state"], "running")
+        self.assertEqual(status["each"][0]["process"], process.pid)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(60), 75)
+
+    def test_a_launcher_that_dies_leaves_no_orphan(self):
+        campaign = self.long_campaign("orphan")
+        directory = self.plan("orphan", 1, campaign)
+        launcher = subprocess.Popen(
+            [sys.executable, "-c", "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()",
+             PROGRAM, "-q", "work", directory, "1", "--with-parent"], stdout=subprocess.PIPE, text=True)  # fmt: skip
+        worker = int(launcher.stdout.readline())
+        self.wait_until_done(directory, 1, launcher)
+        launcher.kill()
+        launcher.wait()
+        launcher.stdout.close()
+        for _ in range(1000):
+            state = pathlib.Path(f"/proc/{worker}/stat")
+            if not state.exists() or state.read_text().split()[2] == "Z":
+                break
+            time.sleep(0.02)
+        else:
+            self.fail("the worker lives on")
+        self.assertFalse(said("status", directory)["each"][0]["state"] == "finished")
+
+    def test_what_does_not_fit_is_said_before_anything_is_computed(self):
+        directory = self.plan("fit", 3)
+        _, err = bitfall("work", directory, 1, expect=4, ATEN_CPU_CAPABILITY="default")
+        self.assertRegex(err, r"shard 1 of .*: the run cannot go on.*\n  cpu: .* then, .* now")
+        self.assertFalse((directory / "shards" / "0001").exists())
+        shutil.copy(self.folder / "net.pt", self.folder / "kept.pt")
+        other = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 5))
+        torch.jit.script(other.eval()).save(str(self.folder / "net.pt"))
+        try:
+            _, err = bitfall("work", directory, 1, expect=4)
+            self.assertIn("model_sha256", err)
+            self.assertFalse((directory / "shards" / "0001").exists())
+        finally:
+            shutil.move(self.folder / "kept.pt", self.folder / "net.pt")
+        for shard in (0, 4):
+            _, err = bitfall("work", directory, shard, expect=2)
+            self.assertIn("has shards 1 to 3", err)
+        _, err = bitfall("work", self.folder, 1, expect=4)
+        self.assertIn("is not the directory of a plan", err)
+        # A shard of another plan, and half a copy of this one.
+        other = self.plan("fit_other", 2)
+        bitfall("work", other, 1)
+        (directory / "shards").mkdir()
+        shutil.copytree(other / "shards" / "0001", directory / "shards" / "0001")
+        (directory / "shards" / "0001" / "progress.json").unlink()
+        _, err = bitfall("work", directory, 1, expect=4)
+        self.assertIn("is of another plan", err)
+        shutil.rmtree(directory / "plan")
+        _, err = bitfall("work", directory, 2, expect=4)
+        self.assertIn("is not a run directory", err)
+        (directory / "plan.json").write_text('{"schema": "bitfall.plan/1", "shards": 3}')
+        self.assertIn("is damaged", bitfall("work", directory, 2, expect=4)[1])
+        (directory / "plan.json").write_text("{")
+        bitfall("status", directory, expect=4)
+
+    def test_planning_again(self):
+        directory = self.folder / "again"
+        first = said("plan", self.campaign, "-o", directory, "--shards", 3)
+        self.assertEqual(first["trials"], said("status", self.folder / "whole")["trials"])
+        self.assertGreater(first["seconds"], 0)
+        self.assertEqual(said("plan", self.campaign, "-o", directory, "--shards", 3), first)
+        _, err = bitfall("plan", self.campaign, "-o", directory, "--shards", 4, expect=2)
+        self.assertIn("holds a plan of 3 shards", err)
+        other = self.campaign_file("another", per_site=51)
+        _, err = bitfall("plan", other, "-o", directory, "--shards", 3, expect=2)
+        self.assertIn("another campaign file", err)
+
+    def test_a_merge_that_is_killed_is_done_again(self):
+        directory = self.plan("killed", 2)
+        for shard in (1, 2):
+            bitfall("work", directory, shard)
+        # What a killed merge leaves: the beginning of a run, beside.
+        shutil.copytree(directory / "shards" / "0001", directory / ".merging")
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+        self.assertFalse((directory / ".merging").exists())
+        self.assertEqual(said("status", directory)["digest"], self.digest)  # the plan's directory is the run
+
+
+class Twins(Case):
+    def test_run_resume_starts_goes_on_and_is_done(self):
+        output = self.folder / "resumed"
+        record = said("run", self.campaign, "-o", output, "--resume")
+        self.assertEqual((record["schema"], record["state"], record["digest"]), ("bitfall.run/1", "finished", self.digest))
+        again = said("run", self.campaign, "-o", output, "--resume")
+        self.assertEqual(again["digest"], self.digest)
+        other = self.campaign_file("resumed_other", per_site=51)
+        _, err = bitfall("run", other, "-o", output, "--resume", expect=2)
+        self.assertIn("holds a run of another campaign file", err)
+        _, err = bitfall("run", self.campaign, "-o", output, expect=2)
+        self.assertIn("holds a run already", err)
+        long = self.long_campaign("resumed_long")
+        process = subprocess.Popen([PROGRAM, "run", long, "-o", self.folder / "half", "--json"], stderr=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        while not (self.folder / "half" / "campaign.sqlite").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, err)
+        record = json.loads(out)
+        self.assertEqual((record["state"], record["digest"]), ("interrupted", None))
+        record = said("run", long, "-o", self.folder / "half", "--resume")
+        self.assertEqual((record["state"], record["done"]), ("finished", record["trials"]))
+
+    def test_progress_as_json(self):
+        _, err = bitfall("--progress", "json", "-q", "run", self.campaign, "-o", self.folder / "progress")
+        lines = [json.loads(line) for line in err.splitlines()]
+        self.assertEqual({line["schema"] for line in lines}, {"bitfall.progress/1"})
+        last = [line for line in lines if line["what"] == "trials"][-1]
+        self.assertTrue(last["finished"])
+        self.assertEqual(last["done"], last["total"])
+        _, err = bitfall("run", self.campaign, "--progress", "xml", expect=2)
+
+    def test_a_gate_fails_a_build(self):
+        network = said("report", self.folder / "whole")["network"]["mismatch"]
+        low, high = network["interval"]
+        self.assertLess(network["rate"], high)
+        middle = (network["rate"] + high) / 2
+        _, err = bitfall("report", self.folder / "whole", "--fail-if", f"mismatch > {middle}", expect=5)
+        self.assertIn("gate failed: mismatch is", err)
+        self.assertRegex(err, r"the worst trial: bitfall replay .* --trial \d+")
+        _, err = bitfall("report", self.folder / "whole", "--fail-if", f"mismatch > {100 * high + 0.01} %",
+                         "--fail-if", f"mismatch < {low - 1e-4}")  # fmt: skip
+        self.assertEqual(err.count("gate passed"), 2)
+        wide = said("report", self.folder / "whole", "--confidence", "0.9999")["network"]["mismatch"]["interval"]
+        self.assertGreater(wide[1], high)
+        bitfall("report", self.folder / "whole", "--fail-if", "nonsense", expect=2)
+
+    def test_a_file_to_start_from(self):
+        card = {"schema": "bitfall.model/1", "preprocess": {"mean": [0.5], "std": [0.25], "resize": 8, "crop": 8}}
+        model = torch.jit.load(self.folder / "net.pt")
+        model.save(str(self.folder / "carded.pt"), _extra_files={"bitfall.json": json.dumps(card)})
+        started = self.folder / "started"
+        started.mkdir()
+        bitfall("init", self.folder / "carded.pt", self.folder / "x.npy", "--labels", self.folder / "y.npy",
+                "-o", started / "c.toml")  # fmt: skip
+        text = (started / "c.toml").read_text()
+        self.assertIn("mean = [0.5], std = [0.25], resize = 8, crop = 8", text)
+        _, err = bitfall("init", self.folder / "net.pt", self.folder / "x.npy", "-o", self.folder / "n.toml", expect=4)
+        self.assertIn("name it with --labels", err)
+        _, err = bitfall("init", self.folder / "net.pt", self.folder / "x.npy", "--labels", self.folder / "y.npy",
+                         "-o", self.folder / "n.toml")  # fmt: skip
+        self.assertIn("does not say how its images are prepared", err)
+        bitfall("run", self.folder / "n.toml", "-o", self.folder / "begun")
+        self.assertIn('path = "net.pt"', (self.folder / "n.toml").read_text())
+        bitfall("init", self.folder / "none.pt", self.folder, expect=4)
+        bitfall("init", self.folder / "net.pt", self.folder, "-o", self.folder / "n.toml", expect=2)
+
+    def test_completion_and_manual(self):
+        script = bitfall("completion", "bash")[0]
+        check = subprocess.run(
+            ["bash", "-c", f"{script}\n" + r"""
+             complete_line() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _bitfall; printf '%s\n' "${COMPREPLY[@]}"; }
+             complete_line bitfall re; echo --; complete_line bitfall run --res; echo --
+             complete_line bitfall head inf; echo --; complete_line bitfall head attach --emb"""],
+            capture_output=True, text=True, cwd=self.folder)  # fmt: skip
+        first, second, third, fourth = check.stdout.split("--\n", 1)[0], *check.stdout.split("\n--\n")[1:]
+        self.assertTrue({"resume", "report", "replay"} <= set(first.split()), check.stdout + check.stderr)
+        self.assertEqual(second.split(), ["--resume"])
+        self.assertEqual(third.split(), ["info"])
+        self.assertTrue(all(word.startswith("--emb") for word in fourth.split()) and fourth.strip())
+        for shell in ("bash", "zsh", "fish"):
+            if shutil.which(shell):
+                script = bitfall("completion", shell)[0]
+                done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), shell)
+        page = bitfall("man")[0]
+        names = re.findall(r"^  (\w+) {2,}", bitfall("--help")[0].split("Subcommands:")[1], re.M)
+        for name in names:
+            self.assertIn(f".SS bitfall {name}\n", page)
+        if shutil.which("man") and shutil.which("groff"):
+            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page, capture_output=True, text=True)
+            self.assertEqual(done.stderr, "")
+
+    def test_schema_accepts_what_the_program_accepts(self):
+        schema = json.loads(bitfall("config", "--json-schema")[0])
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("jsonschema is not installed")
+        import tomllib
+
+        validator = jsonschema.Draft7Validator(schema)
+        validator.check_schema(schema)
+        validator.validate(tomllib.loads(self.campaign.read_text()))
+        for wrong in ("[model]\npath = 3\n[data]\npath = 'x'", "[model]\npath = 'm'",
+                      "[model]\npath = 'm'\n[data]\npath = 'x'\n[[faults]]\nprecision = 0.5"):  # fmt: skip
+            self.assertFalse(validator.is_valid(tomllib.loads(wrong)), wrong)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])
