@@ -59,7 +59,11 @@ class Coded : public NumberFormat, public MemoryCode {
   BitClass bit_class(std::uint32_t code, int bit) const override {
     return base_->bit_class(code, bit);
   }
-  FormatTraits traits() const override { return base_->traits(); }
+  FormatTraits traits() const override {
+    FormatTraits traits = base_->traits();
+    traits.oracle = "the papers' definitions, bit by bit";
+    return traits;
+  }
   double metadata_value(int index, std::uint32_t code) const override {
     return base_->metadata_value(index, code);
   }
@@ -105,7 +109,7 @@ class CodedByWord : public Coded {
 };
 
 /// The second highest bit, which is a float's highest exponent bit, stands in the two lowest ones,
-/// too: the majority holds. The copies are read as they are.
+/// too: the majority holds, in all three.
 class Mset final : public CodedByWord {
  public:
   explicit Mset(const Options& options) : CodedByWord(base_of(options)) {
@@ -122,7 +126,7 @@ class Mset final : public CodedByWord {
     const std::uint32_t votes = top + (word & 1) + (word >> 1 & 1);
     verdict.corrected += votes == 1 || votes == 2 ? 1 : 0;
     const std::uint32_t mask = std::uint32_t{1} << (bits_ - 2);
-    return votes >= 2 ? word | mask : word & ~mask;
+    return votes >= 2 ? word | mask | 3 : word & ~mask & ~std::uint32_t{3};
   }
 };
 

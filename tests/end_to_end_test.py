@@ -339,7 +339,7 @@ class Campaign(Case):
         page = (self.run_directory("reported") / "report.html").read_text()
         self.assertIsNone(re.search(r'<(script|link|img|iframe)[^>]*\b(src|href)\s*=\s*["\']?https?:', page))
         document = json.loads(bitfall("report", self.run_directory("reported"), "--json")[0])
-        self.assertEqual(document["schema"], "bitfall.report/1")
+        self.assertEqual(document["schema"], "bitfall.report/2")
 
     def test_existing_run_is_refused_and_forced(self):
         campaign = self.campaign("twice", per_site=5)
@@ -375,7 +375,7 @@ class Campaign(Case):
         with contextlib.closing(sqlite3.connect(self.run_directory("exported") / "campaign.sqlite")) as database, database:
             database.execute("UPDATE trials SET image = 99 WHERE trial = 20")
         _, err = bitfall("export", self.run_directory("exported"), "--csv", "-o", table, expect=4)
-        self.assertIn("is damaged: trial 20 names image 99", err)
+        self.assertIn("is damaged: trial 20 has the image 99", err)
         self.assertEqual(table.read_text(), "mine")
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()), names)
         _, err = bitfall("export", self.run_directory("exported"), "--jsonl", "-o", "/dev/stderr", expect=4)
@@ -762,6 +762,10 @@ class Interruption(Case):
         with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as connection, connection:
             connection.execute("DELETE FROM facts WHERE key = 'finished'")
             connection.execute("DELETE FROM trials WHERE trial = 3")
+        _, err = bitfall("resume", directory, expect=4)
+        self.assertIn("is damaged: it holds edits of trial 3, which it lacks", err)
+        with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as connection, connection:
+            connection.execute("DELETE FROM edits WHERE trial = 3")
         lines = (directory / "faults.csv").read_text().splitlines(keepends=True)
         (directory / "faults.csv").write_text("".join([*lines[:1], *reversed(lines[1:])]))
         _, err = bitfall("resume", directory)

@@ -260,7 +260,7 @@ class Trust(unittest.TestCase):
         run = self.run_it()
         copy = self.folder / "copy"
         for change in ("UPDATE trials SET faulty_loss = faulty_loss + 1 WHERE outcome = 1 OR outcome = 2",
-                       "DELETE FROM trials WHERE trial = 3", "UPDATE images SET label = 1",
+                       "DELETE FROM golden WHERE image = 3", "UPDATE images SET label = 1",
                        "UPDATE facts SET value = 'bf16' WHERE key = 'format'", "UPDATE golden SET top1 = top1 + 1"):
             shutil.copytree(run, copy)
             self.sql(copy, change)

@@ -298,6 +298,39 @@ TEST(Statistics, RefuseWhatHasNoMeaning) {
 // 2 sum_{k <= min} C(n, k) / 2^n in Python's fractions:
 // from fractions import Fraction; from math import comb
 // float(min(1, 2 * Fraction(sum(comb(b + c, k) for k in range(min(b, c) + 1)), 2 ** (b + c))))
+// A difference of two proportions is the sum of the first and of the second's complement, less 1.
+TEST(WeightedSum, OfADifferenceIsNewcombesInterval) {
+  struct Case {
+    std::int64_t events[2], trials[2];
+    double low, high;
+  };
+  // Newcombe, Statistics in Medicine 17 (1998) 873, table II, method 10.
+  for (const Case& test : {Case{{56, 48}, {70, 80}, 0.0524, 0.3339},
+                           Case{{9, 3}, {10, 10}, 0.1705, 0.8090},
+                           Case{{5, 0}, {56, 29}, -0.0381, 0.1926},
+                           Case{{0, 0}, {10, 20}, -0.1611, 0.2775}}) {
+    const Interval first = wilson(test.events[0], test.trials[0], 0.95);
+    const Interval second = wilson(test.trials[1] - test.events[1], test.trials[1], 0.95);
+    const auto share = [&](int i) {
+      return static_cast<double>(test.events[i]) / static_cast<double>(test.trials[i]);
+    };
+    const WeightedTerm terms[] = {{1, share(0), first}, {1, 1 - share(1), second}};
+    const WeightedSum sum = weighted_sum(terms);
+    EXPECT_NEAR(sum.value - 1, share(0) - share(1), 1e-12);
+    EXPECT_NEAR(sum.interval.low - 1, test.low, 6e-5);
+    EXPECT_NEAR(sum.interval.high - 1, test.high, 6e-5);
+  }
+}
+
+TEST(WeightedSum, ScalesWithItsWeights) {
+  const WeightedTerm one = {3, 0.5, {0.25, 0.75}};
+  const WeightedSum sum = weighted_sum(std::span(&one, 1));
+  EXPECT_DOUBLE_EQ(sum.value, 1.5);
+  EXPECT_DOUBLE_EQ(sum.interval.low, 0.75);
+  EXPECT_DOUBLE_EQ(sum.interval.high, 2.25);
+  EXPECT_TRUE(std::isnan(weighted_sum({}).value));
+}
+
 TEST(McNemar, IsTheExactBinomialTest) {
   struct Case {
     std::int64_t b, c;

@@ -13,6 +13,7 @@
 #include "philox.h"
 #include "report_text.h"
 #include "run_fixture.h"
+#include "sqlite.h"
 #include "statistics.h"
 
 namespace bitfall {
@@ -597,6 +598,86 @@ TEST(Comparison, HeadlineIsTheClippedMeanWhereThePlainOneMisleads) {
   EXPECT_THAT(compare_text(misleading), HasSubstr("of delta loss cut at 2.5 nats"));
   EXPECT_THAT(compare_markdown(misleading), HasSubstr(" ~ |"));
   EXPECT_EQ(json::parse(compare_json(misleading))["headline"], "delta_loss_clipped");
+}
+
+TEST(Comparison, AtEqualScaleIsAgainstTheRescaledBaseline) {
+  const auto scaled = [](double factor) {
+    return [factor](std::size_t layer, std::int64_t n) {
+      Effect effect = mixed(layer, n);
+      effect.loss *= factor;
+      return effect;
+    };
+  };
+  MadeRun first, rescaled, arm;
+  first.change_facts = [](RunFacts& facts) { facts.model_sha256 = "first"; };
+  rescaled.change_facts = [](RunFacts& facts) {
+    facts.model_sha256 = "second";
+    facts.rescaled_from = "first";
+    facts.temperature = 4;
+  };
+  arm.change_facts = [](RunFacts& facts) { facts.model_sha256 = "third"; };
+  const auto a = make_run("a", first, scaled(1)), b = make_run("b", arm, scaled(0.25)),
+             c = make_run("c", rescaled, scaled(0.5));
+  const CompareData data = compared({a, b, c});
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[0].improvement.loss.value, 4);
+  ASSERT_EQ(data.equal_scale.size(), 1u);
+  const EqualScale& row = data.equal_scale[0];
+  EXPECT_EQ(row.arm, data.arms[1].label);
+  EXPECT_EQ(row.rescaled, data.arms[2].label);
+  EXPECT_EQ(row.temperature, 4);
+  EXPECT_DOUBLE_EQ(row.network.loss.value, 2);  // 0.5 / 0.25
+  EXPECT_DOUBLE_EQ(row.last->loss.value, 2);
+  EXPECT_TRUE(row.same_top2diff);
+  EXPECT_TRUE(row.same_nll);
+  EXPECT_THAT(compare_text(data), HasSubstr("At equal scale"));
+  EXPECT_DOUBLE_EQ(
+      json::parse(compare_json(data))["equal_scale"][0]["network"]["delta_loss"]["value"]
+          .get<double>(),
+      2);
+  EXPECT_TRUE(compared({a, b}).equal_scale.empty());
+}
+
+TEST(Comparison, WarnsWhereAnArmIsAtAnotherScale) {
+  MadeRun first, arm;
+  first.change_facts = [](RunFacts& facts) { facts.model_sha256 = "first"; };
+  const auto a = make_run("a", first, mixed);
+  const auto b = make_run("b", arm, mixed);
+  EXPECT_THAT(all_warnings(compared({a, b})), Not(HasSubstr("not at the scale")));
+  {
+    Database database(b / "campaign.sqlite", Database::Mode::kWrite);
+    database.execute("UPDATE golden SET top2diff = 0.9, loss = 0.125");
+  }
+  const CompareData data = compared({a, b});
+  EXPECT_THAT(all_warnings(data), HasSubstr("top2diff 0.9 against 0.5, NLL 0.125 against 0.25"));
+  EXPECT_DOUBLE_EQ(data.arms[1].nll.value, 0.125);
+  EXPECT_DOUBLE_EQ(data.arms[1].nll_change.difference.value, -0.125);
+}
+
+TEST(Comparison, CountsOnlyImagesThatAllArmsGetRight) {
+  // Labels 0 1 2 0 0 and top-1 image % 3: image 4 is wrong. Its trials alone have a loss of 100.
+  const auto losses = [](double loss) {
+    return [loss](std::size_t, std::int64_t n) { return Effect{n % 5 == 4 ? 100.0 : loss, false}; };
+  };
+  const auto a = make_run("a", {}, losses(2)), b = make_run("b", {}, losses(1));
+  const CompareData data = compare({{a, ""}, {b, ""}}, true);
+  EXPECT_EQ(data.images_counted, 4);
+  EXPECT_EQ(cell(data, 0, 1).summary.trials, 80);
+  EXPECT_DOUBLE_EQ(cell(data, 0, 1).improvement.loss.value, 2);
+  EXPECT_TRUE(cell(data, 0, 1).pairing.paired);
+  EXPECT_EQ(cell(data, 0, 1).pairing.pairs, 80);
+  EXPECT_THAT(all_warnings(data), Not(HasSubstr("is not complete")));
+  EXPECT_FALSE(compared({a, b}).images_counted.has_value());
+}
+
+TEST(Comparison, MarksMeansThatAFewTrialsCarry) {
+  // Every trial changes the loss, but one of a hundred makes nearly all of it.
+  const auto heavy = [](std::size_t, std::int64_t n) { return Effect{n == 7 ? 50.0 : 1e-6, true}; };
+  const auto even = [](std::size_t, std::int64_t) { return Effect{1, true}; };
+  const CompareData data = compared({make_run("a", {}, even), make_run("b", {}, heavy)});
+  EXPECT_TRUE(cell(data, 0, 1).improvement.loss.unreliable);
+  EXPECT_FALSE(cell(data, 0, 1).improvement.mismatch.unreliable);
+  const CompareData sound = compared({make_run("c", {}, even), make_run("d", {}, even)});
+  EXPECT_FALSE(cell(sound, 0, 1).improvement.loss.unreliable);
 }
 
 TEST(Comparison, OfEmptyRunsDoesNotFail) {

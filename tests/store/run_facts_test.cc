@@ -36,6 +36,9 @@ RunFacts all_facts() {
   facts.data_path = "d";
   facts.data_digest = "cd";
   facts.interpolation = "bicubic";
+  facts.only_images = "correct, 5 of 6";
+  facts.temperature = 2.5;
+  facts.rescaled_from = "0a";
   facts.images = 5;
   facts.classes = 3;
   facts.format = "int";

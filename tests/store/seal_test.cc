@@ -99,8 +99,8 @@ TEST(Seal, FindsEveryChange) {
   const std::string changes[] = {
       "UPDATE trials SET faulty_loss = faulty_loss + 1 WHERE outcome = 3 AND trial = (SELECT "
       "min(trial) FROM trials WHERE outcome = 3 AND faulty_loss IS NOT NULL)",
-      "DELETE FROM trials WHERE trial = 7",
-      "DELETE FROM edits WHERE trial = 7",
+      "DELETE FROM trials WHERE trial = 7; DELETE FROM edits WHERE trial = 7",
+      "DELETE FROM edits WHERE trial = 8",
       "UPDATE edits SET mask = mask + 1 WHERE trial = 9",
       "UPDATE edits SET bit_class = 1 - bit_class WHERE trial = 9",
       "UPDATE messages SET text = 'x' WHERE id = 1",
@@ -200,6 +200,8 @@ TEST(Store, RefusesWhatStandsForNothing) {
        "WHERE "
        "trial = 7",
        "trial 7 is masked, but has another loss than golden"},
+      {"DELETE FROM trials WHERE trial = 7", "it holds edits of trial 7, which it lacks"},
+      {"DELETE FROM trials WHERE trial = 119", "it holds edits of trial 119, which it lacks"},
       {"UPDATE golden SET image = 1000000000 WHERE image = 1",
        "a golden result is of image 1000000000"},
       {"UPDATE strata SET site = 99 WHERE id = 0", "a stratum is of entry 0 and site 99"},

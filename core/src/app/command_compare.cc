@@ -37,6 +37,10 @@ class CompareCommand final : public Command {
     app->add_option(
         "--html", html_,
         "where to write the page (default: compare.html next to the first run directory)");
+    app->add_option("--only", only_,
+                    "`correct`: count trials on images that every arm gets right without a fault "
+                    "alone")
+        ->check(CLI::IsMember({"all", "correct"}));
     auto* json = app->add_flag("--json", json_, "JSON on stdout");
     auto* markdown =
         app->add_flag("--markdown", markdown_, "markdown tables on stdout, with more columns");
@@ -53,6 +57,7 @@ class CompareCommand final : public Command {
   std::vector<std::filesystem::path> runs_;  // the baseline first
   std::vector<std::string> labels_;          // in the order of the runs; missing = directory names
   std::filesystem::path html_;               // empty = compare.html next to the first run
+  std::string only_ = "all";
   bool json_ = false;
   bool markdown_ = false;
   bool charts_ = false;  // print the Vega-Lite specs
@@ -68,7 +73,7 @@ int CompareCommand::run() {
   for (std::size_t i = 0; i < runs_.size(); ++i) {
     sources.push_back({runs_[i], i < labels_.size() ? labels_[i] : ""});
   }
-  const CompareData data = compare(sources);
+  const CompareData data = compare(sources, only_ == "correct");
   if (charts_) {
     std::printf("%s\n", compare_charts_json(data).c_str());
     return 0;

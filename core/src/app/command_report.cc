@@ -1,12 +1,16 @@
 // bitfall report: a run's tables and page.
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
+#include <optional>
 
 #include "command.h"
 #include "error.h"
+#include "fit.h"
 #include "gate.h"
 #include "html_page.h"
 #include "log.h"
+#include "numbers.h"
 #include "report.h"
 #include "store.h"
 #include "words.h"
@@ -20,6 +24,21 @@ class ReportCommand final : public Command {
     CLI::App* app = parent.add_subcommand("report", "print a run's tables and write its HTML page");
     app->add_option("run", run_, "the run directory")->required();
     app->add_option("--html", html_, "where to write the page (default: RUN/report.html)");
+    app->add_option(
+           "--fit", fit_,
+           "raw rate of upsets per bit (FIT per bit, such as 1e-4): adds failures in time by "
+           "layer and network")
+        ->check(CLI::Validator(
+            [](const std::string& text) {
+              const auto rate = parse_number(text);
+              return rate && std::isfinite(*rate) && *rate > 0
+                         ? std::string()
+                         : "'" + text + "' is no rate; give a number above 0, such as 1e-4";
+            },
+            "RATE"));
+    app->add_option("--only", only_,
+                    "`correct`: count trials on images that are right without a fault alone")
+        ->check(CLI::IsMember({"all", "correct"}));
     app->add_flag("--json", json_, "JSON on stdout");
     app->add_flag("--markdown", markdown_, "a markdown table on stdout");
     app->add_flag("--charts", charts_,
@@ -41,6 +60,8 @@ class ReportCommand final : public Command {
 
   std::filesystem::path run_;
   std::filesystem::path html_;  // empty = RUN/report.html
+  std::optional<double> fit_;
+  std::string only_ = "all";
   bool json_ = false;
   bool markdown_ = false;
   bool charts_ = false;  // print the Vega-Lite specs
@@ -67,24 +88,30 @@ int ReportCommand::judge_all(const ReportData& data) const {
 int ReportCommand::run() {
   for (const std::string& gate : gates_) parse_gate(gate);  // before all trials are read
   const auto store = Store::open_read_only(run_);
-  ReportData data = summarise(*store, {.confidence = confidence_, .clip = {}, .visit = {}});
+  SummaryOptions options;
+  options.confidence = confidence_;
+  if (only_ == "correct") options.images = right_answers(*store);
+  ReportData data = summarise(*store, options);
   data.protections = protection_rows(run_);
+  std::optional<FitReport> failures;
+  if (fit_) failures = fit_report(data, *fit_);
+  const FitReport* fit = failures ? &*failures : nullptr;
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
     return judge_all(data);
   }
   const std::filesystem::path html = html_.empty() ? run_ / "report.html" : html_;
   if (html_.empty()) prove_own_page(html, "give another name with --html FILE");
-  if (!html_.empty()) write_report_html(data, vega_bundle(), html);
+  if (!html_.empty()) write_report_html(data, vega_bundle(), html, fit);
   if (json_)
-    std::printf("%s", report_json(data).c_str());
+    std::printf("%s", report_json(data, fit).c_str());
   else if (markdown_)
-    std::printf("%s", report_markdown(data).c_str());
+    std::printf("%s", report_markdown(data, fit).c_str());
   else
-    std::printf("%s", report_text(data).c_str());
+    std::printf("%s", report_text(data, 110, fit).c_str());
   if (html_.empty()) {  // nobody asked for it here: the tables do without
     try {
-      write_report_html(data, vega_bundle(), html);
+      write_report_html(data, vega_bundle(), html, fit);
     } catch (const Error& error) {
       if (error.code() != ExitCode::kFailure) throw;
       log_warning(std::string(error.what()) +

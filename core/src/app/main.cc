@@ -32,6 +32,8 @@ Examples:
   bitfall resume runs/campaign              go on after an interruption
   bitfall report runs/campaign              the tables, and report.html with charts
   bitfall compare runs/base runs/method     what a method improves, layer by layer
+  bitfall profile runs/base runs/method     how large the values of both networks are
+  bitfall cam runs/campaign --trial runs/campaign:7   what of the image the class hangs on
   bitfall replay runs/campaign --trial 7    one trial again, bit for bit
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy

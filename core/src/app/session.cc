@@ -7,6 +7,7 @@
 
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
+#include "fault_free.h"
 #include "gpu_facts.h"
 #include "log.h"
 #include "model_card.h"
@@ -16,6 +17,7 @@
 #include "progress.h"
 #include "recipe.h"
 #include "sha256.h"
+#include "stop.h"
 #include "text_file.h"
 #include "torch_runtime.h"
 #include "words.h"
@@ -73,6 +75,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   }
   if (stored) {
     fault_list_text_ = stored->fault_list;
+    if (!stored->model.empty()) campaign_.model = stored->model;
   }
   open_plugins(stored, diagnostics);
   open_protections(arm, diagnostics);
@@ -81,6 +84,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   check_metric_columns(columns_);
   open_data();
   open_model();
+  keep_images(stored);
   select(diagnostics);
   if (arm_) arm_->set_answer_state(arm.answer_state);
 }
@@ -209,6 +213,37 @@ void Session::open_data() {
   facts_.calibration = calibration_text();
 }
 
+// Leaves the images that the campaign is on: of a stored run those that it had.
+void Session::keep_images(const std::optional<StoredRun>& stored) {
+  if (campaign_.data.only == OnlyImages::kAll) return;
+  const std::int32_t all = dataset_->size();
+  std::vector<std::int32_t> kept;
+  if (stored && !stored->images.empty()) {
+    for (const std::string& name : stored->images) {
+      if (const std::int32_t image = dataset_->find(name); image >= 0) kept.push_back(image);
+    }
+  } else {
+    Progress progress("images without a fault", all, 0);
+    const auto right = right_images(*model_, *dataset_, stop_requested,
+                                    [&](std::int64_t images) { progress.update(images); });
+    progress.finish();
+    if (!right) throw Error(ExitCode::kInterrupted, "stopped before anything was run");
+    kept = *right;
+  }
+  if (kept.empty()) {
+    throw Error(ExitCode::kInput, campaign_.model.string() + ": gets none of the " +
+                                      std::to_string(all) +
+                                      " images right, so [data] only = \"correct\" leaves none");
+  }
+  dataset_->keep(kept);
+  log_info("images kept: " + std::to_string(kept.size()) + " of " + std::to_string(all) +
+           ", which the network gets right without a fault");
+  facts_.only_images = "correct, " + std::to_string(kept.size()) + " of " + std::to_string(all);
+  facts_.data_digest = dataset_->digest();
+  facts_.images = dataset_->size();
+  facts_.calibration = calibration_text();
+}
+
 // The first images, which the network is proven on.
 std::vector<float> Session::first_images() const {
   constexpr std::int32_t kMost = 64;  // two batches of the usual size
@@ -309,6 +344,8 @@ void Session::open_model() {
   const ModelCard card = read_model_card(campaign_.model);
   check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(), card.classes);
   if (card.head) facts_.head_module = card.head->module;
+  facts_.temperature = card.temperature;
+  facts_.rescaled_from = card.rescaled_from;
   // All of it was read from one file, or else the hash is not of what runs.
   if (sha256_file(campaign_.model) != facts_.model_sha256) {
     throw Error(ExitCode::kInput, campaign_.model.string() +

@@ -28,6 +28,9 @@ struct StoredRun {
   std::vector<WantedPlugin> plugins;
   PluginPlaces plugin_places;
   std::string fault_list;  // the text of its list; empty where faults were drawn
+  std::vector<std::string> images = {};  // by name, where the campaign keeps only some
+  std::filesystem::path model =
+      {};  // in place of the file's, to meet the same faults; empty = that
 };
 
 class Session {
@@ -68,6 +71,11 @@ class Session {
   /// Takes the profiles of a stored run instead.
   void use_profiles(std::vector<SiteProfile> profiles);
 
+  /// Only after profile() or use_profiles().
+  const std::vector<SiteProfile>& profiles() const { return engine_->profiles(); }
+  /// The network in its number formats.
+  const EmulatedModel& emulated() const { return engine_->emulated(); }
+
   const Measurer& measure() const { return measurer_; }
 
   /// The same campaign with all components made anew, sharing network and data. After profile().
@@ -91,6 +99,7 @@ class Session {
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
+  void keep_images(const std::optional<StoredRun>& stored);
   void open_model();
   std::vector<float> first_images() const;
   ModelOptions model_options(const std::vector<float>& images) const;

@@ -18,7 +18,8 @@ void StoredPlugins::add_options(CLI::App& app) {
 namespace {
 
 std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const RunDescription& stored,
-                                     const StoredPlugins& plugins, const ArmRequest& arm) {
+                                     const StoredPlugins& plugins, const ArmRequest& arm,
+                                     const std::optional<std::filesystem::path>& model) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) {
     faults = run / "faults.csv";
@@ -31,7 +32,9 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
                  {},
                  {run, plugins.trust, plugins.files},
-                 stored.fault_list_text};
+                 stored.fault_list_text,
+                 stored.image_names,
+                 model.value_or("")};
   for (const PluginFact& plugin : facts.plugins) {
     held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
@@ -42,16 +45,17 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
 }  // namespace
 
 std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
-                                const StoredPlugins& plugins) {
+                                const StoredPlugins& plugins,
+                                const std::optional<std::filesystem::path>& model) {
   const RunFacts& facts = stored.facts;
   return open_stored(
       run, stored, plugins,
-      {facts.protection.value_or(""), std::nullopt, facts.answer_state.value_or("")});
+      {facts.protection.value_or(""), std::nullopt, facts.answer_state.value_or("")}, model);
 }
 
 std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
                                   const StoredPlugins& plugins, const std::string& protection) {
-  return open_stored(run, stored, plugins, {protection, std::nullopt, ""});
+  return open_stored(run, stored, plugins, {protection, std::nullopt, ""}, std::nullopt);
 }
 
 }  // namespace bitfall

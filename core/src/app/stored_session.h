@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 #include "session.h"
 #include "store.h"
@@ -22,9 +23,10 @@ struct StoredPlugins {
 };
 
 /// The session that made the run, with its batch, threads and workers. What differs since then is
-/// for check_same_facts() to say.
+/// for check_same_facts() to say. `model`: another network in the place of the run's.
 std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
-                                const StoredPlugins& plugins);
+                                const StoredPlugins& plugins,
+                                const std::optional<std::filesystem::path>& model = {});
 
 /// A session of one of the run's protections, with the run's batch, threads and workers.
 std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,

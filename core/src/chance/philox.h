@@ -20,7 +20,10 @@ enum class RandomDomain : std::uint32_t {
   kHead = 6,
   kEpochOrder = 7,
   kAugmentation = 8,
-  kStep = 9
+  kStep = 9,
+  kMix = 10,
+  kCrop = 11,
+  kErase = 12
 };
 
 /// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments

@@ -163,4 +163,18 @@ double half_width(std::int64_t n, double confidence, double p, double population
   return t * std::sqrt(p * (1 - p) / size * correction);
 }
 
+WeightedSum weighted_sum(std::span<const WeightedTerm> terms) {
+  if (terms.empty()) {
+    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+    return {kNan, {kNan, kNan}};
+  }
+  double sum = 0, below = 0, above = 0;
+  for (const WeightedTerm& term : terms) {
+    sum += term.weight * term.value;
+    below += std::pow(term.weight * (term.value - term.interval.low), 2);
+    above += std::pow(term.weight * (term.interval.high - term.value), 2);
+  }
+  return {sum, {sum - std::sqrt(below), sum + std::sqrt(above)}};
+}
+
 }  // namespace bitfall

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace bitfall {
 
@@ -55,6 +56,22 @@ class ClusterCount {
   double current_events_ = 0, current_size_ = 0;
   Sums sums_;  // of all clusters but the current one
 };
+
+/// One part of a weighted sum: an estimate with its interval.
+struct WeightedTerm {
+  double weight = 1;
+  double value = 0;
+  Interval interval;
+};
+struct WeightedSum {
+  double value = 0;
+  Interval interval;
+};
+/// The sum of weight x value over independent estimates, weights at least 0, with the interval that
+/// the parts' own leave: value -+ sqrt(sum of (weight x distance to that end)^2). An estimate of no
+/// events thus counts with its upper end (Zou and Donner, Statistics in Medicine 27, 2008: MOVER).
+/// All NaN for no parts.
+WeightedSum weighted_sum(std::span<const WeightedTerm> terms);
 
 /// McNemar's exact test of two arms on the same trials: the two-sided probability, under equal
 /// rates, of a split of the trials where just one arm has the event at least as uneven as

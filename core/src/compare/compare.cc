@@ -16,10 +16,10 @@ namespace {
 
 // The layers of an arm against the baseline's.
 struct Matched {
-  std::vector<int> baseline_layer;  // by the arm's layer; -1 = only the arm has it
+  std::vector<int> baseline_layer;     // by the arm's layer; -1 = only the arm has it
   std::vector<Resamples> of_baseline;  // by the baseline's layer
   std::vector<Resamples> of_arm;       // by the arm's layer
-  std::vector<Pairing> pairings;    // by the arm's layer
+  std::vector<Pairing> pairings;       // by the arm's layer
 };
 
 std::string label_of(const ArmSource& source) {
@@ -53,12 +53,19 @@ void pool(std::optional<Discordance>& all, const std::optional<Discordance>& lay
 
 class Comparison {
  public:
-  explicit Comparison(const std::vector<ArmSource>& sources) {
+  Comparison(const std::vector<ArmSource>& sources, std::vector<bool> images)
+      : sources_(sources), images_(std::move(images)) {
+    const std::vector<std::string> labels = labels_of(sources);
+    for (std::size_t i = 0; i < sources.size(); ++i) read(sources[i], labels[i]);
+  }
+
+  Comparison(const std::vector<ArmSource>& sources, bool only_correct) : sources_(sources) {
     if (sources.size() < 2) {
       throw Error(ExitCode::kUsage,
                   "a comparison takes two runs or more: the baseline first, then the others");
     }
     const std::vector<std::string> labels = labels_of(sources);
+    if (only_correct) find_right_images(sources);
     for (std::size_t i = 0; i < sources.size(); ++i) read(sources[i], labels[i]);
     for (std::size_t i = 1; i < runs_.size(); ++i) check_comparable(runs_[0], runs_[i]);
   }
@@ -82,10 +89,29 @@ class Comparison {
     }
     note_layers();
     warn_of_dues();
+    compare_at_equal_scale();
     return std::move(data_);
   }
 
  private:
+  // Those that every arm gets right; arms with other images are refused later.
+  void find_right_images(const std::vector<ArmSource>& sources) {
+    for (const ArmSource& source : sources) {
+      const std::vector<bool> right = right_answers(*Store::open_read_only(source.run));
+      if (images_.empty()) images_.assign(right.size(), true);
+      if (right.size() != images_.size()) {
+        images_.clear();
+        return;
+      }
+      std::transform(images_.begin(), images_.end(), right.begin(), images_.begin(),
+                     std::logical_and<>());
+    }
+    data_.images_counted = std::count(images_.begin(), images_.end(), true);
+    warn("Only trials on the " + std::to_string(*data_.images_counted) + " of " +
+         std::to_string(images_.size()) +
+         " images that every arm gets right without a fault count here.");
+  }
+
   void read(const ArmSource& source, const std::string& label) {
     const auto store = Store::open_read_only(source.run);
     ComparedRun& run = runs_.emplace_back();
@@ -94,6 +120,8 @@ class Comparison {
     run.trials.resize(run.run.strata.size());
     run.directory = store->directory().string();
     SummaryOptions options;
+    options.images = images_;
+    options.estimate_means = false;  // the comparison resamples the arms together
     if (!data_.arms.empty()) {
       options.confidence = data_.confidence;
       options.clip = data_.clip;
@@ -107,8 +135,7 @@ class Comparison {
     data_.confidence = arm.report.confidence;
     data_.clip = arm.report.clip;
     for (std::size_t i = 0; i < run.trials.size(); ++i) {
-      run.trials[i].complete =
-          static_cast<std::int64_t>(run.trials[i].size()) == run.run.strata[i].trials;
+      run.trials[i].complete = data_.arms.back().report.layers_done[i] == run.run.strata[i].trials;
     }
   }
 
@@ -351,12 +378,77 @@ class Comparison {
     Arm& arm = data_.arms[i];
     const GoldenAnswers mine(runs_[i]);
     arm.top2diff = mine.top2diff(i, data_.confidence);
+    arm.nll = mine.nll(i, data_.confidence);
     arm.golden_images = static_cast<std::int64_t>(runs_[i].golden.size());
     if (i == 0) return;
     const GoldenAnswers first(runs_[0]);
     arm.accuracy_change = mine.accuracy_change(first, data_.confidence);
     arm.fp32_change = mine.fp32_change(first, data_.confidence);
     arm.top2diff_change = mine.top2diff_change(first, data_.confidence);
+    arm.nll_change = mine.nll_change(first, data_.confidence);
+  }
+
+  // Whether the arm is the baseline with its logits divided.
+  bool is_rescaled(std::size_t i) const {
+    const RunFacts &first = runs_[0].run.facts, &other = runs_[i].run.facts;
+    return i > 0 && other.rescaled_from && *other.rescaled_from == first.model_sha256;
+  }
+
+  static bool holds_zero(const GoldenChange& change) {
+    return change.images == 0 ||
+           (change.difference.interval.low <= 0 && change.difference.interval.high >= 0);
+  }
+
+  void compare_at_equal_scale() {
+    bool any = false;
+    for (std::size_t i = 1; i < runs_.size(); ++i) any |= is_rescaled(i);
+    for (std::size_t i = 1; i < runs_.size(); ++i) {
+      if (is_rescaled(i)) continue;
+      if (!any) warn_of_scale(i);
+      for (std::size_t r = 1; r < runs_.size(); ++r) {
+        if (is_rescaled(r)) add_equal_scale(i, r);
+      }
+    }
+  }
+
+  void warn_of_scale(std::size_t i) {
+    const Arm &first = data_.arms[0], &arm = data_.arms[i];
+    if (runs_[i].run.facts.model_sha256 == runs_[0].run.facts.model_sha256) return;
+    if (holds_zero(arm.top2diff_change) && holds_zero(arm.nll_change)) return;
+    warn(arm.label + " is not at the scale of " + first.label + ": top2diff " +
+         quantity(arm.top2diff.value) + " against " + quantity(first.top2diff.value) + ", NLL " +
+         quantity(arm.nll.value) + " against " + quantity(first.nll.value) +
+         ". Ratios of delta loss hold that difference too. A row at equal scale needs a run of the "
+         "rescaled baseline as a further arm: bitfall head rescale MODEL --match top2diff " +
+         runs_[i].directory + " --data CAMPAIGN.toml -o RESCALED.pt");
+  }
+
+  void add_equal_scale(std::size_t i, std::size_t r) {
+    const std::vector<ArmSource> pair = {{sources_[r].run, data_.arms[r].label},
+                                         {sources_[i].run, data_.arms[i].label}};
+    Comparison apart(pair, images_);
+    apart.data_.confidence = data_.confidence;
+    apart.find_common_layers();
+    for (const std::size_t arm : {std::size_t{0}, std::size_t{1}}) {
+      const Matched matched = arm == 0 ? apart.baseline_alone() : apart.match(arm);
+      apart.finish_networks(arm, matched);
+      apart.finish_last_layer(arm, matched);
+      apart.finish_golden(arm);
+    }
+    const Arm& arm = apart.data_.arms[1];
+    EqualScale& row = data_.equal_scale.emplace_back();
+    row.arm = data_.arms[i].label;
+    row.rescaled = data_.arms[r].label;
+    row.temperature = runs_[r].run.facts.temperature.value_or(1);
+    row.top2diff = arm.top2diff_change;
+    row.nll = arm.nll_change;
+    row.same_top2diff = holds_zero(row.top2diff);
+    row.same_nll = holds_zero(row.nll);
+    for (const NetworkValue& network : arm.networks) {
+      if (network.over != NetworkValue::Over::kLayers) continue;
+      (network.by_bits ? row.by_bits : row.network) = network.improvement;
+    }
+    if (!arm.last.combinations.empty()) row.last = arm.last.combinations.front().improvement;
   }
 
   void note_layers() {
@@ -398,7 +490,9 @@ class Comparison {
         quantity(data_.clip) + " nats.");
   }
 
+  std::vector<ArmSource> sources_;
   std::vector<ComparedRun> runs_;
+  std::vector<bool> images_;  // by image: whether its trials count; empty = all do
   std::vector<Resamples> baseline_samples_;
   std::vector<bool> common_;  // by the baseline's layer: whether all arms have it
   CompareData data_;
@@ -411,6 +505,8 @@ bool has_due(const CompareData& data) {
                      [](const Arm& arm) { return has_due(arm.report); });
 }
 
-CompareData compare(const std::vector<ArmSource>& sources) { return Comparison(sources).finish(); }
+CompareData compare(const std::vector<ArmSource>& sources, bool only_correct) {
+  return Comparison(sources, only_correct).finish();
+}
 
 }  // namespace bitfall

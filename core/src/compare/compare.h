@@ -37,8 +37,8 @@ struct Ratio {
   double bound =
       0;  // where value is infinite: at least this; where it is 0: at most; NaN = unknown
   bool both_zero = false;   // 0 / 0
-  bool unreliable = false;  // under 40 changing trials (of losses), or 5 events, in one of the two;
-                            // of faults, where these meet several images
+  bool unreliable = false;  // under 40 effective trials (of losses), or 5 events, in one of the
+                            // two; of faults, where these meet several images
 };
 
 struct Improvement {
@@ -121,27 +121,45 @@ struct GoldenChange {
 struct Arm {
   std::string label;
   ReportData report;
-  Estimate top2diff;  // mean over golden images, in the campaign's format
+  // Means over golden images, in the campaign's format:
+  Estimate top2diff;
+  Estimate nll;  // of the loss in nats, over images where it is finite
   std::int64_t golden_images = 0;
-  GoldenChange accuracy_change, fp32_change, top2diff_change;  // not of the baseline
+  // Not of the baseline:
+  GoldenChange accuracy_change, fp32_change, top2diff_change, nll_change;
   std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
   std::optional<Discordance> mismatches, dues;  // of all trials, where all layers are paired
 };
 
+/// An arm against the baseline with its logits divided by a temperature (`bitfall head rescale`),
+/// which is one of the arms too: what the arm does beyond a change of scale.
+struct EqualScale {
+  std::string arm, rescaled;   // labels
+  double temperature = 1;      // of the rescaled baseline
+  GoldenChange top2diff, nll;  // arm minus rescaled baseline
+  Improvement network, by_bits;
+  std::optional<Improvement> last;
+  /// Whether the interval of the arm's change holds 0: then it is at that scale.
+  bool same_top2diff = false, same_nll = false;
+};
+
 struct CompareData {
   double confidence = 0.99;
   double clip = 10;
-  bool plain_mean_misleads = false;   // of any arm: the clipped mean is then the headline
-  std::vector<Arm> arms;              // the baseline first
-  std::vector<LayerRow> layers;       // the baseline's in network order, then those of others alone
-  std::vector<std::string> warnings;  // what makes the figures doubtful
-  std::vector<std::string> notes;     // layers without a match, and which were not paired
+  bool plain_mean_misleads = false;     // of any arm: the clipped mean is then the headline
+  std::vector<Arm> arms;                // the baseline first
+  std::vector<EqualScale> equal_scale;  // each arm with each rescaled baseline
+  std::vector<LayerRow> layers;  // the baseline's in network order, then those of others alone
+  std::optional<std::int64_t> images_counted;  // where trials of some images alone count
+  std::vector<std::string> warnings;           // what makes the figures doubtful
+  std::vector<std::string> notes;              // layers without a match, and which were not paired
 };
 
 /// Throws Error(kUsage) for fewer than two arms, Error(kInput) for arms that cannot be compared:
 /// other data, images, labels or classes, another hit_value, a metric missing.
-CompareData compare(const std::vector<ArmSource>& sources);
+/// only_correct: count trials on images that every arm gets right without a fault alone.
+CompareData compare(const std::vector<ArmSource>& sources, bool only_correct = false);
 
 /// Whether a trial of some arm crashed or hung: else tables have no column for it.
 bool has_due(const CompareData& data);

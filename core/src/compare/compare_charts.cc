@@ -10,8 +10,6 @@
 namespace bitfall {
 namespace {
 
-constexpr const char* kColours[] = {"#444444", kBlue,     kVermillion, "#009E73",
-                                    "#CC79A7", "#E69F00", "#56B4E9"};
 constexpr const char* kShapes[] = {"circle",        "square", "triangle-up",   "diamond",
                                    "triangle-down", "cross",  "triangle-right"};
 // How far from a ratio its interval is drawn on the log scale.
@@ -55,7 +53,7 @@ Json panel(const CompareData& data, const std::string& title, bool named, bool b
           {"encoding",
            {{"y", {{"field", "name"}, {"type", "nominal"}, {"sort", nullptr}, {"axis", axis}}},
             {"yOffset", offset(data, baseline)},
-            {"color", arm_scale(data, kColours)}}}};
+            {"color", arm_scale(data, kSeriesColours)}}}};
 }
 
 // A point with its interval.
@@ -200,6 +198,15 @@ Json improvement_chart(const CompareData& data) {
 
 std::string compare_charts_json(const CompareData& data) {
   Json charts = Json::object();
+  std::vector<KeptCurve> curves;
+  for (const Arm& arm : data.arms) {
+    if (arm.report.golden_accuracy.trials > 0) {
+      curves.push_back({arm.label, arm.report.accuracy_kept});
+    }
+  }
+  if (!curves.empty()) {
+    charts["kept"] = kept_chart(curves, confidence_text(data.arms.front().report));
+  }
   const bool any = std::any_of(data.arms.begin(), data.arms.end(),
                                [](const Arm& arm) { return arm.report.done > 0; });
   if (any) {

@@ -11,6 +11,8 @@ namespace {
 // Streams of the layers are far below.
 constexpr std::uint64_t kStreams = std::uint64_t{1} << 62;
 
+constexpr std::uint64_t kNllStreams = 1 << 21;  // among them
+
 Estimate mean(const std::vector<double>& values, std::uint64_t stream, double confidence) {
   const auto n = static_cast<double>(values.size());
   double sum = 0;
@@ -81,15 +83,28 @@ Estimate GoldenAnswers::top2diff(std::uint64_t stream, double confidence) const 
   return mean(values, stream, confidence);
 }
 
+Estimate GoldenAnswers::nll(std::uint64_t stream, double confidence) const {
+  std::vector<double> losses;
+  for (const GoldenResult& row : run_.golden) {
+    if (std::isfinite(row.loss)) losses.push_back(row.loss);
+  }
+  return mean(losses, kNllStreams + stream, confidence);
+}
+
+GoldenChange GoldenAnswers::nll_change(const GoldenAnswers& baseline, double confidence) const {
+  const auto of = [](const GoldenResult& row) {
+    return std::isfinite(row.loss) ? row.loss : std::numeric_limits<double>::quiet_NaN();
+  };
+  return change(pairs(baseline, of), confidence);
+}
+
 GoldenChange GoldenAnswers::accuracy_change(const GoldenAnswers& baseline,
                                             double confidence) const {
-  return right_answers(
-      baseline, [](const GoldenResult& row) { return row.top1; }, confidence);
+  return right_answers(baseline, [](const GoldenResult& row) { return row.top1; }, confidence);
 }
 
 GoldenChange GoldenAnswers::fp32_change(const GoldenAnswers& baseline, double confidence) const {
-  return right_answers(
-      baseline, [](const GoldenResult& row) { return row.fp32_top1; }, confidence);
+  return right_answers(baseline, [](const GoldenResult& row) { return row.fp32_top1; }, confidence);
 }
 
 GoldenChange GoldenAnswers::top2diff_change(const GoldenAnswers& baseline,

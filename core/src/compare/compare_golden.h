@@ -14,9 +14,13 @@ class GoldenAnswers {
   /// Mean top2diff of the golden answers, NaN ones left out. `stream` numbers the resamples.
   Estimate top2diff(std::uint64_t stream, double confidence) const;
 
+  /// Mean loss of the golden answers, non-finite ones left out.
+  Estimate nll(std::uint64_t stream, double confidence) const;
+
   GoldenChange accuracy_change(const GoldenAnswers& baseline, double confidence) const;
   GoldenChange fp32_change(const GoldenAnswers& baseline, double confidence) const;
   GoldenChange top2diff_change(const GoldenAnswers& baseline, double confidence) const;
+  GoldenChange nll_change(const GoldenAnswers& baseline, double confidence) const;
 
  private:
   template <typename Value>

@@ -76,6 +76,9 @@ class ComparePage {
           "Delta loss is on a "
           "logarithmic scale, without the layers where it is 0. "
           "Point at a mark for its numbers.");
+    chart("Accuracy kept", "kept",
+          "Without a fault: images that are right with a top2diff at or above a threshold, of all "
+          "images. It depends on the scale of the logits, as delta loss does.");
   }
 
   void arms() {

@@ -108,6 +108,8 @@ Json to_json(const Arm& arm, bool baseline) {
                {"fp32_accuracy", to_json(report.fp32_accuracy)},
                {"golden_images", arm.golden_images},
                {"top2diff", to_json(arm.top2diff)},
+               {"nll", to_json(arm.nll)},
+               {"accuracy_kept", to_json(report.accuracy_kept)},
                {"last_layer", to_json(arm.last, baseline)},
                {"networks", networks},
                {"pooled", to_json(report.network)}};
@@ -115,9 +117,23 @@ Json to_json(const Arm& arm, bool baseline) {
   json["golden_accuracy_change"] = to_json(arm.accuracy_change);
   json["fp32_accuracy_change"] = to_json(arm.fp32_change);
   json["top2diff_change"] = to_json(arm.top2diff_change);
+  json["nll_change"] = to_json(arm.nll_change);
   json["mcnemar"] = to_json(arm.mismatches);
   json["mcnemar_due"] = to_json(arm.dues);
   return json;
+}
+
+Json to_json(const EqualScale& row) {
+  return {{"arm", row.arm},
+          {"rescaled", row.rescaled},
+          {"temperature", row.temperature},
+          {"top2diff_change", to_json(row.top2diff)},
+          {"nll_change", to_json(row.nll)},
+          {"same_top2diff", row.same_top2diff},
+          {"same_nll", row.same_nll},
+          {"last_layer", row.last ? to_json(*row.last) : Json(nullptr)},
+          {"network", to_json(row.network)},
+          {"by_bits", to_json(row.by_bits)}};
 }
 
 Json to_json(const LayerRow& row) {
@@ -142,17 +158,21 @@ Json to_json(const LayerRow& row) {
 }  // namespace
 
 std::string compare_json(const CompareData& data) {
-  Json arms = Json::array(), layers = Json::array();
+  Json arms = Json::array(), layers = Json::array(), equal_scale = Json::array();
+  for (const EqualScale& row : data.equal_scale) equal_scale.push_back(to_json(row));
   for (const Arm& arm : data.arms) arms.push_back(to_json(arm, &arm == &data.arms.front()));
   for (const LayerRow& row : data.layers) layers.push_back(to_json(row));
-  const Json json = {{"schema", "bitfall.compare/1"},
-                     {"confidence", data.confidence},
-                     {"clip", data.clip},
-                     {"headline", data.plain_mean_misleads ? "delta_loss_clipped" : "delta_loss"},
-                     {"warnings", data.warnings},
-                     {"notes", data.notes},
-                     {"arms", arms},
-                     {"layers", layers}};
+  const Json json = {
+      {"schema", "bitfall.compare/1"},
+      {"confidence", data.confidence},
+      {"clip", data.clip},
+      {"headline", data.plain_mean_misleads ? "delta_loss_clipped" : "delta_loss"},
+      {"images_counted", data.images_counted ? Json(*data.images_counted) : Json(nullptr)},
+      {"warnings", data.warnings},
+      {"notes", data.notes},
+      {"arms", arms},
+      {"equal_scale", equal_scale},
+      {"layers", layers}};
   return dump(json, 2) + "\n";
 }
 

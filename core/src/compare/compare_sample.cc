@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bootstrap.h"
+#include "mean_estimate.h"
 
 namespace bitfall {
 namespace {
@@ -16,26 +17,29 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 // Of the smaller arm's trials, for two arms to count as one experiment. Two fault lists that were
 // drawn apart agree in few places.
 constexpr double kMost = 0.9;
-constexpr std::int64_t kReliableChanges = 40;
 constexpr std::int64_t kReliableEvents = 5;
 // Beyond this many, units are resampled in as many groups: that the mean of many draws varies alike
 // is what the bootstrap rests on, and the time no longer grows.
 constexpr std::size_t kMostUnits = 8192;
 
+// Whether an interval of the mean is not to be relied on.
+bool is_thin(const Carried& carried) { return carried.effective() < kReliableDraws; }
+
 struct Quantity {
-  double Means::*mean;
-  Estimate Values::*value;
-  Ratio Improvement::*ratio;
-  std::int64_t Resamples::*seen;  // what makes it reliable
-  std::int64_t enough;            // of that
+  double Means::* mean;
+  Estimate Values::* value;
+  Ratio Improvement::* ratio;
+  bool (*unreliable)(const Resamples&);
 };
 constexpr Quantity kQuantities[] = {
-    {&Means::loss, &Values::loss, &Improvement::loss, &Resamples::changing, kReliableChanges},
-    {&Means::clipped, &Values::clipped, &Improvement::clipped, &Resamples::changing,
-     kReliableChanges},
-    {&Means::mismatch, &Values::mismatch, &Improvement::mismatch, &Resamples::mismatches,
-     kReliableEvents},
-    {&Means::due, &Values::due, &Improvement::due, &Resamples::dues, kReliableEvents}};
+    {&Means::loss, &Values::loss, &Improvement::loss,
+     [](const Resamples& of) { return is_thin(of.loss); }},
+    {&Means::clipped, &Values::clipped, &Improvement::clipped,
+     [](const Resamples& of) { return is_thin(of.clipped); }},
+    {&Means::mismatch, &Values::mismatch, &Improvement::mismatch,
+     [](const Resamples& of) { return of.mismatches < kReliableEvents; }},
+    {&Means::due, &Values::due, &Improvement::due,
+     [](const Resamples& of) { return of.dues < kReliableEvents; }}};
 
 // 0 / 0 is NaN; x / 0 infinite.
 double quotient(double baseline, double arm) {
@@ -43,11 +47,38 @@ double quotient(double baseline, double arm) {
   return baseline / arm;
 }
 
-std::vector<double> replicates_of(const Resamples& sample, double Means::*mean) {
+std::vector<double> replicates_of(const Resamples& sample, double Means::* mean) {
   std::vector<double> values;
   values.reserve(sample.replicates.size());
   for (const Means& replicate : sample.replicates) values.push_back(replicate.*mean);
   return values;
+}
+
+void add_spread(Resamples& sample, const TrialSums& draw) {
+  sample.loss.spread += draw.loss * draw.loss;
+  sample.clipped.spread += draw.clipped * draw.clipped;
+}
+
+// `all`: the sums of all draws.
+void finish_spread(Resamples& sample, const TrialSums& all) {
+  const auto finish = [](Carried& carried, double sum, double count) {
+    if (count == 0) return;
+    carried.mean = sum / count;
+    carried.spread /= count * count;
+  };
+  finish(sample.loss, all.loss, all.finite);
+  finish(sample.clipped, all.clipped, all.trials);
+}
+
+// Of a weighted mean (sum of w m)^2 / sum of w^2 q.
+Carried weighted_carried(const std::vector<const Resamples*>& layers,
+                         const std::vector<double>& weights, Carried Resamples::* of) {
+  Carried mean;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    mean.mean += weights[i] * (layers[i]->*of).mean;
+    mean.spread += weights[i] * weights[i] * (layers[i]->*of).spread;
+  }
+  return mean;
 }
 
 // The weighted mean of what `select` takes of each layer.
@@ -146,7 +177,7 @@ Pairing TrialPairs::pairing() const {
   return pairing;
 }
 
-Discordance TrialPairs::discordance(double TrialSums::*events) const {
+Discordance TrialPairs::discordance(double TrialSums::* events) const {
   Discordance split;
   split.pairs = static_cast<std::int64_t>(same_.size());
   for (const auto& [a, b] : same_) {
@@ -191,8 +222,8 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
   for (const Unit& unit : units) {
     all.baseline += unit.baseline;
     all.arm += unit.arm;
-    baseline.changing += unit.baseline.loss > 0;
-    arm.changing += unit.arm.loss > 0;
+    add_spread(baseline, unit.baseline);
+    add_spread(arm, unit.arm);
     baseline.mismatches += unit.baseline.mismatches > 0;
     arm.mismatches += unit.arm.mismatches > 0;
     baseline.dues += unit.baseline.dues > 0;
@@ -200,6 +231,8 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
   }
   baseline.point = all.baseline.means();
   arm.point = all.arm.means();
+  finish_spread(baseline, all.baseline);
+  finish_spread(arm, all.arm);
   std::vector<Unit> groups(std::min(units.size(), kMostUnits));
   for (std::size_t i = 0; i < units.size(); ++i) {
     groups[i % kMostUnits].baseline += units[i].baseline;
@@ -247,8 +280,9 @@ Resamples weighted_mean(const std::vector<const Resamples*>& layers,
     mean.replicates.push_back(
         average(layers, weights, [r](const Resamples& layer) { return layer.replicates[r]; }));
   }
+  mean.loss = weighted_carried(layers, weights, &Resamples::loss);
+  mean.clipped = weighted_carried(layers, weights, &Resamples::clipped);
   for (const Resamples* layer : layers) {
-    mean.changing += layer->changing;
     mean.mismatches += layer->mismatches;
     mean.dues += layer->dues;
   }
@@ -279,7 +313,7 @@ Improvement improvement_of(const Resamples& baseline, const Resamples& arm, doub
     result.bound = std::isinf(result.value) ? baseline.lower.*of.mean / arm.upper.*of.mean
                    : result.value == 0      ? baseline.upper.*of.mean / arm.lower.*of.mean
                                             : kNan;
-    result.unreliable = std::min(baseline.*of.seen, arm.*of.seen) < of.enough;
+    result.unreliable = of.unreliable(baseline) || of.unreliable(arm);
   }
   return improvement;
 }

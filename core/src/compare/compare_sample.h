@@ -49,13 +49,19 @@ class LayerTrials {
   std::vector<Fault> edits_;
 };
 
+/// How few draws carry a mean of losses: its value over the draws, and sum of d^2 / n^2.
+struct Carried {
+  double mean = 0, spread = 0;
+  double effective() const { return spread > 0 ? mean * mean / spread : 0; }  // draws (Kish)
+};
+
 /// What is known of a layer's values, or of a mean of layers.
 struct Resamples {
   Means point;                    // over the trials that the replicates are drawn from
   std::vector<Means> replicates;  // kResamples of them
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
   // Of trials, or of faults where these meet several images:
-  std::int64_t changing = 0;  // that changed the loss
+  Carried loss, clipped;
   std::int64_t mismatches = 0;
   std::int64_t dues = 0;
 };
@@ -82,7 +88,7 @@ class TrialPairs {
   static std::vector<Unit> units(const LayerTrials& arm);
   static std::pair<Resamples, Resamples> draw(const std::vector<Unit>& units, std::uint64_t stream);
   std::vector<Unit> paired_units(bool& by_fault) const;
-  Discordance discordance(double TrialSums::*events) const;  // of the trials that agree
+  Discordance discordance(double TrialSums::* events) const;  // of the trials that agree
 
   const LayerTrials& baseline_;
   const LayerTrials& arm_;

@@ -18,11 +18,6 @@ std::string print(const char* format, double value) {
   return text.data();
 }
 
-std::string interval_text(const Interval& interval) {
-  if (std::isnan(interval.low)) return "";
-  return " [" + quantity(interval.low) + ", " + quantity(interval.high) + "]";
-}
-
 std::string with_interval(const Estimate& estimate) {
   return std::isnan(estimate.value) ? "-"
                                     : quantity(estimate.value) + interval_text(estimate.interval);
@@ -71,15 +66,22 @@ class Tables {
   ReportTable summary() const {
     ReportTable table;
     table.title = "Summary";
-    table.note = "x: baseline / arm of " + headline_name(data_) +
-                 "; above 1 the arm is better. The network is the plain mean over layers.";
+    table.note =
+        "x: baseline / arm of " + headline_name(data_) + ", with its " +
+        confidence_text(data_.arms.front().report) +
+        " interval; above 1 the arm is better. The network is the plain mean over layers; by bits: "
+        "each layer weighted by its bits. Delta loss and top2diff follow the scale of the "
+        "logits: read x with NLL, the mean loss without a fault.";
+    const std::string level = full_ ? level_ : "";  // the terminal has no room
     table.columns = {"arm",
                      "accuracy",
                      "parameters",
                      "operations",
-                     "last layer x" + level_,
-                     "network x" + level_,
-                     "top2diff"};
+                     "last layer x" + level,
+                     "network x" + level,
+                     "by bits x" + level,
+                     "top2diff",
+                     "NLL"};
     const Arm& first = data_.arms.front();
     for (const Arm& arm : data_.arms) {
       const bool baseline = &arm == &first;
@@ -93,10 +95,10 @@ class Tables {
       };
       const Improvement* last =
           arm.last.combinations.empty() ? nullptr : &arm.last.combinations.front().improvement;
-      table.rows.push_back({arm.label, percent(arm.report.golden_accuracy.rate, 2),
-                            cost(arm, &RunFacts::parameters), cost(arm, &RunFacts::operations),
-                            ratio(last), ratio(&arm.networks.front().improvement),
-                            quantity(arm.top2diff.value)});
+      table.rows.push_back(
+          {arm.label, percent(arm.report.golden_accuracy.rate, 2), cost(arm, &RunFacts::parameters),
+           cost(arm, &RunFacts::operations), ratio(last), ratio(&arm.networks.front().improvement),
+           ratio(by_bits(arm)), quantity(arm.top2diff.value), quantity(arm.nll.value)});
     }
     return table;
   }
@@ -108,7 +110,8 @@ class Tables {
         "Changes are against the baseline, on the images that both have, with intervals of a "
         "paired "
         "bootstrap; p of McNemar's exact test. top2diff: softmax probability of the first class "
-        "minus the second, mean over the golden images in the campaign's format.";
+        "minus the second; NLL: the loss in nats; means over the golden images in the campaign's "
+        "format.";
     table.columns = {"arm", "of", "value" + level_, "change" + level_, "images", "p"};
     table.text_columns = 2;
     for (const Arm& arm : data_.arms) {
@@ -124,6 +127,57 @@ class Tables {
           arm.accuracy_change, 100, 2);
       add("accuracy, plain FP32", percent(arm.report.fp32_accuracy, 2), arm.fp32_change, 100, 2);
       add("top2diff", with_interval(arm.top2diff), arm.top2diff_change, 1, 4);
+      add("NLL", with_interval(arm.nll), arm.nll_change, 1, 4);
+    }
+    return table;
+  }
+
+  ReportTable equal_scale() const {
+    ReportTable table;
+    table.title = "At equal scale";
+    table.note =
+        "x of the arm against the baseline with its logits divided by T: what the arm does beyond "
+        "a "
+        "change of scale. The row counts where the arm's top2diff or NLL is the rescaled "
+        "baseline's (=: the interval of the change holds 0).";
+    table.columns = {"arm",
+                     "baseline / T",
+                     "top2diff" + level_,
+                     "NLL" + level_,
+                     "last layer x" + level_,
+                     "network x" + level_,
+                     "by bits x" + level_};
+    table.text_columns = 2;
+    for (const EqualScale& row : data_.equal_scale) {
+      const auto change = [](const GoldenChange& of, bool same) {
+        return change_text(of, 1, 4) + (same ? " =" : "");
+      };
+      table.rows.push_back({row.arm, row.rescaled + " (T = " + quantity(row.temperature) + ")",
+                            change(row.top2diff, row.same_top2diff), change(row.nll, row.same_nll),
+                            row.last ? ratio_text(headline(data_, *row.last)) : "-",
+                            ratio_text(headline(data_, row.network)),
+                            ratio_text(headline(data_, row.by_bits))});
+    }
+    return table;
+  }
+
+  ReportTable kept() const {
+    ReportTable table;
+    table.title = "Accuracy kept";
+    table.note =
+        "Without a fault: images that are right with a top2diff at or above the threshold, of all "
+        "images.";
+    table.columns = {"arm"};
+    for (const AccuracyKept& point : shown_thresholds(data_.arms.front().report.accuracy_kept)) {
+      table.columns.push_back(point.threshold == 0 ? "accuracy" + (full_ ? level_ : "")
+                                                   : percent(point.threshold, 0));
+    }
+    for (const Arm& arm : data_.arms) {
+      std::vector<std::string> row = {arm.label};
+      for (const AccuracyKept& point : shown_thresholds(arm.report.accuracy_kept)) {
+        row.push_back(full_ ? percent(point.kept, 2) : percent(point.kept.rate, 2));
+      }
+      table.rows.push_back(std::move(row));
     }
     return table;
   }
@@ -234,8 +288,9 @@ class Tables {
     table.note =
         "No match: the baseline lacks the layer. p: McNemar's exact test of the mismatches, where "
         "both arms ran the same trials; these are resampled together. i: other faults, so the arms "
-        "are resampled separately. *: under 40 trials changed the loss, or under 5 mismatched, in "
-        "one of the two (faults, where these meet several images).";
+        "are resampled separately. *: under 40 effective trials carry the mean, (sum d)^2 / sum "
+        "d^2, or "
+        "under 5 mismatched, in one of the two (faults, where these meet several images).";
     if (!full_) table.note = "Median, mean, clipped: of delta loss. " + table.note;
     if (full_) {
       table.columns = {"layer",      "arm",        "trials",  "changing",   "median",
@@ -267,6 +322,16 @@ class Tables {
   // The terminal has no room for the interval of the ratio that is not the headline.
   bool shows_interval(bool clipped) const { return full_ || clipped == headline_is_clipped(); }
   std::string interval_of(bool clipped) const { return shows_interval(clipped) ? level_ : ""; }
+
+  // The network's mean by bits; null where the arm has none.
+  static const Improvement* by_bits(const Arm& arm) {
+    for (const NetworkValue& network : arm.networks) {
+      if (network.by_bits && network.over == NetworkValue::Over::kLayers) {
+        return &network.improvement;
+      }
+    }
+    return nullptr;
+  }
 
   const Improvement* improvement(const Arm& arm, const Improvement& improvement) const {
     return &arm == &data_.arms.front() ? nullptr : &improvement;
@@ -341,9 +406,11 @@ class Tables {
 
 std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) {
   const Tables tables(data, detail);
-  std::vector<ReportTable> list = {tables.summary(), tables.golden(), tables.last_layer(),
-                                   tables.network(), tables.layers(), tables.metrics()};
-  if (has_due(data)) list.insert(list.begin() + 2, tables.due());
+  std::vector<ReportTable> list = {tables.summary(),    tables.golden(),  tables.kept(),
+                                   tables.last_layer(), tables.network(), tables.layers(),
+                                   tables.metrics()};
+  if (has_due(data)) list.insert(list.begin() + 3, tables.due());
+  if (!data.equal_scale.empty()) list.insert(list.begin() + 1, tables.equal_scale());
   return list;
 }
 

@@ -7,6 +7,7 @@ namespace bitfall {
 namespace {
 
 constexpr std::array kOnError = {"fail", "skip"};
+constexpr std::array kSplits = {"train", "test"};
 constexpr std::array kColours = {"rgb", "grey"};
 
 std::vector<std::string> ids_of(const std::vector<PluginChoice>& choices) {
@@ -66,6 +67,9 @@ const KeySpec kKeys[] = {
     {"data", "list", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Images of the folder and their labels, in a text, CSV or JSON file; unset: all images, by "
      "their folders."},
+    {"data", "split", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, kSplits,
+     "Of CIFAR-10, CIFAR-100 and STL-10 in their authors' files: which images; unset: `test`, and of "
+     "`[data]` of a training `train`."},
     {"data", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Labels of an images .npy: a .npy file of N integers, counted from 0."},
     {"data", "classes", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
@@ -73,6 +77,10 @@ const KeySpec kKeys[] = {
      "the folder names, sorted as text."},
     {"data", "limit", KeyType::kInteger, toml_text(kSilent.data.limit), 0, 2147483647, kClosed, {},
      "Number of images to use, taken evenly from the classes; 0 = all."},
+    {"data", "only", KeyType::kText, toml_choice(kOnlyImagesNames, kSilent.data.only), -kUnbounded, kUnbounded, kClosed, kOnlyImagesNames,
+     "`correct`: only images that the network gets right without a fault, in plain FP32, as "
+     "published ratios were taken; runs of other networks then see other images, and cannot be "
+     "compared: `bitfall compare --only correct` judges whole runs by the images that all get right."},
     {"data", "on_error", KeyType::kText, toml_text(kSilent.data.on_error), -kUnbounded, kUnbounded, kClosed, kOnError,
      "What to do about a broken image: end the campaign, or leave the image out and name it."},
     {"data", "preprocess", KeyType::kTable, "", -kUnbounded, kUnbounded, kClosed, {},

@@ -25,7 +25,10 @@ class CampaignReader {
     check_sections(campaign_keys(), root_, diagnostics_);
     if (const auto section = find("campaign")) read_campaign(*section);
     if (const auto section = find("model")) read_model(*section);
-    if (const auto section = find("data")) read_data(*section, campaign_.data);
+    if (const auto section = find("data")) {
+      read_data(*section, campaign_.data);
+      section->read_choice("only", campaign_.data.only);
+    }
     if (const toml::node* node = root_.get("format"); node && node->is_table()) {
       // Not by find(): a component's options stand beside the listed keys.
       Section(campaign_keys(), *node->as_table(), "format", folder(), diagnostics_)
@@ -209,6 +212,8 @@ void CampaignReader::read_learn(const Section& section) {
   learn.list.clear();
   learn.labels.clear();
   learn.limit = 0;
+  learn.split.clear();
+  learn.default_split = "train";
   learn.where = place(section.table());
   section.read("path", learn.path);
   section.read("list", learn.list);

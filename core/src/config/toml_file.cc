@@ -102,6 +102,7 @@ void read_data(const Section& section, DataConfig& data) {
   data.where = place(section.table());
   section.read("path", data.path);
   section.read("list", data.list);
+  section.read("split", data.split);
   section.read("labels", data.labels);
   section.read("classes", data.classes);
   section.read("limit", data.limit);

@@ -59,6 +59,34 @@ void read_optimizer(const Section& section, OptimizerConfig& optimizer) {
   }
 }
 
+/// Two numbers, the first no larger; reports anything else.
+void read_range(const Section& section, const char* name, std::vector<double>& range) {
+  section.read(name, range);
+  if (!section.has(name) || (range.size() == 2 && range[0] <= range[1])) return;
+  section.report(section.where(name), name, "must be two numbers, the smaller first",
+                 std::string("such as ") + name + " = [0.5, 1.0]");
+  range = {1, 1};
+}
+
+void read_augmentation(const Section& section, AugmentationConfig& augmentation) {
+  section.read("shift", augmentation.shift);
+  section.read("flip", augmentation.flip);
+  section.read("random_crop", augmentation.random_crop);
+  read_range(section, "crop_scale", augmentation.crop_scale);
+  read_range(section, "crop_ratio", augmentation.crop_ratio);
+  const AugmentationConfig silent;
+  const bool same = augmentation.crop_scale == silent.crop_scale &&
+                    augmentation.crop_ratio == silent.crop_ratio;
+  for (const char* name : {"crop_scale", "crop_ratio"}) {
+    if (!section.has(name) || augmentation.random_crop || same) continue;
+    section.report(section.where(name), name, "is read only with random_crop = true",
+                   "set it, or leave this out");
+  }
+  section.read("erase", augmentation.erase);
+  section.read("mixup", augmentation.mixup);
+  section.read("cutmix", augmentation.cutmix);
+}
+
 void read_schedule(const Section& section, ScheduleConfig& schedule) {
   using enum ScheduleKind;
   section.read_choice("kind", schedule.kind);
@@ -99,6 +127,7 @@ class TrainingReader {
     check_sections(training_keys(), root_, diagnostics_);
     if (const auto section = find("training")) read_training(*section, training_);
     if (const auto section = find("model")) section->read("path", training_.model);
+    training_.data.default_split = "train";
     if (const auto section = find("data")) read_data(*section, training_.data);
     if (const auto section = find("validation")) {
       DataConfig& data = training_.validation.emplace();
@@ -110,7 +139,7 @@ class TrainingReader {
     if (const auto section = find("schedule")) read_schedule(*section, training_.schedule);
     if (const auto section = find("augmentation")) {
       section->read("shift", training_.augmentation.shift);
-      section->read("flip", training_.augmentation.flip);
+      read_augmentation(*section, training_.augmentation);
     }
     if (const auto section = find("run")) read_run(*section, training_);
   }

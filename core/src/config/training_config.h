@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data_config.h"
 #include "diagnostics.h"
@@ -44,6 +45,13 @@ struct ScheduleConfig {
 struct AugmentationConfig {
   std::int64_t shift = 0;  // pixels: a crop of the padded image, at random; the padding is black
   bool flip = false;       // mirror left and right, one time in two
+  // A box of the picture of a random size, resized to the network's; in place of preprocess.resize
+  // and crop.
+  bool random_crop = false;
+  std::vector<double> crop_scale = {0.08, 1.0};              // share of the picture's area
+  std::vector<double> crop_ratio = {3.0 / 4.0, 4.0 / 3.0};  // width by height
+  double erase = 0;                                          // probability of an erased box
+  double mixup = 0, cutmix = 0;                              // alpha of Beta(alpha, alpha); 0 = none
 };
 
 struct Training {

@@ -87,6 +87,19 @@ const KeySpec kTrainingKeys[] = {
      "taken at random."},
     {"augmentation", "flip", KeyType::kFlag, toml_text(kSilentTraining.augmentation.flip), -kUnbounded, kUnbounded, kClosed, {},
      "Mirror left and right, one time in two."},
+    {"augmentation", "random_crop", KeyType::kFlag, toml_text(kSilentTraining.augmentation.random_crop), -kUnbounded, kUnbounded, kClosed, {},
+     "A box of the picture of random size and place, resized to the network's size, in place of `resize` and `crop`: torchvision's "
+     "RandomResizedCrop. Needs 8-bit images."},
+    {"augmentation", "crop_scale", KeyType::kNumbers, "[0.08, 1.0]", 0.0001, 1, kClosed, {},
+     "Of `random_crop`: least and largest share of the picture's area."},
+    {"augmentation", "crop_ratio", KeyType::kNumbers, "[0.75, 1.3333333333333333]", 0.01, 100, kClosed, {},
+     "Of `random_crop`: least and largest ratio of width to height."},
+    {"augmentation", "erase", KeyType::kNumber, toml_text(kSilentTraining.augmentation.erase), 0, 1, kClosed, {},
+     "Probability that a box of 2 to 33 % of an image is set to 0 after normalisation: torchvision's RandomErasing."},
+    {"augmentation", "mixup", KeyType::kNumber, toml_text(kSilentTraining.augmentation.mixup), 0, 4, kClosed, {},
+     "Each image of a batch and its label are mixed with those of the image before it, by a share from Beta(mixup, mixup); 0 = not."},
+    {"augmentation", "cutmix", KeyType::kNumber, toml_text(kSilentTraining.augmentation.cutmix), 0, 4, kClosed, {},
+     "A box of each image is that of the image before it, of a share from Beta(cutmix, cutmix); with `mixup` too, one of the two per batch. 0 = not."},
 
     {"run", "device", KeyType::kText, toml_text(kSilentTraining.device), -kUnbounded, kUnbounded, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
@@ -109,6 +122,7 @@ std::vector<KeySpec> all_keys() {
     for (KeySpec key : campaign_keys().keys) {
       const std::string_view from = key.section;
       if (from != "data" && from != "data.preprocess") continue;
+      if (std::string_view(key.name) == "only") continue;  // of images that are attacked
       key.section = from == "data" ? section : preprocess;
       all.push_back(key);
     }

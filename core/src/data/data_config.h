@@ -23,6 +23,11 @@ enum class Interpolation { kNearest, kBox, kBilinear, kHamming, kBicubic, kLancz
 inline constexpr std::array kInterpolationNames = {"nearest", "box",     "bilinear",
                                                    "hamming", "bicubic", "lanczos"};
 
+/// Which of the images a campaign keeps: all, or those that the network gets right without a fault,
+/// in plain FP32.
+enum class OnlyImages { kAll, kCorrect };
+inline constexpr std::array kOnlyImagesNames = {"all", "correct"};
+
 /// [data] preprocess. Steps in this order: decode to RGB, resize the shorter side, centre crop,
 /// scale, normalise.
 struct Preprocess {
@@ -46,8 +51,11 @@ struct DataConfig {
   std::filesystem::path labels;   // .npy [N] integers; only (and then needed) with an images .npy
   std::filesystem::path classes;  // class names in the order of the model's outputs, see
                                   // class_list.h; empty = sorted folder names
+  std::string split;  // of a packed set (packed_images.h): "train" or "test"; empty = default_split
+  std::string default_split = "test";
   std::int64_t limit =
       0;  // 0 = all; otherwise the first n images taken round-robin over the classes
+  OnlyImages only = OnlyImages::kAll;  // of a campaign
   std::string on_error = "fail";  // "fail" | "skip": what a broken image does
   Preprocess preprocess;
   SourceRange where;

@@ -24,6 +24,7 @@
 #include "log.h"
 #include "npy.h"
 #include "numbers.h"
+#include "packed_images.h"
 #include "preprocess.h"
 #include "progress.h"
 #include "sha256.h"
@@ -178,6 +179,7 @@ struct Dataset::State {
 
   void open_folder();
   void open_array();
+  bool open_packed();
   void take_images(const ImageListing& listing);
   bool usable(const std::string& file);
   void add(std::string name, std::int32_t label);
@@ -185,7 +187,8 @@ struct Dataset::State {
   Image decode(const std::string& file) const;
   Image take_or_decode(std::int32_t image);
   void check_shape(const fs::path& path, const Image& image) const;
-  void load_row(std::int32_t row, std::span<float> out) const;
+  void load_row(std::int32_t image, std::span<float> out) const;
+  void keep(std::span<const std::int32_t> images);
   void finish();
   std::string content_digest(std::size_t image, std::vector<std::byte>& row) const;
   std::string whole_digest() const;
@@ -193,17 +196,19 @@ struct Dataset::State {
   DataConfig config;
   std::optional<Preprocessing> preprocessing;
   std::optional<NpyFile> array;  // none for a folder
+  std::optional<PackedImages> packed;
   ArrayLayout layout;
   ClassList classes;
   bool numbered = false;  // nothing names the classes: their names are their numbers
   std::vector<std::string> names;
   std::vector<std::int32_t> labels;
   std::size_t row_bytes = 0;  // of an array
+  std::vector<std::int32_t> rows;  // of an array or a set, where some were left out: by image
   std::unordered_map<std::string_view, std::int32_t>
       index;  // keys lie in `names`, which no longer grows
   std::array<std::int64_t, 3> shape{};
   std::vector<std::string> skipped;
-  std::once_flag digested;
+  std::unique_ptr<std::once_flag> digested = std::make_unique<std::once_flag>();
   std::string digest;
   std::mutex kept_mutex;
   std::map<std::string, Image> kept;  // by file
@@ -349,7 +354,38 @@ void Dataset::State::open_array() {
   shape = {channels, sized.height, sized.width};
 }
 
-void Dataset::State::load_row(std::int32_t row, std::span<float> out) const {
+/// CIFAR-10 and the like; false where the folder holds none of them.
+bool Dataset::State::open_packed() {
+  packed =
+      PackedImages::open(config.path, config.split.empty() ? config.default_split : config.split);
+  if (!packed) {
+    if (config.split.empty()) return false;
+    fail(config.path,
+         "data.split goes with CIFAR-10, CIFAR-100 or STL-10 in the files that their "
+         "authors publish; this folder holds none of them");
+  }
+  if (!config.labels.empty()) {
+    fail(config.labels,
+         "data.labels goes with images in a .npy file; " + packed->set() + " has its own labels");
+  }
+  classes.names = packed->classes();
+  if (!config.classes.empty()) classes = read_distinct_classes(config.classes);
+  if (classes.names.size() != packed->classes().size()) {
+    fail(config.classes, "names " + std::to_string(classes.names.size()) + " classes, and " +
+                             packed->set() + " has " + std::to_string(packed->classes().size()));
+  }
+  for (std::int32_t row = 0; row < packed->size() && !full(); ++row) {
+    add(packed->name(row), packed->label(row));
+  }
+  const int channels = config.preprocess.colour == "grey" ? 1 : 3;
+  preprocessing.emplace(config.preprocess, channels);
+  const Image first = preprocessing->shape(packed->read(0));
+  shape = {channels, first.height, first.width};
+  return true;
+}
+
+void Dataset::State::load_row(std::int32_t image, std::span<float> out) const {
+  const std::int32_t row = rows.empty() ? image : rows[static_cast<std::size_t>(image)];
   if (layout.floats) {
     array->read(row * std::ssize(out), std::as_writable_bytes(out));
     preprocessing->scale(out);
@@ -360,6 +396,23 @@ void Dataset::State::load_row(std::int32_t row, std::span<float> out) const {
   preprocessing->scale(preprocessing->shape(image_of(bytes_of_row, layout)), out);
 }
 
+void Dataset::State::keep(std::span<const std::int32_t> images) {
+  std::vector<std::string> kept_names;
+  std::vector<std::int32_t> kept_labels, kept_rows;
+  for (const std::int32_t image : images) {
+    const auto i = static_cast<std::size_t>(image);
+    kept_names.push_back(names.at(i));
+    kept_labels.push_back(labels.at(i));
+    kept_rows.push_back(rows.empty() ? image : rows.at(i));
+  }
+  index.clear();
+  digested = std::make_unique<std::once_flag>();
+  names = std::move(kept_names);
+  labels = std::move(kept_labels);
+  rows = std::move(kept_rows);
+  finish();
+}
+
 void Dataset::State::finish() {
   index.reserve(names.size());
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -368,10 +421,19 @@ void Dataset::State::finish() {
 }
 
 std::string Dataset::State::content_digest(std::size_t image, std::vector<std::byte>& row) const {
-  if (!array) return sha256_file(config.path / names[image]);
+  const auto place = rows.empty() ? static_cast<std::int32_t>(image) : rows[image];
+  if (packed) {
+    const Image picture = packed->read(place);
+    return sha256_text({reinterpret_cast<const char*>(picture.pixels.data()), picture.pixels.size()});
+  }
+  if (!array) {
+    const fs::path file = config.path / names[image];
+    if (!fs::exists(file)) fail(file, "there is no such file");
+    return sha256_file(file);
+  }
   row.resize(row_bytes);
   const auto elements = static_cast<std::int64_t>(row.size() / array->item_size());
-  array->read(static_cast<std::int64_t>(image) * elements, row);
+  array->read(place * elements, row);
   return sha256_text({reinterpret_cast<const char*>(row.data()), row.size()});
 }
 
@@ -421,13 +483,15 @@ Dataset Dataset::open(const DataConfig& config) {
                           : "there is no such file or folder (data.path)");
   }
   if (fs::is_directory(config.path)) {
-    state->open_folder();
+    if (!config.list.empty() || !state->open_packed()) state->open_folder();
   } else {
     state->open_array();
   }
   state->finish();
   return Dataset(std::move(state));
 }
+
+void Dataset::keep(std::span<const std::int32_t> images) { state_->keep(images); }
 
 std::int32_t Dataset::size() const { return static_cast<std::int32_t>(state_->names.size()); }
 
@@ -458,15 +522,37 @@ void Dataset::load(std::int32_t image, std::span<float> out) const {
     throw std::invalid_argument("Dataset::load: the buffer is not of the image's size");
   }
   if (state_->array) return state_->load_row(image, out);
+  if (state_->packed) {
+    const auto& rows = state_->rows;
+    const std::int32_t row = rows.empty() ? image : rows[static_cast<std::size_t>(image)];
+    const auto& preprocessing = *state_->preprocessing;
+    return preprocessing.scale(preprocessing.shape(state_->packed->read(row)), out);
+  }
   const Image decoded = state_->take_or_decode(image);
   state_->check_shape(state_->config.path / name(image), decoded);
   state_->preprocessing->scale(decoded, out);
 }
 
+Image Dataset::picture(std::int32_t image) const {
+  const int channels = static_cast<int>(state_->shape[0]);
+  const auto& rows = state_->rows;
+  const std::int32_t row = rows.empty() ? image : rows[static_cast<std::size_t>(image)];
+  if (state_->packed) return with_channels(state_->packed->read(row), channels);
+  if (!state_->array) {
+    return with_channels(decode_image(state_->config.path / name(image), channels == 1), channels);
+  }
+  if (state_->layout.floats) {
+    fail(state_->config.path, "holds float32 values, no pixels: random crops need 8-bit images");
+  }
+  std::vector<std::byte> bytes(state_->row_bytes);
+  state_->array->read(row * std::ssize(bytes), bytes);
+  return with_channels(image_of(bytes, state_->layout), channels);
+}
+
 const std::vector<std::string>& Dataset::skipped() const { return state_->skipped; }
 
 const std::string& Dataset::digest() const {
-  std::call_once(state_->digested, [this] { state_->digest = state_->whole_digest(); });
+  std::call_once(*state_->digested, [this] { state_->digest = state_->whole_digest(); });
   return state_->digest;
 }
 

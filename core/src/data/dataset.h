@@ -1,5 +1,5 @@
-// Images and labels: a folder per class, a list of files, or .npy arrays, with the declared
-// preprocessing.
+// Images and labels: a folder per class, a list of files, .npy arrays, or CIFAR and STL-10 as
+// published, with the declared preprocessing.
 #pragma once
 
 #include <array>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data_config.h"
+#include "image.h"
 
 namespace bitfall {
 
@@ -26,6 +27,10 @@ class Dataset {
   static Dataset open(const DataConfig& config);
   ~Dataset();
   Dataset(Dataset&&) noexcept;
+
+  /// Leaves only these images, by rising index: their indices, the digest and size() are then as of
+  /// a set that never held the others.
+  void keep(std::span<const std::int32_t> images);
 
   std::int32_t size() const;
   /// Number of classes, and their names (their numbers as text where nothing names them).
@@ -47,6 +52,9 @@ class Dataset {
   /// Decodes and preprocesses into C*H*W floats. Throws Error(kInput) naming the file when broken
   /// or of another shape than shape() (says to set preprocess.resize/crop).
   void load(std::int32_t image, std::span<float> out) const;
+  /// The picture as it was decoded, ahead of resize, crop and scale, in the channels of shape().
+  /// Throws as load(), and for float arrays, which hold no pixels.
+  Image picture(std::int32_t image) const;
   /// Files left out with their reasons (on_error = "skip").
   const std::vector<std::string>& skipped() const;
   /// SHA-256 (hex) over each image's name, label and SHA-256 of its bytes, in their order: equal

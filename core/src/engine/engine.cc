@@ -43,6 +43,8 @@ Engine::Engine(const Model& model, const Dataset& dataset, const SiteFormats& fo
 
 Engine::~Engine() = default;
 
+const EmulatedModel& Engine::emulated() const { return state_->workload.emulated(); }
+
 const std::vector<SiteProfile>& Engine::profiles() const {
   return state_->workload.emulated().profiles();
 }

@@ -26,6 +26,8 @@ namespace bitfall {
 /// The largest campaign of which Engine::estimate_seconds runs a part.
 inline constexpr std::int64_t kMostPiloted = 4'000'000;
 
+class EmulatedModel;
+
 class Engine {
  public:
   /// Borrows everything; the formats and the dataset must outlive the engine.
@@ -42,6 +44,8 @@ class Engine {
   /// How many images profile() will look at; 0 if it needs none.
   std::int64_t images_to_profile(std::int64_t most_images = 0) const;
   const std::vector<SiteProfile>& profiles() const;
+  /// The network as it is run: its values pass through their formats.
+  const EmulatedModel& emulated() const;
   /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is
   /// run or written.
   void preload(const std::atomic<bool>& stop);

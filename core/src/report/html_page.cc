@@ -30,7 +30,7 @@ constexpr const char* kHead = R"html(<!DOCTYPE html>
 )html";
 
 constexpr const char* kStyle = R"html(<style>
-:root { color-scheme: light; }
+:root { color-scheme: light dark; }
 body { margin: 0 auto; max-width: 1160px; padding: 20px 20px 60px;
   font: 15px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
 h1 { font-size: 24px; margin: 0 0 2px; }
@@ -62,6 +62,18 @@ tr.total td { border-top: 2px solid #999; font-weight: 600; }
 code { background: #f3f3f3; padding: 1px 5px; border-radius: 3px; overflow-wrap: anywhere; }
 details > summary { cursor: pointer; color: #0072B2; margin: 6px 0; }
 .note { color: #555; font-size: 13px; }
+th.sortable { cursor: pointer; }
+th.sortable:hover { text-decoration: underline; }
+@media screen and (prefers-color-scheme: dark) {
+  body { color: #e4e4e4; background: #161616; }
+  h2 { border-color: #555; }
+  .lead, .number span, .facts dt, .note { color: #a8a8a8; }
+  .warning { background: #33231a; }
+  .number { border-color: #444; }
+  td { border-color: #333; }
+  code { background: #2a2a2a; }
+  details > summary { color: #56B4E9; }
+}
 @media print {
   body { max-width: none; padding: 0; font-size: 11px; }
   h2 { break-after: avoid; }
@@ -71,13 +83,58 @@ details > summary { cursor: pointer; color: #0072B2; margin: 6px 0; }
 </style>
 )html";
 
+// A click on a column's title sorts its table by the numbers that cells begin with, else as text.
+// Tables in groups, whose rows belong to those above, stay as they are.
+constexpr const char* kSort = R"html(<script type="module">
+const key = cell => {
+  const text = cell.textContent.trim(), number = parseFloat(text);
+  return Number.isNaN(number) ? text : number;
+};
+for (const table of document.querySelectorAll('table[data-sortable]')) {
+  const titles = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  titles.forEach((title, column) => {
+    title.classList.add('sortable');
+    title.title = 'sort';
+    title.addEventListener('click', () => {
+      const up = title.getAttribute('aria-sort') === 'descending';
+      titles.forEach(other => other.removeAttribute('aria-sort'));
+      title.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+      const rows = [...body.rows].filter(row => !row.classList.contains('total'));
+      rows.sort((first, second) => {
+        const a = key(first.cells[column]), b = key(second.cells[column]);
+        if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
+        return (a < b ? -1 : a > b ? 1 : 0) * (up ? 1 : -1);
+      });
+      const last = [...body.rows].filter(row => row.classList.contains('total'));
+      body.append(...rows, ...last);
+    });
+  });
+}
+</script>
+)html";
+
 constexpr const char* kDraw = R"html(<script type="module">
-const charts = JSON.parse(document.getElementById('charts').textContent);
+const dark = window.matchMedia('(prefers-color-scheme: dark)').matches;
+let text = document.getElementById('charts').textContent;
+if (dark) {
+  const other = {'#222222': '#d0d0d0', '#444444': '#c8c8c8', '#DDDDDD': '#4a4a4a',
+                 '#eeeeee': '#333333', '#bbbbbb': '#555555'};
+  text = text.replace(/#222222|#444444|#DDDDDD|#eeeeee|#bbbbbb/g, colour => other[colour]);
+}
+const charts = JSON.parse(text);
 const options = {mode: 'vega-lite', renderer: 'svg',
   actions: {export: true, source: false, compiled: false, editor: false}};
 for (const [name, chart] of Object.entries(charts)) {
   const place = document.getElementById('chart-' + name);
   if (!place) continue;
+  if (dark) {
+    const config = chart.config ?? {};
+    chart.background = 'transparent';
+    chart.config = {...config,
+      axis: {...config.axis, titleColor: '#d0d0d0', domainColor: '#777777', tickColor: '#777777'},
+      legend: {...config.legend, labelColor: '#d0d0d0', titleColor: '#d0d0d0'},
+      title: {...config.title, color: '#e4e4e4'}};
+  }
   window.vegaEmbed(place, chart, options).catch(error => {
     place.textContent = 'This chart could not be drawn (' + error.message +
       '). The table below has its numbers.';
@@ -142,7 +199,7 @@ void write_html_page(const HtmlPage& page, const std::optional<std::string>& bun
         "<script type=\"module\">" + replaced(*bundle, "</script", "<\\/script") + "</script>\n";
     html += kDraw;
   }
-  write_file_atomically(path, html + "</body>\n</html>\n");
+  write_file_atomically(path, html + kSort + "</body>\n</html>\n");
 }
 
 }  // namespace bitfall

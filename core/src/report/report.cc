@@ -2,25 +2,29 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <map>
 #include <set>
+#include <thread>
 #include <tuple>
 #include <utility>
 
+#include "bootstrap.h"
 #include "error.h"
 #include "report_number.h"
 #include "words.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr std::int64_t kReliableChanges = 40;
 constexpr std::size_t kWorst = 10;
+constexpr std::uint64_t kMeanStreams = std::uint64_t{1} << 61;  // far above those of comparisons
 constexpr std::size_t kRaised = 10;
 
 // Percentile by linear interpolation between the ordered values (as numpy's default).
@@ -53,14 +57,29 @@ class Tally {
     nonfinites_.add(effect.fault, effect.outcome == Outcome::kNonfinite);
     dues_.add(effect.fault, is_due(effect.outcome));
     changes_.add(effect.fault, effect.change != 0);
+    if (losses_.empty() || effect.fault != fault_) {
+      losses_.push_back({0, 0});
+      clipped_.push_back({0, 0});
+      fault_ = effect.fault;
+    }
     const double delta = std::abs(effect.change);
     if (std::isfinite(delta)) {
       deltas_.push_back(delta);
       group.delta_loss.changing += delta > 0;
       sum_ += delta;
       signed_sum_ += effect.change;
+      losses_.back().sum += delta;
+      losses_.back().size += 1;
     }
     clipped_sum_ += effect.clipped;
+    clipped_.back().sum += effect.clipped;
+    clipped_.back().size += 1;
+  }
+
+  /// The means with their intervals, `stream` and the next number of resamples apart.
+  void estimate(double confidence, std::uint64_t stream) {
+    loss_estimate = estimate_mean(losses_, confidence, stream);
+    clipped_estimate = estimate_mean(clipped_, confidence, stream + 1);
   }
 
   GroupSummary finish(double confidence) {
@@ -83,14 +102,23 @@ class Tally {
     loss.median = percentile(deltas_, 0.5);
     loss.p99 = percentile(deltas_, 0.99);
     loss.maximum = deltas_.empty() ? kNan : deltas_.back();
-    loss.unreliable = loss.changing < kReliableChanges;
+    loss.interval = loss_estimate.interval;
+    loss.clipped_interval = clipped_estimate.interval;
+    loss.carried = concentration(losses_);
+    loss.clipped_carried = concentration(clipped_);
+    loss.unreliable = loss.carried.effective < kReliableDraws;
+    loss.clipped_unreliable = loss.clipped_carried.effective < kReliableDraws;
     for (const MetricTally& metric : metrics_) group.metrics.push_back(metric.finish(confidence));
     return std::move(group);
   }
 
   GroupSummary group;
+  // NaN before estimate().
+  MeanEstimate loss_estimate{kNan, {kNan, kNan}, {}}, clipped_estimate{kNan, {kNan, kNan}, {}};
 
  private:
+  std::vector<MeanUnit> losses_, clipped_;  // by fault
+  std::int64_t fault_ = -1;                 // the last one
   ClusterCount mismatches_, misclassified_, nonfinites_, dues_, changes_;
   double sum_ = 0;
   double signed_sum_ = 0;
@@ -141,20 +169,31 @@ class Summary {
     data_.planned = run_.trials;
     data_.confidence = options.confidence.value_or(run_.facts.confidence);
     data_.clip = options.clip.value_or(run_.facts.clip);
+    if (!options.images.empty()) {
+      data_.images_counted = std::count(options.images.begin(), options.images.end(), true);
+    }
     find_mismatch_column();
     network_ = Tally(run_.metric_columns);
+    answers_.fill(Tally(run_.metric_columns));
+    directions_.fill(Tally(run_.metric_columns));
     prepare_layers();
   }
 
   ReportData finish() {
     store_.for_each_trial([&](const TrialResult& trial) { add(trial); });
+    if (options_.estimate_means) estimate_means();
     for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence));
     for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence));
     for (auto& [key, tally] : classes_) data_.bit_classes.push_back(tally.finish(data_.confidence));
+    finish_parts(answers_, {"right", "wrong"}, data_.answers);
+    finish_parts(directions_, {"0 to 1", "1 to 0"}, data_.directions);
+    for (auto& [key, cell] : layer_bits_) {
+      cell.clipped /= static_cast<double>(cell.trials);
+      data_.layer_bits.push_back(cell);
+    }
     network_.group.name = "all";
     for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
     data_.network = network_.finish(data_.confidence);
-    data_.done = data_.network.trials;
     data_.raised = raised_.commonest(kRaised);
     data_.kinds_raised = raised_.kinds();
     finish_means();
@@ -164,6 +203,15 @@ class Summary {
   }
 
  private:
+  void finish_parts(std::array<Tally, 2>& parts, std::array<const char*, 2> names,
+                    std::vector<GroupSummary>& out) {
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].group.trials == 0) continue;
+      parts[i].group.name = names[i];
+      out.push_back(parts[i].finish(data_.confidence));
+    }
+  }
+
   void find_mismatch_column() {
     for (std::size_t i = 0; i < run_.metric_columns.size(); ++i) {
       if (run_.metric_columns[i].name == "mismatch" &&
@@ -189,7 +237,10 @@ class Summary {
         group.name += " (faults " + std::to_string(stratum.entry + 1) + ")";
       group.operation = run_.sites[site].operation;
       group.population = stratum.population;
-      weights_.push_back(run_.bits(stratum));
+      group.entry = stratum.entry;
+      group.bits = run_.bits(stratum);
+      bits_of_layers_.push_back(group.bits);
+      data_.layers_done.push_back(0);
     }
   }
 
@@ -225,10 +276,15 @@ class Summary {
     if (layer == layer_of_.end()) {
       damaged("trial " + std::to_string(trial.trial), "site", trial.site);
     }
+    ++data_.done;
+    ++data_.layers_done[layer->second];
     TrialEffect effect = effect_of(trial);
+    if (!options_.images.empty() && !options_.images[static_cast<std::size_t>(trial.image)]) return;
     effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
     layers_[layer->second].add(effect, trial);
     network_.add(effect, trial);
+    const auto image = static_cast<std::size_t>(trial.image);
+    answers_[trial.golden_top1 == run_.labels[image] ? 0 : 1].add(effect, trial);
     raised_.add(trial);
     if (options_.visit) options_.visit(layer->second, effect, trial);
     add_to_bit(trial, effect);
@@ -264,10 +320,24 @@ class Summary {
     of_bit.group.name = (named ? of_bit.group.register_name + " " : "") + "bit " +
                         std::to_string(bit) + " (" + place_class + ")";
     of_bit.add(effect, trial);
+    if (record.edit.register_index == 0) add_to_layer_bit(trial, effect, bit);
+    if (record.edit.operation == EditOperation::kFlip && std::popcount(record.edit.mask) == 1) {
+      directions_[record.code_before & record.edit.mask ? 1 : 0].add(effect, trial);
+    }
     const auto bit_class = static_cast<std::size_t>(record.bit_class);
     Tally& of_class = classes_.try_emplace(bit_class, run_.metric_columns).first->second;
     of_class.group.name = of_class.group.bit_class = name_of(bit_class);
     of_class.add(effect, trial);
+  }
+
+  void add_to_layer_bit(const TrialResult& trial, const TrialEffect& effect, int bit) {
+    const std::size_t layer = layer_of_.at({trial.entry, trial.site});
+    LayerBit& cell = layer_bits_[{layer, bit}];
+    cell.layer = layer;
+    cell.bit = bit;
+    ++cell.trials;
+    cell.mismatches += effect.mismatch;
+    cell.clipped += effect.clipped;
   }
 
   void add_to_worst(const TrialResult& trial, double delta) {
@@ -295,28 +365,73 @@ class Summary {
     return index >= 0 && i < run_.classes.size() ? run_.classes[i] : std::to_string(index);
   }
 
-  void finish_means() {
-    double sum = 0, weighted = 0, weight = 0;
-    int layers = 0;
-    for (std::size_t i = 0; i < data_.layers.size(); ++i) {
-      const double mean = data_.layers[i].delta_loss.mean;
-      if (std::isnan(mean)) continue;
-      sum += mean;
-      ++layers;
-      weighted += mean * weights_[i];
-      weight += weights_[i];
+  // Layer by layer, several at a time: each has resamples of its own.
+  void estimate_means() {
+    std::vector<Tally*> tallies;
+    for (Tally& layer : layers_) tallies.push_back(&layer);
+    tallies.push_back(&network_);
+    std::atomic<std::size_t> next = 0;
+    const auto workers = std::min<std::size_t>(
+        tallies.size(), std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8));
+    run_on(static_cast<std::int64_t>(workers), [&] {
+      for (std::size_t i = next++; i < tallies.size(); i = next++) {
+        tallies[i]->estimate(data_.confidence, kMeanStreams + 2 * i);
+      }
+    });
+  }
+
+  OverLayers rate_over_layers(Proportion GroupSummary::* rate) const {
+    std::vector<WeightedTerm> plain, by_bits;
+    double bits = 0;
+    for (const GroupSummary& layer : data_.layers) {
+      if (layer.trials == 0) continue;
+      const Proportion& p = layer.*rate;
+      plain.push_back({1, p.rate, p.headline});
+      by_bits.push_back({layer.bits, p.rate, p.headline});
+      bits += layer.bits;
     }
-    data_.delta_loss_layer_mean = layers ? sum / layers : kNan;
-    data_.delta_loss_bit_weighted = weight > 0 ? weighted / weight : kNan;
+    for (WeightedTerm& term : plain) term.weight /= static_cast<double>(plain.size());
+    for (WeightedTerm& term : by_bits) term.weight /= bits;
+    return {weighted_sum(plain), weighted_sum(by_bits)};
+  }
+
+  // The mean over layers, and what it would have been on the layers' resamples (percentiles).
+  WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
+    double weight = 0, value = 0;
+    std::vector<double> replicates(kResamples, 0);
+    for (const Tally& layer : layers_) {
+      const MeanEstimate& of = layer.*mean;
+      if (std::isnan(of.mean)) continue;
+      const double w = by_bits ? bits_of_layers_[static_cast<std::size_t>(&layer - layers_.data())] : 1;
+      weight += w;
+      value += w * of.mean;
+      for (std::size_t r = 0; r < replicates.size(); ++r) replicates[r] += w * of.replicates[r];
+    }
+    if (weight == 0) return {kNan, {kNan, kNan}};
+    for (double& replicate : replicates) replicate /= weight;
+    return {value / weight, percentile_interval(std::move(replicates), data_.confidence)};
+  }
+
+  void finish_means() {
+    data_.mismatch_over_layers = rate_over_layers(&GroupSummary::mismatch);
+    data_.nonfinite_over_layers = rate_over_layers(&GroupSummary::nonfinite_rate);
+    data_.due_over_layers = rate_over_layers(&GroupSummary::due);
+    data_.loss_over_layers = {mean_over_layers(&Tally::loss_estimate, false),
+                              mean_over_layers(&Tally::loss_estimate, true)};
+    data_.clipped_over_layers = {mean_over_layers(&Tally::clipped_estimate, false),
+                                 mean_over_layers(&Tally::clipped_estimate, true)};
   }
 
   void finish_accuracy() {
     std::int64_t golden = 0, fp32 = 0;
+    std::vector<MeanUnit> golden_losses, fp32_losses;
     const std::vector<GoldenResult> rows = store_.golden_rows();
     for (const GoldenResult& row : rows) {
       const auto image = static_cast<std::size_t>(row.image);
       if (image >= run_.labels.size()) damaged("a golden row", "image", row.image);
       golden_nonfinite_ += !std::isfinite(row.loss);
+      if (std::isfinite(row.loss)) golden_losses.push_back({row.loss, 1});
+      if (std::isfinite(row.fp32_loss)) fp32_losses.push_back({row.fp32_loss, 1});
       golden += row.top1 == run_.labels[image];
       fp32 += row.fp32_top1 == run_.labels[image];
     }
@@ -324,6 +439,13 @@ class Summary {
     const auto n = static_cast<std::int64_t>(rows.size());
     data_.golden_accuracy = proportion(golden, n, data_.confidence);
     data_.fp32_accuracy = proportion(fp32, n, data_.confidence);
+    const auto mean = [&](const std::vector<MeanUnit>& losses) {
+      const MeanEstimate estimate = estimate_mean(losses, data_.confidence, kMeanStreams - 1);
+      return WeightedSum{estimate.mean, estimate.interval};
+    };
+    data_.golden_nll = mean(golden_losses);
+    data_.fp32_nll = mean(fp32_losses);
+    data_.accuracy_kept = accuracy_kept(rows, run_.labels, data_.confidence);
   }
 
   void add_warnings() {
@@ -338,6 +460,11 @@ class Summary {
       warnings.push_back(
           "Unfinished: " + std::to_string(data_.done) + " of " + std::to_string(data_.planned) +
           " trials are in. Continue with: bitfall resume " + shell_word(data_.directory));
+    }
+    if (data_.images_counted) {
+      warnings.push_back("Only trials on the " + std::to_string(*data_.images_counted) + " of " +
+                         std::to_string(data_.images) +
+                         " images that are right without a fault count here.");
     }
     if (golden_nonfinite_ > 0) {
       warnings.push_back("The network without a fault gives no finite loss on " +
@@ -354,16 +481,7 @@ class Summary {
           "median "
           "and the clipped mean.");
     }
-    const auto few = std::count_if(data_.layers.begin(), data_.layers.end(), [](const auto& layer) {
-      return layer.trials > 0 && layer.delta_loss.unreliable;
-    });
-    if (few > 0) {
-      warnings.push_back(
-          "Delta loss is unreliable in " + std::to_string(few) + " of " +
-          std::to_string(data_.layers.size()) +
-          " layers (marked *): fewer than 40 trials there changed the loss. The rates "
-          "and their intervals hold.");
-    }
+    warn_of_few_draws();
     add_refusals();
     const bool listed =
         !run_.strata.empty() && std::all_of(run_.strata.begin(), run_.strata.end(),
@@ -373,6 +491,32 @@ class Summary {
           "The faults came from a list. The intervals hold for a wider population only if the list "
           "was drawn from it at random.");
     }
+  }
+
+  // What carries the means that are read: in a format where the plain one says nothing, the
+  // clipped.
+  void warn_of_few_draws() {
+    const bool clipped = data_.plain_mean_misleads;
+    std::int64_t few = 0, with_changes = 0;
+    std::vector<std::int64_t> halves;
+    for (const GroupSummary& layer : data_.layers) {
+      const DeltaLossSummary& loss = layer.delta_loss;
+      const Concentration& carried = clipped ? loss.clipped_carried : loss.carried;
+      if (carried.half == 0) continue;
+      ++with_changes;
+      halves.push_back(carried.half);
+      few += clipped ? loss.clipped_unreliable : loss.unreliable;
+    }
+    if (few == 0) return;
+    std::nth_element(halves.begin(),
+                     halves.begin() + static_cast<std::ptrdiff_t>(halves.size() / 2), halves.end());
+    data_.warnings.push_back(
+        std::string("A few trials carry the ") + (clipped ? "clipped means" : "means") +
+        " of delta loss: in " + std::to_string(few) + " of " + std::to_string(with_changes) +
+        " layers fewer than 40 effective ones (column 'half': how many make half of a mean, " +
+        std::to_string(halves[halves.size() / 2]) +
+        " in the middle layer). Such a mean may be far below the truth, and its interval too "
+        "narrow. Rates and their intervals hold.");
   }
 
   bool wide_exponent() const {
@@ -404,16 +548,28 @@ class Summary {
   std::int64_t golden_nonfinite_ = 0;  // images whose loss without a fault is NaN or Inf
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
   std::vector<Tally> layers_;
-  std::vector<double> weights_;  // by layer: its bits
+  std::vector<double> bits_of_layers_;
   std::vector<bool> permanent_;  // by layer
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;
+  std::map<std::pair<std::size_t, int>, LayerBit> layer_bits_;  // by layer and bit
+  std::array<Tally, 2> answers_, directions_;
   Tally network_;
   RaisedCount raised_;
 };
 
 }  // namespace
+
+std::vector<bool> right_answers(const Store& store) {
+  const RunDescription run = store.description();
+  std::vector<bool> right(run.labels.size(), false);
+  for (const GoldenResult& row : store.golden_rows()) {
+    const auto image = static_cast<std::size_t>(row.image);
+    if (image < right.size()) right[image] = row.top1 == run.labels[image];
+  }
+  return right;
+}
 
 ReportData summarise(const Store& store, const SummaryOptions& options) {
   return Summary(store, options).finish();

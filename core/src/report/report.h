@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "accuracy_kept.h"
+#include "mean_estimate.h"
 #include "metric_tally.h"
 #include "protection_rows.h"
 #include "raised.h"
@@ -21,17 +23,22 @@ namespace bitfall {
 /// counted, never averaged.
 struct DeltaLossSummary {
   std::int64_t trials = 0;
-  std::int64_t nonfinite = 0;    // delta is NaN or Inf, though there is an answer
-  std::int64_t no_answer = 0;    // crashed or hung: there is no loss
-  std::int64_t changing = 0;     // delta > 0, finite
-  Proportion changes;            // (changing + nonfinite + no_answer) of trials
-  double mean = 0;               // over finite trials
+  std::int64_t nonfinite = 0;  // delta is NaN or Inf, though there is an answer
+  std::int64_t no_answer = 0;  // crashed or hung: there is no loss
+  std::int64_t changing = 0;   // delta > 0, finite
+  Proportion changes;          // (changing + nonfinite + no_answer) of trials
+  double mean = 0;             // over finite trials
+  Interval interval;  // of the mean, of layers and of all: bootstrap-t over faults, NaN if unknown
   double mean_given_change = 0;  // over changing trials; NaN if none
   double mean_clipped = 0;  // over all trials, each change cut at `clip`; where there is no finite
                             // one it counts as `clip`
+  Interval clipped_interval;  // as `interval`
+  // How few faults carry these means (mean_estimate.h): the mean's, the clipped mean's.
+  Concentration carried, clipped_carried;
   double signed_mean = 0;
   double median = 0, p99 = 0, maximum = 0;  // over finite trials
-  bool unreliable = false;                  // fewer than 40 changing trials
+  bool unreliable = false;                  // fewer than 40 effective draws carry the mean
+  bool clipped_unreliable = false;          // or the clipped mean
 };
 
 /// A row of a table: one layer (stratum), one bit, one bit class, or everything.
@@ -41,6 +48,8 @@ struct GroupSummary {
   std::string register_name;  // of a bit's row
   std::string bit_class;      // of a bit's row
   int bit = -1;               // of a bit's row
+  std::int32_t entry = 0;     // of a layer: the campaign's entry
+  double bits = 0;            // of a layer: of its payload, in the format that stores it
   double population = 0;
   std::int64_t trials = 0;
   std::int64_t activated = 0;
@@ -67,6 +76,20 @@ struct WorstTrial {
   double delta_loss = 0;
 };
 
+/// A network's figure: the plain mean over layers (the paper's), and the mean weighted by their
+/// bits, which for a rate is that of a bit hit anywhere in the network.
+struct OverLayers {
+  WeightedSum plain, by_bits;
+};
+
+/// Trials of one layer whose one edit changes this bit of the payload highest.
+struct LayerBit {
+  std::size_t layer = 0;  // in ReportData::layers
+  int bit = 0;
+  std::int64_t trials = 0, mismatches = 0;
+  double clipped = 0;  // mean delta loss, each trial cut at the clip
+};
+
 struct ReportData {
   RunFacts facts;
   std::string directory;  // of the run, as it was opened
@@ -75,20 +98,30 @@ struct ReportData {
   std::int64_t images = 0;
   Proportion golden_accuracy;  // in the campaign's format
   Proportion fp32_accuracy;
+  WeightedSum golden_nll, fp32_nll;  // mean losses in nats, of images where they are finite
   std::vector<GroupSummary> layers;  // a stratum each, in network order
   std::vector<GroupSummary>
       bits;  // by (register, highest edited bit), payload bit 0 first; single-register faults only
   std::vector<GroupSummary> bit_classes;  // sign, exponent, mantissa, metadata
-  GroupSummary network;                   // all trials pooled
-  double delta_loss_layer_mean = 0;       // plain mean over layers of their means (the paper's)
-  double delta_loss_bit_weighted = 0;     // mean over layers weighted by their bits
+  std::vector<LayerBit> layer_bits;       // by layer, then bit; those with trials
+  /// Of faults that flip one bit: "0 to 1", "1 to 0", by what it was before.
+  std::vector<GroupSummary> directions;
+  /// By the network's answer without a fault: "right", "wrong".
+  std::vector<GroupSummary> answers;
+  GroupSummary network;  // all trials pooled
+  // Over layers with trials; means of delta loss where they have a finite one.
+  OverLayers mismatch_over_layers, nonfinite_over_layers, due_over_layers;
+  OverLayers loss_over_layers, clipped_over_layers;
+  std::vector<AccuracyKept> accuracy_kept;
   bool plain_mean_misleads =
       false;  // the format's exponent reaches 1e38 and hit values are not clamped
-  std::vector<WorstTrial> worst;      // at most ten, the worst first
-  std::vector<Raised> raised;         // at most ten, the commonest first
-  std::int64_t kinds_raised = 0;      // of how many
-  std::vector<std::string> warnings;  // unfinished run, unreliable intervals, refused sites, ...
-  std::int64_t planned = 0, done = 0;
+  std::vector<WorstTrial> worst;       // at most ten, the worst first
+  std::vector<Raised> raised;          // at most ten, the commonest first
+  std::int64_t kinds_raised = 0;       // of how many
+  std::vector<std::string> warnings;   // unfinished run, unreliable intervals, refused sites, ...
+  std::int64_t planned = 0, done = 0;  // done: stored trials
+  std::vector<std::int64_t> layers_done;       // of each layer
+  std::optional<std::int64_t> images_counted;  // where trials of some images alone count
   std::vector<ProtectionRow> protections;  // of protection_rows(), where its caller adds them
 };
 
@@ -106,24 +139,32 @@ struct TrialEffect {
 
 struct SummaryOptions {
   std::optional<double> confidence, clip;  // in place of the run's own
+  /// By image: whether its trials count; empty = all do.
+  std::vector<bool> images;
+  bool estimate_means = true;  // intervals of means: resampling takes time
   /// Called for every stored trial in the order of ids with the index of its layer in
   /// ReportData::layers, which are in the order of the run's strata.
   std::function<void(std::size_t layer, const TrialEffect&, const TrialResult&)> visit;
 };
 
+/// By image: whether the network gets it right without a fault, in the campaign's format.
+std::vector<bool> right_answers(const Store& store);
+
 ReportData summarise(const Store& store, const SummaryOptions& options = {});
 
+struct FitReport;  // fit.h; null below: not asked for
+
 /// The per-layer table and totals for the terminal, at most `width` columns.
-std::string report_text(const ReportData& data, int width = 100);
-std::string report_markdown(const ReportData& data);
-/// {"schema":"bitfall.report/1", ...}
-std::string report_json(const ReportData& data);
+std::string report_text(const ReportData& data, int width = 110, const FitReport* fit = nullptr);
+std::string report_markdown(const ReportData& data, const FitReport* fit = nullptr);
+/// {"schema":"bitfall.report/2", ...}
+std::string report_json(const ReportData& data, const FitReport* fit = nullptr);
 
 /// Writes one HTML file with tables and Vega-Lite charts; `bundle` is the JavaScript (vega,
 /// vega-lite, vega-embed) to inline; without it (nullopt) the page has tables only and says why.
 /// Written to a temporary name, then renamed.
 void write_report_html(const ReportData& data, const std::optional<std::string>& bundle,
-                       const std::filesystem::path& path);
+                       const std::filesystem::path& path, const FitReport* fit = nullptr);
 
 /// The Vega-Lite specs of the page as JSON text: {"layers": {...}, "bits": {...}}, for rendering to
 /// PNG/SVG elsewhere.

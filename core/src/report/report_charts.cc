@@ -257,12 +257,60 @@ Json bits_chart(const ReportData& data) {
           {"config", chart_config()}};
 }
 
+// A field of layers by bits.
+Json layer_bits_chart(const ReportData& data) {
+  Json rows = Json::array();
+  for (const LayerBit& cell : data.layer_bits) {
+    const Proportion rate = proportion(cell.mismatches, cell.trials, data.confidence);
+    rows.push_back({{"layer", data.layers[cell.layer].name},
+                    {"bit", cell.bit},
+                    {"trials", cell.trials},
+                    {"rate", rate.rate},
+                    {"high", rate.headline.high},
+                    {"clipped", number(cell.clipped)}});
+  }
+  const bool many = with_trials(data.layers).size() > 60;
+  const Json y = {{"field", "layer"},
+                  {"type", "nominal"},
+                  {"sort", nullptr},
+                  {"axis",
+                   {{"title", nullptr},
+                    {"labelLimit", 230},
+                    {"labelFontSize", many ? 9 : 11},
+                    {"labelOverlap", false}}}};
+  const Json x = {{"field", "bit"},
+                  {"type", "ordinal"},
+                  {"sort", "descending"},
+                  {"axis", {{"title", "bit (0 = least significant)"}, {"labelAngle", 0}}}};
+  const Json colour = {{"field", "rate"},
+                       {"type", "quantitative"},
+                       {"scale", {{"scheme", "viridis"}, {"type", "sqrt"}}},
+                       {"legend", {{"title", "mismatch"}, {"format", ".1~%"}}}};
+  const Json tooltips = Json::array(
+      {tooltip("layer", "layer"), tooltip("bit", "bit"), tooltip("trials", "trials", ","),
+       tooltip("rate", "mismatch", ".2%"), tooltip("high", "at most", ".2%"),
+       tooltip("clipped", "delta loss, clipped", ".3g")});
+  return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
+          {"description", "Mismatch rate of each bit in each layer"},
+          {"data", {{"values", rows}}},
+          {"width", {{"step", 24}}},
+          {"height", {{"step", many ? 11 : 18}}},
+          {"mark", {{"type", "rect"}}},
+          {"encoding", {{"y", y}, {"x", x}, {"color", colour}, {"tooltip", tooltips}}},
+          {"config", chart_config()}};
+}
+
 }  // namespace
 
 std::string report_charts_json(const ReportData& data) {
   Json charts = Json::object();
   if (data.done > 0) charts["layers"] = layers_chart(data);
   if (!data.bits.empty()) charts["bits"] = bits_chart(data);
+  if (!data.layer_bits.empty()) charts["layer_bits"] = layer_bits_chart(data);
+  if (data.golden_accuracy.trials > 0) {
+    const KeptCurve curve{"this run", data.accuracy_kept};
+    charts["kept"] = kept_chart(std::span(&curve, 1), confidence_text(data));
+  }
   return dump(charts, -1) + "\n";
 }
 

@@ -1,4 +1,5 @@
 // The report as one HTML page: tables and charts.
+#include "fit.h"
 #include "html_page.h"
 #include "report.h"
 #include "report_number.h"
@@ -10,8 +11,8 @@ namespace {
 
 class ReportPage {
  public:
-  ReportPage(const ReportData& data, bool charts)
-      : data_(data), charts_(charts), decimals_(percent_decimals(data)) {}
+  ReportPage(const ReportData& data, bool charts, const FitReport* fit)
+      : data_(data), charts_(charts), fit_(fit), decimals_(percent_decimals(data)) {}
 
   std::string title() const { return "Bitfall: " + model(); }
 
@@ -21,6 +22,8 @@ class ReportPage {
     layers();
     bits();
     protections();
+    kept();
+    failures_in_time();
     metrics();
     raised();
     worst();
@@ -60,17 +63,24 @@ class ReportPage {
   void headline_numbers() {
     const GroupSummary& all = data_.network;
     html_ += "<div class=\"numbers\">\n";
-    rate(all.mismatch, decimals_, "mismatch: top-1 differs from the fault-free run");
+    rate(all.mismatch, decimals_,
+         "mismatch: top-1 differs from the fault-free run; mean over layers " +
+             percent(data_.mismatch_over_layers.plain, decimals_) + ", by bits " +
+             percent(data_.mismatch_over_layers.by_bits, decimals_));
     const DeltaLossSummary& loss = all.delta_loss;
     if (data_.plain_mean_misleads) {
-      number(quantity(loss.mean_clipped), "delta loss in nats: mean with each trial cut at " +
-                                              quantity(data_.clip) + "; median " +
-                                              quantity(loss.median) + ", changing " +
-                                              percent(loss.changes.rate, decimals_));
+      number(quantity(loss.mean_clipped),
+             "delta loss in nats: mean with each trial cut at " + quantity(data_.clip) +
+                 ", over layers " + with_interval(data_.clipped_over_layers.plain) + ", by bits " +
+                 with_interval(data_.clipped_over_layers.by_bits) + "; median " +
+                 quantity(loss.median) + ", changing " + percent(loss.changes.rate, decimals_));
     } else {
-      number(quantity(data_.delta_loss_layer_mean),
-             "delta loss in nats: mean over layers; clipped mean of all trials " +
-                 quantity(loss.mean_clipped) + ", median " + quantity(loss.median));
+      const OverLayers& mean = data_.loss_over_layers;
+      number(quantity(mean.plain.value),
+             interval_text(mean.plain.interval) +
+                 " delta loss in nats: mean over layers; by bits " + with_interval(mean.by_bits) +
+                 "; clipped mean of all trials " + quantity(loss.mean_clipped) + ", median " +
+                 quantity(loss.median));
     }
     rate(all.nonfinite_rate, decimals_, "non-finite logits");
     if (has_due(data_)) {
@@ -79,7 +89,7 @@ class ReportPage {
     }
     rate(data_.golden_accuracy, 2,
          "accuracy without faults in " + format() + "; in plain FP32 " +
-             percent(data_.fp32_accuracy, 2));
+             percent(data_.fp32_accuracy, 2) + "; NLL " + with_interval(data_.golden_nll));
     number(std::to_string(data_.done), "of " + std::to_string(data_.planned) + " trials, on " +
                                            std::to_string(data_.images) + " images");
     html_ +=
@@ -107,6 +117,29 @@ class ReportPage {
     html_ += "<p>In network order, from the input down. Point at a mark for its numbers.</p>\n";
     if (data_.done > 0) chart("layers");
     table("layer", data_.layers, true);
+    outcomes_by_answer();
+  }
+
+  // Outcomes of images that are right without a fault, and of the others.
+  void outcomes_by_answer() {
+    if (data_.answers.size() < 2) return;
+    ReportTable table;
+    table.columns = {"answer without a fault", "trials"};
+    const std::vector<Outcome> outcomes = shown_outcomes(data_);
+    for (const Outcome outcome : outcomes) {
+      table.columns.push_back(kOutcomeTitles[static_cast<std::size_t>(outcome)]);
+    }
+    table.columns.push_back("mismatch [" + confidence_text(data_) + "]");
+    for (const GroupSummary& group : data_.answers) {
+      std::vector<std::string> row = {group.name, std::to_string(group.trials)};
+      for (const Outcome outcome : outcomes) {
+        row.push_back(percent(share(group.count(outcome), group.trials), decimals_));
+      }
+      row.push_back(percent(group.mismatch, decimals_));
+      table.rows.push_back(std::move(row));
+    }
+    html_ += "<details open><summary>Outcomes by the answer without a fault</summary>\n" +
+             table_html(table) + "</details>\n";
   }
 
   void bits() {
@@ -119,7 +152,14 @@ class ReportPage {
         "<p>Trials by the highest bit that their fault edits; trials with several edits are left "
         "out.</p>\n";
     chart("bits");
+    if (!data_.layer_bits.empty()) {
+      html_ +=
+          "<p>Mismatches of each bit in each layer, of faults that edit one register of the "
+          "payload:</p>\n";
+      chart("layer_bits");
+    }
     table("bit class", data_.bit_classes, false);
+    if (!data_.directions.empty()) table("flip", data_.directions, false);
     table("bit", data_.bits, false);
   }
 
@@ -136,11 +176,12 @@ class ReportPage {
                   percent(group.mismatch, decimals_), percent(group.misclassified.rate, decimals_),
                   percent(group.nonfinite_rate.rate, decimals_)});
     if (has_due(data_)) cells.push_back(percent(group.due.rate, decimals_));
-    cells.insert(cells.end(),
-                 {percent(loss.changes.rate, decimals_),
-                  quantity(loss.mean) + (group.trials > 0 && loss.unreliable ? "*" : ""),
-                  quantity(loss.mean_clipped), quantity(loss.median), quantity(loss.p99),
-                  quantity(loss.maximum)});
+    cells.insert(cells.end(), {percent(loss.changes.rate, decimals_),
+                               quantity(loss.mean) + interval_text(loss.interval),
+                               std::to_string(loss.carried.half),
+                               quantity(loss.mean_clipped) + interval_text(loss.clipped_interval),
+                               std::to_string(loss.clipped_carried.half), quantity(loss.median),
+                               quantity(loss.p99), quantity(loss.maximum)});
     return cells;
   }
 
@@ -152,13 +193,35 @@ class ReportPage {
                          {"trials", "masked", "mismatch [" + confidence_text(data_) + "]",
                           "misclassified", "non-finite"});
     if (has_due(data_)) table.columns.push_back("DUE");
-    table.columns.insert(table.columns.end(),
-                         {"changing", "delta loss", "clipped", "median", "p99", "max"});
+    table.columns.insert(table.columns.end(), {"changing", "delta loss", "half", "clipped", "half",
+                                               "median", "p99", "max"});
     for (const GroupSummary& group : groups) table.rows.push_back(cells(group, layer));
     if (layer) table.rows.push_back(cells(data_.network, layer));
     table.total = layer;
     html_ += "<details open><summary>Table by " + first + "</summary>\n" + table_html(table) +
              "</details>\n";
+  }
+
+  void kept() {
+    if (data_.golden_accuracy.trials == 0) return;
+    html_ +=
+        "<h2>Accuracy kept</h2>\n<p>Without a fault: the share of all images that are right with "
+        "a top2diff at or above a threshold.</p>\n";
+    chart("kept");
+    ReportTable table;
+    table.columns = {"top2diff at least", "accuracy kept [" + confidence_text(data_) + "]"};
+    for (const AccuracyKept& point : data_.accuracy_kept) {
+      table.rows.push_back({percent(point.threshold, 0), percent(point.kept, 2)});
+    }
+    html_ +=
+        "<details><summary>Table by threshold</summary>\n" + table_html(table) + "</details>\n";
+  }
+
+  void failures_in_time() {
+    if (!fit_) return;
+    const ReportTable table = fit_table(*fit_, data_);
+    html_ += "<h2>" + html_escaped(table.title) + "</h2>\n<p>" + html_escaped(table.note) +
+             "</p>\n" + table_html(table);
   }
 
   void metrics() {
@@ -233,12 +296,7 @@ class ReportPage {
       html_ += "<dt>" + html_escaped(definition.term) + "</dt><dd>" +
                html_escaped(definition.meaning) + "</dd>\n";
     }
-    html_ +=
-        "<dt>* (asterisk)</dt><dd>fewer than 40 trials changed the loss, so its mean may be far "
-        "off</dd>\n</dl>\n";
-    html_ += "<p class=\"note\">Delta loss over the network: plain mean over layers " +
-             quantity(data_.delta_loss_layer_mean) + ", weighted by each layer's bits " +
-             quantity(data_.delta_loss_bit_weighted) + ". Signed mean of all trials " +
+    html_ += "</dl>\n<p class=\"note\">Signed mean of the delta loss of all trials " +
              quantity(data_.network.delta_loss.signed_mean) + "; mean given a change " +
              quantity(data_.network.delta_loss.mean_given_change) +
              "; trials with a non-finite delta loss " +
@@ -248,6 +306,7 @@ class ReportPage {
 
   const ReportData& data_;
   bool charts_;
+  const FitReport* fit_;
   int decimals_;
   std::string html_;
 };
@@ -255,8 +314,8 @@ class ReportPage {
 }  // namespace
 
 void write_report_html(const ReportData& data, const std::optional<std::string>& bundle,
-                       const std::filesystem::path& path) {
-  ReportPage page(data, bundle.has_value());
+                       const std::filesystem::path& path, const FitReport* fit) {
+  ReportPage page(data, bundle.has_value(), fit);
   HtmlPage html;
   html.title = page.title();
   html.body = page.body();

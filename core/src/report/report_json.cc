@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "fit.h"
 #include "report_number.h"
 
 namespace bitfall {
@@ -26,6 +27,40 @@ Json to_json(const WorstTrial& worst) {
           {"delta_loss", number(worst.delta_loss)}};
 }
 
+Json to_json(const WeightedSum& sum) {
+  return {{"value", number(sum.value)}, {"interval", to_json(sum.interval)}};
+}
+
+Json to_json(const OverLayers& figure) {
+  return {{"plain", to_json(figure.plain)}, {"by_bits", to_json(figure.by_bits)}};
+}
+
+Json over_layers_json(const ReportData& data) {
+  return {{"mismatch", to_json(data.mismatch_over_layers)},
+          {"nonfinite", to_json(data.nonfinite_over_layers)},
+          {"due", to_json(data.due_over_layers)},
+          {"delta_loss", to_json(data.loss_over_layers)},
+          {"delta_loss_clipped", to_json(data.clipped_over_layers)}};
+}
+
+Json to_json(const FitRow& row) {
+  return {{"name", row.name},
+          {"bits", row.bits},
+          {"mismatch", to_json(row.mismatch)},
+          {"nonfinite", to_json(row.nonfinite)},
+          {"due", to_json(row.due)}};
+}
+
+Json to_json(const FitReport& fit) {
+  Json layers = Json::array(), totals = Json::array();
+  for (const FitRow& row : fit.layers) layers.push_back(to_json(row));
+  for (const FitRow& row : fit.totals) totals.push_back(to_json(row));
+  return {{"rate_per_bit", fit.rate_per_bit},
+          {"layers", layers},
+          {"totals", totals},
+          {"notes", fit.notes}};
+}
+
 Json to_json(const Raised& kind) {
   return {{"outcome", to_string(kind.outcome)},
           {"message", kind.message},
@@ -35,9 +70,19 @@ Json to_json(const Raised& kind) {
 
 }  // namespace
 
+Json to_json(const std::vector<AccuracyKept>& curve) {
+  Json points = Json::array();
+  for (const AccuracyKept& point : curve) {
+    points.push_back({{"top2diff", point.threshold}, {"kept", to_json(point.kept)}});
+  }
+  return points;
+}
+
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json to_json(const Interval& interval) { return Json::array({interval.low, interval.high}); }
+Json to_json(const Interval& interval) {
+  return Json::array({number(interval.low), number(interval.high)});
+}
 
 Json to_json(const Proportion& p) {
   return {{"events", p.events},
@@ -56,13 +101,20 @@ Json to_json(const DeltaLossSummary& loss) {
           {"changing", loss.changing},
           {"changes", to_json(loss.changes)},
           {"mean", number(loss.mean)},
+          {"interval", to_json(loss.interval)},
+          {"n_eff", loss.carried.effective},
+          {"half", loss.carried.half},
           {"mean_given_change", number(loss.mean_given_change)},
           {"mean_clipped", number(loss.mean_clipped)},
+          {"clipped_interval", to_json(loss.clipped_interval)},
+          {"clipped_n_eff", loss.clipped_carried.effective},
+          {"clipped_half", loss.clipped_carried.half},
           {"signed_mean", number(loss.signed_mean)},
           {"median", number(loss.median)},
           {"p99", number(loss.p99)},
           {"maximum", number(loss.maximum)},
-          {"unreliable", loss.unreliable}};
+          {"unreliable", loss.unreliable},
+          {"clipped_unreliable", loss.clipped_unreliable}};
 }
 
 Json to_json(const GroupSummary& group) {
@@ -73,6 +125,7 @@ Json to_json(const GroupSummary& group) {
     json["bit"] = group.bit;
   }
   if (!group.bit_class.empty()) json["bit_class"] = group.bit_class;
+  if (group.bits > 0) json["bits"] = group.bits;
   if (group.population > 0) json["population"] = group.population;
   json["trials"] = group.trials;
   json["activated"] = group.activated;
@@ -101,7 +154,7 @@ Json to_json(const MetricSummary& metric) {
   json["missing"] = metric.missing;
   json["nonfinite"] = metric.nonfinite;
   json["mean"] = number(metric.mean);
-  json["interval"] = Json::array({number(metric.interval.low), number(metric.interval.high)});
+  json["interval"] = to_json(metric.interval);
   json["maximum"] = number(metric.maximum);
   return json;
 }
@@ -129,37 +182,52 @@ Json to_json(const ProtectionRow& row) {
   return json;
 }
 
-std::string report_json(const ReportData& data) {
+std::string report_json(const ReportData& data, const FitReport* fit) {
   Json protections = Json::array();
   for (const ProtectionRow& row : data.protections) protections.push_back(to_json(row));
   Json worst = Json::array();
   for (const WorstTrial& trial : data.worst) worst.push_back(to_json(trial));
   Json raised = Json::array();
   for (const Raised& kind : data.raised) raised.push_back(to_json(kind));
+  Json layer_bits = Json::array();
+  for (const LayerBit& cell : data.layer_bits) {
+    layer_bits.push_back({{"layer", data.layers[cell.layer].name},
+                          {"bit", cell.bit},
+                          {"trials", cell.trials},
+                          {"mismatches", cell.mismatches},
+                          {"clipped", number(cell.clipped)}});
+  }
   Json meanings = Json::object();
   for (const Definition& definition : definitions()) meanings[definition.term] = definition.meaning;
-  const Json json = {{"schema", "bitfall.report/1"},
-                     {"run", data.directory},
-                     {"planned", data.planned},
-                     {"done", data.done},
-                     {"confidence", data.confidence},
-                     {"clip", data.clip},
-                     {"warnings", data.warnings},
-                     {"facts", told(data.facts)},
-                     {"images", data.images},
-                     {"golden_accuracy", to_json(data.golden_accuracy)},
-                     {"fp32_accuracy", to_json(data.fp32_accuracy)},
-                     {"network", to_json(data.network)},
-                     {"delta_loss_layer_mean", number(data.delta_loss_layer_mean)},
-                     {"delta_loss_bit_weighted", number(data.delta_loss_bit_weighted)},
-                     {"layers", to_json(data.layers)},
-                     {"bits", to_json(data.bits)},
-                     {"bit_classes", to_json(data.bit_classes)},
-                     {"protections", protections},
-                     {"worst_trials", worst},
-                     {"raised", raised},
-                     {"kinds_raised", data.kinds_raised},
-                     {"definitions", meanings}};
+  Json json = {{"schema", "bitfall.report/2"},
+               {"run", data.directory},
+               {"planned", data.planned},
+               {"done", data.done},
+               {"confidence", data.confidence},
+               {"clip", data.clip},
+               {"warnings", data.warnings},
+               {"facts", told(data.facts)},
+               {"images", data.images},
+               {"images_counted", data.images_counted ? Json(*data.images_counted) : Json(nullptr)},
+               {"golden_accuracy", to_json(data.golden_accuracy)},
+               {"fp32_accuracy", to_json(data.fp32_accuracy)},
+               {"golden_nll", to_json(data.golden_nll)},
+               {"fp32_nll", to_json(data.fp32_nll)},
+               {"network", to_json(data.network)},
+               {"over_layers", over_layers_json(data)},
+               {"accuracy_kept", to_json(data.accuracy_kept)},
+               {"layers", to_json(data.layers)},
+               {"bits", to_json(data.bits)},
+               {"bit_classes", to_json(data.bit_classes)},
+               {"layer_bits", layer_bits},
+               {"directions", to_json(data.directions)},
+               {"answers", to_json(data.answers)},
+               {"protections", protections},
+               {"worst_trials", worst},
+               {"raised", raised},
+               {"kinds_raised", data.kinds_raised},
+               {"definitions", meanings}};
+  if (fit) json["fit"] = to_json(*fit);
   return dump(json, 2) + "\n";
 }
 

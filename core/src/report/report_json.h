@@ -17,6 +17,7 @@ Json to_json(const Proportion& proportion);
 Json to_json(const DeltaLossSummary& loss);
 Json to_json(const MetricSummary& metric);
 Json to_json(const GroupSummary& group);
+Json to_json(const std::vector<AccuracyKept>& curve);
 /// Names may hold any bytes; JSON holds UTF-8 only.
 std::string dump(const Json& json, int indent);
 

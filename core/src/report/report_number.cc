@@ -40,6 +40,21 @@ std::string percent(const Proportion& proportion, int decimals) {
          fixed(100 * proportion.headline.high, decimals) + "]";
 }
 
+std::string percent(const WeightedSum& rate, int decimals) {
+  if (std::isnan(rate.value)) return "-";
+  return percent(rate.value, decimals) + " [" + fixed(100 * rate.interval.low, decimals) + ", " +
+         fixed(100 * rate.interval.high, decimals) + "]";
+}
+
+std::string interval_text(const Interval& interval) {
+  if (std::isnan(interval.low)) return "";
+  return " [" + quantity(interval.low) + ", " + quantity(interval.high) + "]";
+}
+
+std::string with_interval(const WeightedSum& mean) {
+  return std::isnan(mean.value) ? "-" : quantity(mean.value) + interval_text(mean.interval);
+}
+
 std::string quantity(double value) { return std::isnan(value) ? "-" : print("%.3g", value); }
 
 double share(std::int64_t part, std::int64_t whole) {
@@ -47,9 +62,9 @@ double share(std::int64_t part, std::int64_t whole) {
   return static_cast<double>(part) / static_cast<double>(whole);
 }
 
-std::string confidence_text(const ReportData& data) {
-  return print("%.6g", 100 * data.confidence) + " %";
-}
+std::string confidence_text(const ReportData& data) { return confidence_text(data.confidence); }
+
+std::string confidence_text(double confidence) { return print("%.6g", 100 * confidence) + " %"; }
 
 const std::vector<Definition>& definitions() {
   static const std::vector<Definition> all = {
@@ -81,12 +96,29 @@ const std::vector<Definition>& definitions() {
       {"clipped",
        "the mean with each trial's delta loss cut at the clip; a non-finite one, and that of a "
        "trial without an answer, counts as the clip, so it is over all trials"},
+      {"half",
+       "the fewest trials (faults, where these meet several images) that make half of a layer's "
+       "mean "
+       "delta loss, of the clipped mean where the plain one says nothing; n_eff in JSON is (sum)^2 "
+       "/ "
+       "sum of squares: under 40 a mean and its interval are not to be relied on"},
+      {"by bits",
+       "a network's figure as the mean over layers weighted by their bits: of a rate that of a bit "
+       "hit anywhere in the network. The plain mean counts layers alike, as published"},
+      {"accuracy kept",
+       "images that are right without a fault and whose top2diff (softmax probability of the first "
+       "class minus the second) is at or above the threshold, of all images"},
       {"changing",
        "trials whose delta loss is above 0 or non-finite, or that gave no answer, of all trials"},
       {"golden", "the same model in the same number format without a fault"},
       {"interval",
-       "Wilson's score interval; Clopper-Pearson's where there are fewer than 5 events or "
-       "fewer than 5 trials without one"},
+       "of a rate Wilson's score interval, Clopper-Pearson's where there are fewer than 5 events "
+       "or "
+       "fewer than 5 trials without one; of a mean of rates what the layers' intervals leave "
+       "(MOVER); "
+       "of a layer's mean delta loss the bootstrap-t over its faults, of a network's the "
+       "percentiles "
+       "of 2000 resamples"},
   };
   return all;
 }

@@ -18,12 +18,19 @@ int percent_decimals(const ReportData& data);
 std::string percent(double share, int decimals);
 /// "3.42 % [2.74, 4.25]": the rate with its headline interval, in percent; "-" without trials.
 std::string percent(const Proportion& proportion, int decimals);
+/// Of a mean of rates, alike.
+std::string percent(const WeightedSum& rate, int decimals);
+/// "0.129 [0.111, 0.152]"; without brackets where the interval is unknown.
+std::string with_interval(const WeightedSum& mean);
+/// " [0.111, 0.152]", or nothing where it is unknown.
+std::string interval_text(const Interval& interval);
 /// Three significant digits, "-" for NaN: "0.0312", "3.02e+34", "0".
 std::string quantity(double value);
 /// part / whole; NaN when whole = 0.
 double share(std::int64_t part, std::int64_t whole);
 /// "99 %".
 std::string confidence_text(const ReportData& data);
+std::string confidence_text(double confidence);
 
 /// What tables and charts call the outcomes, by value.
 inline constexpr std::array<const char*, kOutcomeNames.size()> kOutcomeTitles = {

@@ -61,12 +61,12 @@ std::string table_markdown(const ReportTable& table) {
 }
 
 std::string table_html(const ReportTable& table, const std::string& attributes) {
-  std::string html = "<table" + attributes + "><thead><tr>";
+  const bool grouped = table.text_columns > 1;
+  std::string html = "<table" + attributes + (grouped ? "" : " data-sortable") + "><thead><tr>";
   for (std::size_t c = 0; c < table.columns.size(); ++c) {
     html += html_cell("th", table.columns[c], c < table.text_columns);
   }
   html += "</tr></thead>\n<tbody>\n";
-  const bool grouped = table.text_columns > 1;
   std::string group;
   for (const auto& row : table.rows) {
     const bool again = grouped && row.front() == group;

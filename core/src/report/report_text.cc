@@ -4,15 +4,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "fit.h"
 #include "report_number.h"
 #include "utf8.h"
 
 namespace bitfall {
 namespace {
-
-std::string star(const DeltaLossSummary& loss) {
-  return loss.trials > 0 && loss.unreliable ? "*" : "";
-}
 
 std::vector<GroupSummary> layers_and_all(const ReportData& data) {
   std::vector<GroupSummary> rows = data.layers;
@@ -20,20 +17,26 @@ std::vector<GroupSummary> layers_and_all(const ReportData& data) {
   return rows;
 }
 
+// The trials that make half of the mean that is read.
+std::int64_t half_of(const ReportData& data, const DeltaLossSummary& loss) {
+  return data.plain_mean_misleads ? loss.clipped_carried.half : loss.carried.half;
+}
+
 ReportTable table_of(const ReportData& data, const std::string& first,
                      const std::vector<GroupSummary>& groups) {
   const int decimals = percent_decimals(data);
   ReportTable table;
-  table.columns = {first,        "trials",  "masked", "mismatch [" + confidence_text(data) + "]",
-                   "delta loss", "clipped", "median", "non-finite"};
+  table.columns = {first,        "trials", "masked",  "mismatch [" + confidence_text(data) + "]",
+                   "delta loss", "half",   "clipped", "median",
+                   "non-finite"};
   if (has_due(data)) table.columns.push_back("DUE");
   for (const GroupSummary& group : groups) {
     const DeltaLossSummary& loss = group.delta_loss;
     table.rows.push_back({group.name, std::to_string(group.trials),
                           percent(share(group.count(Outcome::kMasked), group.trials), 1),
-                          percent(group.mismatch, decimals), quantity(loss.mean) + star(loss),
-                          quantity(loss.mean_clipped), quantity(loss.median),
-                          percent(group.nonfinite_rate.rate, decimals)});
+                          percent(group.mismatch, decimals), quantity(loss.mean),
+                          std::to_string(half_of(data, loss)), quantity(loss.mean_clipped),
+                          quantity(loss.median), percent(group.nonfinite_rate.rate, decimals)});
     if (has_due(data)) table.rows.back().push_back(percent(group.due.rate, decimals));
   }
   return table;
@@ -64,14 +67,26 @@ std::vector<Line> delta_loss_lines(const ReportData& data) {
   std::string missing = ", delta non-finite " + std::to_string(loss.nonfinite);
   if (loss.no_answer > 0) missing += ", no answer " + std::to_string(loss.no_answer);
   return {
-      {"delta loss", "mean over layers " + quantity(data.delta_loss_layer_mean) +
-                         ", weighted by bits " + quantity(data.delta_loss_bit_weighted) + " nats"},
-      {"", "changing " + percent(loss.changes, percent_decimals(data)) + " x mean given a change " +
-               quantity(loss.mean_given_change) + star(loss)},
-      {"", "mean clipped at " + quantity(data.clip) + ": " + quantity(loss.mean_clipped) +
-               ", median " + quantity(loss.median) + ", p99 " + quantity(loss.p99) + ", max " +
-               quantity(loss.maximum) + missing},
+      {"delta loss", "nats; mean over layers " + with_interval(data.loss_over_layers.plain) +
+                         ", by bits " + with_interval(data.loss_over_layers.by_bits)},
+      {"", "clipped at " + quantity(data.clip) + ": over layers " +
+               with_interval(data.clipped_over_layers.plain) + ", by bits " +
+               with_interval(data.clipped_over_layers.by_bits)},
+      {"", "of all trials: changing " + percent(loss.changes, percent_decimals(data)) +
+               " x mean given a change " + quantity(loss.mean_given_change)},
+      {"", "mean clipped " + quantity(loss.mean_clipped) + ", median " + quantity(loss.median) +
+               ", p99 " + quantity(loss.p99) + ", max " + quantity(loss.maximum) + missing},
   };
+}
+
+std::string kept_text(const ReportData& data) {
+  std::string text;
+  for (const AccuracyKept& point : shown_thresholds(data.accuracy_kept)) {
+    if (point.threshold == 0) continue;
+    text += (text.empty() ? "" : ", ") + percent(point.kept.rate, 2) + " at " +
+            percent(point.threshold, 0);
+  }
+  return text + " (right with a top2diff of at least so much, of all images)";
 }
 
 std::vector<Line> totals(const ReportData& data) {
@@ -81,16 +96,20 @@ std::vector<Line> totals(const ReportData& data) {
       {"golden accuracy", percent(data.golden_accuracy, 2) + " in " + format_text(data.facts) +
                               ", " + percent(data.fp32_accuracy, 2) + " in plain FP32, " +
                               std::to_string(data.golden_accuracy.trials) + " images"},
+      {"golden NLL", with_interval(data.golden_nll) + ", the mean loss without a fault in nats"},
       {"trials", std::to_string(data.done) + " of " + std::to_string(data.planned) +
                      "; activated " + percent(share(all.activated, all.trials), decimals)},
       {"outcomes", outcomes_text(all, shown_outcomes(data), decimals)},
-      {"mismatch", percent(all.mismatch, decimals) + " of all trials"},
+      {"mismatch", percent(all.mismatch, decimals) + " of all trials; mean over layers " +
+                       percent(data.mismatch_over_layers.plain, decimals) + ", by bits " +
+                       percent(data.mismatch_over_layers.by_bits, decimals)},
       {"misclassified", percent(all.misclassified, decimals) + " of all trials"},
   };
   if (has_due(data)) {
     lines.push_back({"DUE", percent(all.due, decimals) + " of all trials gave no answer"});
   }
   for (Line& line : delta_loss_lines(data)) lines.push_back(std::move(line));
+  if (data.golden_accuracy.trials > 0) lines.push_back({"accuracy kept", kept_text(data)});
   return lines;
 }
 
@@ -186,7 +205,7 @@ ReportTable metrics_by_layer(const ReportData& data) {
   return table;
 }
 
-std::string report_text(const ReportData& data, int width) {
+std::string report_text(const ReportData& data, int width, const FitReport* fit) {
   const auto line_width = static_cast<std::size_t>(std::max(40, width));
   std::string text;
   for (const std::string& warning : data.warnings) {
@@ -208,10 +227,14 @@ std::string report_text(const ReportData& data, int width) {
   if (!data.protections.empty()) {
     text += "\n" + protections_text(data.protections, data.confidence);
   }
+  if (fit) {
+    const ReportTable table = fit_table(*fit, data);
+    text += "\n" + table_text(table, width) + wrapped(table.note, line_width, "");
+  }
   return printable(text);
 }
 
-std::string report_markdown(const ReportData& data) {
+std::string report_markdown(const ReportData& data, const FitReport* fit) {
   std::string text = "# Fault injection report\n\n";
   for (const std::string& warning : data.warnings) {
     text += "> **Warning:** " + markdown_text(warning) + "\n>\n";
@@ -229,6 +252,8 @@ std::string report_markdown(const ReportData& data) {
   };
   add("Layers", "layer", layers_and_all(data));
   add("Bit classes", "bit class", data.bit_classes);
+  add("Flips", "flip", data.directions);
+  add("Answers without a fault", "answer", data.answers);
   add("Bits", "bit", data.bits);
   if (!data.network.metrics.empty()) {
     text += "\n## Metrics\n\n" + table_markdown(metrics_table(data, true)) + "\n" +
@@ -240,6 +265,11 @@ std::string report_markdown(const ReportData& data) {
         "\n## Protections\n\n" + table_markdown(table) + "\n" + markdown_text(table.note) + "\n";
   }
   if (has_due(data)) text += "\n## What was raised\n\n" + table_markdown(raised_table(data));
+  if (fit) {
+    const ReportTable table = fit_table(*fit, data);
+    text += "\n## " + table.title + "\n\n" + table_markdown(table) + "\n" +
+            markdown_text(table.note) + "\n";
+  }
   text += "\n## Definitions\n\n";
   for (const Definition& definition : definitions()) {
     text +=

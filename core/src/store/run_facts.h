@@ -67,9 +67,13 @@ struct RunFacts {
   std::string model_path, model_sha256;
   std::string output;  // of forward's results the one that is the answer; empty if there is one
   AnswerKind answer = AnswerKind::kLogits;
+  // Of a network that `bitfall head rescale` made of another: its temperature, and that one's hash.
+  std::optional<double> temperature;
+  std::optional<std::string> rescaled_from;
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
   std::optional<std::string> interpolation;  // of resized images, where it is not bilinear
+  std::optional<std::string> only_images;  // "correct, 846 of 900"; absent: all
   std::int64_t images = 0, classes = 0;
   std::string format, format_options;
   std::vector<SiteFormatFact> site_formats;

@@ -147,7 +147,10 @@ class StagedRun {
     discard();  // what a killed process left
   }
   ~StagedRun() {
-    if (!placed_) discard();
+    try {
+      if (!placed_) discard();
+    } catch (const std::exception&) {  // no memory: the next run of this folder discards it
+    }
   }
   StagedRun(const StagedRun&) = delete;
   StagedRun& operator=(const StagedRun&) = delete;
@@ -187,7 +190,7 @@ class StagedRun {
   }
 
  private:
-  void discard() const noexcept {
+  void discard() const {
     std::error_code ignored;
     fs::remove(complete_, ignored);
     for (const char* suffix : kSideFiles) fs::remove(with_suffix(complete_, suffix), ignored);
@@ -247,8 +250,13 @@ Database open_for_reading(const fs::path& path) {
 
 // A run that goes on is sealed only when it finishes: what SQLite itself can see of damage.
 void check_pages(Database& database) {
-  const std::string found = database.text("PRAGMA quick_check(1)");
-  if (found == "ok") return;
+  std::string found = database.text("PRAGMA quick_check(1)");
+  if (found == "ok") {
+    found = database.text(
+        "SELECT 'it holds edits of trial ' || e.trial || ', which it lacks' FROM edits e WHERE NOT "
+        "EXISTS (SELECT 1 FROM trials t WHERE t.trial = e.trial) LIMIT 1");
+    if (found.empty()) return;
+  }
   throw Error(ExitCode::kInput, database.path().string() + ": is damaged: " + found +
                                     "; take it from a copy, or run the campaign again");
 }
@@ -374,7 +382,7 @@ struct Store::State {
     pending = 0;
     try {
       if (database.in_transaction()) database.execute("ROLLBACK");
-    } catch (const Error&) {
+    } catch (const std::exception&) {
       // Nothing more can be done; SQLite undoes the batch when the file is next opened.
     }
   }
@@ -468,7 +476,7 @@ std::unique_ptr<Store> Store::open_read_only(const fs::path& directory) {
 Store::~Store() {
   try {
     if (state_->writer) state_->commit();
-  } catch (const Error&) {
+  } catch (const std::exception&) {
     state_->roll_back();  // whoever needs to know calls commit() first
   }
 }

@@ -107,14 +107,23 @@ TrialCursor::TrialCursor(const Database& database, const TrialRanges& ranges, st
   result_.metrics.resize(ranges.metrics);
 }
 
+void TrialCursor::refuse_orphan() const {
+  throw Error(ExitCode::kInput, path_.string() + ": is damaged: it holds edits of trial " +
+                                    std::to_string(edits_.integer(0)) + ", which it lacks");
+}
+
 const TrialResult* TrialCursor::next() {
-  if (!trials_.step()) return nullptr;
-  if (!started_) more_edits_ = edits_.step();
+  if (!trials_.step()) {
+    if (started_ && more_edits_) refuse_orphan();
+    return nullptr;
+  }
+  if (!started_) more_edits_ = edits_.step();  // of the same moment, as trials_ is being read
   started_ = true;
   read_trial();
   result_.edits.clear();
   while (more_edits_ && edits_.integer(0) <= result_.trial) {
-    if (edits_.integer(0) == result_.trial) read_edit();
+    if (edits_.integer(0) != result_.trial) refuse_orphan();
+    read_edit();
     more_edits_ = edits_.step();
   }
   return &result_;

@@ -54,6 +54,7 @@ class TrialCursor {
   void read_trial();
   void read_message();
   void read_edit();
+  [[noreturn]] void refuse_orphan() const;
   [[noreturn]] void damaged(const std::string& what) const;
   std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const;
   double number(int column, const char* what) const;

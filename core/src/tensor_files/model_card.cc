@@ -99,6 +99,14 @@ ModelCard read_model_card(const std::filesystem::path& model) {
     card.mean = numbers_of(recipe, "mean");
     card.std = numbers_of(recipe, "std");
   }
+  if (json.contains("rescaled") && json["rescaled"].is_object()) {
+    const OrderedJson& rescaled = json["rescaled"];
+    const std::string from = text_of(rescaled, "model_sha256");
+    if (rescaled.contains("temperature") && rescaled["temperature"].is_number() && !from.empty()) {
+      card.temperature = rescaled["temperature"].get<double>();
+      card.rescaled_from = from;
+    }
+  }
   if (json.contains("head")) card.head = head_of(json["head"]);
   return card;
 }

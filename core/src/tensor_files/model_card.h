@@ -28,6 +28,10 @@ struct ModelCard {
   std::string method;                          // "script", "trace", "export"
   std::string interpolation;                   // of the recipe's resizing: "bicubic"
   std::vector<double> mean, std;               // of the recipe, a value per channel
+  // What `bitfall head rescale` records, under "rescaled": the logits are those of the model of this
+  // hash divided by the temperature.
+  std::optional<double> temperature;
+  std::optional<std::string> rescaled_from;
   std::optional<HeadCard> head;                // nothing where no head was attached
 };
 

@@ -17,7 +17,7 @@ using Kind = PickleValue::Kind;
 
 class PickleReader {
  public:
-  explicit PickleReader(std::string_view bytes) : rest_(bytes) {}
+  explicit PickleReader(std::string_view bytes) : rest_(bytes), start_(bytes.data()) {}
 
   Pickle read() {
     while (step(take<std::uint8_t>())) {
@@ -96,12 +96,22 @@ class PickleReader {
     return true;
   }
   bool push_other() { return push({}); }
-  bool push_integer(std::int64_t number) { return push({PickleValue::kInteger, number, {}, {}}); }
+  bool push_integer(std::int64_t number) {
+    return push({PickleValue::kInteger, number, {}, {}, 0, 0});
+  }
   bool push_text(std::string_view text) {
-    return push({PickleValue::kText, 0, std::string(text), {}});
+    return push({PickleValue::kText, 0, std::string(text), {}, 0, 0});
+  }
+  bool push_bytes(std::string_view bytes) {
+    return push({PickleValue::kBytes,
+                 0,
+                 {},
+                 {},
+                 static_cast<std::uint64_t>(bytes.data() - start_),
+                 bytes.size()});
   }
   bool push_items(Kind kind, std::vector<std::uint32_t> items) {
-    return push({kind, 0, {}, std::move(items)});
+    return push({kind, 0, {}, std::move(items), 0, 0});
   }
   bool push_tuple(int count) {
     std::vector<std::uint32_t> items(static_cast<std::size_t>(count));
@@ -131,7 +141,7 @@ class PickleReader {
   }
 
   bool push_global(const std::string& module, const std::string& name) {
-    return push({PickleValue::kGlobal, 0, module + " " + name, {}});
+    return push({PickleValue::kGlobal, 0, module + " " + name, {}, 0, 0});
   }
   bool call() {
     const std::uint32_t arguments = pop();
@@ -143,7 +153,15 @@ class PickleReader {
     return push_items(PickleValue::kCall, {callee, arguments});
   }
 
+  bool build(std::uint32_t state) {
+    if (stack_.empty()) refuse_pickle("the pickle is malformed");
+    PickleValue& value = result_.values[stack_.back()];
+    if (value.kind == PickleValue::kCall && value.items.size() == 2) value.items.push_back(state);
+    return true;
+  }
+
   std::string_view rest_;
+  const char* start_;
   Pickle result_;
   std::vector<std::uint32_t> stack_;
   std::vector<std::size_t> marks_;
@@ -188,9 +206,12 @@ bool PickleReader::step_constant(std::uint8_t code) {
       return push_text(take_bytes(take<std::uint32_t>()));
     case 'U':  // SHORT_BINSTRING
     case 'C':  // SHORT_BINBYTES
-      return take_bytes(take<std::uint8_t>()), push_other();
+      return push_bytes(take_bytes(take<std::uint8_t>()));
+    case 'T':  // BINSTRING
     case 'B':  // BINBYTES
-      return take_bytes(take<std::uint32_t>()), push_other();
+      return push_bytes(take_bytes(take<std::uint32_t>()));
+    case 0x8e:  // BINBYTES8
+      return push_bytes(take_bytes(take<std::uint64_t>()));
     default:
       return false;
   }
@@ -270,8 +291,8 @@ bool PickleReader::step_object(std::uint8_t code) {
       return pop(), pop(), push_other();
     case 0x92:  // NEWOBJ_EX
       return pop(), pop(), pop(), push_other();
-    case 'b':  // BUILD: the object's attributes, left out
-      return pop(), true;
+    case 'b':  // BUILD: the object's state
+      return build(pop());
     case 'Q':  // BINPERSID
       return push_items(PickleValue::kPersistent, {pop()});
     default:

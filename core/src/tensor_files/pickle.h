@@ -13,19 +13,21 @@ namespace bitfall {
 /// each other or themselves are no trouble.
 struct PickleValue {
   enum Kind {
-    kOther,       // None, a float, bytes, a set, an object: nothing that we look into
+    kOther,       // None, a float, a set, an object: nothing that we look into
     kInteger,     // number; a bool is one too
     kText,        // text
+    kBytes,       // a string of bytes, and Python 2's of characters: bytes [begin, begin + size)
     kSequence,    // a tuple or list of `items`
     kDictionary,  // `items` are key, value, key, value, ...
     kGlobal,      // text = "module name"
-    kCall,        // items[0](*items[1])
+    kCall,        // items[0](*items[1]), with the state items[2] if it was given one
     kPersistent,  // items[0] is what stands for an object outside the pickle
   };
   Kind kind = kOther;
   std::int64_t number = 0;
   std::string text;
   std::vector<std::uint32_t> items;
+  std::uint64_t begin = 0, size = 0;  // in what was read
 };
 
 struct Pickle {

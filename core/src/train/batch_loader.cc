@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "mixing.h"
 #include "philox.h"
 #include "preprocess.h"
 #include "timer.h"
@@ -23,6 +24,24 @@ std::vector<float> black_pixel(const Preprocess& preprocess, std::int64_t channe
   std::vector<float> black(static_cast<std::size_t>(channels));
   Preprocessing(preprocess, static_cast<int>(channels)).scale(black);
   return black;
+}
+
+std::uint64_t stream_of(std::int64_t epoch, std::int32_t image) {
+  return static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(image);
+}
+
+/// A random box of the picture at the network's size. Drawn from (seed, epoch, image) alone, apart
+/// from what augment() draws.
+void load_cropped(const Dataset& dataset, const AugmentationConfig& config, std::uint64_t seed,
+                  std::int64_t epoch, std::int32_t image, const Preprocessing& pixels,
+                  Interpolation interpolation, std::span<float> values) {
+  PhiloxStream random(seed, RandomDomain::kCrop, stream_of(epoch, image));
+  const Image picture = dataset.picture(image);
+  const PixelBox box =
+      draw_crop(random, picture.height, picture.width, {config.crop_scale[0], config.crop_scale[1]},
+                {config.crop_ratio[0], config.crop_ratio[1]});
+  pixels.scale(resized_crop(picture, box, dataset.shape()[1], dataset.shape()[2], interpolation),
+               values);
 }
 
 /// The order of the epoch that was asked for last: workers are seldom in two of them.
@@ -46,19 +65,10 @@ class KeptOrder {
   std::vector<std::int32_t> kept_;
 };
 
-}  // namespace
-
-std::vector<std::int32_t> BatchOrder::epoch(std::int64_t epoch) const {
-  PhiloxStream random(seed, RandomDomain::kEpochOrder, static_cast<std::uint64_t>(epoch));
-  return random_order(static_cast<std::int32_t>(images), random);
-}
-
-void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
-             std::int32_t image, std::array<std::int64_t, 3> shape, std::span<const float> black,
-             std::span<float> values) {
-  if (!config.flip && config.shift == 0) return;
-  const auto id = static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(image);
-  PhiloxStream random(seed, RandomDomain::kAugmentation, id);
+void shift_and_flip(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
+                    std::int32_t image, std::array<std::int64_t, 3> shape,
+                    std::span<const float> black, std::span<float> values) {
+  PhiloxStream random(seed, RandomDomain::kAugmentation, stream_of(epoch, image));
   const auto reach = static_cast<std::uint64_t>(2 * config.shift + 1);
   const std::int64_t down = static_cast<std::int64_t>(random.below(reach)) - config.shift;
   const std::int64_t right = static_cast<std::int64_t>(random.below(reach)) - config.shift;
@@ -76,6 +86,24 @@ void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t 
       }
     }
   }
+}
+
+}  // namespace
+
+std::vector<std::int32_t> BatchOrder::epoch(std::int64_t epoch) const {
+  PhiloxStream random(seed, RandomDomain::kEpochOrder, static_cast<std::uint64_t>(epoch));
+  return random_order(static_cast<std::int32_t>(images), random);
+}
+
+void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
+             std::int32_t image, std::array<std::int64_t, 3> shape, std::span<const float> black,
+             std::span<float> values) {
+  if (config.flip || config.shift > 0)
+    shift_and_flip(config, seed, epoch, image, shape, black, values);
+  if (config.erase == 0) return;
+  PhiloxStream random(seed, RandomDomain::kErase, stream_of(epoch, image));
+  if (uniform(random, 0, 1) >= config.erase) return;
+  if (const auto box = draw_erased(random, shape[1], shape[2])) erase(values, shape, *box);
 }
 
 struct BatchLoader::State {
@@ -138,17 +166,31 @@ BatchLoader::BatchLoader(const Dataset& dataset, const Preprocess& preprocess,
   state_->given = first;
   state_->last = last;
   const auto kept = std::make_shared<KeptOrder>(order);
-  state_->make = [&dataset, augmentation, order, kept, shape, black](std::int64_t step) {
+  const auto pixels =
+      std::make_shared<Preprocessing>(preprocess, static_cast<int>(dataset.shape()[0]));
+  const Interpolation interpolation = preprocess.interpolation.value_or(Interpolation::kBilinear);
+  state_->make = [&dataset, augmentation, order, kept, shape, black, pixels,
+                  interpolation](std::int64_t step) {
     const auto size = static_cast<std::size_t>(values_of(shape));
     const auto chosen = kept->images_of(step);
     Batch batch;
     batch.images.resize(chosen.size() * size);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       const std::span<float> values(batch.images.data() + i * size, size);
-      dataset.load(chosen[i], values);
+      if (augmentation.random_crop) {
+        load_cropped(dataset, augmentation, order.seed, step / order.steps_per_epoch(), chosen[i],
+                     *pixels, interpolation, values);
+      } else {
+        dataset.load(chosen[i], values);
+      }
       augment(augmentation, order.seed, step / order.steps_per_epoch(), chosen[i], shape, black,
               values);
       batch.labels.push_back(dataset.label(chosen[i]));
+    }
+    PhiloxStream random(order.seed, RandomDomain::kMix, static_cast<std::uint64_t>(step));
+    if (const auto how = draw_mix(random, augmentation, shape[1], shape[2])) {
+      mix(batch.images, shape, *how);
+      batch.share = how->share;
     }
     return batch;
   };

@@ -16,6 +16,8 @@ namespace bitfall {
 struct Batch {
   std::vector<float> images;         // [batch, C, H, W]
   std::vector<std::int64_t> labels;  // [batch]
+  // Where images are mixed: image i holds `share` of its own label, the rest of the one before it.
+  double share = 1;
 };
 
 /// What a training meets at which step: every epoch has an order of its own, cut into batches; what

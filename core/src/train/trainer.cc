@@ -303,8 +303,14 @@ void Trainer::State::train_step(const Batch& batch) {
   torch::manual_seed(random.next64());
   for (auto& group : optimizer->param_groups()) group.options().set_lr(schedule.rate(step));
   const at::Tensor logits = model->forward(images);
-  const at::Tensor loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100,
-                                                 training.label_smoothing);
+  const auto loss_of = [&](const at::Tensor& wanted) {
+    return at::cross_entropy_loss(logits, wanted, {}, at::Reduction::Mean, -100,
+                                  training.label_smoothing);
+  };
+  // Of mixed labels: the cross-entropy is linear in its target.
+  const at::Tensor loss = batch.share == 1 ? loss_of(labels)
+                                           : batch.share * loss_of(labels) +
+                                                 (1 - batch.share) * loss_of(labels.roll(1));
   if (!std::isfinite(loss.item<double>())) refuse_loss(images);
   optimizer->zero_grad();
   loss.backward();

@@ -1,4 +1,5 @@
-"""Writes the network and the images of the examples: model.pt, images.npy, labels.npy, training.npy.
+"""Writes the network and the images of the examples: model.pt, images and training images with the network's own
+answers as labels.
 
 usage: make_network.py FOLDER
 """
@@ -21,11 +22,11 @@ def main(folder):
     images, training = (rng.standard_normal((n, 3, 7, 7)).astype(numpy.float32) for n in (16, 32))
     card = json.dumps({"input": [3, 7, 7], "classes": ["bird", "cat", "deer", "dog", "horse"]})
     torch.jit.save(torch.jit.script(network), str(folder / "model.pt"), _extra_files={"bitfall.json": card})
-    with torch.no_grad():
-        labels = network(torch.from_numpy(images)).argmax(1).numpy()
-    numpy.save(folder / "images.npy", images)
-    numpy.save(folder / "labels.npy", labels)
-    numpy.save(folder / "training.npy", training)
+    for stem, values in (("images", images), ("training", training)):
+        with torch.no_grad():
+            labels = network(torch.from_numpy(values)).argmax(1).numpy()
+        numpy.save(folder / f"{stem}.npy", values)
+        numpy.save(folder / f"{stem.removesuffix('s')}_labels.npy", labels)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+#include "mixing.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "philox.h"
+#include "python_oracle.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path& vectors() {
+  static const fs::path folder = [] {
+    const fs::path path =
+        fs::path(testing::TempDir()) / ("bitfall_mixing_" + std::to_string(::getpid()));
+    run_script("make_mixing_vectors.py", {path.string()});
+    return path;
+  }();
+  return folder;
+}
+
+std::string content(const std::string& name) {
+  std::ifstream file(vectors() / name, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<float> floats(const std::string& name) {
+  const std::string bytes = content(name);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+constexpr std::array<std::int64_t, 3> kShape = {3, 6, 8};
+
+TEST(RandomCrop, ResizesABoxAsTorchvisionDoes) {
+  const std::string pixels = content("picture.raw");
+  Image picture{53, 37, 3, {pixels.begin(), pixels.end()}};
+  const PixelBox boxes[] = {
+      {0, 0, 37, 53}, {3, 7, 20, 24}, {10, 11, 9, 5}, {30, 40, 7, 13}, {5, 0, 1, 53}};
+  for (std::size_t i = 0; i < std::size(boxes); ++i) {
+    for (const auto& [filter, name] : {std::pair{Interpolation::kBilinear, "bilinear"},
+                                       std::pair{Interpolation::kBicubic, "bicubic"}}) {
+      const Image made = resized_crop(picture, boxes[i], 20, 24, filter);
+      const std::string expected = content("crop_" + std::to_string(i) + "_" + name + ".raw");
+      EXPECT_EQ(std::string(made.pixels.begin(), made.pixels.end()), expected) << i << name;
+    }
+  }
+}
+
+TEST(RandomCrop, DrawsAreasAndRatiosEvenly) {
+  PhiloxStream random(1, RandomDomain::kCrop, 0);
+  double area = 0, log_ratio = 0, top = 0;
+  constexpr int kDraws = 4000;
+  for (int i = 0; i < kDraws; ++i) {
+    const PixelBox box = draw_crop(random, 400, 400, {0.1, 0.5}, {0.5, 2});
+    ASSERT_TRUE(box.top >= 0 && box.left >= 0 && box.top + box.height <= 400 &&
+                box.left + box.width <= 400);
+    area += static_cast<double>(box.width * box.height) / 160000 / kDraws;
+    log_ratio +=
+        std::log(static_cast<double>(box.width) / static_cast<double>(box.height)) / kDraws;
+    top += static_cast<double>(box.top) / static_cast<double>(401 - box.height) / kDraws;
+  }
+  EXPECT_NEAR(area, 0.3, 5 * 0.4 / std::sqrt(12.0 * kDraws));
+  EXPECT_NEAR(log_ratio, 0, 5 * std::log(4.0) / std::sqrt(12.0 * kDraws));
+  EXPECT_NEAR(top, 0.5, 5 / std::sqrt(12.0 * kDraws) + 0.005);
+}
+
+TEST(RandomCrop, TakesTheMiddleWhereNoBoxFits) {
+  PhiloxStream random(1, RandomDomain::kCrop, 0);
+  // As torchvision: a picture that is far too wide is cut to the widest ratio.
+  const PixelBox box = draw_crop(random, 10, 400, {1, 1}, {0.75, 4.0 / 3});
+  EXPECT_EQ(box.height, 10);
+  EXPECT_EQ(box.width, 13);
+  EXPECT_EQ(box.left, (400 - 13) / 2);
+  const PixelBox tall = draw_crop(random, 400, 9, {1, 1}, {0.75, 4.0 / 3});
+  EXPECT_EQ(tall.width, 9);
+  EXPECT_EQ(tall.height, 12);
+}
+
+TEST(Mixing, IsTorchvisionsMixUp) {
+  std::vector<float> values = floats("batch.raw");
+  mix(values, kShape, {0.3, std::nullopt});
+  const std::vector<float> expected = floats("mixup.raw");
+  ASSERT_EQ(values.size(), expected.size());
+  for (std::size_t i = 0; i < values.size(); ++i) EXPECT_NEAR(values[i], expected[i], 1e-6);
+}
+
+TEST(Mixing, IsTorchvisionsCutMix) {
+  for (int i = 0; i < 3; ++i) {
+    std::istringstream told(content("cutmix_" + std::to_string(i) + ".txt"));
+    std::int64_t y = 0, x = 0;
+    double share = 0;
+    told >> y >> x >> share;
+    const Mix how = cut_mix(static_cast<double>(0.4F), y, x, kShape[1], kShape[2]);
+    EXPECT_NEAR(how.share, share, 1e-6);
+    std::vector<float> values = floats("batch.raw");
+    mix(values, kShape, how);
+    EXPECT_EQ(values, floats("cutmix_" + std::to_string(i) + ".raw")) << i;
+  }
+}
+
+TEST(Mixing, DrawsSharesFromBeta) {
+  for (const double alpha : {0.2, 0.8, 1.0, 2.0}) {
+    PhiloxStream random(3, RandomDomain::kMix, 0);
+    double mean = 0, square = 0;
+    constexpr int kDraws = 4000;
+    for (int i = 0; i < kDraws; ++i) {
+      const double share = draw_beta(random, alpha);
+      mean += share / kDraws;
+      square += share * share / kDraws;
+    }
+    const double variance = 1 / (4 * (2 * alpha + 1));  // of Beta(a, a)
+    EXPECT_NEAR(mean, 0.5, 5 * std::sqrt(variance / kDraws)) << alpha;
+    EXPECT_NEAR(square - mean * mean, variance, 0.1 * variance) << alpha;
+  }
+  AugmentationConfig both;
+  both.mixup = 0.2;
+  both.cutmix = 1;
+  int cut = 0;
+  for (std::uint64_t step = 0; step < 1000; ++step) {
+    PhiloxStream random(3, RandomDomain::kMix, step);
+    cut += draw_mix(random, both, 8, 8)->box.has_value();
+  }
+  EXPECT_NEAR(cut, 500, 5 * std::sqrt(250.0));
+  PhiloxStream random(3, RandomDomain::kMix, 0);
+  EXPECT_FALSE(draw_mix(random, {}, 8, 8).has_value());
+}
+
+TEST(Erasing, ClearsTheBoxThatTorchvisionClears) {
+  std::vector<float> values = floats("batch.raw");
+  values.resize(3 * 6 * 8);
+  erase(values, kShape, {1, 2, 3, 4});
+  EXPECT_EQ(values, floats("erased.raw"));
+  PhiloxStream random(9, RandomDomain::kErase, 0);
+  double area = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const auto box = draw_erased(random, 200, 200);
+    ASSERT_TRUE(box && box->top >= 0 && box->left >= 0 && box->top + box->height <= 200 &&
+                box->left + box->width <= 200);
+    area += static_cast<double>(box->width * box->height) / 40000 / 2000;
+  }
+  EXPECT_NEAR(area, (0.02 + 0.33) / 2, 0.02);
+}
+
+}  // namespace
+}  // namespace bitfall
