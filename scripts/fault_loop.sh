@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The program on a disk that goes wrong, at every call: run, resume, run --force, merge, export,
 # report and train, each killed, failed once, without room from there on, and cut short at half of a
-# write (tests/fault_loop_test.py). Prints what became of them; about two hours on two cores, or with
-# --points N in place of all calls N of each kind.
+# write (tests/fault_loop_test.py). Prints what became of them; takes long,
+# or with --points N, N calls of each kind in place of all.
 #
 # usage: scripts/fault_loop.sh [--points N] [--only COMMAND]...
 set -euo pipefail

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times campaigns of 100 thousand, one and ten million trials, of 1000 sites, of a million images and
 # of a list of two million faults: seconds, peak memory and bytes a trial of each command, as a table
-# (scale.py says what else it takes). All of it: half an hour on two cores, and 4 GB of disk.
+# (scale.py says what else it takes). Takes long, and some gigabytes of disk.
 #
 # usage: scripts/scale.sh [--trials N...] [--sites N] [--images N] [--list N] [--json FILE]
 set -euo pipefail

@@ -475,12 +475,12 @@ class Comparison(Case):
         out, _ = bitfall("compare", *self.runs())
         for title in ("Summary", "Without a fault", "Last layer", "Network", "Layers"):
             self.assertIn(f"\n{title}\n", "\n" + out)
-        self.assertLessEqual(max(map(len, out.splitlines()[:-1])), 128)
+        self.assertLessEqual(max(map(len, out.splitlines()[:-1])), 136)
         out, err = bitfall("compare", *self.runs(), "--markdown")
         self.assertIn("## Last layer", out)
         self.assertIn("compare.html", err)
         out, _ = bitfall("compare", *self.runs(), "--charts")
-        self.assertEqual(set(json.loads(out)), {"improvement", "values"})
+        self.assertEqual(set(json.loads(out)), {"improvement", "values", "kept"})
 
     def test_makes_the_tables_of_the_study(self):
         base, method = self.runs()
@@ -540,7 +540,7 @@ class Comparison(Case):
         low, high = min(first["interval"][0], 1), max(first["interval"][1], 1)
         value = f"{math.sqrt(first['value']):.3g}"
         self.assertEqual(out.count(f"| {value} ["), 40, out)
-        self.assertIn(f"| {value} [{low:.3g}, {high:.3g}] |", out)
+        self.assertRegex(out, re.escape(f"| {value} [{low:.3g}, {high:.3g}]") + r"\*? \|")
         (study / "seed2" / "trained" / "prompt" / "log.csv").write_text("epoch\n9\n")
         self.assertIn("does not have the epochs of", tables(2, expect=1))
 

@@ -1554,7 +1554,7 @@ class Protected(Networks):
     def test_codes_in_memory(self):
         weights = 'target = "weight"\nsites = ["conv2.weight"]\noperations = "*"\n'
         form = '[format]\nid = "secded"\nbase = "fp16"\n'
-        flips = 'error_model = {id = "bit_flip", bits = %d, registers = "any"}\n'
+        flips = 'error_model = {id = "bit_flip", bits = %d, registers = "all"}\n'
         self.campaign(model=form, faults=weights + flips % 1, per_site=200)
         self.bitfall("run", "c.toml", "--force")
         trials = self.rows()

@@ -200,7 +200,7 @@ class Runs(Case):
         given = bitfall.campaign.Campaign()
         for section in table["sections"]:
             for key in section["keys"]:
-                if section["name"] not in ("formats", "model", "data", "format", "metrics", "plugins"):
+                if section["name"] not in ("formats", "model", "data", "format", "metrics", "plugins", "protect", "learn"):
                     given.set(key["name"], 1 if key["type"] == "integer" else "x")
         self.assertIn("per_site = 1", given.text())
 

@@ -20,8 +20,10 @@ say "the wheel"
 start=$(date +%s)
 rm -rf build/dist
 mkdir -p build/dist/plain
-# Without isolation: the tools above are what it needs.
-PATH="$PWD/$tools/bin:$PATH" $tools/bin/pip wheel --quiet --no-deps --no-build-isolation \
+# Without isolation: the tools above are what it needs. The compiler by the name that scripts/build.sh
+# calls it by, so that a compiler cache knows it.
+CXX=${CXX:-/usr/bin/c++} CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)} \
+  PATH="$PWD/$tools/bin:$PATH" $tools/bin/pip wheel --quiet --no-deps --no-build-isolation \
   --wheel-dir build/dist/plain scripts/python
 plain=$(ls build/dist/plain/*.whl)
 # Torch's libraries come with torch; all others are bundled.

@@ -8,12 +8,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
-import bitfall
-from bitfall import program
-
 SOURCE = Path(__file__).resolve().parents[2]
+sys.path.remove(str(SOURCE / "scripts/python"))  # Python puts a script's folder first: not the installed package
+
+import torch  # noqa: E402
+
+import bitfall  # noqa: E402
+
 COMMAND = Path(sys.executable).parent / "bitfall"
 
 
@@ -44,7 +45,7 @@ def main():
         if len(set(digests.values())) != 1 or about["plugins"] < 9 or about["plugins_refused"]:
             sys.exit("the digests differ, or plugins were not found")
     # The wheel looks at torch before it starts anything.
-    facts = Path(program.__file__).parent / "built_with.json"
+    facts = Path(bitfall.__file__).parent / "built_with.json"
     text = facts.read_text()
     facts.write_text('{"torch": "2.99.0"}')
     try:

@@ -152,6 +152,10 @@ TEST_F(FileLists, MayBeJson) {
 }
 
 TEST_F(FileLists, SayWhereTheyAreWrong) {
+  // Rows that hold nothing.
+  for (const std::string text : {"\"\"\n", " \n\"\"\n", "\"\"\n\n\"\""}) {
+    EXPECT_EQ(refusal(text, "blank.csv"), " the list names no images");
+  }
   add({"a.jpg", "b.jpg", "c.jpg", "c.png", "x/1.jpg", "y/2.jpg"});
   EXPECT_THAT(refusal(""), StartsWith(" the list is empty"));
   EXPECT_THAT(refusal("a.jpg 0\n\nb.jpg 1\n"), StartsWith("2: empty line"));

@@ -145,7 +145,8 @@ class NumberFormat {
                       View<std::uint32_t> codes) const = 0;
 
   /// codes and metadata -> values. Every code and every metadata value is accepted.
-  /// decode(encode(decode(c))) == decode(c) for every code that is not a NaN.
+  /// decode(encode(decode(c))) == decode(c) for every code c that encode can give and that is not a
+  /// NaN.
   virtual void decode(View<const std::uint32_t> codes, const Slice& slice,
                       View<const std::uint32_t> metadata, View<float> values) const = 0;
 

@@ -27,9 +27,11 @@ constexpr const char* kExamples = R"(bitfall - what bit errors do to a neural ne
 
 Examples:
   bitfall sites model.pt                    the places that a fault can hit
+  bitfall init model.pt images              a campaign file to start from
   bitfall run campaign.toml --dry-run       how many trials, how precise, how long
   bitfall run campaign.toml                 run it (Ctrl-C is safe)
   bitfall resume runs/campaign              go on after an interruption
+  bitfall plan campaign.toml -o DIR --shards 64   for many machines; then work, status, merge
   bitfall report runs/campaign              the tables, and report.html with charts
   bitfall compare runs/base runs/method     what a method improves, layer by layer
   bitfall profile runs/base runs/method     how large the values of both networks are

@@ -79,7 +79,13 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
                                       "' learns from images: give [learn] path, images of the "
                                       "training set, not those that are attacked");
   }
-  const Dataset images = Dataset::open(data);
+  const Dataset images = [&] {
+    try {
+      return Dataset::open(data);
+    } catch (const Error& error) {
+      throw Error(error.code(), "[learn]: " + std::string(error.what()));
+    }
+  }();
   Progress progress("learn: images", images_to_learn(images, places), 0);
   const bool done = bitfall::learn(*model_, images, places, stop,
                                    [&](std::int64_t count) { progress.update(count); });

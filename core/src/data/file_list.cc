@@ -103,6 +103,7 @@ class TextList {
     } else {
       read_lines(whole ? kImages : form_of(first));
     }
+    if (entries_.empty()) fail(path_, "the list names no images");
     return std::move(entries_);
   }
 

@@ -72,16 +72,21 @@ class Keys:
         return ""
 
     def home(self, name: str) -> str:
-        """The section that a key given alone belongs to. Those of [[formats]] and of the model and data
-        files are given with their section."""
+        """The section that a key given alone belongs to. Those of [[formats]], [[protect]], [learn]
+        and of the model and data files are given with their section."""
         homes = [
             section
             for section in self.sections
-            if section not in ("formats", "plugins", "metrics", "format") and name in self.names(section)
+            if section not in ("formats", "plugins", "metrics", "format", "protect", "learn")
+            and name in self.names(section)
         ]
         if name == "path" or not homes:
             known = sorted(set(self.sections) - {"data.preprocess"}) + [
-                n for s in self.sections if s not in ("formats",) for n in self.names(s) if n != "path"
+                n
+                for s in self.sections
+                if s not in ("formats", "protect", "learn")
+                for n in self.names(s)
+                if n != "path"
             ]
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean '{near[0]}'?" if near else "; `bitfall config` prints all keys"
