@@ -8,20 +8,12 @@
 # (default ../shared/data)
 set -euo pipefail
 
-data=$(realpath -m -- "${BITFALL_DATA:-$(dirname -- "${BASH_SOURCE[0]}")/../../shared/data}")
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 out=runs/protections
 formats=("$@")
 ((${#formats[@]} > 0)) || formats=(fp32 fp16)
 
-scripts/prepare_cifar10.sh
-if [[ ! -d data/cifar10/train ]]; then
-  # Unpacked next to it and renamed, so that a folder of that name is complete.
-  rm -rf data/cifar10/train.part
-  mkdir -p data/cifar10/train.part
-  tar -xJf "$data/cifar10/train.tar.xz" -C data/cifar10/train.part --strip-components=1
-  mv data/cifar10/train.part data/cifar10/train
-fi
+scripts/prepare_cifar10.sh train
 mkdir -p "$out"
 for format in "${formats[@]}"; do
   for target in activation weight; do

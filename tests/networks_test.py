@@ -1329,12 +1329,12 @@ class Protected(Networks):
         self.network = Guarded().eval()
         self.save(self.network)
 
-    def protect(self, *entries, learn=True, **campaign):
+    def protect(self, *entries, learn=True, rc=0, **campaign):
         extra = "".join(f"[[protect]]\n{entry}\n" for entry in entries)
         if learn:
             extra += '[learn]\npath = "lx.npy"\nlabels = "ly.npy"\n'
         self.campaign(extra=extra, **campaign)
-        self.bitfall("run", "c.toml", "--force")
+        self.bitfall("run", "c.toml", "--force", rc=rc)
 
     def digest_of(self, run):
         status = self.bitfall("status", run)
@@ -1454,10 +1454,9 @@ class Protected(Networks):
                     batch=batch,
                     per_site=150,
                 )
-                if batch == 3:
-                    for name in ("range", "rerun"):
-                        digests.add((name, self.digest_of(f"run/protected/{name}")))
-        self.assertEqual(len(digests), 2)
+                for name in ("range", "rerun"):
+                    digests.add((name, batch, self.digest_of(f"run/protected/{name}")))
+        self.assertEqual(len(digests), 4)
 
     def test_formats_and_their_scales(self):
         for form in ('id = "fp16"', 'id = "int8"', 'id = "mxfp8_e4m3"'):
@@ -1551,6 +1550,24 @@ class Protected(Networks):
         rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
         self.assertEqual([row["name"] for row in rows], ["", "logit_bound", "range"])
 
+    def test_bounds_of_the_answer_that_are_not_finite(self):
+        last = list(self.network.modules())[-1]
+        last.weight.data *= 1e36
+        self.save(self.network)
+        self.protect('protection = {id = "logit_bound", margin = 1000}', faults='sites = ["conv"]')
+        self.assertIn("inf", json.loads(self.bitfall("report", "run/protected/logit_bound", "--json"))
+                      ["facts"]["answer_state"])  # fmt: skip
+        self.bitfall("replay", "run/protected/logit_bound", "--trial", "3")
+        self.assertIn("equal", self.output)
+
+    def test_the_table_is_of_the_images_and_confidence_that_are_asked_for(self):
+        self.protect('protection = "range"', faults='sites = ["conv"]', per_site=100)
+        wide = json.loads(self.bitfall("report", "run", "--json"))
+        narrow = json.loads(self.bitfall("report", "run", "--confidence", "0.8", "--only", "correct", "--json"))
+        self.assertNotEqual(wide["network"]["mismatch"], narrow["network"]["mismatch"])
+        for report in (wide, narrow):
+            self.assertEqual(report["protections"][0]["mismatch"], report["network"]["mismatch"])
+
     def test_codes_in_memory(self):
         weights = 'target = "weight"\nsites = ["conv2.weight"]\noperations = "*"\n'
         form = '[format]\nid = "secded"\nbase = "fp16"\n'
@@ -1580,11 +1597,7 @@ class Protected(Networks):
         self.protect_refused('protection = "range"', "another shape", rc=4)
 
     def protect_refused(self, entry, word, learn=True, rc=2):
-        extra = f"[[protect]]\n{entry}\n"
-        if learn:
-            extra += '[learn]\npath = "lx.npy"\nlabels = "ly.npy"\n'
-        self.campaign(extra=extra, faults='sites = ["conv"]')
-        self.bitfall("run", "c.toml", "--force", rc=rc)
+        self.protect(entry, learn=learn, rc=rc, faults='sites = ["conv"]')
         self.assertIn(word, self.output)
 
 

@@ -144,9 +144,10 @@ workers = 1
         self.assertEqual([n["label"] for n in document["networks"]], ["base", "other"])
         values = {}
         for name in ("conv1", "conv2", "fc"):
-            getattr(self.network, name).register_forward_hook(
+            handle = getattr(self.network, name).register_forward_hook(
                 lambda _m, _i, out, name=name: values.__setitem__(name, out.detach().double())
             )
+            self.addCleanup(handle.remove)
         self.network(self.images)
         for network in document["networks"]:
             sites = {site["site"]: site for site in network["sites"]}
@@ -218,7 +219,6 @@ workers = 1
             return out
 
         network = copy.deepcopy(self.network)
-        network._forward_hooks.clear()
         getattr(network, site).register_forward_hook(flip)
         return site, image, network
 
@@ -270,6 +270,22 @@ workers = 1
             if case["after"]["failure"] is None:
                 numpy.testing.assert_allclose(case["after"]["map"], after, atol=1e-4)
 
+    def test_cam_of_images_of_one_name(self):
+        """Files of one name in two folders are two images, each with maps and pictures of its own."""
+        pictures = []
+        for seed, folder in enumerate(("left", "right")):
+            (self.folder / folder).mkdir()
+            pictures.append(self.save_picture(f"{folder}/a.png", seed + 5))
+        document = json.loads(self.bitfall(
+            "cam", "base", "left/a.png", "right/a.png", "--trial", "base:13", "-o", "two", "--json"))
+        cases = document["cases"]
+        self.assertEqual(len({case["name"] for case in cases}), 2)
+        for case, image in zip(cases, pictures, strict=True):
+            with torch.no_grad():
+                before, _ = ablation_cam(self.network, image, case["before"]["target"])
+            numpy.testing.assert_allclose(case["before"]["map"], before, atol=2e-5)
+            self.assertTrue((self.folder / "two" / f"{case['name']}_after.png").is_file())
+
     def test_cam_of_many_faults_is_a_table(self):
         document = json.loads(
             self.bitfall("cam", "base", "--faults", "base", "--most", 30, "-o", "many", "--json")
@@ -283,7 +299,6 @@ workers = 1
         self.assertRegex(text, r"layer +faults +IoU +least +correlation")
         # The same faults in another network of the same sites.
         other = copy.deepcopy(self.network)
-        other._forward_hooks.clear()
         other.fc.weight.data += 0.1
         torch.jit.script(other).save(str(self.folder / "other2.pt"))
         elsewhere = json.loads(
@@ -404,7 +419,6 @@ workers = 1
 
     def test_equal_scale_is_a_row_of_compare(self):
         other = copy.deepcopy(self.network)
-        other._forward_hooks.clear()
         other.fc.weight.data *= 0.25
         other.fc.bias.data *= 0.25
         torch.jit.script(other).save(str(self.folder / "quarter.pt"))

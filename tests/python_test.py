@@ -181,7 +181,8 @@ class Runs(Case):
             formats=[{"format": "fp32", "sites": "fc"}], hit_value="clamped", confidence=0.95, target="weight",
             faults=[{"error_model": {"id": "bit_flip", "bits": 2}}, {"target": "activation", "per_site": 3}],
             per_site=9, metrics=["mismatch"], rule="percentile", classes=["a", 'b"\\', "ç", "d\n", "e"],
-            preprocess={"mean": [0.0, 0.0, 0.0]},
+            preprocess={"mean": [0.0, 0.0, 0.0]}, protect=["range", {"protection": "nan_guard", "name": "guard"}],
+            learn={"limit": 5},
         )  # fmt: skip
         import tomllib
 
@@ -192,6 +193,8 @@ class Runs(Case):
             {"target": "activation", "per_site": 3}])  # fmt: skip
         self.assertEqual(text["campaign"], {"hit_value": "clamped", "confidence": 0.95})
         self.assertEqual(text["metrics"], {"ids": ["mismatch"]})
+        self.assertEqual(text["protect"], [{"protection": "range"}, {"protection": "nan_guard", "name": "guard"}])
+        self.assertEqual(text["learn"], {"limit": 5})
         self.assertEqual(text["calibration"], {"rule": "percentile"})
         self.assertEqual(text["data"]["preprocess"], {"scale": 1.0, "mean": [0.0, 0.0, 0.0]})
         self.assertEqual(json.loads((campaign.parent / text["data"]["classes"]).read_text())[1], 'b"\\')

@@ -75,4 +75,14 @@ void Bounds::finish(const ProtectedSite& site, View<const double> scratch,
   }
 }
 
+void BoundGuard::finish(const ProtectedSite& site, View<const double> scratch,
+                        View<float> state) const {
+  bounds_.finish(site, scratch, state);
+  for (float& bound : state) bound = static_cast<float>(bound * margin_);
+}
+
+bitfall::ProtectionCost BoundGuard::cost(const ProtectedSite& site) const {
+  return {2.0 * static_cast<double>(bitfall::element_count(site.shape)), 32 * state_size(site)};
+}
+
 }  // namespace bitfall_plugins

@@ -50,4 +50,35 @@ class Bounds {
   double percentile_;
 };
 
+/// What protections with such bounds share: learning them, a factor on both, what they cost.
+class BoundGuard : public bitfall::Protection {
+ public:
+  BoundGuard(Scope scope, double percentile, double margin)
+      : scope_(scope), bounds_(scope, percentile), margin_(margin) {}
+
+  int passes() const override { return bounds_.passes(); }
+  std::int64_t scratch_size(const bitfall::ProtectedSite& site) const override {
+    return bounds_.scratch_size(site);
+  }
+  void learn(const bitfall::ProtectedSite& site, int pass, bitfall::View<const float> values,
+             bitfall::View<double> scratch) const override {
+    bounds_.learn(site, pass, values, scratch);
+  }
+  std::int64_t state_size(const bitfall::ProtectedSite& site) const override {
+    return bounds_.state_size(site);
+  }
+  void finish(const bitfall::ProtectedSite& site, bitfall::View<const double> scratch,
+              bitfall::View<float> state) const override;
+  /// Two comparisons a value.
+  bitfall::ProtectionCost cost(const bitfall::ProtectedSite& site) const override;
+
+ protected:
+  Units units(const bitfall::ProtectedSite& site) const { return {site, scope_}; }
+
+ private:
+  Scope scope_;
+  Bounds bounds_;
+  double margin_;
+};
+
 }  // namespace bitfall_plugins

@@ -15,32 +15,16 @@ constexpr OptionSpec kOptions[] = {
     {"margin", OptionType::kNumber, "1", 0, 1000, nullptr, "Factor on both bounds."},
 };
 
-class LogitBound final : public Protection {
+class LogitBound final : public BoundGuard {
  public:
   explicit LogitBound(const Options& options)
-      : scope_(options.text("scope") == "class" ? Scope::kNeuron : Scope::kLayer),
-        bounds_(scope_, 100),
-        margin_(options.number("margin")) {}
+      : BoundGuard(options.text("scope") == "class" ? Scope::kNeuron : Scope::kLayer, 100,
+                   options.number("margin")) {}
 
   bool wants(const ProtectedSite& site) const override { return site.operation == "answer"; }
-  std::int64_t scratch_size(const ProtectedSite& site) const override {
-    return bounds_.scratch_size(site);
-  }
-  void learn(const ProtectedSite& site, int pass, View<const float> values,
-             View<double> scratch) const override {
-    bounds_.learn(site, pass, values, scratch);
-  }
-  std::int64_t state_size(const ProtectedSite& site) const override {
-    return bounds_.state_size(site);
-  }
-  void finish(const ProtectedSite& site, View<const double> scratch,
-              View<float> state) const override {
-    bounds_.finish(site, scratch, state);
-    for (float& bound : state) bound = static_cast<float>(bound * margin_);
-  }
   Verdict guard(const ProtectedSite& site, View<float> values, const Slice&,
                 View<const float> state) const override {
-    const Units units(site, scope_);
+    const Units units = this->units(site);
     Verdict verdict;
     for (std::size_t i = 0; i < values.size(); ++i) {
       const auto unit = static_cast<std::size_t>(units.of(static_cast<std::int64_t>(i)));
@@ -53,14 +37,6 @@ class LogitBound final : public Protection {
     }
     return verdict;
   }
-  ProtectionCost cost(const ProtectedSite& site) const override {
-    return {2.0 * static_cast<double>(element_count(site.shape)), 32 * state_size(site)};
-  }
-
- private:
-  Scope scope_;
-  Bounds bounds_;
-  double margin_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // (layer, clamp; Chen et al., DSN 2021), Clip-Act (layer, zero; Hoang et al., DATE 2020, with its
 // threshold by percentile), FitAct (neuron, zero; Ghavami et al., DATE 2022), or between.
 #include <cmath>
+#include <string_view>
 
 #include "bounds.h"
 #include "protections.h"
@@ -21,37 +22,22 @@ constexpr OptionSpec kOptions[] = {
     {"margin", OptionType::kNumber, "1", 0, 1000, nullptr, "Factor on both bounds."},
 };
 
-class RangeGuard final : public Protection {
+Scope scope_of(std::string_view name) {
+  return name == "layer" ? Scope::kLayer : name == "channel" ? Scope::kChannel : Scope::kNeuron;
+}
+
+class RangeGuard final : public BoundGuard {
  public:
   explicit RangeGuard(const Options& options)
-      : scope_(options.text("scope") == "layer"     ? Scope::kLayer
-               : options.text("scope") == "channel" ? Scope::kChannel
-                                                    : Scope::kNeuron),
-        bounds_(scope_, options.number("percentile")),
-        zero_(options.text("action") == "zero"),
-        margin_(options.number("margin")) {}
+      : BoundGuard(scope_of(options.text("scope")), options.number("percentile"),
+                   options.number("margin")),
+        zero_(options.text("action") == "zero") {}
 
   bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
-  int passes() const override { return bounds_.passes(); }
-  std::int64_t scratch_size(const ProtectedSite& site) const override {
-    return bounds_.scratch_size(site);
-  }
-  void learn(const ProtectedSite& site, int pass, View<const float> values,
-             View<double> scratch) const override {
-    bounds_.learn(site, pass, values, scratch);
-  }
-  std::int64_t state_size(const ProtectedSite& site) const override {
-    return bounds_.state_size(site);
-  }
-  void finish(const ProtectedSite& site, View<const double> scratch,
-              View<float> state) const override {
-    bounds_.finish(site, scratch, state);
-    for (float& bound : state) bound = static_cast<float>(bound * margin_);
-  }
 
   Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
                 View<const float> state) const override {
-    const Units units(site, scope_);
+    const Units units = this->units(site);
     Verdict verdict;
     for (std::size_t i = 0; i < values.size(); ++i) {
       const auto unit = static_cast<std::size_t>(
@@ -68,15 +54,8 @@ class RangeGuard final : public Protection {
     return verdict;
   }
 
-  ProtectionCost cost(const ProtectedSite& site) const override {
-    return {2.0 * static_cast<double>(element_count(site.shape)), 32 * state_size(site)};
-  }
-
  private:
-  Scope scope_;
-  Bounds bounds_;
   bool zero_;
-  double margin_;
 };
 
 }  // namespace

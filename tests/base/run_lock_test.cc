@@ -58,6 +58,16 @@ TEST_F(RunLockTest, WritesOverNoOtherFile) {
   expect_refused("is not a regular file");
 }
 
+// Machines of a cluster may have names of 255 characters.
+TEST_F(RunLockTest, IsItsOwnWhateverTheMachineIsCalled) {
+  for (const std::size_t length : {1, 40, 255}) {
+    std::ofstream(folder_ / "lock") << "12345\n" << std::string(length, 'h') << "\n";
+    const RunLock lock(folder_);
+  }
+  std::ofstream(folder_ / "lock") << "12345\na\nb\n";
+  expect_refused("holds more than the number of a process");
+}
+
 TEST_F(RunLockTest, IsHeldAgainAndAgain) {
   for (int i = 0; i < 3; ++i) {
     const RunLock lock(folder_);

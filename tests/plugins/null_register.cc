@@ -1,3 +1,4 @@
+// An entry without a registration function.
 #include "bitfall/plugin.h"
 
 namespace {

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "output_folder.h"
 #include "protection_rows.h"
+#include "report.h"
 #include "resumption.h"
 #include "stop.h"
 #include "words.h"
@@ -44,8 +45,6 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   return execute(*session, *store, {.report = false});
 }
 
-}  // namespace
-
 std::vector<std::string> protections_of(const RunDescription& run) {
   Diagnostics ignored("", "");  // it was read without an error once
   std::vector<std::string> names;
@@ -56,19 +55,21 @@ std::vector<std::string> protections_of(const RunDescription& run) {
   return names;
 }
 
+}  // namespace
+
 int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json) {
   const RunDescription base = Store::open_read_only(run)->description();
   const std::vector<std::string> names = protections_of(base);
   if (base.facts.protection || names.empty()) return 0;
   for (const std::string& name : names) {
     const fs::path directory = directory_of(run, name);
-    const bool begun = fs::exists(directory / "campaign.sqlite");
+    const bool begun = holds_run(directory);
     const int code = begun ? resume_run(directory, plugins, {.report = false})
                            : start_arm(run, base, name, plugins);
     if (code != 0) return code;
   }
   if (json) return 0;
-  const auto rows = protection_rows(run);
+  const auto rows = protection_rows(run, SummaryOptions());
   std::printf("\n%s", protections_text(rows, base.facts.confidence).c_str());
   return 0;
 }

@@ -13,7 +13,4 @@ namespace bitfall {
 /// the process's exit code.
 int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json);
 
-/// Whether the campaign of a run has protections: their names.
-std::vector<std::string> protections_of(const RunDescription& run);
-
 }  // namespace bitfall

@@ -306,27 +306,36 @@ CamReport CamCommand::with_faults() const {
     given.push_back(read_image(file, steps));
     check_shape(given.back(), model.input());
   }
-  std::map<std::string, CamMap> known;  // before a fault, by image
+  std::vector<std::string> names;  // of files, of the given
+  for (const CamImage& image : given) {
+    const auto same = std::count_if(
+        std::as_const(given).data(), &image,
+        [&](const CamImage& other) { return file_name(other.name) == file_name(image.name); });
+    names.push_back(file_name(image.name) + (same > 0 ? "_" + std::to_string(same) : ""));
+  }
+  std::map<std::int64_t, CamMap> known;  // before a fault, by image or place among the given
   const std::vector<std::int64_t> ids = chosen_trials(source);
   Progress progress("faults", static_cast<std::int64_t>(ids.size()), 0);
   for (std::size_t i = 0; i < ids.size() && !stop_requested; ++i) {
     const TrialResult trial = source.store->read_trial(ids[i]);
-    std::vector<CamImage> images = given;
-    if (images.empty()) {
+    std::vector<CamImage> own_image;
+    if (given.empty()) {
       const auto [channels, height, width] = model.input();
-      CamImage& own = images.emplace_back();
+      CamImage& own = own_image.emplace_back();
       own.name = session.dataset().name(trial.image);
       own.number = trial.image;
       own.values.resize(static_cast<std::size_t>(channels * height * width));
       session.dataset().load(trial.image, own.values);
     }
     const CamFault fault = source.fault(trial);
-    for (const CamImage& image : images) {
-      auto before = known.find(image.name);
+    const std::vector<CamImage>& images = given.empty() ? own_image : given;
+    for (std::size_t place = 0; place < images.size(); ++place) {
+      const CamImage& image = images[place];
+      const std::int64_t key = given.empty() ? image.number : static_cast<std::int64_t>(place);
+      auto before = known.find(key);
       if (before == known.end()) {
         before =
-            known.emplace(image.name, cam.map(image.values, image.number, target(model), nullptr))
-                .first;
+            known.emplace(key, cam.map(image.values, image.number, target(model), nullptr)).first;
       }
       CamCase one;
       one.before = before->second;
@@ -334,7 +343,8 @@ CamReport CamCommand::with_faults() const {
       one.trial = trial.trial;
       one.layer = model.sites()[static_cast<std::size_t>(fault.site)].name;
       one.image = image.name;
-      one.name = file_name(image.name) + "_trial_" + std::to_string(trial.trial);
+      one.name = (given.empty() ? file_name(image.name) : names[place]) + "_trial_" +
+                 std::to_string(trial.trial);
       one.target_class = class_text(one.before.target, session.dataset().classes());
       one.picture = picture_of(image.values, model.input(), steps);
       if (one.before.failure.empty() && one.after->failure.empty()) {

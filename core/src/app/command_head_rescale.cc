@@ -13,6 +13,7 @@
 #include "network_with_data.h"
 #include "numbers.h"
 #include "progress.h"
+#include "report_json.h"
 #include "sha256.h"
 #include "stop.h"
 #include "store.h"
@@ -67,7 +68,8 @@ class HeadRescaleCommand final : public Command {
     double temperature = 1;
     std::string how;
   };
-  ScaledAnswers answers_of(const std::filesystem::path& model) const;
+  /// stopped: what is said where the user stops it.
+  ScaledAnswers answers_of(const std::filesystem::path& model, const std::string& stopped) const;
   Found find(const ScaledAnswers& answers) const;
   void write(const Found& found) const;
   void print(const Found& found, const ScaledAnswers& before, const ScaledAnswers& after) const;
@@ -81,7 +83,8 @@ class HeadRescaleCommand final : public Command {
   bool json_ = false;
 };
 
-ScaledAnswers HeadRescaleCommand::answers_of(const std::filesystem::path& model) const {
+ScaledAnswers HeadRescaleCommand::answers_of(const std::filesystem::path& model,
+                                             const std::string& stopped) const {
   const NetworkWithData network = open_network_with_data({model, data_, limit_});
   ScaledAnswers answers;
   Progress progress(model.filename().string() + ": images", network.dataset->size(), 0);
@@ -93,7 +96,7 @@ ScaledAnswers HeadRescaleCommand::answers_of(const std::filesystem::path& model)
       },
       [&](std::int64_t images) { progress.update(images); });
   progress.finish();
-  if (!done) throw Error(ExitCode::kInterrupted, "stopped; nothing was written");
+  if (!done) throw Error(ExitCode::kInterrupted, stopped);
   return answers;
 }
 
@@ -172,7 +175,7 @@ void HeadRescaleCommand::print(const Found& found, const ScaledAnswers& before,
     json["changed_answers"] = changed;
   }
   if (json_) {
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n", dump(json, 2).c_str());
     return;
   }
   std::printf("temperature %s (%s)\n", exact_text(found.temperature).c_str(), found.how.c_str());
@@ -197,10 +200,14 @@ int HeadRescaleCommand::run() {
                 "--data is needed: a temperature is found on images' answers; give a campaign "
                 "file, a run directory or a folder with one folder a class");
   }
-  const ScaledAnswers before = data_.empty() ? ScaledAnswers() : answers_of(model_);
+  ScaledAnswers before, after;
+  if (!data_.empty()) before = answers_of(model_, "stopped; nothing was written");
   const Found found = find(before);
   write(found);
-  print(found, before, data_.empty() ? ScaledAnswers() : answers_of(output_));
+  if (!data_.empty()) {
+    after = answers_of(output_, "stopped; " + output_.string() + " is written and whole");
+  }
+  print(found, before, after);
   return 0;
 }
 

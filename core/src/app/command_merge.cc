@@ -44,7 +44,7 @@ int MergeCommand::run() {
   if (output_.empty()) {
     throw Error(ExitCode::kUsage, "-o is required: the run directory of the whole");
   }
-  if (!force_ && std::filesystem::exists(output_ / "campaign.sqlite")) {
+  if (!force_ && holds_run(output_)) {
     throw Error(ExitCode::kUsage,
                 "-o " + output_.string() +
                     ": holds a run already; give another folder to merge into, or "
@@ -64,7 +64,7 @@ int MergeCommand::merge_plan(const ClusterPlan& plan) {
   if (!output_.empty()) {
     throw Error(ExitCode::kUsage, "-o: the run of a plan lies in the plan's own directory");
   }
-  if (std::filesystem::exists(plan.directory / "campaign.sqlite")) {
+  if (holds_run(plan.directory)) {
     log_info(plan.directory.string() + ": merged already");
     return show(plan.directory);
   }

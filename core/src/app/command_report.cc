@@ -56,7 +56,7 @@ class ReportCommand final : public Command {
   int run() override;
 
  private:
-  int judge_all(const ReportData& data) const;
+  int judge_all(const ReportData& data, const std::vector<Gate>& gates) const;
 
   std::filesystem::path run_;
   std::filesystem::path html_;  // empty = RUN/report.html
@@ -69,10 +69,10 @@ class ReportCommand final : public Command {
   std::vector<std::string> gates_;
 };
 
-int ReportCommand::judge_all(const ReportData& data) const {
+int ReportCommand::judge_all(const ReportData& data, const std::vector<Gate>& gates) const {
   bool fails = false;
-  for (const std::string& text : gates_) {
-    const GateVerdict verdict = judge(data, parse_gate(text));
+  for (const Gate& gate : gates) {
+    const GateVerdict verdict = judge(data, gate);
     fails |= verdict.fails;
     std::fprintf(stderr, "bitfall: %s: %s\n", verdict.fails ? "gate failed" : "gate passed",
                  verdict.text.c_str());
@@ -86,19 +86,20 @@ int ReportCommand::judge_all(const ReportData& data) const {
 }
 
 int ReportCommand::run() {
-  for (const std::string& gate : gates_) parse_gate(gate);  // before all trials are read
+  std::vector<Gate> gates;  // before all trials are read
+  for (const std::string& text : gates_) gates.push_back(parse_gate(text));
   const auto store = Store::open_read_only(run_);
   SummaryOptions options;
   options.confidence = confidence_;
   if (only_ == "correct") options.images = right_answers(*store);
   ReportData data = summarise(*store, options);
-  data.protections = protection_rows(run_);
+  data.protections = protection_rows(run_, options);
   std::optional<FitReport> failures;
   if (fit_) failures = fit_report(data, *fit_);
   const FitReport* fit = failures ? &*failures : nullptr;
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
-    return judge_all(data);
+    return judge_all(data, gates);
   }
   const std::filesystem::path html = html_.empty() ? run_ / "report.html" : html_;
   if (html_.empty()) prove_own_page(html, "give another name with --html FILE");
@@ -116,11 +117,11 @@ int ReportCommand::run() {
       if (error.code() != ExitCode::kFailure) throw;
       log_warning(std::string(error.what()) +
                   "; the page was not written, give it a name with --html");
-      return judge_all(data);
+      return judge_all(data, gates);
     }
   }
   std::fprintf(json_ || markdown_ ? stderr : stdout, "\nreport: %s\n", html.c_str());
-  return judge_all(data);
+  return judge_all(data, gates);
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ std::optional<Shard> RunCommand::wanted_shard() const {
 
 /// Whether the directory holds a run. Throws where that is one of another campaign.
 bool RunCommand::can_resume(const std::string& text, const std::optional<Shard>& shard) const {
-  if (!std::filesystem::exists(output_ / "campaign.sqlite")) return false;
+  if (!holds_run(output_)) return false;
   const RunDescription stored = Store::open_read_only(output_)->description();
   const std::string faults = faults_.empty() ? "" : read_text(faults_);
   const char* const other = stored.campaign_text != text       ? "campaign file"
@@ -129,7 +129,7 @@ void RunCommand::keep_to_shard(Session& session, const Shard& shard) const {
 }
 
 int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) const {
-  if (std::filesystem::exists(output_ / "campaign.sqlite") && !force_) {
+  if (holds_run(output_) && !force_) {
     throw Error(ExitCode::kUsage,
                 output_.string() + ": holds a run already; go on with `bitfall resume " +
                     shell_word(output_.string()) + "`, read it with `bitfall report " +

@@ -27,7 +27,7 @@ class StatusCommand final : public Command {
     return app;
   }
   int run() override {
-    const bool merged = std::filesystem::exists(run_ / "campaign.sqlite");
+    const bool merged = holds_run(run_);
     return is_plan(run_) && !merged ? show_plan(read_plan(run_)) : show_run();
   }
 
@@ -41,7 +41,7 @@ class StatusCommand final : public Command {
 
 /// All shards together.
 struct ClusterTotal {
-  std::int64_t finished = 0, started = 0, done = 0, mismatches = 0, dues = 0;
+  std::int64_t finished = 0, done = 0, mismatches = 0, dues = 0;
   double rate = 0;  // of the shards that were heard of lately
 };
 
@@ -60,7 +60,6 @@ const char* state_text(const ShardState& state) {
 
 void count(ClusterTotal& total, const ShardState& state) {
   total.finished += state.finished ? 1 : 0;
-  total.started += state.started ? 1 : 0;
   total.done += state.done;
   total.mismatches += state.mismatches;
   total.dues += state.dues;

@@ -63,7 +63,7 @@ nlohmann::ordered_json epoch_json(const EpochResult& result) {
 /// What is in the way of a fresh start: nothing, or a training that --resume or --force decides on.
 void check_directory(const Training& training, const TrainOptions& options) {
   const bool begun = fs::exists(training.output / "checkpoint.pt");
-  if (fs::exists(training.output / "campaign.sqlite")) {
+  if (holds_run(training.output)) {
     throw Error(ExitCode::kUsage,
                 training.output.string() + ": holds a campaign; give another directory with -o");
   }

@@ -65,7 +65,7 @@ int WorkCommand::run() {
                                  .how_to_go_on = "bitfall work " + shell_word(directory_.string()) +
                                                  " " + std::to_string(shard_),
                                  .state_file = progress_file(plan, shard_)};
-  const bool begun = std::filesystem::exists(shard_directory(plan, shard_) / "campaign.sqlite");
+  const bool begun = holds_run(shard_directory(plan, shard_));
   try {
     return begun ? go_on(plan, options) : start(plan, options);
   } catch (const Error& error) {

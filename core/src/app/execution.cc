@@ -141,8 +141,9 @@ class StateNotes {
 };
 
 /// What the store does not hold yet; false if it was stopped.
-bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
-              const std::string& go_on) {
+/// notes: told of every few trials; may be null.
+bool run_rest(Session& session, Store& store, bool explain, std::int64_t planned,
+              const std::string& go_on, StateNotes* notes) {
   const auto done = store.trials_done();
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
   const auto stored = store.golden_rows();
@@ -156,9 +157,7 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
   limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginWatch watch(kept, stop_requested, limits);
-  std::optional<StateNotes> notes;
-  if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
-  if (options.explain) session.engine().count_traffic();
+  if (explain) session.engine().count_traffic();
   try {
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
     const bool finished =
@@ -172,9 +171,8 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
     return finished;
   } catch (const Error& error) {
     const std::string what = error.what();
-    std::error_code absent;
     const bool told = what.find(go_on) != what.npos;
-    if (told || !std::filesystem::exists(store.directory() / "campaign.sqlite", absent)) throw;
+    if (told || !holds_run(store.directory())) throw;
     throw Error(error.code(), what + "\n  " + kept);
   }
 }
@@ -198,14 +196,17 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const std::int64_t planned = session.engine().trials(session.plan());
   const std::string go_on = options.how_to_go_on.empty() ? "bitfall resume " + shell_word(directory)
                                                          : options.how_to_go_on;
-  const bool finished = run_rest(session, store, options, planned, go_on);
+  std::optional<StateNotes> notes;
+  if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
+  const bool finished =
+      run_rest(session, store, options.explain, planned, go_on, notes ? &*notes : nullptr);
   if (finished) prove(session, store);
   if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
   RunFacts facts = store.facts();
   facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);
   if (finished) facts.finished = now_text();
   finished ? store.finish(facts) : store.set_facts(facts);
-  if (!options.state_file.empty()) note_state(store, options.state_file, planned, finished);
+  if (notes) notes->finish(finished);
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
                 std::to_string(planned) + " trials, all stored; go on with:\n  " + go_on);

@@ -15,15 +15,11 @@
 namespace bitfall {
 namespace {
 
-bool is_run(const std::filesystem::path& path) {
-  return std::filesystem::exists(path / "campaign.sqlite");
-}
-
 /// The campaign of a run directory or of a file; nothing for what is neither.
 std::optional<Campaign> campaign_of(const std::filesystem::path& path) {
   std::filesystem::path file = path;
   std::string text;
-  if (is_run(path)) {
+  if (holds_run(path)) {
     const RunDescription run = Store::open_read_only(path)->description();
     file = run.facts.campaign_file;
     text = run.campaign_text;

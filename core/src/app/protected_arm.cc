@@ -1,14 +1,16 @@
 #include "protected_arm.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "dataset.h"
 #include "error.h"
 #include "model_costs.h"
+#include "numbers.h"
 #include "progress.h"
-#include "report_number.h"
 
 namespace bitfall {
 
@@ -41,13 +43,11 @@ void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberForm
     const auto place = static_cast<std::size_t>(index);
     const NumberFormat& format = *by_site[place];
     if (format.refusal(sites[place].shape) != nullptr) continue;  // told by who checks formats
-    if (!protection_->wants(protected_site(sites[place], format))) continue;
-    if (protection_->computed_twice(protected_site(sites[place], format))) {
-      guarding_.twice[place] = true;
-      sites_.push_back(index);
-      continue;
-    }
+    const ProtectedSite site = protected_site(sites[place], format);
+    if (!protection_->wants(site)) continue;
     sites_.push_back(index);
+    guarding_.twice[place] = protection_->computed_twice(site);
+    if (guarding_.twice[place]) continue;
     formats_.push_back(
         std::make_unique<ProtectedFormat>(format, *protection_, sites[place], guarding_.record));
     by_site[place] = formats_.back().get();
@@ -61,13 +61,9 @@ void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberForm
 
 bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) {
   std::vector<LearnPlace> places;
-  std::vector<ProtectedFormat*> formats;
-  std::size_t next = 0;
   for (const std::int32_t site : sites_) {
     if (guarding_.twice[static_cast<std::size_t>(site)]) continue;
-    ProtectedFormat& format = *formats_[next++];
-    formats.push_back(&format);
-    places.push_back({protection_.get(), &format.site(), site, {}});
+    places.push_back({protection_.get(), &formats_[places.size()]->site(), site, {}});
   }
   if (answer_) places.push_back({protection_.get(), &answer_->site, -1, {}});
   const bool learns = std::any_of(places.begin(), places.end(), [&](const LearnPlace& place) {
@@ -91,16 +87,32 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
                                    [&](std::int64_t count) { progress.update(count); });
   progress.finish();
   if (!done) return false;
-  for (std::size_t i = 0; i < formats.size(); ++i) formats[i]->set_state(places[i].state);
+  for (std::size_t i = 0; i < formats_.size(); ++i) formats_[i]->set_state(places[i].state);
   if (answer_) answer_->state = places.back().state;
   learned_from_ =
       data.path.string() + ", " + std::to_string(images.size()) + " images, " + images.digest();
   return true;
 }
 
+// JSON, in which numbers that are not finite are text.
+std::string ProtectedArm::answer_state() const {
+  if (!answer_ || answer_->state.empty()) return "";
+  nlohmann::json list;
+  for (const float value : answer_->state) {
+    list.push_back(std::isfinite(value) ? nlohmann::json(value)
+                                        : nlohmann::json(exact_text(value)));
+  }
+  return list.dump();
+}
+
 void ProtectedArm::set_answer_state(const std::string& text) {
   if (!answer_ || text.empty()) return;
-  answer_->state = nlohmann::json::parse(text).get<std::vector<float>>();
+  answer_->state.clear();
+  for (const auto& value : nlohmann::json::parse(text)) {
+    answer_->state.push_back(
+        value.is_string() ? static_cast<float>(parse_number(value.get<std::string>()).value())
+                          : value.get<float>());
+  }
 }
 
 void ProtectedArm::tell(RunFacts& facts) const {
@@ -133,16 +145,14 @@ void ProtectedArm::tell(RunFacts& facts) const {
   if (twice > 0) list(sites(twice) + "computed twice");
   if (answer_) list("the answer guarded");
   facts.protection_detail = to_string(component_fact(entry_.protection)) + ": " + guarded;
-  char share[64];
+  char share[128];
   std::snprintf(
       share, sizeof share, "%.0f operations (%.3g %% of the network's), %lld bits", cost.operations,
       costs.operations > 0 ? 100 * cost.operations / static_cast<double>(costs.operations) : 0,
       static_cast<long long>(cost.stored_bits));
   facts.protection_cost = share;
   if (!learned_from_.empty()) facts.learned_from = learned_from_;
-  if (answer_ && !answer_->state.empty()) {
-    facts.answer_state = nlohmann::json(answer_->state).dump();
-  }
+  if (const std::string state = answer_state(); !state.empty()) facts.answer_state = state;
 }
 
 }  // namespace bitfall

@@ -14,15 +14,13 @@
 #include "protected_format.h"
 #include "protection_learning.h"
 #include "run_facts.h"
-#include "tuning.h"
 
 namespace bitfall {
 
 /// Which run of a campaign's is meant: that without a protection, or that of a [[protect]] entry.
 struct ArmRequest {
-  std::string name;             // empty = without
-  std::optional<Tuning> shape;  // batch, threads, workers of the run without
-  std::string answer_state;     // of a stored run: what was learned of the answer
+  std::string name;          // empty = without
+  std::string answer_state;  // of a stored run: what was learned of the answer
 };
 
 class ProtectedArm {
@@ -39,9 +37,12 @@ class ProtectedArm {
   /// Learns from the images of `data`, whose preprocessing is that of the campaign's. False if
   /// stopped. Throws Error(kUsage) where there are none and they are needed.
   bool learn(const DataConfig& data, const std::atomic<bool>& stop);
-  /// What an earlier run learned of the answer; that of the sites comes with their profiles.
+  /// What was learned of the answer, as text, empty if nothing; that of the sites comes with their
+  /// profiles.
+  std::string answer_state() const;
   void set_answer_state(const std::string& text);
 
+  const std::string& name() const { return entry_.name; }
   /// Whether drawn faults hit what it has learned, too.
   bool exposed() const { return entry_.exposed; }
 
@@ -57,7 +58,8 @@ class ProtectedArm {
   const Model* model_ = nullptr;
   Guarding guarding_;
   std::vector<std::int32_t> sites_;
-  std::vector<std::unique_ptr<ProtectedFormat>> formats_;  // by place in sites_
+  std::vector<std::unique_ptr<ProtectedFormat>>
+      formats_;  // of the sites that are not computed twice
   std::vector<std::int64_t> answer_shape_;
   std::optional<AnswerGuard> answer_;
   std::string learned_from_;

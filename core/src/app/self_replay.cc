@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <set>
 
 #include "error.h"
@@ -11,11 +10,6 @@
 
 namespace bitfall {
 namespace {
-
-bool same_number(double a, double b) {
-  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
-         (std::isnan(a) && std::isnan(b));
-}
 
 bool same_edit(const Edit& a, const Edit& b) {
   return a.element == b.element && a.register_index == b.register_index &&

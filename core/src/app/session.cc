@@ -68,12 +68,10 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   campaign_ = parse_campaign(file, text, diagnostics);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
-  if (const Tuning* shape = stored ? &stored->shape : arm.shape ? &*arm.shape : nullptr) {
-    campaign_.batch = shape->batch;
-    campaign_.threads = shape->threads;
-    campaign_.workers = shape->workers;
-  }
   if (stored) {
+    campaign_.batch = stored->shape.batch;
+    campaign_.threads = stored->shape.threads;
+    campaign_.workers = stored->shape.workers;
     fault_list_text_ = stored->fault_list;
     if (!stored->model.empty()) campaign_.model = stored->model;
   }
@@ -102,12 +100,10 @@ Session::Session(const Session& of, Fresh)
       model_(of.model_) {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   make_components(diagnostics);
-  RunFacts told;
-  if (of.arm_) of.arm_->tell(told);
-  open_protections({told.protection.value_or(""), std::nullopt, ""}, diagnostics);
+  open_protections({of.arm_ ? of.arm_->name() : "", ""}, diagnostics);
   diagnostics.throw_if_any();
   select(diagnostics);
-  if (arm_) arm_->set_answer_state(told.answer_state.value_or(""));
+  if (arm_) arm_->set_answer_state(of.arm_->answer_state());
   use_profiles(of.engine_->profiles());
 }
 
@@ -116,14 +112,10 @@ std::unique_ptr<Session> Session::fresh() const {
 }
 
 bool Session::uses_foreign_plugins() const {
-  for (const std::size_t index : host_->plugins_in_use()) {
-    std::error_code ignored;
-    if (!std::filesystem::equivalent(host_->plugins()[index].path.parent_path(),
-                                     default_plugin_folder(), ignored)) {
-      return true;
-    }
-  }
-  return false;
+  const auto used = host_->plugins_in_use();
+  return std::any_of(used.begin(), used.end(), [&](std::size_t index) {
+    return !comes_with_the_program(host_->plugins()[index].path);
+  });
 }
 
 std::string Session::error_model_name(std::int32_t entry) const {

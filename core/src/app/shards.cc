@@ -81,6 +81,14 @@ void check_parts(const std::vector<Part>& parts) {
   throw Error(ExitCode::kInput, "shards are missing: " + list);
 }
 
+// The same numbers; every NaN is the same.
+bool same_golden(const GoldenResult& a, const GoldenResult& b) {
+  const auto same = [](auto x, auto y) { return x == y || (x != x && y != y); };
+  return a.image == b.image && same(a.loss, b.loss) && a.top1 == b.top1 &&
+         same(a.top2diff, b.top2diff) && same(a.fp32_loss, b.fp32_loss) &&
+         a.fp32_top1 == b.fp32_top1;
+}
+
 /// Throws where two shards computed another answer without a fault: one machine computes otherwise.
 class GoldenRows {
  public:
@@ -139,13 +147,6 @@ RunFacts last_facts(const std::vector<Part>& parts, RunFacts facts) {
 }
 
 }  // namespace
-
-bool same_golden(const GoldenResult& a, const GoldenResult& b) {
-  const auto same = [](auto x, auto y) { return x == y || (x != x && y != y); };
-  return a.image == b.image && same(a.loss, b.loss) && a.top1 == b.top1 &&
-         same(a.top2diff, b.top2diff) && same(a.fp32_loss, b.fp32_loss) &&
-         a.fp32_top1 == b.fp32_top1;
-}
 
 void merge_shards(const std::vector<std::filesystem::path>& runs,
                   const std::filesystem::path& output, bool replace) {

@@ -15,7 +15,4 @@ namespace bitfall {
 void merge_shards(const std::vector<std::filesystem::path>& runs,
                   const std::filesystem::path& output, bool replace);
 
-/// The same numbers; every NaN is the same.
-bool same_golden(const GoldenResult& a, const GoldenResult& b);
-
 }  // namespace bitfall

@@ -48,14 +48,13 @@ std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescr
                                 const StoredPlugins& plugins,
                                 const std::optional<std::filesystem::path>& model) {
   const RunFacts& facts = stored.facts;
-  return open_stored(
-      run, stored, plugins,
-      {facts.protection.value_or(""), std::nullopt, facts.answer_state.value_or("")}, model);
+  return open_stored(run, stored, plugins,
+                     {facts.protection.value_or(""), facts.answer_state.value_or("")}, model);
 }
 
 std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
                                   const StoredPlugins& plugins, const std::string& protection) {
-  return open_stored(run, stored, plugins, {protection, std::nullopt, ""}, std::nullopt);
+  return open_stored(run, stored, plugins, {protection, ""}, std::nullopt);
 }
 
 }  // namespace bitfall

@@ -64,6 +64,14 @@ void remove_abandoned(const fs::path& path) {
 
 }  // namespace
 
+bool is_database(const fs::path& path) {
+  constexpr std::string_view kStart = "SQLite format 3";
+  std::string start(kStart.size(), '\0');
+  std::ifstream(path, std::ios::binary)
+      .read(start.data(), static_cast<std::streamsize>(start.size()));
+  return start == kStart;
+}
+
 void prove_replaceable(const fs::path& path) {
   const auto refuse = [&](const std::string& what) {
     throw Error(ExitCode::kUsage, path.string() + ": " + what + "; give another name to write to");
@@ -73,11 +81,7 @@ void prove_replaceable(const fs::path& path) {
   if (!fs::exists(path, status)) return;
   if (fs::is_directory(path, status)) refuse("is a folder");
   if (!fs::is_regular_file(path, status)) refuse("is not a regular file");
-  constexpr std::string_view kDatabase = "SQLite format 3";
-  std::string start(kDatabase.size(), '\0');
-  std::ifstream(path, std::ios::binary)
-      .read(start.data(), static_cast<std::streamsize>(start.size()));
-  if (start == kDatabase) refuse("holds a database, the results of a run");
+  if (is_database(path)) refuse("holds a database, the results of a run");
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {

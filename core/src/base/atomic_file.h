@@ -11,6 +11,9 @@ namespace bitfall {
 /// a folder, a device, a pipe, or a database (of a run).
 void prove_replaceable(const std::filesystem::path& path);
 
+/// Whether the file begins as SQLite's do.
+bool is_database(const std::filesystem::path& path);
+
 /// A file on its way: written under a name of its own next to the one that it will have. A process
 /// that is killed leaves at most that name, which the next AtomicFile of the same path removes.
 /// A symbolic link at either name is replaced and never followed.

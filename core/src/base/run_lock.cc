@@ -18,11 +18,18 @@
 namespace bitfall {
 namespace {
 
-std::string holder(int file) {
-  std::array<char, 320> text;
+constexpr std::size_t kLongest = 320;  // the number of a process and the name of a machine
+
+std::string content(int file) {
+  std::array<char, kLongest> text;
   const ssize_t size = ::pread(file, text.data(), text.size(), 0);
-  if (size <= 0) return "another process";
-  const std::string_view lines(text.data(), static_cast<std::size_t>(size));
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+std::string holder(int file) {
+  const std::string text = content(file);
+  if (text.empty()) return "another process";
+  const std::string_view lines(text);
   const std::size_t end = lines.find('\n');
   std::string who = "process " + std::string(lines.substr(0, end));
   if (end == lines.npos) return who;
@@ -32,12 +39,16 @@ std::string holder(int file) {
 
 /// Why the file at the lock's name is none that this program made, or null: it would be written to.
 const char* foreign(int file) {
-  constexpr off_t kLongest = 32;  // a process id
   struct stat about;
   if (::fstat(file, &about) != 0) return "cannot be looked at";
   if (!S_ISREG(about.st_mode)) return "is not a regular file";
   if (about.st_nlink > 1) return "is a second name of another file (a hard link)";
-  if (about.st_size > kLongest) return "holds more than the number of a process";
+  const std::string text = content(file);
+  const bool number = text.substr(0, text.find('\n')).find_first_not_of("0123456789") == text.npos;
+  const bool two_lines = std::count(text.begin(), text.end(), '\n') <= 2;
+  if (about.st_size > static_cast<off_t>(kLongest) || !number || !two_lines) {
+    return "holds more than the number of a process";
+  }
   return nullptr;
 }
 

@@ -75,8 +75,8 @@ void read_augmentation(const Section& section, AugmentationConfig& augmentation)
   read_range(section, "crop_scale", augmentation.crop_scale);
   read_range(section, "crop_ratio", augmentation.crop_ratio);
   const AugmentationConfig silent;
-  const bool same = augmentation.crop_scale == silent.crop_scale &&
-                    augmentation.crop_ratio == silent.crop_ratio;
+  const bool same =
+      augmentation.crop_scale == silent.crop_scale && augmentation.crop_ratio == silent.crop_ratio;
   for (const char* name : {"crop_scale", "crop_ratio"}) {
     if (!section.has(name) || augmentation.random_crop || same) continue;
     section.report(section.where(name), name, "is read only with random_crop = true",
@@ -138,7 +138,6 @@ class TrainingReader {
     if (const auto section = find("optimizer")) read_optimizer(*section, training_.optimizer);
     if (const auto section = find("schedule")) read_schedule(*section, training_.schedule);
     if (const auto section = find("augmentation")) {
-      section->read("shift", training_.augmentation.shift);
       read_augmentation(*section, training_.augmentation);
     }
     if (const auto section = find("run")) read_run(*section, training_);

@@ -27,7 +27,6 @@ class PackedImages {
                                           const std::string& split);
 
   const std::string& set() const { return set_; }  // "CIFAR-10"
-  int side() const { return side_; }
   std::uint64_t image_bytes() const { return 3 * static_cast<std::uint64_t>(side_ * side_); }
   const std::vector<std::string>& classes() const { return classes_; }
   std::int32_t size() const { return static_cast<std::int32_t>(rows_.size()); }

@@ -7,25 +7,10 @@
 
 #include "answer.h"
 #include "golden.h"
+#include "image_cache.h"
 #include "program.h"
 
 namespace bitfall {
-namespace {
-
-// Images from `first` on; the rows behind the last one hold it again.
-at::Tensor images_from(const Dataset& dataset, std::int32_t first, std::int64_t batch) {
-  const auto [channels, height, width] = dataset.shape();
-  at::Tensor input = at::empty({batch, channels, height, width});
-  const auto size = static_cast<std::size_t>(channels * height * width);
-  for (std::int64_t row = 0; row < batch; ++row) {
-    const std::int32_t image = std::min(first + static_cast<std::int32_t>(row), dataset.size() - 1);
-    dataset.load(image, {input[row].data_ptr<float>(), size});
-  }
-  return input;
-}
-
-}  // namespace
-
 bool run_fault_free(const Model& model, const Dataset& dataset, const std::atomic<bool>& stop,
                     const std::function<void(std::int32_t, std::span<const float>)>& take,
                     const std::function<void(std::int64_t)>& tick) {

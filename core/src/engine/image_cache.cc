@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -44,6 +45,17 @@ void ImageCache::preload(const std::atomic<bool>& stop) {
     image(index);
     if (!holds(index)) return;
   }
+}
+
+at::Tensor images_from(const Dataset& dataset, std::int32_t first, std::int64_t batch) {
+  const auto [channels, height, width] = dataset.shape();
+  at::Tensor input = at::empty({batch, channels, height, width});
+  const auto size = static_cast<std::size_t>(channels * height * width);
+  for (std::int64_t row = 0; row < batch; ++row) {
+    const std::int32_t image = std::min(first + static_cast<std::int32_t>(row), dataset.size() - 1);
+    dataset.load(image, {input.data_ptr<float>() + static_cast<std::size_t>(row) * size, size});
+  }
+  return input;
 }
 
 }  // namespace bitfall

@@ -1,4 +1,5 @@
-// The decoded images of a campaign, kept while they fit into 1 GiB.
+// Images as tensors: those of a campaign, kept while they fit into 1 GiB, and passes over a
+// dataset.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -34,5 +35,9 @@ class ImageCache {
   std::map<std::int32_t, at::Tensor> images_;
   std::int64_t bytes_ = 0;
 };
+
+/// A batch [batch, C, H, W] on the CPU, kept by nobody: the images from `first` on; the rows behind
+/// the last image hold it again.
+at::Tensor images_from(const Dataset& dataset, std::int32_t first, std::int64_t batch);
 
 }  // namespace bitfall

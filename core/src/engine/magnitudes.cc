@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "image_axis.h"
+#include "image_cache.h"
 #include "program.h"
 
 namespace bitfall {
@@ -54,18 +55,11 @@ class Magnitudes {
     }
   }
 
-  /// Looks at the images from `first` on, as many as one pass holds; the rows behind the last
-  /// image hold it again.
+  /// Looks at the images from `first` on, as many as one pass holds.
   void pass(std::int32_t first) {
     const std::int64_t batch = model_.batch();
     const auto count = std::min<std::int64_t>(batch, dataset_.size() - first);
-    const auto [channels, height, width] = dataset_.shape();
-    at::Tensor input = at::empty({batch, channels, height, width});
-    const auto size = static_cast<std::size_t>(channels * height * width);
-    for (std::int64_t row = 0; row < batch; ++row) {
-      const auto image = first + static_cast<std::int32_t>(std::min(row, count - 1));
-      dataset_.load(image, {input[row].data_ptr<float>(), size});
-    }
+    const at::Tensor input = images_from(dataset_, first, batch);
     const Program& program = model_.program();
     Slots slots = program.start(input.to(c10::Device(model_.device())));
     look(of_input_, slots, count);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "error.h"
+#include "image_cache.h"
 #include "program.h"
 
 namespace bitfall {
@@ -106,23 +107,16 @@ bool learn(const Model& model, const Dataset& images, std::span<LearnPlace> plac
   for (const LearnPlace& place : places) {
     scratch.emplace_back(static_cast<std::size_t>(place.protection->scratch_size(*place.site)));
   }
-  const auto [channels, height, width] = images.shape();
-  const auto size = static_cast<std::size_t>(channels * height * width);
+  const auto batch = static_cast<std::int32_t>(model.batch());
   std::int64_t looked_at = 0;
   for (int pass = 0; pass < most_passes(places); ++pass) {
     LearningPass learning(model, places, scratch, pass);
     learning.parameters();
-    for (std::int32_t first = 0; first < images.size();) {
+    for (std::int32_t first = 0; first < images.size(); first += batch) {
       if (stop) return false;
-      const auto batch = static_cast<std::int32_t>(model.batch());
       const std::int32_t count = std::min(batch, images.size() - first);
-      at::Tensor input = at::empty({model.batch(), channels, height, width}, at::kFloat);
-      for (std::int32_t row = 0; row < batch; ++row) {  // the last image fills up
-        images.load(std::min(first + row, images.size() - 1),
-                    {input.data_ptr<float>() + static_cast<std::size_t>(row) * size, size});
-      }
+      const at::Tensor input = images_from(images, first, batch);
       learning.batch(input.to(c10::Device(model.device())), count);
-      first += count;
       looked_at += count;
       if (tick) tick(looked_at);
     }

@@ -117,9 +117,7 @@ void Worker::check_golden(const GoldenChunk& golden) const {
     if (then == known.end() || then->image != image) continue;
     const auto logits = golden.logits(row);
     const double loss = loss_of(logits, workload_.dataset().label(image), options_.answer);
-    const bool same = std::memcmp(&loss, &then->loss, sizeof loss) == 0 ||
-                      (std::isnan(loss) && std::isnan(then->loss));
-    if (same && top1(logits) == then->top1) continue;
+    if (same_number(loss, then->loss) && top1(logits) == then->top1) continue;
     throw Error(ExitCode::kInput,
                 "image '" + workload_.dataset().name(image) + "': without a fault its loss was " +
                     exact_text(then->loss) + " and its answer class " + std::to_string(then->top1) +

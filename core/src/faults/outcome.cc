@@ -11,19 +11,19 @@
 namespace bitfall {
 namespace {
 
-bool same(double a, double b) {
-  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
-         (std::isnan(a) && std::isnan(b));
-}
-
 bool same_edit(const EditRecord& a, const EditRecord& b) {
   return a.edit.element == b.edit.element && a.edit.register_index == b.edit.register_index &&
          a.edit.operation == b.edit.operation && mask_column(a.edit) == mask_column(b.edit) &&
          a.code_before == b.code_before && a.code_after == b.code_after &&
-         same(a.value_before, b.value_before) && same(a.value_after, b.value_after);
+         same_number(a.value_before, b.value_before) && same_number(a.value_after, b.value_after);
 }
 
 }  // namespace
+
+bool same_number(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b) ||
+         (std::isnan(a) && std::isnan(b));
+}
 
 std::uint32_t edited_bits(const EditRecord& record) {
   const bool whole =
@@ -41,9 +41,9 @@ bool is_mismatch(const TrialResult& result) {
 
 bool same_result(const TrialResult& a, const TrialResult& b) {
   return a.entry == b.entry && a.site == b.site && a.image == b.image && a.outcome == b.outcome &&
-         a.activated == b.activated && same(a.golden_loss, b.golden_loss) &&
-         same(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
-         a.faulty_top1 == b.faulty_top1 && std::ranges::equal(a.metrics, b.metrics, same) &&
+         a.activated == b.activated && same_number(a.golden_loss, b.golden_loss) &&
+         same_number(a.faulty_loss, b.faulty_loss) && a.golden_top1 == b.golden_top1 &&
+         a.faulty_top1 == b.faulty_top1 && std::ranges::equal(a.metrics, b.metrics, same_number) &&
          std::ranges::equal(a.edits, b.edits, same_edit);
 }
 

@@ -53,6 +53,9 @@ struct EditRecord {
 /// The bits that an edit names (a mask) or, for one that writes a whole code or a number, changes.
 std::uint32_t edited_bits(const EditRecord& record);
 
+/// Whether two losses, values or metrics are one and the same: bit for bit, or both NaN.
+bool same_number(double a, double b);
+
 /// A trial whose outcome is_due has no answer: its faulty_loss is NaN, its faulty_top1 -1, each of
 /// its metrics NaN.
 struct TrialResult {

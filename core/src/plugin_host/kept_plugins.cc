@@ -18,11 +18,6 @@ namespace {
 
 constexpr const char* kFolder = "plugins";
 
-bool comes_with_the_program(const fs::path& path) {
-  std::error_code ignored;
-  return fs::equivalent(path.parent_path(), default_plugin_folder(), ignored);
-}
-
 // A name that is a file's, whatever the plugin calls itself.
 fs::path copy_name(const WantedPlugin& plugin) {
   std::string name;

@@ -622,6 +622,11 @@ fs::path default_plugin_folder() {
   return boost::dll::program_location().parent_path().parent_path() / BITFALL_PLUGIN_DIR;
 }
 
+bool comes_with_the_program(const fs::path& plugin) {
+  std::error_code ignored;
+  return fs::equivalent(plugin.parent_path(), default_plugin_folder(), ignored);
+}
+
 void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
   host.load_folder(default_plugin_folder());
   const char* variable = std::getenv("BITFALL_PLUGIN_PATH");

@@ -102,6 +102,8 @@ class PluginHost {
 /// The folder that the program's own plugins lie in: <prefix>/lib/bitfall/plugins beside
 /// <prefix>/bin/bitfall.
 std::filesystem::path default_plugin_folder();
+/// Whether a plugin of this path is one of that folder.
+bool comes_with_the_program(const std::filesystem::path& plugin);
 
 /// Loads default_plugin_folder(), then each folder or file of the colon-separated
 /// $BITFALL_PLUGIN_PATH, then `extra`. A file named explicitly (in `extra`) that is refused throws.

@@ -93,10 +93,7 @@ std::string example_use(const ComponentDescription& component) {
 
 /// Nothing for a plugin of the program's own, which needs no path.
 std::string plugin_path_use(const PluginDescription& plugin) {
-  std::error_code ignored;
-  if (std::filesystem::equivalent(plugin.path.parent_path(), default_plugin_folder(), ignored)) {
-    return "";
-  }
+  if (comes_with_the_program(plugin.path)) return "";
   return "[plugins]\npaths = [\"" + plugin.path.string() + "\"]\n\n";
 }
 

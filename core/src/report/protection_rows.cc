@@ -20,10 +20,10 @@ struct ArmData {
   std::map<std::int64_t, bool> mismatches;  // by trial
 };
 
-ArmData arm_of(const fs::path& run) {
+ArmData arm_of(const fs::path& run, SummaryOptions options) {
   const auto store = Store::open_read_only(run);
   ArmData arm;
-  SummaryOptions options;
+  options.estimate_means = false;
   options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
     arm.mismatches[trial.trial] = effect.mismatch;
   };
@@ -73,19 +73,19 @@ void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
 
 }  // namespace
 
-std::vector<ProtectionRow> protection_rows(const fs::path& run) {
+std::vector<ProtectionRow> protection_rows(const fs::path& run, const SummaryOptions& options) {
   std::error_code error;
   std::vector<fs::path> runs;
   for (fs::directory_iterator entry(run / "protected", error), end; !error && entry != end;
        entry.increment(error)) {
-    if (fs::exists(entry->path() / "campaign.sqlite")) runs.push_back(entry->path());
+    if (holds_run(entry->path())) runs.push_back(entry->path());
   }
   if (runs.empty()) return {};
   std::sort(runs.begin(), runs.end());
-  const ArmData base = arm_of(run);
+  const ArmData base = arm_of(run, options);
   std::vector<ProtectionRow> rows = {row_of(base)};
   for (const fs::path& path : runs) {
-    const ArmData arm = arm_of(path);
+    const ArmData arm = arm_of(path, options);
     rows.push_back(row_of(arm));
     pair(base, arm, rows.back());
   }
@@ -120,7 +120,7 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
 
 std::string protections_text(const std::vector<ProtectionRow>& rows, double confidence) {
   if (rows.empty()) return "";
-  std::string text = table_text(protections_table(rows, percent(confidence, 0)), 120) + "\n";
+  std::string text = table_text(protections_table(rows, confidence_text(confidence)), 120) + "\n";
   for (const ProtectionRow& row : rows) {
     if (row.name.empty()) continue;
     text += row.name + ": " + row.detail + "\n  costs " + row.cost + "\n";

@@ -12,6 +12,8 @@
 
 namespace bitfall {
 
+struct SummaryOptions;  // report.h
+
 struct ProtectionRow {
   std::string name;  // empty: the run without a protection
   std::string detail, cost, learned_from;
@@ -26,7 +28,9 @@ struct ProtectionRow {
 };
 
 /// The run's own row, then those of the runs in RUN/protected, by name; empty where there is none.
-std::vector<ProtectionRow> protection_rows(const std::filesystem::path& run);
+/// options: of both summaries, but for what is visited.
+std::vector<ProtectionRow> protection_rows(const std::filesystem::path& run,
+                                           const SummaryOptions& options);
 
 /// confidence: of the intervals, as text.
 ReportTable protections_table(const std::vector<ProtectionRow>& rows,

@@ -77,14 +77,6 @@ void tell_of_orphans(const fs::path& path) {
            ", left of a run whose file was deleted");
 }
 
-bool is_database(const fs::path& path) {
-  constexpr std::string_view kStart = "SQLite format 3";
-  std::string start(kStart.size(), '\0');
-  std::ifstream(path, std::ios::binary)
-      .read(start.data(), static_cast<std::streamsize>(start.size()));
-  return start == kStart;
-}
-
 // The file appears under its name complete or not at all, whenever the process is killed, and what
 // had the name before stays until then. What belongs to that is written back first: a log that is
 // removed, or a rollback journal, would else take a part of the old run along.
@@ -292,6 +284,11 @@ struct Writer {
 };
 
 }  // namespace
+
+bool holds_run(const fs::path& directory) {
+  std::error_code absent;
+  return fs::exists(directory / kFileName, absent);
+}
 
 struct Store::State {
   State(fs::path where, std::unique_ptr<RunLock> held, Database file)

@@ -60,6 +60,9 @@ struct RunDescription {
   double bits(const Stratum& stratum) const;
 };
 
+/// Whether a run, of any version and in any state, lies in the directory.
+bool holds_run(const std::filesystem::path& directory);
+
 /// One run directory, open. Layout: campaign.toml, faults.csv (if a list), campaign.sqlite,
 /// report.html.
 class Store final : public ResultSink {

@@ -20,11 +20,6 @@ std::string insert_trial_sql(std::size_t metrics) {
   return sql + ")";
 }
 
-bool same_number(double a, double b) {
-  return (std::isnan(a) && std::isnan(b)) ||
-         std::bit_cast<std::int64_t>(a) == std::bit_cast<std::int64_t>(b);
-}
-
 }  // namespace
 
 std::string contradiction(const TrialResult& result) {

@@ -151,7 +151,7 @@ class Campaign:
 
     def _entry(self, section: str, entry: Any) -> dict:
         if isinstance(entry, str):
-            entry = {"error_model" if section == "faults" else "format": entry}
+            entry = {{"faults": "error_model", "formats": "format", "protect": "protection"}[section]: entry}
         if not isinstance(entry, Mapping):
             raise Error(f"{section}: {entry!r} is neither an id nor a dict of the keys of [[{section}]]", 2)
         return self._paths(section, entry)
