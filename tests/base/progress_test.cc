@@ -11,7 +11,7 @@
 
 #include "log.h"
 
-namespace bitfall {
+namespace bitfall::progress_test {
 namespace {
 
 using testing::HasSubstr;
@@ -232,4 +232,4 @@ TEST(ShortDuration, TwoUnits) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::progress_test

@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-namespace bitfall {
+namespace bitfall::bootstrap_test {
 namespace {
 
 TEST(Bootstrap, DrawsEveryUnitAlikeAndTheSameAtEveryRun) {
@@ -78,4 +78,4 @@ TEST(PercentileInterval, CoversTheRatioOfPairedMeans) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::bootstrap_test

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::mean_estimate_test {
 namespace {
 
 std::vector<MeanUnit> units_of(const std::vector<double>& values) {
@@ -99,4 +99,4 @@ TEST(MeanEstimate, OfFaultsThatMeetManyImagesIsByFault) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::mean_estimate_test

@@ -15,7 +15,7 @@
 
 #include "error.h"
 
-namespace bitfall {
+namespace bitfall::statistics_test {
 namespace {
 
 struct Vector {
@@ -348,4 +348,4 @@ TEST(McNemar, IsTheExactBinomialTest) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::statistics_test

@@ -16,7 +16,7 @@
 #include "sqlite.h"
 #include "statistics.h"
 
-namespace bitfall {
+namespace bitfall::compare_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -291,7 +291,7 @@ TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
 // Beyond 8192 units they are resampled in groups: the interval is still that of a mean.
 TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
   MadeRun made;
-  made.trials = 20000;
+  made.trials = 5000;
   const auto effects = [](std::size_t, std::int64_t n) {
     PhiloxStream random(7, RandomDomain::kTrial, static_cast<std::uint64_t>(n));
     const double u = random.uniform();
@@ -300,10 +300,10 @@ TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
   const CompareData data = compared({make_run("a", made, effects), make_run("b", made, effects)});
   const Estimate loss = cell(data, 0, 0).values.loss;
   const double t = normal_quantile(data.confidence);
-  const double sigma = std::sqrt((1.0 / 5 - 1.0 / 9) / 20000);  // of u^2, u uniform
+  const double sigma = std::sqrt((1.0 / 5 - 1.0 / 9) / 5000);  // of u^2, u uniform
   EXPECT_NEAR(loss.interval.high - loss.interval.low, 2 * t * sigma, 0.1 * 2 * t * sigma);
   const Estimate mismatch = cell(data, 0, 0).values.mismatch;
-  const double of_rate = std::sqrt(0.1 * 0.9 / 20000);
+  const double of_rate = std::sqrt(0.1 * 0.9 / 5000);
   EXPECT_NEAR(mismatch.interval.high - mismatch.interval.low, 2 * t * of_rate,
               0.1 * 2 * t * of_rate);
 }
@@ -798,4 +798,4 @@ TEST(Comparison, PageHoldsTablesAndCharts) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::compare_test

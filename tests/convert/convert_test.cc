@@ -19,7 +19,7 @@
 #include "format_fixture.h"
 #include "numbers.h"
 
-namespace bitfall {
+namespace bitfall::convert_test {
 namespace {
 
 using testing::ElementsAre;
@@ -744,4 +744,4 @@ TEST_F(ConvertProgram, RefusesWithTheUsualExitCodes) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::convert_test

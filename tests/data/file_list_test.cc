@@ -9,7 +9,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::file_list_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -219,4 +219,4 @@ TEST_F(FileLists, MakeADataset) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::file_list_test

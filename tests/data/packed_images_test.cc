@@ -11,7 +11,7 @@
 #include "error.h"
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::packed_images_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -166,4 +166,4 @@ TEST(PackedImages, OfDamagedFilesAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::packed_images_test

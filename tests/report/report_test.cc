@@ -18,7 +18,7 @@
 #include "report_number.h"
 #include "run_fixture.h"
 
-namespace bitfall {
+namespace bitfall::report_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -752,4 +752,4 @@ TEST(ReportHtml, NamesAPathThatCannotBeWritten) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::report_test

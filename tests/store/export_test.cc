@@ -12,7 +12,7 @@
 #include "run_fixture.h"
 #include "store.h"
 
-namespace bitfall {
+namespace bitfall::export_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -139,4 +139,4 @@ TEST(Export, NamesTheTrialOfADamagedRun) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::export_test

@@ -7,7 +7,7 @@
 
 #include "run_fixture.h"
 
-namespace bitfall {
+namespace bitfall::run_facts_test {
 namespace {
 
 using testing::ElementsAre;
@@ -155,4 +155,4 @@ TEST(ComponentFact, HoldsOptionsOfEveryType) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::run_facts_test

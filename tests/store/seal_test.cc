@@ -14,7 +14,7 @@
 #include "run_fixture.h"
 #include "store.h"
 
-namespace bitfall {
+namespace bitfall::seal_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -277,4 +277,4 @@ TEST(Store, WritesThroughNoLink) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::seal_test

@@ -23,7 +23,7 @@
 #include "run_fixture.h"
 #include "sha256.h"
 
-namespace bitfall {
+namespace bitfall::store_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -1082,4 +1082,4 @@ TEST(Views, AgreeWithTheTrials) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::store_test

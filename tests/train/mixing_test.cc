@@ -11,7 +11,7 @@
 #include "philox.h"
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::mixing_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -153,4 +153,4 @@ TEST(Erasing, ClearsTheBoxThatTorchvisionClears) {
 }
 
 }  // namespace
-}  // namespace bitfall
+} // namespace bitfall::mixing_test
