@@ -230,6 +230,52 @@ workers = 1
         (again / "other_name.so").write_bytes((PLUGINS / "friendly.so").read_bytes())
         self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--plugin", again))
 
+    def test_a_file_in_the_search_path_does_nothing(self):
+        self.start("nf4").communicate()  # the network and the images
+        text = (self.folder / "c.toml").read_text()
+        text = text.replace('id = "nf4"', 'id = "bf16"').replace(str(PLUGINS / "unruly.so"), "")
+        (self.folder / "c.toml").write_text(text.replace('paths = [""]', "paths = []"))
+        place = self.folder / "plugins"
+        place.mkdir()
+        for stem in ("intruder", "unruly", "fast_math"):
+            (place / f"{stem}.so").write_bytes((PLUGINS / f"{stem}.so").read_bytes())
+        mark = self.folder / "mark"
+        beside = dict(
+            os.environ, BITFALL_PLUGIN_PATH=str(place), INTRUDER_MARK=str(mark), INTRUDER_CRASH="1"
+        )
+
+        def said(*arguments, env=os.environ, code=0):
+            done = subprocess.run(
+                [PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, env=env
+            )
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout
+
+        digests = []
+        for name, env in (("alone", dict(os.environ)), ("beside", beside)):
+            said("run", "c.toml", "-o", name, env=env)
+            digests.append(json.loads(said("report", name, "--json", env=env))["digest"])
+        self.assertEqual(*digests)
+        listed = json.loads(said("plugin", "list", "--json", env=beside))
+        (intruder,) = [p for p in listed["plugins"] if p["name"] == "intruder"]
+        self.assertEqual((intruder["loaded"], intruder["licence"]), (False, "MIT"))
+        self.assertIn({"strangers/intruder"}, [{c["id"]} for c in listed["components"]])
+        refused = {Path(r["path"]).name: r["reason"] for r in listed["refused"]}
+        self.assertEqual(set(refused), {"unruly.so", "fast_math.so"})
+        for reason in refused.values():
+            self.assertIn("runs only where the file itself is named", reason)
+        for arguments in (["formats"], ["convert", "bf16", "1e-39"], ["env"], ["sites", "m.pt"]):
+            said(*arguments, env=beside)
+        self.assertFalse(mark.exists())
+        # It is there for the campaign that names it: then it crashes, and has a name.
+        done = subprocess.run(
+            [PROGRAM, "plugin", "info", "strangers/intruder"],
+            cwd=self.folder, env=beside, capture_output=True, text=True,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("intruder.so", done.stderr)
+        self.assertTrue(mark.exists())
+
     def test_fast_math_in_the_search_path_changes_nothing(self):
         arguments = [PROGRAM, "convert", "bf16", "1e-39", "--json"]
         clean = subprocess.run(arguments, capture_output=True, text=True)

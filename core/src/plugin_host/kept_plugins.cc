@@ -4,8 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 
 #include "error.h"
 #include "log.h"
@@ -46,17 +44,6 @@ std::vector<fs::path> libraries_in(const fs::path& place) {
   return files;
 }
 
-std::vector<fs::path> search_path() {
-  const char* variable = std::getenv("BITFALL_PLUGIN_PATH");
-  std::vector<fs::path> places;
-  for (std::string_view rest = variable ? variable : ""; !rest.empty();) {
-    const auto colon = rest.find(':');
-    if (const auto part = rest.substr(0, colon); !part.empty()) places.emplace_back(part);
-    rest = colon == rest.npos ? "" : rest.substr(colon + 1);
-  }
-  return places;
-}
-
 bool has_hash(const fs::path& file, const std::string& sha256) {
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) return false;
@@ -85,7 +72,7 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
     sought.push_back(places.run / kFolder);
   }
   sought.insert(sought.end(), places.files.begin(), places.files.end());
-  const auto more = search_path();
+  const auto more = plugin_search_path();
   sought.insert(sought.end(), more.begin(), more.end());
   std::vector<std::string> told;
   for (const fs::path& place : sought) {
@@ -128,7 +115,7 @@ void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
 
 void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
                  const PluginPlaces& places) {
-  host.load_folder(default_plugin_folder());
+  load_own_plugins(host);
   for (const WantedPlugin& plugin : wanted) {
     if (!is_loaded(host, plugin.sha256)) load_one(host, plugin, places);
   }
