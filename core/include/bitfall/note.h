@@ -6,7 +6,8 @@
 //   format nf4 Normal floats in 4 bits
 //
 // A line a fact, a line a component (kind, id without the group, summary), their number at the end.
-// Where the compiler does not know them, the note ends before the plugin's name.
+// Where the compiler does not know them, their number is missing; where it does not know the
+// plugin's name either, that as well.
 #pragma once
 
 #include <cstddef>
@@ -126,9 +127,7 @@ constexpr void register_one(Registrar& registrar, const T& component) {
   }
 }
 
-template <typename... Components>
-constexpr void write_note(NoteText& text, const NoteFacts& facts, const About& about,
-                          const Components&... components) {
+constexpr void write_about(NoteText& text, const NoteFacts& facts, const About& about) {
   write_facts(text, facts);
   text.line("name", about.name);
   text.line("version", about.version);
@@ -137,6 +136,12 @@ constexpr void write_note(NoteText& text, const NoteFacts& facts, const About& a
   text.line("licence", about.licence);
   text.line("url", about.url);
   text.line("cite", about.cite);
+}
+
+template <typename... Components>
+constexpr void write_note(NoteText& text, const NoteFacts& facts, const About& about,
+                          const Components&... components) {
+  write_about(text, facts, about);
   NoteRegistrar registrar(text);
   (register_one(registrar, components), ...);
   text.line("components", registrar.count());
@@ -150,7 +155,13 @@ constexpr std::size_t note_size(const NoteFacts& facts, const About& about,
   write_note(text, facts, about, components...);
   return text.size();
 }
-constexpr std::size_t short_note_size(const NoteFacts& facts) {
+/// Only where About is a constant.
+constexpr std::size_t about_size(const NoteFacts& facts, const About& about) {
+  NoteText text;
+  write_about(text, facts, about);
+  return text.size();
+}
+constexpr std::size_t facts_size(const NoteFacts& facts) {
   NoteText text;
   write_facts(text, facts);
   return text.size();
@@ -164,9 +175,15 @@ constexpr Note<kText> make_note(const NoteFacts& facts, const About& about,
   write_note(text, facts, about, components...);
   return note;
 }
-/// The note of a plugin whose components are known only once it runs.
 template <std::size_t kText>
-constexpr Note<kText> make_short_note(const NoteFacts& facts) {
+constexpr Note<kText> make_about_note(const NoteFacts& facts, const About& about) {
+  Note<kText> note;
+  NoteText text(note.text);
+  write_about(text, facts, about);
+  return note;
+}
+template <std::size_t kText>
+constexpr Note<kText> make_facts_note(const NoteFacts& facts) {
   Note<kText> note;
   NoteText text(note.text);
   write_facts(text, facts);

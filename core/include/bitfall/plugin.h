@@ -39,7 +39,7 @@ namespace bitfall {
 /// no new number: fields at the end of structs that begin with their size, and extension().
 inline constexpr std::uint32_t kAbi = 4;
 /// Of all headers of kAbi, without comments and white space; a test says what it must be.
-inline constexpr std::uint64_t kHeaders = 0x5cf59011e39be0e3;
+inline constexpr std::uint64_t kHeaders = 0xb11c7a685c04f48f;
 
 /// How a plugin was built, compared by the host before it calls anything.
 struct BuiltWith {
@@ -99,8 +99,25 @@ constexpr NoteFacts note_facts() { return {kAbi, kHeaders, __VERSION__, BITFALL_
                                                   nullptr, nullptr,  nullptr};          \
   BITFALL_PLUGIN_ABOUT(bitfall_about, __VA_ARGS__)
 
+// As much of the note as the compiler knows: all, what About tells, or less. __builtin_constant_p
+// stands in each condition itself, since clang takes `p ? a : b` for a constant only then.
+#define BITFALL_NOTE(about_, ...)                                                                  \
+  static constexpr ::bitfall::detail::NoteFacts bitfall_facts = ::bitfall::detail::note_facts();   \
+  static constexpr std::size_t bitfall_note_size =                                                 \
+      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
+          ? ::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__)                       \
+      : __builtin_constant_p(::bitfall::detail::about_size(bitfall_facts, about_))                 \
+          ? ::bitfall::detail::about_size(bitfall_facts, about_)                                   \
+          : ::bitfall::detail::facts_size(bitfall_facts);                                          \
+  __attribute__((used, section(".note.bitfall"), aligned(4))) static constexpr auto bitfall_note = \
+      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
+          ? ::bitfall::detail::make_note<bitfall_note_size>(bitfall_facts, about_, __VA_ARGS__)    \
+      : __builtin_constant_p(::bitfall::detail::about_size(bitfall_facts, about_))                 \
+          ? ::bitfall::detail::make_about_note<bitfall_note_size>(bitfall_facts, about_)           \
+          : ::bitfall::detail::make_facts_note<bitfall_note_size>(bitfall_facts);
+
 // The entry is declared first, defined after: in one step GCC 12 takes local variables of a lambda
-// for `extern` ones. __builtin_constant_p tells whether all of the note is known to the compiler.
+// for `extern` ones.
 #define BITFALL_PLUGIN_ABOUT(about_, ...)                                                          \
   static void bitfall_register(::bitfall::Registrar& registrar) {                                  \
     const auto add = [&](const auto&... components) {                                              \
@@ -108,15 +125,7 @@ constexpr NoteFacts note_facts() { return {kAbi, kHeaders, __VERSION__, BITFALL_
     };                                                                                             \
     add(__VA_ARGS__);                                                                              \
   }                                                                                                \
-  static constexpr ::bitfall::detail::NoteFacts bitfall_facts = ::bitfall::detail::note_facts();   \
-  static constexpr std::size_t bitfall_note_size =                                                 \
-      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
-          ? ::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__)                       \
-          : ::bitfall::detail::short_note_size(bitfall_facts);                                     \
-  __attribute__((used, section(".note.bitfall"), aligned(4))) static constexpr auto bitfall_note = \
-      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
-          ? ::bitfall::detail::make_note<bitfall_note_size>(bitfall_facts, about_, __VA_ARGS__)    \
-          : ::bitfall::detail::make_short_note<bitfall_note_size>(bitfall_facts);                  \
+  BITFALL_NOTE(about_, __VA_ARGS__)                                                                \
   extern "C" __attribute__((visibility("default"))) const ::bitfall::Plugin bitfall_plugin;        \
   const ::bitfall::Plugin bitfall_plugin = {::bitfall::kAbi, sizeof(::bitfall::Plugin), &(about_), \
                                             ::bitfall::detail::built_with(), &bitfall_register}

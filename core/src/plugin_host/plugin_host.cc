@@ -431,7 +431,7 @@ struct PluginHost::State {
   // what was made are guarded.
   mutable std::recursive_mutex loading;
   mutable std::mutex mutex;
-  mutable std::set<std::size_t> in_use;  // plugins
+  mutable std::map<std::size_t, std::set<std::string>> in_use;  // components by plugin
   mutable std::vector<FileInUse> files_in_use;
   mutable std::map<std::string, std::unique_ptr<ComponentHost>> hosts;  // by component
   const ComponentHost& host_of(const PluginHost& host, const std::string& who);
@@ -747,7 +747,7 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
 void PluginHost::State::note_use(std::size_t plugin, const std::string& name,
                                  const std::vector<OptionFile>& given) const {
   const std::lock_guard lock(mutex);
-  in_use.insert(plugin);
+  in_use[plugin].insert(name);
   for (const OptionFile& file : given) files_in_use.push_back({name, file});
 }
 
@@ -787,7 +787,16 @@ std::unique_ptr<NumberFormat> PluginHost::State::make_inner_format(const PluginH
 
 std::vector<std::size_t> PluginHost::plugins_in_use() const {
   const std::lock_guard lock(state_->mutex);
-  return {state_->in_use.begin(), state_->in_use.end()};
+  std::vector<std::size_t> plugins;
+  for (const auto& [plugin, uses] : state_->in_use) plugins.push_back(plugin);
+  return plugins;
+}
+
+std::vector<std::string> PluginHost::uses_of(std::size_t plugin) const {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->in_use.find(plugin);
+  if (found == state_->in_use.end()) return {};
+  return {found->second.begin(), found->second.end()};
 }
 
 std::vector<FileInUse> PluginHost::files_in_use() const {
@@ -841,6 +850,28 @@ std::vector<fs::path> plugin_search_path() {
   return places;
 }
 
+fs::path installed_pack_folder() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  const char* home = std::getenv("HOME");
+  const fs::path base = data != nullptr && *data == '/'
+                            ? fs::path(data)
+                            : fs::path(home == nullptr ? "/" : home) / ".local/share";
+  return base / "bitfall/plugins";
+}
+
+std::vector<fs::path> installed_plugin_folders() {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  for (fs::directory_iterator entry(installed_pack_folder(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const bool hidden = entry->path().filename().string().starts_with('.');
+    std::error_code ignored;
+    if (!hidden && entry->is_directory(ignored)) folders.push_back(entry->path());
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
 void load_own_plugins(PluginHost& host) {
   const fs::path folder = default_plugin_folder();
   std::vector<std::string> names = split(BITFALL_OWN_PLUGINS, ':');
@@ -863,7 +894,8 @@ void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
     }
   }
   // What is named ahead of what only lies somewhere, so that it wins where both have an id.
-  for (const auto& more : {plugin_search_path(), {default_plugin_folder()}}) {
+  for (const auto& more :
+       {plugin_search_path(), installed_plugin_folders(), {default_plugin_folder()}}) {
     places.insert(places.end(), more.begin(), more.end());
   }
   for (const auto& place : places) {

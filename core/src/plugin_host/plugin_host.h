@@ -106,6 +106,8 @@ class PluginHost {
 
   /// Of all that was made so far, formats that others stand on included: indices into plugins().
   std::vector<std::size_t> plugins_in_use() const;
+  /// What was made of one of them: "format 'fp16'".
+  std::vector<std::string> uses_of(std::size_t plugin) const;
   std::vector<FileInUse> files_in_use() const;
 
  private:
@@ -121,10 +123,15 @@ bool comes_with_the_program(const std::filesystem::path& plugin);
 /// The folders and files of $BITFALL_PLUGIN_PATH, which has colons between them.
 std::vector<std::filesystem::path> plugin_search_path();
 
+/// Where `bitfall plugin add` puts packs, a folder each: $XDG_DATA_HOME/bitfall/plugins.
+std::filesystem::path installed_pack_folder();
+/// Those folders.
+std::vector<std::filesystem::path> installed_plugin_folders();
+
 /// Loads the program's own plugins.
 void load_own_plugins(PluginHost& host);
 /// The program's own plugins, and files of `extra`: loaded, and one of `extra` that is refused
-/// throws. Folders of `extra`, $BITFALL_PLUGIN_PATH and whatever else lies in
+/// throws. Folders of `extra`, $BITFALL_PLUGIN_PATH, packs that were added and whatever else lies in
 /// default_plugin_folder(): known, and loaded where a component of theirs is asked for.
 void load_plugins(PluginHost& host, std::span<const std::filesystem::path> extra);
 

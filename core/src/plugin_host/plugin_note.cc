@@ -117,7 +117,7 @@ PluginNote parse_note(std::string_view text) {
       note.components.push_back(
           {key, value.substr(0, end), value.substr(std::min(end + 1, value.size()))});
     } else if (key == "components") {
-      note.complete = number_of(value, 10) == note.components.size();
+      note.complete = !note.components.empty() && number_of(value, 10) == note.components.size();
     }  // what later versions tell is left alone
   }
   return note;

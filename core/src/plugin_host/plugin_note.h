@@ -25,7 +25,7 @@ struct PluginNote {
   // Empty where the compiler did not know them as it wrote the note.
   std::string name, version, summary, group, licence, url, cite;
   std::vector<NotedComponent> components;
-  bool complete = false;  // tells of all of that
+  bool complete = false;  // tells of all components
 };
 
 /// The text of a shared library's note; none where it has none, or is no shared library. The file
