@@ -49,6 +49,8 @@ packages=(
   libgtest-dev
   librapidcheck-dev
   xz-utils
+  bubblewrap
+  minisign
 )
 
 say() { printf 'setup: %s\n' "$*"; }

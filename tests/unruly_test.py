@@ -230,6 +230,60 @@ workers = 1
         (again / "other_name.so").write_bytes((PLUGINS / "friendly.so").read_bytes())
         self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--plugin", again))
 
+    def test_a_run_goes_on_with_a_mended_plugin(self):
+        self.start("nf4").communicate()  # the network and the images
+        text = (self.folder / "c.toml").read_text().replace('id = "nf4"', 'id = "fp16"')
+        text = text.replace(str(PLUGINS / "unruly.so"), str(PLUGINS / "friendly_broken.so"))
+        text = text.replace("[plugins]", '[metrics]\nids = ["friendly"]\n[plugins]')
+        (self.folder / "m.toml").write_text(text + "commit_every = 16\n")
+
+        def bitfall(*arguments, code=0):
+            done = subprocess.run(
+                [PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True
+            )
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout if code == 0 and "--json" in arguments else done.stdout + done.stderr
+
+        self.assertIn("out of luck", bitfall("run", "m.toml", "-o", "broken", code=3))
+        begun = json.loads(bitfall("status", "broken", "--json"))
+        self.assertGreater(begun["done"], 0)
+        # Another plugin, one that gives something else, and no plugin at all.
+        said = bitfall("resume", "broken", "--with", PLUGINS / "intruder.so", code=2)
+        self.assertIn("it is plugin 'intruder', and the run uses", said)
+        said = bitfall("resume", "broken", "--with", PLUGINS / "friendly_changed.so", code=3)
+        self.assertIn("metric 'friendly' gives echo = 1, then 2", said)
+        self.assertIn("does not go on with this plugin", said)
+        said = bitfall("resume", "broken", "--with", PLUGINS / "not_a_library.so", code=4)
+        self.assertIn("does not tell its name without being run", said)
+        self.assertEqual(json.loads(bitfall("status", "broken", "--json"))["done"], begun["done"])
+        self.assertIn("friendly 1.0", bitfall("resume", "broken", "--with", PLUGINS / "friendly.so"))
+        # The same trials as where nothing ever broke; both plugins are told and kept.
+        (self.folder / "w.toml").write_text(text.replace("friendly_broken", "friendly"))
+        whole = json.loads(bitfall("run", "w.toml", "-o", "whole", "--json"))
+        report = json.loads(bitfall("report", "broken", "--json"))
+        self.assertEqual(report["done"], report["planned"])
+        digest = json.loads(bitfall("resume", "broken", "--json"))["digest"]
+        self.assertEqual(digest, whole["digest"])
+        self.assertIn("friendly 0.9", report["facts"]["mended_plugins"])
+        self.assertEqual(len(list((self.folder / "broken" / "plugins").iterdir())), 2)
+        self.assertIn("equal", bitfall("replay", "broken", "--trial", "3"))
+        (friendly,) = [p for p in report["plugins"] if p["name"] == "friendly"]
+        self.assertEqual(friendly["version"], "1.0")
+        self.assertEqual(friendly["uses"], ["metric 'friendly'"])
+        self.assertFalse(friendly["comes_with_bitfall"])
+        self.assertIn("friendly", bitfall("report", "broken"))
+        page = (self.folder / "broken" / "report.html").read_text()
+        self.assertIn(friendly["sha256"], page)
+        # Other binaries of one plugin in two runs are told of.
+        again = self.folder / "again.so"
+        again.write_bytes((PLUGINS / "friendly.so").read_bytes() + b"built again")
+        (self.folder / "a.toml").write_text(
+            text.replace(str(PLUGINS / "friendly_broken.so"), str(again))
+        )
+        bitfall("run", "a.toml", "-o", "again")
+        said = bitfall("compare", "whole", "again")
+        self.assertIn("binaries of plugin friendly differ", " ".join(said.split()))
+
     def test_a_file_in_the_search_path_does_nothing(self):
         self.start("nf4").communicate()  # the network and the images
         text = (self.folder / "c.toml").read_text()
