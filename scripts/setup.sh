@@ -27,6 +27,7 @@ packages=(
   ccache
   cmake
   ninja-build
+  libarchive-dev
   "libboost1.81-dev|libboost1.83-dev|libboost1.88-dev"
   libcli11-dev
   "libjpeg62-turbo-dev|libjpeg-turbo8-dev"
@@ -48,6 +49,8 @@ packages=(
   libgtest-dev
   librapidcheck-dev
   xz-utils
+  bubblewrap
+  minisign
 )
 
 say() { printf 'setup: %s\n' "$*"; }

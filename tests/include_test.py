@@ -41,6 +41,7 @@ KEPT_TO = [
                             "trainer.cc"}),
     (re.compile(r"spdlog/|fmt/"), "spdlog", {"log.cc"}),
     (re.compile(r"sqlite3"), "SQLite", {"sqlite.cc"}),
+    (re.compile(r"archive(_entry)?\.h"), "libarchive", {"pack_archive.cc"}),
     (re.compile(r"toml\+\+/"), "toml++",
      {"config.cc", "toml_section.cc", "toml_section.h", "toml_file.cc", "toml_file.h",
       "training_config.cc"}),

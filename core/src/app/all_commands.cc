@@ -55,7 +55,8 @@ std::vector<std::unique_ptr<Command>> all_commands() {
       std::make_unique<Group>(
           "plugin", "components that are installed, and making one",
           commands_of(plugin_list_command(), plugin_info_command(), plugin_new_command(),
-                      plugin_flags_command(), plugin_check_command())),
+                      plugin_flags_command(), plugin_check_command(), plugin_pack_command(),
+                      plugin_verify_command(), plugin_add_command(), plugin_remove_command())),
       env_command(), completion_command(), man_command());
 }
 

@@ -74,7 +74,7 @@ class HeadAttachCommand final : public Command {
  private:
   std::vector<std::string> numbered(std::int64_t count, bool needs_names) const;
   EmbeddingTable read_embeddings(bool needed, const std::vector<std::string>& classes) const;
-  Json head_card(const LastLinear& last, const EmbeddingTable& table) const;
+  Json head_card(const LastLinear& last, const EmbeddingTable& table, const PluginHost& host) const;
 
   std::filesystem::path backbone_;
   std::filesystem::path output_;
@@ -114,7 +114,7 @@ int HeadAttachCommand::run() {
   card.erase("trained");  // the backbone's, not this model's
   card["input"] = {input[0], input[1], input[2]};
   if (named) card["classes"] = classes;
-  card["head"] = head_card(last, table);
+  card["head"] = head_card(last, table, host);
   write_checked(backbone_, last.module, layers, card, input, output_);
   const std::optional<HeadCard>& old = known.head;
   log_info((old ? "replaced the head '" + old->init + "' at '" : "found the last linear layer '") +
@@ -162,10 +162,14 @@ EmbeddingTable HeadAttachCommand::read_embeddings(bool needed,
 }
 
 /// What the new model's card says of its head.
-Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& table) const {
+Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& table,
+                                  const PluginHost& host) const {
   Json card = {{"module", last.module},      {"init", init_},
                {"options", joined(set_)},    {"seed", seed_},
                {"replaced_bias", last.bias}, {"backbone_sha256", sha256_file(backbone_)}};
+  const PluginDescription& plugin =
+      host.plugins()[host.find(ComponentKind::kHeadInit, init_)->plugin];
+  card["plugin"] = {{"name", plugin.name}, {"version", plugin.version}, {"sha256", plugin.sha256}};
   if (!embeddings_.table.empty()) {
     card["embeddings"] = {{"file", embeddings_.table.filename().string()},
                           {"sha256", sha256_file(embeddings_.table)},

@@ -15,6 +15,9 @@ class ResumeCommand final : public Command {
     CLI::App* app = parent.add_subcommand("resume", "continue an interrupted run");
     app->add_option("run", run_, "the run directory")->required();
     plugins_.add_options(*app);
+    app->add_option("--with", plugins_.mended,
+                    "a mended plugin in the place of the run's one of the same name, once its "
+                    "stored trials have been run again and are equal");
     app->add_flag("--json", json_, "an end record in JSON on stdout, in place of the report");
     app->add_flag("--with-parent", with_parent_, kWithParentHelp);
     return app;

@@ -142,7 +142,7 @@ class StateNotes {
 
 /// What the store does not hold yet; false if it was stopped.
 /// notes: told of every few trials; may be null.
-bool run_rest(Session& session, Store& store, bool explain, std::int64_t planned,
+bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
               const std::string& go_on, StateNotes* notes) {
   const auto done = store.trials_done();
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
@@ -157,8 +157,9 @@ bool run_rest(Session& session, Store& store, bool explain, std::int64_t planned
   limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginWatch watch(kept, stop_requested, limits);
-  if (explain) session.engine().count_traffic();
+  if (options.explain) session.engine().count_traffic();
   try {
+    if (options.ahead) options.ahead(session, store);
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
     const bool finished =
         session.engine().run(session.plan(), done, golden_done, session.measure(), store,
@@ -199,7 +200,7 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
   std::optional<StateNotes> notes;
   if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
   const bool finished =
-      run_rest(session, store, options.explain, planned, go_on, notes ? &*notes : nullptr);
+      run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
   if (finished) prove(session, store);
   if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
   RunFacts facts = store.facts();

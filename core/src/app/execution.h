@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "session.h"
@@ -11,6 +12,8 @@
 namespace bitfall {
 
 struct ExecutionOptions {
+  /// Ahead of the first trial, under the same watch over plugins; may be empty.
+  std::function<void(Session&, Store&)> ahead = {};
   bool explain = false;           // also print where the time went
   bool json = false;              // an end record in place of the report
   bool report = true;             // the report, where it is not json

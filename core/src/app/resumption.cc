@@ -1,9 +1,12 @@
 #include "resumption.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "error.h"
 #include "log.h"
+#include "self_replay.h"
+#include "stop.h"
 #include "words.h"
 
 namespace bitfall {
@@ -22,6 +25,49 @@ void say_finished(const Store& store, const ExecutionOptions& options) {
               static_cast<long long>(done), shell_word(run).c_str());
 }
 
+/// A plugin of the run, and what takes its place.
+struct Mended {
+  PluginFact before, after;
+};
+
+/// Writes the mended plugins into the facts of the run, so that these are what they are now.
+std::vector<Mended> take_mended(RunFacts& facts, const RunFacts& now) {
+  std::vector<Mended> mended;
+  for (PluginFact& plugin : facts.plugins) {
+    const auto found =
+        std::find_if(now.plugins.begin(), now.plugins.end(),
+                     [&](const PluginFact& other) { return other.name == plugin.name; });
+    if (found == now.plugins.end() || *found == plugin) continue;
+    mended.push_back({plugin, *found});
+    plugin = *found;
+  }
+  return mended;
+}
+
+/// Runs stored trials again with mended plugins; where they are equal, the run is theirs from here
+/// on, and keeps a copy.
+void go_on_with(const std::vector<Mended>& mended, Session& session, Store& store) {
+  const std::int64_t replayed = replay_mended(session, store);
+  if (stop_requested) return;
+  RunFacts facts = store.facts();
+  const std::string done = std::to_string(store.count_done());
+  for (const Mended& plugin : mended) {
+    const auto text = [](const PluginFact& fact) {
+      return fact.name + " " + fact.version + " (SHA-256 " + fact.sha256 + ")";
+    };
+    std::string told = text(plugin.before) + " for the first " + done + " trials, then " +
+                       text(plugin.after) + ", with which " + std::to_string(replayed) +
+                       " of them were equal";
+    log_info(told);
+    facts.mended_plugins =
+        facts.mended_plugins ? *facts.mended_plugins + "; " + told : std::move(told);
+  }
+  facts.plugins = session.facts().plugins;
+  facts.provenance = session.facts().provenance;
+  session.keep_plugins(store.directory(), true);
+  store.set_facts(facts);
+}
+
 }  // namespace
 
 int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
@@ -34,7 +80,10 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
     return 0;
   }
   const auto session = reopen(run, stored, plugins);
-  check_same_facts(stored.facts, session->facts());
+  RunFacts expected = stored.facts;
+  std::vector<Mended> mended;
+  if (!plugins.mended.empty()) mended = take_mended(expected, session->facts());
+  check_same_facts(expected, session->facts());
   store->set_commit_every(session->campaign().commit_every);
   session->use_profiles(stored.profiles);
   if (session->plan().size() != stored.trials) {
@@ -46,7 +95,11 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");
-  return execute(*session, *store, options);
+  ExecutionOptions all = options;
+  if (!mended.empty()) {
+    all.ahead = [&](Session& run, Store& results) { go_on_with(mended, run, results); };
+  }
+  return execute(*session, *store, all);
 }
 
 }  // namespace bitfall

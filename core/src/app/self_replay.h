@@ -14,4 +14,8 @@ void replay_ahead(Session& session);
 /// Trials of the store, with components made anew, against what is stored.
 void replay_stored(Session& session, const Store& store);
 
+/// 256 of the store's trials, spread over every stratum, or all where there are no more, with the
+/// session's own components: those of a plugin that was mended since. Returns their number.
+std::int64_t replay_mended(Session& session, const Store& store);
+
 }  // namespace bitfall

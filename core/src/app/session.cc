@@ -78,6 +78,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   open_plugins(stored, diagnostics);
   open_protections(arm, diagnostics);
   facts_.plugins = plugins_in_use();
+  tell_provenance();
   diagnostics.throw_if_any();
   check_metric_columns(columns_);
   open_data();
@@ -335,7 +336,19 @@ void Session::open_model() {
   TorchRuntime& torch = TorchRuntime::get();
   const ModelCard card = read_model_card(campaign_.model);
   check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(), card.classes);
-  if (card.head) facts_.head_module = card.head->module;
+  if (card.head) {
+    facts_.head_module = card.head->module;
+    const PluginOfHead& made_by = card.head->plugin;
+    if (!made_by.name.empty()) {
+      facts_.provenance->push_back({made_by.name,
+                                    made_by.version,
+                                    made_by.sha256,
+                                    "",
+                                    "",
+                                    false,
+                                    {"the model's head, as it was attached"}});
+    }
+  }
   facts_.temperature = card.temperature;
   facts_.rescaled_from = card.rescaled_from;
   // All of it was read from one file, or else the hash is not of what runs.
@@ -522,6 +535,19 @@ std::vector<PluginFact> Session::plugins_in_use() const {
   return plugins;
 }
 
+// What was loaded, by name.
+void Session::tell_provenance() {
+  facts_.provenance.emplace();
+  for (std::size_t i = 0; i < host_->plugins().size(); ++i) {
+    const PluginDescription& plugin = host_->plugins()[i];
+    if (plugin.state != PluginState::kLoaded) continue;
+    facts_.provenance->push_back({plugin.name, plugin.version, plugin.sha256, plugin.licence,
+                                  plugin.compiler + ", " + plugin.standard_library,
+                                  comes_with_the_program(plugin.path), host_->uses_of(i)});
+  }
+  std::sort(facts_.provenance->begin(), facts_.provenance->end());
+}
+
 // Ids as the plugins have them: with the group in front, however the file names them.
 void Session::name_components_in_full() {
   const auto name = [&](ComponentKind kind, PluginChoice& choice) {
@@ -536,12 +562,12 @@ void Session::name_components_in_full() {
   for (PluginChoice& metric : campaign_.metrics) name(ComponentKind::kMetric, metric);
 }
 
-void Session::keep_plugins(const std::filesystem::path& run) const {
+void Session::keep_plugins(const std::filesystem::path& run, bool beside) const {
   std::vector<WantedPlugin> wanted;
   for (const PluginFact& plugin : facts_.plugins) {
     wanted.push_back({plugin.name, plugin.version, plugin.sha256});
   }
-  bitfall::keep_plugins(*host_, wanted, run);
+  bitfall::keep_plugins(*host_, wanted, run, beside);
 }
 
 RunDescription Session::describe() const {

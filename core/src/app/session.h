@@ -27,7 +27,7 @@ struct StoredRun {
   Tuning shape;  // batch, threads, workers
   std::vector<WantedPlugin> plugins;
   PluginPlaces plugin_places;
-  std::string fault_list;  // the text of its list; empty where faults were drawn
+  std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
       {};  // in place of the file's, to meet the same faults; empty = that
@@ -89,7 +89,7 @@ class Session {
   const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
   /// Copies the plugins in use that do not come with the program into the run.
-  void keep_plugins(const std::filesystem::path& run) const;
+  void keep_plugins(const std::filesystem::path& run, bool beside = false) const;
 
  private:
   struct Fresh {};
@@ -112,6 +112,7 @@ class Session {
   void complete_plan();
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
+  void tell_provenance();
   void name_components_in_full();
 
   Campaign campaign_;
@@ -127,7 +128,7 @@ class Session {
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
-  bool memory_code_ = false;  // a format's words are stored with a code
+  bool memory_code_ = false;               // a format's words are stored with a code
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::shared_ptr<Dataset> dataset_;

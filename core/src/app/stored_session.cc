@@ -31,7 +31,7 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   const RunFacts& facts = stored.facts;
   StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
                  {},
-                 {run, plugins.trust, plugins.files},
+                 {run, plugins.trust, plugins.files, plugins.mended},
                  stored.fault_list_text,
                  stored.image_names,
                  model.value_or("")};

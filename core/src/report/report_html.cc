@@ -288,6 +288,10 @@ class ReportPage {
     pair("accuracy in plain FP32", percent(data_.fp32_accuracy, 2));
     for (const FactKey& key : fact_keys()) pair(key.title, key.told(data_.facts).value_or(""));
     html_ += "</dl>\n";
+    if (!data_.facts.provenance) return;
+    html_ +=
+        "<h2>Plugins</h2>\n<p>All whose code was loaded, by the SHA-256 of their files.</p>\n" +
+        table_html(provenance_table(data_.facts, true), " class=\"plugins\"");
   }
 
   void meaning() {

@@ -182,6 +182,21 @@ Json to_json(const ProtectionRow& row) {
   return json;
 }
 
+Json plugins_json(const RunFacts& facts) {
+  if (!facts.provenance) return nullptr;
+  Json plugins = Json::array();
+  for (const LoadedPluginFact& plugin : *facts.provenance) {
+    plugins.push_back({{"name", plugin.name},
+                       {"version", plugin.version},
+                       {"sha256", plugin.sha256},
+                       {"licence", plugin.licence},
+                       {"built_with", plugin.built_with},
+                       {"comes_with_bitfall", plugin.own},
+                       {"uses", plugin.uses}});
+  }
+  return plugins;
+}
+
 std::string report_json(const ReportData& data, const FitReport* fit) {
   Json protections = Json::array();
   for (const ProtectionRow& row : data.protections) protections.push_back(to_json(row));
@@ -226,6 +241,7 @@ std::string report_json(const ReportData& data, const FitReport* fit) {
                {"worst_trials", worst},
                {"raised", raised},
                {"kinds_raised", data.kinds_raised},
+               {"plugins", plugins_json(data.facts)},
                {"definitions", meanings}};
   if (fit) json["fit"] = to_json(*fit);
   return dump(json, 2) + "\n";
