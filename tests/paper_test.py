@@ -210,7 +210,7 @@ workers = 1
         site, image = database.execute(
             "SELECT s.name, t.image FROM trials t JOIN sites s ON s.id = t.site WHERE t.trial = ?", (trial,)
         ).fetchone()
-        element, mask = database.execute("SELECT element, mask FROM edits WHERE trial = ?", (trial,)).fetchone()
+        element, mask = database.execute("SELECT element, mask FROM v_edits WHERE trial = ?", (trial,)).fetchone()
 
         def flip(_module, _inputs, output):
             out = output.clone().contiguous()
@@ -260,7 +260,7 @@ workers = 1
         for case in document["cases"]:
             name, image, element, mask = database.execute(
                 "SELECT s.name, t.image, e.element, e.mask FROM trials t JOIN sites s ON s.id = t.site "
-                "JOIN edits e ON e.trial = t.trial WHERE t.trial = ?", (case["trial"],)).fetchone()
+                "JOIN v_edits e ON e.trial = t.trial WHERE t.trial = ?", (case["trial"],)).fetchone()
             network = copy.deepcopy(self.network)
             bits = dict(network.named_parameters())[name].data.view(-1).view(torch.int32)
             bits[element] ^= int(numpy.uint32(mask).view(numpy.int32))
@@ -346,8 +346,7 @@ workers = 1
     def test_reports_of_right_images_alone(self):
         database = sqlite3.connect(self.folder / "base" / "campaign.sqlite")
         expected = database.execute(
-            "SELECT count(*), sum(t.faulty_top1 != t.golden_top1) FROM trials t "
-            "JOIN images i ON i.id = t.image WHERE t.golden_top1 = i.label").fetchone()
+            "SELECT count(*), sum(faulty_top1 != golden_top1) FROM v_trials WHERE golden_top1 = label").fetchone()
         report = json.loads(self.bitfall("report", "base", "--only", "correct", "--json"))
         self.assertEqual(report["network"]["trials"], expected[0])
         self.assertGreater(report["network"]["mismatch"]["events"], 0)

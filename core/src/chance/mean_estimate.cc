@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "bootstrap.h"
+#include "mean_draws.h"
 
 namespace bitfall {
 namespace {
-
-constexpr std::size_t kMostDraws = 8192;
 
 /// What the mean of a sample and its standard error are made of.
 struct Moments {
@@ -33,10 +31,9 @@ struct Moments {
 };
 
 std::vector<MeanUnit> grouped_units(std::span<const MeanUnit> units) {
-  std::vector<MeanUnit> groups(std::min(units.size(), kMostDraws), MeanUnit{0, 0});
+  std::vector<MeanUnit> groups;
   for (std::size_t i = 0; i < units.size(); ++i) {
-    groups[i % groups.size()].sum += units[i].sum;
-    groups[i % groups.size()].size += units[i].size;
+    add_draw(groups, static_cast<std::int64_t>(i), units[i]);
   }
   return groups;
 }
@@ -74,7 +71,6 @@ MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
 }
 
 Concentration concentration(std::span<const MeanUnit> units) {
-  Concentration result;
   std::vector<double> parts;
   double sum = 0, squared = 0;
   for (const MeanUnit& unit : units) {
@@ -83,17 +79,8 @@ Concentration concentration(std::span<const MeanUnit> units) {
     sum += parts.back();
     squared += parts.back() * parts.back();
   }
-  if (parts.empty()) return result;
-  // Sums beyond double's largest: one draw outweighs all.
-  result.effective = std::isfinite(squared) ? sum / squared * sum : 1;
-  std::sort(parts.begin(), parts.end(), std::greater<>());
-  double reached = 0;
-  for (const double part : parts) {
-    if (reached >= sum / 2) break;
-    reached += part;
-    ++result.half;
-  }
-  return result;
+  std::sort(parts.begin(), parts.end());
+  return concentration_of(sum, squared, parts);
 }
 
 }  // namespace bitfall
