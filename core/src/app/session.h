@@ -27,7 +27,7 @@ struct StoredRun {
   Tuning shape;  // batch, threads, workers
   std::vector<WantedPlugin> plugins;
   PluginPlaces plugin_places;
-  std::string fault_list;  // the text of its list; empty where faults were drawn
+  std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
       {};  // in place of the file's, to meet the same faults; empty = that
@@ -99,6 +99,7 @@ class Session {
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
+  void open_calibration();
   void keep_images(const std::optional<StoredRun>& stored);
   void open_model();
   std::vector<float> first_images() const;
@@ -110,6 +111,7 @@ class Session {
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);
   void complete_plan();
+  bool formats_learn() const;
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
   void name_components_in_full();
@@ -127,10 +129,11 @@ class Session {
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
-  bool memory_code_ = false;  // a format's words are stored with a code
+  bool memory_code_ = false;               // a format's words are stored with a code
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::shared_ptr<Dataset> dataset_;
+  std::shared_ptr<Dataset> calibration_;  // what is learned from; empty = the attacked images
   std::shared_ptr<Model> model_;
   std::vector<std::vector<std::int32_t>> entries_;  // sites that each [[faults]] entry selects
   std::unique_ptr<Plan> plan_;
