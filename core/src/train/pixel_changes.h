@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "data_config.h"
 #include "image.h"
 
 namespace bitfall {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "bitfall/random.h"
+#include "data_config.h"
 #include "image.h"
 
 namespace bitfall {
