@@ -42,6 +42,7 @@ packages=(
   nlohmann-json3-dev
   python3
   python3-venv
+  zlib1g-dev
 )
 [[ ${1:-} == --no-tests ]] || packages+=(
   libbenchmark-dev

@@ -133,6 +133,43 @@ workers = 1
         )
         cls.bitfall("run", f"{name}.toml")
 
+    # -- The published set-up -----------------------------------------------------------------------
+
+    def test_bounds_are_those_of_training_images_in_fp16(self):
+        others = torch.randn(24, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(8)) * 0.4
+        numpy.save(self.folder / "train_x.npy", others.numpy())
+        numpy.save(self.folder / "train_y.npy", numpy.arange(24) % CLASSES)
+        calibration = '[calibration]\npath = "train_x.npy"\nlabels = "train_y.npy"\nround = "fp16"\n'
+        self.run_campaign("bounded", data=calibration, extra='hit_value = "clamped"')
+        seen = {}
+        for name in ("conv1", "conv2", "fc"):
+            handle = getattr(self.network, name).register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out.detach()))
+            self.addCleanup(handle.remove)
+        with torch.no_grad():
+            self.network(others)
+        database = sqlite3.connect(self.folder / "bounded" / "campaign.sqlite")
+        ends = {name: (low, high) for name, low, high in database.execute("SELECT name, golden_minimum, golden_maximum FROM sites WHERE metadata IS NOT NULL AND target = 0")}
+        cut = 0
+        for name, value in seen.items():
+            self.assertEqual(ends[name], (value.min().half().item(), value.max().half().item()), name)
+            bound = max(abs(end) for end in ends[name])
+            after = [v for v, in database.execute("SELECT e.value_after FROM v_edits e JOIN v_trials t USING (trial) WHERE t.site = ?", (name,))]
+            self.assertLessEqual(max(map(abs, after)), bound)
+            cut += sum(abs(v) == bound for v in after)
+        self.assertGreater(cut, 5)
+        fact, = database.execute("SELECT value FROM facts WHERE name = 'calibration'").fetchone()
+        self.assertRegex(fact, "^absmax over 24 other images, [0-9a-f]{64}, bounds rounded to FP16$")
+        self.bitfall("resume", "bounded")
+        # Other images of that name: the run does not go on with them.
+        numpy.save(self.folder / "train_x.npy", others.numpy() * 2)
+        done = subprocess.run([PROGRAM, "replay", "bounded", "--trial", "3"], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("calibration", done.stderr)
+        for line, told in (("images = 5", "path names others"), ('round = "fp8"', '"none", "fp16"')):
+            (self.folder / "bad.toml").write_text((self.folder / "bounded.toml").read_text().replace('round = "fp16"', line))
+            self.bitfall("run", "bad.toml", rc=2)
+            self.assertIn(told, self.stderr)
+
     # -- Figure 3 ---------------------------------------------------------------------------------
 
     def test_profile_is_pytorchs(self):

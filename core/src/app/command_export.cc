@@ -1,4 +1,6 @@
 // bitfall export: every trial as a table.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
@@ -6,6 +8,7 @@
 #include "atomic_file.h"
 #include "command.h"
 #include "error.h"
+#include "parquet_export.h"
 #include "store.h"
 
 namespace bitfall {
@@ -19,6 +22,7 @@ class ExportCommand final : public Command {
     auto* kinds = app->add_option_group("format", "one of");
     kinds->add_flag("--csv", csv_, "CSV with a header");
     kinds->add_flag("--jsonl", jsonl_, "one JSON object per line");
+    kinds->add_flag("--parquet", parquet_, "Apache Parquet, for DuckDB, pandas or Polars");
     kinds->add_flag("--faults", faults_, "the fault list, for `bitfall run CAMPAIGN --faults`");
     kinds->require_option(1);
     app->add_option("-o,--output", output_, "file (default: stdout)");
@@ -33,10 +37,15 @@ class ExportCommand final : public Command {
   std::filesystem::path output_;  // empty = standard output
   bool csv_ = false;
   bool jsonl_ = false;
+  bool parquet_ = false;
   bool faults_ = false;
 };
 
 int ExportCommand::run() {
+  if (parquet_ && output_.empty() && ::isatty(STDOUT_FILENO) != 0) {
+    throw Error(ExitCode::kUsage,
+                "--parquet: a table of bytes; give -o FILE, such as -o trials.parquet");
+  }
   const auto store = Store::open_read_only(run_);
   if (output_.empty()) {
     write(*store, std::cout, "standard output");
@@ -57,6 +66,7 @@ int ExportCommand::run() {
 void ExportCommand::write(const Store& store, std::ostream& out, const std::string& name) const {
   if (csv_) export_csv(store, out);
   if (jsonl_) export_jsonl(store, out);
+  if (parquet_) export_parquet(store, out);
   if (faults_) export_faults(store, out);
   out.flush();
   if (!out) throw Error(ExitCode::kFailure, name + ": write failed");

@@ -1,6 +1,8 @@
 // bitfall head attach: another head in the place of a classifier's last layer.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "class_names.h"
 #include "command.h"
@@ -72,6 +74,7 @@ class HeadAttachCommand final : public Command {
   int run() override;
 
  private:
+  bool follow_bias(const PluginHost& host);
   std::vector<std::string> numbered(std::int64_t count, bool needs_names) const;
   EmbeddingTable read_embeddings(bool needed, const std::vector<std::string>& classes) const;
   Json head_card(const LastLinear& last, const EmbeddingTable& table, const PluginHost& host) const;
@@ -96,13 +99,17 @@ int HeadAttachCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
   Diagnostics diagnostics("--init", "");
-  const auto init = host.make_head_init(
-      component_choice(host, ComponentKind::kHeadInit, init_, set_), diagnostics);
+  auto init = host.make_head_init(component_choice(host, ComponentKind::kHeadInit, init_, set_),
+                                  diagnostics);
   diagnostics.throw_if_any();
 
   const ModelCard known = read_model_card(backbone_);
   const auto input = input_shape(known, input_);
   const LastLinear last = head_place(backbone_, known, input);
+  if (!last.bias && follow_bias(host)) {
+    init = host.make_head_init(component_choice(host, ComponentKind::kHeadInit, init_, set_),
+                               diagnostics);
+  }
   std::vector<std::string> classes = known.classes;
   if (!classes_.empty()) classes = read_class_names(classes_);
   const bool named = !classes.empty();
@@ -123,6 +130,23 @@ int HeadAttachCommand::run() {
            output_.string());
   print_head(output_, input, json_);
   return 0;
+}
+
+/// Of a layer without bias: sets the option `bias` of the initialiser to false where it has one and
+/// nothing was said of it.
+bool HeadAttachCommand::follow_bias(const PluginHost& host) {
+  const ComponentDescription* component = host.find(ComponentKind::kHeadInit, init_);
+  const auto is_bias = [](const OptionSpec& spec) { return std::string_view(spec.name) == "bias"; };
+  if (component == nullptr ||
+      std::none_of(component->options.begin(), component->options.end(), is_bias)) {
+    return false;
+  }
+  for (const std::string& setting : set_) {
+    if (trimmed(setting.substr(0, setting.find('='))) == "bias") return false;
+  }
+  set_.push_back("bias=false");
+  log_info("the layer that is replaced has no bias: bias = false (--set bias=true gives one)");
+  return true;
 }
 
 /// Names for classes that have none; rows of embeddings can be told apart by real names alone.

@@ -98,6 +98,7 @@ Session::Session(const Session& of, Fresh)
       fault_list_text_(of.fault_list_text_),
       host_(of.host_),
       dataset_(of.dataset_),
+      calibration_(of.calibration_),
       model_(of.model_) {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   make_components(diagnostics);
@@ -203,7 +204,29 @@ void Session::open_data() {
   facts_.data_digest = dataset_->digest();
   facts_.images = dataset_->size();
   facts_.classes = static_cast<std::int64_t>(dataset_->classes().size());
+  open_calibration();
   facts_.calibration = calibration_text();
+}
+
+// [calibration] path.
+void Session::open_calibration() {
+  if (campaign_.calibrate.path.empty()) return;
+  if (!formats_learn() && campaign_.hit_value == HitValue::kRaw) {
+    log_warning(campaign_.file.string() +
+                ": [calibration] names images, but no format learns a scale and hit values are "
+                "raw; they serve error models that need golden ranges alone");
+  }
+  campaign_.calibrate.preprocess = campaign_.data.preprocess;
+  try {
+    calibration_ = std::make_shared<Dataset>(Dataset::open(campaign_.calibrate));
+    if (calibration_->shape() != dataset_->shape()) {
+      throw Error(ExitCode::kInput, campaign_.calibrate.path.string() +
+                                        ": its images have another size than those of [data]; set "
+                                        "preprocess.resize and crop, which hold for both");
+    }
+  } catch (const Error& error) {
+    throw Error(error.code(), "[calibration]: " + std::string(error.what()));
+  }
 }
 
 // Leaves the images that the campaign is on: of a stored run those that it had.
@@ -492,7 +515,8 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
     learn.preprocess = campaign_.data.preprocess;
     if (!arm_->learn(learn, stop)) return false;
   }
-  Progress progress("profile: images", engine_->images_to_profile(most_images), 0);
+  const Dataset* others = calibration_.get();
+  Progress progress("profile: images", engine_->images_to_profile(most_images, others), 0);
   bool ticked = false;
   const bool done = engine_->profile(
       stop,
@@ -500,7 +524,7 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
         ticked = true;
         progress.update(images);
       },
-      most_images);
+      most_images, others);
   if (ticked) progress.finish();
   if (done) complete_plan();
   return done;
@@ -511,11 +535,15 @@ void Session::use_profiles(std::vector<SiteProfile> profiles) {
   complete_plan();
 }
 
-// Empty where no format learns anything.
+bool Session::formats_learn() const {
+  return std::any_of(formats_.begin(), formats_.end(),
+                     [](const auto& format) { return format != nullptr && format->calibrated(); });
+}
+
+// Empty where no format learns anything, and hit values are clamped as always.
 std::string Session::calibration_text() const {
-  const bool used = std::any_of(formats_.begin(), formats_.end(),
-                                [](const auto& format) { return format->calibrated(); });
-  if (!used) return "";
+  const bool rounds = campaign_.calibration.round != BoundRounding::kNone;
+  if (!formats_learn() && !calibration_ && !rounds) return "";
   const Calibration& calibration = campaign_.calibration;
   const std::int64_t images = calibration.images == 0
                                   ? dataset_->size()
@@ -523,7 +551,13 @@ std::string Session::calibration_text() const {
   const std::string rule = calibration.rule == CalibrationRule::kPercentile
                                ? "percentile " + exact_text(calibration.percentile)
                                : "absmax";
-  return rule + " over " + std::to_string(images) + " images";
+  std::string text = rule + " over ";
+  if (calibration_) {
+    text += std::to_string(calibration_->size()) + " other images, " + calibration_->digest();
+  } else {
+    text += std::to_string(images) + " images";
+  }
+  return text + (rounds ? ", bounds rounded to FP16" : "");
 }
 
 std::vector<PluginFact> Session::plugins_in_use() const {

@@ -99,6 +99,7 @@ class Session {
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
+  void open_calibration();
   void keep_images(const std::optional<StoredRun>& stored);
   void open_model();
   std::vector<float> first_images() const;
@@ -110,6 +111,7 @@ class Session {
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);
   void complete_plan();
+  bool formats_learn() const;
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
   void tell_provenance();
@@ -132,6 +134,7 @@ class Session {
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::shared_ptr<Dataset> dataset_;
+  std::shared_ptr<Dataset> calibration_;  // what is learned from; empty = the attacked images
   std::shared_ptr<Model> model_;
   std::vector<std::vector<std::int32_t>> entries_;  // sites that each [[faults]] entry selects
   std::unique_ptr<Plan> plan_;

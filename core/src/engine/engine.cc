@@ -54,14 +54,15 @@ void Engine::set_profiles(std::vector<SiteProfile> profiles) {
   state_->workload.set_profiles(std::move(profiles));
 }
 
-std::int64_t Engine::images_to_profile(std::int64_t most_images) const {
-  return Profiler(state_->workload, state_->options, most_images).images();
+std::int64_t Engine::images_to_profile(std::int64_t most_images, const Dataset* others) const {
+  return Profiler(state_->workload, state_->options, most_images, others).images();
 }
 
 bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
-                     std::int64_t most_images) {
+                     std::int64_t most_images, const Dataset* others) {
   const c10::InferenceMode guard;
-  auto profiles = Profiler(state_->workload, state_->options, most_images).profile(stop, tick);
+  auto profiles =
+      Profiler(state_->workload, state_->options, most_images, others).profile(stop, tick);
   if (!profiles) return false;
   state_->workload.set_profiles(std::move(*profiles));
   return true;

@@ -39,10 +39,12 @@ class Engine {
   /// needs_ranges: fills profiles(). Otherwise profiles() of weights only. `tick(images done)`
   /// after each chunk; stops early (profiles unusable, returns false) when `stop` becomes true.
   /// `most_images`: look at no more than the chunks that hold these (0 = all), for an estimate.
+  /// `others`: images of the model's shape to look at in place of the campaign's, if not null.
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
-               std::int64_t most_images = 0);
+               std::int64_t most_images = 0, const Dataset* others = nullptr);
   /// How many images profile() will look at; 0 if it needs none.
-  std::int64_t images_to_profile(std::int64_t most_images = 0) const;
+  std::int64_t images_to_profile(std::int64_t most_images = 0,
+                                 const Dataset* others = nullptr) const;
   const std::vector<SiteProfile>& profiles() const;
   /// The network as it is run: its values pass through their formats.
   const EmulatedModel& emulated() const;
