@@ -10,6 +10,7 @@
 #include "error.h"
 #include "pilot.h"
 #include "profile.h"
+#include "site_values.h"
 #include "worker.h"
 #include "workload.h"
 
@@ -65,6 +66,13 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
   if (!profiles) return false;
   state_->workload.set_profiles(std::move(*profiles));
   return true;
+}
+
+bool Engine::site_values(std::int32_t site, std::int32_t images, bool with_codes,
+                         const std::atomic<bool>& stop, const TakeValues& take,
+                         const std::function<void(std::int64_t)>& tick) {
+  const c10::InferenceMode guard;
+  return show_site_values(state_->workload, site, images, with_codes, stop, take, tick);
 }
 
 void Engine::preload(const std::atomic<bool>& stop) {

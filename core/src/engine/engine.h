@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "dataset.h"
@@ -27,6 +28,11 @@ namespace bitfall {
 inline constexpr std::int64_t kMostPiloted = 4'000'000;
 
 class EmulatedModel;
+
+/// An image's slab of a site in the order of its shape, as numbers and as payload codes (empty
+/// where not asked for). Of a parameter the image is 0.
+using TakeValues = std::function<void(std::int32_t image, std::span<const float> values,
+                                      std::span<const std::uint32_t> codes)>;
 
 class Engine {
  public:
@@ -49,6 +55,10 @@ class Engine {
   /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is
   /// run or written.
   void preload(const std::atomic<bool>& stop);
+  /// Shows the values of a site that is emulated, by image (show_site_values), after profile().
+  bool site_values(std::int32_t site, std::int32_t images, bool with_codes,
+                   const std::atomic<bool>& stop, const TakeValues& take,
+                   const std::function<void(std::int64_t)>& tick);
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 

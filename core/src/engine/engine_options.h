@@ -19,7 +19,8 @@ struct EngineOptions : RunSettings {
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
   bool memory_code = false;   // a format's words are stored with a code, which two columns tell of
-  Guarding* guarding = nullptr;  // of a protected run; borrowed
+  bool conditions = false;    // an error model asks for values, which two columns tell of
+  Guarding* guarding = nullptr;            // of a protected run; borrowed
   std::size_t flights_at_once = 16'384;    // whose damage is in memory together: bounds it
   std::vector<GoldenResult> known_golden;  // by rising image: of a run that goes on
   bool count_traffic = false;              // operators and copies, see EngineCosts; costs time
