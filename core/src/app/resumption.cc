@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "error.h"
+#include "isolation.h"
 #include "log.h"
 #include "words.h"
 
@@ -46,6 +47,7 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");
+  if (options.worker) return work_isolated(*session, std::move(store), *options.worker);
   return execute(*session, *store, options);
 }
 

@@ -67,15 +67,21 @@ bool wanted(const Session& session) {
   return session.campaign().self_replay > 0 && session.uses_foreign_plugins();
 }
 
+/// As `--isolate` stores it: the network's own crashes come with the fault's edits.
+bool plugin_crashed(const TrialResult& result) {
+  return result.outcome == Outcome::kCrashed && result.edits.empty();
+}
+
 }  // namespace
 
-void replay_ahead(Session& session) {
+void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
   if (!wanted(session)) return;
   const auto fresh = session.fresh();
   const std::int64_t trials = session.plan().size();
   const std::int64_t count = std::min(session.campaign().self_replay, trials);
   for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
     const std::int64_t trial = i * trials / count;
+    if (given_up.count(trial) > 0) continue;
     const TrialResult once = session.engine().run_one(session.plan(), trial, session.measure());
     compare(session, once, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
   }
@@ -95,8 +101,19 @@ void replay_stored(Session& session, const Store& store) {
   for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
     // Others than those ahead of the run.
     const std::int64_t trial = stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))];
-    compare(session, store.read_trial(trial),
-            fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+    const TrialResult then = store.read_trial(trial);
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+  }
+}
+
+void replay_kept(Session& session, std::span<const TrialResult> results) {
+  if (!wanted(session)) return;
+  const auto fresh = session.fresh();
+  for (const TrialResult& then : results) {
+    if (stop_requested) return;
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), then.trial, fresh->measure()));
   }
 }
 

@@ -114,6 +114,21 @@ std::unique_ptr<Session> Session::fresh() const {
   return std::unique_ptr<Session>(new Session(*this, Fresh{}));
 }
 
+std::vector<std::filesystem::path> Session::files() const {
+  std::vector<std::filesystem::path> files{campaign_.model, campaign_.file};
+  for (const DataConfig* data : {&campaign_.data, &campaign_.learn}) {
+    for (const auto& path : {data->path, data->list, data->labels, data->classes}) {
+      if (!path.empty()) files.push_back(path);
+    }
+  }
+  for (const auto& library : campaign_.model_libraries) files.push_back(library);
+  for (const auto& [component, file] : host_->files_in_use()) files.emplace_back(file.path);
+  for (const std::size_t index : host_->plugins_in_use()) {
+    files.emplace_back(host_->plugins()[index].path);
+  }
+  return files;
+}
+
 bool Session::uses_foreign_plugins() const {
   const auto used = host_->plugins_in_use();
   return std::any_of(used.begin(), used.end(), [&](std::size_t index) {

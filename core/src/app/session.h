@@ -83,6 +83,9 @@ class Session {
   /// The network in its number formats.
   const EmulatedModel& emulated() const { return engine_->emulated(); }
 
+  /// What it reads while trials run: the network, images, the files of plugins and their options.
+  std::vector<std::filesystem::path> files() const;
+
   const Measurer& measure() const { return measurer_; }
 
   /// The same campaign with all components made anew, sharing network and data. After profile().

@@ -118,6 +118,16 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measurer& m
   return sink.result;
 }
 
+void Engine::give_up(std::map<std::int64_t, std::string> trials) {
+  state_->options.given_up = std::move(trials);
+}
+
+void Engine::go_one_by_one(std::function<void(std::int64_t)> begins) {
+  state_->options.flights_at_once = 1;
+  state_->options.workers = 1;
+  state_->options.begins = std::move(begins);
+}
+
 void Engine::set_flights_at_once(std::size_t flights) { state_->options.flights_at_once = flights; }
 
 void Engine::count_traffic() { state_->options.count_traffic = true; }

@@ -8,9 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "dataset.h"
@@ -77,6 +79,11 @@ class Engine {
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
            const Measurer& measurer, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
+
+  /// Stores these trials as crashed, with their messages, and does not run them.
+  void give_up(std::map<std::int64_t, std::string> trials);
+  /// From here on one thread carries one trial at a time, and `begins` is told of each.
+  void go_one_by_one(std::function<void(std::int64_t)> begins);
 
   /// How many trials of a site are carried through the network together (EngineOptions); for tests.
   void set_flights_at_once(std::size_t flights);

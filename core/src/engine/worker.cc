@@ -70,6 +70,13 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
     if (run_.golden_missing(workload_.chunks(), chunk)) store_golden(goldens.back());
     for (const std::int64_t id : run_.by_chunk[static_cast<std::size_t>(chunk)]) {
       const Trial trial = run_.plan.trial(id);
+      const auto given_up = options_.given_up.find(id);
+      if (given_up != options_.given_up.end()) {
+        const GoldenChunk& golden = goldens.back();
+        fail({trial, &golden, workload_.chunks().row_of(trial.image), {}}, Outcome::kCrashed,
+             given_up->second);
+        continue;
+      }
       by_site[trial.site].push_back(trial);
     }
   }
@@ -140,7 +147,14 @@ bool Worker::site(std::int32_t site, std::span<const Trial> trials,
     const auto at = [&](std::size_t place) {
       return wanted.begin() + static_cast<std::ptrdiff_t>(place);
     };
-    if (!fly(site, {at(from), at(end)}, twins)) return false;
+    const std::vector<Flight*> together{at(from), at(end)};
+    std::optional<PluginWork> work;  // formats are asked for many trials at once, or for this one
+    if (together.size() == 1) {
+      const std::int64_t trial = together[0]->trial.id;
+      work.emplace(workload_.model().sites()[static_cast<std::size_t>(site)].name.c_str(), trial);
+      if (options_.begins) options_.begins(trial);
+    }
+    if (!fly(site, together, twins)) return false;
   }
   tell();
   return true;
