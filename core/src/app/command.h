@@ -36,6 +36,7 @@ std::unique_ptr<Command> report_command();
 std::unique_ptr<Command> compare_command();
 std::unique_ptr<Command> profile_command();
 std::unique_ptr<Command> cam_command();
+std::unique_ptr<Command> values_command();
 std::unique_ptr<Command> replay_command();
 std::unique_ptr<Command> export_command();
 std::unique_ptr<Command> sites_command();

@@ -10,6 +10,7 @@
 #include "embeddings.h"
 #include "error.h"
 #include "head_exchange.h"
+#include "head_features.h"
 #include "log.h"
 #include "plugin_host.h"
 #include "sha256.h"
@@ -56,6 +57,13 @@ class HeadAttachCommand final : public Command {
                     "JSON {class: row name, row number, or several of them}");
     app->add_option("--embedding-key", embeddings_.key,
                     "the tensor's name in a file that holds several");
+    app->add_option("--data", learn_.data,
+                    "training images, for initialisers that learn from their features: a campaign "
+                    "file or run directory, whose [data] is taken, or a folder with one folder a "
+                    "class");
+    app->add_option("--limit", learn_.limit,
+                    "number of training images, taken evenly from the classes")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{2147483647}));
     app->add_option("--seed", seed_, "seed of the random numbers")
         ->capture_default_str()
         ->check(CLI::Validator(
@@ -72,12 +80,15 @@ class HeadAttachCommand final : public Command {
     return app;
   }
   int run() override;
+  bool stoppable() const override { return true; }
 
  private:
   bool follow_bias(const PluginHost& host);
   std::vector<std::string> numbered(std::int64_t count, bool needs_names) const;
   EmbeddingTable read_embeddings(bool needed, const std::vector<std::string>& classes) const;
-  Json head_card(const LastLinear& last, const EmbeddingTable& table, const PluginHost& host) const;
+  std::optional<LearnedFeatures> learn(const HeadInit& init, const LastLinear& last) const;
+  Json head_card(const LastLinear& last, const EmbeddingTable& table, const PluginHost& host,
+                 const std::optional<LearnedFeatures>& learned) const;
 
   std::filesystem::path backbone_;
   std::filesystem::path output_;
@@ -87,6 +98,7 @@ class HeadAttachCommand final : public Command {
   std::filesystem::path
       classes_;  // names of the answer's classes; empty = recorded in the backbone
   std::string input_;
+  FeatureSource learn_;
   std::uint64_t seed_ = 1;
   std::vector<std::filesystem::path> plugins_;
   bool json_ = false;
@@ -115,13 +127,15 @@ int HeadAttachCommand::run() {
   const bool named = !classes.empty();
   if (!named) classes = numbered(last.classes, init->needs_embeddings());
   const EmbeddingTable table = read_embeddings(init->needs_embeddings(), classes);
-  const Head layers = build_head(*init, last.features, classes, table.values, table.width, seed_);
+  const std::optional<LearnedFeatures> learned = learn(*init, last);
+  const Head layers = build_head(*init, last.features, classes, table.values, table.width, seed_,
+                                 learned ? &learned->features : nullptr);
 
   Json card = model_card_json(backbone_);
   card.erase("trained");  // the backbone's, not this model's
   card["input"] = {input[0], input[1], input[2]};
   if (named) card["classes"] = classes;
-  card["head"] = head_card(last, table, host);
+  card["head"] = head_card(last, table, host, learned);
   write_checked(backbone_, last.module, layers, card, input, output_);
   const std::optional<HeadCard>& old = known.head;
   log_info((old ? "replaced the head '" + old->init + "' at '" : "found the last linear layer '") +
@@ -185,9 +199,26 @@ EmbeddingTable HeadAttachCommand::read_embeddings(bool needed,
   }
 }
 
+/// Of initialisers that learn from features.
+std::optional<LearnedFeatures> HeadAttachCommand::learn(const HeadInit& init,
+                                                        const LastLinear& last) const {
+  const bool learns = learns_from_features(init);
+  if (!learns && !learn_.data.empty()) {
+    throw Error(ExitCode::kUsage, "--data: --init " + init_ + " learns from no images");
+  }
+  if (!learns) return std::nullopt;
+  if (learn_.data.empty()) {
+    throw Error(ExitCode::kUsage, "--init " + init_ +
+                                      " learns from training images; name them with --data, a "
+                                      "campaign file or a folder with one folder a class");
+  }
+  return features_of(backbone_, last, learn_);
+}
+
 /// What the new model's card says of its head.
 Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& table,
-                                  const PluginHost& host) const {
+                                  const PluginHost& host,
+                                  const std::optional<LearnedFeatures>& learned) const {
   Json card = {{"module", last.module},      {"init", init_},
                {"options", joined(set_)},    {"seed", seed_},
                {"replaced_bias", last.bias}, {"backbone_sha256", sha256_file(backbone_)}};
@@ -198,6 +229,11 @@ Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& 
     card["embeddings"] = {{"file", embeddings_.table.filename().string()},
                           {"sha256", sha256_file(embeddings_.table)},
                           {"width", table.width}};
+  }
+  if (learned) {
+    card["learned_from"] = {{"data", learn_.data.filename().string()},
+                            {"images", learned->features.labels.size()},
+                            {"data_digest", learned->data_digest}};
   }
   return card;
 }

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "error.h"
+#include "isolation.h"
 #include "log.h"
 #include "self_replay.h"
 #include "stop.h"
@@ -95,6 +96,7 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
   const std::int64_t planned = session->engine().trials(session->plan());
   log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
            std::to_string(planned) + " trials");
+  if (options.worker) return work_isolated(*session, std::move(store), *options.worker);
   ExecutionOptions all = options;
   if (!mended.empty()) {
     all.ahead = [&](Session& run, Store& results) { go_on_with(mended, run, results); };

@@ -80,15 +80,21 @@ std::vector<std::int64_t> spread(const std::vector<std::int64_t>& stored, std::i
   return chosen;
 }
 
+/// As `--isolate` stores it: the network's own crashes come with the fault's edits.
+bool plugin_crashed(const TrialResult& result) {
+  return result.outcome == Outcome::kCrashed && result.edits.empty();
+}
+
 }  // namespace
 
-void replay_ahead(Session& session) {
+void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
   if (!wanted(session)) return;
   const auto fresh = session.fresh();
   const std::int64_t trials = session.plan().size();
   const std::int64_t count = std::min(session.campaign().self_replay, trials);
   for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
     const std::int64_t trial = i * trials / count;
+    if (given_up.count(trial) > 0) continue;
     const TrialResult once = session.engine().run_one(session.plan(), trial, session.measure());
     compare(session, once, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
   }
@@ -106,8 +112,19 @@ void replay_stored(Session& session, const Store& store) {
   // Others than those ahead of the run.
   for (const std::int64_t trial : spread(stored, session.campaign().self_replay)) {
     if (stop_requested) return;
-    compare(session, store.read_trial(trial),
-            fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+    const TrialResult then = store.read_trial(trial);
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+  }
+}
+
+void replay_kept(Session& session, std::span<const TrialResult> results) {
+  if (!wanted(session)) return;
+  const auto fresh = session.fresh();
+  for (const TrialResult& then : results) {
+    if (stop_requested) return;
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), then.trial, fresh->measure()));
   }
 }
 
@@ -129,9 +146,10 @@ std::int64_t replay_mended(Session& session, const Store& store) {
     const std::int64_t count = all ? std::ssize(trials) : (kTrials + kinds - 1) / kinds;
     for (const std::int64_t trial : spread(trials, count)) {
       if (stop_requested) return replayed;
+      const TrialResult then = store.read_trial(trial);
+      if (plugin_crashed(then)) continue;  // that is what was mended
       compare(
-          session, store.read_trial(trial),
-          session.engine().run_one(session.plan(), trial, session.measure()),
+          session, then, session.engine().run_one(session.plan(), trial, session.measure()),
           "the run does not go on with this plugin, whose results are not those that are stored");
       ++replayed;
     }

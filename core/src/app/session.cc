@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 
+#include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
 #include "fault_free.h"
@@ -62,8 +63,9 @@ RunFacts facts_of(const Campaign& campaign,
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
                  const std::optional<StoredRun>& stored,
-                 const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm)
-    : fault_list_(fault_list) {
+                 const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm,
+                 const std::vector<SiteName>& looked_at)
+    : fault_list_(fault_list), looked_at_(looked_at) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
@@ -95,6 +97,7 @@ Session::Session(const Session& of, Fresh)
       facts_(of.facts_),
       names_shape_(of.names_shape_),
       fault_list_(of.fault_list_),
+      looked_at_(of.looked_at_),
       fault_list_text_(of.fault_list_text_),
       host_(of.host_),
       dataset_(of.dataset_),
@@ -111,6 +114,21 @@ Session::Session(const Session& of, Fresh)
 
 std::unique_ptr<Session> Session::fresh() const {
   return std::unique_ptr<Session>(new Session(*this, Fresh{}));
+}
+
+std::vector<std::filesystem::path> Session::files() const {
+  std::vector<std::filesystem::path> files{campaign_.model, campaign_.file};
+  for (const DataConfig* data : {&campaign_.data, &campaign_.learn}) {
+    for (const auto& path : {data->path, data->list, data->labels, data->classes}) {
+      if (!path.empty()) files.push_back(path);
+    }
+  }
+  for (const auto& library : campaign_.model_libraries) files.push_back(library);
+  for (const auto& [component, file] : host_->files_in_use()) files.emplace_back(file.path);
+  for (const std::size_t index : host_->plugins_in_use()) {
+    files.emplace_back(host_->plugins()[index].path);
+  }
+  return files;
 }
 
 bool Session::uses_foreign_plugins() const {
@@ -166,6 +184,7 @@ void Session::make_components(Diagnostics& diagnostics) {
     }
     measurer_.add(std::move(metric));
   }
+  add_condition_columns(diagnostics);
   memory_code_ = std::any_of(formats_.begin(), formats_.end(), [](const auto& format) {
     return format != nullptr && format->extension(kMemoryCode) != nullptr;
   });
@@ -173,6 +192,35 @@ void Session::make_components(Diagnostics& diagnostics) {
   for (const GuardColumn& column : kMemoryColumns) {
     columns_.push_back({column.name, "memory_code", ColumnKind::kEvent, "1"});
   }
+}
+
+// Of error models that ask for the values that their edits find.
+void Session::add_condition_columns(Diagnostics& diagnostics) {
+  if (fault_list_) return;  // its edits are drawn
+  for (std::size_t i = 0; i < error_models_.size(); ++i) {
+    const auto& model = error_models_[i];
+    if (!model || model->extension(kEditCondition) == nullptr) continue;
+    conditions_ = true;
+    const FaultsConfig& entry = campaign_.faults[i];
+    const std::string name =
+        "error model '" + entry.error_model.id + "' asks for the values that it hits";
+    if (entry.permanent && entry.target != Target::kWeight) {
+      diagnostics.add(entry.where,
+                      name + ", and those of one permanent fault differ from image to image",
+                      "leave out permanent, or hit weights");
+    }
+    if (!campaign_.protect.empty()) {
+      diagnostics.add(
+          campaign_.protect.front().where,
+          name + ", which a protection may change, so that the runs would meet other faults",
+          "run without [[protect]], export the trials (bitfall export RUN --csv) and give "
+          "them to a campaign with it by --faults");
+    }
+  }
+  if (!conditions_) return;
+  const auto& [draws, missed] = kConditionColumns;
+  columns_.push_back({draws.name, "condition", ColumnKind::kQuantity, "1"});
+  columns_.push_back({missed.name, "condition", ColumnKind::kEvent, "1"});
 }
 
 // All of the file's, so that an error of any is told before the first run.
@@ -471,6 +519,10 @@ void Session::select(Diagnostics& diagnostics) {
     emulated.insert(entries.back().begin(), entries.back().end());
   }
   diagnostics.throw_if_any();
+  for (const SiteName& site : looked_at_) {
+    const std::int32_t index = find_site(sites, site.target, site.name);
+    if (index >= 0) emulated.insert(index);
+  }
   bool needs_ranges = false;
   if (fault_list_) {
     if (fault_list_text_.empty()) fault_list_text_ = read_text(*fault_list_);
@@ -484,6 +536,7 @@ void Session::select(Diagnostics& diagnostics) {
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
   options.memory_code = memory_code_;
+  options.conditions = conditions_;
   if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);

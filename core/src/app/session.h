@@ -33,6 +33,11 @@ struct StoredRun {
       {};  // in place of the file's, to meet the same faults; empty = that
 };
 
+struct SiteName {
+  Target target = Target::kActivation;
+  std::string name;
+};
+
 class Session {
  public:
   /// Parses the campaign text, then opens plugins, data, model and sites in this order;
@@ -40,11 +45,13 @@ class Session {
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
   /// that is opened again, with its own text of the list. plugins: libraries beside those that the
-  /// file names. arm: with which of the file's protections; all of them are checked.
+  /// file names. arm: with which of the file's protections; all of them are checked. looked_at:
+  /// sites whose values pass through their formats though no fault is drawn for them.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
           const std::optional<StoredRun>& stored = std::nullopt,
-          const std::vector<std::filesystem::path>& plugins = {}, const ArmRequest& arm = {});
+          const std::vector<std::filesystem::path>& plugins = {}, const ArmRequest& arm = {},
+          const std::vector<SiteName>& looked_at = {});
   ~Session();
 
   /// With batch, threads and workers as they were chosen.
@@ -76,6 +83,9 @@ class Session {
   /// The network in its number formats.
   const EmulatedModel& emulated() const { return engine_->emulated(); }
 
+  /// What it reads while trials run: the network, images, the files of plugins and their options.
+  std::vector<std::filesystem::path> files() const;
+
   const Measurer& measure() const { return measurer_; }
 
   /// The same campaign with all components made anew, sharing network and data. After profile().
@@ -95,6 +105,7 @@ class Session {
   struct Fresh {};
   Session(const Session& of, Fresh);
   void make_components(Diagnostics& diagnostics);
+  void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
@@ -121,6 +132,7 @@ class Session {
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
+  std::vector<SiteName> looked_at_;
   std::string fault_list_text_;  // of a run that is opened again, else read with the sites
   std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
@@ -130,6 +142,7 @@ class Session {
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
+  bool conditions_ = false;                // an error model asks for the values that it hits
   bool memory_code_ = false;               // a format's words are stored with a code
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
