@@ -46,7 +46,7 @@ std::vector<std::unique_ptr<Command>> all_commands() {
   return commands_of(
       run_command(), resume_command(), plan_command(), work_command(), merge_command(),
       status_command(), report_command(), compare_command(), profile_command(), cam_command(), replay_command(), export_command(),
-      sites_command(), formats_command(), convert_command(), embeddings_command(),
+      import_command(),       sites_command(), formats_command(), convert_command(), embeddings_command(),
       std::make_unique<Group>(
           "head", "replace a classifier's last layer",
           commands_of(head_attach_command(), head_fuse_command(), head_rescale_command(),

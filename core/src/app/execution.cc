@@ -206,7 +206,7 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
   facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);
   if (finished) facts.finished = now_text();
   finished ? store.finish(facts) : store.set_facts(facts);
-  if (notes) notes->finish(finished);
+  if (notes) notes->finish(finished && !options.more_follows);
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
                 std::to_string(planned) + " trials, all stored; go on with:\n  " + go_on);

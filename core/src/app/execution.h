@@ -17,6 +17,7 @@ struct ExecutionOptions {
   std::string how_to_go_on = {};  // the command that does; empty: bitfall resume RUN
   std::filesystem::path state_file =
       {};  // where to note how far it is (ShardState); empty: nowhere
+  bool more_follows = false;  // do not note there that all is finished
 };
 
 /// Runs what the store does not hold yet, with progress on stderr, and prints the report when all
