@@ -39,6 +39,7 @@ std::unique_ptr<Command> cam_command();
 std::unique_ptr<Command> values_command();
 std::unique_ptr<Command> replay_command();
 std::unique_ptr<Command> export_command();
+std::unique_ptr<Command> import_command();
 std::unique_ptr<Command> sites_command();
 std::unique_ptr<Command> formats_command();
 std::unique_ptr<Command> convert_command();

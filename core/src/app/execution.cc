@@ -206,8 +206,9 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
       run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
   if (finished) prove(session, store);
   if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
-  if (notes) notes->finish(finished);
-  return conclude(store, options, planned, finished, seconds_since(start));
+  const int code = conclude(store, options, planned, finished, seconds_since(start));
+  if (notes) notes->finish(finished && !options.more_follows);
+  return code;
 }
 
 int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned, bool finished,

@@ -23,6 +23,7 @@ struct ExecutionOptions {
   std::filesystem::path state_file =
       {};                             // where to note how far it is (ShardState); empty: nowhere
   const Isolation* worker = nullptr;  // of a worker of `--isolate`: how it reports; else null
+  bool more_follows = false;          // do not note there that all is finished
 };
 
 /// Runs what the store does not hold yet, with progress on stderr, and prints the report when all

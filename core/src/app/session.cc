@@ -14,6 +14,7 @@
 #include "model_card.h"
 #include "model_costs.h"
 #include "numbers.h"
+#include "plan_pack.h"
 #include "preprocess.h"
 #include "progress.h"
 #include "recipe.h"
@@ -68,7 +69,9 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
     : fault_list_(fault_list), looked_at_(looked_at) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
+  if (stored && !stored->pack.empty()) point_into(stored->pack, campaign_);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
+  if (campaign_.cpu == CpuInstructions::kAvx2) TorchRuntime::get().keep_to_avx2();
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
   if (stored) {
     campaign_.batch = stored->shape.batch;
@@ -727,6 +730,9 @@ void check_same_facts(const RunFacts& stored, const RunFacts& now) {
   std::string differing;
   for (const std::string& difference : differences(stored, now)) differing += "\n  " + difference;
   if (differing.empty()) return;
+  if (stored.cpu != now.cpu) {
+    differing += "\n  machines of both kinds can share a campaign with [run] cpu = \"avx2\"";
+  }
   throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" +
                                     differing + "\n  restore it, or start a new run");
 }

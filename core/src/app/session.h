@@ -31,6 +31,7 @@ struct StoredRun {
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
       {};  // in place of the file's, to meet the same faults; empty = that
+  std::filesystem::path pack = {};  // where the file's paths lie (pack_of()); empty = as it says
 };
 
 struct SiteName {
@@ -98,6 +99,8 @@ class Session {
   /// As they were when the session opened: what is loaded, and from which bytes.
   const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
+  /// Files that options of components in use name.
+  std::vector<FileInUse> option_files() const { return host_->files_in_use(); }
   /// Copies the plugins in use that do not come with the program into the run.
   void keep_plugins(const std::filesystem::path& run, bool beside = false) const;
 

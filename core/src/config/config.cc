@@ -242,6 +242,7 @@ void CampaignReader::read_images(const Section& section, DataConfig& images) {
 
 void CampaignReader::read_run(const Section& section) {
   read_device(section, campaign_.device);
+  section.read_choice("cpu", campaign_.cpu);
   section.read("tf32", campaign_.tf32);
   section.read("batch", campaign_.batch);
   section.read("threads", campaign_.threads);

@@ -32,6 +32,10 @@ struct Calibration {
 enum class AnswerKind { kLogits, kProbabilities };
 inline constexpr std::array kAnswerKindNames = {"logits", "probabilities"};  // by value
 
+/// Which instructions of the processor networks are run with: all that it has, or those of AVX2 alone.
+enum class CpuInstructions { kNative, kAvx2 };
+inline constexpr std::array kCpuInstructionsNames = {"native", "avx2"};  // by value
+
 struct RunSettings {
   std::uint64_t seed = 1;
   HitValue hit_value = HitValue::kRaw;
@@ -39,6 +43,7 @@ struct RunSettings {
   AnswerKind answer = AnswerKind::kLogits;
 
   std::string device = "cpu";
+  CpuInstructions cpu = CpuInstructions::kNative;
   bool tf32 = false;         // CUDA alone: float32 products with 10 bits
   std::int64_t batch = 0;    // images per pass; 0 = to be chosen, also the two below
   std::int64_t threads = 0;  // of LibTorch, in each worker
