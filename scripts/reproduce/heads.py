@@ -139,7 +139,9 @@ class Failed(Exception):
 
 
 def call(*command, log=None):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     if log:
         log.write_text(done.stdout + done.stderr)
     if done.returncode:
@@ -179,23 +181,39 @@ class Study:
         return (self.place(seed, arm) / "done").exists()
 
     def missing(self):
-        return [(s, a) for s in range(1, self.options.seeds + 1) for a in self.arms if not self.is_done(s, a)]
+        return [
+            (s, a)
+            for s in range(1, self.options.seeds + 1)
+            for a in self.arms
+            if not self.is_done(s, a)
+        ]
 
     def prepare(self):
-        for name in ("cifar10/train.tar.xz", "cifar10/test.tar.xz", "text/imagenet_gpt3.pth",
-                     "text/imagenet_a-photo-of-a.pth", "text/cifar10_from_imagenet.json"):
+        for name in (
+            "cifar10/train.tar.xz",
+            "cifar10/test.tar.xz",
+            "text/imagenet_gpt3.pth",
+            "text/imagenet_a-photo-of-a.pth",
+            "text/cifar10_from_imagenet.json",
+        ):
             if not (self.data / name).is_file():
-                raise Failed(f"{self.data / name} is missing; name the folder that holds it in BITFALL_DATA")
+                raise Failed(
+                    f"{self.data / name} is missing; name the folder that holds it in BITFALL_DATA"
+                )
         self.out.mkdir(parents=True, exist_ok=True)
         stamp = self.out / "settings.json"
         if stamp.exists() and json.loads(stamp.read_text()) != self.settings:
-            raise Failed(f"{self.out} was begun with {stamp.read_text()}, not {json.dumps(self.settings)}: give --out another folder")
+            raise Failed(
+                f"{self.out} was begun with {stamp.read_text()}, not {json.dumps(self.settings)}: give --out another folder"
+            )
         write(stamp, json.dumps(self.settings))
         if not (self.features / "done").exists():
             import heads_features
 
             print("features of", self.backbone, flush=True)
-            heads_features.make(self.backbone, ROOT / "data/cifar10/train", self.images, self.features)
+            heads_features.make(
+                self.backbone, ROOT / "data/cifar10/train", self.images, self.features
+            )
         if not (self.out / "rows").exists():
             import heads_features
 
@@ -213,15 +231,35 @@ class Study:
         if "--embeddings" in arguments:
             at = arguments.index("--embeddings") + 1
             arguments[at] = self.rows(seed, arguments[at])
-        call(BITFALL, "head", "attach", model, *arguments, "--classes", self.features / "classes.txt",
-             "--seed", seed, "-o", output)
+        call(
+            BITFALL,
+            "head",
+            "attach",
+            model,
+            *arguments,
+            "--classes",
+            self.features / "classes.txt",
+            "--seed",
+            seed,
+            "-o",
+            output,
+        )
 
     def train(self, seed, arm):
         out = self.place(seed, arm)
         if not (out / "head.pt").exists():
             self.attach(seed, arm, self.features / "net.pt", out / "head.pt")
         smoothing = 0.1 if arm == "smoothing" else 0
-        write(out / "train.toml", TRAINING.format(seed=seed, epochs=self.options.epochs, smoothing=smoothing, out=out, features=self.features))
+        write(
+            out / "train.toml",
+            TRAINING.format(
+                seed=seed,
+                epochs=self.options.epochs,
+                smoothing=smoothing,
+                out=out,
+                features=self.features,
+            ),
+        )
         if not (out / "trained/model.pt").exists() or (out / "trained/checkpoint.pt").exists():
             call(BITFALL, "train", out / "train.toml", "--resume", log=out / "train.log")
 
@@ -242,16 +280,39 @@ class Study:
             model = linear / "trained/model.pt"
             write(held_out, HELD_OUT.format(model=model, features=self.features))
             asked = ["--fit", "nll", "--data", held_out]
-            found = json.loads(call(BITFALL, "head", "rescale", model, *asked, "--json", "-o", out / "head.pt"))
+            found = json.loads(
+                call(BITFALL, "head", "rescale", model, *asked, "--json", "-o", out / "head.pt")
+            )
             asked = ["--by", repr(found["temperature"])]
         else:
-            asked = ["--match", "top2diff", self.place(seed, "both") / "run", "--data", linear / "campaign.toml"]
-        call(BITFALL, "head", "rescale", linear / "joined.pt", *asked, "-o", out / "joined.pt", "--json", log=out / "rescale.json")
+            asked = [
+                "--match",
+                "top2diff",
+                self.place(seed, "both") / "run",
+                "--data",
+                linear / "campaign.toml",
+            ]
+        call(
+            BITFALL,
+            "head",
+            "rescale",
+            linear / "joined.pt",
+            *asked,
+            "-o",
+            out / "joined.pt",
+            "--json",
+            log=out / "rescale.json",
+        )
 
     def campaign(self, seed, arm):
         out = self.place(seed, arm)
-        text = CAMPAIGN.format(seed=seed, out=out, images=ROOT / "data/cifar10/test", limit=self.images["attacked"],
-                               **self.flips)
+        text = CAMPAIGN.format(
+            seed=seed,
+            out=out,
+            images=ROOT / "data/cifar10/test",
+            limit=self.images["attacked"],
+            **self.flips,
+        )
         write(out / "campaign.toml", text)
         if (out / "run/campaign.sqlite").exists():
             call(BITFALL, "resume", out / "run", log=out / "run.log")
@@ -282,9 +343,20 @@ class Study:
         result = self.out / f"seed{seed}" / "compare.json"
         runs = [self.place(seed, arm) / "run" for arm in self.arms]
         labels = [part for arm in self.arms for part in ("--label", arm)]
-        if len(runs) > 1 and not (result.exists() and len(json.loads(result.read_text())["arms"]) == len(runs)):
-            text = call(BITFALL, "compare", *runs, *labels, "--only", "correct", "--json",
-                        "--html", self.out / f"seed{seed}" / "compare.html")
+        if len(runs) > 1 and not (
+            result.exists() and len(json.loads(result.read_text())["arms"]) == len(runs)
+        ):
+            text = call(
+                BITFALL,
+                "compare",
+                *runs,
+                *labels,
+                "--only",
+                "correct",
+                "--json",
+                "--html",
+                self.out / f"seed{seed}" / "compare.html",
+            )
             write(result, text)
 
     def tables(self):
@@ -308,17 +380,28 @@ def some_arms(text):
     chosen = text.split(",")
     for arm in chosen:
         if arm not in ARMS:
-            raise argparse.ArgumentTypeError(f"there is no arm '{arm}'; there are {', '.join(ARMS)}")
-    if "rescaled" in chosen + ["matched"] and not {"linear", "both"} <= set(chosen) and {"rescaled", "matched"} & set(chosen):
+            raise argparse.ArgumentTypeError(
+                f"there is no arm '{arm}'; there are {', '.join(ARMS)}"
+            )
+    if (
+        "rescaled" in chosen + ["matched"]
+        and not {"linear", "both"} <= set(chosen)
+        and {"rescaled", "matched"} & set(chosen)
+    ):
         raise argparse.ArgumentTypeError("rescaled and matched need the arms linear and both")
     if "linear" not in chosen:
-        raise argparse.ArgumentTypeError("the arm linear is what the others are compared with; name it too")
+        raise argparse.ArgumentTypeError(
+            "the arm linear is what the others are compared with; name it too"
+        )
     return [arm for arm in ARMS if arm in chosen]
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ")[1].split("\n")[0],
-                                     epilog=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        usage=__doc__.split("usage: ")[1].split("\n")[0],
+        epilog=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seeds", type=whole, default=20)
     parser.add_argument("--limit", type=whole)
     parser.add_argument("--epochs", type=whole, default=30)
@@ -335,7 +418,9 @@ def main():
             return
         missing = study.missing()
         trained = sum(ARMS[arm] is not None for _, arm in missing)
-        print(f"{len(missing)} of {options.seeds * len(study.arms)} arms are missing: {trained} trainings, {len(missing)} campaigns")
+        print(
+            f"{len(missing)} of {options.seeds * len(study.arms)} arms are missing: {trained} trainings, {len(missing)} campaigns"
+        )
         if options.plan:
             return
         study.prepare()

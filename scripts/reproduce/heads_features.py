@@ -45,10 +45,16 @@ def make(model, folder, counts, out):
     files = {name: sorted(p for p in (folder / name).iterdir()) for name in CLASSES}
     each = {part: counts[part] // len(CLASSES) for part in ("train", "validation")}
     if min(map(len, files.values())) < sum(each.values()):
-        raise SystemExit(f"heads.py: {folder} has fewer than {sum(each.values())} images in a class")
+        raise SystemExit(
+            f"heads.py: {folder} has fewer than {sum(each.values())} images in a class"
+        )
     for part in each:
         features, labels = [], []
-        chosen = [(label, files[name][i if part == "train" else -1 - i]) for i in range(each[part]) for label, name in enumerate(CLASSES)]
+        chosen = [
+            (label, files[name][i if part == "train" else -1 - i])
+            for i in range(each[part])
+            for label, name in enumerate(CLASSES)
+        ]
         for begin in range(0, len(chosen), 500):
             group = chosen[begin : begin + 500]
             images = torch.from_numpy(np.stack([load_image(path) for _, path in group]))
@@ -58,7 +64,19 @@ def make(model, folder, counts, out):
         np.save(out / f"{part}_labels.npy", np.array(labels, np.int64))
     (out / "classes.txt").write_text("".join(name + "\n" for name in CLASSES))
     torch.manual_seed(0)
-    torch.jit.script(Last()).save(str(out / "net.pt"), _extra_files={"bitfall.json": json.dumps({"schema": "bitfall.model/1", "name": "features", "input": [FEATURES, 1, 1], "classes": CLASSES})})
+    torch.jit.script(Last()).save(
+        str(out / "net.pt"),
+        _extra_files={
+            "bitfall.json": json.dumps(
+                {
+                    "schema": "bitfall.model/1",
+                    "name": "features",
+                    "input": [FEATURES, 1, 1],
+                    "classes": CLASSES,
+                }
+            )
+        },
+    )
     (out / "done").write_text("")
 
 
@@ -71,7 +89,10 @@ def text_rows(folder, out):
     """CIFAR-10's rows of the published embeddings: the mean of the unit rows of the ImageNet classes that stand for a class."""
     with open(folder / "cifar10_from_imagenet.json", encoding="utf-8") as file:
         of = json.load(file)
-    for name, source in (("descriptions", "imagenet_gpt3.pth"), ("prompt", "imagenet_a-photo-of-a.pth")):
+    for name, source in (
+        ("descriptions", "imagenet_gpt3.pth"),
+        ("prompt", "imagenet_a-photo-of-a.pth"),
+    ):
         rows = torch.load(folder / source, map_location="cpu", weights_only=True)
         if isinstance(rows, dict):
             rows = next(iter(rows.values()))
@@ -115,8 +136,14 @@ def join(blank, trained, joined):
             own[name].copy_(value)
         features = torch.rand(16, FEATURES)
         if not torch.equal(model.linear(features), head(features.reshape(16, FEATURES, 1, 1))):
-            raise SystemExit(f"heads.py: {joined}: the head on the network answers otherwise than the trained one")
+            raise SystemExit(
+                f"heads.py: {joined}: the head on the network answers otherwise than the trained one"
+            )
     part = pathlib.Path(f"{joined}.part")
     card = extra["bitfall.json"]
-    torch.jit.save(model, str(part), _extra_files={"bitfall.json": card.decode() if isinstance(card, bytes) else card})
+    torch.jit.save(
+        model,
+        str(part),
+        _extra_files={"bitfall.json": card.decode() if isinstance(card, bytes) else card},
+    )
     os.replace(part, joined)
