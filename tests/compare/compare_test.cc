@@ -651,6 +651,28 @@ TEST(Comparison, WarnsWhereAnArmIsAtAnotherScale) {
   EXPECT_THAT(all_warnings(data), HasSubstr("top2diff 0.9 against 0.5, NLL 0.125 against 0.25"));
   EXPECT_DOUBLE_EQ(data.arms[1].nll.value, 0.125);
   EXPECT_DOUBLE_EQ(data.arms[1].nll_change.difference.value, -0.125);
+  // No ratio of delta loss in the summary, and none below it without the mark.
+  EXPECT_TRUE(data.arms[1].other_scale);
+  EXPECT_TRUE(json::parse(compare_json(data))["arms"][1]["other_scale"].get<bool>());
+  const std::string text = compare_text(data), summary = text.substr(0, text.find("Without a"));
+  EXPECT_THAT(summary, HasSubstr("other scale  other scale  other scale"));
+  EXPECT_THAT(text, HasSubstr("] ^"));
+  // With the rescaled baseline among the arms they are there.
+  MadeRun rescaled;
+  rescaled.change_facts = [](RunFacts& facts) {
+    facts.model_sha256 = "second";
+    facts.rescaled_from = "first";
+  };
+  const auto c = make_run("c", rescaled, mixed);
+  {
+    Database database(c / "campaign.sqlite", Database::Mode::kWrite);
+    database.execute("UPDATE golden SET top2diff = 0.9, loss = 0.125");
+  }
+  const CompareData both = compared({a, b, c});
+  EXPECT_FALSE(both.arms[1].other_scale);
+  EXPECT_THAT(all_warnings(both), Not(HasSubstr("not at the scale")));
+  EXPECT_THAT(compare_text(both), Not(HasSubstr("other scale  ")));
+  EXPECT_THAT(compare_text(both), Not(HasSubstr("] ^")));
 }
 
 TEST(Comparison, CountsOnlyImagesThatAllArmsGetRight) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "bootstrap.h"
 #include "mean_draws.h"
@@ -14,12 +15,12 @@ namespace {
 struct Moments {
   double sum = 0, size = 0, squared = 0, cross = 0, size_squared = 0;
 
-  void add(const MeanUnit& unit) {
-    sum += unit.sum;
-    size += unit.size;
-    squared += unit.sum * unit.sum;
-    cross += unit.sum * unit.size;
-    size_squared += unit.size * unit.size;
+  void add(const MeanUnit& unit, double times = 1) {
+    sum += times * unit.sum;
+    size += times * unit.size;
+    squared += times * unit.sum * unit.sum;
+    cross += times * unit.sum * unit.size;
+    size_squared += times * unit.size * unit.size;
   }
   double mean() const { return sum / size; }
   // Of a ratio to size (Cochran, Sampling Techniques, 3rd ed., section 2.11), but for a factor that
@@ -38,31 +39,56 @@ std::vector<MeanUnit> grouped_units(std::span<const MeanUnit> units) {
   return groups;
 }
 
+// Largest part of the sum; units of another size than the first are never alike.
+std::vector<double> shares_of(const std::vector<MeanUnit>& draws) {
+  double sum = 0;
+  for (const MeanUnit& unit : draws) sum += std::abs(unit.sum);
+  std::vector<double> shares;
+  for (const MeanUnit& unit : draws) {
+    const bool usual = unit.size == draws.front().size;
+    shares.push_back(usual ? (sum > 0 ? std::abs(unit.sum) / sum : 0) : 1);
+  }
+  return shares;
+}
+
+// (mean of a resample - mean) / its own standard error.
+std::vector<double> studentised(const std::vector<MeanUnit>& draws, const Moments& all,
+                                std::uint64_t stream) {
+  const UnitChoice choice(shares_of(draws));
+  MeanUnit usual{0, 0};  // the average of those alike
+  for (const std::size_t i : choice.alike()) {
+    usual.sum += draws[i].sum / static_cast<double>(choice.alike().size());
+    usual.size = draws[i].size;
+  }
+  Bootstrap bootstrap(stream);
+  std::vector<double> values;
+  for (int r = 0; r < kTailResamples; ++r) {
+    Moments drawn;
+    const auto alike =
+        static_cast<double>(bootstrap.draw(choice, [&](std::size_t i) { drawn.add(draws[i]); }));
+    drawn.add(usual, alike);
+    const double distance = drawn.mean() - all.mean(), error = drawn.error();
+    values.push_back(distance == 0 ? 0 : distance / error);
+  }
+  return values;
+}
+
 }  // namespace
 
 MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
                            std::uint64_t stream) {
   constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  MeanEstimate estimate{kUnknown, {kUnknown, kUnknown}, {}};
+  MeanEstimate estimate{kUnknown, {kUnknown, kUnknown}};
   const std::vector<MeanUnit> draws = grouped_units(units);
   Moments all;
   for (const MeanUnit& unit : draws) all.add(unit);
   if (all.size == 0) return estimate;
   estimate.mean = all.mean();
-  Bootstrap bootstrap(stream);
-  std::vector<double> studentised;
-  for (int r = 0; r < kResamples; ++r) {
-    Moments drawn;
-    bootstrap.draw(draws.size(), [&](std::size_t i) { drawn.add(draws[i]); });
-    estimate.replicates.push_back(drawn.mean());
-    const double distance = drawn.mean() - estimate.mean, error = drawn.error();
-    studentised.push_back(distance == 0 ? 0 : distance / error);
-  }
   if (draws.size() < 2 || all.error() == 0) {
     if (all.sum != 0 && draws.size() > 1) estimate.interval = {estimate.mean, estimate.mean};
     return estimate;
   }
-  const Interval t = percentile_interval(std::move(studentised), confidence);
+  const Interval t = percentile_interval(studentised(draws, all, stream), confidence);
   estimate.interval = {estimate.mean - t.high * all.error(), estimate.mean - t.low * all.error()};
   const bool never_negative =
       std::all_of(units.begin(), units.end(), [](const MeanUnit& unit) { return unit.sum >= 0; });

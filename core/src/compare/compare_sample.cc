@@ -110,6 +110,11 @@ TrialSums& TrialSums::operator+=(const TrialSums& other) {
   return *this;
 }
 
+TrialSums TrialSums::times(double factor) const {
+  return {factor * loss,       factor * finite, factor * clipped,
+          factor * mismatches, factor * dues,   factor * trials};
+}
+
 Means TrialSums::means() const {
   return {finite > 0 ? loss / finite : kNan, trials > 0 ? clipped / trials : kNan,
           trials > 0 ? mismatches / trials : kNan, trials > 0 ? dues / trials : kNan};
@@ -214,6 +219,25 @@ std::vector<TrialPairs::Unit> TrialPairs::paired_units(bool& by_fault) const {
   return units;
 }
 
+// Of each unit its largest part of any sum of the two arms; 1 where it has an event, or another
+// number of trials than the first.
+std::vector<double> TrialPairs::shares(const std::vector<Unit>& units, const Unit& all) {
+  const auto share = [](const TrialSums& unit, const TrialSums& of, const TrialSums& first) {
+    if (unit.mismatches > 0 || unit.dues > 0 || unit.trials != first.trials ||
+        unit.finite != first.finite) {
+      return 1.0;
+    }
+    return std::max(unit.loss > 0 ? unit.loss / of.loss : 0,
+                    unit.clipped > 0 ? unit.clipped / of.clipped : 0);
+  };
+  std::vector<double> shares;
+  for (const Unit& unit : units) {
+    shares.push_back(std::max(share(unit.baseline, all.baseline, units.front().baseline),
+                              share(unit.arm, all.arm, units.front().arm)));
+  }
+  return shares;
+}
+
 std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
                                                  std::uint64_t stream) {
   std::pair<Resamples, Resamples> samples;
@@ -238,13 +262,22 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
     groups[i % kMostUnits].baseline += units[i].baseline;
     groups[i % kMostUnits].arm += units[i].arm;
   }
+  const UnitChoice choice(shares(groups, all));
+  Unit usual;  // the sum of those alike, then their average
+  for (const std::size_t i : choice.alike()) {
+    usual.baseline += groups[i].baseline;
+    usual.arm += groups[i].arm;
+  }
+  const double one = choice.alike().empty() ? 0 : 1 / static_cast<double>(choice.alike().size());
   Bootstrap bootstrap(stream);
-  for (int r = 0; r < kResamples; ++r) {
+  for (int r = 0; r < kTailResamples; ++r) {
     Unit drawn;
-    bootstrap.draw(groups.size(), [&](std::size_t i) {
+    const auto alike = static_cast<double>(bootstrap.draw(choice, [&](std::size_t i) {
       drawn.baseline += groups[i].baseline;
       drawn.arm += groups[i].arm;
-    });
+    }));
+    drawn.baseline += usual.baseline.times(alike * one);
+    drawn.arm += usual.arm.times(alike * one);
     baseline.replicates.push_back(drawn.baseline.means());
     arm.replicates.push_back(drawn.arm.means());
   }
@@ -276,7 +309,7 @@ Resamples weighted_mean(const std::vector<const Resamples*>& layers,
   mean.point = average(layers, weights, [](const Resamples& layer) { return layer.point; });
   mean.lower = average(layers, weights, [](const Resamples& layer) { return layer.lower; });
   mean.upper = average(layers, weights, [](const Resamples& layer) { return layer.upper; });
-  for (std::size_t r = 0; r < kResamples; ++r) {
+  for (std::size_t r = 0; r < kTailResamples; ++r) {
     mean.replicates.push_back(
         average(layers, weights, [r](const Resamples& layer) { return layer.replicates[r]; }));
   }

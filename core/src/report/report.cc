@@ -101,7 +101,7 @@ class Tally {
   GroupSummary group;
   LossSample losses;
   // NaN before estimate().
-  MeanEstimate loss_estimate{kNan, {kNan, kNan}, {}}, clipped_estimate{kNan, {kNan, kNan}, {}};
+  MeanEstimate loss_estimate{kNan, {kNan, kNan}}, clipped_estimate{kNan, {kNan, kNan}};
 
  private:
   ClusterCount mismatches_, misclassified_, nonfinites_, dues_, changes_;
@@ -383,22 +383,21 @@ class Summary {
     return {weighted_sum(plain), weighted_sum(by_bits)};
   }
 
-  // The mean over layers, and what it would have been on the layers' resamples (percentiles).
+  // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
+  // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
   WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
-    double weight = 0, value = 0;
-    std::vector<double> replicates(kResamples, 0);
-    for (const Tally& layer : layers_) {
-      const MeanEstimate& of = layer.*mean;
+    std::vector<WeightedTerm> terms;
+    double weight = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const MeanEstimate& of = layers_[i].*mean;
       if (std::isnan(of.mean)) continue;
-      const double w =
-          by_bits ? bits_of_layers_[static_cast<std::size_t>(&layer - layers_.data())] : 1;
-      weight += w;
-      value += w * of.mean;
-      for (std::size_t r = 0; r < replicates.size(); ++r) replicates[r] += w * of.replicates[r];
+      const bool known = !std::isnan(of.interval.low);
+      const Interval none = {of.mean, of.mean};
+      terms.push_back({by_bits ? bits_of_layers_[i] : 1, of.mean, known ? of.interval : none});
+      weight += terms.back().weight;
     }
-    if (weight == 0) return {kNan, {kNan, kNan}};
-    for (double& replicate : replicates) replicate /= weight;
-    return {value / weight, percentile_interval(std::move(replicates), data_.confidence)};
+    for (WeightedTerm& term : terms) term.weight /= weight;
+    return weighted_sum(terms);
   }
 
   void finish_means() {

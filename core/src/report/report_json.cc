@@ -166,6 +166,7 @@ std::string dump(const Json& json, int indent) {
 Json to_json(const ProtectionRow& row) {
   Json json = {{"name", row.name},
                {"accuracy", to_json(row.accuracy)},
+               {"nll", to_json(row.nll)},
                {"mismatch", to_json(row.mismatch)},
                {"clipped", number(row.clipped)}};
   if (row.name.empty()) return json;
