@@ -17,8 +17,8 @@ class Breaks final : public Echo {
   }
 };
 
-constexpr Component<Metric> kMetric{"friendly", "for tests", {},
-                                    [](const Options&) -> Metric* { return new Breaks; }};
+constexpr Component<Metric> kMetric{
+    "friendly", "for tests", {}, [](const Options&) -> Metric* { return new Breaks; }};
 
 }  // namespace
 

@@ -10,8 +10,8 @@ class Two final : public Echo {
   void measure(const Observation&, View<double> values) const override { values[0] = 2; }
 };
 
-constexpr Component<Metric> kMetric{"friendly", "for tests", {},
-                                    [](const Options&) -> Metric* { return new Two; }};
+constexpr Component<Metric> kMetric{
+    "friendly", "for tests", {}, [](const Options&) -> Metric* { return new Two; }};
 
 }  // namespace
 

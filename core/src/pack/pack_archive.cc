@@ -57,7 +57,7 @@ class Unpacking {
     archive_read_support_filter_gzip(reader_.get());
     constexpr std::size_t kBlock = 1 << 16;
     if (archive_read_open_filename(reader_.get(), file.c_str(), kBlock) != ARCHIVE_OK) {
-      refuse("is no pack: " + reason(reader_.get()));
+      refuse("is damaged, or no pack: " + reason(reader_.get()));
     }
   }
 

@@ -424,6 +424,7 @@ struct PluginHost::State {
   std::vector<PluginDescription> plugins;
   std::vector<Entry> entries;
   std::vector<RefusedPlugin> refused;
+  std::set<std::string> left_out;  // SHA-256 of files whose notes were refused: told once
   // Ids that refused files offer, which other files have.
   std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
 
@@ -532,7 +533,7 @@ void PluginHost::State::know(const PluginHost& host, const fs::path& given) {
   refuse_truncated(path);
   std::string sha256 = sha256_file(path);
   const std::lock_guard lock(loading);
-  if (index_of(path, sha256)) return;
+  if (index_of(path, sha256) || !left_out.insert(sha256).second) return;
   PluginNote note = complete_note(path);
   PluginDescription description{note.name,     note.version,      note.summary,
                                 path,          std::move(sha256), note.group,
@@ -558,6 +559,7 @@ void PluginHost::State::know(const PluginHost& host, const fs::path& given) {
     shadow(staged, path);
     throw Refusal(joined(problems, "; "));
   }
+  left_out.erase(description.sha256);
   plugins.push_back(std::move(description));
   std::move(staged.begin(), staged.end(), std::back_inserter(entries));
 }
