@@ -471,8 +471,7 @@ TEST(Summary, RefusesIndicesThatMakeNoSense) {
   auto store = Store::create(fresh_directory("run"), small_run(10), 5);
   TrialResult trial = wild_trial(0, 10);
   trial.image = 5;
-  store->trial(trial);
-  EXPECT_THROW(summarise(*store), Error);
+  EXPECT_THROW(store->trial(trial), Error);
   trial.image = 0;
   trial.site = 2;  // no stratum
   store->trial(trial);
