@@ -23,6 +23,9 @@ sys.path.insert(0, str(REPRODUCE.parent))
 import tables
 
 import export_model
+import numpy
+import torch
+from torch import nn
 
 TORCHVISION = export_model.import_torchvision()
 
@@ -64,6 +67,70 @@ class Recipes(unittest.TestCase):
             self.assertIn(told, done.stderr)
 
 
+class Training(unittest.TestCase):
+    def test_steps_of_several_batches_are_pytorchs(self):
+        # All images are one step, so that their order counts for nothing.
+        torch.manual_seed(3)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 4))
+        images, labels = torch.randn(8, 1, 2, 3), torch.arange(8) % 4
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            torch.jit.script(net).save(folder / "net.pt")
+            numpy.save(folder / "x.npy", images.numpy())
+            numpy.save(folder / "y.npy", labels.numpy())
+            (folder / "train.toml").write_text("""
+[training]
+epochs = 6
+batch = 4
+accumulate = 2
+ema = 0.5
+ema_every = 2
+ema_after = 2
+label_smoothing = 0.1
+output = "out"
+[model]
+path = "net.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+[optimizer]
+kind = "adamw"
+learning_rate = 0.05
+weight_decay = 0.3
+clip_norm = 0.1
+no_decay = ["1.bias", "3.*"]
+[schedule]
+kind = "constant"
+""")
+            done = subprocess.run([PROGRAM, "train", folder / "train.toml", "--json"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            told = [json.loads(line) for line in done.stdout.splitlines()]
+            last, averaged = (torch.jit.load(folder / "out" / name).state_dict() for name in ("last.pt", "model.pt"))
+            wrong = (folder / "train.toml").read_text().replace('"3.*"', '"4.*"')
+            (folder / "wrong.toml").write_text(wrong)
+            refused = subprocess.run([PROGRAM, "train", folder / "wrong.toml", "-o", folder / "wrong"], capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 2)
+            self.assertIn("no_decay '4.*' is the name of no parameter; the first is '1.weight'", refused.stderr)
+        decayed = [net[1].weight]
+        others = [net[1].bias, net[3].weight, net[3].bias]
+        optimizer = torch.optim.AdamW([{"params": decayed}, {"params": others, "weight_decay": 0.0}], lr=0.05, weight_decay=0.3)
+        mean = {name: value.clone() for name, value in net.state_dict().items()}
+        for step in range(1, 7):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(images), labels, label_smoothing=0.1)
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+            optimizer.step()
+            self.assertAlmostEqual(told[step - 1]["loss"], loss.item(), places=5)
+            if step % 2 == 0:
+                for name, value in net.state_dict().items():
+                    mean[name] = value.clone() if step <= 2 else 0.5 * mean[name] + 0.5 * value
+        for name, value in net.state_dict().items():
+            self.assertLess((last[name] - value).abs().max().item(), 1e-5, name)
+            self.assertLess((averaged[name] - mean[name]).abs().max().item(), 1e-5, name)
+            self.assertGreater((mean[name] - value).abs().max().item(), 1e-4, name)
+
+
 @unittest.skipUnless(TORCHVISION, "torchvision is not installed")
 class Miniature(unittest.TestCase):
     @classmethod
@@ -95,8 +162,6 @@ class Miniature(unittest.TestCase):
         self.assertEqual((out / "table.md").read_text(), table)
 
     def test_a_checkpoint_of_another_backbone_is_named(self):
-        import torch
-
         folder = self.folder / "checkpoints"
         folder.mkdir()
         torch.manual_seed(1)

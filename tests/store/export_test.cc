@@ -4,11 +4,13 @@
 #include <array>
 #include <bit>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 #include "error.h"
 #include "faults.h"
+#include "parquet_export.h"
 #include "run_fixture.h"
 #include "store.h"
 
@@ -93,6 +95,20 @@ TEST(Export, ReadsBackToTheSameBitsInPython) {
   }
   expect_same_lines(read_by_python(csv), expected_rows(false));
   expect_same_lines(read_by_python(jsonl), expected_rows(true));
+}
+
+TEST(Export, ReadsBackFromParquetToTheSameBits) {
+  if (!fs::exists(BITFALL_PYTHON)) GTEST_SKIP() << "no Python at " << BITFALL_PYTHON;
+  const std::string python =
+      std::string("'") + BITFALL_PYTHON + "' -c 'import pyarrow' 2>/dev/null";
+  if (std::system(python.c_str()) != 0) GTEST_SKIP() << "no pyarrow: run scripts/setup.sh";
+  const auto store = wild_store(fresh_directory("run"), kTrials);
+  const fs::path file = fresh_directory("rows.parquet");
+  {
+    std::ofstream out(file, std::ios::binary);
+    export_parquet(*store, out);
+  }
+  expect_same_lines(read_by_python(file), expected_rows(false));
 }
 
 TEST(Export, HasTheDocumentedColumns) {
