@@ -93,6 +93,9 @@ class Table final : public NumberFormat {
     name_bits(file.bits, options.text("fields"));
     find_specials();
     choose_nan(options);
+    const std::size_t other = nan_code_ ^ (values_.size() / 2);
+    negative_nan_code_ =
+        has_nan_ && std::isnan(values_[other]) ? static_cast<std::uint32_t>(other) : nan_code_;
     inf_is_nan_ = options.text("inf") == "nan";
     if (inf_is_nan_ && !has_nan_) {
       throw std::invalid_argument("inf: \"nan\" needs a code for NaN, and the table has none");
@@ -139,7 +142,7 @@ class Table final : public NumberFormat {
     const char* const overflow = beyond_ == Beyond::kInf   ? "Inf"
                                  : beyond_ == Beyond::kNan ? "NaN"
                                                            : "saturates";
-    const char* const nan = has_nan_ ? "NaN" : values_[nan_code_] == 0 ? "0" : "largest";
+    const char* const nan = has_nan_ ? "NaN" : nan_code_ == numbers_.back().code ? "largest" : "0";
     return {largest_, 0,   smallest_,
             overflow, nan, "ml_dtypes, NumPy, other formats of this program"};
   }
@@ -148,7 +151,9 @@ class Table final : public NumberFormat {
   std::size_t mask() const { return values_.size() - 1; }
 
   std::uint32_t code_of(float value, std::uint64_t key, std::int64_t element) const {
-    if (std::isnan(value) || (inf_is_nan_ && std::isinf(value))) return nan_code_;
+    if (std::isnan(value) || (inf_is_nan_ && std::isinf(value))) {
+      return std::signbit(value) ? negative_nan_code_ : nan_code_;
+    }
     const std::uint32_t place = key_of(value);
     const auto first = steps_.begin() + static_cast<std::ptrdiff_t>(buckets_[place >> 16]);
     const auto last = steps_.begin() + static_cast<std::ptrdiff_t>(buckets_[(place >> 16) + 1]);
@@ -247,13 +252,10 @@ class Table final : public NumberFormat {
       nan_code_ = numbers_.back().code;
       return;
     }
+    // Zero, or what is nearest to it; of two the positive one.
+    nan_code_ = numbers_.front().code;
     for (const Step& number : numbers_) {
-      if (values_[number.code] == 0) nan_code_ = number.code;
-      if (values_[number.code] == 0 && !std::signbit(values_[number.code])) return;
-    }
-    if (values_[nan_code_] != 0 || std::isnan(values_[nan_code_])) {
-      throw std::invalid_argument(
-          "nan: the table has no 0 that NaN could become; allowed: largest");
+      if (std::fabs(values_[number.code]) <= std::fabs(values_[nan_code_])) nan_code_ = number.code;
     }
   }
 
@@ -307,7 +309,7 @@ class Table final : public NumberFormat {
     const float before = count > 1 ? number(count - 2) : 0, after = count > 1 ? number(1) : 0;
     std::uint32_t start = key_of(-kInf);
     if (beyond_ != Beyond::kSaturate && number(0) < 0) {
-      steps_.push_back({start, beyond_ == Beyond::kInf ? infs_[1] : nan_code_});
+      steps_.push_back({start, beyond_ == Beyond::kInf ? infs_[1] : negative_nan_code_});
       start = key_of(-too_large(rule, false, -number(0), -after, numbers_[0].code)) + 1;
     }
     steps_.push_back({start, numbers_[0].code});
@@ -370,7 +372,8 @@ class Table final : public NumberFormat {
   std::array<std::size_t, 65537> buckets_{};  // by a key's upper half: steps that begin before it
   std::array<std::uint32_t, 2> infs_{};       // codes of Inf, -Inf
   std::array<bool, 2> has_inf_{};
-  std::uint32_t nan_code_ = 0;  // what NaN is stored as
+  std::uint32_t nan_code_ = 0;           // what NaN is stored as
+  std::uint32_t negative_nan_code_ = 0;  // with the sign, where the table has such a NaN
   bool has_nan_ = false;
   bool inf_is_nan_ = false;
   Beyond beyond_ = Beyond::kSaturate;
@@ -397,7 +400,9 @@ constexpr OptionSpec kOptions[] = {
     {"inf", OptionType::kText, "auto", 0, 0, "auto|nan",
      "what Inf becomes; auto: what other large numbers become"},
     {"nan", OptionType::kText, "auto", 0, 0, "auto|zero|largest",
-     "what NaN becomes; auto: the table's first NaN, or 0 where it has none"},
+     "what NaN becomes; auto: the table's first NaN, with its sign where it has two; zero, and "
+     "auto without one: 0 or "
+     "the number nearest to it"},
     {"nan_code", OptionType::kInteger, "-1", -1, 65535, nullptr,
      "the code of NaN, of a table with several; -1: the first"},
     {"fields", OptionType::kText, "", 0, 0, nullptr,

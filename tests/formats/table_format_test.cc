@@ -76,6 +76,7 @@ std::vector<float> tried(const std::vector<float>& numbers) {
   }
   std::erase_if(values, [](float x) { return std::isnan(x); });
   values.push_back(float_of(0x7FC00000));
+  values.push_back(float_of(0xFFC00000));
   return values;
 }
 
@@ -187,8 +188,9 @@ TEST(TableFormat, TakesTheFilesOwnBoundaries) {
 TEST(TableFormat, RoundsAsItIsTold) {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
+  std::uniform_real_distribution<float> inner(-1.4F, 1.4F);
   std::vector<float> numbers(32);
-  for (float& x : numbers) x = normal(random);
+  for (float& x : numbers) x = inner(random);
   numbers[3] = 0;
   numbers[4] = 1.5F;
   numbers[5] = 2.5F;  // the tie at 2
@@ -272,9 +274,8 @@ TEST(TableFormat, RefusesWhatIsNoTable) {
   holds(told("1\n2,3\n"), "bad.csv:2:1: has 2 fields");
   holds(told(""), "holds 0 numbers");
   holds(told("nan\nnan\n"), "no number that is finite");
-  holds(told("1\n2\n", {{"overflow", std::string("inf")}}), "codes for Inf");
+  holds(told("0\n1\n", {{"overflow", std::string("inf")}}), "codes for Inf");
   holds(told("1\n2\n", {{"fields", std::string("se")}}), "fields: \"se\"");
-  holds(told("1\n2\n"), "no 0 that NaN could become");
   holds(told("0\n1\n", {{"nan_code", std::int64_t{1}}}), "nan_code: 1");
   holds(told("0,0,0\n1,1,2\n"), "from of code 1");
   holds(format_complaint("table", table(written("cut.npy", "\x93NUMPY"))), "cut off");

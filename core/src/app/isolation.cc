@@ -29,6 +29,7 @@
 #include "self_replay.h"
 #include "stop.h"
 #include "timer.h"
+#include "torch_message.h"
 #include "words.h"
 #include "worker_frames.h"
 
@@ -395,8 +396,8 @@ void confine_worker(const std::vector<fs::path>& folders) {
 int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolation& isolation) {
   const Link link = link_of(isolation.link);
   report_crashes_to(link.crashes);
-  const auto tell = [&](const std::string& text) {
-    const std::string words = std::to_string(failed_trial()) + "\n" + text;
+  const auto tell = [&](std::int64_t trial, const std::string& text) {
+    const std::string words = std::to_string(trial) + "\n" + text;
     [[maybe_unused]] const auto written = ::write(link.crashes, words.data(), words.size());
   };
   try {
@@ -405,9 +406,9 @@ int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolatio
     return finished ? 0 : static_cast<int>(ExitCode::kInterrupted);
   } catch (const Error& error) {
     if (error.code() != ExitCode::kPlugin) throw;
-    tell(error.what());
-  } catch (const std::bad_alloc&) {
-    tell("a worker has no more memory");
+    tell(failed_trial(), error.what());
+  } catch (const std::exception& error) {  // as a rule memory that a plugin has taken
+    tell(std::max<std::int64_t>(failed_trial(), -1), "a worker failed: " + torch_message(error));
   }
   return static_cast<int>(ExitCode::kPlugin);
 }

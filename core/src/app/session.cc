@@ -524,7 +524,10 @@ void Session::select(Diagnostics& diagnostics) {
   diagnostics.throw_if_any();
   for (const SiteName& site : looked_at_) {
     const std::int32_t index = find_site(sites, site.target, site.name);
-    if (index >= 0) emulated.insert(index);
+    // Whoever asked for a refused one is told so once the session is open.
+    if (index >= 0 && sites[static_cast<std::size_t>(index)].refusal.empty()) {
+      emulated.insert(index);
+    }
   }
   bool needs_ranges = false;
   if (fault_list_) {
