@@ -383,11 +383,7 @@ def some_arms(text):
             raise argparse.ArgumentTypeError(
                 f"there is no arm '{arm}'; there are {', '.join(ARMS)}"
             )
-    if (
-        "rescaled" in chosen + ["matched"]
-        and not {"linear", "both"} <= set(chosen)
-        and {"rescaled", "matched"} & set(chosen)
-    ):
+    if {"rescaled", "matched"} & set(chosen) and not {"linear", "both"} <= set(chosen):
         raise argparse.ArgumentTypeError("rescaled and matched need the arms linear and both")
     if "linear" not in chosen:
         raise argparse.ArgumentTypeError(

@@ -180,6 +180,9 @@ def tables(seeds, settings, registered):
         ("What the text brings (registered)", TEXT),
         ("What the parts bring", PARTS),
     ):
+        pairs = [pair for pair in pairs if pair[0] in arms and pair[1] in arms]
+        if not pairs:
+            continue
         lines += [
             "",
             f"{title}: first / second of mean delta loss, 95 % interval over seeds; [90 %] is what equivalence is judged by; SD of the log ratio over seeds.",
@@ -188,8 +191,6 @@ def tables(seeds, settings, registered):
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for before, after, words in pairs:
-            if before not in arms or after not in arms:
-                continue
             for measure, name in MEASURES:
                 ratios = list(log_ratios(seeds, before, after, measure).values())
                 if not ratios:
@@ -201,7 +202,7 @@ def tables(seeds, settings, registered):
                     for m in ("top2diff", "nll")
                 ]
                 moved = [f"{mean:+.3f} [{a:+.3f}, {b:+.3f}]" for mean, a, b in moved]
-                judged = registered and pairs is TEXT and measure != "mismatch"
+                judged = registered and (before, after, words) in TEXT and measure != "mismatch"
                 lines.append(
                     f"| {words} | `{before}` → `{after}` | {name} | {shown(*interval(ratios, 0.95))} | [{math.exp(low):.3g}, {math.exp(high):.3g}] | {sd} | "
                     f"{moved[0]} | {moved[1]} | {verdict(ratios, judged)} |"
