@@ -764,10 +764,13 @@ class Interruption(Case):
         with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as connection, connection:
             connection.execute("DELETE FROM facts WHERE key = 'finished'")
             connection.execute("DELETE FROM trials WHERE trial = 3")
+            columns = [column for _, column, *_ in connection.execute("PRAGMA table_info(more_edits)")]
+            edit = ", ".join("3" if column == "trial" else "1" if column == "position" else column for column in columns)
+            connection.execute(f"INSERT INTO more_edits SELECT {edit} FROM trials WHERE trial = 2")
         _, err = bitfall("resume", directory, expect=4)
         self.assertIn("is damaged: it holds edits of trial 3, which it lacks", err)
         with contextlib.closing(sqlite3.connect(directory / "campaign.sqlite")) as connection, connection:
-            connection.execute("DELETE FROM edits WHERE trial = 3")
+            connection.execute("DELETE FROM more_edits WHERE trial = 3")
         lines = (directory / "faults.csv").read_text().splitlines(keepends=True)
         (directory / "faults.csv").write_text("".join([*lines[:1], *reversed(lines[1:])]))
         _, err = bitfall("resume", directory)
