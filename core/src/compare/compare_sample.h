@@ -53,6 +53,7 @@ class LayerTrials {
 /// How few draws carry a mean of losses: its value over the draws, and sum of d^2 / n^2.
 struct Carried {
   double mean = 0, spread = 0;
+  bool thin_parts = false;  // of a mean of layers: those that make half of it are thin themselves
   double effective() const { return spread > 0 ? mean * mean / spread : 0; }  // draws (Kish)
 };
 
@@ -61,10 +62,8 @@ struct Resamples {
   Means point;                    // over the trials that the replicates are drawn from
   std::vector<Means> replicates;  // kTailResamples of them
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
-  // Of trials, or of faults where these meet several images:
-  Carried loss, clipped;
-  std::int64_t mismatches = 0;
-  std::int64_t dues = 0;
+  // Of trials, or of faults where these meet several images; of the last two, events:
+  Carried loss, clipped, mismatch, due;
 };
 
 /// Trials of two arms in one layer.

@@ -369,18 +369,17 @@ class Summary {
   }
 
   OverLayers rate_over_layers(Proportion GroupSummary::* rate) const {
-    std::vector<WeightedTerm> plain, by_bits;
+    std::vector<WeightedRate> plain, by_bits;
     double bits = 0;
     for (const GroupSummary& layer : data_.layers) {
       if (layer.trials == 0) continue;
-      const Proportion& p = layer.*rate;
-      plain.push_back({1, p.rate, p.headline});
-      by_bits.push_back({layer.bits, p.rate, p.headline});
+      plain.push_back({1, layer.*rate});
+      by_bits.push_back({layer.bits, layer.*rate});
       bits += layer.bits;
     }
-    for (WeightedTerm& term : plain) term.weight /= static_cast<double>(plain.size());
-    for (WeightedTerm& term : by_bits) term.weight /= bits;
-    return {weighted_sum(plain), weighted_sum(by_bits)};
+    for (WeightedRate& part : plain) part.weight /= static_cast<double>(plain.size());
+    for (WeightedRate& part : by_bits) part.weight /= bits;
+    return {weighted_rate(plain, data_.confidence), weighted_rate(by_bits, data_.confidence)};
   }
 
   // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
