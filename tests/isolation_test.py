@@ -49,7 +49,7 @@ labels = "y.npy"
 {number_format if "=" in number_format else f'id = "{number_format}"'}
 [[faults]]
 error_model = {{ id = "bit_flip", bit_class = "{"any" if number_format == "fp32" else "mantissa"}", bit_range = [27, 30] }}
-per_site = 25
+per_site = 8
 {f'[metrics]{chr(10)}ids = [{metric}]' if metric else ""}
 [plugins]
 paths = ["{PLUGINS / "crashing.so"}"]
@@ -96,7 +96,7 @@ commit_every = 8
         self.assertEqual(json.loads(out)["digest"], self.digest("plain"))
 
     def test_a_campaign_survives_each_kind_of_crash(self):
-        self.assertTrue(1 <= len(self.moved) <= 4, self.moved)
+        self.assertTrue(1 <= len(self.moved) <= 5, self.moved)  # others would make it long
         words = {
             "pointer": "crashed in measure (segmentation fault)",
             "stack": "crashed in measure (segmentation fault)",

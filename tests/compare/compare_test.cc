@@ -93,8 +93,8 @@ fs::path make_run(const std::string& name, const MadeRun& made, const Effects& e
       trial.image = static_cast<std::int32_t>(n % 5);
       trial.golden_loss = 0.25;
       trial.faulty_loss = 0.25 + effect.loss;
-      trial.golden_top1 = 0;
-      trial.faulty_top1 = effect.mismatch ? 1 : 0;
+      trial.golden_top1 = trial.image % 3;
+      trial.faulty_top1 = effect.mismatch ? (trial.image + 1) % 3 : trial.golden_top1;
       trial.outcome = effect.mismatch    ? Outcome::kTop1Changed
                       : effect.loss != 0 ? Outcome::kTop1Same
                                          : Outcome::kMasked;

@@ -16,7 +16,7 @@
 #include "pack_archive.h"
 #include "pack_file.h"
 #include "pack_trial.h"
-#include "sandbox.h"
+#include "bubblewrap.h"
 #include "text_file.h"
 
 namespace bitfall {

@@ -48,9 +48,13 @@ std::string found(const std::string& subject) {
 class FirstParty : public testing::TestWithParam<fs::path> {};
 
 TEST_P(FirstParty, PassesEveryCheck) {
-  const fs::path table = fs::path(testing::TempDir()) / "four.csv";
-  std::ofstream(table) << "0\n1\n-2\nnan\n";
-  for (const CheckResult& result : checked(GetParam(), "", {"file=" + table.string()}).results) {
+  std::vector<std::string> options;
+  if (GetParam().stem() == "formats_table") {
+    const fs::path table = fs::path(testing::TempDir()) / "four.csv";
+    std::ofstream(table) << "0\n1\n-2\nnan\n";
+    options = {"file=" + table.string()};
+  }
+  for (const CheckResult& result : checked(GetParam(), "", options).results) {
     EXPECT_EQ(result.verdict, CheckVerdict::kPass) << check_line(result);
   }
 }

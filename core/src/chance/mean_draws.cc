@@ -6,11 +6,11 @@ namespace bitfall {
 
 void add_draw(std::vector<MeanUnit>& draws, std::int64_t number, const MeanUnit& draw) {
   const auto i = static_cast<std::size_t>(number);
-  if (i < kMostDraws) {
+  if (i < kMostSeparateDraws) {
     draws.push_back(draw);
   } else {
-    draws[i % kMostDraws].sum += draw.sum;
-    draws[i % kMostDraws].size += draw.size;
+    draws[i % kMostSeparateDraws].sum += draw.sum;
+    draws[i % kMostSeparateDraws].size += draw.size;
   }
 }
 

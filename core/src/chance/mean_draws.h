@@ -11,10 +11,10 @@
 namespace bitfall {
 
 /// The most draws that are resampled one by one; beyond, groups of them are.
-inline constexpr std::size_t kMostDraws = 8192;
+inline constexpr std::size_t kMostSeparateDraws = 8192;
 
 /// Puts draw `number`, counted from 0, to those before it, in groups where they are more than
-/// kMostDraws: estimate_mean() says the same of these as of all.
+/// kMostSeparateDraws: estimate_mean() says the same of these as of all.
 void add_draw(std::vector<MeanUnit>& draws, std::int64_t number, const MeanUnit& draw);
 
 /// concentration() of what draws contribute that is not 0, in rising order, with its sum and that

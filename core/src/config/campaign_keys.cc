@@ -128,7 +128,7 @@ const KeySpec kKeys[] = {
      "Images of that folder, as in `[data]`."},
     {"calibration", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Labels of an images .npy, as in `[data]`."},
-    {"calibration", "limit", KeyType::kInteger, "0", 0, 2147483647, kClosed, {},
+    {"calibration", "limit", KeyType::kInteger, "", 0, 2147483647, kClosed, {},
      "Number of these images, taken evenly from the classes; 0 = all."},
     {"calibration", "round", KeyType::kText, toml_choice(kBoundRoundingNames, kSilent.calibration.round), -kUnbounded, kUnbounded, kClosed,
      kBoundRoundingNames,

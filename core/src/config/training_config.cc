@@ -25,11 +25,13 @@ void read_training(const Section& section, Training& training) {
   section.read("ema", training.ema);
   section.read("ema_every", training.ema_every);
   section.read("ema_after", training.ema_after);
-  for (const char* name : {"ema_every", "ema_after"}) {
-    if (training.ema > 0 || !section.has(name)) continue;
+  const auto needs_average = [&](const char* name, bool is_default) {
+    if (training.ema > 0 || is_default || !section.has(name)) return;
     section.report(section.where(name), name, "is read only with an average of the weights",
                    "set ema, such as ema = 0.999");
-  }
+  };
+  needs_average("ema_every", training.ema_every == Training{}.ema_every);
+  needs_average("ema_after", training.ema_after == Training{}.ema_after);
   section.read("checkpoint_minutes", training.checkpoint_minutes);
 }
 

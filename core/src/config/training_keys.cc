@@ -62,7 +62,7 @@ const KeySpec kTrainingKeys[] = {
      "With `sgd` added to gradients, with `adamw` taken from weights."},
     {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilentTraining.optimizer.decay_vectors), -kUnbounded, kUnbounded, kClosed, {},
      "Whether parameters of fewer than two dimensions decay too: biases, norms, temperatures."},
-    {"optimizer", "no_decay", KeyType::kTexts, "[]", -kUnbounded, kUnbounded, kClosed, {},
+    {"optimizer", "no_decay", KeyType::kTexts, "", -kUnbounded, kUnbounded, kClosed, {},
      "Patterns (`*`, `?`) of the names of parameters that do not decay, such as [\"*bias\", \"*position*\"]; one that names none is an error."},
     {"optimizer", "clip_norm", KeyType::kNumber, toml_text(kSilentTraining.optimizer.clip_norm), 0, kUnbounded, kClosed, {},
      "Gradients that are longer than this, all together, are shortened to it before each step; 0 = not."},

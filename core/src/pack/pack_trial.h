@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "pack_file.h"
-#include "sandbox.h"
+#include "bubblewrap.h"
 
 namespace bitfall {
 

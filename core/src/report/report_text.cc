@@ -7,6 +7,7 @@
 #include "fit.h"
 #include "report_number.h"
 #include "utf8.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {

@@ -54,10 +54,14 @@ class Names {
   std::filesystem::path directory_;
 };
 
+/// Of a trial without edits, whose process ended before it told them: one row, of element -1.
 template <typename Row>
 void for_each_row(const Store& store, Row row) {
+  EditRecord unknown;
+  unknown.edit.element = -1;
   store.for_each_trial([&](const TrialResult& trial) {
     for (const EditRecord& record : trial.edits) row(trial, record);
+    if (trial.edits.empty()) row(trial, unknown);
   });
 }
 
@@ -170,6 +174,7 @@ void export_faults(const Store& store, std::ostream& out) {
   const Names names(store);
   write_fault_header(out);
   for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    if (record.edit.element < 0) return;
     write_fault_row(out, trial.trial, names.site(trial), names.image(trial), record.edit,
                     names.register_name(trial, record.edit));
   });

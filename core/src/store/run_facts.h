@@ -92,10 +92,10 @@ struct RunFacts {
   std::vector<PluginFact> plugins;           // of the components in use
   // All that were loaded, with or without use; absent of runs of older versions.
   std::optional<std::vector<LoadedPluginFact>> provenance;
+  // "nf4 1.0 (SHA-256 ...) for the first 640 trials, then nf4 1.1 ..."
+  std::optional<std::string> mended_plugins;
   // Of a run with a protection: its name, what it guards, what it learned from, operations and bits
   // that it adds, what it learned of the answer.
-  std::optional<std::string>
-      mended_plugins;  // "nf4 1.0 SHA256 until trial count 640, then 1.1 ..."
   std::optional<std::string> protection, protection_detail, learned_from, protection_cost,
       answer_state;
   std::optional<std::string> option_files;  // "format 'table' values SHA256; ..."

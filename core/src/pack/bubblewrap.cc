@@ -1,4 +1,4 @@
-#include "sandbox.h"
+#include "bubblewrap.h"
 
 #include <cstdlib>
 #include <utility>
