@@ -318,7 +318,7 @@ workers = 1
         self.assertEqual(set(refused), {"unruly.so", "fast_math.so"})
         for reason in refused.values():
             self.assertIn("runs only where the file itself is named", reason)
-        for arguments in (["formats"], ["convert", "bf16", "1e-39"], ["env"], ["sites", "m.pt"]):
+        for arguments in (["formats"], ["convert", "bf16", "1e-39"], ["env"], ["sites", "m.pt", "--input", "3x8x8"]):
             said(*arguments, env=beside)
         self.assertFalse(mark.exists())
         # It is there for the campaign that names it: then it crashes, and has a name.

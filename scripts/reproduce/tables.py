@@ -420,9 +420,11 @@ def table_row(title, published, comparison, folder):
     def change(key):
         return guided[key] - base[key]
 
+    top2diff = [arm["top2diff"]["value"] for arm in (guided, base)]  # null where no image is right
+
     row = {"backbone": title, "accuracy": [base["golden_accuracy"]["rate"], guided["golden_accuracy"]["rate"]],
            "parameters": change("parameters"), "operations": change("operations"),
-           "top2diff": guided["top2diff"]["value"] - base["top2diff"]["value"],
+           "top2diff": None if None in top2diff else top2diff[0] - top2diff[1],
            "nll": [base["nll"]["value"], guided["nll"]["value"]],
            "images": comparison["images_counted"], "published": published, **improvements(guided)}
     if rest:
@@ -447,7 +449,7 @@ def print_table(rows, options, failed):
         p = row["published"]
         scaled = row.get("rescaled") or {}
         cells = [row["backbone"], f"{100 * base:.2f} / {100 * ours:.2f} %", f"{row['parameters']:+,}", f"{row['operations']:+,}",
-                 x(row["last_layer"]), x(row["network"]), f"{100 * row['top2diff']:+.2f} %",
+                 x(row["last_layer"]), x(row["network"]), "-" if row["top2diff"] is None else f"{100 * row['top2diff']:+.2f} %",
                  x(scaled.get("last_layer")), x(scaled.get("network")),
                  f"{p[0]:.2f} / {p[1]:.2f} %", f"{p[2]:.2f}", f"{p[3]:.2f}", f"{p[4]:+.2f} %"]
         lines.append("| " + " | ".join(cells) + " |")

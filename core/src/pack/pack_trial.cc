@@ -95,8 +95,8 @@ void run_campaign(Expectation& got, const Sandbox& sandbox) {
     got.torch = told.at("facts").at("torch_version").get<std::string>();
     const Json& mismatch = told.at("network").at("mismatch");
     got.mismatch = mismatch.at("rate").get<double>();
-    got.low = mismatch.at("low").get<double>();
-    got.high = mismatch.at("high").get<double>();
+    got.low = mismatch.at("interval").at(0).get<double>();
+    got.high = mismatch.at("interval").at(1).get<double>();
   } catch (const Json::exception& error) {
     throw Error(ExitCode::kPlugin, std::string("the test campaign's results: ") + error.what());
   }
