@@ -157,7 +157,7 @@ workers = 1
             self.assertLessEqual(max(map(abs, after)), bound)
             cut += sum(abs(v) == bound for v in after)
         self.assertGreater(cut, 5)
-        fact, = database.execute("SELECT value FROM facts WHERE name = 'calibration'").fetchone()
+        fact, = database.execute("SELECT value FROM facts WHERE key = 'calibration'").fetchone()
         self.assertRegex(fact, "^absmax over 24 other images, [0-9a-f]{64}, bounds rounded to FP16$")
         self.bitfall("resume", "bounded")
         # Other images of that name: the run does not go on with them.
