@@ -1552,7 +1552,7 @@ class Protected(Networks):
 
     def test_bounds_of_the_answer_that_are_not_finite(self):
         last = list(self.network.modules())[-1]
-        last.weight.data *= 1e36
+        last.weight.data *= 1e37
         self.save(self.network)
         self.protect('protection = {id = "logit_bound", margin = 1000}', faults='sites = ["conv"]')
         self.assertIn("inf", json.loads(self.bitfall("report", "run/protected/logit_bound", "--json"))
