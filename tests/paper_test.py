@@ -165,7 +165,7 @@ workers = 1
         done = subprocess.run([PROGRAM, "replay", "bounded", "--trial", "3"], cwd=self.folder, capture_output=True, text=True)
         self.assertIn("bounds rounded to FP16 then", done.stderr)
         self.assertIn("calibration", done.stderr)
-        for line, told in (("images = 5", "path names others"), ('round = "fp8"', '"none", "fp16"')):
+        for line, told in (("images = 5", "path names others"), ('round = "fp8"', "'none', 'fp16'")):
             (self.folder / "bad.toml").write_text((self.folder / "bounded.toml").read_text().replace('round = "fp16"', line))
             self.bitfall("run", "bad.toml", rc=2)
             self.assertIn(told, self.stderr)
