@@ -715,4 +715,4 @@ TEST(Answer, CrossEntropyFollowsTorch) {
 }
 
 }  // namespace
-} // namespace bitfall::engine_test
+}  // namespace bitfall::engine_test

@@ -87,4 +87,4 @@ INSTANTIATE_TEST_SUITE_P(Small, Gpu,
                                           testing::Values("fp32", "fp16", "bfp")));
 
 }  // namespace
-} // namespace bitfall::gpu_test
+}  // namespace bitfall::gpu_test

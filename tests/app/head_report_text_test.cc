@@ -84,4 +84,4 @@ TEST(HeadReportText, JsonHoldsTheSameNumbers) {
 }
 
 }  // namespace
-} // namespace bitfall::head_report_text_test
+}  // namespace bitfall::head_report_text_test

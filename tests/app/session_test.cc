@@ -90,4 +90,4 @@ TEST(Session, TellsWhatTheFileSays) {
 }
 
 }  // namespace
-} // namespace bitfall::session_test
+}  // namespace bitfall::session_test

@@ -105,4 +105,4 @@ TEST(Tuning, RefusesAModelThatTakesOtherImages) {
 }
 
 }  // namespace
-} // namespace bitfall::tuning_test
+}  // namespace bitfall::tuning_test

@@ -136,4 +136,4 @@ TEST_F(AtomicFileTest, KnowsItsOwnPagesAndTexts) {
 }
 
 }  // namespace
-} // namespace bitfall::atomic_file_test
+}  // namespace bitfall::atomic_file_test

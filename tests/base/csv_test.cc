@@ -100,4 +100,4 @@ TEST(Csv, ProblemsHaveTheirPlace) {
 }
 
 }  // namespace
-} // namespace bitfall::csv_test
+}  // namespace bitfall::csv_test

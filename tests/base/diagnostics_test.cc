@@ -161,4 +161,4 @@ TEST(Diagnostics, ShowsForbiddenUtf8AsReplacementsByteByByte) {
 }
 
 }  // namespace
-} // namespace bitfall::diagnostics_test
+}  // namespace bitfall::diagnostics_test

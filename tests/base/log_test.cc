@@ -37,4 +37,4 @@ TEST(Log, QuietKeepsWarnings) {
 }
 
 }  // namespace
-} // namespace bitfall::log_test
+}  // namespace bitfall::log_test

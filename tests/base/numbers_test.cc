@@ -64,4 +64,4 @@ TEST(Numbers, CodesAreHexadecimal) {
 }
 
 }  // namespace
-} // namespace bitfall::numbers_test
+}  // namespace bitfall::numbers_test

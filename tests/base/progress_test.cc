@@ -249,4 +249,4 @@ TEST(ShortDuration, TwoUnits) {
 }
 
 }  // namespace
-} // namespace bitfall::progress_test
+}  // namespace bitfall::progress_test

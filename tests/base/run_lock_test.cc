@@ -76,4 +76,4 @@ TEST_F(RunLockTest, IsHeldAgainAndAgain) {
 }
 
 }  // namespace
-} // namespace bitfall::run_lock_test
+}  // namespace bitfall::run_lock_test

@@ -51,4 +51,4 @@ TEST(ReadText, WaitsForNoPipeAndReadsNoDevice) {
 }
 
 }  // namespace
-} // namespace bitfall::text_file_test
+}  // namespace bitfall::text_file_test

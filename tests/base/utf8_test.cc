@@ -95,4 +95,4 @@ TEST(Utf8, WhatATerminalWouldActOnIsShownAsNumbers) {
 TEST(Utf8, BytesAreEscaped) { EXPECT_EQ(escaped_bytes("a\xC3 \n"), "a\\xc3 \\x0a"); }
 
 }  // namespace
-} // namespace bitfall::utf8_test
+}  // namespace bitfall::utf8_test

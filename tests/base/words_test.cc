@@ -54,4 +54,4 @@ TEST(Words, AShellReadsAShellWordAsOneWord) {
 }
 
 }  // namespace
-} // namespace bitfall::words_test
+}  // namespace bitfall::words_test

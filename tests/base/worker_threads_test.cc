@@ -114,4 +114,4 @@ TEST(WorkerThreads, ThreadsThatWaitForTheOthersEndWhenOneCannotBeStarted) {
 }
 
 }  // namespace
-} // namespace bitfall::worker_threads_test
+}  // namespace bitfall::worker_threads_test

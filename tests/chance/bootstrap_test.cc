@@ -112,4 +112,4 @@ TEST(PercentileInterval, CoversTheRatioOfPairedMeans) {
 }
 
 }  // namespace
-} // namespace bitfall::bootstrap_test
+}  // namespace bitfall::bootstrap_test

@@ -115,4 +115,4 @@ TEST(MeanEstimate, OfFaultsThatMeetManyImagesIsByFault) {
 }
 
 }  // namespace
-} // namespace bitfall::mean_estimate_test
+}  // namespace bitfall::mean_estimate_test

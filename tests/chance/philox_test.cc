@@ -187,4 +187,4 @@ TEST(RandomOrder, AllOrdersAreEquallyLikely) {
 }
 
 }  // namespace
-} // namespace bitfall::philox_test
+}  // namespace bitfall::philox_test

@@ -306,10 +306,9 @@ TEST(WeightedSum, OfADifferenceIsNewcombesInterval) {
     double low, high;
   };
   // Newcombe, Statistics in Medicine 17 (1998) 873, table II, method 10.
-  for (const Case& test : {Case{{56, 48}, {70, 80}, 0.0524, 0.3339},
-                           Case{{9, 3}, {10, 10}, 0.1705, 0.8090},
-                           Case{{5, 0}, {56, 29}, -0.0381, 0.1926},
-                           Case{{0, 0}, {10, 20}, -0.1611, 0.2775}}) {
+  for (const Case& test :
+       {Case{{56, 48}, {70, 80}, 0.0524, 0.3339}, Case{{9, 3}, {10, 10}, 0.1705, 0.8090},
+        Case{{5, 0}, {56, 29}, -0.0381, 0.1926}, Case{{0, 0}, {10, 20}, -0.1611, 0.2775}}) {
     const Interval first = wilson(test.events[0], test.trials[0], 0.95);
     const Interval second = wilson(test.trials[1] - test.events[1], test.trials[1], 0.95);
     const auto share = [&](int i) {
@@ -352,7 +351,8 @@ TEST(McNemar, IsTheExactBinomialTest) {
 // events is 1.07793 to 14.1498 (SciPy: chi2.ppf(0.005, 10) / 2, chi2.ppf(0.995, 12) / 2).
 TEST(WeightedRate, OfEqualWeightsIsThatOfAPoissonCount) {
   std::vector<WeightedRate> parts;
-  for (const std::int64_t events : {2, 0, 3, 0}) parts.push_back({1, proportion(events, 1000, 0.99)});
+  for (const std::int64_t events : {2, 0, 3, 0})
+    parts.push_back({1, proportion(events, 1000, 0.99)});
   const WeightedSum sum = weighted_rate(parts, 0.99);
   EXPECT_DOUBLE_EQ(sum.value, 0.005);
   EXPECT_NEAR(sum.interval.low, 1.07793e-3, 1e-8);
@@ -396,4 +396,4 @@ TEST(WeightedRate, CoversWhereFewEventsCarryTheSum) {
 }
 
 }  // namespace
-} // namespace bitfall::statistics_test
+}  // namespace bitfall::statistics_test

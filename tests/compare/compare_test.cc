@@ -820,4 +820,4 @@ TEST(Comparison, PageHoldsTablesAndCharts) {
 }
 
 }  // namespace
-} // namespace bitfall::compare_test
+}  // namespace bitfall::compare_test

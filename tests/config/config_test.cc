@@ -629,4 +629,4 @@ TEST(CampaignKeys, ReadmeHoldsTheTables) {
 }
 
 }  // namespace
-} // namespace bitfall::config_test
+}  // namespace bitfall::config_test

@@ -153,4 +153,4 @@ TEST(TrainingKeys, ReadmeHoldsTheTables) {
 }
 
 }  // namespace
-} // namespace bitfall::training_config_test
+}  // namespace bitfall::training_config_test

@@ -107,4 +107,4 @@ TEST(FormatTables, ReadmeHoldsTheTable) {
 }
 
 }  // namespace
-} // namespace bitfall::format_tables_test
+}  // namespace bitfall::format_tables_test

@@ -138,4 +138,4 @@ TEST(NaturalOrder, IsShownInParts) {
 }
 
 }  // namespace
-} // namespace bitfall::class_list_test
+}  // namespace bitfall::class_list_test

@@ -721,4 +721,4 @@ TEST_F(DatasetTest, RefusesBadLabels) {
 }
 
 }  // namespace
-} // namespace bitfall::dataset_test
+}  // namespace bitfall::dataset_test

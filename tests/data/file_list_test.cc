@@ -230,4 +230,4 @@ TEST_F(FileLists, MakeADataset) {
 }
 
 }  // namespace
-} // namespace bitfall::file_list_test
+}  // namespace bitfall::file_list_test

@@ -538,4 +538,4 @@ TEST(Image, RefusesGiantImagesBeforeDecoding) {
 }
 
 }  // namespace
-} // namespace bitfall::image_test
+}  // namespace bitfall::image_test

@@ -223,4 +223,4 @@ TEST(SplitLists, ThatAreDamagedAreRefusedByLine) {
 }
 
 }  // namespace
-} // namespace bitfall::packed_images_test
+}  // namespace bitfall::packed_images_test

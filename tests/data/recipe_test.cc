@@ -83,4 +83,4 @@ TEST(Recipe, WarnsOfMeansThatAreLeftOut) {
 }
 
 }  // namespace
-} // namespace bitfall::recipe_test
+}  // namespace bitfall::recipe_test

@@ -127,4 +127,4 @@ TEST(RangeObserver, OrderAndGroupingDoNotMatter) {
 }
 
 }  // namespace
-} // namespace bitfall::calibration_test
+}  // namespace bitfall::calibration_test

@@ -105,4 +105,4 @@ TEST(DeviceRounding, WhatNoTableTellsIsRefused) {
 }
 
 }  // namespace
-} // namespace bitfall::device_rounding_test
+}  // namespace bitfall::device_rounding_test

@@ -239,4 +239,4 @@ TEST(Injection, ClampsHitValues) {
 }
 
 }  // namespace
-} // namespace bitfall::injection_test
+}  // namespace bitfall::injection_test

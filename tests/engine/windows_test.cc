@@ -95,4 +95,4 @@ TEST(Windows, CutOutAndTightenedFollowTheMap) {
 }
 
 }  // namespace
-} // namespace bitfall::windows_test
+}  // namespace bitfall::windows_test

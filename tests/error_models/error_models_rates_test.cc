@@ -322,4 +322,4 @@ TEST(BitErrorRate, RefusesRatesThatAreNone) {
 }
 
 }  // namespace
-} // namespace bitfall::error_models_rates_test
+}  // namespace bitfall::error_models_rates_test

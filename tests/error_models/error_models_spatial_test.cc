@@ -433,4 +433,4 @@ TEST(Spatial, RefusesOptionsThatAreNotRead) {
 }
 
 }  // namespace
-} // namespace bitfall::error_models_spatial_test
+}  // namespace bitfall::error_models_spatial_test

@@ -399,4 +399,4 @@ TEST(RandomValue, RefusesOptionsThatAreNotRead) {
 }
 
 }  // namespace
-} // namespace bitfall::error_models_test
+}  // namespace bitfall::error_models_test

@@ -303,4 +303,4 @@ TEST(Noise, RefusesOptionsThatContradict) {
 }
 
 }  // namespace
-} // namespace bitfall::error_models_values_test
+}  // namespace bitfall::error_models_values_test

@@ -132,4 +132,4 @@ TEST(Clamp, BringsBackIntoTheRangeOfTraining) {
 }
 
 }  // namespace
-} // namespace bitfall::examples_test
+}  // namespace bitfall::examples_test

@@ -358,4 +358,4 @@ TEST(SiteRegisters, PayloadFirstThenMetadata) {
 }
 
 }  // namespace
-} // namespace bitfall::faults_test
+}  // namespace bitfall::faults_test

@@ -50,4 +50,4 @@ TEST(ImageChunks, AreRandomSamples) {
 }
 
 }  // namespace
-} // namespace bitfall::image_chunks_test
+}  // namespace bitfall::image_chunks_test

@@ -97,4 +97,4 @@ TEST(ImageOrders, OneImageIsMetByAll) {
 }
 
 }  // namespace
-} // namespace bitfall::image_orders_test
+}  // namespace bitfall::image_orders_test

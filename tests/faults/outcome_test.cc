@@ -161,4 +161,4 @@ TEST(MessageLine, IsCutBetweenCharacters) {
 }
 
 }  // namespace
-} // namespace bitfall::outcome_test
+}  // namespace bitfall::outcome_test

@@ -590,4 +590,4 @@ TEST_F(PlanTest, ListsAreRunAsTheyStand) {
 }
 
 }  // namespace
-} // namespace bitfall::plan_test
+}  // namespace bitfall::plan_test

@@ -185,4 +185,4 @@ TEST(ShardPart, TrialsOfASiteStayTogether) {
 }
 
 }  // namespace
-} // namespace bitfall::shard_part_test
+}  // namespace bitfall::shard_part_test

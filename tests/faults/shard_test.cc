@@ -20,4 +20,4 @@ TEST(Shard, IsOneOfItsCount) {
 }
 
 }  // namespace
-} // namespace bitfall::shard_test
+}  // namespace bitfall::shard_test

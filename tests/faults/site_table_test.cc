@@ -41,4 +41,4 @@ TEST(SiteTable, JsonHoldsTheSame) {
 }
 
 }  // namespace
-} // namespace bitfall::site_table_test
+}  // namespace bitfall::site_table_test

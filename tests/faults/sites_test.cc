@@ -206,4 +206,4 @@ TEST(Target, Names) {
 }
 
 }  // namespace
-} // namespace bitfall::sites_test
+}  // namespace bitfall::sites_test

@@ -55,4 +55,4 @@ TEST(ValueType, FitsFormats) {
 }
 
 }  // namespace
-} // namespace bitfall::value_type_test
+}  // namespace bitfall::value_type_test

@@ -242,4 +242,4 @@ RC_GTEST_PROP(AdaptiveFloat, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-} // namespace bitfall::adaptive_format_test
+}  // namespace bitfall::adaptive_format_test

@@ -598,4 +598,4 @@ TEST(BlockFormats, RoundStochasticallyWithoutBias) {
 }
 
 }  // namespace
-} // namespace bitfall::block_formats_test
+}  // namespace bitfall::block_formats_test

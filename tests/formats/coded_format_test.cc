@@ -237,4 +237,4 @@ TEST(Coded, RefuseBlocksAndWordsThatDoNotFit) {
 }
 
 }  // namespace
-} // namespace bitfall::coded_format_test
+}  // namespace bitfall::coded_format_test

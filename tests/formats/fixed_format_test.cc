@@ -164,4 +164,4 @@ RC_GTEST_PROP(Fixed, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-} // namespace bitfall::fixed_format_test
+}  // namespace bitfall::fixed_format_test

@@ -856,4 +856,4 @@ TEST(StochasticRounding, DiffersFromPlaceToPlace) {
 }
 
 }  // namespace
-} // namespace bitfall::formats_test
+}  // namespace bitfall::formats_test

@@ -344,4 +344,4 @@ RC_GTEST_PROP(Integer, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-} // namespace bitfall::integer_format_test
+}  // namespace bitfall::integer_format_test

@@ -228,4 +228,4 @@ RC_GTEST_PROP(Posit, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-} // namespace bitfall::posit_format_test
+}  // namespace bitfall::posit_format_test

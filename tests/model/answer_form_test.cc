@@ -65,4 +65,4 @@ TEST(AnswerForm, RefusesWhatIsNone) {
 }
 
 }  // namespace
-} // namespace bitfall::answer_form_test
+}  // namespace bitfall::answer_form_test

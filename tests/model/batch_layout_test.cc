@@ -243,4 +243,4 @@ TEST(BatchLayout, TellsProbabilitiesFromLogits) {
 }
 
 }  // namespace
-} // namespace bitfall::batch_layout_test
+}  // namespace bitfall::batch_layout_test

@@ -319,4 +319,4 @@ TEST_F(ExportedProgramOf, ChangedByHandDoesNotCrash) {
 }
 
 }  // namespace
-} // namespace bitfall::compile_exported_test
+}  // namespace bitfall::compile_exported_test

@@ -263,4 +263,4 @@ TEST(CompileGraph, KnowsTheModulesAttributesByPath) {
 }
 
 }  // namespace
-} // namespace bitfall::compile_graph_test
+}  // namespace bitfall::compile_graph_test

@@ -48,4 +48,4 @@ TEST(GpuFacts, ArithmeticIsWhatWasAskedFor) {
 }
 
 }  // namespace
-} // namespace bitfall::gpu_facts_test
+}  // namespace bitfall::gpu_facts_test

@@ -199,4 +199,4 @@ TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
 }
 
 }  // namespace
-} // namespace bitfall::head_module_test
+}  // namespace bitfall::head_module_test

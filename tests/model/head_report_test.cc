@@ -51,4 +51,4 @@ TEST(HeadReport, CountsEveryTokenThatTheHeadSees) {
 }
 
 }  // namespace
-} // namespace bitfall::head_report_test
+}  // namespace bitfall::head_report_test

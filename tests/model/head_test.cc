@@ -224,4 +224,4 @@ TEST(Fused, RefusesANormalisationWithTheReason) {
 }
 
 }  // namespace
-} // namespace bitfall::head_test
+}  // namespace bitfall::head_test

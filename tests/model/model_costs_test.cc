@@ -82,4 +82,4 @@ TEST(ModelCosts, SumsAModuleWithAllBelowIt) {
 }
 
 }  // namespace
-} // namespace bitfall::model_costs_test
+}  // namespace bitfall::model_costs_test

@@ -121,4 +121,4 @@ TEST(Model, RefusesWhatIsNoClassifier) {
 }
 
 }  // namespace
-} // namespace bitfall::model_test
+}  // namespace bitfall::model_test

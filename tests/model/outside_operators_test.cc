@@ -35,4 +35,4 @@ TEST(OutsideOperators, AreNoNamesInTextsAndComments) {
 }
 
 }  // namespace
-} // namespace bitfall::outside_operators_test
+}  // namespace bitfall::outside_operators_test

@@ -35,4 +35,4 @@ TEST(PassLimit, HoldsForItsThreadAndHeedsStop) {
 }
 
 }  // namespace
-} // namespace bitfall::pass_limit_test
+}  // namespace bitfall::pass_limit_test

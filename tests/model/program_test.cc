@@ -140,4 +140,4 @@ TEST(Program, RefusesWhatIsNoModel) {
 }
 
 }  // namespace
-} // namespace bitfall::program_test
+}  // namespace bitfall::program_test

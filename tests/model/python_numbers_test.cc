@@ -66,4 +66,4 @@ TEST(PythonNumbers, RefuseWhatTheyDoNotHave) {
 }
 
 }  // namespace
-} // namespace bitfall::python_numbers_test
+}  // namespace bitfall::python_numbers_test

@@ -158,4 +158,4 @@ def forward(self, x):
 }
 
 }  // namespace
-} // namespace bitfall::steps_test
+}  // namespace bitfall::steps_test

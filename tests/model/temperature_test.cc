@@ -95,4 +95,4 @@ TEST(Temperature, SaysWhereThereIsNone) {
 }
 
 }  // namespace
-} // namespace bitfall::temperature_test
+}  // namespace bitfall::temperature_test

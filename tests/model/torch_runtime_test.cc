@@ -59,4 +59,4 @@ TEST(TorchRuntime, SitesDoNotDependOnWhatWasDrawnBefore) {
 }
 
 }  // namespace
-} // namespace bitfall::torch_runtime_test
+}  // namespace bitfall::torch_runtime_test

@@ -64,4 +64,4 @@ def forward(self, x):
 }
 
 }  // namespace
-} // namespace bitfall::writes_test
+}  // namespace bitfall::writes_test

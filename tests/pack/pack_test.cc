@@ -10,13 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "bubblewrap.h"
 #include "child_process.h"
 #include "error.h"
 #include "minisign.h"
 #include "pack_archive.h"
 #include "pack_file.h"
 #include "pack_trial.h"
-#include "bubblewrap.h"
 #include "text_file.h"
 
 namespace bitfall {

@@ -225,4 +225,4 @@ TEST(PluginCheck, ListsItsChecks) {
 }
 
 }  // namespace
-} // namespace bitfall::plugin_check_test
+}  // namespace bitfall::plugin_check_test

@@ -950,4 +950,4 @@ TEST(PluginTables, ShowACampaignThatWorks) {
 }
 
 }  // namespace
-} // namespace bitfall::plugin_host_test
+}  // namespace bitfall::plugin_host_test

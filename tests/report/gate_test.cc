@@ -90,4 +90,4 @@ TEST(Gate, WrongConditionsAreNamed) {
 }
 
 }  // namespace
-} // namespace bitfall::gate_test
+}  // namespace bitfall::gate_test

@@ -74,4 +74,4 @@ TEST(MetricTally, OfNoTrials) {
 }
 
 }  // namespace
-} // namespace bitfall::metric_tally_test
+}  // namespace bitfall::metric_tally_test

@@ -61,4 +61,4 @@ TEST(RaisedCount, ShowsNothingThatATerminalWouldObey) {
 }
 
 }  // namespace
-} // namespace bitfall::raised_test
+}  // namespace bitfall::raised_test

@@ -761,4 +761,4 @@ TEST(ReportHtml, NamesAPathThatCannotBeWritten) {
 }
 
 }  // namespace
-} // namespace bitfall::report_test
+}  // namespace bitfall::report_test

@@ -155,4 +155,4 @@ TEST(Export, NamesTheTrialOfADamagedRun) {
 }
 
 }  // namespace
-} // namespace bitfall::export_test
+}  // namespace bitfall::export_test

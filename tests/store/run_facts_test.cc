@@ -159,4 +159,4 @@ TEST(ComponentFact, HoldsOptionsOfEveryType) {
 }
 
 }  // namespace
-} // namespace bitfall::run_facts_test
+}  // namespace bitfall::run_facts_test

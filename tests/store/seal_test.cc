@@ -290,4 +290,4 @@ TEST(Store, WritesThroughNoLink) {
 }
 
 }  // namespace
-} // namespace bitfall::seal_test
+}  // namespace bitfall::seal_test

@@ -154,4 +154,4 @@ INSTANTIATE_TEST_SUITE_P(Disk, StoreFault,
                                          Case{"power, journal", Fault::kPowerLoss, true, 3}));
 
 }  // namespace
-} // namespace bitfall::store_fault_test
+}  // namespace bitfall::store_fault_test

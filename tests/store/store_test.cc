@@ -1219,4 +1219,4 @@ TEST(Views, AgreeWithTheTrials) {
 }
 
 }  // namespace
-} // namespace bitfall::store_test
+}  // namespace bitfall::store_test

@@ -297,4 +297,4 @@ TEST_F(ExportedArchive, DeepNestingIsRefused) {
 }
 
 }  // namespace
-} // namespace bitfall::exported_program_test
+}  // namespace bitfall::exported_program_test

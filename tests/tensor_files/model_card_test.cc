@@ -74,4 +74,4 @@ TEST(InputShape, IsThreeCounts) {
 }
 
 }  // namespace
-} // namespace bitfall::model_card_test
+}  // namespace bitfall::model_card_test

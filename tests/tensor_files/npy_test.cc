@@ -194,4 +194,4 @@ TEST_F(Npy, NoticesAShrunkenFile) {
 }
 
 }  // namespace
-} // namespace bitfall::npy_test
+}  // namespace bitfall::npy_test

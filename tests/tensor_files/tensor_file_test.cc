@@ -272,4 +272,4 @@ TEST_F(TensorFile, ChecksTheBoundsOfSafetensors) {
 }
 
 }  // namespace
-} // namespace bitfall::tensor_file_test
+}  // namespace bitfall::tensor_file_test

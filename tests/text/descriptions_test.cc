@@ -88,4 +88,4 @@ TEST_F(Descriptions, PublishedOnesServeAllOfImagenet) {
 }
 
 }  // namespace
-} // namespace bitfall::descriptions_test
+}  // namespace bitfall::descriptions_test

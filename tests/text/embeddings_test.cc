@@ -240,4 +240,4 @@ TEST_F(Embeddings, PublishedFilesServeImagenet) {
 }
 
 }  // namespace
-} // namespace bitfall::embeddings_test
+}  // namespace bitfall::embeddings_test

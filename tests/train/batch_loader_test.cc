@@ -197,4 +197,4 @@ TEST(BatchLoader, AThreadThatCannotBeStartedIsTold) {
 }
 
 }  // namespace
-} // namespace bitfall::batch_loader_test
+}  // namespace bitfall::batch_loader_test

@@ -200,4 +200,4 @@ TEST(Erasing, ClearsTheBoxThatTorchvisionClears) {
 }
 
 }  // namespace
-} // namespace bitfall::mixing_test
+}  // namespace bitfall::mixing_test

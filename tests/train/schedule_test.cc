@@ -98,4 +98,4 @@ TEST(Schedule, ConstantStaysAndShortTrainingsAreFinite) {
 }
 
 }  // namespace
-} // namespace bitfall::schedule_test
+}  // namespace bitfall::schedule_test

@@ -469,4 +469,4 @@ TEST(TrainableModel, GradientsOfTheHeadAreThoseOfFiniteDifferences) {
 }
 
 }  // namespace
-} // namespace bitfall::trainer_test
+}  // namespace bitfall::trainer_test
