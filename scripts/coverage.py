@@ -48,7 +48,7 @@ class Population:
         target = pathlib.Path(folder) / "skeleton.sqlite"
         self.database.execute("VACUUM INTO ?", (str(target),))
         copy = sqlite3.connect(target)
-        copy.execute("DELETE FROM edits")
+        copy.execute("DELETE FROM more_edits")
         copy.execute("DELETE FROM trials")
         copy.execute("DELETE FROM facts WHERE key LIKE 'digest%'")  # the seal of a finished run, of other trials
         copy.commit()
@@ -71,7 +71,7 @@ class Population:
                 new += 1
             copy.execute("UPDATE strata SET trials = ? WHERE id = ?", (len(chosen), stratum))
         copy.executemany("INSERT INTO sample VALUES(?, ?)", rows)
-        for table in ("trials", "edits"):
+        for table in ("trials", "more_edits"):
             names = [f'"{name}"' for name in columns_of(copy, table)]
             values = ["s.new" if name == '"trial"' else "t." + name for name in names]
             copy.execute(f"INSERT INTO {table}({', '.join(names)}) SELECT {', '.join(values)} FROM sample s "

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # From a fresh machine to a comparison of two networks under faults: set-up, build, drawn images, a
-# small trained network with the usual last layer and with a text-guided head, a campaign over all
-# layers of both in FP16, the comparison. Writes to runs/quickstart. Run it again and it does only
-# what is missing.
+# small trained network with the usual last layer, with that at the text-guided head's scale, and
+# with the head itself, a campaign over all layers of each in FP16, the comparison. Writes to
+# runs/quickstart. Run it again and it does only what is missing.
 #
 # --train   train both networks here, in place of those in scripts/quickstart
 set -euo pipefail
@@ -27,7 +27,7 @@ step() { printf '\n== %s (%d min %02d s)\n' "$*" $((SECONDS / 60)) $((SECONDS % 
 if [[ ! -x $bitfall ]]; then
   cat <<'END'
 The first run takes about five minutes on two cores: one for packages, three for the build, a
-quarter of a minute for the two campaigns. Later runs take seconds.
+quarter of a minute for the campaigns. Later runs take seconds.
 END
 fi
 
@@ -40,7 +40,7 @@ options=()
 [[ -f build/release/CMakeCache.txt ]] || options=(-DBITFALL_TESTS=OFF)
 scripts/build.sh release "${options[@]}"
 
-step "3/4 two campaigns"
+step "3/4 three campaigns"
 mkdir -p "$out"
 .venv/bin/python scripts/quickstart/draw_shapes.py "$out/shapes" --train 0
 declare -A model=([baseline]=../../scripts/quickstart/baseline.pt [text_guided]=../../scripts/quickstart/text_guided.pt)
@@ -57,15 +57,26 @@ for arm in baseline text_guided; do
   "$bitfall" report "$out/$arm" >/dev/null
 done
 
+# The null hypothesis: the baseline, its logits divided so that it is as sure of itself as the other.
+rescaled=$out/rescaled.pt baseline=$out/${model[baseline]}
+if [[ ! $rescaled -nt $baseline || ! $rescaled -nt $out/text_guided/campaign.toml ]]; then
+  "$bitfall" head rescale "$baseline" --match top2diff "$out/text_guided" \
+    --data "$out/baseline.toml" -o "$rescaled"
+fi
+sed "s#@ARM@#rescaled#g; s#@MODEL@#rescaled.pt#g" scripts/quickstart/campaign.toml >"$out/rescaled.toml"
+scripts/run_campaign.sh "$out/rescaled.toml" "$out/rescaled" "$rescaled"
+
 step "4/4 comparison"
-"$bitfall" compare "$out/baseline" "$out/text_guided"
+"$bitfall" compare "$out/baseline" "$out/text_guided" "$out/rescaled"
 
 guided=$(realpath --relative-to=. "$out/${model[text_guided]}")
 step "done"
 cat <<END
 How to read the table "Summary": with the text-guided head a fault in the last layer does 1/x of the
 damage ("last layer x"), and a fault in the network as a whole 1/x ("network x"); the brackets hold
-the interval of x. "Network" and "Layers" show where the damage is.
+the interval of x. Part of that is a change of scale: "rescaled" is the baseline with its logits
+divided by a constant, and "At equal scale" shows what the head does beyond it. "Network" and
+"Layers" show where the damage is.
 
 To open in a browser:
   the comparison             $PWD/$out/compare.html

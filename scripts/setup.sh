@@ -27,6 +27,7 @@ packages=(
   ccache
   cmake
   ninja-build
+  libarchive-dev
   "libboost1.81-dev|libboost1.83-dev|libboost1.88-dev"
   libcli11-dev
   "libjpeg62-turbo-dev|libjpeg-turbo8-dev"
@@ -41,6 +42,7 @@ packages=(
   nlohmann-json3-dev
   python3
   python3-venv
+  zlib1g-dev
 )
 [[ ${1:-} == --no-tests ]] || packages+=(
   libbenchmark-dev
@@ -48,6 +50,8 @@ packages=(
   libgtest-dev
   librapidcheck-dev
   xz-utils
+  bubblewrap
+  minisign
 )
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -25,7 +25,16 @@ KINDS = {
     "head_init": "orthogonal",
     "protection": "clamp",
 }
-COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
+CLANG = next((name for name in ("clang++", "clang++-16") if shutil.which(name)), None)
+COMPILERS = ["g++", *([CLANG] if CLANG else [])]
+LIBCXX = f"{CLANG} -stdlib=libc++"
+
+
+def has_libcxx():
+    if CLANG is None:
+        return False
+    command = [*LIBCXX.split(), "-std=c++20", "-fsyntax-only", "-xc++", "-"]
+    return subprocess.run(command, input=b"#include <array>\n", capture_output=True).returncode == 0
 
 
 class Authors(unittest.TestCase):
@@ -85,6 +94,23 @@ class Authors(unittest.TestCase):
                     for file in folder.iterdir():
                         if file.is_file():
                             self.assertIsNone(re.search(rf"(?<!my_)\b{example}\b", file.read_text()), file)
+
+    @unittest.skipUnless(has_libcxx(), "no clang with libc++ (clang-16, libc++-16-dev)")
+    def test_libcxx_gives_the_same_bytes(self):
+        for kind, example in (("format", "log8"), ("metric", "top_k")):
+            digests = []
+            for compiler in ("g++", LIBCXX):
+                name = f"std_{example}"
+                folder = self.folder / f"{name} {compiler.replace('/', '_')}"
+                told = self.bitfall("plugin", "new", kind, name, "--dir", folder)
+                build, check, use = self.commands(told)
+                self.shell(build, folder, CXX=compiler)
+                self.assertRegex(self.shell(check, folder), r"\d+ checks, all passed")
+                self.shell(use, folder)
+                digests.append(json.loads(self.bitfall("status", folder / "build/run", "--json"))["digest"])
+            self.assertEqual(*digests)
+            listed = self.bitfall("plugin", "info", name, "--plugin", folder / f"build/{name}.so")
+            self.assertIn("standard library libc++", listed)
 
     def test_cmake_finds_the_sdk(self):
         root = self.folder / "cmake"

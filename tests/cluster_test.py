@@ -278,6 +278,242 @@ class Work(Case):
         self.assertEqual(said("status", directory)["digest"], self.digest)  # the plan's directory is the run
 
 
+class Packed(Case):
+    """Machines without a shared folder: each has a copy of the plan, and nothing else."""
+
+    def setUp(self):
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="bitfall_packed_"))
+        self.addCleanup(shutil.rmtree, self.place)
+
+    def images(self, folder):
+        """A folder of classes with more images than the campaign takes, and a class without any."""
+        random = numpy.random.default_rng(1)
+        for label, count in enumerate((7, 3, 5)):
+            (folder / f"class{label}").mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 255, (8, 8, 3), dtype=numpy.uint8)
+                (folder / f"class{label}" / f"{number}.ppm").write_bytes(b"P6 8 8 255\n" + pixels.tobytes())
+        return folder
+
+    def elsewhere(self, directory, name, hidden):
+        """A copy of the plan, worked while what the campaign names is out of sight."""
+        copy = self.place / name
+        shutil.copytree(directory, copy)
+        away = [(path, path.with_name(path.name + ".away")) for path in hidden]
+        for path, aside in away:
+            path.rename(aside)
+        return copy, lambda: [aside.rename(path) for path, aside in away]
+
+    def test_shards_of_copies_merge_to_the_undivided_digest(self):
+        hidden = [self.folder / name for name in ("net.pt", "x.npy", "y.npy", "campaign.toml")]
+        directory = self.plan("pack", 3, None, "--pack")
+        returned = []
+        for shard in (1, 2, 3):
+            copy, back = self.elsewhere(directory, f"node{shard}", hidden)
+            try:
+                bitfall("work", copy, shard)
+                self.assertIn("finished already", bitfall("work", copy, shard)[0])
+                if shard == 2:
+                    said("replay", copy / "shards" / "0002", "--trial", self.first_trial(copy / "shards" / "0002"))
+            finally:
+                back()
+            returned.append(copy / "shards" / f"{shard:04d}")
+        for shard in returned[:2]:
+            shutil.copytree(shard, directory / "shards" / shard.name)
+        _, err = bitfall("merge", directory, expect=75)
+        self.assertIn("1 of 3 shards are not finished: 3", err)
+        shutil.copytree(returned[2], directory / "shards" / "0003")
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+
+    def first_trial(self, run):
+        with contextlib.closing(sqlite3.connect(run / "campaign.sqlite")) as database:
+            return database.execute("SELECT min(trial) FROM trials").fetchone()[0]
+
+    def test_only_the_images_that_are_used(self):
+        folder = self.images(self.place / "images")
+        (self.place / "names.txt").write_text("class0\nclass1\nclass2\nclass3\nclass4\n")
+        for name in ("class3", "class4"):
+            (folder / name).mkdir()
+            shutil.copy(folder / "class0" / "0.ppm", folder / name)
+        campaign = self.place / "folder.toml"
+        campaign.write_text(f"""[model]
+path = "{self.folder / "net.pt"}"
+[data]
+path = "images"
+classes = "names.txt"
+limit = 9
+[[faults]]
+per_site = 40
+[run]
+batch = 4
+threads = 1
+workers = 1
+""")
+        bitfall("run", campaign, "-o", self.place / "folder_whole")
+        directory = self.place / "folder_plan"
+        bitfall("plan", campaign, "-o", directory, "--shards", 2, "--no-estimate", "--pack")
+        self.assertEqual(len(list((directory / "pack").glob("*/images/*/*.ppm"))), 9)
+        copy, back = self.elsewhere(directory, "node", [folder, self.place / "names.txt", self.folder / "net.pt"])
+        try:
+            for shard in (1, 2):
+                bitfall("work", copy, shard)
+        finally:
+            back()
+        bitfall("merge", copy)
+        self.assertEqual(said("merge", copy)["digest"], said("status", self.place / "folder_whole")["digest"])
+
+    def test_copies_that_are_not_whole(self):
+        directory = self.plan("half", 2, None, "--pack")
+        other = self.plan("half_other", 2, self.campaign_file("other", per_site=51), "--pack")
+        packed = json.loads((directory / "pack" / "pack.json").read_text())
+        model = next(name for name in packed["files"] if name.endswith("net.pt"))
+        copy = self.place / "copy"
+        shutil.copytree(directory, copy)
+        (copy / "pack" / model).unlink()
+        _, err = bitfall("work", copy, 1, expect=4)
+        self.assertIn(f"is not a whole copy of the plan's: {model} is missing; copy it again", err)
+        size = packed["files"][model]
+        (copy / "pack" / model).write_bytes((directory / "pack" / model).read_bytes()[: size // 2])
+        _, err = bitfall("work", copy, 1, expect=4)
+        self.assertIn(f"{model} has {size // 2} of {size} bytes", err)
+        self.assertFalse((copy / "shards").exists())
+        shutil.copy(directory / "pack" / model, copy / "pack" / model)
+        images = next(name for name in packed["files"] if name.endswith("x.npy"))
+        with open(copy / "pack" / images, "r+b") as file:  # of the right length, and another content
+            file.seek(-4, os.SEEK_END)
+            file.write(b"\0\0\0\0")
+        _, err = bitfall("work", copy, 1, expect=4)
+        self.assertIn("data_digest", err)
+        self.assertFalse((copy / "shards").exists())
+        (copy / "pack" / "pack.json").write_text("{}")
+        self.assertIn("is damaged", bitfall("work", copy, 1, expect=4)[1])
+        # A shard that comes back to the wrong plan, half of one, and one under another's number.
+        for shard in (1, 2):
+            bitfall("work", other, shard)
+            bitfall("work", directory, shard)
+        kept = self.place / "kept"
+        shutil.move(directory / "shards" / "0002", kept)
+        shutil.copytree(other / "shards" / "0002", directory / "shards" / "0002")
+        _, err = bitfall("merge", directory, expect=4)
+        self.assertIn("another campaign file", err)
+        shutil.rmtree(directory / "shards")
+        shutil.copytree(other / "shards", directory / "shards")
+        _, err = bitfall("merge", directory, expect=4)
+        self.assertIn("of another plan", err)
+        shutil.rmtree(directory / "shards")
+        for name in ("0001", "0002"):
+            shutil.copytree(kept, directory / "shards" / name)
+        _, err = bitfall("merge", directory, expect=4)
+        self.assertIn("is shard 2/2, which is given twice", err)
+        shutil.rmtree(directory / "shards" / "0001")
+        bitfall("work", directory, 1)
+        database = directory / "shards" / "0002" / "campaign.sqlite"
+        whole = database.read_bytes()
+        database.write_bytes(whole[: len(whole) // 2])
+        _, err = bitfall("merge", directory, expect=4)
+        self.assertIn("0002", err)
+        database.write_bytes(whole)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+
+    def test_planning_again(self):
+        directory = self.plan("unpacked", 2)
+        _, err = bitfall("plan", self.campaign, "-o", directory, "--shards", 2, "--pack", expect=2)
+        self.assertIn("holds a plan without a pack", err)
+        packed = self.plan("packed", 2, None, "--pack")
+        out, _ = bitfall("plan", self.campaign, "-o", packed, "--shards", 2, "--pack")
+        self.assertIn("copy it to each", out)
+
+
+class Protected(Case):
+    """[[protect]] entries: their runs are divided and merged, too."""
+
+    MORE = """[[protect]]
+protection = { id = "range" }
+[[protect]]
+name = "twice"
+protection = { id = "duplicate" }
+[learn]
+path = "x.npy"
+labels = "y.npy"
+"""
+
+    def arms(self, run):
+        return {name: said("status", run / "protected" / name)["digest"] for name in ("range", "twice")}
+
+    def test_arms_merge_to_the_digests_of_undivided_ones(self):
+        campaign = self.campaign_file("protected", per_site=60, more=self.MORE)
+        bitfall("run", campaign, "-o", self.folder / "protected_whole")
+        wanted = self.arms(self.folder / "protected_whole")
+        directory = self.plan("protected", 3, campaign)
+        bitfall("work", directory, 1)
+        bitfall("work", directory, 2)
+        # Of the last one the run without a protection alone is done: the shard is not.
+        shard = directory / "shards" / "0003"
+        bitfall("work", directory, 3)
+        shutil.rmtree(shard / "protected" / "twice")
+        progress = json.loads((shard / "progress.json").read_text())
+        (shard / "progress.json").write_text(json.dumps({**progress, "finished": False}))
+        _, err = bitfall("merge", directory, expect=75)
+        self.assertIn("not finished: 3", err)
+        bitfall("work", directory, 3)
+        out, _ = bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], said("status", self.folder / "protected_whole")["digest"])
+        self.assertEqual(self.arms(directory), wanted)
+        page = said("report", directory)
+        whole = said("report", self.folder / "protected_whole")
+        self.assertEqual(page["protections"], whole["protections"])
+        # A merge that ended between the runs goes on with those that are missing.
+        shutil.rmtree(directory / "protected" / "range")
+        bitfall("merge", directory)
+        self.assertEqual(self.arms(directory), wanted)
+
+    def test_shards_without_a_plan(self):
+        campaign = self.campaign_file("protected_shards", per_site=20, more=self.MORE)
+        bitfall("run", campaign, "-o", self.folder / "p_whole")
+        shards = [self.folder / f"p{k}" for k in (1, 2)]
+        for k, shard in enumerate(shards, 1):
+            bitfall("run", campaign, "--shard", f"{k}/2", "-o", shard)
+        bitfall("merge", *shards, "-o", self.folder / "p_merged")
+        self.assertEqual(self.arms(self.folder / "p_merged"), self.arms(self.folder / "p_whole"))
+        shutil.rmtree(shards[1] / "protected" / "range")
+        _, err = bitfall("merge", *shards, "-o", self.folder / "p_again", expect=4)
+        self.assertIn(f"{shards[1]}: was not run with the protection 'range' yet; go on with: bitfall resume", err)
+
+
+class Mixed(Case):
+    """[run] cpu = "avx2": a machine with more computes as one that has no more."""
+
+    def setUp(self):
+        if "avx2" not in pathlib.Path("/proc/cpuinfo").read_text():
+            self.skipTest("the processor has no AVX2")
+        run = 'batch = 4\nthreads = 1\nworkers = 1\ncpu = "avx2"\n'
+        self.avx2 = self.campaign_file("avx2", run=run)
+
+    def test_is_a_fact_that_decides(self):
+        record = said("run", self.avx2, "-o", self.folder / "avx2")
+        facts = said("status", self.folder / "avx2")["facts"]
+        self.assertEqual(facts["cpu"], "AVX2 alone")
+        # Whatever the variables of the machine say; and it is what PyTorch computes under the same limits.
+        other = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+        again = said("run", self.avx2, "-o", self.folder / "avx2_again", **other)
+        self.assertEqual(again["digest"], record["digest"])
+        said("replay", self.folder / "avx2", "--trial", 3)
+        directory = self.plan("avx2_plan", 2, self.avx2)
+        for shard in (1, 2):
+            bitfall("work", directory, shard)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], record["digest"])
+
+    def test_another_processor_is_told_of_it(self):
+        directory = self.plan("native", 2)
+        _, err = bitfall("work", directory, 1, expect=4, ATEN_CPU_CAPABILITY="default")
+        self.assertIn('machines of both kinds can share a campaign with [run] cpu = "avx2"', err)
+        _, err = bitfall("run", self.campaign_file("odd", run='cpu = "avx3"\n'), expect=2)
+        self.assertIn("avx2", err)
+
+
 class Twins(Case):
     def test_run_resume_starts_goes_on_and_is_done(self):
         output = self.folder / "resumed"

@@ -4,7 +4,8 @@
 usage: make_mixing_vectors.py FOLDER
 
 picture.raw [37, 53, 3]; crop_I_FILTER.raw [20, 24, 3] of the boxes below; batch.raw float32 [4, 3, 6, 8], and what MixUp,
-CutMix and erasing give of it.
+CutMix and erasing give of it. words.raw: 32-bit draws; boxes.txt: the boxes that RandomResizedCrop and RandomErasing draw of
+them, a line each: kind, height and width of the picture, first word, box (-1 for none).
 """
 
 import sys
@@ -17,10 +18,50 @@ from PIL import Image
 from make_image_vectors import import_torchvision
 
 import_torchvision()
+from torchvision import transforms
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms import functional as F
 
 BOXES = [(0, 0, 37, 53), (3, 7, 20, 24), (10, 11, 9, 5), (30, 40, 7, 13), (5, 0, 1, 53)]  # top, left, height, width
+
+
+class Draws:
+    """torch's uniform_ and randint, from given words as Bitfall's RandomStream takes them."""
+
+    def __init__(self, words):
+        self.words, self.at = words, 0
+
+    def next(self):
+        self.at += 1
+        return int(self.words[self.at - 1])
+
+    def uniform(self, low, high):
+        return torch.tensor(float(low) + (float(high) - float(low)) * (self.next() / 2**32), dtype=torch.float64)
+
+    def randint(self, low, high=None, size=None):
+        low, high = (0, low) if high is None else (low, high)
+        word = self.next() | self.next() << 32
+        return torch.tensor([low + (word * (high - low) >> 64)])
+
+
+def boxes(folder, random):
+    words = random.integers(0, 2**32, 40000, dtype=numpy.uint32)
+    (folder / "words.raw").write_bytes(words.tobytes())
+    draws = Draws(words)
+    torch.Tensor.uniform_, torch.randint, torch.log = draws.uniform, draws.randint, lambda x: x.double().log()
+    lines = []
+    for i in range(150):
+        for kind, height, width in (("crop", 300, 400), ("crop", 32, 32), ("crop", 10, 90), ("erase", 224, 224), ("erase", 9, 7)):
+            first = draws.at
+            picture = torch.zeros(3, height, width)
+            if kind == "crop":
+                box = v2.RandomResizedCrop(20).make_params([picture])
+                box = [box[name] for name in ("top", "left", "height", "width")]
+            else:
+                box = transforms.RandomErasing.get_params(picture, (0.02, 0.33), (0.3, 3.3), [0.0])
+                box = box[:4] if box[2:4] != (height, width) else [-1] * 4
+            lines.append(" ".join(map(str, [kind, height, width, first, *map(int, box)])))
+    (folder / "boxes.txt").write_text("\n".join(lines) + "\n")
 
 
 def main():
@@ -51,6 +92,7 @@ def main():
         (folder / f"cutmix_{i}.txt").write_text(f"{y} {x} {float(params['lam_adjusted'])!r}")
     erased = F.erase(batch[0], 1, 2, 3, 4, torch.tensor(0.0))
     (folder / "erased.raw").write_bytes(erased.numpy().tobytes())
+    boxes(folder, random)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Writes tiny CIFAR-10, CIFAR-100 and STL-10 sets in their authors' layout, and what torchvision reads from them.
+"""Writes tiny CIFAR-10, CIFAR-100, STL-10 and Food-101 sets in their authors' layout, and what torchvision reads from them.
 
 usage: make_packed_sets.py FOLDER
 
 FOLDER/SET holds a set, FOLDER/SET_train.raw and FOLDER/SET_test.raw images as torchvision has them ([N, H, W, C] bytes), and
-FOLDER/SET_train.txt its labels.
+FOLDER/SET_train.txt its labels; of Food-101 FOLDER/food_train.txt: a name and a label per line.
 """
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy
 from make_image_vectors import import_torchvision
 
 import_torchvision()
+from PIL import Image
 from torchvision import datasets
 
 ROWS = 12
@@ -127,8 +129,31 @@ def stl(folder):
         (folder / f"stl10_{split}.txt").write_text(" ".join(str(int(label)) for label in read.labels))
 
 
+def food(folder):
+    base = folder / "food" / "food-101"
+    classes = ["apple_pie", "baby_back_ribs", "churros"]
+    lists = {"train": [], "test": []}
+    for name in classes:
+        (base / "images" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(pixels(1, 8).reshape(8, 8, 3)).save(base / "images" / name / f"{1005649 + i}.jpg")
+            lists["test" if i == 2 else "train"].append(f"{name}/{1005649 + i}")
+    meta = base / "meta"
+    meta.mkdir()
+    (meta / "classes.txt").write_text("\n".join(classes) + "\n")
+    (meta / "labels.txt").write_text("Apple pie\nBaby back ribs\nChurros\n")
+    for split, images in lists.items():
+        (meta / f"{split}.txt").write_text("\n".join(images) + "\n")
+        by_class = {name: [image for image in images if image.startswith(name)] for name in classes}
+        (meta / f"{split}.json").write_text(json.dumps(by_class))
+        read = datasets.Food101(folder / "food", split=split, download=False)
+        rows = [f"{file.relative_to(base / 'images')} {label}" for file, label in zip(read._image_files, read._labels)]
+        (folder / f"food_{split}.txt").write_text("\n".join(rows) + "\n")
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     for fine in (False, True):
         cifar(folder, fine)
     stl(folder)
+    food(folder)

@@ -133,6 +133,43 @@ workers = 1
         )
         cls.bitfall("run", f"{name}.toml")
 
+    # -- The published set-up -----------------------------------------------------------------------
+
+    def test_bounds_are_those_of_training_images_in_fp16(self):
+        others = torch.randn(24, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(8)) * 0.4
+        numpy.save(self.folder / "train_x.npy", others.numpy())
+        numpy.save(self.folder / "train_y.npy", numpy.arange(24) % CLASSES)
+        calibration = '[calibration]\npath = "train_x.npy"\nlabels = "train_y.npy"\nround = "fp16"\n'
+        self.run_campaign("bounded", data=calibration, extra='hit_value = "clamped"')
+        seen = {}
+        for name in ("conv1", "conv2", "fc"):
+            handle = getattr(self.network, name).register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out.detach()))
+            self.addCleanup(handle.remove)
+        with torch.no_grad():
+            self.network(others)
+        database = sqlite3.connect(self.folder / "bounded" / "campaign.sqlite")
+        ends = {name: (low, high) for name, low, high in database.execute("SELECT name, golden_minimum, golden_maximum FROM sites WHERE metadata IS NOT NULL AND target = 0")}
+        cut = 0
+        for name, value in seen.items():
+            self.assertEqual(ends[name], (value.min().half().item(), value.max().half().item()), name)
+            bound = max(abs(end) for end in ends[name])
+            after = [v for v, in database.execute("SELECT e.value_after FROM v_edits e JOIN v_trials t USING (trial) WHERE t.site = ?", (name,))]
+            self.assertLessEqual(max(map(abs, after)), bound)
+            cut += sum(abs(v) == bound for v in after)
+        self.assertGreater(cut, 5)
+        fact, = database.execute("SELECT value FROM facts WHERE key = 'calibration'").fetchone()
+        self.assertRegex(fact, "^absmax over 24 other images, [0-9a-f]{64}, bounds rounded to FP16$")
+        self.bitfall("resume", "bounded")
+        # Other images of that name: it is told of.
+        numpy.save(self.folder / "train_x.npy", others.numpy() * 2)
+        done = subprocess.run([PROGRAM, "replay", "bounded", "--trial", "3"], cwd=self.folder, capture_output=True, text=True)
+        self.assertIn("bounds rounded to FP16 then", done.stderr)
+        self.assertIn("calibration", done.stderr)
+        for line, told in (("images = 5", "path names others"), ('round = "fp8"', "'none', 'fp16'")):
+            (self.folder / "bad.toml").write_text((self.folder / "bounded.toml").read_text().replace('round = "fp16"', line))
+            self.bitfall("run", "bad.toml", rc=2)
+            self.assertIn(told, self.stderr)
+
     # -- Figure 3 ---------------------------------------------------------------------------------
 
     def test_profile_is_pytorchs(self):
@@ -210,7 +247,7 @@ workers = 1
         site, image = database.execute(
             "SELECT s.name, t.image FROM trials t JOIN sites s ON s.id = t.site WHERE t.trial = ?", (trial,)
         ).fetchone()
-        element, mask = database.execute("SELECT element, mask FROM edits WHERE trial = ?", (trial,)).fetchone()
+        element, mask = database.execute("SELECT element, mask FROM v_edits WHERE trial = ?", (trial,)).fetchone()
 
         def flip(_module, _inputs, output):
             out = output.clone().contiguous()
@@ -260,7 +297,7 @@ workers = 1
         for case in document["cases"]:
             name, image, element, mask = database.execute(
                 "SELECT s.name, t.image, e.element, e.mask FROM trials t JOIN sites s ON s.id = t.site "
-                "JOIN edits e ON e.trial = t.trial WHERE t.trial = ?", (case["trial"],)).fetchone()
+                "JOIN v_edits e ON e.trial = t.trial WHERE t.trial = ?", (case["trial"],)).fetchone()
             network = copy.deepcopy(self.network)
             bits = dict(network.named_parameters())[name].data.view(-1).view(torch.int32)
             bits[element] ^= int(numpy.uint32(mask).view(numpy.int32))
@@ -346,8 +383,7 @@ workers = 1
     def test_reports_of_right_images_alone(self):
         database = sqlite3.connect(self.folder / "base" / "campaign.sqlite")
         expected = database.execute(
-            "SELECT count(*), sum(t.faulty_top1 != t.golden_top1) FROM trials t "
-            "JOIN images i ON i.id = t.image WHERE t.golden_top1 = i.label").fetchone()
+            "SELECT count(*), sum(faulty_top1 != golden_top1) FROM v_trials WHERE golden_top1 = label").fetchone()
         report = json.loads(self.bitfall("report", "base", "--only", "correct", "--json"))
         self.assertEqual(report["network"]["trials"], expected[0])
         self.assertGreater(report["network"]["mismatch"]["events"], 0)

@@ -1,6 +1,6 @@
 """Reads an exported run as a stranger would, and prints the bits of its numbers.
 
-    python read_export.py rows.csv | python read_export.py rows.jsonl
+    python read_export.py rows.csv (or .jsonl, .parquet)
 
 A line a row: trial, site, image, element, mask, codes, outcome, faulty top-1, message, then value_before and value_after as float32 bits, losses and
 metric columns as float64 bits, all in hexadecimal; "nan" for every NaN, "null" for JSON's null.
@@ -20,6 +20,13 @@ def bits(text, kind):
 
 
 def rows(path):
+    if path.endswith('.parquet'):
+        import pyarrow.parquet
+        for row in pyarrow.parquet.read_table(path).to_pylist():
+            for name in ('mask', 'code_before', 'code_after'):  # whole numbers there
+                row[name] = hex(row[name])
+            yield row
+        return
     with open(path, newline='', encoding='utf-8') as file:
         if path.endswith('.csv'):
             yield from csv.DictReader(file)

@@ -165,8 +165,9 @@ workers = 2
         done = subprocess.run([PROGRAM, "run", "c.toml"], cwd=self.folder, capture_output=True, text=True)
         self.assertEqual(done.returncode, 2)
         self.assertIn("unknown format 'nf4'", done.stderr)
-        self.assertIn("wrong_abi.so is left out: it was built for ABI 7", done.stderr)
-        self.assertNotIn("same.so", done.stderr)  # the same file twice is one plugin
+        self.assertIn("wrong_abi.so is left out: it has no note", done.stderr)
+        # The same file twice is one plugin, whichever is looked at first.
+        self.assertEqual(done.stderr.count("does not tell what it offers"), 1)
 
     def test_a_run_keeps_its_plugins(self):
         library = self.folder / "mine.so"
@@ -229,6 +230,105 @@ workers = 1
         again.mkdir()
         (again / "other_name.so").write_bytes((PLUGINS / "friendly.so").read_bytes())
         self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--plugin", again))
+
+    def test_a_run_goes_on_with_a_mended_plugin(self):
+        self.start("nf4").communicate()  # the network and the images
+        text = (self.folder / "c.toml").read_text().replace('id = "nf4"', 'id = "fp16"')
+        text = text.replace(str(PLUGINS / "unruly.so"), str(PLUGINS / "friendly_broken.so"))
+        text = text.replace("[plugins]", '[metrics]\nids = ["friendly"]\n[plugins]')
+        (self.folder / "m.toml").write_text(text + "commit_every = 16\n")
+
+        def bitfall(*arguments, code=0):
+            done = subprocess.run(
+                [PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True
+            )
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout if code == 0 and "--json" in arguments else done.stdout + done.stderr
+
+        self.assertIn("out of luck", bitfall("run", "m.toml", "-o", "broken", code=3))
+        begun = json.loads(bitfall("status", "broken", "--json"))
+        self.assertGreater(begun["done"], 0)
+        # Another plugin, one that gives something else, and no plugin at all.
+        said = bitfall("resume", "broken", "--with", PLUGINS / "intruder.so", code=2)
+        self.assertIn("it is plugin 'intruder', and the run uses", said)
+        said = bitfall("resume", "broken", "--with", PLUGINS / "friendly_changed.so", code=3)
+        self.assertIn("metric 'friendly' gives echo = 1, then 2", said)
+        self.assertIn("does not go on with this plugin", said)
+        said = bitfall("resume", "broken", "--with", PLUGINS / "not_a_library.so", code=4)
+        self.assertIn("does not tell its name without being run", said)
+        self.assertEqual(json.loads(bitfall("status", "broken", "--json"))["done"], begun["done"])
+        self.assertIn("friendly 1.0", bitfall("resume", "broken", "--with", PLUGINS / "friendly.so"))
+        # The same trials as where nothing ever broke; both plugins are told and kept.
+        (self.folder / "w.toml").write_text(text.replace("friendly_broken", "friendly"))
+        whole = json.loads(bitfall("run", "w.toml", "-o", "whole", "--json"))
+        report = json.loads(bitfall("report", "broken", "--json"))
+        self.assertEqual(report["done"], report["planned"])
+        digest = json.loads(bitfall("resume", "broken", "--json"))["digest"]
+        self.assertEqual(digest, whole["digest"])
+        self.assertIn("friendly 0.9", report["facts"]["mended_plugins"])
+        self.assertEqual(len(list((self.folder / "broken" / "plugins").iterdir())), 2)
+        self.assertIn("equal", bitfall("replay", "broken", "--trial", "3"))
+        (friendly,) = [p for p in report["plugins"] if p["name"] == "friendly"]
+        self.assertEqual(friendly["version"], "1.0")
+        self.assertEqual(friendly["uses"], ["metric 'friendly'"])
+        self.assertFalse(friendly["comes_with_bitfall"])
+        self.assertIn("friendly", bitfall("report", "broken"))
+        page = (self.folder / "broken" / "report.html").read_text()
+        self.assertIn(friendly["sha256"], page)
+        # Other binaries of one plugin in two runs are told of.
+        again = self.folder / "again.so"
+        again.write_bytes((PLUGINS / "friendly.so").read_bytes() + b"built again")
+        (self.folder / "a.toml").write_text(
+            text.replace(str(PLUGINS / "friendly_broken.so"), str(again))
+        )
+        bitfall("run", "a.toml", "-o", "again")
+        said = bitfall("compare", "whole", "again")
+        self.assertIn("binaries of plugin friendly differ", " ".join(said.split()))
+
+    def test_a_file_in_the_search_path_does_nothing(self):
+        self.start("nf4").communicate()  # the network and the images
+        text = (self.folder / "c.toml").read_text()
+        text = text.replace('id = "nf4"', 'id = "bf16"').replace(str(PLUGINS / "unruly.so"), "")
+        (self.folder / "c.toml").write_text(text.replace('paths = [""]', "paths = []"))
+        place = self.folder / "beside"
+        place.mkdir()
+        for stem in ("intruder", "unruly", "fast_math"):  # one with a note that tells all
+            (place / f"{stem}.so").write_bytes((PLUGINS / f"{stem}.so").read_bytes())
+        mark = self.folder / "mark"
+        beside = dict(
+            os.environ, BITFALL_PLUGIN_PATH=str(place), INTRUDER_MARK=str(mark), INTRUDER_CRASH="1"
+        )
+
+        def said(*arguments, env=os.environ, code=0):
+            done = subprocess.run(
+                [PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, env=env
+            )
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            return done.stdout
+
+        digests = []
+        for name, env in (("alone", dict(os.environ)), ("beside", beside)):
+            digests.append(json.loads(said("run", "c.toml", "-o", name, "--json", env=env))["digest"])
+        self.assertEqual(*digests)
+        listed = json.loads(said("plugin", "list", "--json", env=beside))
+        (intruder,) = [p for p in listed["plugins"] if p["name"] == "intruder"]
+        self.assertEqual((intruder["loaded"], intruder["licence"]), (False, "MIT"))
+        self.assertIn({"strangers/intruder"}, [{c["id"]} for c in listed["components"]])
+        refused = {Path(r["path"]).name: r["reason"] for r in listed["refused"]}
+        self.assertEqual(set(refused), {"unruly.so", "fast_math.so"})
+        for reason in refused.values():
+            self.assertIn("runs only where the file itself is named", reason)
+        for arguments in (["formats"], ["convert", "bf16", "1e-39"], ["env"], ["sites", "m.pt", "--input", "3x8x8"]):
+            said(*arguments, env=beside)
+        self.assertFalse(mark.exists())
+        # It is there for the campaign that names it: then it crashes, and has a name.
+        done = subprocess.run(
+            [PROGRAM, "plugin", "info", "strangers/intruder"],
+            cwd=self.folder, env=beside, capture_output=True, text=True,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 3)
+        self.assertIn("intruder.so", done.stderr)
+        self.assertTrue(mark.exists())
 
     def test_fast_math_in_the_search_path_changes_nothing(self):
         arguments = [PROGRAM, "convert", "bf16", "1e-39", "--json"]

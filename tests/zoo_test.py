@@ -29,10 +29,8 @@ import zoo_networks  # noqa: E402
 NETWORKS = {
     "googlenet": "it warns when it is scripted, and answers with a tuple",
     "vit_b_32": "nn.MultiheadAttention, which PyTorch fuses; torchvision's head is zero",
-    "timm:beit_base_patch16_224": "size checks that format messages",
     "timm:densenet121": "isinstance",
     "timm:efficientformer_l1": "caches in a dictionary, filled in the first pass",
-    "timm:levit_128s": "the same, in another form",
     "timm:mixer_s32_224": "size checks that format messages; timm's head is zero",
     "timm:poolformer_s12": "GroupNorm, which loops over sizes",
     "timm:repvgg_a0": "weights that are summed before they are used",

@@ -6,6 +6,7 @@
 namespace bitfall {
 
 extern const Component<ErrorModel> kBitFlip;
+extern const Component<ErrorModel> kBitFlipWhere;
 extern const Component<ErrorModel> kStuckAt;
 extern const Component<ErrorModel> kRandomValue;
 extern const Component<ErrorModel> kFixedValue;

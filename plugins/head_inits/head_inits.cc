@@ -30,4 +30,5 @@ BITFALL_PLUGIN("head_inits", "1.0", "How the last layers of a classifier are bui
                  registrar.add(bitfall::kRandomProjection);
                  registrar.add(bitfall::kEmbedding);
                  registrar.add(bitfall::kTextGuided);
+                 registrar.add(bitfall::kClassMeans);
                });

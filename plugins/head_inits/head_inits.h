@@ -12,6 +12,7 @@ extern const Component<HeadInit> kLinear;
 extern const Component<HeadInit> kRandomProjection;
 extern const Component<HeadInit> kEmbedding;
 extern const Component<HeadInit> kTextGuided;
+extern const Component<HeadInit> kClassMeans;
 
 /// Weight and bias of a linear layer.
 struct LinearValues {

@@ -6,6 +6,10 @@ namespace {
 
 constexpr OptionSpec kOptions[] = {
     {"width", OptionType::kInteger, "512", 1, 65536, nullptr, "Values between the two layers (E)."},
+    {"bias", OptionType::kFlag, "true", 0, 0, nullptr,
+     "Whether the first layer adds a bias. `bitfall head attach` leaves it out where the layer "
+     "that "
+     "is replaced has none."},
     {"freeze", OptionType::kFlag, "false", 0, 0, nullptr,
      "Whether training leaves the second layer as it was drawn."},
 };
@@ -13,11 +17,13 @@ constexpr OptionSpec kOptions[] = {
 class RandomProjection final : public HeadInit {
  public:
   explicit RandomProjection(const Options& options)
-      : width_(options.integer("width")), freeze_(options.flag("freeze")) {}
+      : width_(options.integer("width")),
+        bias_(options.flag("bias")),
+        freeze_(options.flag("freeze")) {}
 
   void build(const HeadRequest& request, RandomStream& random, HeadLayers& layers) const override {
     const auto classes = static_cast<std::int64_t>(request.classes.size());
-    const auto latent = random_linear(width_, request.features, true, random);
+    const auto latent = random_linear(width_, request.features, bias_, random);
     layers.linear("latent", width_, request.features, latent.weight, latent.bias, true);
     const auto projection = random_linear(classes, width_, false, random);
     layers.linear("projection", classes, width_, projection.weight, {}, !freeze_);
@@ -25,6 +31,7 @@ class RandomProjection final : public HeadInit {
 
  private:
   std::int64_t width_;
+  bool bias_;
   bool freeze_;
 };
 

@@ -14,8 +14,11 @@ constexpr OptionSpec kOptions[] = {
      "How the projection starts: at the rows of the embeddings file, each brought to length 1, or "
      "at random, as in the paper's ablation."},
     {"bottleneck", OptionType::kFlag, "true", 0, 0, nullptr,
-     "Whether a linear layer with bias brings the features to the width E; without it they must "
-     "have that width."},
+     "Whether a linear layer brings the features to the width E; without it they must have that "
+     "width."},
+    {"bias", OptionType::kFlag, "true", 0, 0, nullptr,
+     "Whether that layer adds a bias. `bitfall head attach` leaves it out where the layer that is "
+     "replaced has none, as the published code does."},
     {"width", OptionType::kInteger, "0", 0, 65536, nullptr,
      "The width E; 0 = the embeddings', which it must equal where they are used."},
     {"cosine", OptionType::kFlag, "true", 0, 0, nullptr,
@@ -36,6 +39,7 @@ class TextGuided final : public HeadInit {
   explicit TextGuided(const Options& options)
       : random_(options.text("init") == "random"),
         bottleneck_(options.flag("bottleneck")),
+        bias_(options.flag("bias")),
         width_(options.integer("width")),
         cosine_(options.flag("cosine")),
         temperature_(options.flag("temperature")),
@@ -54,7 +58,7 @@ class TextGuided final : public HeadInit {
     const auto classes = static_cast<std::int64_t>(request.classes.size());
     const std::int64_t width = width_of(request);
     if (bottleneck_) {
-      const auto latent = random_linear(width, request.features, true, random);
+      const auto latent = random_linear(width, request.features, bias_, random);
       layers.linear("latent", width, request.features, latent.weight, latent.bias, true);
     }
     if (cosine_) layers.normalise("normalise", epsilon_);
@@ -96,6 +100,7 @@ class TextGuided final : public HeadInit {
 
   bool random_;
   bool bottleneck_;
+  bool bias_;
   std::int64_t width_;
   bool cosine_;
   bool temperature_;

@@ -22,7 +22,7 @@ rm -rf build/dist
 mkdir -p build/dist/plain
 # Without isolation: the tools above are what it needs. The compiler by the name that scripts/build.sh
 # calls it by, so that a compiler cache knows it.
-CXX=${CXX:-/usr/bin/c++} CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)} \
+CXX=${CXX:-/usr/bin/c++} CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)} \
   PATH="$PWD/$tools/bin:$PATH" $tools/bin/pip wheel --quiet --no-deps --no-build-isolation \
   --wheel-dir build/dist/plain scripts/python
 plain=$(ls build/dist/plain/*.whl)

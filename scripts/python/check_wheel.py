@@ -36,13 +36,15 @@ def main():
         campaign = run.path / "inputs/campaign.toml"
         digests["command"] = digest(COMMAND, campaign, folder / "command")
         built = SOURCE / "build/release/bin/bitfall"
+        wanted = len(list((Path(bitfall.__file__).parent / "lib/bitfall/plugins").glob("*.so")))
         if built.exists():
             digests["source build"] = digest(built, campaign, folder / "built")
+            wanted = json.loads(subprocess.check_output([built, "env", "--json"]))["plugins"]
         for name, value in digests.items():
             print(f"{value}  {name}")
         about = json.loads(subprocess.check_output([COMMAND, "env", "--json"]))
         print(f"plugins {about['plugins']}, refused {about['plugins_refused']}, torch {about['torch_version']}")
-        if len(set(digests.values())) != 1 or about["plugins"] < 9 or about["plugins_refused"]:
+        if len(set(digests.values())) != 1 or about["plugins"] != wanted or about["plugins_refused"]:
             sys.exit("the digests differ, or plugins were not found")
     # The wheel looks at torch before it starts anything.
     facts = Path(bitfall.__file__).parent / "built_with.json"

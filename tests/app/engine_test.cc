@@ -27,7 +27,7 @@
 #include "program.h"
 #include "session.h"
 
-namespace bitfall {
+namespace bitfall::engine_test {
 namespace {
 
 constexpr int kImages = 10;
@@ -715,4 +715,4 @@ TEST(Answer, CrossEntropyFollowsTorch) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::engine_test

@@ -12,7 +12,7 @@
 #include "session.h"
 #include "torch_runtime.h"
 
-namespace bitfall {
+namespace bitfall::gpu_test {
 namespace {
 
 constexpr int kImages = 12;
@@ -87,4 +87,4 @@ INSTANTIATE_TEST_SUITE_P(Small, Gpu,
                                           testing::Values("fp32", "fp16", "bfp")));
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::gpu_test

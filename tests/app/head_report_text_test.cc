@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace bitfall {
+namespace bitfall::head_report_text_test {
 namespace {
 
 HeadReport report() {
@@ -84,4 +84,4 @@ TEST(HeadReportText, JsonHoldsTheSameNumbers) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::head_report_text_test

@@ -11,7 +11,7 @@
 #include "model_fixture.h"
 #include "sha256.h"
 
-namespace bitfall {
+namespace bitfall::session_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -90,4 +90,4 @@ TEST(Session, TellsWhatTheFileSays) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::session_test

@@ -10,7 +10,7 @@
 #include "model_fixture.h"
 #include "no_threads.h"
 
-namespace bitfall {
+namespace bitfall::tuning_test {
 namespace {
 
 using testing::AnyOf;
@@ -105,4 +105,4 @@ TEST(Tuning, RefusesAModelThatTakesOtherImages) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::tuning_test

@@ -14,7 +14,7 @@
 #include "error.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::atomic_file_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -136,4 +136,4 @@ TEST_F(AtomicFileTest, KnowsItsOwnPagesAndTexts) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::atomic_file_test

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace bitfall {
+namespace bitfall::csv_test {
 namespace {
 
 using testing::ElementsAre;
@@ -100,4 +100,4 @@ TEST(Csv, ProblemsHaveTheirPlace) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::csv_test

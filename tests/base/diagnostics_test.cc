@@ -6,7 +6,7 @@
 #include "error.h"
 #include "words.h"
 
-namespace bitfall {
+namespace bitfall::diagnostics_test {
 namespace {
 
 TEST(Diagnostics, RenderShowsPlaceLineCaretAndHint) {
@@ -161,4 +161,4 @@ TEST(Diagnostics, ShowsForbiddenUtf8AsReplacementsByteByByte) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::diagnostics_test

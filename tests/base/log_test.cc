@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-namespace bitfall {
+namespace bitfall::log_test {
 namespace {
 
 /// What `body` writes to stderr, which is no terminal then.
@@ -37,4 +37,4 @@ TEST(Log, QuietKeepsWarnings) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::log_test

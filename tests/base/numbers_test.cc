@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::numbers_test {
 namespace {
 
 TEST(Numbers, IntegersAreReadWholeOrNotAtAll) {
@@ -64,4 +64,4 @@ TEST(Numbers, CodesAreHexadecimal) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::numbers_test

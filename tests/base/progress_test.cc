@@ -4,14 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <sstream>
 #include <string>
 #include <utility>
 
 #include "log.h"
+#include "worker_threads.h"
 
-namespace bitfall {
+namespace bitfall::progress_test {
 namespace {
 
 using testing::HasSubstr;
@@ -40,6 +42,21 @@ class Stage {
   double now_ = 1000;
   std::ostringstream stream_;
 };
+
+// What ThreadSanitizer sees of it (preset tsan); without that, that nothing is lost.
+TEST(Progress, TakesUpdatesOfManyThreads) {
+  std::ostringstream stream;
+  std::atomic<int> clock = 0;
+  ProgressOutput output{&stream, true, [] { return 80; }, [&] { return 0.2 * clock++; }};
+  Progress progress("trials", 400, 0, output);
+  std::atomic<std::int64_t> done = 0;
+  run_on(4, [&] {
+    for (int i = 0; i < 100; ++i) progress.update(++done, "note " + std::to_string(i));
+  });
+  progress.update(400);
+  progress.finish();
+  EXPECT_THAT(stream.str(), HasSubstr("400/400 trials"));
+}
 
 TEST(Progress, LineOnATerminal) {
   Stage stage(true);
@@ -232,4 +249,4 @@ TEST(ShortDuration, TwoUnits) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::progress_test

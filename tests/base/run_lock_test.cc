@@ -9,7 +9,7 @@
 #include "error.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::run_lock_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -76,4 +76,4 @@ TEST_F(RunLockTest, IsHeldAgainAndAgain) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::run_lock_test

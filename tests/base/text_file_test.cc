@@ -7,7 +7,7 @@
 
 #include "error.h"
 
-namespace bitfall {
+namespace bitfall::text_file_test {
 namespace {
 
 TEST(ReadText, GivesBytesVerbatim) {
@@ -51,4 +51,4 @@ TEST(ReadText, WaitsForNoPipeAndReadsNoDevice) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::text_file_test

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::utf8_test {
 namespace {
 
 /// RFC 3629, section 3, and nothing of ours: the table of ranges, for any number up to 2^21.
@@ -95,4 +95,4 @@ TEST(Utf8, WhatATerminalWouldActOnIsShownAsNumbers) {
 TEST(Utf8, BytesAreEscaped) { EXPECT_EQ(escaped_bytes("a\xC3 \n"), "a\\xc3 \\x0a"); }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::utf8_test

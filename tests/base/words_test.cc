@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::words_test {
 namespace {
 
 using Words = std::vector<std::string>;
@@ -54,4 +54,4 @@ TEST(Words, AShellReadsAShellWordAsOneWord) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::words_test

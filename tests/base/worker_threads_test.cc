@@ -18,7 +18,7 @@
 #include "error.h"
 #include "no_threads.h"
 
-namespace bitfall {
+namespace bitfall::worker_threads_test {
 namespace {
 
 TEST(WorkerThreads, WorkRunsOnceForEachWorkerOnAThreadOfItsOwn) {
@@ -114,4 +114,4 @@ TEST(WorkerThreads, ThreadsThatWaitForTheOthersEndWhenOneCannotBeStarted) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::worker_threads_test

@@ -6,7 +6,7 @@
 #include <limits>
 #include <random>
 
-namespace bitfall {
+namespace bitfall::bootstrap_test {
 namespace {
 
 TEST(Bootstrap, DrawsEveryUnitAlikeAndTheSameAtEveryRun) {
@@ -30,6 +30,40 @@ TEST(Bootstrap, DrawsEveryUnitAlikeAndTheSameAtEveryRun) {
   std::vector<std::size_t> same;
   Bootstrap(3).draw(100, [&](std::size_t i) { same.push_back(i); });
   EXPECT_NE(other, same);
+}
+
+// Of 1000 units five make nearly all of the sum: these are drawn by themselves, as often as when
+// all are, and every resample has as many units as the sample.
+TEST(UnitChoice, DrawsThoseThatMatterAsOftenAsBefore) {
+  std::vector<double> shares(1000, 5e-7);
+  for (std::size_t i = 0; i < 1000; i += 200) shares[i] = 0.1999;
+  const UnitChoice choice(shares);
+  EXPECT_EQ(choice.apart(), (std::vector<std::size_t>{0, 200, 400, 600, 800}));
+  EXPECT_EQ(choice.alike().size(), 995u);
+  Bootstrap bootstrap(1);
+  constexpr int kDraws = 20000;
+  std::vector<int> counts(1000);
+  double squares = 0;
+  for (int r = 0; r < kDraws; ++r) {
+    std::size_t apart = 0;
+    const std::size_t alike = bootstrap.draw(choice, [&](std::size_t i) {
+      ++counts[i];
+      ++apart;
+    });
+    ASSERT_EQ(apart + alike, 1000u);
+    squares += static_cast<double>(apart * apart);
+  }
+  // Binomial(1000, 1/1000) each, and (1000, 5/1000) together: E X^2 = 4.975 + 25.
+  for (const std::size_t i : choice.apart()) EXPECT_NEAR(counts[i], kDraws, 5 * std::sqrt(kDraws));
+  EXPECT_NEAR(squares / kDraws, 29.975, 5 * 25 / std::sqrt(kDraws));
+}
+
+TEST(UnitChoice, TakesNoneTogetherWhereAllMatter) {
+  EXPECT_TRUE(UnitChoice(std::vector<double>(500, 0.002)).alike().empty());
+  EXPECT_TRUE(UnitChoice(std::vector<double>(10, 0)).alike().empty());  // too few
+  EXPECT_EQ(UnitChoice(std::vector<double>(500, 0)).apart().size(), 0u);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(UnitChoice(std::vector<double>(500, nan)).alike().empty());
 }
 
 TEST(PercentileInterval, HoldsTheMiddleOfTheReplicates) {
@@ -78,4 +112,4 @@ TEST(PercentileInterval, CoversTheRatioOfPairedMeans) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::bootstrap_test

@@ -10,7 +10,7 @@
 #include <set>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::philox_test {
 namespace {
 
 // Rows "philox4x32 10" of Random123's tests/kat_vectors (D. E. Shaw Research): counter, key,
@@ -187,4 +187,4 @@ TEST(RandomOrder, AllOrdersAreEquallyLikely) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::philox_test

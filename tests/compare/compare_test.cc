@@ -16,7 +16,7 @@
 #include "sqlite.h"
 #include "statistics.h"
 
-namespace bitfall {
+namespace bitfall::compare_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -93,8 +93,8 @@ fs::path make_run(const std::string& name, const MadeRun& made, const Effects& e
       trial.image = static_cast<std::int32_t>(n % 5);
       trial.golden_loss = 0.25;
       trial.faulty_loss = 0.25 + effect.loss;
-      trial.golden_top1 = 0;
-      trial.faulty_top1 = effect.mismatch ? 1 : 0;
+      trial.golden_top1 = trial.image % 3;
+      trial.faulty_top1 = effect.mismatch ? (trial.image + 1) % 3 : trial.golden_top1;
       trial.outcome = effect.mismatch    ? Outcome::kTop1Changed
                       : effect.loss != 0 ? Outcome::kTop1Same
                                          : Outcome::kMasked;
@@ -291,7 +291,7 @@ TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
 // Beyond 8192 units they are resampled in groups: the interval is still that of a mean.
 TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
   MadeRun made;
-  made.trials = 20000;
+  made.trials = 5000;
   const auto effects = [](std::size_t, std::int64_t n) {
     PhiloxStream random(7, RandomDomain::kTrial, static_cast<std::uint64_t>(n));
     const double u = random.uniform();
@@ -300,10 +300,10 @@ TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
   const CompareData data = compared({make_run("a", made, effects), make_run("b", made, effects)});
   const Estimate loss = cell(data, 0, 0).values.loss;
   const double t = normal_quantile(data.confidence);
-  const double sigma = std::sqrt((1.0 / 5 - 1.0 / 9) / 20000);  // of u^2, u uniform
+  const double sigma = std::sqrt((1.0 / 5 - 1.0 / 9) / 5000);  // of u^2, u uniform
   EXPECT_NEAR(loss.interval.high - loss.interval.low, 2 * t * sigma, 0.1 * 2 * t * sigma);
   const Estimate mismatch = cell(data, 0, 0).values.mismatch;
-  const double of_rate = std::sqrt(0.1 * 0.9 / 20000);
+  const double of_rate = std::sqrt(0.1 * 0.9 / 5000);
   EXPECT_NEAR(mismatch.interval.high - mismatch.interval.low, 2 * t * of_rate,
               0.1 * 2 * t * of_rate);
 }
@@ -651,6 +651,28 @@ TEST(Comparison, WarnsWhereAnArmIsAtAnotherScale) {
   EXPECT_THAT(all_warnings(data), HasSubstr("top2diff 0.9 against 0.5, NLL 0.125 against 0.25"));
   EXPECT_DOUBLE_EQ(data.arms[1].nll.value, 0.125);
   EXPECT_DOUBLE_EQ(data.arms[1].nll_change.difference.value, -0.125);
+  // No ratio of delta loss in the summary, and none below it without the mark.
+  EXPECT_TRUE(data.arms[1].other_scale);
+  EXPECT_TRUE(json::parse(compare_json(data))["arms"][1]["other_scale"].get<bool>());
+  const std::string text = compare_text(data), summary = text.substr(0, text.find("Without a"));
+  EXPECT_THAT(summary, HasSubstr("other scale  other scale  other scale"));
+  EXPECT_THAT(text, HasSubstr("] ^"));
+  // With the rescaled baseline among the arms they are there.
+  MadeRun rescaled;
+  rescaled.change_facts = [](RunFacts& facts) {
+    facts.model_sha256 = "second";
+    facts.rescaled_from = "first";
+  };
+  const auto c = make_run("c", rescaled, mixed);
+  {
+    Database database(c / "campaign.sqlite", Database::Mode::kWrite);
+    database.execute("UPDATE golden SET top2diff = 0.9, loss = 0.125");
+  }
+  const CompareData both = compared({a, b, c});
+  EXPECT_FALSE(both.arms[1].other_scale);
+  EXPECT_THAT(all_warnings(both), Not(HasSubstr("not at the scale")));
+  EXPECT_THAT(compare_text(both), Not(HasSubstr("other scale  ")));
+  EXPECT_THAT(compare_text(both), Not(HasSubstr("] ^")));
 }
 
 TEST(Comparison, CountsOnlyImagesThatAllArmsGetRight) {
@@ -798,4 +820,4 @@ TEST(Comparison, PageHoldsTablesAndCharts) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::compare_test

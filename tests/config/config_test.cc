@@ -12,7 +12,7 @@
 #include "key_table.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::config_test {
 namespace {
 
 using testing::ElementsAre;
@@ -629,4 +629,4 @@ TEST(CampaignKeys, ReadmeHoldsTheTables) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::config_test

@@ -7,7 +7,7 @@
 #include "key_table.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::training_config_test {
 namespace {
 
 using testing::HasSubstr;
@@ -153,4 +153,4 @@ TEST(TrainingKeys, ReadmeHoldsTheTables) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::training_config_test

@@ -19,7 +19,7 @@
 #include "format_fixture.h"
 #include "numbers.h"
 
-namespace bitfall {
+namespace bitfall::convert_test {
 namespace {
 
 using testing::ElementsAre;
@@ -156,8 +156,8 @@ class Threes final : public NumberFormat {
       codes[i] = static_cast<std::uint32_t>(std::lrint(steps)) & 0xFF;
     }
   }
-  void decode(View<const std::uint32_t> codes, const Slice&,
-              View<const std::uint32_t> metadata, View<float> values) const override {
+  void decode(View<const std::uint32_t> codes, const Slice&, View<const std::uint32_t> metadata,
+              View<float> values) const override {
     for (std::size_t i = 0; i < codes.size(); ++i) {
       values[i] = std::ldexp(static_cast<float>(static_cast<std::int8_t>(codes[i])),
                              static_cast<int>(metadata[i / 3]) - 8);
@@ -683,11 +683,9 @@ TEST(FormatChoice, ReadsValuesAsTheOptionsTypeWants) {
     EXPECT_THAT(refusal(ExitCode::kUsage, [&] { chosen("fp8_e4m3", {setting}); }),
                 HasSubstr("give KEY=VALUE"));
   }
-  EXPECT_THAT(refusal(ExitCode::kUsage,
-                      [&] {
-                        chosen("fp8_e4m3", {"overflow=nan", "overflow=saturate"});
-                      }),
-              HasSubstr("is set twice"));
+  EXPECT_THAT(
+      refusal(ExitCode::kUsage, [&] { chosen("fp8_e4m3", {"overflow=nan", "overflow=saturate"}); }),
+      HasSubstr("is set twice"));
 }
 
 /// Exit status and both outputs of the program, where this build has one.
@@ -744,4 +742,4 @@ TEST_F(ConvertProgram, RefusesWithTheUsualExitCodes) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::convert_test

@@ -10,7 +10,7 @@
 #include "format_fixture.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::format_tables_test {
 namespace {
 
 using testing::HasSubstr;
@@ -107,4 +107,4 @@ TEST(FormatTables, ReadmeHoldsTheTable) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::format_tables_test

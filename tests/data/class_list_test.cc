@@ -10,7 +10,7 @@
 #include "refusal.h"
 #include "words.h"
 
-namespace bitfall {
+namespace bitfall::class_list_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -138,4 +138,4 @@ TEST(NaturalOrder, IsShownInParts) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::class_list_test

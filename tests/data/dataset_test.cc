@@ -16,7 +16,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::dataset_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -721,4 +721,4 @@ TEST_F(DatasetTest, RefusesBadLabels) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::dataset_test

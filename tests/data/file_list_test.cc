@@ -9,7 +9,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::file_list_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -151,6 +151,17 @@ TEST_F(FileLists, MayBeJson) {
               AllOf(StartsWith(" class 'a', entry 1: "), HasSubstr(" holds no image '3'")));
 }
 
+TEST_F(FileLists, AreNotNumbersOfImageNetsDevelopmentKit) {
+  add({"ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"});
+  EXPECT_THAT(refusal("490\n361\n", "ILSVRC2012_validation_ground_truth.txt"),
+              AllOf(StartsWith("1: the label is 490, a number of ImageNet's development kit"),
+                    HasSubstr("WordNet ids")));
+  // The ids themselves are labels, in the order of the images' names.
+  EXPECT_THAT(
+      read("n01751748\nn01440764\n", "ILSVRC2012_validation_ground_truth.txt").files,
+      ElementsAre(Files{"ILSVRC2012_val_00000002.JPEG"}, Files{"ILSVRC2012_val_00000001.JPEG"}));
+}
+
 TEST_F(FileLists, SayWhereTheyAreWrong) {
   // Rows that hold nothing.
   for (const std::string text : {"\"\"\n", " \n\"\"\n", "\"\"\n\n\"\""}) {
@@ -219,4 +230,4 @@ TEST_F(FileLists, MakeADataset) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::file_list_test

@@ -15,7 +15,7 @@
 #include "refusal.h"
 #include "resize.h"
 
-namespace bitfall {
+namespace bitfall::image_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -538,4 +538,4 @@ TEST(Image, RefusesGiantImagesBeforeDecoding) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::image_test

@@ -11,7 +11,7 @@
 #include "error.h"
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::packed_images_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -165,5 +165,62 @@ TEST(PackedImages, OfDamagedFilesAreRefusedByName) {
   }
 }
 
+/// Food-101 in its authors' layout, as torchvision reads it.
+TEST(SplitLists, AreThoseThatTorchvisionReads) {
+  const fs::path folder = sets() / "food" / "food-101";
+  DataConfig config;
+  config.path = folder;
+  for (const std::string split : {"train", "test"}) {
+    SCOPED_TRACE(split);
+    config.split = split;
+    const Dataset dataset = Dataset::open(config);
+    std::istringstream expected(content(sets() / ("food_" + split + ".txt")));
+    std::string name;
+    int label = 0, images = 0;
+    for (; expected >> name >> label; ++images) {
+      const std::int32_t image = dataset.find(name);
+      ASSERT_GE(image, 0) << name;
+      EXPECT_EQ(dataset.label(image), label) << name;
+    }
+    EXPECT_EQ(dataset.size(), images);
+    EXPECT_EQ(images, split == "train" ? 9 : 3);
+    EXPECT_EQ(dataset.classes(),
+              (std::vector<std::string>{"apple_pie", "baby_back_ribs", "churros"}));
+  }
+  config.split.clear();
+  EXPECT_EQ(Dataset::open(config).size(), 3);  // of a campaign: those of the test
+  config.default_split = "train";
+  EXPECT_EQ(Dataset::open(config).size(), 9);
+}
+
+TEST(SplitLists, ThatAreDamagedAreRefusedByLine) {
+  const fs::path folder = sets() / "food_damaged";
+  fs::copy(sets() / "food" / "food-101", folder, fs::copy_options::recursive);
+  DataConfig config;
+  config.path = folder;
+  const auto refusal = [&] {
+    try {
+      Dataset::open(config);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const fs::path list = folder / "meta" / "test.txt";
+  const std::string whole = content(list);
+  std::ofstream(list) << whole << "churros/77\n";
+  EXPECT_THAT(refusal(), HasSubstr("test.txt:4: " + (folder / "images").string() +
+                                   " holds no image 'churros/77'"));
+  std::ofstream(list) << whole << "chips/1\n";
+  EXPECT_THAT(refusal(), HasSubstr("test.txt:4: 'chips' is not a class of"));
+  std::ofstream(list) << "";
+  EXPECT_THAT(refusal(), HasSubstr("test.txt: the list is empty"));
+  fs::remove(list);
+  EXPECT_THAT(refusal(), HasSubstr("meta/test.txt: is missing, and the folder holds the rest of"));
+  config.list = folder / "meta" / "train.txt";
+  config.split = "test";
+  EXPECT_THAT(refusal(), HasSubstr("train.txt: data.split chooses among a set's own lists"));
+}
+
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::packed_images_test

@@ -5,7 +5,7 @@
 
 #include "preprocess.h"
 
-namespace bitfall {
+namespace bitfall::recipe_test {
 namespace {
 
 using testing::HasSubstr;
@@ -83,4 +83,4 @@ TEST(Recipe, WarnsOfMeansThatAreLeftOut) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::recipe_test

@@ -9,7 +9,7 @@
 #include <random>
 #include <stdexcept>
 
-namespace bitfall {
+namespace bitfall::calibration_test {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -127,4 +127,4 @@ TEST(RangeObserver, OrderAndGroupingDoNotMatter) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::calibration_test

@@ -12,7 +12,7 @@
 
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::device_rounding_test {
 namespace {
 
 const std::vector<std::int64_t> kShape{4, 8, 8};
@@ -105,4 +105,4 @@ TEST(DeviceRounding, WhatNoTableTellsIsRefused) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::device_rounding_test

@@ -11,7 +11,7 @@
 
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::injection_test {
 namespace {
 
 /// A tensor as the format holds it, with the calibrated metadata.
@@ -239,4 +239,4 @@ TEST(Injection, ClampsHitValues) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::injection_test

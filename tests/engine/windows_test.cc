@@ -11,7 +11,7 @@
 #include <tuple>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::windows_test {
 namespace {
 
 std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t> sides(const Box& box) {
@@ -95,4 +95,4 @@ TEST(Windows, CutOutAndTightenedFollowTheMap) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::windows_test

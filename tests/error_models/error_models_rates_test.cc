@@ -10,7 +10,7 @@
 
 #include "error_model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::error_models_rates_test {
 namespace {
 
 PluginChoice bit_error_rate(double rate, ModelOptions options = {}) {
@@ -322,4 +322,4 @@ TEST(BitErrorRate, RefusesRatesThatAreNone) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::error_models_rates_test

@@ -11,7 +11,7 @@
 
 #include "error_model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::error_models_spatial_test {
 namespace {
 
 using Elements = std::vector<std::int64_t>;
@@ -433,4 +433,4 @@ TEST(Spatial, RefusesOptionsThatAreNotRead) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::error_models_spatial_test

@@ -10,7 +10,7 @@
 
 #include "error_model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::error_models_test {
 namespace {
 
 /// A selection of bits in words of the options.
@@ -399,4 +399,4 @@ TEST(RandomValue, RefusesOptionsThatAreNotRead) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::error_models_test

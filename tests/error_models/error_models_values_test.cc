@@ -11,7 +11,7 @@
 
 #include "error_model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::error_models_values_test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -303,4 +303,4 @@ TEST(Noise, RefusesOptionsThatContradict) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::error_models_values_test

@@ -11,7 +11,7 @@
 #include "error_model_fixture.h"
 #include "loaded_plugins.h"
 
-namespace bitfall {
+namespace bitfall::examples_test {
 namespace {
 
 using testing::ElementsAre;
@@ -132,4 +132,4 @@ TEST(Clamp, BringsBackIntoTheRangeOfTraining) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::examples_test

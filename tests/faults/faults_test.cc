@@ -11,7 +11,7 @@
 #include "error.h"
 #include "fake_format.h"
 
-namespace bitfall {
+namespace bitfall::faults_test {
 namespace {
 
 using testing::HasSubstr;
@@ -358,4 +358,4 @@ TEST(SiteRegisters, PayloadFirstThenMetadata) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::faults_test

@@ -6,7 +6,7 @@
 #include <set>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::image_chunks_test {
 namespace {
 
 TEST(ImageChunks, EveryImageHasOnePlace) {
@@ -50,4 +50,4 @@ TEST(ImageChunks, AreRandomSamples) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::image_chunks_test

@@ -8,7 +8,7 @@
 
 #include "philox.h"
 
-namespace bitfall {
+namespace bitfall::image_orders_test {
 namespace {
 
 using testing::UnorderedElementsAre;
@@ -97,4 +97,4 @@ TEST(ImageOrders, OneImageIsMetByAll) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::image_orders_test

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace bitfall {
+namespace bitfall::outcome_test {
 namespace {
 
 // Without a default, so that a new enumerator does not compile until it is counted here.
@@ -161,4 +161,4 @@ TEST(MessageLine, IsCutBetweenCharacters) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::outcome_test

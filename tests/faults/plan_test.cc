@@ -17,7 +17,7 @@
 #include "plugin_guard.h"
 #include "statistics.h"
 
-namespace bitfall {
+namespace bitfall::plan_test {
 namespace {
 
 using testing::ElementsAre;
@@ -590,4 +590,4 @@ TEST_F(PlanTest, ListsAreRunAsTheyStand) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::plan_test

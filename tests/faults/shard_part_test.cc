@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <optional>
 #include <set>
+#include <utility>
+#include <vector>
 
-namespace bitfall {
+#include "fake_format.h"
+
+namespace bitfall::shard_part_test {
 namespace {
 
 /// Trials that meet these images, in this order, as a list of faults gives them.
@@ -45,6 +51,92 @@ TEST(ShardPart, PartsAreDisjointCompleteAndOfOneSize) {
     }
     EXPECT_EQ(seen.size(), 50u) << count;
     EXPECT_LE(most - fewest, 1) << count;
+  }
+}
+
+/// Flips the lowest bit of a value.
+class Lowest final : public ErrorModel {
+ public:
+  double population(const SiteView& site) const override {
+    return static_cast<double>(site.registers[0].count);
+  }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({0, 0, EditOperation::kFlip, 1, 0});
+  }
+};
+
+/// Two sites with so many trials each, and one with faults that stay for all images.
+class DrawnPlan {
+ public:
+  DrawnPlan(std::int32_t images, std::int64_t first, std::int64_t second, std::int64_t permanent) {
+    Campaign campaign;
+    campaign.format.id = "fake";
+    campaign.faults.assign(3, FaultsConfig());
+    campaign.faults[0].per_site = first;
+    campaign.faults[1].per_site = second;
+    campaign.faults[2].per_site = permanent;
+    campaign.faults[2].permanent = true;
+    Diagnostics diagnostics("c.toml", "");
+    plan_.emplace(Plan::draw(campaign, sites_, format_, images, {{0}, {1}, {0}},
+                             {&model_, &model_, &model_}, diagnostics));
+  }
+  const Plan& operator*() const { return *plan_; }
+
+ private:
+  std::vector<Site> sites_ = {{"a", {}, Target::kActivation, "conv", {1000}, 1000, ""},
+                              {"b", {}, Target::kActivation, "conv", {1000}, 1000, ""}};
+  FakeFormat format_;
+  Lowest model_;
+  std::optional<Plan> plan_;
+};
+
+/// The line of trials by its definition.
+std::vector<std::pair<std::int64_t, std::int64_t>> line_of(const Plan& plan,
+                                                           const ImageChunks& chunks) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> line;  // chunk, trial
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    line.emplace_back(chunks.chunk_of(plan.trial(id).image), id);
+  }
+  std::sort(line.begin(), line.end());
+  return line;
+}
+
+TEST(ShardPart, OfADrawnPlanIsAPieceOfTheLine) {
+  for (const auto& [images, batch] : {std::pair{30, 4}, {32, 32}, {70, 7}, {5, 8}, {1, 1}}) {
+    const DrawnPlan drawn(images, 137, 64, 3);
+    const Plan& plan = *drawn;
+    const ImageChunks chunks(7, images, batch);
+    const auto line = line_of(plan, chunks);
+    for (const std::int64_t count : {2, 3, 8, 57, 500}) {
+      std::vector<std::pair<std::int64_t, std::int64_t>> joined;
+      for (std::int64_t index = 1; index <= count; ++index) {
+        const ShardPart part(plan, chunks, {index, count});
+        const std::size_t before = joined.size();
+        part.for_each([&](std::int64_t trial, std::int64_t chunk) {
+          joined.emplace_back(chunk, trial);
+          EXPECT_TRUE(part.touches(chunk));
+        });
+        EXPECT_EQ(joined.size() - before, static_cast<std::size_t>(part.trials()));
+      }
+      EXPECT_EQ(joined, line) << images << " images, " << count << " shards";
+    }
+  }
+}
+
+TEST(ShardPart, OfAThousandMillionTrialsLooksAtItsOwnAlone) {
+  constexpr std::int64_t kTrials = 1'000'000'000;
+  const DrawnPlan drawn(640, kTrials, 77, 1);
+  const Plan& plan = *drawn;
+  const ImageChunks chunks(7, 640, 32);
+  for (const std::int64_t index : {1, 49'999, 100'000}) {
+    const ShardPart part(plan, chunks, {index, 100'000});
+    std::int64_t trials = 0;
+    part.for_each([&](std::int64_t trial, std::int64_t chunk) {
+      ++trials;
+      EXPECT_EQ(chunk, chunks.chunk_of(plan.trial(trial).image));
+    });
+    EXPECT_EQ(trials, part.trials());
+    EXPECT_NEAR(static_cast<double>(trials), 1e4, 1);
   }
 }
 
@@ -93,4 +185,4 @@ TEST(ShardPart, TrialsOfASiteStayTogether) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::shard_part_test

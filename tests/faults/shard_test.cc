@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace bitfall {
+namespace bitfall::shard_test {
 namespace {
 
 TEST(Shard, HasOneTextHoweverItIsGiven) {
@@ -20,4 +20,4 @@ TEST(Shard, IsOneOfItsCount) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::shard_test

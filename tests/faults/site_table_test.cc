@@ -6,7 +6,7 @@
 
 #include "fake_format.h"
 
-namespace bitfall {
+namespace bitfall::site_table_test {
 namespace {
 
 // An activation, a weight, and one that cannot be hit.
@@ -41,4 +41,4 @@ TEST(SiteTable, JsonHoldsTheSame) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::site_table_test

@@ -5,7 +5,7 @@
 
 #include "config.h"
 
-namespace bitfall {
+namespace bitfall::sites_test {
 namespace {
 
 using testing::ElementsAre;
@@ -206,4 +206,4 @@ TEST(Target, Names) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::sites_test

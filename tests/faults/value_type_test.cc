@@ -8,7 +8,7 @@
 
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::value_type_test {
 namespace {
 
 using testing::HasSubstr;
@@ -55,4 +55,4 @@ TEST(ValueType, FitsFormats) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::value_type_test

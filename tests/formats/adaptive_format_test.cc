@@ -8,7 +8,7 @@
 #include "format_digests.h"
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::adaptive_format_test {
 namespace {
 
 std::unique_ptr<NumberFormat> adaptive(int bits, int exponent_bits, FormatOptions more = {}) {
@@ -242,4 +242,4 @@ RC_GTEST_PROP(AdaptiveFloat, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::adaptive_format_test

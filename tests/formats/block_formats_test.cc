@@ -13,7 +13,7 @@
 
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::block_formats_test {
 namespace {
 
 // Properties are checked on the same cases in every run.
@@ -598,4 +598,4 @@ TEST(BlockFormats, RoundStochasticallyWithoutBias) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::block_formats_test

@@ -13,7 +13,7 @@
 #include "bitfall/extensions/memory_code.h"
 #include "loaded_plugins.h"
 
-namespace bitfall {
+namespace bitfall::coded_format_test {
 namespace {
 
 using Options = std::vector<std::pair<std::string, OptionValue>>;
@@ -237,4 +237,4 @@ TEST(Coded, RefuseBlocksAndWordsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::coded_format_test

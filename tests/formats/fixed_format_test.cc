@@ -6,7 +6,7 @@
 #include "format_digests.h"
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::fixed_format_test {
 namespace {
 
 std::unique_ptr<NumberFormat> fixed(int integer_bits, int fraction_bits, FormatOptions more = {}) {
@@ -164,4 +164,4 @@ RC_GTEST_PROP(Fixed, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::fixed_format_test

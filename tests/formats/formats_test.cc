@@ -39,7 +39,7 @@
 #define BITFALL_CUDA_HEADERS 0
 #endif
 
-namespace bitfall {
+namespace bitfall::formats_test {
 namespace {
 
 // Properties are checked on the same cases in every run.
@@ -856,4 +856,4 @@ TEST(StochasticRounding, DiffersFromPlaceToPlace) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::formats_test

@@ -9,7 +9,7 @@
 #include "format_digests.h"
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::integer_format_test {
 namespace {
 
 std::unique_ptr<NumberFormat> integer(int bits, FormatOptions more = {}) {
@@ -344,4 +344,4 @@ RC_GTEST_PROP(Integer, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::integer_format_test

@@ -8,7 +8,7 @@
 #include "format_digests.h"
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::posit_format_test {
 namespace {
 
 /// What a code of any width stands for, read off its bits as the standard's figure says: not the
@@ -228,4 +228,4 @@ RC_GTEST_PROP(Posit, RoundingIsMonotoneAndIdempotent, ()) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::posit_format_test

@@ -112,8 +112,8 @@ std::vector<std::string> card_seeds() {
 
 std::vector<std::string> image_seeds() {
   std::string bmp = "BM" + little(54 + 16, 4) + little(0, 4) + little(54, 4) + little(40, 4) +
-                    little(2, 4) + little(2, 4) + little(1, 2) + little(24, 2) + std::string(24, '\0') +
-                    std::string(16, '\7');
+                    little(2, 4) + little(2, 4) + little(1, 2) + little(24, 2) +
+                    std::string(24, '\0') + std::string(16, '\7');
   return {"P6\n2 2\n255\n" + std::string(12, '\7'), "P2\n2 2\n255\n1 2 3 4\n", bmp};
 }
 
@@ -184,7 +184,8 @@ std::vector<std::string> store_seeds() {
   for (const bool finished : {false, true}) {
     fs::remove_all(directory);
     auto store = Store::create(directory, small_run(kTrials), 64);
-    for (std::int32_t image = 0; image < 5; ++image) store->golden({image, 0.25, 1, 0.5f, 0.24, 1});
+    for (std::int32_t image = 0; image < 5; ++image)
+      store->golden({image, 0.25, image % 3, 0.5f, 0.24, 1});
     for (std::int64_t id = 0; id < kTrials; ++id) store->trial(wild_trial(id, kTrials));
     store->commit();
     if (finished) store->finish(store->facts());

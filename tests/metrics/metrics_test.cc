@@ -11,7 +11,7 @@
 
 #include "loaded_plugins.h"
 
-namespace bitfall {
+namespace bitfall::metrics_test {
 namespace {
 
 std::vector<std::unique_ptr<Metric>> all_metrics() {
@@ -86,7 +86,8 @@ TEST(Metrics, AgreeWithPyTorch) {
   for (const auto& row : rows) {
     const auto golden = logits(row.at("golden"));
     const auto faulty = logits(row.at("faulty"));
-    const Observation observation{sizeof(Observation), golden,
+    const Observation observation{sizeof(Observation),
+                                  golden,
                                   faulty,
                                   std::stoll(row.at("label")),
                                   std::stod(row.at("golden_loss")),
@@ -187,4 +188,4 @@ TEST(Metrics, HaveColumnsOfTheirOwn) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::metrics_test

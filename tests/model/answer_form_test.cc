@@ -10,7 +10,7 @@
 
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::answer_form_test {
 namespace {
 
 using testing::AllOf;
@@ -65,4 +65,4 @@ TEST(AnswerForm, RefusesWhatIsNone) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::answer_form_test

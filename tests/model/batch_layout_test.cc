@@ -13,7 +13,7 @@
 #include "refusal.h"
 #include "scripted_module.h"
 
-namespace bitfall {
+namespace bitfall::batch_layout_test {
 namespace {
 
 using testing::HasSubstr;
@@ -243,4 +243,4 @@ TEST(BatchLayout, TellsProbabilitiesFromLogits) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::batch_layout_test

@@ -26,7 +26,7 @@
 #include "stored_zip.h"
 #include "torchscript_file.h"
 
-namespace bitfall {
+namespace bitfall::compile_exported_test {
 namespace {
 
 using testing::AllOf;
@@ -319,4 +319,4 @@ TEST_F(ExportedProgramOf, ChangedByHandDoesNotCrash) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::compile_exported_test

@@ -18,7 +18,7 @@
 #include "scripted_module.h"
 #include "value_flow.h"
 
-namespace bitfall {
+namespace bitfall::compile_graph_test {
 namespace {
 
 namespace jit = torch::jit;
@@ -263,4 +263,4 @@ TEST(CompileGraph, KnowsTheModulesAttributesByPath) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::compile_graph_test

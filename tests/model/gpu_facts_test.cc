@@ -5,7 +5,7 @@
 
 #include <cstdlib>
 
-namespace bitfall {
+namespace bitfall::gpu_facts_test {
 namespace {
 
 TEST(GpuFacts, VersionsAsPeopleWriteThem) {
@@ -48,4 +48,4 @@ TEST(GpuFacts, ArithmeticIsWhatWasAskedFor) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::gpu_facts_test

@@ -17,7 +17,7 @@
 #include "program.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::head_module_test {
 namespace {
 
 using testing::ElementsAre;
@@ -199,4 +199,4 @@ TEST(ReplaceHead, LeavesTheLayerThatHadTheSameWeight) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::head_module_test

@@ -7,7 +7,7 @@
 #include "loaded_plugins.h"
 #include "model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::head_report_test {
 namespace {
 
 /// The model with a head of two linear layers, 8 to 6 to 7, a normalisation and a scale at `fc`.
@@ -51,4 +51,4 @@ TEST(HeadReport, CountsEveryTokenThatTheHeadSees) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::head_report_test

@@ -10,7 +10,7 @@
 #include "loaded_plugins.h"
 #include "plugin_guard.h"
 
-namespace bitfall {
+namespace bitfall::head_test {
 namespace {
 
 using testing::HasSubstr;
@@ -224,4 +224,4 @@ TEST(Fused, RefusesANormalisationWithTheReason) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::head_test

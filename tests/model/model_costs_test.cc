@@ -7,7 +7,7 @@
 #include "model.h"
 #include "model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::model_costs_test {
 namespace {
 
 struct Case {
@@ -82,4 +82,4 @@ TEST(ModelCosts, SumsAModuleWithAllBelowIt) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::model_costs_test

@@ -10,7 +10,7 @@
 #include "error.h"
 #include "model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::model_test {
 namespace {
 
 Model small(const std::string& name, std::int64_t batch = 3) {
@@ -121,4 +121,4 @@ TEST(Model, RefusesWhatIsNoClassifier) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::model_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace bitfall {
+namespace bitfall::outside_operators_test {
 namespace {
 
 TEST(OutsideOperators, AreThoseThatWriteFilesOrTalkToMachines) {
@@ -35,4 +35,4 @@ TEST(OutsideOperators, AreNoNamesInTextsAndComments) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::outside_operators_test

@@ -5,7 +5,7 @@
 
 #include <thread>
 
-namespace bitfall {
+namespace bitfall::pass_limit_test {
 namespace {
 
 void work_until_told(double seconds) {
@@ -35,4 +35,4 @@ TEST(PassLimit, HoldsForItsThreadAndHeedsStop) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::pass_limit_test

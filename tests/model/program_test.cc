@@ -18,7 +18,7 @@
 #include "error.h"
 #include "model_fixture.h"
 
-namespace bitfall {
+namespace bitfall::program_test {
 namespace {
 
 at::Tensor images(std::int64_t batch, std::uint64_t seed = 1) {
@@ -140,4 +140,4 @@ TEST(Program, RefusesWhatIsNoModel) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::program_test

@@ -12,7 +12,7 @@
 
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::python_numbers_test {
 namespace {
 
 // "i 3", "b 1", "f 4600..." (its bits) or "raises".
@@ -66,4 +66,4 @@ TEST(PythonNumbers, RefuseWhatTheyDoNotHave) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::python_numbers_test

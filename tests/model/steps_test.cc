@@ -14,7 +14,7 @@
 #include "compile_graph.h"
 #include "scripted_module.h"
 
-namespace bitfall {
+namespace bitfall::steps_test {
 namespace {
 
 using testing::ElementsAre;
@@ -158,4 +158,4 @@ def forward(self, x):
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::steps_test

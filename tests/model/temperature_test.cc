@@ -8,7 +8,7 @@
 
 #include "error.h"
 
-namespace bitfall {
+namespace bitfall::temperature_test {
 namespace {
 
 using testing::HasSubstr;
@@ -95,4 +95,4 @@ TEST(Temperature, SaysWhereThereIsNone) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::temperature_test

@@ -12,7 +12,7 @@
 #include "model_fixture.h"
 #include "program.h"
 
-namespace bitfall {
+namespace bitfall::torch_runtime_test {
 namespace {
 
 at::Tensor answer(const Model& model, const at::Tensor& images) {
@@ -59,4 +59,4 @@ TEST(TorchRuntime, SitesDoNotDependOnWhatWasDrawnBefore) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::torch_runtime_test

@@ -9,7 +9,7 @@
 #include "compile_graph.h"
 #include "scripted_module.h"
 
-namespace bitfall {
+namespace bitfall::writes_test {
 namespace {
 
 using testing::UnorderedElementsAre;
@@ -64,4 +64,4 @@ def forward(self, x):
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::writes_test

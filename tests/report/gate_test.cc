@@ -9,7 +9,7 @@
 
 #include "error.h"
 
-namespace bitfall {
+namespace bitfall::gate_test {
 namespace {
 
 using testing::HasSubstr;
@@ -90,4 +90,4 @@ TEST(Gate, WrongConditionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::gate_test

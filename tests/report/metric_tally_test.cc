@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-namespace bitfall {
+namespace bitfall::metric_tally_test {
 namespace {
 
 const StoredColumn kQuantity{"gap", "top2diff", ColumnKind::kQuantity, "probability"};
@@ -74,4 +74,4 @@ TEST(MetricTally, OfNoTrials) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::metric_tally_test

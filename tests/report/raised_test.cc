@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace bitfall {
+namespace bitfall::raised_test {
 namespace {
 
 TrialResult trial_of(std::int64_t id, Outcome outcome, const std::string& message) {
@@ -61,4 +61,4 @@ TEST(RaisedCount, ShowsNothingThatATerminalWouldObey) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::raised_test

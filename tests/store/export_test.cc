@@ -4,15 +4,17 @@
 #include <array>
 #include <bit>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 #include "error.h"
 #include "faults.h"
+#include "parquet_export.h"
 #include "run_fixture.h"
 #include "store.h"
 
-namespace bitfall {
+namespace bitfall::export_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -95,6 +97,20 @@ TEST(Export, ReadsBackToTheSameBitsInPython) {
   expect_same_lines(read_by_python(jsonl), expected_rows(true));
 }
 
+TEST(Export, ReadsBackFromParquetToTheSameBits) {
+  if (!fs::exists(BITFALL_PYTHON)) GTEST_SKIP() << "no Python at " << BITFALL_PYTHON;
+  const std::string python =
+      std::string("'") + BITFALL_PYTHON + "' -c 'import pyarrow' 2>/dev/null";
+  if (std::system(python.c_str()) != 0) GTEST_SKIP() << "no pyarrow: run scripts/setup.sh";
+  const auto store = wild_store(fresh_directory("run"), kTrials);
+  const fs::path file = fresh_directory("rows.parquet");
+  {
+    std::ofstream out(file, std::ios::binary);
+    export_parquet(*store, out);
+  }
+  expect_same_lines(read_by_python(file), expected_rows(false));
+}
+
 TEST(Export, HasTheDocumentedColumns) {
   const auto store = wild_store(fresh_directory("run"), 4);
   std::ostringstream out;
@@ -139,4 +155,4 @@ TEST(Export, NamesTheTrialOfADamagedRun) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::export_test

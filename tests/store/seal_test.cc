@@ -14,7 +14,7 @@
 #include "run_fixture.h"
 #include "store.h"
 
-namespace bitfall {
+namespace bitfall::seal_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,7 +88,7 @@ TEST(Seal, IsThereWhenARunHasFinishedAndGoneWhenItGoesOn) {
   store.reset();
   EXPECT_TRUE(Store::open_read_only(directory)->sealed());
   store = Store::open(directory, 10);
-  store->trial(without_answer(answered_trial(3, kTrials), Outcome::kHung, "again"));
+  store->trial(without_answer(wild_trial(3, kTrials), Outcome::kHung, "again"));
   store->commit();
   EXPECT_NE(store->digest(), digest);
   EXPECT_FALSE(Store::open_read_only(directory)->sealed());
@@ -99,10 +99,12 @@ TEST(Seal, FindsEveryChange) {
   const std::string changes[] = {
       "UPDATE trials SET faulty_loss = faulty_loss + 1 WHERE outcome = 3 AND trial = (SELECT "
       "min(trial) FROM trials WHERE outcome = 3 AND faulty_loss IS NOT NULL)",
-      "DELETE FROM trials WHERE trial = 7; DELETE FROM edits WHERE trial = 7",
-      "DELETE FROM edits WHERE trial = 8",
-      "UPDATE edits SET mask = mask + 1 WHERE trial = 9",
-      "UPDATE edits SET bit_class = 1 - bit_class WHERE trial = 9",
+      "DELETE FROM trials WHERE trial = 7; DELETE FROM more_edits WHERE trial = 7",
+      "UPDATE trials SET element = NULL WHERE trial = (SELECT max(t.trial) FROM trials t LEFT JOIN "
+      "more_edits e ON e.trial = t.trial WHERE e.trial IS NULL)",
+      "DELETE FROM more_edits WHERE trial = (SELECT max(trial) FROM more_edits)",
+      "UPDATE trials SET mask = mask + 1 WHERE trial = 9",
+      "UPDATE trials SET bit_class = 1 - bit_class WHERE trial = 9",
       "UPDATE messages SET text = 'x' WHERE id = 1",
       "UPDATE golden SET loss = 0.5 WHERE image = 1",
       "UPDATE golden SET fp32_top1 = 2 WHERE image = 1",
@@ -189,21 +191,32 @@ TEST(Store, RefusesWhatStandsForNothing) {
       {"UPDATE trials SET site = 3 WHERE trial = 7", "trial 7 has the site 3"},
       {"UPDATE trials SET image = -1 WHERE trial = 7", "trial 7 has the image -1"},
       {"UPDATE trials SET entry = 1000000 WHERE trial = 7", "trial 7 has the entry 1000000"},
-      {"UPDATE trials SET faulty_loss = 'much' WHERE trial = 7", "trial 7 has a text as its loss"},
+      {"UPDATE trials SET faulty_loss = 'much' WHERE trial = 7",
+       "trial 7 has no number as its loss"},
       {"UPDATE trials SET delta_loss = 'x' WHERE trial = 7",
-       "trial 7 has a text as its measured number"},
-      {"UPDATE trials SET outcome = 2, faulty_top1 = golden_top1 WHERE trial = 7",
+       "trial 7 has no number as its measured number"},
+      {"UPDATE trials SET delta_loss = x'00' WHERE trial = 7",
+       "trial 7 has no number as its measured number"},
+      {"UPDATE trials SET faulty_loss = 2147483648 WHERE trial = 7",
+       "trial 7 has no number as its loss"},
+      {"UPDATE trials SET golden_top1 = 2 WHERE trial = 7", "trial 7 has the golden loss"},
+      {"UPDATE trials SET golden_top1 = 1, golden_loss = 0.5 WHERE trial = 7",
+       "trial 7 has the golden loss 0.5 and top-1 1, but its image has 0.25 and 1"},
+      {"DELETE FROM golden WHERE image = 1", "is of image 1, which has no golden result"},
+      {"UPDATE trials SET outcome = 2, faulty_top1 = NULL WHERE trial = 7",
        "trial 7 is top1_changed, but its top-1 is"},
-      {"UPDATE trials SET outcome = 1, faulty_top1 = golden_top1 + 1 WHERE trial = 7",
+      {"UPDATE trials SET outcome = 1, faulty_top1 = 5 WHERE trial = 7",
        "trial 7 is top1_same, but its top-1 is"},
-      {"UPDATE trials SET outcome = 0, faulty_top1 = golden_top1, faulty_loss = golden_loss + 1 "
-       "WHERE "
-       "trial = 7",
+      {"UPDATE trials SET outcome = 0, faulty_top1 = NULL, faulty_loss = 1.25 WHERE trial = 7",
        "trial 7 is masked, but has another loss than golden"},
-      {"DELETE FROM trials WHERE trial = 7", "it holds edits of trial 7, which it lacks"},
-      {"DELETE FROM trials WHERE trial = 119", "it holds edits of trial 119, which it lacks"},
+      {"DELETE FROM trials WHERE trial = (SELECT min(trial) FROM more_edits)",
+       "it holds edits of trial "},
+      {"DELETE FROM trials WHERE trial >= (SELECT max(trial) FROM more_edits)",
+       "it holds edits of trial "},
+      {"UPDATE trials SET element = NULL WHERE trial = (SELECT min(trial) FROM more_edits)",
+       "lacks its first edit"},
       {"UPDATE golden SET image = 1000000000 WHERE image = 1",
-       "a golden result is of image 1000000000"},
+       "is of image 1, which has no golden result"},
       {"UPDATE strata SET site = 99 WHERE id = 0", "a stratum is of entry 0 and site 99"},
       {"UPDATE strata SET entry = -1 WHERE id = 0", "a stratum is of entry -1"},
       {"UPDATE register_bits SET class = 99 WHERE bit = 3", "has a bit of class 99"},
@@ -277,4 +290,4 @@ TEST(Store, WritesThroughNoLink) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::seal_test

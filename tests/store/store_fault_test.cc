@@ -12,7 +12,7 @@
 #include "run_fixture.h"
 #include "store.h"
 
-namespace bitfall {
+namespace bitfall::store_fault_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -154,4 +154,4 @@ INSTANTIATE_TEST_SUITE_P(Disk, StoreFault,
                                          Case{"power, journal", Fault::kPowerLoss, true, 3}));
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::store_fault_test

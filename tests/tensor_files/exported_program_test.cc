@@ -13,7 +13,7 @@
 #include "refusal.h"
 #include "stored_zip.h"
 
-namespace bitfall {
+namespace bitfall::exported_program_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -297,4 +297,4 @@ TEST_F(ExportedArchive, DeepNestingIsRefused) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::exported_program_test

@@ -8,7 +8,7 @@
 #include "error.h"
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::model_card_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -74,4 +74,4 @@ TEST(InputShape, IsThreeCounts) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::model_card_test

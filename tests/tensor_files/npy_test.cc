@@ -12,7 +12,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::npy_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -194,4 +194,4 @@ TEST_F(Npy, NoticesAShrunkenFile) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::npy_test

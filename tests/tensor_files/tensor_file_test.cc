@@ -14,7 +14,7 @@
 #include "refusal.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::tensor_file_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -272,4 +272,4 @@ TEST_F(TensorFile, ChecksTheBoundsOfSafetensors) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::tensor_file_test

@@ -9,7 +9,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::descriptions_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,4 +88,4 @@ TEST_F(Descriptions, PublishedOnesServeAllOfImagenet) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::descriptions_test

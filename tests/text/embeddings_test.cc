@@ -13,7 +13,7 @@
 #include "python_oracle.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::embeddings_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -240,4 +240,4 @@ TEST_F(Embeddings, PublishedFilesServeImagenet) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::embeddings_test

@@ -15,7 +15,7 @@
 #include "no_threads.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::batch_loader_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -197,4 +197,4 @@ TEST(BatchLoader, AThreadThatCannotBeStartedIsTold) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::batch_loader_test

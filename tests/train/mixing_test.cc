@@ -11,7 +11,7 @@
 #include "philox.h"
 #include "python_oracle.h"
 
-namespace bitfall {
+namespace bitfall::mixing_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -55,6 +55,53 @@ TEST(RandomCrop, ResizesABoxAsTorchvisionDoes) {
       EXPECT_EQ(std::string(made.pixels.begin(), made.pixels.end()), expected) << i << name;
     }
   }
+}
+
+/// Gives the words that the oracle took.
+class GivenWords final : public RandomStream {
+ public:
+  GivenWords(const std::string& words, std::size_t at) : words_(words), at_(at) {}
+  std::uint32_t next() override {
+    std::uint32_t word = 0;
+    std::memcpy(&word, words_.data() + 4 * at_++, sizeof word);
+    return word;
+  }
+
+ private:
+  const std::string& words_;
+  std::size_t at_;
+};
+
+TEST(Boxes, AreThoseThatTorchvisionDraws) {
+  const std::string words = content("words.raw");
+  std::istringstream lines(content("boxes.txt"));
+  std::string kind;
+  PixelBox expected;
+  int compared = 0, none = 0;
+  std::size_t first = 0;
+  for (std::int64_t height = 0, width = 0;
+       lines >> kind >> height >> width >> first >> expected.top >> expected.left >>
+       expected.height >> expected.width;
+       ++compared) {
+    GivenWords random(words, first);
+    std::optional<PixelBox> box;
+    if (kind == "crop") {
+      box = draw_crop(random, height, width, {0.08, 1}, {3.0 / 4, 4.0 / 3});
+    } else {
+      box = draw_erased(random, height, width);
+    }
+    SCOPED_TRACE(kind + std::to_string(height) + " x " + std::to_string(width) + ", word " +
+                 std::to_string(first));
+    ASSERT_EQ(box.has_value(), expected.height >= 0);
+    none += !box;
+    if (!box) continue;
+    EXPECT_EQ(box->top, expected.top);
+    EXPECT_EQ(box->left, expected.left);
+    EXPECT_EQ(box->height, expected.height);
+    EXPECT_EQ(box->width, expected.width);
+  }
+  EXPECT_EQ(compared, 750);
+  EXPECT_LT(none, 20);
 }
 
 TEST(RandomCrop, DrawsAreasAndRatiosEvenly) {
@@ -153,4 +200,4 @@ TEST(Erasing, ClearsTheBoxThatTorchvisionClears) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::mixing_test

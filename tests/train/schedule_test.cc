@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-namespace bitfall {
+namespace bitfall::schedule_test {
 namespace {
 
 /// The rates of `steps` steps that a Python expression for a scheduler of optimiser `o` gives.
@@ -98,4 +98,4 @@ TEST(Schedule, ConstantStaysAndShortTrainingsAreFinite) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::schedule_test

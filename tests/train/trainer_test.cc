@@ -35,7 +35,7 @@
 #include "torch_runtime.h"
 #include "trainable_model.h"
 
-namespace bitfall {
+namespace bitfall::trainer_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -469,4 +469,4 @@ TEST(TrainableModel, GradientsOfTheHeadAreThoseOfFiniteDifferences) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::trainer_test

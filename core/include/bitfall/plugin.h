@@ -22,10 +22,12 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "bitfall/component.h"
 #include "bitfall/error_model.h"
 #include "bitfall/head_init.h"
 #include "bitfall/host.h"
 #include "bitfall/metric.h"
+#include "bitfall/note.h"
 #include "bitfall/number_format.h"
 #include "bitfall/options.h"
 #include "bitfall/protection.h"
@@ -37,54 +39,7 @@ namespace bitfall {
 /// no new number: fields at the end of structs that begin with their size, and extension().
 inline constexpr std::uint32_t kAbi = 4;
 /// Of all headers of kAbi, without comments and white space; a test says what it must be.
-inline constexpr std::uint64_t kHeaders = 0xee7cfd13ef9fccf0;
-
-/// One thing that a plugin offers. Strings and options are static storage owned by the plugin.
-template <typename Interface>
-struct Component {
-  /// snake_case, unique over all loaded plugins of this kind and group; the `id` in a campaign
-  /// file, with the plugin's group in front: "my_group/fp16".
-  const char* id;
-  const char* summary;  // one sentence
-  View<const OptionSpec> options;
-  /// Makes an instance; the host owns it and deletes it. Throws std::invalid_argument("option: what
-  /// and allowed") where options contradict each other.
-  Interface* (*create)(const Options& options);
-};
-
-/// Collects a plugin's components. Registration is all or nothing: if one is refused, none is kept.
-class Registrar {
- public:
-  virtual void add_format(const Component<NumberFormat>& component) = 0;
-  virtual void add_error_model(const Component<ErrorModel>& component) = 0;
-  virtual void add_metric(const Component<Metric>& component) = 0;
-  virtual void add_head_init(const Component<HeadInit>& component) = 0;
-  virtual void add_protection(const Component<Protection>& component) = 0;
-
-  void add(const Component<NumberFormat>& component) { add_format(component); }
-  void add(const Component<ErrorModel>& component) { add_error_model(component); }
-  void add(const Component<Metric>& component) { add_metric(component); }
-  void add(const Component<HeadInit>& component) { add_head_init(component); }
-  void add(const Component<Protection>& component) { add_protection(component); }
-  template <typename Interface, std::size_t kSize>
-  void add(const Component<Interface> (&components)[kSize]) {
-    for (const auto& component : components) add(component);
-  }
-
- protected:
-  ~Registrar() = default;
-};
-
-/// Who made a plugin and what it is. Static storage; what is null or empty is not told.
-struct About {
-  const char* name = nullptr;     // snake_case or kebab-case: "ieee_formats"
-  const char* version = nullptr;  // "1.0", "2.1.3-rc.1"
-  const char* summary = nullptr;  // one sentence
-  const char* group = nullptr;    // snake_case; in front of the ids of all components
-  const char* licence = nullptr;  // an SPDX expression: "Apache-2.0"
-  const char* url = nullptr;
-  const char* cite = nullptr;  // a DOI, or a reference in one line
-};
+inline constexpr std::uint64_t kHeaders = 0x27db057d9bf24e33;
 
 /// How a plugin was built, compared by the host before it calls anything.
 struct BuiltWith {
@@ -131,14 +86,7 @@ constexpr BuiltWith built_with() {
           &multiply_add};
 }
 
-template <typename T>
-void register_one(Registrar& registrar, const T& component) {
-  if constexpr (std::is_invocable_v<const T&, Registrar&>) {
-    component(registrar);  // a function that adds some itself
-  } else {
-    registrar.add(component);
-  }
-}
+constexpr NoteFacts note_facts() { return {kAbi, kHeaders, __VERSION__, BITFALL_LIBRARY}; }
 
 }  // namespace detail
 }  // namespace bitfall
@@ -151,8 +99,25 @@ void register_one(Registrar& registrar, const T& component) {
                                                   nullptr, nullptr,  nullptr};          \
   BITFALL_PLUGIN_ABOUT(bitfall_about, __VA_ARGS__)
 
-// Declared first, defined after: in one step GCC 12 takes local variables of a lambda for `extern`
-// ones.
+// As much of the note as the compiler knows: all, what About tells, or less. __builtin_constant_p
+// stands in each condition itself, since clang takes `p ? a : b` for a constant only then.
+#define BITFALL_NOTE(about_, ...)                                                                  \
+  static constexpr ::bitfall::detail::NoteFacts bitfall_facts = ::bitfall::detail::note_facts();   \
+  static constexpr std::size_t bitfall_note_size =                                                 \
+      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
+          ? ::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__)                       \
+      : __builtin_constant_p(::bitfall::detail::about_size(bitfall_facts, about_))                 \
+          ? ::bitfall::detail::about_size(bitfall_facts, about_)                                   \
+          : ::bitfall::detail::facts_size(bitfall_facts);                                          \
+  __attribute__((used, section(".note.bitfall"), aligned(4))) static constexpr auto bitfall_note = \
+      __builtin_constant_p(::bitfall::detail::note_size(bitfall_facts, about_, __VA_ARGS__))       \
+          ? ::bitfall::detail::make_note<bitfall_note_size>(bitfall_facts, about_, __VA_ARGS__)    \
+      : __builtin_constant_p(::bitfall::detail::about_size(bitfall_facts, about_))                 \
+          ? ::bitfall::detail::make_about_note<bitfall_note_size>(bitfall_facts, about_)           \
+          : ::bitfall::detail::make_facts_note<bitfall_note_size>(bitfall_facts);
+
+// The entry is declared first, defined after: in one step GCC 12 takes local variables of a lambda
+// for `extern` ones.
 #define BITFALL_PLUGIN_ABOUT(about_, ...)                                                          \
   static void bitfall_register(::bitfall::Registrar& registrar) {                                  \
     const auto add = [&](const auto&... components) {                                              \
@@ -160,6 +125,7 @@ void register_one(Registrar& registrar, const T& component) {
     };                                                                                             \
     add(__VA_ARGS__);                                                                              \
   }                                                                                                \
+  BITFALL_NOTE(about_, __VA_ARGS__)                                                                \
   extern "C" __attribute__((visibility("default"))) const ::bitfall::Plugin bitfall_plugin;        \
   const ::bitfall::Plugin bitfall_plugin = {::bitfall::kAbi, sizeof(::bitfall::Plugin), &(about_), \
                                             ::bitfall::detail::built_with(), &bitfall_register}

@@ -45,17 +45,18 @@ Commands commands_of(Parts... parts) {
 std::vector<std::unique_ptr<Command>> all_commands() {
   return commands_of(
       run_command(), resume_command(), plan_command(), work_command(), merge_command(),
-      status_command(), report_command(), compare_command(), profile_command(), cam_command(), replay_command(), export_command(),
-      sites_command(), formats_command(), convert_command(), embeddings_command(),
-      std::make_unique<Group>(
-          "head", "replace a classifier's last layer",
-          commands_of(head_attach_command(), head_fuse_command(), head_rescale_command(),
-                      head_info_command())),
+      status_command(), report_command(), compare_command(), profile_command(), cam_command(),
+      values_command(), replay_command(), export_command(), import_command(), sites_command(),
+      formats_command(), convert_command(), embeddings_command(),
+      std::make_unique<Group>("head", "replace a classifier's last layer",
+                              commands_of(head_attach_command(), head_fuse_command(),
+                                          head_rescale_command(), head_info_command())),
       train_command(), init_command(), config_command(),
       std::make_unique<Group>(
           "plugin", "components that are installed, and making one",
           commands_of(plugin_list_command(), plugin_info_command(), plugin_new_command(),
-                      plugin_flags_command(), plugin_check_command())),
+                      plugin_flags_command(), plugin_check_command(), plugin_pack_command(),
+                      plugin_verify_command(), plugin_add_command(), plugin_remove_command())),
       env_command(), completion_command(), man_command());
 }
 

@@ -18,20 +18,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path directory_of(const fs::path& run, const std::string& protection) {
-  return run / "protected" / protection;
-}
-
 /// The first session of an arm.
 int start_arm(const fs::path& run, const RunDescription& base, const std::string& name,
-              const StoredPlugins& plugins) {
+              const StoredPlugins& plugins, const std::string& go_on) {
   const auto session = open_arm(run, base, plugins, name);
   if (base.facts.shard) session->engine().set_shard(*base.facts.shard);
-  const fs::path directory = directory_of(run, name);
+  const fs::path directory = arm_directory(run, name);
   prove_can_be_made(directory);
   session->engine().preload(stop_requested);
   if (!session->profile(stop_requested)) {
-    log_warning("interrupted; go on with:\n  bitfall resume " + shell_word(run.string()));
+    log_warning("interrupted; go on with:\n  " + go_on);
     return static_cast<int>(ExitCode::kInterrupted);
   }
   RunDescription description = session->describe();
@@ -42,7 +38,7 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   log_info("protection '" + name +
            "': " + std::to_string(session->engine().trials(session->plan())) + " trials into " +
            directory.string());
-  return execute(*session, *store, {.report = false});
+  return execute(*session, *store, {.report = false, .how_to_go_on = go_on});
 }
 
 std::vector<std::string> protections_of(const RunDescription& run) {
@@ -57,15 +53,27 @@ std::vector<std::string> protections_of(const RunDescription& run) {
 
 }  // namespace
 
-int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json) {
+std::vector<std::string> protections_of(const fs::path& run) {
+  return protections_of(Store::open_read_only(run)->description());
+}
+
+fs::path arm_directory(const fs::path& run, const std::string& protection) {
+  return run / "protected" / protection;
+}
+
+int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json,
+             const std::string& how_to_go_on) {
   const RunDescription base = Store::open_read_only(run)->description();
   const std::vector<std::string> names = protections_of(base);
   if (base.facts.protection || names.empty()) return 0;
+  const std::string go_on =
+      how_to_go_on.empty() ? "bitfall resume " + shell_word(run.string()) : how_to_go_on;
   for (const std::string& name : names) {
-    const fs::path directory = directory_of(run, name);
+    const fs::path directory = arm_directory(run, name);
     const bool begun = holds_run(directory);
-    const int code = begun ? resume_run(directory, plugins, {.report = false})
-                           : start_arm(run, base, name, plugins);
+    const int code = begun
+                         ? resume_run(directory, plugins, {.report = false, .how_to_go_on = go_on})
+                         : start_arm(run, base, name, plugins, go_on);
     if (code != 0) return code;
   }
   if (json) return 0;

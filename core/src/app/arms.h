@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "stored_session.h"
 
@@ -10,7 +12,15 @@ namespace bitfall {
 
 /// Runs the trials of a finished run with each [[protect]] entry of its campaign, or goes on with
 /// those; then prints the table of them, unless `json`. Does nothing where there is none. Returns
-/// the process's exit code.
-int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json);
+/// the process's exit code. how_to_go_on: the command that does; empty: bitfall resume RUN.
+int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json,
+             const std::string& how_to_go_on = {});
+
+/// The names of the [[protect]] entries of a run's campaign.
+std::vector<std::string> protections_of(const std::filesystem::path& run);
+
+/// Where the run with a protection lies.
+std::filesystem::path arm_directory(const std::filesystem::path& run,
+                                    const std::string& protection);
 
 }  // namespace bitfall

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "chart_pictures.h"
 #include "command.h"
 #include "compare.h"
 #include "error.h"
@@ -48,6 +49,7 @@ class CompareCommand final : public Command {
                   "the page's Vega-Lite charts as JSON on stdout; write nothing")
         ->excludes(json)
         ->excludes(markdown);
+    app->add_option("--png", png_, "a folder: the page's charts as PNG files; write nothing else");
     markdown->excludes(json);
     return app;
   }
@@ -60,7 +62,8 @@ class CompareCommand final : public Command {
   std::string only_ = "all";
   bool json_ = false;
   bool markdown_ = false;
-  bool charts_ = false;  // print the Vega-Lite specs
+  bool charts_ = false;        // print the Vega-Lite specs
+  std::filesystem::path png_;  // folder of pictures; empty = none
 };
 
 int CompareCommand::run() {
@@ -76,6 +79,10 @@ int CompareCommand::run() {
   const CompareData data = compare(sources, only_ == "correct");
   if (charts_) {
     std::printf("%s\n", compare_charts_json(data).c_str());
+    return 0;
+  }
+  if (!png_.empty()) {
+    write_chart_pictures(compare_charts_json(data), png_);
     return 0;
   }
   std::filesystem::path html = html_;

@@ -1,4 +1,6 @@
 // bitfall export: every trial as a table.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
@@ -6,6 +8,9 @@
 #include "atomic_file.h"
 #include "command.h"
 #include "error.h"
+#include "foreign_faults.h"
+#include "log.h"
+#include "parquet_export.h"
 #include "store.h"
 
 namespace bitfall {
@@ -19,7 +24,11 @@ class ExportCommand final : public Command {
     auto* kinds = app->add_option_group("format", "one of");
     kinds->add_flag("--csv", csv_, "CSV with a header");
     kinds->add_flag("--jsonl", jsonl_, "one JSON object per line");
+    kinds->add_flag("--parquet", parquet_, "Apache Parquet, for DuckDB, pandas or Polars");
     kinds->add_flag("--faults", faults_, "the fault list, for `bitfall run CAMPAIGN --faults`");
+    kinds->add_flag("--polito", polito_,
+                    "PolitO's fault list (Injection,Layer,TensorIndex,Bit,n_injections,...), of "
+                    "flips of one bit of a layer's weight in fp32");
     kinds->require_option(1);
     app->add_option("-o,--output", output_, "file (default: stdout)");
     return app;
@@ -33,10 +42,34 @@ class ExportCommand final : public Command {
   std::filesystem::path output_;  // empty = standard output
   bool csv_ = false;
   bool jsonl_ = false;
+  bool parquet_ = false;
   bool faults_ = false;
+  bool polito_ = false;
 };
 
+void export_polito(const Store& store, std::ostream& out) {
+  const RunDescription run = store.description();
+  PolitoList list(run.sites);
+  std::int64_t left = 0;
+  const auto fp32 = [&](std::int32_t site) {
+    const auto format = run.site_formats[static_cast<std::size_t>(site)];
+    return run.formats[static_cast<std::size_t>(format)].id == "fp32";
+  };
+  store.for_each_trial(
+      [&](const TrialResult& trial) { left += fp32(trial.site) && list.add(trial) ? 0 : 1; });
+  if (left > 0) {
+    log_warning(std::to_string(left) +
+                " trials are left out: they are not flips of one bit of a layer's weight in fp32, "
+                "which is all that such a list can hold");
+  }
+  list.write(out);
+}
+
 int ExportCommand::run() {
+  if (parquet_ && output_.empty() && ::isatty(STDOUT_FILENO) != 0) {
+    throw Error(ExitCode::kUsage,
+                "--parquet: a table of bytes; give -o FILE, such as -o trials.parquet");
+  }
   const auto store = Store::open_read_only(run_);
   if (output_.empty()) {
     write(*store, std::cout, "standard output");
@@ -57,7 +90,9 @@ int ExportCommand::run() {
 void ExportCommand::write(const Store& store, std::ostream& out, const std::string& name) const {
   if (csv_) export_csv(store, out);
   if (jsonl_) export_jsonl(store, out);
+  if (parquet_) export_parquet(store, out);
   if (faults_) export_faults(store, out);
+  if (polito_) export_polito(store, out);
   out.flush();
   if (!out) throw Error(ExitCode::kFailure, name + ": write failed");
 }

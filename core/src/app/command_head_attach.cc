@@ -1,6 +1,8 @@
 // bitfall head attach: another head in the place of a classifier's last layer.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "class_names.h"
 #include "command.h"
@@ -8,6 +10,7 @@
 #include "embeddings.h"
 #include "error.h"
 #include "head_exchange.h"
+#include "head_features.h"
 #include "log.h"
 #include "plugin_host.h"
 #include "sha256.h"
@@ -54,6 +57,13 @@ class HeadAttachCommand final : public Command {
                     "JSON {class: row name, row number, or several of them}");
     app->add_option("--embedding-key", embeddings_.key,
                     "the tensor's name in a file that holds several");
+    app->add_option("--data", learn_.data,
+                    "training images, for initialisers that learn from their features: a campaign "
+                    "file or run directory, whose [data] is taken, or a folder with one folder a "
+                    "class");
+    app->add_option("--limit", learn_.limit,
+                    "number of training images, taken evenly from the classes")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{2147483647}));
     app->add_option("--seed", seed_, "seed of the random numbers")
         ->capture_default_str()
         ->check(CLI::Validator(
@@ -70,11 +80,15 @@ class HeadAttachCommand final : public Command {
     return app;
   }
   int run() override;
+  bool stoppable() const override { return true; }
 
  private:
+  bool follow_bias(const PluginHost& host);
   std::vector<std::string> numbered(std::int64_t count, bool needs_names) const;
   EmbeddingTable read_embeddings(bool needed, const std::vector<std::string>& classes) const;
-  Json head_card(const LastLinear& last, const EmbeddingTable& table) const;
+  std::optional<LearnedFeatures> learn(const HeadInit& init, const LastLinear& last) const;
+  Json head_card(const LastLinear& last, const EmbeddingTable& table, const PluginHost& host,
+                 const std::optional<LearnedFeatures>& learned) const;
 
   std::filesystem::path backbone_;
   std::filesystem::path output_;
@@ -84,6 +98,7 @@ class HeadAttachCommand final : public Command {
   std::filesystem::path
       classes_;  // names of the answer's classes; empty = recorded in the backbone
   std::string input_;
+  FeatureSource learn_;
   std::uint64_t seed_ = 1;
   std::vector<std::filesystem::path> plugins_;
   bool json_ = false;
@@ -96,25 +111,31 @@ int HeadAttachCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
   Diagnostics diagnostics("--init", "");
-  const auto init = host.make_head_init(
-      component_choice(host, ComponentKind::kHeadInit, init_, set_), diagnostics);
+  auto init = host.make_head_init(component_choice(host, ComponentKind::kHeadInit, init_, set_),
+                                  diagnostics);
   diagnostics.throw_if_any();
 
   const ModelCard known = read_model_card(backbone_);
   const auto input = input_shape(known, input_);
   const LastLinear last = head_place(backbone_, known, input);
+  if (!last.bias && follow_bias(host)) {
+    init = host.make_head_init(component_choice(host, ComponentKind::kHeadInit, init_, set_),
+                               diagnostics);
+  }
   std::vector<std::string> classes = known.classes;
   if (!classes_.empty()) classes = read_class_names(classes_);
   const bool named = !classes.empty();
   if (!named) classes = numbered(last.classes, init->needs_embeddings());
   const EmbeddingTable table = read_embeddings(init->needs_embeddings(), classes);
-  const Head layers = build_head(*init, last.features, classes, table.values, table.width, seed_);
+  const std::optional<LearnedFeatures> learned = learn(*init, last);
+  const Head layers = build_head(*init, last.features, classes, table.values, table.width, seed_,
+                                 learned ? &learned->features : nullptr);
 
   Json card = model_card_json(backbone_);
   card.erase("trained");  // the backbone's, not this model's
   card["input"] = {input[0], input[1], input[2]};
   if (named) card["classes"] = classes;
-  card["head"] = head_card(last, table);
+  card["head"] = head_card(last, table, host, learned);
   write_checked(backbone_, last.module, layers, card, input, output_);
   const std::optional<HeadCard>& old = known.head;
   log_info((old ? "replaced the head '" + old->init + "' at '" : "found the last linear layer '") +
@@ -123,6 +144,23 @@ int HeadAttachCommand::run() {
            output_.string());
   print_head(output_, input, json_);
   return 0;
+}
+
+/// Of a layer without bias: sets the option `bias` of the initialiser to false where it has one and
+/// nothing was said of it.
+bool HeadAttachCommand::follow_bias(const PluginHost& host) {
+  const ComponentDescription* component = host.find(ComponentKind::kHeadInit, init_);
+  const auto is_bias = [](const OptionSpec& spec) { return std::string_view(spec.name) == "bias"; };
+  if (component == nullptr ||
+      std::none_of(component->options.begin(), component->options.end(), is_bias)) {
+    return false;
+  }
+  for (const std::string& setting : set_) {
+    if (trimmed(setting.substr(0, setting.find('='))) == "bias") return false;
+  }
+  set_.push_back("bias=false");
+  log_info("the layer that is replaced has no bias: bias = false (--set bias=true gives one)");
+  return true;
 }
 
 /// Names for classes that have none; rows of embeddings can be told apart by real names alone.
@@ -161,15 +199,41 @@ EmbeddingTable HeadAttachCommand::read_embeddings(bool needed,
   }
 }
 
+/// Of initialisers that learn from features.
+std::optional<LearnedFeatures> HeadAttachCommand::learn(const HeadInit& init,
+                                                        const LastLinear& last) const {
+  const bool learns = learns_from_features(init);
+  if (!learns && !learn_.data.empty()) {
+    throw Error(ExitCode::kUsage, "--data: --init " + init_ + " learns from no images");
+  }
+  if (!learns) return std::nullopt;
+  if (learn_.data.empty()) {
+    throw Error(ExitCode::kUsage, "--init " + init_ +
+                                      " learns from training images; name them with --data, a "
+                                      "campaign file or a folder with one folder a class");
+  }
+  return features_of(backbone_, last, learn_);
+}
+
 /// What the new model's card says of its head.
-Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& table) const {
+Json HeadAttachCommand::head_card(const LastLinear& last, const EmbeddingTable& table,
+                                  const PluginHost& host,
+                                  const std::optional<LearnedFeatures>& learned) const {
   Json card = {{"module", last.module},      {"init", init_},
                {"options", joined(set_)},    {"seed", seed_},
                {"replaced_bias", last.bias}, {"backbone_sha256", sha256_file(backbone_)}};
+  const PluginDescription& plugin =
+      host.plugins()[host.find(ComponentKind::kHeadInit, init_)->plugin];
+  card["plugin"] = {{"name", plugin.name}, {"version", plugin.version}, {"sha256", plugin.sha256}};
   if (!embeddings_.table.empty()) {
     card["embeddings"] = {{"file", embeddings_.table.filename().string()},
                           {"sha256", sha256_file(embeddings_.table)},
                           {"width", table.width}};
+  }
+  if (learned) {
+    card["learned_from"] = {{"data", learn_.data.filename().string()},
+                            {"images", learned->features.labels.size()},
+                            {"data_digest", learned->data_digest}};
   }
   return card;
 }

@@ -1,7 +1,9 @@
 // bitfall merge: the shards of a campaign become one run.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
+#include "arms.h"
 #include "cluster_plan.h"
 #include "command.h"
 #include "error.h"
@@ -30,6 +32,7 @@ class MergeCommand final : public Command {
   int run() override;
 
  private:
+  void check_of_plan(const ClusterPlan& plan, const std::filesystem::path& run) const;
   int merge_plan(const ClusterPlan& plan);
   int show(const std::filesystem::path& run) const;
 
@@ -56,7 +59,29 @@ int MergeCommand::run() {
     throw Error(ExitCode::kUsage, "-o " + output_.string() + ": is one of the shards");
   }
   merge_shards(runs_, output_, force_);
+  merge_arms(runs_, output_, force_);
   return show(output_);
+}
+
+/// Throws where a run is not one of the plan's shards; that the others are of its kind, merging
+/// checks.
+void MergeCommand::check_of_plan(const ClusterPlan& plan, const std::filesystem::path& run) const {
+  const RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
+  const RunDescription stored = Store::open_read_only(run)->description();
+  const bool same = stored.campaign_text == planned.campaign_text &&
+                    stored.fault_list_text == planned.fault_list_text && stored.facts.shard &&
+                    stored.facts.shard->count == plan.shards;
+  if (!same) {
+    throw Error(ExitCode::kInput, run.string() + ": is not a shard of " + plan.directory.string() +
+                                      ", but of another plan; remove it");
+  }
+}
+
+/// Whether the runs with protections are there, too.
+bool has_arms(const std::filesystem::path& run) {
+  const std::vector<std::string> names = protections_of(run);
+  return std::all_of(names.begin(), names.end(),
+                     [&](const auto& name) { return holds_run(arm_directory(run, name)); });
 }
 
 /// Into the plan's own directory; 75 while shards are missing.
@@ -64,7 +89,7 @@ int MergeCommand::merge_plan(const ClusterPlan& plan) {
   if (!output_.empty()) {
     throw Error(ExitCode::kUsage, "-o: the run of a plan lies in the plan's own directory");
   }
-  if (holds_run(plan.directory)) {
+  if (holds_run(plan.directory) && has_arms(plan.directory)) {
     log_info(plan.directory.string() + ": merged already");
     return show(plan.directory);
   }
@@ -87,7 +112,11 @@ int MergeCommand::merge_plan(const ClusterPlan& plan) {
                 shell_word(plan.directory.string()) + " SHARD");
     return static_cast<int>(ExitCode::kInterrupted);
   }
-  merge_shards(shards, plan.directory, false);
+  if (!holds_run(plan.directory)) {
+    check_of_plan(plan, shards.front());
+    merge_shards(shards, plan.directory, false);
+  }
+  merge_arms(shards, plan.directory, false);
   return show(plan.directory);
 }
 

@@ -9,9 +9,11 @@
 #include "execution.h"
 #include "log.h"
 #include "output_folder.h"
+#include "plan_pack.h"
 #include "progress.h"
 #include "session.h"
 #include "stop.h"
+#include "stored_session.h"
 #include "text_file.h"
 #include "words.h"
 
@@ -19,11 +21,12 @@ namespace bitfall {
 namespace {
 
 constexpr const char* kPlanHelp =
-    R"(Every machine must see DIR, model and data under the same paths. A shard may be worked any number of
+    R"(Every machine must see DIR, model and data under the same paths, or have a copy of DIR (--pack). A shard may be worked any number of
 times, in the same words: it begins, goes on, or is finished.
 
 Examples:
   bitfall plan campaign.toml -o DIR --shards 64
+  bitfall plan campaign.toml -o DIR --shards 64 --pack   DIR can be copied to other machines
   bitfall work DIR 7                        shard 7: start, go on, or done (exit code 75: again)
   bitfall status DIR                        how far each shard is
   bitfall merge DIR                         the whole run, with the digest of an undivided one)";
@@ -40,6 +43,9 @@ class PlanCommand final : public Command {
         ->check(CLI::Range(std::int64_t{1}, std::int64_t{1000000}));
     app->add_option("--faults", faults_, "run exactly this fault list (CSV)");
     app->add_option("--plugin", plugins_, "further shared libraries, beside [plugins] paths");
+    app->add_flag("--pack", pack_,
+                  "copy network, images and libraries into the directory, for machines that share "
+                  "no folder");
     app->add_flag("--no-estimate", no_estimate_, "do not run a part of it to estimate the time");
     app->add_flag("--json", json_, "JSON on stdout");
     return app;
@@ -48,12 +54,14 @@ class PlanCommand final : public Command {
   int run() override;
 
  private:
+  void pack(const Session& session, const ClusterPlan& plan) const;
   void check_planned(const ClusterPlan& plan, const std::string& text) const;
   int show(const ClusterPlan& plan) const;
 
   std::filesystem::path campaign_, output_, faults_;
   std::vector<std::filesystem::path> plugins_;
   std::int64_t shards_ = 0;
+  bool pack_ = false;
   bool no_estimate_ = false;
   bool json_ = false;
 };
@@ -84,8 +92,19 @@ int PlanCommand::run() {
   description.facts.created = now_text();
   Store::create(pattern_directory(plan), description, 1, Store::Existing::kReplace)->commit();
   session.keep_plugins(pattern_directory(plan));
+  if (pack_) pack(session, plan);
   write_plan(plan);
   return show(plan);
+}
+
+/// Copies what the plan needs, and proves on the copy that it is all.
+void PlanCommand::pack(const Session& session, const ClusterPlan& plan) const {
+  const std::vector<FileInUse> files = session.option_files();
+  const std::int64_t bytes = write_pack(plan.directory, session.campaign(), files);
+  const std::filesystem::path pattern = pattern_directory(plan);
+  const RunDescription planned = Store::open_read_only(pattern)->description();
+  check_same_facts(planned.facts, reopen(pattern, planned, {plugins_, true})->facts());
+  log_info("packed: " + std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB");
 }
 
 /// Throws unless the plan that is there is this one.
@@ -95,6 +114,7 @@ void PlanCommand::check_planned(const ClusterPlan& plan, const std::string& text
   std::string other;
   if (stored.campaign_text != text) other = "of another campaign file than " + campaign_.string();
   if (stored.fault_list_text != faults) other = "of another fault list";
+  if (pack_ && pack_of(plan.directory).empty()) other = "without a pack";
   if (plan.shards != shards_) other = "of " + std::to_string(plan.shards) + " shards";
   if (other.empty()) return;
   throw Error(ExitCode::kUsage, output_.string() + ": holds a plan " + other +
@@ -127,6 +147,12 @@ int PlanCommand::show(const ClusterPlan& plan) const {
   const std::string word = shell_word(directory);
   std::printf("\neach: bitfall work %s SHARD   (1 to %lld)\nthen: bitfall merge %s\n", word.c_str(),
               static_cast<long long>(plan.shards), word.c_str());
+  if (!pack_of(plan.directory).empty()) {
+    std::printf(
+        "where machines do not share it: copy it to each, and what they make of it, %s/shards/*, "
+        "back\n",
+        word.c_str());
+  }
   return 0;
 }
 

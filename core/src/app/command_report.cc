@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "chart_pictures.h"
 #include "command.h"
 #include "error.h"
 #include "fit.h"
@@ -43,6 +44,7 @@ class ReportCommand final : public Command {
     app->add_flag("--markdown", markdown_, "a markdown table on stdout");
     app->add_flag("--charts", charts_,
                   "the page's Vega-Lite charts as JSON on stdout; write nothing");
+    app->add_option("--png", png_, "a folder: the page's charts as PNG files; write nothing else");
     app->add_option("--confidence", confidence_, "of all intervals (default: the campaign's)")
         ->check(CLI::Range(0.5, 0.999999));
     app->add_option(
@@ -64,7 +66,8 @@ class ReportCommand final : public Command {
   std::string only_ = "all";
   bool json_ = false;
   bool markdown_ = false;
-  bool charts_ = false;  // print the Vega-Lite specs
+  bool charts_ = false;        // print the Vega-Lite specs
+  std::filesystem::path png_;  // folder of pictures; empty = none
   std::optional<double> confidence_;
   std::vector<std::string> gates_;
 };
@@ -99,6 +102,10 @@ int ReportCommand::run() {
   const FitReport* fit = failures ? &*failures : nullptr;
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
+    return judge_all(data, gates);
+  }
+  if (!png_.empty()) {
+    write_chart_pictures(report_charts_json(data), png_);
     return judge_all(data, gates);
   }
   const std::filesystem::path html = html_.empty() ? run_ / "report.html" : html_;

@@ -7,6 +7,7 @@
 #include "dry_run.h"
 #include "error.h"
 #include "execution.h"
+#include "isolation.h"
 #include "log.h"
 #include "output_folder.h"
 #include "resumption.h"
@@ -42,6 +43,7 @@ class RunCommand final : public Command {
     app->add_flag("--json", json_,
                   "JSON on stdout: an end record in place of the report, or the dry run")
         ->excludes("--explain");
+    isolation_.add_options(*app);
     app->add_flag("--with-parent", with_parent_, kWithParentHelp);
     return app;
   }
@@ -49,6 +51,7 @@ class RunCommand final : public Command {
   int run() override;
 
  private:
+  IsolatedRun isolated(const std::string& text, const std::optional<Shard>& shard) const;
   std::optional<Shard> wanted_shard() const;
   bool can_resume(const std::string& text, const std::optional<Shard>& shard) const;
   void keep_to_shard(Session& session, const Shard& shard) const;
@@ -63,6 +66,7 @@ class RunCommand final : public Command {
   bool force_ = false;
   bool explain_ = false;  // where the time went
   bool json_ = false;
+  Isolation isolation_;
   bool resume_ = false;
   bool with_parent_ = false;
 };
@@ -78,6 +82,11 @@ int RunCommand::run() {
       output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
     }
   }
+  if (isolation_.is_worker()) {
+    confine_worker({nearest_existing(std::filesystem::absolute(output_).parent_path())});
+  } else if (isolation_.wanted) {
+    return run_isolated(isolated(text, shard));
+  }
   if (resume_ && can_resume(text, shard)) {
     const int code = resume_run(output_, {plugins_, false},
                                 {.explain = explain_, .json = json_, .how_to_go_on = ""});
@@ -89,7 +98,26 @@ int RunCommand::run() {
   if (shard) keep_to_shard(session, *shard);
   if (dry_run_) return dry_run(session, output_, json_);
   const int code = run_to_end(session, shard);
+  if (isolation_.is_worker()) return code;
   return code == 0 ? run_arms(output_, {plugins_, true}, json_) : code;
+}
+
+/// The commands that its workers are.
+IsolatedRun RunCommand::isolated(const std::string& text, const std::optional<Shard>& shard) const {
+  if (dry_run_ || explain_) {
+    throw Error(ExitCode::kUsage, "--isolate: goes without --dry-run and --explain");
+  }
+  refuse_protections(campaign_, text);
+  std::vector<std::string> go_on{"resume", output_.string()};
+  std::vector<std::string> begin{"run", campaign_.string(), "--output", output_.string()};
+  if (!faults_.empty()) begin.insert(begin.end(), {"--faults", faults_.string()});
+  if (!shard_.empty()) begin.insert(begin.end(), {"--shard", shard_});
+  if (force_) begin.emplace_back("--force");
+  for (const auto& plugin : plugins_) {
+    for (auto* words : {&begin, &go_on}) words->insert(words->end(), {"--plugin", plugin.string()});
+  }
+  const bool begun = resume_ && can_resume(text, shard);
+  return {output_, begun ? go_on : begin, go_on, isolation_.most_crashes, json_};
 }
 
 std::optional<Shard> RunCommand::wanted_shard() const {
@@ -146,13 +174,14 @@ int RunCommand::run_to_end(Session& session, const std::optional<Shard>& shard) 
   RunDescription run = session.describe();
   run.facts.created = now_text();
   run.facts.shard = shard;
-  const auto store = Store::create(output_, run, session.campaign().commit_every, existing);
+  auto store = Store::create(output_, run, session.campaign().commit_every, existing);
   session.keep_plugins(output_);
   std::error_code ignored;  // those of the run that this one replaces
   if (force_) std::filesystem::remove_all(output_ / "protected", ignored);
   log_info(std::to_string(session.engine().trials(session.plan())) + " trials on " +
            std::to_string(session.dataset().size()) + " images into " + output_.string() +
            (shard ? ", shard " + to_string(*shard) : ""));
+  if (isolation_.is_worker()) return work_isolated(session, std::move(store), isolation_);
   return execute(session, *store, {.explain = explain_, .json = json_, .how_to_go_on = ""});
 }
 

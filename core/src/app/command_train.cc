@@ -88,14 +88,16 @@ void check_directory(const Training& training, const TrainOptions& options) {
 }
 
 void write_page(const Training& training, const Trainer& trainer) {
-  const std::string steps = std::to_string(trainer.images() / training.batch);
+  const std::int64_t whole = training.batch * training.accumulate;
+  const std::string steps = std::to_string(trainer.images() / whole);
   TrainingPage page;
   page.title = training.output.filename().string();
   page.facts = {training.model.string() + " on " + std::to_string(trainer.images()) +
                     " images of " + training.data.path.string(),
                 std::to_string(training.epochs) + " epochs of " + steps + " steps, batch " +
-                    std::to_string(training.batch) + ", seed " + std::to_string(training.seed) +
-                    ", " + training.device};
+                    std::to_string(training.batch) +
+                    (training.accumulate > 1 ? " x " + std::to_string(training.accumulate) : "") +
+                    ", seed " + std::to_string(training.seed) + ", " + training.device};
   page.epochs = trainer.epochs();
   page.planned = training.epochs;
   write_training_html(page, vega_bundle(), training.output / "training.html");

@@ -2,11 +2,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "arms.h"
 #include "cluster_plan.h"
 #include "command.h"
+#include "config.h"
 #include "error.h"
 #include "execution.h"
 #include "log.h"
+#include "plan_pack.h"
 #include "resumption.h"
 #include "stop.h"
 #include "torch_runtime.h"
@@ -30,6 +33,7 @@ class WorkCommand final : public Command {
   int run() override;
 
  private:
+  int work(const ClusterPlan& plan) const;
   int start(const ClusterPlan& plan, const ExecutionOptions& options) const;
   int go_on(const ClusterPlan& plan, const ExecutionOptions& options) const;
   std::string place(const ClusterPlan& plan) const {
@@ -44,8 +48,12 @@ class WorkCommand final : public Command {
 };
 
 /// What can be told before the network is opened.
-void check_machine(const RunFacts& planned) {
-  const TorchRuntime& torch = TorchRuntime::get();
+void check_machine(const RunDescription& run) {
+  const RunFacts& planned = run.facts;
+  TorchRuntime& torch = TorchRuntime::get();
+  Diagnostics ignored(planned.campaign_file, run.campaign_text);  // the session reports them all
+  const Campaign campaign = parse_campaign(planned.campaign_file, run.campaign_text, ignored);
+  if (campaign.cpu == CpuInstructions::kAvx2) torch.keep_to_avx2();
   RunFacts here = planned;
   here.torch_version = torch.version();
   here.cpu = torch.cpu();
@@ -60,22 +68,35 @@ int WorkCommand::run() {
     std::printf("%s: finished already\n", place(plan).c_str());
     return 0;
   }
-  const ExecutionOptions options{.explain = false,
-                                 .json = json_,
-                                 .how_to_go_on = "bitfall work " + shell_word(directory_.string()) +
-                                                 " " + std::to_string(shard_),
-                                 .state_file = progress_file(plan, shard_)};
-  const bool begun = holds_run(shard_directory(plan, shard_));
   try {
-    return begun ? go_on(plan, options) : start(plan, options);
+    return work(plan);
   } catch (const Error& error) {
     throw Error(error.code(), place(plan) + ": " + error.what());
   }
 }
 
+int WorkCommand::work(const ClusterPlan& plan) const {
+  if (const auto pack = pack_of(plan.directory); !pack.empty()) check_pack(pack);
+  const std::filesystem::path run = shard_directory(plan, shard_);
+  const bool arms = !protections_of(pattern_directory(plan)).empty();
+  const ExecutionOptions options{.explain = false,
+                                 .json = json_,
+                                 .how_to_go_on = "bitfall work " + shell_word(directory_.string()) +
+                                                 " " + std::to_string(shard_),
+                                 .state_file = progress_file(plan, shard_),
+                                 .more_follows = arms};
+  int code = holds_run(run) ? go_on(plan, options) : start(plan, options);
+  if (code != 0 || !arms) return code;
+  code = run_arms(run, plugins_, json_, options.how_to_go_on);
+  if (code != 0) return code;
+  const auto store = Store::open_read_only(run);
+  note_state(*store, options.state_file, store->count_done(), true);
+  return 0;
+}
+
 int WorkCommand::start(const ClusterPlan& plan, const ExecutionOptions& options) const {
   RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
-  check_machine(planned.facts);
+  check_machine(planned);
   const auto session = reopen(pattern_directory(plan), planned, plugins_);
   check_same_facts(planned.facts, session->facts());
   session->use_profiles(planned.profiles);
@@ -103,7 +124,7 @@ int WorkCommand::go_on(const ClusterPlan& plan, const ExecutionOptions& options)
       stored.facts.shard != Shard{shard_, plan.shards}) {
     throw Error(ExitCode::kInput, run.string() + ": is of another plan; remove that folder");
   }
-  check_machine(stored.facts);
+  check_machine(stored);
   return resume_run(run, plugins_, options);
 }
 

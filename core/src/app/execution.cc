@@ -142,7 +142,7 @@ class StateNotes {
 
 /// What the store does not hold yet; false if it was stopped.
 /// notes: told of every few trials; may be null.
-bool run_rest(Session& session, Store& store, bool explain, std::int64_t planned,
+bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
               const std::string& go_on, StateNotes* notes) {
   const auto done = store.trials_done();
   std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
@@ -157,8 +157,9 @@ bool run_rest(Session& session, Store& store, bool explain, std::int64_t planned
   limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginWatch watch(kept, stop_requested, limits);
-  if (explain) session.engine().count_traffic();
+  if (options.explain) session.engine().count_traffic();
   try {
+    if (options.ahead) options.ahead(session, store);
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
     const bool finished =
         session.engine().run(session.plan(), done, golden_done, session.measure(), store,
@@ -188,25 +189,36 @@ void prove(Session& session, const Store& store) {
   }
 }
 
+std::string command_to_go_on(const Store& store, const ExecutionOptions& options) {
+  return options.how_to_go_on.empty() ? "bitfall resume " + shell_word(store.directory().string())
+                                      : options.how_to_go_on;
+}
+
 }  // namespace
 
 int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const auto start = Clock::now();
-  const std::string directory = store.directory().string();
   const std::int64_t planned = session.engine().trials(session.plan());
-  const std::string go_on = options.how_to_go_on.empty() ? "bitfall resume " + shell_word(directory)
-                                                         : options.how_to_go_on;
+  const std::string go_on = command_to_go_on(store, options);
   std::optional<StateNotes> notes;
   if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
   const bool finished =
-      run_rest(session, store, options.explain, planned, go_on, notes ? &*notes : nullptr);
+      run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
   if (finished) prove(session, store);
   if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
+  const int code = conclude(store, options, planned, finished, seconds_since(start));
+  if (notes) notes->finish(finished && !options.more_follows);
+  return code;
+}
+
+int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned, bool finished,
+             double seconds) {
+  const std::string directory = store.directory().string();
+  const std::string go_on = command_to_go_on(store, options);
   RunFacts facts = store.facts();
-  facts.wall_s = facts.wall_s.value_or(0) + seconds_since(start);
+  facts.wall_s = facts.wall_s.value_or(0) + seconds;
   if (finished) facts.finished = now_text();
   finished ? store.finish(facts) : store.set_facts(facts);
-  if (notes) notes->finish(finished);
   if (!finished) {
     log_warning("interrupted after " + std::to_string(store.count_done()) + " of " +
                 std::to_string(planned) + " trials, all stored; go on with:\n  " + go_on);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "session.h"
@@ -10,18 +11,28 @@
 
 namespace bitfall {
 
+struct Isolation;
+
 struct ExecutionOptions {
+  /// Ahead of the first trial, under the same watch over plugins; may be empty.
+  std::function<void(Session&, Store&)> ahead = {};
   bool explain = false;           // also print where the time went
   bool json = false;              // an end record in place of the report
   bool report = true;             // the report, where it is not json
   std::string how_to_go_on = {};  // the command that does; empty: bitfall resume RUN
   std::filesystem::path state_file =
-      {};  // where to note how far it is (ShardState); empty: nowhere
+      {};                             // where to note how far it is (ShardState); empty: nowhere
+  const Isolation* worker = nullptr;  // of a worker of `--isolate`: how it reports; else null
+  bool more_follows = false;          // do not note there that all is finished
 };
 
 /// Runs what the store does not hold yet, with progress on stderr, and prints the report when all
 /// is done. Returns the process's exit code; stopped (stop_requested), it says how to go on.
 int execute(Session& session, Store& store, const ExecutionOptions& options = {});
+
+/// The end of a session, `seconds` long: facts, the report or how to go on. Returns the exit code.
+int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned, bool finished,
+             double seconds);
 
 /// {"schema":"bitfall.run/1","run":...,"state":"finished" or "interrupted","trials":...,"done":...,
 /// "digest":..., "wall_s":...}: of a run that was stopped the digest is null, as it costs a pass

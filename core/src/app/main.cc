@@ -36,6 +36,7 @@ Examples:
   bitfall compare runs/base runs/method     what a method improves, layer by layer
   bitfall profile runs/base runs/method     how large the values of both networks are
   bitfall cam runs/campaign --trial runs/campaign:7   what of the image the class hangs on
+  bitfall values campaign.toml --site fc -o fc.npy   what a site holds, as a NumPy array
   bitfall replay runs/campaign --trial 7    one trial again, bit for bit
   bitfall export runs/campaign --csv        every trial as a table
   bitfall plugin info bit_flip              a plugin's options, with a snippet to copy

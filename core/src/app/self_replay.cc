@@ -53,29 +53,48 @@ std::string difference(const Session& session, const TrialResult& a, const Trial
   return "";
 }
 
-void compare(const Session& session, const TrialResult& a, const TrialResult& b) {
+constexpr const char* kNoFunction =
+    "what a component gives may depend on nothing but its arguments ([run] self_replay)";
+
+void compare(const Session& session, const TrialResult& a, const TrialResult& b,
+             const char* why = kNoFunction) {
   if (same_result(a, b)) return;
   const Site& site = session.model().sites()[static_cast<std::size_t>(a.site)];
-  throw Error(ExitCode::kPlugin,
-              "trial " + std::to_string(a.trial) + " at site '" + site.name +
-                  "' gives another result when it is run again: " + difference(session, a, b) +
-                  "; what a component gives may depend on nothing but its arguments ([run] "
-                  "self_replay)");
+  throw Error(ExitCode::kPlugin, "trial " + std::to_string(a.trial) + " at site '" + site.name +
+                                     "' gives another result when it is run again: " +
+                                     difference(session, a, b) + "; " + why);
 }
 
 bool wanted(const Session& session) {
   return session.campaign().self_replay > 0 && session.uses_foreign_plugins();
 }
 
+/// Of a stratum's stored trials so many, spread evenly.
+std::vector<std::int64_t> spread(const std::vector<std::int64_t>& stored, std::int64_t count) {
+  const auto all = static_cast<std::int64_t>(stored.size());
+  count = std::min(count, all);
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < count; ++i) {
+    chosen.push_back(stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))]);
+  }
+  return chosen;
+}
+
+/// As `--isolate` stores it: the network's own crashes come with the fault's edits.
+bool plugin_crashed(const TrialResult& result) {
+  return result.outcome == Outcome::kCrashed && result.edits.empty();
+}
+
 }  // namespace
 
-void replay_ahead(Session& session) {
+void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
   if (!wanted(session)) return;
   const auto fresh = session.fresh();
   const std::int64_t trials = session.plan().size();
   const std::int64_t count = std::min(session.campaign().self_replay, trials);
   for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
     const std::int64_t trial = i * trials / count;
+    if (given_up.count(trial) > 0) continue;
     const TrialResult once = session.engine().run_one(session.plan(), trial, session.measure());
     compare(session, once, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
   }
@@ -90,14 +109,52 @@ void replay_stored(Session& session, const Store& store) {
   }
   if (stored.empty()) return;
   const auto fresh = session.fresh();
-  const auto all = static_cast<std::int64_t>(stored.size());
-  const std::int64_t count = std::min(session.campaign().self_replay, all);
-  for (std::int64_t i = 0; i < count && !stop_requested; ++i) {
-    // Others than those ahead of the run.
-    const std::int64_t trial = stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))];
-    compare(session, store.read_trial(trial),
-            fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
+  // Others than those ahead of the run.
+  for (const std::int64_t trial : spread(stored, session.campaign().self_replay)) {
+    if (stop_requested) return;
+    const TrialResult then = store.read_trial(trial);
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
   }
+}
+
+void replay_kept(Session& session, std::span<const TrialResult> results) {
+  if (!wanted(session)) return;
+  const auto fresh = session.fresh();
+  for (const TrialResult& then : results) {
+    if (stop_requested) return;
+    if (plugin_crashed(then)) continue;
+    compare(session, then, fresh->engine().run_one(fresh->plan(), then.trial, fresh->measure()));
+  }
+}
+
+std::int64_t replay_mended(Session& session, const Store& store) {
+  constexpr std::int64_t kTrials = 256;
+  const std::vector<bool> done = store.trials_done();
+  const auto& strata = session.plan().strata();
+  std::vector<std::vector<std::int64_t>> stored(strata.size());
+  std::int64_t begin = 0, kinds = 0;
+  for (std::size_t s = 0; s < strata.size(); begin += strata[s].trials, ++s) {
+    for (std::int64_t trial = begin; trial < begin + strata[s].trials; ++trial) {
+      if (done[static_cast<std::size_t>(trial)]) stored[s].push_back(trial);
+    }
+    kinds += stored[s].empty() ? 0 : 1;
+  }
+  const bool all = std::count(done.begin(), done.end(), true) <= kTrials;
+  std::int64_t replayed = 0;
+  for (const auto& trials : stored) {
+    const std::int64_t count = all ? std::ssize(trials) : (kTrials + kinds - 1) / kinds;
+    for (const std::int64_t trial : spread(trials, count)) {
+      if (stop_requested) return replayed;
+      const TrialResult then = store.read_trial(trial);
+      if (plugin_crashed(then)) continue;  // that is what was mended
+      compare(
+          session, then, session.engine().run_one(session.plan(), trial, session.measure()),
+          "the run does not go on with this plugin, whose results are not those that are stored");
+      ++replayed;
+    }
+  }
+  return replayed;
 }
 
 }  // namespace bitfall

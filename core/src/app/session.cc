@@ -5,6 +5,7 @@
 #include <set>
 #include <span>
 
+#include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
 #include "fault_free.h"
@@ -13,6 +14,7 @@
 #include "model_card.h"
 #include "model_costs.h"
 #include "numbers.h"
+#include "plan_pack.h"
 #include "preprocess.h"
 #include "progress.h"
 #include "recipe.h"
@@ -62,11 +64,14 @@ RunFacts facts_of(const Campaign& campaign,
 Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::optional<std::filesystem::path>& fault_list,
                  const std::optional<StoredRun>& stored,
-                 const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm)
-    : fault_list_(fault_list) {
+                 const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm,
+                 const std::vector<SiteName>& looked_at)
+    : fault_list_(fault_list), looked_at_(looked_at) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
+  if (stored && !stored->pack.empty()) point_into(stored->pack, campaign_);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
+  if (campaign_.cpu == CpuInstructions::kAvx2) TorchRuntime::get().keep_to_avx2();
   names_shape_ = campaign_.batch > 0 && campaign_.threads > 0;
   if (stored) {
     campaign_.batch = stored->shape.batch;
@@ -78,6 +83,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   open_plugins(stored, diagnostics);
   open_protections(arm, diagnostics);
   facts_.plugins = plugins_in_use();
+  tell_provenance();
   diagnostics.throw_if_any();
   check_metric_columns(columns_);
   open_data();
@@ -94,9 +100,11 @@ Session::Session(const Session& of, Fresh)
       facts_(of.facts_),
       names_shape_(of.names_shape_),
       fault_list_(of.fault_list_),
+      looked_at_(of.looked_at_),
       fault_list_text_(of.fault_list_text_),
       host_(of.host_),
       dataset_(of.dataset_),
+      calibration_(of.calibration_),
       model_(of.model_) {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   make_components(diagnostics);
@@ -109,6 +117,21 @@ Session::Session(const Session& of, Fresh)
 
 std::unique_ptr<Session> Session::fresh() const {
   return std::unique_ptr<Session>(new Session(*this, Fresh{}));
+}
+
+std::vector<std::filesystem::path> Session::files() const {
+  std::vector<std::filesystem::path> files{campaign_.model, campaign_.file};
+  for (const DataConfig* data : {&campaign_.data, &campaign_.learn}) {
+    for (const auto& path : {data->path, data->list, data->labels, data->classes}) {
+      if (!path.empty()) files.push_back(path);
+    }
+  }
+  for (const auto& library : campaign_.model_libraries) files.push_back(library);
+  for (const auto& [component, file] : host_->files_in_use()) files.emplace_back(file.path);
+  for (const std::size_t index : host_->plugins_in_use()) {
+    files.emplace_back(host_->plugins()[index].path);
+  }
+  return files;
 }
 
 bool Session::uses_foreign_plugins() const {
@@ -164,6 +187,7 @@ void Session::make_components(Diagnostics& diagnostics) {
     }
     measurer_.add(std::move(metric));
   }
+  add_condition_columns(diagnostics);
   memory_code_ = std::any_of(formats_.begin(), formats_.end(), [](const auto& format) {
     return format != nullptr && format->extension(kMemoryCode) != nullptr;
   });
@@ -171,6 +195,35 @@ void Session::make_components(Diagnostics& diagnostics) {
   for (const GuardColumn& column : kMemoryColumns) {
     columns_.push_back({column.name, "memory_code", ColumnKind::kEvent, "1"});
   }
+}
+
+// Of error models that ask for the values that their edits find.
+void Session::add_condition_columns(Diagnostics& diagnostics) {
+  if (fault_list_) return;  // its edits are drawn
+  for (std::size_t i = 0; i < error_models_.size(); ++i) {
+    const auto& model = error_models_[i];
+    if (!model || model->extension(kEditCondition) == nullptr) continue;
+    conditions_ = true;
+    const FaultsConfig& entry = campaign_.faults[i];
+    const std::string name =
+        "error model '" + entry.error_model.id + "' asks for the values that it hits";
+    if (entry.permanent && entry.target != Target::kWeight) {
+      diagnostics.add(entry.where,
+                      name + ", and those of one permanent fault differ from image to image",
+                      "leave out permanent, or hit weights");
+    }
+    if (!campaign_.protect.empty()) {
+      diagnostics.add(
+          campaign_.protect.front().where,
+          name + ", which a protection may change, so that the runs would meet other faults",
+          "run without [[protect]], export the trials (bitfall export RUN --csv) and give "
+          "them to a campaign with it by --faults");
+    }
+  }
+  if (!conditions_) return;
+  const auto& [draws, missed] = kConditionColumns;
+  columns_.push_back({draws.name, "condition", ColumnKind::kQuantity, "1"});
+  columns_.push_back({missed.name, "condition", ColumnKind::kEvent, "1"});
 }
 
 // All of the file's, so that an error of any is told before the first run.
@@ -202,7 +255,29 @@ void Session::open_data() {
   facts_.data_digest = dataset_->digest();
   facts_.images = dataset_->size();
   facts_.classes = static_cast<std::int64_t>(dataset_->classes().size());
+  open_calibration();
   facts_.calibration = calibration_text();
+}
+
+// [calibration] path.
+void Session::open_calibration() {
+  if (campaign_.calibrate.path.empty()) return;
+  if (!formats_learn() && campaign_.hit_value == HitValue::kRaw) {
+    log_warning(campaign_.file.string() +
+                ": [calibration] names images, but no format learns a scale and hit values are "
+                "raw; they serve error models that need golden ranges alone");
+  }
+  campaign_.calibrate.preprocess = campaign_.data.preprocess;
+  try {
+    calibration_ = std::make_shared<Dataset>(Dataset::open(campaign_.calibrate));
+    if (calibration_->shape() != dataset_->shape()) {
+      throw Error(ExitCode::kInput, campaign_.calibrate.path.string() +
+                                        ": its images have another size than those of [data]; set "
+                                        "preprocess.resize and crop, which hold for both");
+    }
+  } catch (const Error& error) {
+    throw Error(error.code(), "[calibration]: " + std::string(error.what()));
+  }
 }
 
 // Leaves the images that the campaign is on: of a stored run those that it had.
@@ -335,7 +410,19 @@ void Session::open_model() {
   TorchRuntime& torch = TorchRuntime::get();
   const ModelCard card = read_model_card(campaign_.model);
   check_classes(*dataset_, campaign_.data, campaign_.model, model_->classes(), card.classes);
-  if (card.head) facts_.head_module = card.head->module;
+  if (card.head) {
+    facts_.head_module = card.head->module;
+    const PluginOfHead& made_by = card.head->plugin;
+    if (!made_by.name.empty()) {
+      facts_.provenance->push_back({made_by.name,
+                                    made_by.version,
+                                    made_by.sha256,
+                                    "",
+                                    "",
+                                    false,
+                                    {"the model's head, as it was attached"}});
+    }
+  }
   facts_.temperature = card.temperature;
   facts_.rescaled_from = card.rescaled_from;
   // All of it was read from one file, or else the hash is not of what runs.
@@ -435,6 +522,13 @@ void Session::select(Diagnostics& diagnostics) {
     emulated.insert(entries.back().begin(), entries.back().end());
   }
   diagnostics.throw_if_any();
+  for (const SiteName& site : looked_at_) {
+    const std::int32_t index = find_site(sites, site.target, site.name);
+    // Whoever asked for a refused one is told so once the session is open.
+    if (index >= 0 && sites[static_cast<std::size_t>(index)].refusal.empty()) {
+      emulated.insert(index);
+    }
+  }
   bool needs_ranges = false;
   if (fault_list_) {
     if (fault_list_text_.empty()) fault_list_text_ = read_text(*fault_list_);
@@ -448,6 +542,7 @@ void Session::select(Diagnostics& diagnostics) {
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
   options.memory_code = memory_code_;
+  options.conditions = conditions_;
   if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);
@@ -479,7 +574,8 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
     learn.preprocess = campaign_.data.preprocess;
     if (!arm_->learn(learn, stop)) return false;
   }
-  Progress progress("profile: images", engine_->images_to_profile(most_images), 0);
+  const Dataset* others = calibration_.get();
+  Progress progress("profile: images", engine_->images_to_profile(most_images, others), 0);
   bool ticked = false;
   const bool done = engine_->profile(
       stop,
@@ -487,7 +583,7 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
         ticked = true;
         progress.update(images);
       },
-      most_images);
+      most_images, others);
   if (ticked) progress.finish();
   if (done) complete_plan();
   return done;
@@ -498,11 +594,15 @@ void Session::use_profiles(std::vector<SiteProfile> profiles) {
   complete_plan();
 }
 
-// Empty where no format learns anything.
+bool Session::formats_learn() const {
+  return std::any_of(formats_.begin(), formats_.end(),
+                     [](const auto& format) { return format != nullptr && format->calibrated(); });
+}
+
+// Empty where no format learns anything, and hit values are clamped as always.
 std::string Session::calibration_text() const {
-  const bool used = std::any_of(formats_.begin(), formats_.end(),
-                                [](const auto& format) { return format->calibrated(); });
-  if (!used) return "";
+  const bool rounds = campaign_.calibration.round != BoundRounding::kNone;
+  if (!formats_learn() && !calibration_ && !rounds) return "";
   const Calibration& calibration = campaign_.calibration;
   const std::int64_t images = calibration.images == 0
                                   ? dataset_->size()
@@ -510,7 +610,13 @@ std::string Session::calibration_text() const {
   const std::string rule = calibration.rule == CalibrationRule::kPercentile
                                ? "percentile " + exact_text(calibration.percentile)
                                : "absmax";
-  return rule + " over " + std::to_string(images) + " images";
+  std::string text = rule + " over ";
+  if (calibration_) {
+    text += std::to_string(calibration_->size()) + " other images, " + calibration_->digest();
+  } else {
+    text += std::to_string(images) + " images";
+  }
+  return text + (rounds ? ", bounds rounded to FP16" : "");
 }
 
 std::vector<PluginFact> Session::plugins_in_use() const {
@@ -520,6 +626,19 @@ std::vector<PluginFact> Session::plugins_in_use() const {
     plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }
   return plugins;
+}
+
+// What was loaded, by name.
+void Session::tell_provenance() {
+  facts_.provenance.emplace();
+  for (std::size_t i = 0; i < host_->plugins().size(); ++i) {
+    const PluginDescription& plugin = host_->plugins()[i];
+    if (plugin.state != PluginState::kLoaded) continue;
+    facts_.provenance->push_back({plugin.name, plugin.version, plugin.sha256, plugin.licence,
+                                  plugin.compiler + ", " + plugin.standard_library,
+                                  comes_with_the_program(plugin.path), host_->uses_of(i)});
+  }
+  std::sort(facts_.provenance->begin(), facts_.provenance->end());
 }
 
 // Ids as the plugins have them: with the group in front, however the file names them.
@@ -536,12 +655,12 @@ void Session::name_components_in_full() {
   for (PluginChoice& metric : campaign_.metrics) name(ComponentKind::kMetric, metric);
 }
 
-void Session::keep_plugins(const std::filesystem::path& run) const {
+void Session::keep_plugins(const std::filesystem::path& run, bool beside) const {
   std::vector<WantedPlugin> wanted;
   for (const PluginFact& plugin : facts_.plugins) {
     wanted.push_back({plugin.name, plugin.version, plugin.sha256});
   }
-  bitfall::keep_plugins(*host_, wanted, run);
+  bitfall::keep_plugins(*host_, wanted, run, beside);
 }
 
 RunDescription Session::describe() const {
@@ -614,6 +733,9 @@ void check_same_facts(const RunFacts& stored, const RunFacts& now) {
   std::string differing;
   for (const std::string& difference : differences(stored, now)) differing += "\n  " + difference;
   if (differing.empty()) return;
+  if (stored.cpu != now.cpu) {
+    differing += "\n  machines of both kinds can share a campaign with [run] cpu = \"avx2\"";
+  }
   throw Error(ExitCode::kInput, "the run cannot go on with the same results, since this differs:" +
                                     differing + "\n  restore it, or start a new run");
 }

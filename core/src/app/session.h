@@ -27,10 +27,16 @@ struct StoredRun {
   Tuning shape;  // batch, threads, workers
   std::vector<WantedPlugin> plugins;
   PluginPlaces plugin_places;
-  std::string fault_list;  // the text of its list; empty where faults were drawn
+  std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
       {};  // in place of the file's, to meet the same faults; empty = that
+  std::filesystem::path pack = {};  // where the file's paths lie (pack_of()); empty = as it says
+};
+
+struct SiteName {
+  Target target = Target::kActivation;
+  std::string name;
 };
 
 class Session {
@@ -40,11 +46,13 @@ class Session {
   /// Problems of the campaign file are reported all at once; anything else throws as it is met.
   /// file: for relative paths and messages. fault_list: runs exactly this list. stored: of a run
   /// that is opened again, with its own text of the list. plugins: libraries beside those that the
-  /// file names. arm: with which of the file's protections; all of them are checked.
+  /// file names. arm: with which of the file's protections; all of them are checked. looked_at:
+  /// sites whose values pass through their formats though no fault is drawn for them.
   Session(const std::filesystem::path& file, const std::string& text,
           const std::optional<std::filesystem::path>& fault_list,
           const std::optional<StoredRun>& stored = std::nullopt,
-          const std::vector<std::filesystem::path>& plugins = {}, const ArmRequest& arm = {});
+          const std::vector<std::filesystem::path>& plugins = {}, const ArmRequest& arm = {},
+          const std::vector<SiteName>& looked_at = {});
   ~Session();
 
   /// With batch, threads and workers as they were chosen.
@@ -76,6 +84,9 @@ class Session {
   /// The network in its number formats.
   const EmulatedModel& emulated() const { return engine_->emulated(); }
 
+  /// What it reads while trials run: the network, images, the files of plugins and their options.
+  std::vector<std::filesystem::path> files() const;
+
   const Measurer& measure() const { return measurer_; }
 
   /// The same campaign with all components made anew, sharing network and data. After profile().
@@ -88,17 +99,21 @@ class Session {
   /// As they were when the session opened: what is loaded, and from which bytes.
   const RunFacts& facts() const { return facts_; }
   RunDescription describe() const;
+  /// Files that options of components in use name.
+  std::vector<FileInUse> option_files() const { return host_->files_in_use(); }
   /// Copies the plugins in use that do not come with the program into the run.
-  void keep_plugins(const std::filesystem::path& run) const;
+  void keep_plugins(const std::filesystem::path& run, bool beside = false) const;
 
  private:
   struct Fresh {};
   Session(const Session& of, Fresh);
   void make_components(Diagnostics& diagnostics);
+  void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();
+  void open_calibration();
   void keep_images(const std::optional<StoredRun>& stored);
   void open_model();
   std::vector<float> first_images() const;
@@ -110,14 +125,17 @@ class Session {
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);
   void complete_plan();
+  bool formats_learn() const;
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
+  void tell_provenance();
   void name_components_in_full();
 
   Campaign campaign_;
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
   std::optional<std::filesystem::path> fault_list_;
+  std::vector<SiteName> looked_at_;
   std::string fault_list_text_;  // of a run that is opened again, else read with the sites
   std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
@@ -127,10 +145,12 @@ class Session {
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
-  bool memory_code_ = false;  // a format's words are stored with a code
+  bool conditions_ = false;                // an error model asks for the values that it hits
+  bool memory_code_ = false;               // a format's words are stored with a code
   Measurer measurer_;
   std::vector<StoredColumn> columns_;
   std::shared_ptr<Dataset> dataset_;
+  std::shared_ptr<Dataset> calibration_;  // what is learned from; empty = the attacked images
   std::shared_ptr<Model> model_;
   std::vector<std::vector<std::int32_t>> entries_;  // sites that each [[faults]] entry selects
   std::unique_ptr<Plan> plan_;

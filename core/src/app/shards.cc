@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "arms.h"
 #include "error.h"
 #include "session.h"
 #include "words.h"
@@ -162,6 +163,23 @@ void merge_shards(const std::vector<std::filesystem::path>& runs,
     std::filesystem::copy(runs.front() / "plugins", output / "plugins",
                           Options::recursive | Options::overwrite_existing, ignored);
   });
+}
+
+void merge_arms(const std::vector<std::filesystem::path>& runs, const std::filesystem::path& output,
+                bool replace) {
+  for (const std::string& name : protections_of(runs.front())) {
+    const std::filesystem::path whole = arm_directory(output, name);
+    if (holds_run(whole) && !replace) continue;
+    std::vector<std::filesystem::path> parts;
+    for (const std::filesystem::path& run : runs) {
+      parts.push_back(arm_directory(run, name));
+      if (holds_run(parts.back())) continue;
+      throw Error(ExitCode::kInput, run.string() + ": was not run with the protection '" + name +
+                                        "' yet; go on with: bitfall resume " +
+                                        shell_word(run.string()));
+    }
+    merge_shards(parts, whole, replace);
+  }
 }
 
 }  // namespace bitfall

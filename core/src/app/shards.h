@@ -15,4 +15,9 @@ namespace bitfall {
 void merge_shards(const std::vector<std::filesystem::path>& runs,
                   const std::filesystem::path& output, bool replace);
 
+/// The same of the runs with protections, where the campaign has any; those that are there stay,
+/// unless `replace`.
+void merge_arms(const std::vector<std::filesystem::path>& runs, const std::filesystem::path& output,
+                bool replace);
+
 }  // namespace bitfall

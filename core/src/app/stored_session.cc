@@ -5,6 +5,7 @@
 
 #include "atomic_file.h"
 #include "log.h"
+#include "plan_pack.h"
 
 namespace bitfall {
 
@@ -31,10 +32,11 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   const RunFacts& facts = stored.facts;
   StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
                  {},
-                 {run, plugins.trust, plugins.files},
+                 {run, plugins.trust, plugins.files, plugins.mended},
                  stored.fault_list_text,
                  stored.image_names,
-                 model.value_or("")};
+                 model.value_or(""),
+                 pack_of(run)};
   for (const PluginFact& plugin : facts.plugins) {
     held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
   }

@@ -18,6 +18,7 @@ namespace bitfall {
 struct StoredPlugins {
   std::vector<std::filesystem::path> files;
   bool trust = false;
+  std::vector<std::filesystem::path> mended = {};  // of `resume --with`
 
   void add_options(CLI::App& app);
 };

@@ -3,8 +3,58 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace bitfall {
+namespace {
+
+constexpr double kAlike = 1e-3;
+constexpr std::size_t kFewUnits = 64;  // too few for a choice to save anything
+
+// P(X <= k) for k = 0..n of n draws that are each `p` of 1 likely.
+std::vector<double> binomial_sums(std::size_t n, double p) {
+  const auto size = static_cast<double>(n);
+  std::vector<double> sums(n + 1);
+  double sum = 0;
+  for (std::size_t i = 0; i <= n; ++i) {
+    const auto k = static_cast<double>(i);
+    sum += std::exp(std::lgamma(size + 1) - std::lgamma(k + 1) - std::lgamma(size - k + 1) +
+                    k * std::log(p) + (size - k) * std::log1p(-p));
+    sums[i] = sum;
+  }
+  return sums;
+}
+
+}  // namespace
+
+UnitChoice::UnitChoice(std::span<const double> shares) {
+  std::vector<std::size_t> order(shares.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (shares.size() > kFewUnits) {
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return shares[a] < shares[b]; });
+    double sum = 0;
+    for (const std::size_t unit : order) {
+      sum += shares[unit];
+      if (!(sum <= kAlike)) break;  // NaN among the shares too
+      alike_.push_back(unit);
+    }
+  }
+  apart_.assign(order.begin() + static_cast<std::ptrdiff_t>(alike_.size()), order.end());
+  std::sort(apart_.begin(), apart_.end());
+  if (!alike_.empty() && !apart_.empty()) {
+    at_most_ = binomial_sums(
+        shares.size(), static_cast<double>(apart_.size()) / static_cast<double>(shares.size()));
+  }
+}
+
+std::size_t Bootstrap::number_apart(const UnitChoice& units) {
+  if (units.apart_.empty()) return 0;
+  const double point = random_.uniform() * units.at_most_.back();
+  const auto place = std::upper_bound(units.at_most_.begin(), units.at_most_.end(), point);
+  return std::min(static_cast<std::size_t>(place - units.at_most_.begin()),
+                  units.at_most_.size() - 1);
+}
 
 Interval percentile_interval(std::vector<double> replicates, double confidence) {
   std::erase_if(replicates, [](double value) { return std::isnan(value); });

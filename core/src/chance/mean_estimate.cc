@@ -2,26 +2,25 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
+#include <vector>
 
 #include "bootstrap.h"
+#include "mean_draws.h"
 
 namespace bitfall {
 namespace {
-
-constexpr std::size_t kMostDraws = 8192;
 
 /// What the mean of a sample and its standard error are made of.
 struct Moments {
   double sum = 0, size = 0, squared = 0, cross = 0, size_squared = 0;
 
-  void add(const MeanUnit& unit) {
-    sum += unit.sum;
-    size += unit.size;
-    squared += unit.sum * unit.sum;
-    cross += unit.sum * unit.size;
-    size_squared += unit.size * unit.size;
+  void add(const MeanUnit& unit, double times = 1) {
+    sum += times * unit.sum;
+    size += times * unit.size;
+    squared += times * unit.sum * unit.sum;
+    cross += times * unit.sum * unit.size;
+    size_squared += times * unit.size * unit.size;
   }
   double mean() const { return sum / size; }
   // Of a ratio to size (Cochran, Sampling Techniques, 3rd ed., section 2.11), but for a factor that
@@ -33,12 +32,45 @@ struct Moments {
 };
 
 std::vector<MeanUnit> grouped_units(std::span<const MeanUnit> units) {
-  std::vector<MeanUnit> groups(std::min(units.size(), kMostDraws), MeanUnit{0, 0});
+  std::vector<MeanUnit> groups;
   for (std::size_t i = 0; i < units.size(); ++i) {
-    groups[i % groups.size()].sum += units[i].sum;
-    groups[i % groups.size()].size += units[i].size;
+    add_draw(groups, static_cast<std::int64_t>(i), units[i]);
   }
   return groups;
+}
+
+// Largest part of the sum; units of another size than the first are never alike.
+std::vector<double> shares_of(const std::vector<MeanUnit>& draws) {
+  double sum = 0;
+  for (const MeanUnit& unit : draws) sum += std::abs(unit.sum);
+  std::vector<double> shares;
+  for (const MeanUnit& unit : draws) {
+    const bool usual = unit.size == draws.front().size;
+    shares.push_back(usual ? (sum > 0 ? std::abs(unit.sum) / sum : 0) : 1);
+  }
+  return shares;
+}
+
+// (mean of a resample - mean) / its own standard error.
+std::vector<double> studentised(const std::vector<MeanUnit>& draws, const Moments& all,
+                                std::uint64_t stream) {
+  const UnitChoice choice(shares_of(draws));
+  MeanUnit usual{0, 0};  // the average of those alike
+  for (const std::size_t i : choice.alike()) {
+    usual.sum += draws[i].sum / static_cast<double>(choice.alike().size());
+    usual.size = draws[i].size;
+  }
+  Bootstrap bootstrap(stream);
+  std::vector<double> values;
+  for (int r = 0; r < kTailResamples; ++r) {
+    Moments drawn;
+    const auto alike =
+        static_cast<double>(bootstrap.draw(choice, [&](std::size_t i) { drawn.add(draws[i]); }));
+    drawn.add(usual, alike);
+    const double distance = drawn.mean() - all.mean(), error = drawn.error();
+    values.push_back(distance == 0 ? 0 : distance / error);
+  }
+  return values;
 }
 
 }  // namespace
@@ -46,26 +78,17 @@ std::vector<MeanUnit> grouped_units(std::span<const MeanUnit> units) {
 MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
                            std::uint64_t stream) {
   constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  MeanEstimate estimate{kUnknown, {kUnknown, kUnknown}, {}};
+  MeanEstimate estimate{kUnknown, {kUnknown, kUnknown}};
   const std::vector<MeanUnit> draws = grouped_units(units);
   Moments all;
   for (const MeanUnit& unit : draws) all.add(unit);
   if (all.size == 0) return estimate;
   estimate.mean = all.mean();
-  Bootstrap bootstrap(stream);
-  std::vector<double> studentised;
-  for (int r = 0; r < kResamples; ++r) {
-    Moments drawn;
-    bootstrap.draw(draws.size(), [&](std::size_t i) { drawn.add(draws[i]); });
-    estimate.replicates.push_back(drawn.mean());
-    const double distance = drawn.mean() - estimate.mean, error = drawn.error();
-    studentised.push_back(distance == 0 ? 0 : distance / error);
-  }
   if (draws.size() < 2 || all.error() == 0) {
     if (all.sum != 0 && draws.size() > 1) estimate.interval = {estimate.mean, estimate.mean};
     return estimate;
   }
-  const Interval t = percentile_interval(std::move(studentised), confidence);
+  const Interval t = percentile_interval(studentised(draws, all, stream), confidence);
   estimate.interval = {estimate.mean - t.high * all.error(), estimate.mean - t.low * all.error()};
   const bool never_negative =
       std::all_of(units.begin(), units.end(), [](const MeanUnit& unit) { return unit.sum >= 0; });
@@ -74,7 +97,6 @@ MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
 }
 
 Concentration concentration(std::span<const MeanUnit> units) {
-  Concentration result;
   std::vector<double> parts;
   double sum = 0, squared = 0;
   for (const MeanUnit& unit : units) {
@@ -83,17 +105,8 @@ Concentration concentration(std::span<const MeanUnit> units) {
     sum += parts.back();
     squared += parts.back() * parts.back();
   }
-  if (parts.empty()) return result;
-  // Sums beyond double's largest: one draw outweighs all.
-  result.effective = std::isfinite(squared) ? sum / squared * sum : 1;
-  std::sort(parts.begin(), parts.end(), std::greater<>());
-  double reached = 0;
-  for (const double part : parts) {
-    if (reached >= sum / 2) break;
-    reached += part;
-    ++result.half;
-  }
-  return result;
+  std::sort(parts.begin(), parts.end());
+  return concentration_of(sum, squared, parts);
 }
 
 }  // namespace bitfall

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "statistics.h"
 
@@ -22,7 +21,6 @@ struct MeanEstimate {
   /// is at least 0. The upper end is infinite where the sample is too thin to say; both are NaN for
   /// fewer than two draws or where all are 0.
   Interval interval;
-  std::vector<double> replicates;  // the resamples' means, kResamples of them; empty without a draw
 };
 
 /// `stream` numbers the resamples. Beyond 8192 draws groups of them are resampled.

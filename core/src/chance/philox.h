@@ -23,7 +23,8 @@ enum class RandomDomain : std::uint32_t {
   kStep = 9,
   kMix = 10,
   kCrop = 11,
-  kErase = 12
+  kErase = 12,
+  kPictureChange = 13
 };
 
 /// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <boost/math/special_functions/beta.hpp>
 #include <boost/math/special_functions/erf.hpp>
+#include <boost/math/special_functions/gamma.hpp>
 #include <cassert>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "error.h"
 
@@ -175,6 +178,35 @@ WeightedSum weighted_sum(std::span<const WeightedTerm> terms) {
     above += std::pow(term.weight * (term.interval.high - term.value), 2);
   }
   return {sum, {sum - std::sqrt(below), sum + std::sqrt(above)}};
+}
+
+WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence) {
+  constexpr double kFewEffective = 100, kRare = 0.1;
+  check_confidence(confidence);
+  std::vector<WeightedTerm> terms;
+  double sum = 0, weights = 0, variance = 0, largest = 0;  // the last: of a single event
+  bool by_fault = false;
+  for (const auto& [weight, rate] : parts) {
+    terms.push_back({weight, rate.rate, rate.headline});
+    if (rate.trials == 0) continue;
+    weights += weight;
+    const double each = weight / static_cast<double>(rate.trials);
+    sum += each * static_cast<double>(rate.events);
+    variance += each * each * static_cast<double>(rate.events);
+    largest = std::max(largest, each);
+    by_fault |= std::string_view(rate.method).ends_with("by fault");
+  }
+  WeightedSum result = weighted_sum(terms);
+  const bool rare = sum <= kRare * weights && sum * sum < kFewEffective * variance;
+  if (by_fault || terms.size() < 2 || largest == 0 || !(rare || sum == 0)) return result;
+  // Of a gamma variable with this mean and variance.
+  const auto quantile = [](double mean, double spread, double p) {
+    return spread / mean * boost::math::gamma_p_inv(mean * mean / spread, p);
+  };
+  const double tail = (1 - confidence) / 2;
+  result.interval.low = sum > 0 ? quantile(sum, variance, tail) : 0;
+  result.interval.high = quantile(sum + largest, variance + largest * largest, 1 - tail);
+  return result;
 }
 
 }  // namespace bitfall

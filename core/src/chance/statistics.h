@@ -73,6 +73,18 @@ struct WeightedSum {
 /// All NaN for no parts.
 WeightedSum weighted_sum(std::span<const WeightedTerm> terms);
 
+/// A part's weight and its rate.
+struct WeightedRate {
+  double weight = 1;
+  Proportion rate;
+};
+/// The sum of weight x rate over independent samples, weights at least 0. Where events are rare
+/// (their weighted mean is at most 10 %) and few carry the sum (fewer than 100 effective ones), its
+/// interval is that of a weighted sum of Poisson counts (Fay and Feuer, Statistics in Medicine 16,
+/// 1997); else, of one part, and where rates are clustered by fault, that of weighted_sum, whose
+/// lower end is too high where a few parts have an event or two each. All NaN for no parts.
+WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence);
+
 /// McNemar's exact test of two arms on the same trials: the two-sided probability, under equal
 /// rates, of a split of the trials where just one arm has the event at least as uneven as
 /// `only_first` : `only_second` (binomial, p = 1/2). 1 when there are no such trials.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <utility>
 
 #include "compare_golden.h"
@@ -53,13 +54,19 @@ void pool(std::optional<Discordance>& all, const std::optional<Discordance>& lay
 
 class Comparison {
  public:
-  Comparison(const std::vector<ArmSource>& sources, std::vector<bool> images)
-      : sources_(sources), images_(std::move(images)) {
-    const std::vector<std::string> labels = labels_of(sources);
-    for (std::size_t i = 0; i < sources.size(); ++i) read(sources[i], labels[i]);
+  // Two arms of another comparison: `arm` against `baseline`.
+  Comparison(const Comparison& whole, std::size_t baseline, std::size_t arm) {
+    data_.confidence = whole.data_.confidence;
+    for (const std::size_t i : {baseline, arm}) {
+      runs_.push_back(whole.runs_[i]);
+      Arm& of = data_.arms.emplace_back();
+      of.label = whole.data_.arms[i].label;
+      of.report = whole.data_.arms[i].report;
+    }
+    data_.clip = whole.data_.clip;
   }
 
-  Comparison(const std::vector<ArmSource>& sources, bool only_correct) : sources_(sources) {
+  Comparison(const std::vector<ArmSource>& sources, bool only_correct) {
     if (sources.size() < 2) {
       throw Error(ExitCode::kUsage,
                   "a comparison takes two runs or more: the baseline first, then the others");
@@ -67,7 +74,7 @@ class Comparison {
     const std::vector<std::string> labels = labels_of(sources);
     if (only_correct) find_right_images(sources);
     for (std::size_t i = 0; i < sources.size(); ++i) read(sources[i], labels[i]);
-    for (std::size_t i = 1; i < runs_.size(); ++i) check_comparable(runs_[0], runs_[i]);
+    for (std::size_t i = 1; i < runs_.size(); ++i) check_comparable(*runs_[0], *runs_[i]);
   }
 
   CompareData finish() {
@@ -75,7 +82,7 @@ class Comparison {
     for (std::size_t i = 0; i < runs_.size(); ++i) warn_of_arm(i);
     for (std::size_t i = 1; i < runs_.size(); ++i) {
       for (const std::string& text :
-           differences(runs_[0], data_.arms[0].label, runs_[i], data_.arms[i].label)) {
+           differences(*runs_[0], data_.arms[0].label, *runs_[i], data_.arms[i].label)) {
         warn(text);
       }
     }
@@ -114,7 +121,9 @@ class Comparison {
 
   void read(const ArmSource& source, const std::string& label) {
     const auto store = Store::open_read_only(source.run);
-    ComparedRun& run = runs_.emplace_back();
+    const auto kept = std::make_shared<ComparedRun>();
+    runs_.push_back(kept);
+    ComparedRun& run = *kept;
     run.run = store->description();
     run.golden = store->golden_rows();
     run.trials.resize(run.run.strata.size());
@@ -149,7 +158,7 @@ class Comparison {
            std::to_string(arm.report.planned) + " trials are in.");
     }
     const auto nonfinite =
-        std::count_if(runs_[i].golden.begin(), runs_[i].golden.end(),
+        std::count_if(runs_[i]->golden.begin(), runs_[i]->golden.end(),
                       [](const GoldenResult& row) { return !std::isfinite(row.loss); });
     if (nonfinite > 0) {
       warn(arm.label + " gives no finite loss without a fault on " + std::to_string(nonfinite) +
@@ -166,7 +175,7 @@ class Comparison {
 
   Matched baseline_alone() {
     Matched matched;
-    const ComparedRun& run = runs_[0];
+    const ComparedRun& run = *runs_[0];
     for (std::size_t layer = 0; layer < run.trials.size(); ++layer) {
       matched.of_arm.push_back(TrialPairs::sample(run.trials[layer], 2 * layer));
       limit(matched.of_arm.back(), 0, layer);
@@ -182,7 +191,7 @@ class Comparison {
   }
 
   Matched match(std::size_t i) const {
-    const ComparedRun &first = runs_[0], &other = runs_[i];
+    const ComparedRun &first = *runs_[0], &other = *runs_[i];
     Matched matched;
     matched.baseline_layer = matching_layers(first, other);
     matched.of_baseline = baseline_samples_;
@@ -209,7 +218,7 @@ class Comparison {
   LayerRow& row_of(std::size_t i, std::size_t layer, int partner) {
     const GroupSummary& summary = data_.arms[i].report.layers[layer];
     if (i > 0 && partner >= 0) return data_.layers[static_cast<std::size_t>(partner)];
-    for (std::size_t r = i == 0 ? data_.layers.size() : runs_[0].trials.size();
+    for (std::size_t r = i == 0 ? data_.layers.size() : runs_[0]->trials.size();
          r < data_.layers.size(); ++r) {
       LayerRow& row = data_.layers[r];
       if (row.name == summary.name && row.operation == summary.operation && !row.arms[i])
@@ -228,7 +237,7 @@ class Comparison {
     bool whole = true;
     for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
       LayerOfArm cell;
-      cell.site = runs_[i].site(layer).name;
+      cell.site = runs_[i]->site(layer).name;
       cell.summary = arm.report.layers[layer];
       cell.values = values_of(matched.of_arm[layer], data_.confidence);
       cell.pairing = matched.pairings[layer];
@@ -249,10 +258,10 @@ class Comparison {
 
   // Which of the baseline's layers all arms have.
   void find_common_layers() {
-    common_.assign(runs_[0].trials.size(), true);
+    common_.assign(runs_[0]->trials.size(), true);
     for (std::size_t i = 1; i < runs_.size(); ++i) {
       std::vector<bool> met(common_.size(), false);
-      for (const int partner : matching_layers(runs_[0], runs_[i])) {
+      for (const int partner : matching_layers(*runs_[0], *runs_[i])) {
         if (partner >= 0) met[static_cast<std::size_t>(partner)] = true;
       }
       std::transform(common_.begin(), common_.end(), met.begin(), common_.begin(),
@@ -263,9 +272,9 @@ class Comparison {
   // Whether the layer counts in the usual mean: no arithmetic of a head other than its products,
   // nor of anything else that some arm lacks.
   bool is_usual(std::size_t i, std::size_t layer, const Matched& matched) const {
-    if (runs_[i].site(layer).target != Target::kActivation) return true;
-    if (runs_[i].is_product(layer)) return true;
-    if (runs_[i].in_head(layer)) return false;
+    if (runs_[i]->site(layer).target != Target::kActivation) return true;
+    if (runs_[i]->is_product(layer)) return true;
+    if (runs_[i]->in_head(layer)) return false;
     const int of_baseline = i == 0 ? static_cast<int>(layer) : matched.baseline_layer[layer];
     return of_baseline >= 0 && common_[static_cast<std::size_t>(of_baseline)];
   }
@@ -276,21 +285,21 @@ class Comparison {
     const auto usual = [&](std::size_t layer) { return is_usual(i, layer, matched); };
     const auto usual_before = [&](std::size_t layer) { return is_usual(0, layer, matched); };
     bool more = false;
-    for (std::size_t layer = 0; layer < runs_[i].trials.size(); ++layer) {
-      more |= !usual(layer) && runs_[i].trials[layer].size() > 0;
+    for (std::size_t layer = 0; layer < runs_[i]->trials.size(); ++layer) {
+      more |= !usual(layer) && runs_[i]->trials[layer].size() > 0;
     }
-    for (std::size_t layer = 0; layer < runs_[0].trials.size(); ++layer) {
-      more |= !usual_before(layer) && runs_[0].trials[layer].size() > 0;
+    for (std::size_t layer = 0; layer < runs_[0]->trials.size(); ++layer) {
+      more |= !usual_before(layer) && runs_[0]->trials[layer].size() > 0;
     }
     for (const bool by_bits : {false, true}) {
       add_network(i, matched, Over::kLayers, by_bits, usual, usual_before);
     }
-    const auto last = last_layers(runs_[0], runs_[i], matched.baseline_layer).layers;
-    const auto last_before = last_layers(runs_[0]).layers;
+    const auto last = last_layers(*runs_[0], *runs_[i], matched.baseline_layer).layers;
+    const auto last_before = last_layers(*runs_[0]).layers;
     if (!last.empty()) {
       const auto before = [&](std::size_t arm, std::size_t end) {
         return [this, arm, end](std::size_t layer) {
-          const auto& strata = runs_[arm].run.strata;
+          const auto& strata = runs_[arm]->run.strata;
           return layer < end && strata[layer].entry == strata[end].entry;
         };
       };
@@ -314,7 +323,7 @@ class Comparison {
     network.over = over;
     network.by_bits = by_bits;
     const auto weight = [&](std::size_t arm, std::size_t layer) {
-      const RunDescription& run = runs_[arm].run;
+      const RunDescription& run = runs_[arm]->run;
       return by_bits ? run.bits(run.strata[layer]) : 1.0;
     };
     std::vector<const Resamples*> of_arm, of_baseline;
@@ -323,7 +332,7 @@ class Comparison {
       if (!in_arm(layer)) continue;
       of_arm.push_back(&matched.of_arm[layer]);
       arm_weights.push_back(weight(i, layer));
-      network.layers += runs_[i].trials[layer].size() > 0;
+      network.layers += runs_[i]->trials[layer].size() > 0;
     }
     if (of_arm.empty() && over != NetworkValue::Over::kLayers) return;
     const Resamples arm = weighted_mean(of_arm, arm_weights);
@@ -342,7 +351,7 @@ class Comparison {
 
   void finish_last_layer(std::size_t i, const Matched& matched) {
     LastLayer& last = data_.arms[i].last;
-    const auto [layers, note] = last_layers(runs_[0], runs_[i], matched.baseline_layer);
+    const auto [layers, note] = last_layers(*runs_[0], *runs_[i], matched.baseline_layer);
     last.note = note;
     if (layers.empty()) return;
     const auto samples = [](const std::vector<Resamples>& all,
@@ -352,13 +361,13 @@ class Comparison {
       return list;
     };
     for (const std::size_t layer : layers) {
-      const Site& site = runs_[i].site(layer);
+      const Site& site = runs_[i]->site(layer);
       last.sites.push_back(
           {site.name, site.values, values_of(matched.of_arm[layer], data_.confidence)});
     }
-    const std::vector<std::size_t> before = last_layers(runs_[0]).layers;
-    const std::vector<LastRule> rules_before = last_rules(runs_[0], before);
-    for (const LastRule& rule : last_rules(runs_[i], layers)) {
+    const std::vector<std::size_t> before = last_layers(*runs_[0]).layers;
+    const std::vector<LastRule> rules_before = last_rules(*runs_[0], before);
+    for (const LastRule& rule : last_rules(*runs_[i], layers)) {
       LastLayer::Combination& combination = last.combinations.emplace_back();
       const Resamples value = weighted_mean(samples(matched.of_arm, layers), rule.weights);
       combination.name = rule.name;
@@ -376,12 +385,12 @@ class Comparison {
 
   void finish_golden(std::size_t i) {
     Arm& arm = data_.arms[i];
-    const GoldenAnswers mine(runs_[i]);
+    const GoldenAnswers mine(*runs_[i]);
     arm.top2diff = mine.top2diff(i, data_.confidence);
     arm.nll = mine.nll(i, data_.confidence);
-    arm.golden_images = static_cast<std::int64_t>(runs_[i].golden.size());
+    arm.golden_images = static_cast<std::int64_t>(runs_[i]->golden.size());
     if (i == 0) return;
-    const GoldenAnswers first(runs_[0]);
+    const GoldenAnswers first(*runs_[0]);
     arm.accuracy_change = mine.accuracy_change(first, data_.confidence);
     arm.fp32_change = mine.fp32_change(first, data_.confidence);
     arm.top2diff_change = mine.top2diff_change(first, data_.confidence);
@@ -390,7 +399,7 @@ class Comparison {
 
   // Whether the arm is the baseline with its logits divided.
   bool is_rescaled(std::size_t i) const {
-    const RunFacts &first = runs_[0].run.facts, &other = runs_[i].run.facts;
+    const RunFacts &first = runs_[0]->run.facts, &other = runs_[i]->run.facts;
     return i > 0 && other.rescaled_from && *other.rescaled_from == first.model_sha256;
   }
 
@@ -400,34 +409,38 @@ class Comparison {
   }
 
   void compare_at_equal_scale() {
-    bool any = false;
-    for (std::size_t i = 1; i < runs_.size(); ++i) any |= is_rescaled(i);
     for (std::size_t i = 1; i < runs_.size(); ++i) {
       if (is_rescaled(i)) continue;
-      if (!any) warn_of_scale(i);
+      bool same = !differs_in_scale(i);
       for (std::size_t r = 1; r < runs_.size(); ++r) {
-        if (is_rescaled(r)) add_equal_scale(i, r);
+        if (!is_rescaled(r)) continue;
+        add_equal_scale(i, r);
+        same |= data_.equal_scale.back().same_top2diff || data_.equal_scale.back().same_nll;
       }
+      data_.arms[i].other_scale = !same;
+      if (!same) warn_of_scale(i);
     }
+  }
+
+  bool differs_in_scale(std::size_t i) const {
+    const Arm& arm = data_.arms[i];
+    return runs_[i]->run.facts.model_sha256 != runs_[0]->run.facts.model_sha256 &&
+           !(holds_zero(arm.top2diff_change) && holds_zero(arm.nll_change));
   }
 
   void warn_of_scale(std::size_t i) {
     const Arm &first = data_.arms[0], &arm = data_.arms[i];
-    if (runs_[i].run.facts.model_sha256 == runs_[0].run.facts.model_sha256) return;
-    if (holds_zero(arm.top2diff_change) && holds_zero(arm.nll_change)) return;
     warn(arm.label + " is not at the scale of " + first.label + ": top2diff " +
          quantity(arm.top2diff.value) + " against " + quantity(first.top2diff.value) + ", NLL " +
          quantity(arm.nll.value) + " against " + quantity(first.nll.value) +
-         ". Ratios of delta loss hold that difference too. A row at equal scale needs a run of the "
-         "rescaled baseline as a further arm: bitfall head rescale MODEL --match top2diff " +
-         runs_[i].directory + " --data CAMPAIGN.toml -o RESCALED.pt");
+         ". Ratios of delta loss hold that difference too, and stand in the tables below the "
+         "summary alone, marked ^. A row at equal scale needs a run of the rescaled baseline as a "
+         "further arm: bitfall head rescale MODEL --match top2diff " +
+         runs_[i]->directory + " --data CAMPAIGN.toml -o RESCALED.pt");
   }
 
   void add_equal_scale(std::size_t i, std::size_t r) {
-    const std::vector<ArmSource> pair = {{sources_[r].run, data_.arms[r].label},
-                                         {sources_[i].run, data_.arms[i].label}};
-    Comparison apart(pair, images_);
-    apart.data_.confidence = data_.confidence;
+    Comparison apart(*this, r, i);
     apart.find_common_layers();
     for (const std::size_t arm : {std::size_t{0}, std::size_t{1}}) {
       const Matched matched = arm == 0 ? apart.baseline_alone() : apart.match(arm);
@@ -439,7 +452,7 @@ class Comparison {
     EqualScale& row = data_.equal_scale.emplace_back();
     row.arm = data_.arms[i].label;
     row.rescaled = data_.arms[r].label;
-    row.temperature = runs_[r].run.facts.temperature.value_or(1);
+    row.temperature = runs_[r]->run.facts.temperature.value_or(1);
     row.top2diff = arm.top2diff_change;
     row.nll = arm.nll_change;
     row.same_top2diff = holds_zero(row.top2diff);
@@ -490,8 +503,7 @@ class Comparison {
         quantity(data_.clip) + " nats.");
   }
 
-  std::vector<ArmSource> sources_;
-  std::vector<ComparedRun> runs_;
+  std::vector<std::shared_ptr<const ComparedRun>> runs_;
   std::vector<bool> images_;  // by image: whether its trials count; empty = all do
   std::vector<Resamples> baseline_samples_;
   std::vector<bool> common_;  // by the baseline's layer: whether all arms have it

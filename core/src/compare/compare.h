@@ -127,6 +127,10 @@ struct Arm {
   std::int64_t golden_images = 0;
   // Not of the baseline:
   GoldenChange accuracy_change, fp32_change, top2diff_change, nll_change;
+  /// Another network than the baseline, whose logits have another scale (the interval of a change
+  /// of top2diff or NLL does not hold 0), and no rescaled baseline among the arms is at its scale:
+  /// its ratios of delta loss hold that difference too.
+  bool other_scale = false;
   std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
   std::optional<Discordance> mismatches, dues;  // of all trials, where all layers are paired

@@ -118,6 +118,7 @@ Json to_json(const Arm& arm, bool baseline) {
   json["fp32_accuracy_change"] = to_json(arm.fp32_change);
   json["top2diff_change"] = to_json(arm.top2diff_change);
   json["nll_change"] = to_json(arm.nll_change);
+  json["other_scale"] = arm.other_scale;
   json["mcnemar"] = to_json(arm.mismatches);
   json["mcnemar_due"] = to_json(arm.dues);
   return json;

@@ -114,6 +114,14 @@ std::vector<std::string> differences(const ComparedRun& baseline, const std::str
     found.push_back(std::string(key.differing) + " differ: " + baseline_label + " " +
                     text(key, first) + ", " + label + " " + text(key, other));
   }
+  for (const PluginFact& a : first.plugins) {
+    for (const PluginFact& b : other.plugins) {
+      if (a.name != b.name || a.sha256 == b.sha256) continue;
+      found.push_back("binaries of plugin " + a.name + " differ: " + baseline_label + " " +
+                      a.version + " (SHA-256 " + a.sha256 + "), " + label + " " + b.version +
+                      " (SHA-256 " + b.sha256 + ")");
+    }
+  }
   return found;
 }
 

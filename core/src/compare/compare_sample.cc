@@ -17,13 +17,15 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 // Of the smaller arm's trials, for two arms to count as one experiment. Two fault lists that were
 // drawn apart agree in few places.
 constexpr double kMost = 0.9;
-constexpr std::int64_t kReliableEvents = 5;
+constexpr double kReliableEvents = 5;
 // Beyond this many, units are resampled in as many groups: that the mean of many draws varies alike
 // is what the bootstrap rests on, and the time no longer grows.
 constexpr std::size_t kMostUnits = 8192;
 
 // Whether an interval of the mean is not to be relied on.
-bool is_thin(const Carried& carried) { return carried.effective() < kReliableDraws; }
+bool is_thin(const Carried& carried, double least = kReliableDraws) {
+  return carried.effective() < least || carried.thin_parts;
+}
 
 struct Quantity {
   double Means::* mean;
@@ -37,9 +39,9 @@ constexpr Quantity kQuantities[] = {
     {&Means::clipped, &Values::clipped, &Improvement::clipped,
      [](const Resamples& of) { return is_thin(of.clipped); }},
     {&Means::mismatch, &Values::mismatch, &Improvement::mismatch,
-     [](const Resamples& of) { return of.mismatches < kReliableEvents; }},
+     [](const Resamples& of) { return is_thin(of.mismatch, kReliableEvents); }},
     {&Means::due, &Values::due, &Improvement::due,
-     [](const Resamples& of) { return of.dues < kReliableEvents; }}};
+     [](const Resamples& of) { return is_thin(of.due, kReliableEvents); }}};
 
 // 0 / 0 is NaN; x / 0 infinite.
 double quotient(double baseline, double arm) {
@@ -57,6 +59,11 @@ std::vector<double> replicates_of(const Resamples& sample, double Means::* mean)
 void add_spread(Resamples& sample, const TrialSums& draw) {
   sample.loss.spread += draw.loss * draw.loss;
   sample.clipped.spread += draw.clipped * draw.clipped;
+  // Several trials of a fault are one event.
+  sample.mismatch.spread += draw.mismatches > 0;
+  sample.mismatch.mean += draw.mismatches > 0;
+  sample.due.spread += draw.dues > 0;
+  sample.due.mean += draw.dues > 0;
 }
 
 // `all`: the sums of all draws.
@@ -68,16 +75,22 @@ void finish_spread(Resamples& sample, const TrialSums& all) {
   };
   finish(sample.loss, all.loss, all.finite);
   finish(sample.clipped, all.clipped, all.trials);
+  finish(sample.mismatch, sample.mismatch.mean, all.trials);
+  finish(sample.due, sample.due.mean, all.trials);
 }
 
 // Of a weighted mean (sum of w m)^2 / sum of w^2 q.
 Carried weighted_carried(const std::vector<const Resamples*>& layers,
-                         const std::vector<double>& weights, Carried Resamples::* of) {
+                         const std::vector<double>& weights, Carried Resamples::* of,
+                         double least) {
   Carried mean;
+  double thin = 0;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     mean.mean += weights[i] * (layers[i]->*of).mean;
+    if (is_thin(layers[i]->*of, least)) thin += weights[i] * (layers[i]->*of).mean;
     mean.spread += weights[i] * weights[i] * (layers[i]->*of).spread;
   }
+  mean.thin_parts = thin > mean.mean / 2;
   return mean;
 }
 
@@ -108,6 +121,11 @@ TrialSums& TrialSums::operator+=(const TrialSums& other) {
   dues += other.dues;
   trials += other.trials;
   return *this;
+}
+
+TrialSums TrialSums::times(double factor) const {
+  return {factor * loss,       factor * finite, factor * clipped,
+          factor * mismatches, factor * dues,   factor * trials};
 }
 
 Means TrialSums::means() const {
@@ -214,6 +232,25 @@ std::vector<TrialPairs::Unit> TrialPairs::paired_units(bool& by_fault) const {
   return units;
 }
 
+// Of each unit its largest part of any sum of the two arms; 1 where it has an event, or another
+// number of trials than the first.
+std::vector<double> TrialPairs::shares(const std::vector<Unit>& units, const Unit& all) {
+  const auto share = [](const TrialSums& unit, const TrialSums& of, const TrialSums& first) {
+    if (unit.mismatches > 0 || unit.dues > 0 || unit.trials != first.trials ||
+        unit.finite != first.finite) {
+      return 1.0;
+    }
+    return std::max(unit.loss > 0 ? unit.loss / of.loss : 0,
+                    unit.clipped > 0 ? unit.clipped / of.clipped : 0);
+  };
+  std::vector<double> shares;
+  for (const Unit& unit : units) {
+    shares.push_back(std::max(share(unit.baseline, all.baseline, units.front().baseline),
+                              share(unit.arm, all.arm, units.front().arm)));
+  }
+  return shares;
+}
+
 std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
                                                  std::uint64_t stream) {
   std::pair<Resamples, Resamples> samples;
@@ -224,10 +261,6 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
     all.arm += unit.arm;
     add_spread(baseline, unit.baseline);
     add_spread(arm, unit.arm);
-    baseline.mismatches += unit.baseline.mismatches > 0;
-    arm.mismatches += unit.arm.mismatches > 0;
-    baseline.dues += unit.baseline.dues > 0;
-    arm.dues += unit.arm.dues > 0;
   }
   baseline.point = all.baseline.means();
   arm.point = all.arm.means();
@@ -238,13 +271,22 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
     groups[i % kMostUnits].baseline += units[i].baseline;
     groups[i % kMostUnits].arm += units[i].arm;
   }
+  const UnitChoice choice(shares(groups, all));
+  Unit usual;  // the sum of those alike, then their average
+  for (const std::size_t i : choice.alike()) {
+    usual.baseline += groups[i].baseline;
+    usual.arm += groups[i].arm;
+  }
+  const double one = choice.alike().empty() ? 0 : 1 / static_cast<double>(choice.alike().size());
   Bootstrap bootstrap(stream);
-  for (int r = 0; r < kResamples; ++r) {
+  for (int r = 0; r < kTailResamples; ++r) {
     Unit drawn;
-    bootstrap.draw(groups.size(), [&](std::size_t i) {
+    const auto alike = static_cast<double>(bootstrap.draw(choice, [&](std::size_t i) {
       drawn.baseline += groups[i].baseline;
       drawn.arm += groups[i].arm;
-    });
+    }));
+    drawn.baseline += usual.baseline.times(alike * one);
+    drawn.arm += usual.arm.times(alike * one);
     baseline.replicates.push_back(drawn.baseline.means());
     arm.replicates.push_back(drawn.arm.means());
   }
@@ -276,16 +318,14 @@ Resamples weighted_mean(const std::vector<const Resamples*>& layers,
   mean.point = average(layers, weights, [](const Resamples& layer) { return layer.point; });
   mean.lower = average(layers, weights, [](const Resamples& layer) { return layer.lower; });
   mean.upper = average(layers, weights, [](const Resamples& layer) { return layer.upper; });
-  for (std::size_t r = 0; r < kResamples; ++r) {
+  for (std::size_t r = 0; r < kTailResamples; ++r) {
     mean.replicates.push_back(
         average(layers, weights, [r](const Resamples& layer) { return layer.replicates[r]; }));
   }
-  mean.loss = weighted_carried(layers, weights, &Resamples::loss);
-  mean.clipped = weighted_carried(layers, weights, &Resamples::clipped);
-  for (const Resamples* layer : layers) {
-    mean.mismatches += layer->mismatches;
-    mean.dues += layer->dues;
-  }
+  mean.loss = weighted_carried(layers, weights, &Resamples::loss, kReliableDraws);
+  mean.clipped = weighted_carried(layers, weights, &Resamples::clipped, kReliableDraws);
+  mean.mismatch = weighted_carried(layers, weights, &Resamples::mismatch, kReliableEvents);
+  mean.due = weighted_carried(layers, weights, &Resamples::due, kReliableEvents);
   return mean;
 }
 

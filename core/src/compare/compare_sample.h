@@ -18,6 +18,7 @@ struct Means {
 struct TrialSums {
   double loss = 0, finite = 0, clipped = 0, mismatches = 0, dues = 0, trials = 0;
   TrialSums& operator+=(const TrialSums& other);
+  TrialSums times(double factor) const;
   Means means() const;  // NaN where there is nothing to average
 };
 
@@ -52,18 +53,17 @@ class LayerTrials {
 /// How few draws carry a mean of losses: its value over the draws, and sum of d^2 / n^2.
 struct Carried {
   double mean = 0, spread = 0;
+  bool thin_parts = false;  // of a mean of layers: those that make half of it are thin themselves
   double effective() const { return spread > 0 ? mean * mean / spread : 0; }  // draws (Kish)
 };
 
 /// What is known of a layer's values, or of a mean of layers.
 struct Resamples {
   Means point;                    // over the trials that the replicates are drawn from
-  std::vector<Means> replicates;  // kResamples of them
+  std::vector<Means> replicates;  // kTailResamples of them
   Means lower, upper;             // limits that hold where nothing was seen too; NaN = unknown
-  // Of trials, or of faults where these meet several images:
-  Carried loss, clipped;
-  std::int64_t mismatches = 0;
-  std::int64_t dues = 0;
+  // Of trials, or of faults where these meet several images; of the last two, events:
+  Carried loss, clipped, mismatch, due;
 };
 
 /// Trials of two arms in one layer.
@@ -86,6 +86,7 @@ class TrialPairs {
     TrialSums baseline, arm;
   };
   static std::vector<Unit> units(const LayerTrials& arm);
+  static std::vector<double> shares(const std::vector<Unit>& units, const Unit& all);
   static std::pair<Resamples, Resamples> draw(const std::vector<Unit>& units, std::uint64_t stream);
   std::vector<Unit> paired_units(bool& by_fault) const;
   Discordance discordance(double TrialSums::* events) const;  // of the trials that agree

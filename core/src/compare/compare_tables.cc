@@ -71,7 +71,8 @@ class Tables {
         confidence_text(data_.arms.front().report) +
         " interval; above 1 the arm is better. The network is the plain mean over layers; by bits: "
         "each layer weighted by its bits. Delta loss and top2diff follow the scale of the "
-        "logits: read x with NLL, the mean loss without a fault.";
+        "logits: read x with NLL, the mean loss without a fault; an arm at another scale has no x "
+        "here unless the rescaled baseline is an arm too.";
     const std::string level = full_ ? level_ : "";  // the terminal has no room
     table.columns = {"arm",
                      "accuracy",
@@ -87,6 +88,7 @@ class Tables {
       const bool baseline = &arm == &first;
       const auto ratio = [&](const Improvement* improvement) {
         if (baseline) return std::string("1");
+        if (arm.other_scale) return std::string("other scale");
         return improvement ? ratio_text(headline(data_, *improvement)) : std::string("-");
       };
       const auto cost = [&](const Arm& of, std::optional<std::int64_t> RunFacts::* count) {
@@ -249,14 +251,14 @@ class Tables {
         const std::string v = last.sites.size() > 1 ? "v" + std::to_string(i + 1) : "v";
         const bool alone = last.combinations.size() == 1;
         add_quantities(
-            table,
+            table, arm,
             {arm.label, v + ": " + (full_ ? site.name : shortened(site.name, kShortSite)) + " (" +
                             std::to_string(site.neurons) + ")"},
             site.values, alone ? improvement(arm, last.combinations[0].improvement) : nullptr);
       }
       if (last.combinations.size() == 1) continue;
       for (const LastLayer::Combination& combination : last.combinations) {
-        add_quantities(table, {arm.label, combination.name}, combination.values,
+        add_quantities(table, arm, {arm.label, combination.name}, combination.values,
                        improvement(arm, combination.improvement));
       }
     }
@@ -275,7 +277,7 @@ class Tables {
     table.text_columns = 2;
     for (const Arm& arm : data_.arms) {
       for (const NetworkValue& network : arm.networks) {
-        add_quantities(table, {arm.label, network_name(network)}, network.values,
+        add_quantities(table, arm, {arm.label, network_name(network)}, network.values,
                        improvement(arm, network.improvement));
       }
     }
@@ -290,7 +292,8 @@ class Tables {
         "both arms ran the same trials; these are resampled together. i: other faults, so the arms "
         "are resampled separately. *: under 40 effective trials carry the mean, (sum d)^2 / sum "
         "d^2, or "
-        "under 5 mismatched, in one of the two (faults, where these meet several images).";
+        "under 5 mismatched, in one of the two (faults, where these meet several images). ^: at "
+        "another scale than the baseline.";
     if (!full_) table.note = "Median, mean, clipped: of delta loss. " + table.note;
     if (full_) {
       table.columns = {"layer",      "arm",        "trials",  "changing",   "median",
@@ -344,13 +347,18 @@ class Tables {
     return first;
   }
 
-  void add_quantities(ReportTable& table, std::vector<std::string> cells, const Values& values,
-                      const Improvement* improvement) const {
+  // Behind a ratio of delta loss that holds a difference of scale.
+  static std::string scale_mark(const Arm& arm) { return arm.other_scale ? " ^" : ""; }
+
+  void add_quantities(ReportTable& table, const Arm& arm, std::vector<std::string> cells,
+                      const Values& values, const Improvement* improvement) const {
     const auto add = [&](const std::string& value, const Ratio Improvement::* ratio,
                          bool interval) {
       cells.push_back(value);
       const std::string text = improvement ? ratio_text(improvement->*ratio) : "";
       cells.push_back(interval ? text : text.substr(0, text.find(" [")));
+      const bool follows_scale = ratio == &Improvement::loss || ratio == &Improvement::clipped;
+      if (improvement && follows_scale) cells.back() += scale_mark(arm);
     };
     add(full_ ? with_interval(values.loss) : quantity(values.loss.value), &Improvement::loss,
         shows_interval(false));
@@ -368,6 +376,11 @@ class Tables {
       if (!row.arms[i]) continue;
       const LayerOfArm& layer = *row.arms[i];
       const bool shared = layer.pairing.matched;
+      const auto loss_ratio = [&](const Ratio& of) {
+        return shared  ? ratio_text(of) + scale_mark(data_.arms[i])
+               : i > 0 ? std::string("no match")
+                       : std::string();
+      };
       const auto ratio = [&](const Ratio& of) {
         return shared ? ratio_text(of) : i > 0 ? std::string("no match") : std::string();
       };
@@ -377,14 +390,15 @@ class Tables {
       const Improvement& x = layer.improvement;
       const std::string& label = data_.arms[i].label;
       if (full_) {
-        table.rows.push_back(
-            {row.name, label, std::to_string(summary.trials), changing,
-             quantity(summary.delta_loss.median), quantity(layer.values.loss.value),
-             ratio(x.loss) + (shared && headline_is_clipped() ? " ~" : ""),
-             quantity(layer.values.clipped.value), ratio(x.clipped), mismatch, ratio(x.mismatch)});
+        table.rows.push_back({row.name, label, std::to_string(summary.trials), changing,
+                              quantity(summary.delta_loss.median),
+                              quantity(layer.values.loss.value),
+                              loss_ratio(x.loss) + (shared && headline_is_clipped() ? " ~" : ""),
+                              quantity(layer.values.clipped.value), loss_ratio(x.clipped), mismatch,
+                              ratio(x.mismatch)});
       } else {
         std::vector<std::string> ends = {quantity(layer.values.clipped.value),
-                                         ratio(headline(data_, x))};
+                                         loss_ratio(headline(data_, x))};
         if (!headline_is_clipped()) std::swap(ends[0], ends[1]);
         table.rows.push_back({"  " + label, changing, quantity(summary.delta_loss.median),
                               quantity(layer.values.loss.value), ends[0], ends[1], mismatch,

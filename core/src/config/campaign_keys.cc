@@ -24,7 +24,7 @@ constexpr SectionSpec kSections[] = {
     {"format", false, false, true, "the number format that the values of all sites are stored in"},
     {"formats", true, false, false,
      "another number format at some sites; may be repeated, and the last that matches holds"},
-    {"calibration", false, false, false, "what formats with a fixed scale learn from golden data"},
+    {"calibration", false, false, false, "what formats with a fixed scale, and the bounds of clamped hit values, learn from golden data"},
     {"faults", true, false, false, "which faults hit where, and how many; may be repeated"},
     {"metrics", false, false, false, "what is measured in each trial"},
     {"protect", true, false, false,
@@ -68,7 +68,7 @@ const KeySpec kKeys[] = {
      "Images of the folder and their labels, in a text, CSV or JSON file; unset: all images, by "
      "their folders."},
     {"data", "split", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, kSplits,
-     "Of CIFAR-10, CIFAR-100 and STL-10 in their authors' files: which images; unset: `test`, and of "
+     "Of CIFAR-10, CIFAR-100, STL-10 and Food-101 in their authors' files: which images; unset: `test`, and of "
      "`[data]` of a training `train`."},
     {"data", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
      "Labels of an images .npy: a .npy file of N integers, counted from 0."},
@@ -122,6 +122,17 @@ const KeySpec kKeys[] = {
      "the magnitude is rounded up by at most 1/256; unset: 99.9."},
     {"calibration", "images", KeyType::kInteger, toml_text(kSilent.calibration.images), 0, 2147483647, kClosed, {},
      "Number of images to learn from, a random sample of the data; 0 = all."},
+    {"calibration", "path", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Images to learn from, as in `[data] path`: of the training set, as published; unset: those that are attacked."},
+    {"calibration", "list", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Images of that folder, as in `[data]`."},
+    {"calibration", "labels", KeyType::kPath, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Labels of an images .npy, as in `[data]`."},
+    {"calibration", "limit", KeyType::kInteger, "", 0, 2147483647, kClosed, {},
+     "Number of these images, taken evenly from the classes; 0 = all."},
+    {"calibration", "round", KeyType::kText, toml_choice(kBoundRoundingNames, kSilent.calibration.round), -kUnbounded, kUnbounded, kClosed,
+     kBoundRoundingNames,
+     "Of `hit_value = \"clamped\"`: `fp16` rounds bounds to FP16, as published; beyond 65504 they are Inf, which cuts nothing."},
 
     {"faults", "error_model", KeyType::kComponent, toml_text(FaultsConfig().error_model.id), -kUnbounded, kUnbounded, kClosed, {},
      "Error model, from `bitfall plugin list`: its id, or a table with `id` and its options."},
@@ -178,6 +189,9 @@ const KeySpec kKeys[] = {
 
     {"run", "device", KeyType::kText, toml_text(kSilent.device), -kUnbounded, kUnbounded, kClosed, {},
      "`cpu`, `cuda` or `cuda:N`."},
+    {"run", "cpu", KeyType::kText, toml_choice(kCpuInstructionsNames, kSilent.cpu), -kUnbounded, kUnbounded, kClosed, kCpuInstructionsNames,
+     "Instructions of the processor that the network is run with: all that it has, or `avx2` alone, so that machines with AVX2 and "
+     "with AVX512 can share a campaign. Decides last bits."},
     {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kUnbounded, kUnbounded, kClosed, {},
      "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, and another "
      "arithmetic than the CPU's. No effect on the CPU."},

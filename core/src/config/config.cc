@@ -45,9 +45,10 @@ class CampaignReader {
     if (const auto section = find("metrics")) section->read("ids", campaign_.metrics);
     read_entries("protect", campaign_.protect, &CampaignReader::read_protect);
     name_protections();
-    campaign_.learn = campaign_.data;
-    campaign_.learn.path.clear();
-    if (const auto section = find("learn")) read_learn(*section);
+    campaign_.learn = other_images();
+    campaign_.calibrate = other_images();
+    if (const auto section = find("learn")) read_images(*section, campaign_.learn);
+    if (const auto section = find("calibration")) read_images(*section, campaign_.calibrate);
     if (const auto section = find("plugins")) section->read("paths", campaign_.plugins);
     if (const auto section = find("run")) read_run(*section);
   }
@@ -70,7 +71,8 @@ class CampaignReader {
   void read_faults(const Section& section, FaultsConfig& out) const;
   void read_protect(const Section& section, ProtectConfig& out) const;
   void name_protections();
-  void read_learn(const Section& section);
+  DataConfig other_images() const;
+  void read_images(const Section& section, DataConfig& images);
   void read_run(const Section& section);
 
   Campaign& campaign_;
@@ -151,6 +153,16 @@ void CampaignReader::read_calibration(const Section& section) {
   section.read_choice("rule", calibration.rule);
   section.read("percentile", calibration.percentile);
   section.read("images", calibration.images);
+  section.read_choice("round", calibration.round);
+  if (section.has("path") && section.has("images")) {
+    section.report(section.where("images"), "images",
+                   "is a sample of the attacked images, and path names others", "use limit");
+  }
+  for (const char* name : {"list", "labels", "limit"}) {
+    if (section.has("path") || !section.has(name)) continue;
+    section.report(section.where(name), name, "is read only with path",
+                   "set path, or leave it out");
+  }
   if (section.has("percentile") && calibration.rule != CalibrationRule::kPercentile) {
     section.report(section.where("percentile"), "percentile",
                    "is read only with rule = \"percentile\"", "set the rule, or leave it out");
@@ -207,22 +219,30 @@ void CampaignReader::name_protections() {
   }
 }
 
-void CampaignReader::read_learn(const Section& section) {
-  DataConfig& learn = campaign_.learn;
-  learn.list.clear();
-  learn.labels.clear();
-  learn.limit = 0;
-  learn.split.clear();
-  learn.default_split = "train";
-  learn.where = place(section.table());
-  section.read("path", learn.path);
-  section.read("list", learn.list);
-  section.read("labels", learn.labels);
-  section.read("limit", learn.limit);
+/// Images that are learned from: read as those of [data], but others.
+DataConfig CampaignReader::other_images() const {
+  DataConfig images = campaign_.data;
+  images.path.clear();
+  images.list.clear();
+  images.labels.clear();
+  images.split.clear();
+  images.limit = 0;
+  images.default_split = "train";
+  images.only = OnlyImages::kAll;
+  return images;
+}
+
+void CampaignReader::read_images(const Section& section, DataConfig& images) {
+  images.where = place(section.table());
+  section.read("path", images.path);
+  section.read("list", images.list);
+  section.read("labels", images.labels);
+  section.read("limit", images.limit);
 }
 
 void CampaignReader::read_run(const Section& section) {
   read_device(section, campaign_.device);
+  section.read_choice("cpu", campaign_.cpu);
   section.read("tf32", campaign_.tf32);
   section.read("batch", campaign_.batch);
   section.read("threads", campaign_.threads);

@@ -63,7 +63,8 @@ struct Campaign : RunSettings {
                                        {"top2diff", {}, {}},
                                        {"output_error", {}, {}}};
   std::vector<ProtectConfig> protect;
-  DataConfig learn;  // what protections learn from; path empty = not given
+  DataConfig learn;      // what protections learn from; path empty = not given
+  DataConfig calibrate;  // what formats and bounds learn from; path empty = `data`
   std::vector<std::filesystem::path> plugins;  // [plugins] paths: further shared libraries
 };
 

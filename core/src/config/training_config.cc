@@ -20,8 +20,18 @@ void read_training(const Section& section, Training& training) {
   section.read("output", training.output);
   section.read("epochs", training.epochs);
   section.read("batch", training.batch);
+  section.read("accumulate", training.accumulate);
   section.read("label_smoothing", training.label_smoothing);
   section.read("ema", training.ema);
+  section.read("ema_every", training.ema_every);
+  section.read("ema_after", training.ema_after);
+  const auto needs_average = [&](const char* name, bool is_default) {
+    if (training.ema > 0 || is_default || !section.has(name)) return;
+    section.report(section.where(name), name, "is read only with an average of the weights",
+                   "set ema, such as ema = 0.999");
+  };
+  needs_average("ema_every", training.ema_every == Training{}.ema_every);
+  needs_average("ema_after", training.ema_after == Training{}.ema_after);
   section.read("checkpoint_minutes", training.checkpoint_minutes);
 }
 
@@ -43,6 +53,9 @@ void read_optimizer(const Section& section, OptimizerConfig& optimizer) {
   section.read("learning_rate", optimizer.learning_rate);
   section.read("weight_decay", optimizer.weight_decay);
   section.read("decay_vectors", optimizer.decay_vectors);
+  std::vector<SourceRange> places;
+  section.read("no_decay", optimizer.no_decay, places);
+  section.read("clip_norm", optimizer.clip_norm);
   section.read("momentum", optimizer.momentum);
   section.read("nesterov", optimizer.nesterov);
   section.read("beta1", optimizer.beta1);
@@ -82,6 +95,7 @@ void read_augmentation(const Section& section, AugmentationConfig& augmentation)
     section.report(section.where(name), name, "is read only with random_crop = true",
                    "set it, or leave this out");
   }
+  section.read("trivial_augment", augmentation.trivial_augment);
   section.read("erase", augmentation.erase);
   section.read("mixup", augmentation.mixup);
   section.read("cutmix", augmentation.cutmix);

@@ -21,6 +21,8 @@ struct OptimizerConfig {
   double learning_rate = 0.1;  // the highest that the schedule reaches
   double weight_decay = 1e-4;
   bool decay_vectors = true;                          // also biases, norms' weights and scales
+  std::vector<std::string> no_decay;                  // patterns of names that do not decay
+  double clip_norm = 0;                               // of all gradients together; 0 = not
   double momentum = 0.9;                              // kSgd
   bool nesterov = false;                              // kSgd
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // kAdamW
@@ -48,10 +50,11 @@ struct AugmentationConfig {
   // A box of the picture of a random size, resized to the network's; in place of preprocess.resize
   // and crop.
   bool random_crop = false;
-  std::vector<double> crop_scale = {0.08, 1.0};              // share of the picture's area
+  std::vector<double> crop_scale = {0.08, 1.0};             // share of the picture's area
   std::vector<double> crop_ratio = {3.0 / 4.0, 4.0 / 3.0};  // width by height
-  double erase = 0;                                          // probability of an erased box
-  double mixup = 0, cutmix = 0;                              // alpha of Beta(alpha, alpha); 0 = none
+  bool trivial_augment = false;                             // torchvision's TrivialAugmentWide
+  double erase = 0;                                         // probability of an erased box
+  double mixup = 0, cutmix = 0;                             // alpha of Beta(alpha, alpha); 0 = none
 };
 
 struct Training {
@@ -62,8 +65,11 @@ struct Training {
   std::filesystem::path output;  // default runs/<stem of the file>
   std::int64_t epochs = 10;
   std::int64_t batch = 128;
+  std::int64_t accumulate = 1;  // batches per step
   double label_smoothing = 0;
-  double ema = 0;  // decay a step of the averaged weights; 0 = none
+  double ema = 0;              // decay an update of the averaged weights; 0 = none
+  std::int64_t ema_every = 1;  // steps between updates
+  double ema_after = 0;        // epochs in which the average is a copy
   double checkpoint_minutes = 5;
 
   std::filesystem::path model;
@@ -74,7 +80,7 @@ struct Training {
   AugmentationConfig augmentation;
 
   std::string device = "cpu";
-  bool tf32 = false;  // CUDA alone: float32 products with 10 bits
+  bool tf32 = false;         // CUDA alone: float32 products with 10 bits
   std::int64_t threads = 0;  // of LibTorch; 0 = its choice
   std::int64_t workers = 0;  // threads that decode and augment; 0 = by the cores
 };

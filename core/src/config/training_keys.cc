@@ -35,12 +35,19 @@ const KeySpec kTrainingKeys[] = {
     {"training", "batch", KeyType::kInteger, toml_text(kSilentTraining.batch), 1, 1 << 20, kClosed, {},
      "Images per step; those left over at the end of an epoch, too few for a step, are not used in "
      "it."},
+    {"training", "accumulate", KeyType::kInteger, toml_text(kSilentTraining.accumulate), 1, 65536, kClosed, {},
+     "Batches whose gradients are averaged for one step: a step of batch x accumulate images, where batch norms see `batch`. For what a "
+     "recipe does on several devices."},
     {"training", "label_smoothing", KeyType::kNumber, toml_text(kSilentTraining.label_smoothing), 0, 0.999, kClosed, {},
      "Share of the target that is spread evenly over all classes."},
     {"training", "ema", KeyType::kNumber, toml_text(kSilentTraining.ema), 0, 0.9999999, kClosed, {},
-     "Decay per step of an exponential moving average of the weights, which starts at the initial "
+     "Decay per update of an exponential moving average of the weights, which starts at the initial "
      "ones. The average is then what is judged and written as model.pt; the last weights are "
      "last.pt. 0 = no average."},
+    {"training", "ema_every", KeyType::kInteger, toml_text(kSilentTraining.ema_every), 1, 1000000, kClosed, {},
+     "Of `ema`: steps between two updates of the average."},
+    {"training", "ema_after", KeyType::kNumber, toml_text(kSilentTraining.ema_after), 0, 1000000, kClosed, {},
+     "Of `ema`: epochs at first in which the average is a copy of the weights, as torchvision has it during the warm-up."},
     {"training", "checkpoint_minutes", KeyType::kNumber, toml_text(kSilentTraining.checkpoint_minutes), 0, kUnbounded, kOpen, {},
      "Longest time in minutes between checkpoints; there is one after every epoch too."},
 
@@ -55,6 +62,10 @@ const KeySpec kTrainingKeys[] = {
      "With `sgd` added to gradients, with `adamw` taken from weights."},
     {"optimizer", "decay_vectors", KeyType::kFlag, toml_text(kSilentTraining.optimizer.decay_vectors), -kUnbounded, kUnbounded, kClosed, {},
      "Whether parameters of fewer than two dimensions decay too: biases, norms, temperatures."},
+    {"optimizer", "no_decay", KeyType::kTexts, "", -kUnbounded, kUnbounded, kClosed, {},
+     "Patterns (`*`, `?`) of the names of parameters that do not decay, such as [\"*bias\", \"*position*\"]; one that names none is an error."},
+    {"optimizer", "clip_norm", KeyType::kNumber, toml_text(kSilentTraining.optimizer.clip_norm), 0, kUnbounded, kClosed, {},
+     "Gradients that are longer than this, all together, are shortened to it before each step; 0 = not."},
     {"optimizer", "momentum", KeyType::kNumber, toml_text(kSilentTraining.optimizer.momentum), 0, 1, kClosed, {}, "Of `sgd`."},
     {"optimizer", "nesterov", KeyType::kFlag, toml_text(kSilentTraining.optimizer.nesterov), -kUnbounded, kUnbounded, kClosed, {},
      "Nesterov's momentum, of `sgd`."},
@@ -94,6 +105,9 @@ const KeySpec kTrainingKeys[] = {
      "Of `random_crop`: least and largest share of the picture's area."},
     {"augmentation", "crop_ratio", KeyType::kNumbers, "[0.75, 1.3333333333333333]", 0.01, 100, kClosed, {},
      "Of `random_crop`: least and largest ratio of width to height."},
+    {"augmentation", "trivial_augment", KeyType::kFlag, toml_text(kSilentTraining.augmentation.trivial_augment), -kUnbounded, kUnbounded, kClosed, {},
+     "One change of a random kind and strength per image, such as shear, turn, contrast or posterize: torchvision's TrivialAugmentWide, by `interpolation`. Needs 8-bit "
+     "images."},
     {"augmentation", "erase", KeyType::kNumber, toml_text(kSilentTraining.augmentation.erase), 0, 1, kClosed, {},
      "Probability that a box of 2 to 33 % of an image is set to 0 after normalisation: torchvision's RandomErasing."},
     {"augmentation", "mixup", KeyType::kNumber, toml_text(kSilentTraining.augmentation.mixup), 0, 4, kClosed, {},

@@ -16,8 +16,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct FormatRow {
-  const ComponentDescription* component;
-  std::unique_ptr<NumberFormat> format;  // null: it has required options
+  ComponentDescription component;
+  std::unique_ptr<NumberFormat> format;  // null: it has required options, or was not loaded
+  bool loaded;
 };
 
 /// In the order of the plugins, and within one as it registers them.
@@ -26,11 +27,13 @@ std::vector<FormatRow> format_rows(const PluginHost& host) {
   for (const ComponentDescription& component : host.components()) {
     if (component.kind != ComponentKind::kFormat) continue;
     bool needs_options = false;
+    // To list a plugin is no reason to run its code.
+    const bool loaded = host.plugins()[component.plugin].state == PluginState::kLoaded;
     for (const OptionSpec& option : component.options) {
       needs_options |= option.default_value == nullptr;
     }
-    FormatRow row{&component, nullptr};
-    if (!needs_options) {
+    FormatRow row{component, nullptr, loaded};
+    if (loaded && !needs_options) {
       Diagnostics diagnostics("formats", "");
       PluginChoice choice;
       choice.id = component.id;
@@ -66,9 +69,9 @@ std::string cell(const std::string& text) {
 }
 
 std::vector<std::string> markdown_cells(const FormatRow& row) {
-  std::vector<std::string> cells = {"`" + row.component->id + "`"};
+  std::vector<std::string> cells = {"`" + row.component.id + "`"};
   if (!row.format) {
-    cells.resize(10, "options");
+    cells.resize(10, row.loaded ? "options" : "not loaded");
     return cells;
   }
   const FormatTraits traits = row.format->traits();
@@ -87,7 +90,7 @@ std::vector<std::string> markdown_cells(const FormatRow& row) {
 Json number_json(double value) { return value > 0 && std::isfinite(value) ? Json(value) : Json(); }
 
 Json format_json(const FormatRow& row) {
-  Json json = {{"id", row.component->id}, {"bits", nullptr}};
+  Json json = {{"id", row.component.id}, {"bits", nullptr}};
   Json metadata = Json::array();
   FormatTraits traits;
   if (row.format) {
@@ -105,7 +108,8 @@ Json format_json(const FormatRow& row) {
   json["nan"] = text_of(traits.nan);
   json["exact_in_float32"] = row.format ? Json(exact_in_float32(*row.format)) : Json();
   json["oracle"] = text_of(traits.oracle);
-  json["summary"] = row.component->summary;
+  json["summary"] = row.component.summary;
+  json["loaded"] = row.loaded;
   return json;
 }
 
@@ -132,12 +136,16 @@ std::string short_number(double value) {
 
 std::string formats_text(const PluginHost& host) {
   TextTable table({{"id"}, {"bits", TextTable::kRight}, {"metadata"}, {"summary"}});
+  bool all_loaded = true;
   for (const FormatRow& row : format_rows(host)) {
     const auto& format = row.format;
-    table.add({row.component->id, format ? std::to_string(format->registers()[0].bits) : "-",
-               format ? or_dash(registers_text(*format, true)) : "-", row.component->summary});
+    all_loaded &= row.loaded;
+    const char* none = row.loaded ? "-" : "*";
+    table.add({row.component.id, format ? std::to_string(format->registers()[0].bits) : none,
+               format ? or_dash(registers_text(*format, true)) : none, row.component.summary});
   }
-  return table.render();
+  return table.render() +
+         (all_loaded ? "" : "* of a plugin in the search path, whose code was not run\n");
 }
 
 std::string formats_json(const PluginHost& host) {

@@ -28,6 +28,7 @@
 #include "preprocess.h"
 #include "progress.h"
 #include "sha256.h"
+#include "split_lists.h"
 #include "stored_tensor.h"
 #include "timer.h"
 #include "utf8.h"
@@ -179,6 +180,7 @@ struct Dataset::State {
 
   void open_folder();
   void open_array();
+  void follow_split();
   bool open_packed();
   void take_images(const ImageListing& listing);
   bool usable(const std::string& file);
@@ -202,7 +204,7 @@ struct Dataset::State {
   bool numbered = false;  // nothing names the classes: their names are their numbers
   std::vector<std::string> names;
   std::vector<std::int32_t> labels;
-  std::size_t row_bytes = 0;  // of an array
+  std::size_t row_bytes = 0;       // of an array
   std::vector<std::int32_t> rows;  // of an array or a set, where some were left out: by image
   std::unordered_map<std::string_view, std::int32_t>
       index;  // keys lie in `names`, which no longer grows
@@ -354,6 +356,21 @@ void Dataset::State::open_array() {
   shape = {channels, sized.height, sized.width};
 }
 
+/// Puts the parts of a set that has lists of its own in the place of its folder.
+void Dataset::State::follow_split() {
+  if (!config.list.empty()) {
+    if (config.split.empty()) return;
+    fail(config.list, "data.split chooses among a set's own lists; give one of the two");
+  }
+  const auto lists =
+      find_split_lists(config.path, config.split.empty() ? config.default_split : config.split);
+  if (!lists) return;
+  config.path = lists->images;
+  config.list = lists->list;
+  if (config.classes.empty()) config.classes = lists->classes;
+  config.split.clear();
+}
+
 /// CIFAR-10 and the like; false where the folder holds none of them.
 bool Dataset::State::open_packed() {
   packed =
@@ -361,7 +378,7 @@ bool Dataset::State::open_packed() {
   if (!packed) {
     if (config.split.empty()) return false;
     fail(config.path,
-         "data.split goes with CIFAR-10, CIFAR-100 or STL-10 in the files that their "
+         "data.split goes with CIFAR-10, CIFAR-100, STL-10 or Food-101 in the files that their "
          "authors publish; this folder holds none of them");
   }
   if (!config.labels.empty()) {
@@ -424,7 +441,8 @@ std::string Dataset::State::content_digest(std::size_t image, std::vector<std::b
   const auto place = rows.empty() ? static_cast<std::int32_t>(image) : rows[image];
   if (packed) {
     const Image picture = packed->read(place);
-    return sha256_text({reinterpret_cast<const char*>(picture.pixels.data()), picture.pixels.size()});
+    return sha256_text(
+        {reinterpret_cast<const char*>(picture.pixels.data()), picture.pixels.size()});
   }
   if (!array) {
     const fs::path file = config.path / names[image];
@@ -483,7 +501,8 @@ Dataset Dataset::open(const DataConfig& config) {
                           : "there is no such file or folder (data.path)");
   }
   if (fs::is_directory(config.path)) {
-    if (!config.list.empty() || !state->open_packed()) state->open_folder();
+    state->follow_split();
+    if (!state->config.list.empty() || !state->open_packed()) state->open_folder();
   } else {
     state->open_array();
   }

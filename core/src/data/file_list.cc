@@ -280,6 +280,15 @@ class ListedImages {
  private:
   /// Of labels alone: they are those of the folder's images in the order of their names.
   void name_images(std::vector<ListEntry>& entries) const {
+    const std::string name = list_.filename().string();
+    if (name.starts_with("ILSVRC") && name.find("ground_truth") != name.npos &&
+        integer(entries.front().label)) {
+      fail(entries.front().where,
+           "the label is " + entries.front().label +
+               ", a number of ImageNet's development kit (ILSVRC2012_ID in its meta.mat), and no "
+               "class's number: these count from 0 in the order of the WordNet ids; write the ids "
+               "(n01440764) instead, as torchvision's parse_devkit_archive does");
+    }
     std::vector<std::string> images;
     ExtensionCounts lost;
     for (const FolderEntry& entry : entries_of(files_.root())) {

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "pilot.h"
 #include "profile.h"
+#include "site_values.h"
 #include "worker.h"
 #include "workload.h"
 
@@ -54,17 +55,25 @@ void Engine::set_profiles(std::vector<SiteProfile> profiles) {
   state_->workload.set_profiles(std::move(profiles));
 }
 
-std::int64_t Engine::images_to_profile(std::int64_t most_images) const {
-  return Profiler(state_->workload, state_->options, most_images).images();
+std::int64_t Engine::images_to_profile(std::int64_t most_images, const Dataset* others) const {
+  return Profiler(state_->workload, state_->options, most_images, others).images();
 }
 
 bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
-                     std::int64_t most_images) {
+                     std::int64_t most_images, const Dataset* others) {
   const c10::InferenceMode guard;
-  auto profiles = Profiler(state_->workload, state_->options, most_images).profile(stop, tick);
+  auto profiles =
+      Profiler(state_->workload, state_->options, most_images, others).profile(stop, tick);
   if (!profiles) return false;
   state_->workload.set_profiles(std::move(*profiles));
   return true;
+}
+
+bool Engine::site_values(std::int32_t site, std::int32_t images, bool with_codes,
+                         const std::atomic<bool>& stop, const TakeValues& take,
+                         const std::function<void(std::int64_t)>& tick) {
+  const c10::InferenceMode guard;
+  return show_site_values(state_->workload, site, images, with_codes, stop, take, tick);
 }
 
 void Engine::preload(const std::atomic<bool>& stop) {
@@ -108,6 +117,16 @@ TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measurer& m
   run.by_chunk[static_cast<std::size_t>(chunk)].push_back(id);
   Worker(workload, options, run, 0).group(std::span(&chunk, 1));
   return sink.result;
+}
+
+void Engine::give_up(std::map<std::int64_t, std::string> trials) {
+  state_->options.given_up = std::move(trials);
+}
+
+void Engine::go_one_by_one(std::function<void(std::int64_t)> begins) {
+  state_->options.flights_at_once = 1;
+  state_->options.workers = 1;
+  state_->options.begins = std::move(begins);
 }
 
 void Engine::set_flights_at_once(std::size_t flights) { state_->options.flights_at_once = flights; }

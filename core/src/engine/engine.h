@@ -8,8 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "dataset.h"
@@ -28,6 +31,11 @@ inline constexpr std::int64_t kMostPiloted = 4'000'000;
 
 class EmulatedModel;
 
+/// An image's slab of a site in the order of its shape, as numbers and as payload codes (empty
+/// where not asked for). Of a parameter the image is 0.
+using TakeValues = std::function<void(std::int32_t image, std::span<const float> values,
+                                      std::span<const std::uint32_t> codes)>;
+
 class Engine {
  public:
   /// Borrows everything; the formats and the dataset must outlive the engine.
@@ -39,16 +47,22 @@ class Engine {
   /// needs_ranges: fills profiles(). Otherwise profiles() of weights only. `tick(images done)`
   /// after each chunk; stops early (profiles unusable, returns false) when `stop` becomes true.
   /// `most_images`: look at no more than the chunks that hold these (0 = all), for an estimate.
+  /// `others`: images of the model's shape to look at in place of the campaign's, if not null.
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
-               std::int64_t most_images = 0);
+               std::int64_t most_images = 0, const Dataset* others = nullptr);
   /// How many images profile() will look at; 0 if it needs none.
-  std::int64_t images_to_profile(std::int64_t most_images = 0) const;
+  std::int64_t images_to_profile(std::int64_t most_images = 0,
+                                 const Dataset* others = nullptr) const;
   const std::vector<SiteProfile>& profiles() const;
   /// The network as it is run: its values pass through their formats.
   const EmulatedModel& emulated() const;
   /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is
   /// run or written.
   void preload(const std::atomic<bool>& stop);
+  /// Shows the values of a site that is emulated, by image (show_site_values), after profile().
+  bool site_values(std::int32_t site, std::int32_t images, bool with_codes,
+                   const std::atomic<bool>& stop, const TakeValues& take,
+                   const std::function<void(std::int64_t)>& tick);
   /// Uses stored profiles instead (resume, replay).
   void set_profiles(std::vector<SiteProfile> profiles);
 
@@ -67,6 +81,11 @@ class Engine {
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,
            const Measurer& measurer, ResultSink& sink, const std::atomic<bool>& stop,
            const std::function<void(const EngineProgress&)>& progress);
+
+  /// Stores these trials as crashed, with their messages, and does not run them.
+  void give_up(std::map<std::int64_t, std::string> trials);
+  /// From here on one thread carries one trial at a time, and `begins` is told of each.
+  void go_one_by_one(std::function<void(std::int64_t)> begins);
 
   /// How many trials of a site are carried through the network together (EngineOptions); for tests.
   void set_flights_at_once(std::size_t flights);

@@ -4,6 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "outcome.h"
@@ -19,10 +22,15 @@ struct EngineOptions : RunSettings {
   bool needs_ranges = false;  // profile golden ranges even if no format calibrates
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
   bool memory_code = false;   // a format's words are stored with a code, which two columns tell of
-  Guarding* guarding = nullptr;  // of a protected run; borrowed
-  std::size_t flights_at_once = 16'384;    // whose damage is in memory together: bounds it
-  std::vector<GoldenResult> known_golden;  // by rising image: of a run that goes on
-  bool count_traffic = false;              // operators and copies, see EngineCosts; costs time
+  bool conditions = false;    // an error model asks for values, which two columns tell of
+  Guarding* guarding = nullptr;                  // of a protected run; borrowed
+  std::size_t flights_at_once = 16'384;          // whose damage is in memory together: bounds it
+  std::vector<GoldenResult> known_golden;        // by rising image: of a run that goes on
+  std::map<std::int64_t, std::string> given_up;  // trials that are not run, as a plugin crashed in
+                                                 // them, and the messages that they are stored with
+  std::function<void(std::int64_t)>
+      begins;                  // told of each trial that is carried alone; may be null
+  bool count_traffic = false;  // operators and copies, see EngineCosts; costs time
 };
 
 }  // namespace bitfall

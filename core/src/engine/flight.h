@@ -31,7 +31,9 @@ struct Flight {
   std::int64_t row = 0;  // of its image in the chunk
   Injection injection;
   std::vector<Damage> damage = {};
-  bool detected = false;  // a guard changed what it leaves alone without the fault
+  std::int64_t draws = 1;  // of its fault, until the error model's condition held
+  bool given_up = false;   // it never did: the fault changes nothing
+  bool detected = false;   // a guard changed what it leaves alone without the fault
 };
 
 }  // namespace bitfall

@@ -41,6 +41,12 @@ inline constexpr std::array<GuardColumn, 3> kGuardColumns = {{
     {"protect_false_alarm", "The protection changes or doubts this image without a fault"},
 }};
 
+/// What a trial of a run has whose error models ask for values, behind its metrics.
+inline constexpr std::array<GuardColumn, 2> kConditionColumns = {{
+    {"condition_draws", "Faults that were drawn until the error model's condition held"},
+    {"condition_missed", "It never held, and the trial has no fault"},
+}};
+
 /// What a trial of a run has whose words are stored with a code, behind its metrics.
 inline constexpr std::array<GuardColumn, 2> kMemoryColumns = {{
     {"memory_corrected", "A word was read with a correction"},

@@ -1,9 +1,12 @@
 #include "profile.h"
 
+#include <c10/util/Half.h>
+
 #include <algorithm>
 #include <span>
 #include <utility>
 
+#include "image_cache.h"
 #include "program.h"
 
 namespace bitfall {
@@ -16,11 +19,16 @@ void observe(RangeObserver& observer, const at::Tensor& values) {
 
 }  // namespace
 
-Profiler::Profiler(Workload& workload, const EngineOptions& options, std::int64_t most_images)
+/// Rounded to FP16, to the even neighbour; Inf beyond its largest number.
+float to_fp16(float value) { return static_cast<float>(c10::Half(value)); }
+
+Profiler::Profiler(Workload& workload, const EngineOptions& options, std::int64_t most_images,
+                   const Dataset* others)
     : workload_(workload),
       options_(options),
+      others_(others),
       every_image_(options.needs_ranges || options.hit_value == HitValue::kClamped) {
-  const std::int64_t all = workload.dataset().size();
+  const std::int64_t all = (others == nullptr ? workload.dataset() : *others).size();
   const std::int64_t asked = options.calibration.images;
   learning_ = asked == 0 ? all : std::min(asked, all);
   images_ = every_image_ ? all : workload.emulated().calibrated() ? learning_ : 0;
@@ -40,35 +48,49 @@ std::vector<RangeObserver> Profiler::observers() const {
   return observers;
 }
 
-// `learning`: how many images of the chunk are learned from.
-void Profiler::observe_site(std::int32_t site, const Slots& slots, std::int64_t learning) {
+// Of the pass's first images `learning` are learned from, and `count` looked at.
+void Profiler::observe_site(std::int32_t site, const Slots& slots, std::int64_t learning,
+                            std::int64_t count) {
   const auto index = static_cast<std::size_t>(site);
   const int slot = workload_.model().slots(site)[0];
   const at::Tensor& value = slots[static_cast<std::size_t>(slot)].toTensor();
   const at::Tensor images = by_image(value, workload_.model().images(slot));
   if (learning > 0) observe(learned_[index], images.narrow(0, 0, learning));
-  if (every_image_) observe(all_[index], images);
+  if (every_image_) observe(all_[index], images.narrow(0, 0, count));
 }
 
 void Profiler::observe_chunk(std::int64_t chunk) {
-  const EmulatedModel& emulated = workload_.emulated();
-  const Program& program = workload_.model().program();
   const ImageChunks& chunks = workload_.chunks();
   const std::int64_t learning = std::clamp<std::int64_t>(
       learning_ - chunk * workload_.model().batch(), 0, chunks.size(chunk));
   const RowImages images = chunks.images(chunk);
-  Slots slots = emulated.start_plain(workload_.load(images));
-  if (emulated.input_emulated()) observe_site(0, slots, learning);
+  workload_.note_fp32(images, observe_pass(workload_.load(images), learning, chunks.size(chunk)));
+}
+
+void Profiler::observe_others(std::int64_t first) {
+  const std::int64_t batch = workload_.model().batch();
+  const std::int64_t count = std::min(batch, others_->size() - first);
+  const at::Tensor images = images_from(*others_, static_cast<std::int32_t>(first), batch);
+  observe_pass(images.to(c10::Device(workload_.model().device())), count, count);
+}
+
+// The answer.
+at::Tensor Profiler::observe_pass(const at::Tensor& images, std::int64_t learning,
+                                  std::int64_t count) {
+  const EmulatedModel& emulated = workload_.emulated();
+  const Program& program = workload_.model().program();
+  Slots slots = emulated.start_plain(images);
+  if (emulated.input_emulated()) observe_site(0, slots, learning, count);
   const int steps = static_cast<int>(program.steps().size());
   int done = 0;
   for (int step = 0; step < steps; ++step) {
     if (emulated.site_of_step(step) < 0) continue;
     program.run(slots, done, step + 1);
     done = step + 1;
-    observe_site(emulated.site_of_step(step), slots, learning);
+    observe_site(emulated.site_of_step(step), slots, learning, count);
   }
   program.run(slots, done, steps);
-  workload_.note_fp32(images, program.output(slots));
+  return program.output(slots);
 }
 
 SiteProfile Profiler::profile_of(std::int32_t site) {
@@ -80,6 +102,9 @@ SiteProfile Profiler::profile_of(std::int32_t site) {
   }
   SiteProfile profile;
   profile.golden = (every_image_ || weight ? all_ : learned_)[index].golden();
+  if (options_.calibration.round == BoundRounding::kFp16) {
+    profile.golden = {to_fp16(profile.golden.minimum), to_fp16(profile.golden.maximum)};
+  }
   const NumberFormat& format = workload_.emulated().formats().of(site);
   if (format.calibrated()) {
     const auto& shape = workload_.model().sites()[index].shape;
@@ -97,7 +122,11 @@ std::optional<std::vector<SiteProfile>> Profiler::profile(
   const std::int64_t chunks = (images_ + batch - 1) / batch;
   for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
     if (stop) return std::nullopt;
-    observe_chunk(chunk);
+    if (others_ == nullptr) {
+      observe_chunk(chunk);
+    } else {
+      observe_others(chunk * batch);
+    }
     if (tick) tick(std::min((chunk + 1) * batch, images_));
   }
   std::vector<SiteProfile> profiles(workload_.model().sites().size());

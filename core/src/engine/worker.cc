@@ -70,6 +70,13 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
     if (run_.golden_missing(workload_.chunks(), chunk)) store_golden(goldens.back());
     for (const std::int64_t id : run_.by_chunk[static_cast<std::size_t>(chunk)]) {
       const Trial trial = run_.plan.trial(id);
+      const auto given_up = options_.given_up.find(id);
+      if (given_up != options_.given_up.end()) {
+        const GoldenChunk& golden = goldens.back();
+        fail({trial, &golden, workload_.chunks().row_of(trial.image), {}}, Outcome::kCrashed,
+             given_up->second);
+        continue;
+      }
       by_site[trial.site].push_back(trial);
     }
   }
@@ -140,7 +147,14 @@ bool Worker::site(std::int32_t site, std::span<const Trial> trials,
     const auto at = [&](std::size_t place) {
       return wanted.begin() + static_cast<std::ptrdiff_t>(place);
     };
-    if (!fly(site, {at(from), at(end)}, twins)) return false;
+    const std::vector<Flight*> together{at(from), at(end)};
+    std::optional<PluginWork> work;  // formats are asked for many trials at once, or for this one
+    if (together.size() == 1) {
+      const std::int64_t trial = together[0]->trial.id;
+      work.emplace(workload_.model().sites()[static_cast<std::size_t>(site)].name.c_str(), trial);
+      if (options_.begins) options_.begins(trial);
+    }
+    if (!fly(site, together, twins)) return false;
   }
   tell();
   return true;
@@ -171,9 +185,11 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   const Site& place = model.sites()[static_cast<std::size_t>(site)];
   const bool weight = model.is_weight(site);
   std::vector<std::vector<Edit>> edits;
+  bool conditions = false;  // what is read then is known only when values are
   for (const Trial& trial : trials) {
     const PluginWork work(place.name.c_str(), trial.id);
     edits.push_back(run_.plan.edits(trial));
+    conditions = conditions || run_.plan.condition(trial) != nullptr;
   }
   const int slot = model.slots(site)[0];
   if (!weight) emulated.check_size(site, golden.tensor(slot));
@@ -183,7 +199,9 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
   std::vector<float> fetched;
   at::Tensor host;
   if (emulated.on_device(values)) {
-    if (const auto places = places_read(site, trials, edits, values.numel())) {
+    const auto places =
+        conditions ? std::nullopt : places_read(site, trials, edits, values.numel());
+    if (places) {
       fetched = read_values(values, *places);
     } else {
       host = to_host(values).contiguous();
@@ -219,12 +237,45 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
     Flight one{trial, &golden, row, {}};
     {
       const GuardScope scope(false, &one.detected);
-      one.injection = inject(format, slab, place.shape, emulated.metadata(site), edits[i], clamp,
-                             scratch_, emulated.stream(site, trial.image));
+      const auto injected = [&](std::span<const Edit> drawn) {
+        return inject(format, slab, place.shape, emulated.metadata(site), drawn, clamp, scratch_,
+                      emulated.stream(site, trial.image));
+      };
+      one.injection = injected(edits[i]);
+      if (run_.plan.condition(trial) != nullptr) redraw(one, injected);
     }
     compare_twice(site, one);
     flights.push_back(std::move(one));
   }
+}
+
+// Draws the trial's fault anew until its error model takes what its edits find.
+void Worker::redraw(Flight& one,
+                    const std::function<Injection(std::span<const Edit>)>& injected) const {
+  const EditCondition& condition = *run_.plan.condition(one.trial);
+  const std::int64_t label = workload_.dataset().label(one.trial.image);
+  const auto taken = [&] {
+    return std::all_of(
+        one.injection.records.begin(), one.injection.records.end(), [&](const EditRecord& record) {
+          return condition.holds(
+              {sizeof(EditFinds), &record.edit, record.value_before, record.code_before, label});
+        });
+  };
+  Plan::Draws draws = run_.plan.draws(one.trial);
+  std::vector<Edit> last = draws.next();  // which is injected already
+  for (one.draws = 1; !taken(); ++one.draws) {
+    one.given_up = one.draws == kMostDraws;
+    if (one.given_up) break;
+    last = draws.next();
+    one.injection = injected(last);
+  }
+  if (!one.given_up) return;
+  for (Edit& edit : last) {
+    edit.operation = EditOperation::kFlip;
+    edit.mask = 0;
+    edit.value = 0;
+  }
+  one.injection = injected(last);
 }
 
 // What is computed twice differs under a transient fault, and the right one is taken.
@@ -372,6 +423,7 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   result.metrics = run_.measurer.measure({sizeof(Observation), before.values(), after.values(),
                                           label, result.golden_loss, result.faulty_loss,
                                           result.golden_top1, result.faulty_top1});
+  add_condition(one, result.metrics);
   if (options_.memory_code) {
     for (const bool event : {one.injection.corrected, one.injection.noticed}) {
       result.metrics.push_back(event ? 1 : 0);
@@ -385,6 +437,12 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
     }
   }
   return result;
+}
+
+void Worker::add_condition(const Flight& one, std::vector<double>& metrics) const {
+  if (!options_.conditions) return;
+  metrics.push_back(static_cast<double>(one.draws));
+  metrics.push_back(one.given_up ? 1 : 0);
 }
 
 // The answer that the protection lets pass.
@@ -413,7 +471,9 @@ void Worker::fail(const Flight& one, Outcome outcome, const std::string& message
   result.faulty_top1 = -1;
   const std::size_t guards = options_.guarding == nullptr ? 0 : kGuardColumns.size();
   const std::size_t codes = options_.memory_code ? kMemoryColumns.size() : 0;
-  result.metrics.assign(run_.measurer.columns() + codes + guards, kNone);
+  result.metrics.assign(run_.measurer.columns(), kNone);
+  add_condition(one, result.metrics);
+  result.metrics.insert(result.metrics.end(), codes + guards, kNone);
   store(result);
 }
 

@@ -31,6 +31,7 @@ struct SiteRegisters {
 /// `total`) mixed.
 struct FaultsEntry {
   const ErrorModel* model = nullptr;
+  const EditCondition* condition = nullptr;
   std::string name;        // "error model 'bit_flip'"
   std::int64_t first = 0;  // id of its first trial
   std::int64_t trials = 0;
@@ -153,7 +154,8 @@ struct Plan::State {
     std::int64_t rank = 0;  // of the trial's fault in its stratum
   };
   TrialRank find(std::int64_t id) const;
-  std::vector<Edit> draw_edits(const Trial& trial) const;
+  PhiloxStream stream(const Trial& trial) const;
+  std::vector<Edit> draw_edits(const Trial& trial, PhiloxStream& random) const;
 };
 
 /// Registers, golden range and largest value of one site, from the profiles where there are any.
@@ -236,6 +238,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
                             Diagnostics& diagnostics) {
   FaultsEntry entry;
   entry.model = &model;
+  entry.condition = static_cast<const EditCondition*>(model.extension(kEditCondition));
   entry.name = "error model '" + config.error_model.id + "'";
   entry.first = trials;
   entry.mixed = config.total.has_value();
@@ -315,15 +318,17 @@ Plan::State::TrialRank Plan::State::find(std::int64_t id) const {
   return {&entry, stratum, (id - stratum_first[stratum]) / entry.copies};
 }
 
-std::vector<Edit> Plan::State::draw_edits(const Trial& trial) const {
-  const auto [found, stratum, rank] = find(trial.id);
-  const FaultsEntry& entry = *found;
-  if (entry.model->needs_golden_range() && profiles.empty()) {
-    throw std::logic_error(entry.name + " needs golden ranges: call set_profiles first");
+PhiloxStream Plan::State::stream(const Trial& trial) const {
+  const auto [entry, stratum, rank] = find(trial.id);
+  if (entry->model->needs_golden_range() && profiles.empty()) {
+    throw std::logic_error(entry->name + " needs golden ranges: call set_profiles first");
   }
+  return {seed, RandomDomain::kTrial, stratum_keys[stratum] + static_cast<std::uint64_t>(rank)};
+}
+
+std::vector<Edit> Plan::State::draw_edits(const Trial& trial, PhiloxStream& random) const {
+  const FaultsEntry& entry = entries[static_cast<std::size_t>(trial.entry)];
   const Site& site = sites[static_cast<std::size_t>(trial.site)];
-  PhiloxStream random(seed, RandomDomain::kTrial,
-                      stratum_keys[stratum] + static_cast<std::uint64_t>(rank));
   Edits sink;
   entry.model->draw(view(trial.site), random, sink);
   if (sink.edits.empty()) {
@@ -423,7 +428,24 @@ Trial Plan::trial(std::int64_t id) const {
 
 std::vector<Edit> Plan::edits(const Trial& trial) const {
   if (state_->entries.empty()) return state_->list.at(static_cast<std::size_t>(trial.id)).edits;
-  return state_->draw_edits(trial);
+  PhiloxStream random = state_->stream(trial);
+  return state_->draw_edits(trial, random);
+}
+
+const EditCondition* Plan::condition(const Trial& trial) const {
+  return state_->entries.empty() ? nullptr
+                                 : state_->entries[static_cast<std::size_t>(trial.entry)].condition;
+}
+
+std::vector<Edit> Plan::Draws::next() { return next_(); }
+
+Plan::Draws Plan::draws(const Trial& trial) const {
+  if (state_->entries.empty()) {
+    return Draws([this, trial] { return edits(trial); });
+  }
+  return Draws([state = state_.get(), trial, random = state_->stream(trial)]() mutable {
+    return state->draw_edits(trial, random);
+  });
 }
 
 }  // namespace bitfall

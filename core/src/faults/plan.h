@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "bitfall/extensions/edit_condition.h"
 #include "config.h"
 #include "faults.h"
 #include "site_formats.h"
@@ -59,6 +62,23 @@ class Plan {
   /// it. The same at every call, thread-safe. Throws Error(kPlugin) if
   /// the error model draws no edit or one outside the site's registers.
   std::vector<Edit> edits(const Trial& trial) const;
+
+  /// What the trial's error model asks of the values that its edits find; null where nothing. Of a
+  /// list nothing.
+  const EditCondition* condition(const Trial& trial) const;
+
+  /// Draws a trial's faults one after the other, of which the first is that of edits(). Of a list
+  /// all are the same.
+  class Draws {
+   public:
+    std::vector<Edit> next();
+
+   private:
+    friend class Plan;
+    explicit Draws(std::function<std::vector<Edit>()> next) : next_(std::move(next)) {}
+    std::function<std::vector<Edit>()> next_;
+  };
+  Draws draws(const Trial& trial) const;
 
   /// In the order entry, site; for a list one stratum per site (population 0: not drawn at random).
   const std::vector<Stratum>& strata() const;

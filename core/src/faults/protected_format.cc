@@ -105,13 +105,15 @@ void ProtectedFormat::emulate(View<float> values, const Slice& slice,
 void ProtectedFormat::guard(View<float> values, const Slice& slice,
                             View<const std::uint32_t> metadata) const {
   const auto own = metadata.last(static_cast<std::size_t>(size_));
-  std::vector<float> state(own.size());
+  // Kept by the thread: a campaign asks for every slice of every pass.
+  thread_local std::vector<float> state, before;
+  state.resize(own.size());
   std::memcpy(state.data(), own.data(), own.size_bytes());
   if (!guarding_golden && guarding_mark == nullptr) {
     protection_.guard(place_, values, slice, state);
     return;
   }
-  const std::vector<float> before(values.begin(), values.end());
+  before.assign(values.begin(), values.end());
   protection_.guard(place_, values, slice, state);
   if (std::memcmp(before.data(), values.data(), values.size_bytes()) == 0) return;
   std::vector<std::int64_t> changed;

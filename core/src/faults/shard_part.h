@@ -23,15 +23,25 @@ class ShardPart {
   /// Whether it sees to a chunk's fault-free answers: it has trials there, or nobody has any and
   /// the chunk stands in its piece.
   bool touches(std::int64_t chunk) const;
-  /// Every trial of the piece with its chunk, by number.
+  /// Every trial of the piece with its chunk; those of a chunk by number.
   void for_each(const std::function<void(std::int64_t trial, std::int64_t chunk)>& f) const;
 
  private:
+  /// Of a drawn plan: a site's trials, which meet every image once per round of so many trials.
+  struct Rounds {
+    std::int64_t first = 0, trials = 0;  // ids
+    std::vector<std::int32_t> rest;      // by chunk: trials of the last round, which is unfinished
+  };
+  void count_rounds();
+  std::int64_t trials_of(const Rounds& rounds, std::int64_t chunk) const;
+  void for_each_of(const Rounds& rounds, std::int64_t chunk, std::int64_t place,
+                   const std::function<void(std::int64_t trial, std::int64_t chunk)>& f) const;
   std::int64_t start(std::int64_t chunk) const { return starts_[static_cast<std::size_t>(chunk)]; }
 
   const Plan& plan_;
   const ImageChunks& chunks_;
   Shard shard_;
+  std::vector<Rounds> rounds_;         // empty: a list, whose trials meet images in no order
   std::vector<std::int64_t> starts_;   // place of each chunk's first trial, then of the end
   std::int64_t first_ = 0, last_ = 0;  // places
 };

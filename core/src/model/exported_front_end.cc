@@ -39,6 +39,11 @@ class ExportedFrontEnd : public FrontEnd {
       try {
         compiled_ = compile_exported(program, device);
         learned_numbers_ = count_learned(program);
+        for (const ExportedTensor& tensor : program.tensors) {
+          if (tensor.kind == ExportedTensor::Kind::kParameter) {
+            parameters_.push_back({tensor.name, tensor.sizes});
+          }
+        }
       } catch (const std::invalid_argument& error) {
         throw Error(ExitCode::kInput, path.string() + ": " + error.what());
       } catch (const c10::Error& error) {
@@ -63,6 +68,7 @@ class ExportedFrontEnd : public FrontEnd {
   }
 
   std::int64_t learned_numbers() const override { return learned_numbers_; }
+  std::vector<NamedShape> named_parameters() const override { return parameters_; }
   bool keeps_state() const override { return keeps_state_; }
 
  private:
@@ -79,6 +85,7 @@ class ExportedFrontEnd : public FrontEnd {
   Instructions compiled_;
   Slots start_;
   std::int64_t learned_numbers_ = 0;
+  std::vector<NamedShape> parameters_;
   bool keeps_state_ = false;
 };
 

@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "instruction.h"
+#include "named_shape.h"
 
 namespace bitfall {
 
@@ -26,6 +28,8 @@ class FrontEnd {
   virtual c10::IValue forward(const at::Tensor& input) const = 0;
   /// How many numbers the network's parameters hold, used or not; memory of two names once.
   virtual std::int64_t learned_numbers() const = 0;
+  /// All parameters, used or not, in the order in which their modules were registered.
+  virtual std::vector<NamedShape> named_parameters() const = 0;
   /// The network may keep something from call to call.
   virtual bool keeps_state() const { return false; }
 };

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "bitfall/extensions/training_features.h"
 #include "error.h"
 #include "philox.h"
 
@@ -85,6 +86,10 @@ Affine composed(const Affine& second, const Affine& first) {
   return map;
 }
 
+const FeatureLearner* learner_of(const HeadInit& init) {
+  return static_cast<const FeatureLearner*>(init.extension(kTrainingFeatures));
+}
+
 }  // namespace
 
 const char* to_string(HeadLayerKind kind) {
@@ -136,15 +141,24 @@ std::int64_t parameter_count(const Head& head) {
       [](std::int64_t sum, const HeadLayer& layer) { return sum + layer.parameters(); });
 }
 
+bool learns_from_features(const HeadInit& init) { return learner_of(init) != nullptr; }
+
 Head build_head(const HeadInit& init, std::int64_t features, std::span<const std::string> classes,
-                std::span<const float> embeddings, std::int64_t embedding_width,
-                std::uint64_t seed) {
+                std::span<const float> embeddings, std::int64_t embedding_width, std::uint64_t seed,
+                const HeadFeatures* learned) {
   std::vector<const char*> names;
   for (const std::string& name : classes) names.push_back(name.c_str());
   PhiloxStream random(seed, RandomDomain::kHead, 0);
   Collector collector;
-  init.build({sizeof(HeadRequest), features, names, embeddings, embedding_width}, random,
-             collector);
+  const HeadRequest request{sizeof(HeadRequest), features, names, embeddings, embedding_width};
+  if (learned) {
+    const auto images = static_cast<std::int64_t>(learned->labels.size());
+    learner_of(init)->build(request,
+                            {sizeof(TrainingFeatures), images, learned->values, learned->labels},
+                            random, collector);
+  } else {
+    init.build(request, random, collector);
+  }
   return std::move(collector.head);
 }
 

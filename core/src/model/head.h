@@ -40,12 +40,21 @@ using Head = std::vector<HeadLayer>;
 
 std::int64_t parameter_count(const Head& head);
 
-/// Calls the initialiser. seed: of its random stream. embeddings: [classes, width], or empty with
-/// width 0. Throws Error(kUsage) where the request does not fit the options, Error(kPlugin) where
-/// the layers do not fit each other.
+/// What the layers before a head give for training images: values [images, features], row-major.
+struct HeadFeatures {
+  std::vector<float> values;
+  std::vector<std::int64_t> labels;
+};
+
+/// Whether the initialiser is built from such.
+bool learns_from_features(const HeadInit& init);
+
+/// Calls the initialiser. learned: of those that learn from features, else null. seed: of its
+/// random stream. embeddings: [classes, width], or empty with width 0. Throws Error(kUsage) where
+/// the request does not fit the options, Error(kPlugin) where the layers do not fit each other.
 Head build_head(const HeadInit& init, std::int64_t features, std::span<const std::string> classes,
-                std::span<const float> embeddings, std::int64_t embedding_width,
-                std::uint64_t seed);
+                std::span<const float> embeddings, std::int64_t embedding_width, std::uint64_t seed,
+                const HeadFeatures* learned = nullptr);
 
 /// One linear layer, called `name`, that computes the same as all of them: products are summed in
 /// float64 and rounded once. Throws Error(kInput) with the reason where there is none (a

@@ -411,7 +411,9 @@ Head read_head(const std::filesystem::path& path, const std::string& module) {
   for (const auto& [name, child] : place.named_children()) {
     head.push_back(read_layer(path, child, name));
     const HeadLayer& layer = head.back();
-    if (layer.kind != HeadLayerKind::kLinear) continue;
+    const bool sized =
+        layer.kind == HeadLayerKind::kLinear || layer.kind == HeadLayerKind::kDistance;
+    if (!sized) continue;
     const bool fits = width == 0 || layer.inputs == width;
     const bool biased =
         layer.bias.empty() || static_cast<std::int64_t>(layer.bias.size()) == layer.outputs;

@@ -331,6 +331,9 @@ const std::vector<SharedView>& Model::overlaps(std::int32_t site) const {
   return state_->source(site).overlaps;
 }
 bool Model::rows_alike() const { return state_->layout.rows_alike; }
+std::vector<NamedShape> Model::named_parameters() const {
+  return state_->program->named_parameters();
+}
 at::Tensor Model::parameter(std::int32_t site) const { return state_->source(site).parameter; }
 
 }  // namespace bitfall

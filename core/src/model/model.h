@@ -12,6 +12,7 @@
 #include "answer_choice.h"
 #include "error.h"
 #include "image_axis.h"
+#include "named_shape.h"
 #include "sites.h"
 
 namespace at {
@@ -74,6 +75,8 @@ class Model {
   bool answers_probabilities() const;
   /// Other tensors in the memory of a parameter, which a fault in it changes as well.
   const std::vector<SharedView>& overlaps(std::int32_t site) const;
+  /// All parameters, used or not, in the order in which their modules were registered.
+  std::vector<NamedShape> named_parameters() const;
   /// A parameter's value; undefined for other sites.
   at::Tensor parameter(std::int32_t site) const;
 

@@ -96,6 +96,9 @@ const Instructions& Program::instructions() const { return state_->instructions(
 bool Program::depends_on_image(int slot) const {
   return state_->dependent[static_cast<std::size_t>(slot)];
 }
+std::vector<NamedShape> Program::named_parameters() const {
+  return state_->network->named_parameters();
+}
 std::int64_t Program::learned_numbers() const { return state_->network->learned_numbers(); }
 bool Program::keeps_state() const { return state_->network->keeps_state(); }
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "answer_form.h"
+#include "named_shape.h"
 #include "steps.h"
 #include "value_type.h"
 
@@ -52,6 +53,8 @@ class Program {
   bool depends_on_image(int slot) const;
   /// Of the network's parameters, used or not.
   std::int64_t learned_numbers() const;
+  /// As FrontEnd has them.
+  std::vector<NamedShape> named_parameters() const;
   /// Forward sets attributes of the module.
   bool keeps_state() const;
   const std::vector<Lifetime>& lifetimes() const;  // by slot

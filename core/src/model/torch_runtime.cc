@@ -8,6 +8,10 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+
 #include "error.h"
 
 namespace bitfall {
@@ -55,8 +59,38 @@ void TorchRuntime::load_library(const std::filesystem::path& path) {
 }
 
 std::int64_t TorchRuntime::threads() const { return at::get_num_threads(); }
-std::string TorchRuntime::version() const { return TORCH_VERSION; }
-std::string TorchRuntime::cpu() const { return at::get_cpu_capability(); }
+void TorchRuntime::keep_to_avx2() {
+  if (avx2_alone_) return;
+  // Each reads its variable when it first computes.
+  for (const auto& [variable, value] : {std::pair{"ATEN_CPU_CAPABILITY", "avx2"},
+                                        std::pair{"ONEDNN_MAX_CPU_ISA", "AVX2"},
+                                        std::pair{"DNNL_MAX_CPU_ISA", "AVX2"},
+                                        std::pair{"MKL_ENABLE_INSTRUCTIONS", "AVX2"}}) {
+    ::setenv(variable, value, 1);
+  }
+  const std::string capability = at::get_cpu_capability();
+  if (capability != "AVX2") {
+    throw Error(ExitCode::kInput,
+                "[run] cpu = \"avx2\": this process computes with " + capability +
+                    (capability == "AVX512" ? ", which it had begun to before"
+                                            : ": the processor has no AVX2"));
+  }
+  avx2_alone_ = true;
+}
+
+// The build's own words; the header's version is of the LibTorch that the program was compiled with.
+std::string TorchRuntime::version() const {
+  constexpr std::string_view kKey = "TORCH_VERSION=";
+  const std::string config = at::show_config();
+  const std::size_t begin = config.find(kKey);
+  if (begin == config.npos) return TORCH_VERSION;
+  const std::size_t end = config.find_first_of(", \n", begin);
+  return config.substr(begin + kKey.size(), end - begin - kKey.size());
+}
+
+std::string TorchRuntime::cpu() const {
+  return at::get_cpu_capability() + std::string(avx2_alone_ ? " alone" : "");
+}
 bool TorchRuntime::has_cuda() const { return at::hasCUDA(); }
 
 }  // namespace bitfall

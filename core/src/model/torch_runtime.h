@@ -30,12 +30,19 @@ class TorchRuntime {
   /// that library's code. Throws Error(kInput) naming the file.
   void load_library(const std::filesystem::path& path);
 
-  std::string version() const;  // of LibTorch: "2.11.0"
-  std::string cpu() const;      // whose instructions it uses: "AVX512", "AVX2", "DEFAULT"
+  /// Keeps LibTorch, oneDNN and MKL to the instructions of AVX2. To be called ahead of the first
+  /// operation. Throws Error(kInput) where the processor has no AVX2, or LibTorch has chosen already.
+  void keep_to_avx2();
+
+  std::string version() const;  // of the LibTorch that is loaded: "2.11.0"
+  /// Whose instructions it uses: "AVX512", "AVX2", "DEFAULT"; "AVX2 alone" where it was asked for.
+  std::string cpu() const;
   bool has_cuda() const;
 
  private:
   TorchRuntime();
+
+  bool avx2_alone_ = false;
 };
 
 }  // namespace bitfall

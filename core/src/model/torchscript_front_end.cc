@@ -59,6 +59,14 @@ class TorchScriptFrontEnd : public FrontEnd {
     return count;
   }
 
+  std::vector<NamedShape> named_parameters() const override {
+    std::vector<NamedShape> found;
+    for (const auto& parameter : module_.named_parameters()) {
+      found.push_back({parameter.name, parameter.value.sizes().vec()});
+    }
+    return found;
+  }
+
   bool keeps_state() const override { return source_.sets_attributes; }
 
  private:

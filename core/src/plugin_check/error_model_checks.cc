@@ -1,8 +1,10 @@
 // What error models are tried with.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "any_kind_checks.h"
+#include "bitfall/extensions/edit_condition.h"
 #include "bounded_array.h"
 #include "check_inputs.h"
 #include "numbers.h"
@@ -111,6 +113,26 @@ std::vector<Edit> drawn(const ErrorModel& model, const SiteView& site, const Phi
   return sink.edits;
 }
 
+/// What a model that asks for values says of an edit, over values of all kinds.
+void add_condition(Words& words, const ErrorModel& model, const Edit& edit) {
+  const void* const extension = model.extension(kEditCondition);
+  if (extension == nullptr) return;
+  constexpr float kValues[] = {0,
+                               -0.0F,
+                               1.5F,
+                               -2.25F,
+                               1e-41F,
+                               3e38F,
+                               std::numeric_limits<float>::infinity(),
+                               std::numeric_limits<float>::quiet_NaN()};
+  for (const float value : kValues) {
+    for (const std::uint32_t code : {0U, edit.mask, ~edit.mask}) {
+      const auto& condition = *static_cast<const EditCondition*>(extension);
+      words.push_back(condition.holds({sizeof(EditFinds), &edit, value, code, 3}) ? 1 : 0);
+    }
+  }
+}
+
 Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
   Cases<ErrorModel> cases;
   const auto sites = std::make_shared<std::vector<TriedSite>>(sites_to_try());
@@ -128,6 +150,7 @@ Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
                            words.push_back(static_cast<std::uint32_t>(edit.operation));
                            words.push_back(edit.mask);
                            add_word(words, edit.value);
+                           add_condition(words, model, edit);
                          }
                        }
                        return words;

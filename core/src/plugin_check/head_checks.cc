@@ -1,5 +1,6 @@
 // What head initialisers are tried with.
 #include "any_kind_checks.h"
+#include "bitfall/extensions/training_features.h"
 #include "bounded_array.h"
 #include "check_inputs.h"
 
@@ -53,13 +54,22 @@ class RecordedLayers final : public HeadLayers {
 /// A request: its classes, features and embeddings.
 struct AskedHead {
   AskedHead(std::int64_t features, std::size_t classes, PhiloxStream random)
-      : features(features), names(classes), pointers(classes), embeddings(classes * kWidth) {
+      : features(features),
+        names(classes),
+        pointers(classes),
+        embeddings(classes * kWidth),
+        learned(classes * kImages * static_cast<std::size_t>(features)),
+        labels(classes * kImages) {
     for (std::size_t c = 0; c < classes; ++c) {
       names[c] = "class_" + std::to_string(c);
       pointers[c] = names[c].c_str();
     }
     const auto values = usual_values(embeddings.size(), random);
     std::copy(values.begin(), values.end(), embeddings.begin());
+    const auto images = usual_values(learned.size(), random);
+    std::copy(images.begin(), images.end(), learned.begin());
+    for (std::size_t i = 0; i < labels.size(); ++i)
+      labels[i] = static_cast<std::int64_t>(i % classes);
   }
   /// Empty where the request is refused.
   Words built_by(const HeadInit& init, PhiloxStream random) const {
@@ -70,7 +80,15 @@ struct AskedHead {
     }
     RecordedLayers layers;
     try {
-      init.build(request, random, layers);
+      if (const void* const learner = init.extension(kTrainingFeatures)) {
+        static_cast<const FeatureLearner*>(learner)->build(
+            request,
+            {sizeof(TrainingFeatures), static_cast<std::int64_t>(labels.size()), learned.view(),
+             labels.view()},
+            random, layers);
+      } else {
+        init.build(request, random, layers);
+      }
     } catch (const Error& error) {
       if (error.code() == ExitCode::kUsage) return {};
       throw;
@@ -82,11 +100,14 @@ struct AskedHead {
            std::to_string(names.size()) + " classes";
   }
 
+  static constexpr std::size_t kImages = 4;  // of each class
   static constexpr std::int64_t kWidth = 24;
   std::int64_t features;
   std::vector<std::string> names;
   BoundedArray<const char*> pointers;
   BoundedArray<float> embeddings;
+  BoundedArray<float> learned;  // [images, features]
+  BoundedArray<std::int64_t> labels;
 };
 
 using Size = std::pair<std::int64_t, std::size_t>;  // features, classes

@@ -123,8 +123,8 @@ class Checker {
     std::vector<fs::path> files;
     for (fs::directory_iterator entry(default_plugin_folder(), error), end; !error && entry != end;
          entry.increment(error)) {
-      const bool library = entry->path().extension() == ".so";
-      if (library && sha256_file(entry->path()) != report_.sha256) files.push_back(entry->path());
+      const bool own = comes_with_the_program(entry->path());
+      if (own && sha256_file(entry->path()) != report_.sha256) files.push_back(entry->path());
     }
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) host_.try_load(file);

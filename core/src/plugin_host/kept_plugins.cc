@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
+#include <map>
 
 #include "error.h"
 #include "log.h"
+#include "plugin_note.h"
 #include "sha256.h"
 #include "words.h"
 
@@ -46,17 +46,6 @@ std::vector<fs::path> libraries_in(const fs::path& place) {
   return files;
 }
 
-std::vector<fs::path> search_path() {
-  const char* variable = std::getenv("BITFALL_PLUGIN_PATH");
-  std::vector<fs::path> places;
-  for (std::string_view rest = variable ? variable : ""; !rest.empty();) {
-    const auto colon = rest.find(':');
-    if (const auto part = rest.substr(0, colon); !part.empty()) places.emplace_back(part);
-    rest = colon == rest.npos ? "" : rest.substr(colon + 1);
-  }
-  return places;
-}
-
 bool has_hash(const fs::path& file, const std::string& sha256) {
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) return false;
@@ -72,6 +61,23 @@ bool is_loaded(const PluginHost& host, const std::string& sha256) {
                      [&](const PluginDescription& one) { return one.sha256 == sha256; });
 }
 
+/// A plugin's name, without running its code.
+std::string noted_name(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) {
+    throw Error(ExitCode::kInput, "--with " + file.string() + ": there is no such file");
+  }
+  const auto text = note_text(file);
+  const std::string name = text ? parse_note(*text).name : "";
+  if (name.empty()) {
+    throw Error(ExitCode::kInput,
+                "--with " + file.string() +
+                    ": it does not tell its name without being run; it is no plugin, was built for "
+                    "an older Bitfall, or its About is not constexpr");
+  }
+  return name;
+}
+
 void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& places) {
   std::vector<fs::path> sought = {default_plugin_folder()};
   std::string untrusted;
@@ -85,8 +91,9 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
     sought.push_back(places.run / kFolder);
   }
   sought.insert(sought.end(), places.files.begin(), places.files.end());
-  const auto more = search_path();
-  sought.insert(sought.end(), more.begin(), more.end());
+  for (const auto& more : {plugin_search_path(), installed_plugin_folders()}) {
+    sought.insert(sought.end(), more.begin(), more.end());
+  }
   std::vector<std::string> told;
   for (const fs::path& place : sought) {
     for (const fs::path& file : libraries_in(place)) {
@@ -103,11 +110,11 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
 
 }  // namespace
 
-void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
-                  const fs::path& run) {
+void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted, const fs::path& run,
+                  bool beside) {
   const fs::path folder = run / kFolder;
   std::error_code problem;
-  fs::remove_all(folder, problem);  // of a run that was here before
+  if (!beside) fs::remove_all(folder, problem);  // of a run that was here before
   for (const WantedPlugin& plugin : wanted) {
     const auto loaded =
         std::find_if(host.plugins().begin(), host.plugins().end(),
@@ -128,8 +135,25 @@ void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
 
 void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
                  const PluginPlaces& places) {
-  host.load_folder(default_plugin_folder());
+  std::map<std::string, fs::path> mended;
+  for (const fs::path& file : places.mended) {
+    const std::string name = noted_name(file);
+    const bool known = std::any_of(wanted.begin(), wanted.end(),
+                                   [&](const WantedPlugin& one) { return one.name == name; });
+    if (!known) {
+      std::vector<std::string> names;
+      for (const WantedPlugin& one : wanted) names.push_back(one.name);
+      throw Error(ExitCode::kUsage, "--with " + file.string() + ": it is plugin " +
+                                        in_quotes(name) + ", and the run uses " + joined(names));
+    }
+    mended[name] = file;
+  }
+  load_own_plugins(host);
   for (const WantedPlugin& plugin : wanted) {
+    if (const auto with = mended.find(plugin.name); with != mended.end()) {
+      host.load(with->second);
+      continue;
+    }
     if (!is_loaded(host, plugin.sha256)) load_one(host, plugin, places);
   }
 }

@@ -22,16 +22,20 @@ struct PluginPlaces {
   std::filesystem::path run;                 // whose copies are taken; empty = none
   bool trust = false;                        // also where another user made them
   std::vector<std::filesystem::path> files;  // or folders, ahead of BITFALL_PLUGIN_PATH
+  // In the place of the wanted plugins of the same names, whatever their hashes.
+  std::vector<std::filesystem::path> mended = {};
 };
 
 /// Copies those plugins of `host` with these hashes that do not come with the program to
-/// RUN/plugins/NAME-SHA256.so. Throws Error(kInput) where a file is no longer what was loaded,
-/// Error(kFailure) where it cannot be written.
+/// RUN/plugins/NAME-SHA256.so, in the place of copies that lie there unless `beside` them. Throws
+/// Error(kInput) where a file is no longer what was loaded, Error(kFailure) where it cannot be
+/// written.
 void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
-                  const std::filesystem::path& run);
+                  const std::filesystem::path& run, bool beside = false);
 
 /// Loads the program's own plugins, then a file for each of the others that are wanted, and nothing
-/// else. Throws Error(kInput) naming what was not found, and where it was sought.
+/// else. Throws Error(kInput) naming what was not found, and where it was sought, Error(kUsage)
+/// where a mended plugin has the name of none of them.
 void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
                  const PluginPlaces& places);
 

@@ -92,8 +92,8 @@ class Line {
     const auto done = std::to_chars(text_.data() + size_, text_.data() + text_.size(), number);
     if (done.ec == std::errc()) size_ = static_cast<std::size_t>(done.ptr - text_.data());
   }
-  void write() const {
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text_.data(), size_);
+  void write(int file) const {
+    [[maybe_unused]] const auto written = ::write(file, text_.data(), size_);
   }
 
  private:
@@ -102,9 +102,7 @@ class Line {
 };
 
 // "format 'x' of plugin y crashed in decode (segmentation fault), at site 'conv1', trial 7".
-Line told(const Slot& slot, const char* verb, const char* how) {
-  Line line;
-  line.add("\nbitfall: error: ");
+void tell(Line& line, const Slot& slot, const char* verb, const char* how) {
   line.add(slot.who.load());
   line.add(verb);
   line.add(slot.what.load());
@@ -118,6 +116,12 @@ Line told(const Slot& slot, const char* verb, const char* how) {
       line.add(slot.trial.load());
     }
   }
+}
+
+Line told(const Slot& slot, const char* verb, const char* how) {
+  Line line;
+  line.add("\nbitfall: error: ");
+  tell(line, slot, verb, how);
   line.add("\n");
   if (advice_text[0] != '\0') {
     line.add("  ");
@@ -127,8 +131,21 @@ Line told(const Slot& slot, const char* verb, const char* how) {
   return line;
 }
 
-[[noreturn]] void end_process(const Line& line) {
-  line.write();
+std::atomic<int> report_file{-1};
+std::atomic<std::int64_t> failed{kNoFailedCall};
+
+std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.load() : -1; }
+
+[[noreturn]] void end_process(const Slot& slot, const char* verb, const char* how) {
+  if (report_file.load() >= 0) {
+    Line line;
+    line.add(trial_of(slot));
+    line.add("\n");
+    tell(line, slot, verb, how);
+    line.write(report_file.load());
+  } else {
+    told(slot, verb, how).write(STDERR_FILENO);
+  }
   _exit(static_cast<int>(ExitCode::kPlugin));
 }
 
@@ -151,7 +168,7 @@ const char* reason(int signal) {
 
 void on_crash(int signal) {
   if (current != nullptr && current->who.load() != nullptr) {
-    end_process(told(*current, " crashed in ", reason(signal)));
+    end_process(*current, " crashed in ", reason(signal));
   }
   ::signal(signal, SIG_DFL);
   raise(signal);
@@ -159,7 +176,7 @@ void on_crash(int signal) {
 
 void on_exit() {
   if (current != nullptr && current->who.load() != nullptr) {
-    end_process(told(*current, " ended the process in ", " (it called exit)"));
+    end_process(*current, " ended the process in ", " (it called exit)");
   }
 }
 
@@ -172,6 +189,14 @@ void catch_plugin_crashes() {
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
   std::atexit(on_exit);
 }
+
+void report_crashes_to(int file) { report_file = file; }
+
+std::int64_t trial_of_call() { return current == nullptr ? -1 : trial_of(*current); }
+
+void note_failed_call() { failed = trial_of_call(); }
+
+std::int64_t failed_trial() { return failed; }
 
 PluginCall::PluginCall(const char* who, const char* what) : state_(floating_point_state()) {
   Slot& slot = own_slot();
@@ -192,11 +217,17 @@ PluginCall::~PluginCall() {
 
 PluginWork::PluginWork(const char* site, std::int64_t trial) {
   Slot& slot = own_slot();
-  slot.trial.store(trial, std::memory_order_relaxed);
+  outer_site_ = slot.site.load(std::memory_order_relaxed);
+  outer_trial_ = slot.trial.load(std::memory_order_relaxed);
+  const bool outer = trial < 0 && outer_site_ != nullptr;
+  slot.trial.store(outer ? outer_trial_ : trial, std::memory_order_relaxed);
   slot.site.store(site, std::memory_order_relaxed);
 }
 
-PluginWork::~PluginWork() { current->site.store(nullptr, std::memory_order_relaxed); }
+PluginWork::~PluginWork() {
+  current->trial.store(outer_trial_, std::memory_order_relaxed);
+  current->site.store(outer_site_, std::memory_order_relaxed);
+}
 
 struct PluginWatch::State {
   const std::atomic<bool>& stop;
@@ -238,10 +269,10 @@ struct PluginWatch::State {
       return std::chrono::duration<double>(now - from).count();
     };
     if (seconds(seen.since) >= limits.limit_s) {
-      end_process(told(slot, " does not come back from ", " (see [run] plugin_limit)"));
+      end_process(slot, " does not come back from ", " (see [run] plugin_limit)");
     }
     if (stopped && std::min(seconds(*stopped), seconds(seen.since)) >= limits.stop_s) {
-      end_process(told(slot, " was asked to stop and does not come back from ", ""));
+      end_process(slot, " was asked to stop and does not come back from ", "");
     }
     if (seconds(seen.since) >= limits.warn_s && !seen.warned) {
       seen.warned = true;

@@ -36,14 +36,31 @@ class PluginCall {
   std::uint64_t state_;
 };
 
-/// What this thread's calls are about, while it lives. Borrows the name.
+/// What this thread's calls are about, while it lives. Borrows the name. trial: -1 for that of the
+/// PluginWork around it, or none.
 class PluginWork {
  public:
   PluginWork(const char* site, std::int64_t trial);
   ~PluginWork();
   PluginWork(const PluginWork&) = delete;
   PluginWork& operator=(const PluginWork&) = delete;
+
+ private:
+  const char* outer_site_;
+  std::int64_t outer_trial_;
 };
+
+/// From here on a crash is not told on stderr but written to this file, in one piece: the trial's
+/// number (-1: of none), a line end, and what happened.
+void report_crashes_to(int file);
+/// The trial that this thread's call is about; -1 where it is about none.
+std::int64_t trial_of_call();
+/// Notes that trial for failed_trial(): the call throws.
+void note_failed_call();
+/// That of the last call that threw, of any thread; -1 where it was about none, kNoFailedCall before
+/// any.
+std::int64_t failed_trial();
+inline constexpr std::int64_t kNoFailedCall = -2;
 
 /// While it lives: crashes tell `advice`, and a thread of its own looks at the calls. One that
 /// takes `warn_s` is told of; one that takes `limit_s`, or that still runs `stop_s` after `stop`

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
+#include "bitfall/extensions/training_features.h"
 #include "plugin_options.h"
 #include "words.h"
 
@@ -164,10 +166,23 @@ class LimitedEdits final : public EditSink {
   std::string problem_;
 };
 
-class GuardedErrorModel final : public ErrorModel {
+class GuardedErrorModel final : public ErrorModel, public EditCondition {
  public:
   GuardedErrorModel(std::unique_ptr<ErrorModel> model, std::string who)
-      : model_(std::move(model)), who_(std::move(who)) {}
+      : model_(std::move(model)), who_(std::move(who)) {
+    condition_ = static_cast<const EditCondition*>(
+        call_plugin(who_, "extension", [&] { return model_->extension(kEditCondition); }));
+  }
+
+  const void* extension(const char* name) const override {
+    if (std::string_view(name) != kEditCondition) {
+      return call_plugin(who_, "extension", [&] { return model_->extension(name); });
+    }
+    return condition_ == nullptr ? nullptr : static_cast<const EditCondition*>(this);
+  }
+  bool holds(const EditFinds& finds) const override {
+    return call_plugin(who_, "holds", [&] { return condition_->holds(finds); });
+  }
 
   bool needs_golden_range() const override {
     return call_plugin(who_, "needs_golden_range", [&] { return model_->needs_golden_range(); });
@@ -195,6 +210,7 @@ class GuardedErrorModel final : public ErrorModel {
  private:
   std::unique_ptr<ErrorModel> model_;
   std::string who_;
+  const EditCondition* condition_ = nullptr;  // null: it has none
 };
 
 class GuardedMetric final : public Metric {
@@ -347,19 +363,42 @@ class CheckedHeadLayers final : public HeadLayers {
   std::set<std::string> names_;
 };
 
-class GuardedHeadInit final : public HeadInit {
+class GuardedHeadInit final : public HeadInit, public FeatureLearner {
  public:
   GuardedHeadInit(std::unique_ptr<HeadInit> init, std::string who)
-      : init_(std::move(init)), who_(std::move(who)) {}
+      : init_(std::move(init)), who_(std::move(who)) {
+    learner_ = static_cast<const FeatureLearner*>(
+        call_plugin(who_, "extension", [&] { return init_->extension(kTrainingFeatures); }));
+  }
+
+  const void* extension(const char* name) const override {
+    if (std::string_view(name) != kTrainingFeatures) {
+      return call_plugin(who_, "extension", [&] { return init_->extension(name); });
+    }
+    return learner_ == nullptr ? nullptr : static_cast<const FeatureLearner*>(this);
+  }
+  void build(const HeadRequest& request, const TrainingFeatures& features, RandomStream& random,
+             HeadLayers& layers) const override {
+    checked_build(request, layers, [&](HeadLayers& checked) {
+      learner_->build(request, features, random, checked);
+    });
+  }
 
   bool needs_embeddings() const override {
     return call_plugin(who_, "needs_embeddings", [&] { return init_->needs_embeddings(); });
   }
   void build(const HeadRequest& request, RandomStream& random, HeadLayers& layers) const override {
+    checked_build(request, layers,
+                  [&](HeadLayers& checked) { init_->build(request, random, checked); });
+  }
+
+ private:
+  template <typename Build>
+  void checked_build(const HeadRequest& request, HeadLayers& layers, const Build& build) const {
     CheckedHeadLayers checked(layers, request.features, who_);
     call_plugin(who_, "build", [&] {
       try {
-        init_->build(request, random, checked);
+        build(checked);
       } catch (const std::invalid_argument& complaint) {
         throw Error(ExitCode::kUsage, who_ + ": " + complaint.what());
       }
@@ -367,9 +406,9 @@ class GuardedHeadInit final : public HeadInit {
     checked.check_end(request.classes.size());
   }
 
- private:
   std::unique_ptr<HeadInit> init_;
   std::string who_;
+  const FeatureLearner* learner_ = nullptr;  // null: it learns from none
 };
 
 class GuardedProtection final : public Protection {

@@ -34,10 +34,13 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
       return result;
     }
   } catch (const Error&) {
+    note_failed_call();
     throw;  // ours, passing through a plugin (from an EditSink, say)
   } catch (const std::exception& error) {
+    note_failed_call();
     throw Error(ExitCode::kPlugin, who + " failed in " + what + ": " + error.what());
   } catch (...) {
+    note_failed_call();
     throw Error(ExitCode::kPlugin,
                 who + " failed in " + what + ": it threw something that is not a std::exception");
   }

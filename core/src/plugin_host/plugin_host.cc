@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <type_traits>
@@ -22,6 +23,7 @@
 #include "error.h"
 #include "log.h"
 #include "plugin_guard.h"
+#include "plugin_note.h"
 #include "plugin_options.h"
 #include "sha256.h"
 #include "words.h"
@@ -58,10 +60,20 @@ std::string_view without_group(std::string_view id) {
 struct Entry {
   ComponentDescription description;
   std::vector<DeclaredOption> options;
-  std::variant<Component<NumberFormat>, Component<ErrorModel>, Component<Metric>,
+  std::variant<std::monostate, Component<NumberFormat>, Component<ErrorModel>, Component<Metric>,
                Component<HeadInit>, Component<Protection>>
-      component;
+      component;  // none until its plugin is loaded
 };
+
+/// What is wrong with an id that another plugin than this one has; empty where none has it.
+std::string taken_by(const PluginHost& host, ComponentKind kind, const std::string& id,
+                     std::size_t plugin) {
+  const auto* known = host.known(kind, id);
+  if (known == nullptr || known->id != id || known->plugin == plugin) return "";
+  const auto& owner = host.plugins()[known->plugin];
+  return component_name(kind, id) + " is already registered by plugin " + owner.name + " (" +
+         owner.path.string() + ")";
+}
 
 /// Holds one plugin's components until all of them are known to be good. Problems are collected,
 /// not thrown: an exception would have to cross the plugin's code, which may catch it.
@@ -104,11 +116,8 @@ class StagingRegistrar final : public Registrar {
   }
 
   void check_new(ComponentKind kind, const std::string& id, const std::string& name) {
-    const auto* known = host_.find(kind, id);
-    if (known != nullptr && known->id == id) {
-      const auto& owner = host_.plugins()[known->plugin];
-      problems_.push_back(name + " is already registered by plugin " + owner.name + " (" +
-                          owner.path.string() + ")");
+    if (std::string taken = taken_by(host_, kind, id, plugin_); !taken.empty()) {
+      problems_.push_back(std::move(taken));
     }
     const bool twice = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
       return entry.description.kind == kind && entry.description.id == id;
@@ -196,13 +205,20 @@ boost::dll::shared_library& open_library(const fs::path& path) {
   return *libraries.back();
 }
 
+[[noreturn]] void refuse_abi(std::uint64_t abi) {
+  throw Refusal("it was built for ABI " + std::to_string(abi) + ", this Bitfall has ABI " +
+                std::to_string(kAbi) + ": rebuild it against this version's headers");
+}
+
+[[noreturn]] void refuse_headers() {
+  throw Refusal("it was built against other headers of ABI " + std::to_string(kAbi) +
+                " than this Bitfall's: rebuild it against this version's headers");
+}
+
 /// Refuses what would compute with other layouts or other roundings than the host.
 void check_built_with(const BuiltWith& built) {
   constexpr BuiltWith kOurs = detail::built_with();
-  if (built.headers != kOurs.headers) {
-    throw Refusal("it was built against other headers of ABI " + std::to_string(kAbi) +
-                  " than this Bitfall's: rebuild it against this version's headers");
-  }
+  if (built.headers != kOurs.headers) refuse_headers();
   if (!std::equal(std::begin(kOurs.sizes), std::end(kOurs.sizes), std::begin(built.sizes))) {
     throw Refusal(
         "its compiler lays structures out in another way: build it for this machine, without "
@@ -233,10 +249,7 @@ bool is_version(std::string_view text) {
          numbers.find("..") == numbers.npos && std::all_of(rest.begin(), rest.end(), word);
 }
 
-void check_about(const About& about) {
-  if (about.name == nullptr || about.version == nullptr || about.summary == nullptr) {
-    throw Refusal("its entry lacks a name, version or summary");
-  }
+void check_about(const PluginDescription& about) {
   if (!is_kebab_case(about.name)) {
     throw Refusal("its name " + in_quotes(about.name) +
                   " is not of small letters, digits, '-' and '_'");
@@ -244,11 +257,10 @@ void check_about(const About& about) {
   if (!is_version(about.version)) {
     throw Refusal("its version " + in_quotes(about.version) + " is not like 1.0 or 2.1.3-rc.1");
   }
-  if (about.group != nullptr && !is_snake_case(about.group)) {
+  if (!about.group.empty() && !is_snake_case(about.group)) {
     throw Refusal("its group " + in_quotes(about.group) + " is not snake_case");
   }
-  for (const char* text : {about.summary, about.licence, about.url, about.cite}) {
-    const std::string_view told = text == nullptr ? "" : text;
+  for (const std::string& told : {about.summary, about.licence, about.url, about.cite}) {
     if (std::any_of(told.begin(), told.end(), [](unsigned char c) { return c < ' '; })) {
       throw Refusal("its entry tells of it with control characters or more than one line");
     }
@@ -262,20 +274,69 @@ const Plugin& read_entry(boost::dll::shared_library& library) {
         "it exports no symbol 'bitfall_plugin'; a plugin's source ends with BITFALL_PLUGIN(...)");
   }
   const auto& plugin = library.get<const Plugin>("bitfall_plugin");
-  if (plugin.abi != kAbi) {
-    throw Refusal("it was built for ABI " + std::to_string(plugin.abi) + ", this Bitfall has ABI " +
-                  std::to_string(kAbi) + ": rebuild it against this version's headers");
-  }
+  if (plugin.abi != kAbi) refuse_abi(plugin.abi);
   if (plugin.size != sizeof(Plugin)) {
     throw Refusal("its entry has " + std::to_string(plugin.size) + " bytes, not " +
                   std::to_string(sizeof(Plugin)) + ": rebuild it against this version's headers");
   }
   check_built_with(plugin.built_with);
   if (plugin.about == nullptr) throw Refusal("its entry says nothing about it");
-  check_about(*plugin.about);
+  const About& about = *plugin.about;
+  if (about.name == nullptr || about.version == nullptr || about.summary == nullptr) {
+    throw Refusal("its entry lacks a name, version or summary");
+  }
   if (plugin.register_components == nullptr)
     throw Refusal("its entry has no registration function");
   return plugin;
+}
+
+/// What the entry says.
+PluginDescription described(const Plugin& plugin, const fs::path& path, const std::string& sha256) {
+  const auto told = [](const char* text) { return std::string(text == nullptr ? "" : text); };
+  const About& about = *plugin.about;
+  PluginDescription description{about.name,
+                                about.version,
+                                about.summary,
+                                path,
+                                sha256,
+                                told(about.group),
+                                told(about.licence),
+                                told(about.url),
+                                told(about.cite),
+                                told(plugin.built_with.compiler),
+                                told(plugin.built_with.library)};
+  check_about(description);
+  return description;
+}
+
+/// What the note says. Throws where it does not tell all that is needed to leave the code alone.
+PluginNote complete_note(const fs::path& path) {
+  constexpr const char* kName =
+      "; it runs only where the file itself is named, by --plugin or in [plugins] paths";
+  const auto text = note_text(path);
+  if (!text) {
+    throw Refusal(std::string("it has no note that tells what it offers without running it: no "
+                              "plugin, or built for an older Bitfall") +
+                  kName);
+  }
+  PluginNote note = parse_note(*text);
+  if (note.abi != kAbi) refuse_abi(note.abi);
+  if (note.headers != kHeaders) refuse_headers();
+  if (!note.complete) {
+    throw Refusal(std::string("its note does not tell what it offers, as the compiler did not know "
+                              "its components: declare them constexpr") +
+                  kName);
+  }
+  return note;
+}
+
+std::optional<ComponentKind> kind_named(std::string_view name) {
+  for (const ComponentKind kind :
+       {ComponentKind::kFormat, ComponentKind::kErrorModel, ComponentKind::kMetric,
+        ComponentKind::kHeadInit, ComponentKind::kProtection}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return std::nullopt;
 }
 
 void register_into(StagingRegistrar& registrar, const Plugin& plugin) {
@@ -361,29 +422,39 @@ class ComponentHost final : public Host {
 
 struct PluginHost::State {
   std::vector<PluginDescription> plugins;
-  std::vector<ComponentDescription> components;
+  std::vector<Entry> entries;
   std::vector<RefusedPlugin> refused;
-  std::vector<Entry> entries;    // by index of components
-  std::set<fs::path> loaded;     // canonical paths
-  std::set<std::string> hashes;  // of them
+  std::set<std::string> left_out;  // SHA-256 of files whose notes were refused: told once
   // Ids that refused files offer, which other files have.
   std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
 
-  // What was made: components call the host back from any thread.
+  // Components call the host back from any thread: what is known stays where it is, loading and
+  // what was made are guarded.
+  mutable std::recursive_mutex loading;
   mutable std::mutex mutex;
-  mutable std::set<std::size_t> in_use;  // plugins
-  mutable std::vector<FileInUse> files;
+  mutable std::map<std::size_t, std::set<std::string>> in_use;  // components by plugin
+  mutable std::vector<FileInUse> files_in_use;
   mutable std::map<std::string, std::unique_ptr<ComponentHost>> hosts;  // by component
-  const ComponentHost& host_of(const std::string& who) const;
+  const ComponentHost& host_of(const PluginHost& host, const std::string& who);
 
+  std::optional<std::size_t> index_of(const fs::path& path, const std::string& sha256) const;
   void load(const PluginHost& host, const fs::path& given);
+  void know(const PluginHost& host, const fs::path& given);
+  void load_known(const PluginHost& host, std::size_t plugin);
+  bool realise(const PluginHost& host, std::size_t plugin);
+  std::vector<Entry> run_registration(const PluginHost& host, std::size_t index,
+                                      PluginDescription& description);
+  void shadow(const std::vector<Entry>& staged, const fs::path& path);
+  std::vector<fs::path> libraries_in(const fs::path& folder);
 
   template <typename Interface>
-  std::unique_ptr<Interface> make(const PluginChoice& choice, Diagnostics& diagnostics) const;
-  std::unique_ptr<NumberFormat> make_inner_format(Text id, View<const Setting> settings) const;
+  std::unique_ptr<Interface> make(const PluginHost& host, const PluginChoice& choice,
+                                  Diagnostics& diagnostics);
+  std::unique_ptr<NumberFormat> make_inner_format(const PluginHost& host, Text id,
+                                                  View<const Setting> settings);
   void note_use(std::size_t plugin, const std::string& name,
                 const std::vector<OptionFile>& given) const;
-  const Entry* find(ComponentKind kind, std::string_view id) const;
+  Entry* find(ComponentKind kind, std::string_view id);
   void report_unknown(ComponentKind kind, const PluginChoice& choice,
                       Diagnostics& diagnostics) const;
 };
@@ -392,31 +463,39 @@ PluginHost::PluginHost() : state_(std::make_unique<State>()) {}
 PluginHost::~PluginHost() = default;
 
 const std::vector<PluginDescription>& PluginHost::plugins() const { return state_->plugins; }
-const std::vector<ComponentDescription>& PluginHost::components() const {
-  return state_->components;
-}
 const std::vector<RefusedPlugin>& PluginHost::refused() const { return state_->refused; }
 
-void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
-  refuse_no_file(given);
-  const fs::path path = fs::canonical(given);
-  if (loaded.count(path) > 0) return;
-  refuse_truncated(path);
-  std::string sha256 = sha256_file(path);
-  if (!hashes.insert(sha256).second) return;  // a copy of one that is loaded
-  const std::string who = "plugin " + path.string();
+std::vector<ComponentDescription> PluginHost::components() const {
+  std::vector<ComponentDescription> usable;
+  for (const Entry& entry : state_->entries) {
+    const PluginDescription& plugin = state_->plugins[entry.description.plugin];
+    if (plugin.state != PluginState::kRefused) usable.push_back(entry.description);
+  }
+  return usable;
+}
+
+/// Of a file that is loaded or known already: by its path, or as a copy of one.
+std::optional<std::size_t> PluginHost::State::index_of(const fs::path& path,
+                                                       const std::string& sha256) const {
+  for (std::size_t i = 0; i < plugins.size(); ++i) {
+    if (plugins[i].state == PluginState::kRefused) continue;
+    if (plugins[i].path == path || plugins[i].sha256 == sha256) return i;
+  }
+  return std::nullopt;
+}
+
+/// Runs the library's code: what it registers, and what its entry says, into `description`.
+std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, std::size_t index,
+                                                       PluginDescription& description) {
+  const std::string who = "plugin " + description.path.string();
   const PluginCall here(who.c_str(), "loading");
-  const Plugin& plugin = read_entry(open_library(path));
-  const About& about = *plugin.about;
-  const auto told = [](const char* text) { return std::string(text == nullptr ? "" : text); };
-  StagingRegistrar registrar(host, plugins.size(), told(about.group));
+  const Plugin& plugin = read_entry(open_library(description.path));
+  description = described(plugin, description.path, description.sha256);
+  StagingRegistrar registrar(host, index, description.group);
   try {
     register_into(registrar, plugin);
   } catch (...) {
-    hashes.erase(sha256);
-    for (const Entry& entry : registrar.entries()) {
-      shadowed.emplace(std::pair(entry.description.kind, entry.description.id), path);
-    }
+    shadow(registrar.entries(), description.path);
     throw;
   }
   if (!here.left_arithmetic_alone()) {
@@ -424,15 +503,110 @@ void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
         "it changes how the processor computes (subnormal numbers become 0, or rounding "
         "is another): build it without -ffast-math and -Ofast, where it is linked as well");
   }
+  return std::move(registrar.entries());
+}
 
-  plugins.push_back({about.name, about.version, about.summary, path, std::move(sha256),
-                     told(about.group), told(about.licence), told(about.url), told(about.cite),
-                     told(plugin.built_with.compiler), told(plugin.built_with.library)});
-  for (auto& entry : registrar.entries()) {
-    components.push_back(entry.description);
-    entries.push_back(std::move(entry));
+void PluginHost::State::shadow(const std::vector<Entry>& staged, const fs::path& path) {
+  for (const Entry& entry : staged) {
+    shadowed.emplace(std::pair(entry.description.kind, entry.description.id), path);
   }
-  loaded.insert(path);
+}
+
+void PluginHost::State::load(const PluginHost& host, const fs::path& given) {
+  refuse_no_file(given);
+  PluginDescription description;
+  description.path = fs::canonical(given);
+  refuse_truncated(description.path);
+  description.sha256 = sha256_file(description.path);
+  const std::lock_guard lock(loading);
+  if (const auto index = index_of(description.path, description.sha256)) {
+    return load_known(host, *index);
+  }
+  std::vector<Entry> staged = run_registration(host, plugins.size(), description);
+  plugins.push_back(std::move(description));
+  std::move(staged.begin(), staged.end(), std::back_inserter(entries));
+}
+
+void PluginHost::State::know(const PluginHost& host, const fs::path& given) {
+  refuse_no_file(given);
+  const fs::path path = fs::canonical(given);
+  refuse_truncated(path);
+  std::string sha256 = sha256_file(path);
+  const std::lock_guard lock(loading);
+  if (index_of(path, sha256) || !left_out.insert(sha256).second) return;
+  PluginNote note = complete_note(path);
+  PluginDescription description{note.name,     note.version,      note.summary,
+                                path,          std::move(sha256), note.group,
+                                note.licence,  note.url,          note.cite,
+                                note.compiler, note.library,      PluginState::kKnown};
+  check_about(description);
+  std::vector<Entry> staged;
+  std::vector<std::string> problems;
+  for (NotedComponent& component : note.components) {
+    const auto kind = kind_named(component.kind);
+    if (!kind || !is_snake_case(component.id)) {
+      throw Refusal("its note tells of a component that cannot be: " + component.kind + " " +
+                    in_quotes(component.id));
+    }
+    const std::string id = (note.group.empty() ? "" : note.group + "/") + component.id;
+    staged.push_back({{*kind, id, std::move(component.summary), {}, plugins.size()}, {}, {}});
+    if (std::string taken = taken_by(host, *kind, id, plugins.size()); !taken.empty()) {
+      problems.push_back(std::move(taken));
+    }
+  }
+  if (staged.empty()) throw Refusal("it registers no component");
+  if (!problems.empty()) {
+    shadow(staged, path);
+    throw Refusal(joined(problems, "; "));
+  }
+  left_out.erase(description.sha256);
+  plugins.push_back(std::move(description));
+  std::move(staged.begin(), staged.end(), std::back_inserter(entries));
+}
+
+/// Runs a known plugin's code, once. Throws where that is refused, and each time after.
+void PluginHost::State::load_known(const PluginHost& host, std::size_t index) {
+  const std::lock_guard lock(loading);
+  if (plugins[index].state == PluginState::kLoaded) return;
+  try {
+    PluginDescription description;
+    description.path = plugins[index].path;
+    description.sha256 = plugins[index].sha256;
+    if (sha256_file(description.path) != description.sha256) {
+      throw Refusal("it was replaced since its note was read: run the command again");
+    }
+    std::vector<Entry> loaded = run_registration(host, index, description);
+    const auto first = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) {
+      return entry.description.plugin == index;
+    });
+    const auto count = std::count_if(first, entries.end(), [&](const Entry& entry) {
+      return entry.description.plugin == index;
+    });
+    const auto same = [](const Entry& a, const Entry& b) {
+      return a.description.kind == b.description.kind && a.description.id == b.description.id;
+    };
+    if (description.name != plugins[index].name || description.version != plugins[index].version ||
+        !std::equal(first, first + count, loaded.begin(), loaded.end(), same)) {
+      throw Refusal("its note tells of another plugin than it is: build it again");
+    }
+    std::move(loaded.begin(), loaded.end(), first);
+    plugins[index].state = PluginState::kLoaded;
+  } catch (const std::exception& error) {
+    if (plugins[index].state == PluginState::kKnown) {
+      refused.push_back({plugins[index].path, error.what()});
+    }
+    plugins[index].state = PluginState::kRefused;
+    throw;
+  }
+}
+
+bool PluginHost::State::realise(const PluginHost& host, std::size_t plugin) {
+  try {
+    load_known(host, plugin);
+    return true;
+  } catch (const std::exception&) {  // told of where the component is unknown
+    return false;
+  }
 }
 
 void PluginHost::load(const fs::path& path) {
@@ -451,24 +625,43 @@ void PluginHost::try_load(const fs::path& path) {
   }
 }
 
+void PluginHost::know(const fs::path& path) {
+  try {
+    state_->know(*this, path);
+  } catch (const std::exception& error) {
+    state_->refused.push_back({path, error.what()});
+  }
+}
+
 void PluginHost::load_folder(const fs::path& folder) {
+  for (const auto& file : state_->libraries_in(folder)) try_load(file);
+}
+
+void PluginHost::know_folder(const fs::path& folder) {
+  for (const auto& file : state_->libraries_in(folder)) know(file);
+}
+
+/// In name order; of a folder that cannot be read, none.
+std::vector<fs::path> PluginHost::State::libraries_in(const fs::path& folder) {
   std::error_code error;
-  if (!fs::is_directory(folder, error)) return;
   std::vector<fs::path> files;
+  if (!fs::is_directory(folder, error)) return files;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error)) {
     if (entry->path().extension() == ".so") files.push_back(entry->path());
   }
-  if (error) state_->refused.push_back({folder, "the folder cannot be read: " + error.message()});
+  if (error) refused.push_back({folder, "the folder cannot be read: " + error.message()});
   std::sort(files.begin(), files.end());
-  for (const auto& file : files) try_load(file);
+  return files;
 }
 
-const Entry* PluginHost::State::find(ComponentKind kind, std::string_view id) const {
-  const Entry* found = nullptr;
+Entry* PluginHost::State::find(ComponentKind kind, std::string_view id) {
+  const std::lock_guard lock(loading);
+  Entry* found = nullptr;
   bool several = false;
-  for (const Entry& entry : entries) {
+  for (Entry& entry : entries) {
     if (entry.description.kind != kind) continue;
+    if (plugins[entry.description.plugin].state == PluginState::kRefused) continue;
     if (entry.description.id == id) return &entry;
     if (without_group(entry.description.id) != id) continue;
     several |= found != nullptr;
@@ -477,16 +670,24 @@ const Entry* PluginHost::State::find(ComponentKind kind, std::string_view id) co
   return several ? nullptr : found;
 }
 
+const ComponentDescription* PluginHost::known(ComponentKind kind, std::string_view id) const {
+  const Entry* entry = state_->find(kind, id);
+  return entry == nullptr ? nullptr : &entry->description;
+}
+
 const ComponentDescription* PluginHost::find(ComponentKind kind, std::string_view id) const {
   const Entry* entry = state_->find(kind, id);
-  return entry == nullptr ? nullptr : &state_->components[entry - state_->entries.data()];
+  if (entry == nullptr || !state_->realise(*this, entry->description.plugin)) return nullptr;
+  return &entry->description;
 }
 
 void PluginHost::State::report_unknown(ComponentKind kind, const PluginChoice& choice,
                                        Diagnostics& diagnostics) const {
   std::vector<std::string> known, meant;
-  for (const auto& component : components) {
+  for (const auto& entry : entries) {
+    const ComponentDescription& component = entry.description;
     if (component.kind != kind) continue;
+    if (plugins[component.plugin].state == PluginState::kRefused) continue;
     known.push_back(component.id);
     if (without_group(component.id) == choice.id) meant.push_back(component.id);
   }
@@ -508,11 +709,12 @@ void PluginHost::State::report_unknown(ComponentKind kind, const PluginChoice& c
 }
 
 template <typename Interface>
-std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
-                                                   Diagnostics& diagnostics) const {
+std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
+                                                   const PluginChoice& choice,
+                                                   Diagnostics& diagnostics) {
   constexpr ComponentKind kKind = kind_of<Interface>();
   const Entry* entry = find(kKind, choice.id);
-  if (entry == nullptr) {
+  if (entry == nullptr || !realise(host, entry->description.plugin)) {
     report_unknown(kKind, choice, diagnostics);
     return nullptr;
   }
@@ -524,7 +726,7 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
   }
   const std::string who = name + " of plugin " + plugins[entry->description.plugin].name;
   const auto options =
-      CheckedOptions::check(choice, entry->options, name, host_of(who), diagnostics);
+      CheckedOptions::check(choice, entry->options, name, host_of(host, who), diagnostics);
   if (!options) return nullptr;
   note_use(entry->description.plugin, name, options->files());
 
@@ -547,26 +749,28 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginChoice& choice,
 void PluginHost::State::note_use(std::size_t plugin, const std::string& name,
                                  const std::vector<OptionFile>& given) const {
   const std::lock_guard lock(mutex);
-  in_use.insert(plugin);
-  for (const OptionFile& file : given) files.push_back({name, file});
+  in_use[plugin].insert(name);
+  for (const OptionFile& file : given) files_in_use.push_back({name, file});
 }
 
-const ComponentHost& PluginHost::State::host_of(const std::string& who) const {
+const ComponentHost& PluginHost::State::host_of(const PluginHost& host, const std::string& who) {
   const std::lock_guard lock(mutex);
-  auto& host = hosts[who];
-  if (!host) {
-    host = std::make_unique<ComponentHost>(who, [this](Text id, View<const Setting> settings) {
-      return make_inner_format(id, settings);
-    });
+  auto& known = hosts[who];
+  if (!known) {
+    known =
+        std::make_unique<ComponentHost>(who, [this, &host](Text id, View<const Setting> settings) {
+          return make_inner_format(host, id, settings);
+        });
   }
-  return *host;
+  return *known;
 }
 
-std::unique_ptr<NumberFormat> PluginHost::State::make_inner_format(
-    Text id, View<const Setting> settings) const {
+std::unique_ptr<NumberFormat> PluginHost::State::make_inner_format(const PluginHost& host, Text id,
+                                                                   View<const Setting> settings) {
   PluginChoice choice;
   choice.id = std::string(id);
   const Entry* entry = find(ComponentKind::kFormat, choice.id);
+  if (entry != nullptr && !realise(host, entry->description.plugin)) entry = nullptr;
   for (const Setting& setting : settings) {
     GivenOption option{std::string(setting.name), std::string(setting.value), {}, {}};
     if (entry != nullptr) {
@@ -578,44 +782,53 @@ std::unique_ptr<NumberFormat> PluginHost::State::make_inner_format(
     choice.options.push_back(std::move(option));
   }
   Diagnostics diagnostics("", "");
-  auto made = make<NumberFormat>(choice, diagnostics);
+  auto made = make<NumberFormat>(host, choice, diagnostics);
   if (!made) throw std::invalid_argument(diagnostics.messages());
   return made;
 }
 
 std::vector<std::size_t> PluginHost::plugins_in_use() const {
   const std::lock_guard lock(state_->mutex);
-  return {state_->in_use.begin(), state_->in_use.end()};
+  std::vector<std::size_t> plugins;
+  for (const auto& [plugin, uses] : state_->in_use) plugins.push_back(plugin);
+  return plugins;
+}
+
+std::vector<std::string> PluginHost::uses_of(std::size_t plugin) const {
+  const std::lock_guard lock(state_->mutex);
+  const auto found = state_->in_use.find(plugin);
+  if (found == state_->in_use.end()) return {};
+  return {found->second.begin(), found->second.end()};
 }
 
 std::vector<FileInUse> PluginHost::files_in_use() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->files;
+  return state_->files_in_use;
 }
 
 std::unique_ptr<NumberFormat> PluginHost::make_format(const PluginChoice& choice,
                                                       Diagnostics& diagnostics) const {
-  return state_->make<NumberFormat>(choice, diagnostics);
+  return state_->make<NumberFormat>(*this, choice, diagnostics);
 }
 
 std::unique_ptr<ErrorModel> PluginHost::make_error_model(const PluginChoice& choice,
                                                          Diagnostics& diagnostics) const {
-  return state_->make<ErrorModel>(choice, diagnostics);
+  return state_->make<ErrorModel>(*this, choice, diagnostics);
 }
 
 std::unique_ptr<Metric> PluginHost::make_metric(const PluginChoice& choice,
                                                 Diagnostics& diagnostics) const {
-  return state_->make<Metric>(choice, diagnostics);
+  return state_->make<Metric>(*this, choice, diagnostics);
 }
 
 std::unique_ptr<HeadInit> PluginHost::make_head_init(const PluginChoice& choice,
                                                      Diagnostics& diagnostics) const {
-  return state_->make<HeadInit>(choice, diagnostics);
+  return state_->make<HeadInit>(*this, choice, diagnostics);
 }
 
 std::unique_ptr<Protection> PluginHost::make_protection(const PluginChoice& choice,
                                                         Diagnostics& diagnostics) const {
-  return state_->make<Protection>(choice, diagnostics);
+  return state_->make<Protection>(*this, choice, diagnostics);
 }
 
 fs::path default_plugin_folder() {
@@ -623,30 +836,75 @@ fs::path default_plugin_folder() {
 }
 
 bool comes_with_the_program(const fs::path& plugin) {
+  static const std::vector<std::string> kOwn = split(BITFALL_OWN_PLUGINS, ':');
   std::error_code ignored;
-  return fs::equivalent(plugin.parent_path(), default_plugin_folder(), ignored);
+  return plugin.extension() == ".so" &&
+         std::count(kOwn.begin(), kOwn.end(), plugin.stem().string()) > 0 &&
+         fs::equivalent(plugin.parent_path(), default_plugin_folder(), ignored);
+}
+
+std::vector<fs::path> plugin_search_path() {
+  const char* variable = std::getenv("BITFALL_PLUGIN_PATH");
+  std::vector<fs::path> places;
+  for (const std::string& place : split(variable == nullptr ? "" : variable, ':')) {
+    if (!place.empty()) places.emplace_back(place);
+  }
+  return places;
+}
+
+fs::path installed_pack_folder() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  const char* home = std::getenv("HOME");
+  const fs::path base = data != nullptr && *data == '/'
+                            ? fs::path(data)
+                            : fs::path(home == nullptr ? "/" : home) / ".local/share";
+  return base / "bitfall/plugins";
+}
+
+std::vector<fs::path> installed_plugin_folders() {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  for (fs::directory_iterator entry(installed_pack_folder(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const bool hidden = entry->path().filename().string().starts_with('.');
+    std::error_code ignored;
+    if (!hidden && entry->is_directory(ignored)) folders.push_back(entry->path());
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+void load_own_plugins(PluginHost& host) {
+  const fs::path folder = default_plugin_folder();
+  std::vector<std::string> names = split(BITFALL_OWN_PLUGINS, ':');
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    const fs::path file = folder / (name + ".so");
+    std::error_code ignored;
+    if (fs::exists(fs::symlink_status(file, ignored))) host.try_load(file);
+  }
 }
 
 void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
-  host.load_folder(default_plugin_folder());
-  const char* variable = std::getenv("BITFALL_PLUGIN_PATH");
-  std::string_view rest = variable == nullptr ? "" : variable;
-  while (!rest.empty()) {
-    const auto colon = rest.find(':');
-    const fs::path path(rest.substr(0, colon));
-    rest = colon == std::string_view::npos ? "" : rest.substr(colon + 1);
-    if (path.empty()) continue;
-    if (fs::is_directory(path)) {
-      host.load_folder(path);
-    } else {
-      host.try_load(path);
-    }
-  }
+  load_own_plugins(host);
+  std::vector<fs::path> places;
   for (const auto& path : extra) {
     if (fs::is_directory(path)) {
-      host.load_folder(path);
+      places.push_back(path);
     } else {
       host.load(path);
+    }
+  }
+  // What is named ahead of what only lies somewhere, so that it wins where both have an id.
+  for (const auto& more :
+       {plugin_search_path(), installed_plugin_folders(), {default_plugin_folder()}}) {
+    places.insert(places.end(), more.begin(), more.end());
+  }
+  for (const auto& place : places) {
+    if (fs::is_directory(place)) {
+      host.know_folder(place);
+    } else {
+      host.know(place);
     }
   }
 }

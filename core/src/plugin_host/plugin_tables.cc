@@ -16,11 +16,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// By kind, then by id.
-std::vector<const ComponentDescription*> sorted_components(const PluginHost& host) {
-  std::vector<const ComponentDescription*> sorted;
-  for (const auto& component : host.components()) sorted.push_back(&component);
-  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) {
-    return std::pair(a->kind, a->id) < std::pair(b->kind, b->id);
+std::vector<ComponentDescription> sorted_components(const PluginHost& host) {
+  std::vector<ComponentDescription> sorted = host.components();
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.kind, a.id) < std::pair(b.kind, b.id);
   });
   return sorted;
 }
@@ -29,25 +28,35 @@ std::string qualified(const ComponentDescription& component) {
   return std::string(to_string(component.kind)) + "/" + component.id;
 }
 
+/// With its plugin loaded.
 const ComponentDescription& find_component(const PluginHost& host, std::string_view name) {
   std::vector<std::string> known;
-  std::vector<const ComponentDescription*> found;
-  for (const auto* component : sorted_components(host)) {
-    known.push_back(component->id);
-    known.push_back(qualified(*component));
-    if (name == component->id || name == qualified(*component)) found.push_back(component);
+  std::vector<ComponentDescription> found;
+  for (const auto& component : sorted_components(host)) {
+    known.push_back(component.id);
+    known.push_back(qualified(component));
+    if (name == component.id || name == qualified(component)) found.push_back(component);
   }
-  if (found.size() == 1) return *found.front();
   if (found.empty()) {
-    const std::string near = did_you_mean(name, known);
-    throw Error(ExitCode::kUsage, "no component '" + std::string(name) + "' is loaded; " +
-                                      (near.empty() ? "see 'bitfall plugin list'" : near));
+    std::string hint = did_you_mean(name, known);
+    if (hint.empty()) hint = "see 'bitfall plugin list'";
+    for (const RefusedPlugin& file : host.refused()) {
+      hint += "\n  " + file.path.string() + " is left out: " + file.reason;
+    }
+    throw Error(ExitCode::kUsage, "there is no component " + in_quotes(name) + "; " + hint);
   }
-  std::string names;
-  for (const auto* component : found)
-    names += (names.empty() ? "" : " or ") + qualified(*component);
-  throw Error(ExitCode::kUsage,
-              "'" + std::string(name) + "' names several components: say " + names);
+  if (found.size() > 1) {
+    std::string names;
+    for (const auto& component : found)
+      names += (names.empty() ? "" : " or ") + qualified(component);
+    throw Error(ExitCode::kUsage,
+                "'" + std::string(name) + "' names several components: say " + names);
+  }
+  const auto* loaded = host.find(found[0].kind, found[0].id);
+  if (loaded != nullptr) return *loaded;
+  const RefusedPlugin& refused = host.refused().back();
+  throw Error(ExitCode::kPlugin,
+              "plugin " + refused.path.string() + " is refused: " + refused.reason);
 }
 
 std::vector<DeclaredOption> declared_options(const ComponentDescription& component) {
@@ -235,10 +244,10 @@ std::string dumped(const Json& document) {
 
 std::string plugin_list_text(const PluginHost& host) {
   TextTable table({{"kind"}, {"id"}, {"summary"}, {"plugin"}, {"version"}});
-  for (const auto* component : sorted_components(host)) {
-    const auto& plugin = host.plugins()[component->plugin];
-    table.add({to_string(component->kind), component->id, component->summary, plugin.name,
-               plugin.version});
+  for (const auto& component : sorted_components(host)) {
+    const auto& plugin = host.plugins()[component.plugin];
+    table.add(
+        {to_string(component.kind), component.id, component.summary, plugin.name, plugin.version});
   }
   if (host.refused().empty()) return table.render();
   // A table of its own, the reason last: one long reason would push every component's plugin off
@@ -255,20 +264,22 @@ std::string plugin_list_json(const PluginHost& host) {
                    {"components", Json::array()},
                    {"plugins", Json::array()},
                    {"refused", Json::array()}};
-  for (const auto* component : sorted_components(host)) {
-    const auto& plugin = host.plugins()[component->plugin];
-    document["components"].push_back({{"kind", to_string(component->kind)},
-                                      {"id", component->id},
-                                      {"summary", component->summary},
+  for (const auto& component : sorted_components(host)) {
+    const auto& plugin = host.plugins()[component.plugin];
+    document["components"].push_back({{"kind", to_string(component.kind)},
+                                      {"id", component.id},
+                                      {"summary", component.summary},
                                       {"plugin", plugin.name},
                                       {"version", plugin.version}});
   }
   for (const auto& plugin : host.plugins()) {
+    if (plugin.state == PluginState::kRefused) continue;
     document["plugins"].push_back({{"name", plugin.name},
                                    {"version", plugin.version},
                                    {"summary", plugin.summary},
                                    {"path", plugin.path.string()},
-                                   {"sha256", plugin.sha256}});
+                                   {"sha256", plugin.sha256},
+                                   {"loaded", plugin.state == PluginState::kLoaded}});
     for (const auto& [key, value] : further(plugin)) document["plugins"].back()[key] = value;
   }
   for (const auto& refused : host.refused()) {

@@ -120,7 +120,7 @@ void require_usable(const NewPlugin& plugin, const PluginHost& host) {
                                       "letter first");
   }
   const std::string id = (plugin.group.empty() ? "" : plugin.group + "/") + plugin.name;
-  const ComponentDescription* known = host.find(plugin.kind, id);
+  const ComponentDescription* known = host.known(plugin.kind, id);
   if (known != nullptr && known->id == id) {
     throw Error(ExitCode::kUsage, "there is a " + std::string(to_string(plugin.kind)) + " " +
                                       in_quotes(id) + " of plugin " +

@@ -11,19 +11,20 @@ namespace bitfall {
 namespace {
 
 struct Parts {
-  std::vector<WeightedTerm> mismatch, nonfinite, due;
+  std::vector<WeightedRate> mismatch, nonfinite, due;
+  double confidence = 0.99;
   double bits = 0;
 
   void add(const GroupSummary& layer, double rate_per_bit) {
     const double weight = rate_per_bit * layer.bits;
-    const auto term = [&](const Proportion& p) { return WeightedTerm{weight, p.rate, p.headline}; };
-    mismatch.push_back(term(layer.mismatch));
-    nonfinite.push_back(term(layer.nonfinite_rate));
-    due.push_back(term(layer.due));
+    mismatch.push_back({weight, layer.mismatch});
+    nonfinite.push_back({weight, layer.nonfinite_rate});
+    due.push_back({weight, layer.due});
     bits += layer.bits;
   }
   FitRow row(const std::string& name) const {
-    return {name, bits, weighted_sum(mismatch), weighted_sum(nonfinite), weighted_sum(due)};
+    return {name, bits, weighted_rate(mismatch, confidence), weighted_rate(nonfinite, confidence),
+            weighted_rate(due, confidence)};
   }
 };
 
@@ -65,9 +66,12 @@ FitReport fit_report(const ReportData& data, double rate_per_bit) {
   for (const GroupSummary& layer : data.layers) {
     if (layer.trials == 0) continue;
     Parts one;
+    one.confidence = data.confidence;
     one.add(layer, rate_per_bit);
     fit.layers.push_back(one.row(layer.name));
-    totals[layer.entry].add(layer, rate_per_bit);
+    Parts& total = totals[layer.entry];
+    total.confidence = data.confidence;
+    total.add(layer, rate_per_bit);
   }
   for (const auto& [entry, parts] : totals) {
     fit.totals.push_back(parts.row(

@@ -83,18 +83,27 @@ th.sortable:hover { text-decoration: underline; }
 </style>
 )html";
 
-// A click on a column's title sorts its table by the numbers that cells begin with, else as text.
+// A click on a column's title, or Enter, sorts its table by the numbers that cells are or begin
+// with, else as text in which numbers count: layer2 before layer10.
 // Tables in groups, whose rows belong to those above, stay as they are.
 constexpr const char* kSort = R"html(<script type="module">
+const units = {k: 1e3, M: 1e6, G: 1e9, T: 1e12};
 const key = cell => {
-  const text = cell.textContent.trim(), number = parseFloat(text);
-  return Number.isNaN(number) ? text : number;
+  const text = cell.textContent.trim();
+  const found = /^[~<>\s]*([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s([kMGT]))?(?=[\s%*]|$)/i.exec(text);
+  return found ? parseFloat(found[1].replaceAll(',', '')) * (units[found[2]] ?? 1) : text;
+};
+const order = (a, b) => {
+  if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
+  return typeof a === 'number' ? a - b : a.localeCompare(b, 'en', {numeric: true});
 };
 for (const table of document.querySelectorAll('table[data-sortable]')) {
   const titles = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   titles.forEach((title, column) => {
     title.classList.add('sortable');
     title.title = 'sort';
+    title.tabIndex = 0;
+    title.addEventListener('keydown', event => event.key === 'Enter' && title.click());
     title.addEventListener('click', () => {
       const up = title.getAttribute('aria-sort') === 'descending';
       titles.forEach(other => other.removeAttribute('aria-sort'));
@@ -102,8 +111,7 @@ for (const table of document.querySelectorAll('table[data-sortable]')) {
       const rows = [...body.rows].filter(row => !row.classList.contains('total'));
       rows.sort((first, second) => {
         const a = key(first.cells[column]), b = key(second.cells[column]);
-        if (typeof a !== typeof b) return typeof a === 'number' ? -1 : 1;
-        return (a < b ? -1 : a > b ? 1 : 0) * (up ? 1 : -1);
+        return order(a, b) * (typeof a === typeof b && !up ? -1 : 1);  // what has no number comes last
       });
       const last = [...body.rows].filter(row => row.classList.contains('total'));
       body.append(...rows, ...last);

@@ -46,6 +46,7 @@ ProtectionRow row_of(const ArmData& arm) {
   row.cost = facts.protection_cost.value_or("");
   row.learned_from = facts.learned_from.value_or("");
   row.accuracy = arm.data.golden_accuracy;
+  row.nll = arm.data.golden_nll;
   row.mismatch = arm.data.network.mismatch;
   row.clipped = arm.data.network.delta_loss.mean_clipped;
   row.detected = event(arm.data, "protect_detected");
@@ -101,19 +102,19 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
       "the protection noticed the fault, or doubts the image without one. Prevented, caused: "
       "trials "
       "that mismatch without it alone, and with it alone; p: McNemar's exact test of these.";
-  table.columns = {"protection", "accuracy", "mismatch [" + confidence + "]",
-                   "clipped",    "detected", "false alarm",
-                   "prevented",  "caused",   "p"};
+  table.columns = {"protection", "accuracy", "NLL",         "mismatch [" + confidence + "]",
+                   "clipped",    "detected", "false alarm", "prevented",
+                   "caused",     "p"};
   for (const ProtectionRow& row : rows) {
     const auto rate = [](const std::optional<Proportion>& share) {
       return share ? percent(share->rate, 2) : "-";
     };
     const bool paired = row.paired;
-    table.rows.push_back({row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
-                          percent(row.mismatch, 2), quantity(row.clipped), rate(row.detected),
-                          rate(row.false_alarm), paired ? std::to_string(row.only_without) : "-",
-                          paired ? std::to_string(row.only_with) : "-",
-                          paired ? quantity(row.p) : "-"});
+    table.rows.push_back(
+        {row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
+         quantity(row.nll.value), percent(row.mismatch, 2), quantity(row.clipped),
+         rate(row.detected), rate(row.false_alarm), paired ? std::to_string(row.only_without) : "-",
+         paired ? std::to_string(row.only_with) : "-", paired ? quantity(row.p) : "-"});
   }
   return table;
 }

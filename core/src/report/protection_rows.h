@@ -18,6 +18,7 @@ struct ProtectionRow {
   std::string name;  // empty: the run without a protection
   std::string detail, cost, learned_from;
   Proportion accuracy, mismatch;
+  WeightedSum nll;     // mean loss without a fault, nats
   double clipped = 0;  // nats: mean of the clipped change of loss, over all trials
   std::optional<Proportion> detected, false_alarm;  // of the trials
   // Trials that mismatch in one of the two runs alone, and McNemar's exact test of them; not where

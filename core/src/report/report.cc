@@ -15,6 +15,7 @@
 
 #include "bootstrap.h"
 #include "error.h"
+#include "loss_sample.h"
 #include "report_number.h"
 #include "words.h"
 #include "worker_threads.h"
@@ -27,15 +28,9 @@ constexpr std::size_t kWorst = 10;
 constexpr std::uint64_t kMeanStreams = std::uint64_t{1} << 61;  // far above those of comparisons
 constexpr std::size_t kRaised = 10;
 
-// Percentile by linear interpolation between the ordered values (as numpy's default).
-double percentile(const std::vector<double>& ordered, double q) {
-  if (ordered.empty()) return kNan;
-  const double position = q * static_cast<double>(ordered.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const auto above = std::min(below + 1, ordered.size() - 1);
-  return ordered[below] +
-         (position - static_cast<double>(below)) * (ordered[above] - ordered[below]);
-}
+struct Effect : TrialEffect {
+  bool shared = false;  // of a permanent fault
+};
 
 // Collects the trials of one group.
 class Tally {
@@ -44,7 +39,7 @@ class Tally {
   explicit Tally(const std::vector<StoredColumn>& columns)
       : metrics_(columns.begin(), columns.end()) {}
 
-  void add(const TrialEffect& effect, const TrialResult& trial) {
+  void add(const Effect& effect, const TrialResult& trial) {
     for (std::size_t i = 0; i < metrics_.size(); ++i) {
       const bool answered = !is_due(effect.outcome);
       metrics_[i].add(effect.fault, answered, answered ? trial.metrics[i] : kNan);
@@ -57,55 +52,46 @@ class Tally {
     nonfinites_.add(effect.fault, effect.outcome == Outcome::kNonfinite);
     dues_.add(effect.fault, is_due(effect.outcome));
     changes_.add(effect.fault, effect.change != 0);
-    if (losses_.empty() || effect.fault != fault_) {
-      losses_.push_back({0, 0});
-      clipped_.push_back({0, 0});
-      fault_ = effect.fault;
-    }
     const double delta = std::abs(effect.change);
+    losses.add(effect.fault, effect.shared, delta, effect.clipped);
     if (std::isfinite(delta)) {
-      deltas_.push_back(delta);
-      group.delta_loss.changing += delta > 0;
       sum_ += delta;
       signed_sum_ += effect.change;
-      losses_.back().sum += delta;
-      losses_.back().size += 1;
     }
     clipped_sum_ += effect.clipped;
-    clipped_.back().sum += effect.clipped;
-    clipped_.back().size += 1;
   }
 
   /// The means with their intervals, `stream` and the next number of resamples apart.
   void estimate(double confidence, std::uint64_t stream) {
-    loss_estimate = estimate_mean(losses_, confidence, stream);
-    clipped_estimate = estimate_mean(clipped_, confidence, stream + 1);
+    loss_estimate = estimate_mean(losses.losses(), confidence, stream);
+    clipped_estimate = estimate_mean(losses.clipped(), confidence, stream + 1);
   }
 
-  GroupSummary finish(double confidence) {
+  GroupSummary finish(double confidence, double clip) {
     const std::int64_t n = group.trials;
     group.mismatch = mismatches_.proportion(confidence);
     group.nonfinite_rate = nonfinites_.proportion(confidence);
     group.due = dues_.proportion(confidence);
     group.misclassified = misclassified_.proportion(confidence);
     DeltaLossSummary& loss = group.delta_loss;
-    const auto finite = static_cast<double>(deltas_.size());
-    std::sort(deltas_.begin(), deltas_.end());
+    const LossSample::Spread spread = losses.spread(clip);
+    const auto finite = static_cast<double>(spread.finite);
     loss.trials = n;
     loss.no_answer = group.due.events;
-    loss.nonfinite = n - loss.no_answer - static_cast<std::int64_t>(deltas_.size());
+    loss.nonfinite = n - loss.no_answer - spread.finite;
+    loss.changing = spread.changing;
     loss.changes = changes_.proportion(confidence);
-    loss.mean = deltas_.empty() ? kNan : sum_ / finite;
-    loss.signed_mean = deltas_.empty() ? kNan : signed_sum_ / finite;
+    loss.mean = spread.finite == 0 ? kNan : sum_ / finite;
+    loss.signed_mean = spread.finite == 0 ? kNan : signed_sum_ / finite;
     loss.mean_given_change = loss.changing ? sum_ / static_cast<double>(loss.changing) : kNan;
     loss.mean_clipped = n ? clipped_sum_ / static_cast<double>(n) : kNan;
-    loss.median = percentile(deltas_, 0.5);
-    loss.p99 = percentile(deltas_, 0.99);
-    loss.maximum = deltas_.empty() ? kNan : deltas_.back();
+    loss.median = spread.median;
+    loss.p99 = spread.p99;
+    loss.maximum = spread.maximum;
     loss.interval = loss_estimate.interval;
     loss.clipped_interval = clipped_estimate.interval;
-    loss.carried = concentration(losses_);
-    loss.clipped_carried = concentration(clipped_);
+    loss.carried = spread.carried;
+    loss.clipped_carried = spread.clipped_carried;
     loss.unreliable = loss.carried.effective < kReliableDraws;
     loss.clipped_unreliable = loss.clipped_carried.effective < kReliableDraws;
     for (const MetricTally& metric : metrics_) group.metrics.push_back(metric.finish(confidence));
@@ -113,17 +99,15 @@ class Tally {
   }
 
   GroupSummary group;
+  LossSample losses;
   // NaN before estimate().
-  MeanEstimate loss_estimate{kNan, {kNan, kNan}, {}}, clipped_estimate{kNan, {kNan, kNan}, {}};
+  MeanEstimate loss_estimate{kNan, {kNan, kNan}}, clipped_estimate{kNan, {kNan, kNan}};
 
  private:
-  std::vector<MeanUnit> losses_, clipped_;  // by fault
-  std::int64_t fault_ = -1;                 // the last one
   ClusterCount mismatches_, misclassified_, nonfinites_, dues_, changes_;
   double sum_ = 0;
   double signed_sum_ = 0;
   double clipped_sum_ = 0;
-  std::vector<double> deltas_;
   std::vector<MetricTally> metrics_;
 };
 
@@ -174,6 +158,7 @@ class Summary {
     }
     find_mismatch_column();
     network_ = Tally(run_.metric_columns);
+    network_.losses.keep_nothing();  // its layers keep all
     answers_.fill(Tally(run_.metric_columns));
     directions_.fill(Tally(run_.metric_columns));
     prepare_layers();
@@ -182,9 +167,11 @@ class Summary {
   ReportData finish() {
     store_.for_each_trial([&](const TrialResult& trial) { add(trial); });
     if (options_.estimate_means) estimate_means();
-    for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence));
-    for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence));
-    for (auto& [key, tally] : classes_) data_.bit_classes.push_back(tally.finish(data_.confidence));
+    for (Tally& layer : layers_) network_.losses.collect(layer.losses);
+    for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence, data_.clip));
+    for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence, data_.clip));
+    for (auto& [key, tally] : classes_)
+      data_.bit_classes.push_back(tally.finish(data_.confidence, data_.clip));
     finish_parts(answers_, {"right", "wrong"}, data_.answers);
     finish_parts(directions_, {"0 to 1", "1 to 0"}, data_.directions);
     for (auto& [key, cell] : layer_bits_) {
@@ -193,7 +180,7 @@ class Summary {
     }
     network_.group.name = "all";
     for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
-    data_.network = network_.finish(data_.confidence);
+    data_.network = network_.finish(data_.confidence, data_.clip);
     data_.raised = raised_.commonest(kRaised);
     data_.kinds_raised = raised_.kinds();
     finish_means();
@@ -208,7 +195,7 @@ class Summary {
     for (std::size_t i = 0; i < parts.size(); ++i) {
       if (parts[i].group.trials == 0) continue;
       parts[i].group.name = names[i];
-      out.push_back(parts[i].finish(data_.confidence));
+      out.push_back(parts[i].finish(data_.confidence, data_.clip));
     }
   }
 
@@ -250,8 +237,8 @@ class Summary {
                                       ", which the run does not have");
   }
 
-  TrialEffect effect_of(const TrialResult& trial) const {
-    TrialEffect effect;
+  Effect effect_of(const TrialResult& trial) const {
+    Effect effect;
     effect.outcome = trial.outcome;
     effect.activated = trial.activated;
     // A masked trial of an image with an infinite golden loss has changed nothing, though Inf - Inf
@@ -278,9 +265,10 @@ class Summary {
     }
     ++data_.done;
     ++data_.layers_done[layer->second];
-    TrialEffect effect = effect_of(trial);
+    Effect effect = effect_of(trial);
     if (!options_.images.empty() && !options_.images[static_cast<std::size_t>(trial.image)]) return;
-    effect.fault = permanent_[layer->second] ? trial.trial - trial.image : trial.trial;
+    effect.shared = permanent_[layer->second];
+    effect.fault = effect.shared ? trial.trial - trial.image : trial.trial;
     layers_[layer->second].add(effect, trial);
     network_.add(effect, trial);
     const auto image = static_cast<std::size_t>(trial.image);
@@ -291,7 +279,7 @@ class Summary {
     add_to_worst(trial, std::abs(effect.change));
   }
 
-  void add_to_bit(const TrialResult& trial, const TrialEffect& effect) {
+  void add_to_bit(const TrialResult& trial, const Effect& effect) {
     if (trial.edits.size() != 1) return;
     const EditRecord& record = trial.edits.front();
     const std::uint32_t bits = edited_bits(record);
@@ -330,7 +318,7 @@ class Summary {
     of_class.add(effect, trial);
   }
 
-  void add_to_layer_bit(const TrialResult& trial, const TrialEffect& effect, int bit) {
+  void add_to_layer_bit(const TrialResult& trial, const Effect& effect, int bit) {
     const std::size_t layer = layer_of_.at({trial.entry, trial.site});
     LayerBit& cell = layer_bits_[{layer, bit}];
     cell.layer = layer;
@@ -381,35 +369,34 @@ class Summary {
   }
 
   OverLayers rate_over_layers(Proportion GroupSummary::* rate) const {
-    std::vector<WeightedTerm> plain, by_bits;
+    std::vector<WeightedRate> plain, by_bits;
     double bits = 0;
     for (const GroupSummary& layer : data_.layers) {
       if (layer.trials == 0) continue;
-      const Proportion& p = layer.*rate;
-      plain.push_back({1, p.rate, p.headline});
-      by_bits.push_back({layer.bits, p.rate, p.headline});
+      plain.push_back({1, layer.*rate});
+      by_bits.push_back({layer.bits, layer.*rate});
       bits += layer.bits;
     }
-    for (WeightedTerm& term : plain) term.weight /= static_cast<double>(plain.size());
-    for (WeightedTerm& term : by_bits) term.weight /= bits;
-    return {weighted_sum(plain), weighted_sum(by_bits)};
+    for (WeightedRate& part : plain) part.weight /= static_cast<double>(plain.size());
+    for (WeightedRate& part : by_bits) part.weight /= bits;
+    return {weighted_rate(plain, data_.confidence), weighted_rate(by_bits, data_.confidence)};
   }
 
-  // The mean over layers, and what it would have been on the layers' resamples (percentiles).
+  // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
+  // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
   WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
-    double weight = 0, value = 0;
-    std::vector<double> replicates(kResamples, 0);
-    for (const Tally& layer : layers_) {
-      const MeanEstimate& of = layer.*mean;
+    std::vector<WeightedTerm> terms;
+    double weight = 0;
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const MeanEstimate& of = layers_[i].*mean;
       if (std::isnan(of.mean)) continue;
-      const double w = by_bits ? bits_of_layers_[static_cast<std::size_t>(&layer - layers_.data())] : 1;
-      weight += w;
-      value += w * of.mean;
-      for (std::size_t r = 0; r < replicates.size(); ++r) replicates[r] += w * of.replicates[r];
+      const bool known = !std::isnan(of.interval.low);
+      const Interval none = {of.mean, of.mean};
+      terms.push_back({by_bits ? bits_of_layers_[i] : 1, of.mean, known ? of.interval : none});
+      weight += terms.back().weight;
     }
-    if (weight == 0) return {kNan, {kNan, kNan}};
-    for (double& replicate : replicates) replicate /= weight;
-    return {value / weight, percentile_interval(std::move(replicates), data_.confidence)};
+    for (WeightedTerm& term : terms) term.weight /= weight;
+    return weighted_sum(terms);
   }
 
   void finish_means() {

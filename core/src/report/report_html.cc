@@ -286,8 +286,14 @@ class ReportPage {
     html_ += "<h2>The campaign</h2>\n<dl class=\"facts\">\n";
     pair("accuracy in " + format(), percent(data_.golden_accuracy, 2));
     pair("accuracy in plain FP32", percent(data_.fp32_accuracy, 2));
+    pair("NLL in " + format() + ", in plain FP32",
+         with_interval(data_.golden_nll) + ", " + with_interval(data_.fp32_nll));
     for (const FactKey& key : fact_keys()) pair(key.title, key.told(data_.facts).value_or(""));
     html_ += "</dl>\n";
+    if (!data_.facts.provenance) return;
+    html_ +=
+        "<h2>Plugins</h2>\n<p>All whose code was loaded, by the SHA-256 of their files.</p>\n" +
+        table_html(provenance_table(data_.facts, true), " class=\"plugins\"");
   }
 
   void meaning() {

@@ -166,6 +166,7 @@ std::string dump(const Json& json, int indent) {
 Json to_json(const ProtectionRow& row) {
   Json json = {{"name", row.name},
                {"accuracy", to_json(row.accuracy)},
+               {"nll", to_json(row.nll)},
                {"mismatch", to_json(row.mismatch)},
                {"clipped", number(row.clipped)}};
   if (row.name.empty()) return json;
@@ -180,6 +181,21 @@ Json to_json(const ProtectionRow& row) {
     json["p"] = number(row.p);
   }
   return json;
+}
+
+Json plugins_json(const RunFacts& facts) {
+  if (!facts.provenance) return nullptr;
+  Json plugins = Json::array();
+  for (const LoadedPluginFact& plugin : *facts.provenance) {
+    plugins.push_back({{"name", plugin.name},
+                       {"version", plugin.version},
+                       {"sha256", plugin.sha256},
+                       {"licence", plugin.licence},
+                       {"built_with", plugin.built_with},
+                       {"comes_with_bitfall", plugin.own},
+                       {"uses", plugin.uses}});
+  }
+  return plugins;
 }
 
 std::string report_json(const ReportData& data, const FitReport* fit) {
@@ -226,6 +242,7 @@ std::string report_json(const ReportData& data, const FitReport* fit) {
                {"worst_trials", worst},
                {"raised", raised},
                {"kinds_raised", data.kinds_raised},
+               {"plugins", plugins_json(data.facts)},
                {"definitions", meanings}};
   if (fit) json["fit"] = to_json(*fit);
   return dump(json, 2) + "\n";

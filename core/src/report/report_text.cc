@@ -7,6 +7,7 @@
 #include "fit.h"
 #include "report_number.h"
 #include "utf8.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -170,6 +171,24 @@ ReportTable raised_table(const ReportData& data) {
   return table;
 }
 
+ReportTable provenance_table(const RunFacts& facts, bool whole) {
+  ReportTable table;
+  table.columns = {"plugin", "version", "SHA-256", "of", "used for"};
+  if (whole) table.columns.insert(table.columns.end() - 1, {"licence", "built with"});
+  table.text_columns = table.columns.size();
+  for (const LoadedPluginFact& plugin :
+       facts.provenance.value_or(std::vector<LoadedPluginFact>())) {
+    if (!whole && plugin.own && plugin.uses.empty()) continue;
+    std::vector<std::string> row = {plugin.name, plugin.version,
+                                    whole ? plugin.sha256 : plugin.sha256.substr(0, 16),
+                                    plugin.own ? "Bitfall" : "others"};
+    if (whole) row.insert(row.end(), {plugin.licence, plugin.built_with});
+    row.push_back(plugin.uses.empty() ? "nothing: loaded only" : joined(plugin.uses));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 ReportTable metrics_table(const ReportData& data, bool intervals) {
   const int decimals = percent_decimals(data);
   ReportTable table;
@@ -227,6 +246,7 @@ std::string report_text(const ReportData& data, int width, const FitReport* fit)
   if (!data.protections.empty()) {
     text += "\n" + protections_text(data.protections, data.confidence);
   }
+  if (data.facts.provenance) text += "\n" + table_text(provenance_table(data.facts, false), width);
   if (fit) {
     const ReportTable table = fit_table(*fit, data);
     text += "\n" + table_text(table, width) + wrapped(table.note, line_width, "");
@@ -269,6 +289,9 @@ std::string report_markdown(const ReportData& data, const FitReport* fit) {
     const ReportTable table = fit_table(*fit, data);
     text += "\n## " + table.title + "\n\n" + table_markdown(table) + "\n" +
             markdown_text(table.note) + "\n";
+  }
+  if (data.facts.provenance) {
+    text += "\n## Plugins\n\n" + table_markdown(provenance_table(data.facts, true));
   }
   text += "\n## Definitions\n\n";
   for (const Definition& definition : definitions()) {

@@ -17,6 +17,10 @@ std::string shortened(const std::string& name, std::size_t width);
 /// line end.
 std::string wrapped(const std::string& text, std::size_t width, const std::string& indent);
 
+/// All plugins that were loaded; of the program's own only those in use, and hashes cut short,
+/// unless `whole`.
+ReportTable provenance_table(const RunFacts& facts, bool whole);
+
 /// What trials without an answer raised, a row per message.
 ReportTable raised_table(const ReportData& data);
 

@@ -9,6 +9,8 @@
 #include "error.h"
 #include "faults.h"
 #include "numbers.h"
+#include "parquet_export.h"
+#include "parquet_file.h"
 #include "sites.h"
 #include "store.h"
 
@@ -52,10 +54,14 @@ class Names {
   std::filesystem::path directory_;
 };
 
+/// Of a trial without edits, whose process ended before it told them: one row, of element -1.
 template <typename Row>
 void for_each_row(const Store& store, Row row) {
+  EditRecord unknown;
+  unknown.edit.element = -1;
   store.for_each_trial([&](const TrialResult& trial) {
     for (const EditRecord& record : trial.edits) row(trial, record);
+    if (trial.edits.empty()) row(trial, unknown);
   });
 }
 
@@ -121,10 +127,54 @@ void export_jsonl(const Store& store, std::ostream& out) {
   });
 }
 
+void export_parquet(const Store& store, std::ostream& out) {
+  using enum ParquetType;
+  const Names names(store);
+  std::vector<ParquetColumn> columns = {{"trial", kInt64},         {"site", kText},
+                                        {"image", kText},          {"label", kInt32},
+                                        {"target", kText},         {"element", kInt64},
+                                        {"register", kText},       {"op", kText},
+                                        {"mask", kUint32},         {"code_before", kUint32},
+                                        {"code_after", kUint32},   {"value_before", kFloat32},
+                                        {"value_after", kFloat32}, {"golden_loss", kFloat64},
+                                        {"faulty_loss", kFloat64}, {"golden_top1", kInt32},
+                                        {"faulty_top1", kInt32},   {"outcome", kText},
+                                        {"activated", kFlag},      {"message", kText}};
+  for (const StoredColumn& column : names.metrics()) columns.push_back({column.name, kFloat64});
+  ParquetFile file(out, std::move(columns));
+  for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    const Edit& edit = record.edit;
+    const Site& site = names.site(trial);
+    file.int64(trial.trial);
+    file.text(site.name);
+    file.text(names.image(trial));
+    file.int32(names.label(trial));
+    file.text(to_string(site.target));
+    file.int64(edit.element);
+    file.text(names.register_name(trial, edit));
+    file.text(to_string(edit.operation));
+    file.uint32(mask_column(edit));
+    file.uint32(record.code_before);
+    file.uint32(record.code_after);
+    file.float32(record.value_before);
+    file.float32(record.value_after);
+    file.float64(trial.golden_loss);
+    file.float64(trial.faulty_loss);
+    file.int32(trial.golden_top1);
+    file.int32(trial.faulty_top1);
+    file.text(to_string(trial.outcome));
+    file.flag(trial.activated);
+    file.text(trial.message);
+    for (const double value : trial.metrics) file.float64(value);
+  });
+  file.finish();
+}
+
 void export_faults(const Store& store, std::ostream& out) {
   const Names names(store);
   write_fault_header(out);
   for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
+    if (record.edit.element < 0) return;
     write_fault_row(out, trial.trial, names.site(trial), names.image(trial), record.edit,
                     names.register_name(trial, record.edit));
   });

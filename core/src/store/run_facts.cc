@@ -17,6 +17,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ComponentFact, id, options)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ErrorModelFact, error_model, target, permanent)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SiteFormatFact, format, target, operations, sites)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PluginFact, name, version, sha256)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LoadedPluginFact, name, version, sha256, licence, built_with,
+                                   own, uses)
 
 namespace {
 
@@ -120,7 +122,7 @@ bool read_value(const std::string& text, std::vector<Item>& items) {
   } catch (const Json::exception&) {
     return false;
   }
-  if constexpr (!std::is_same_v<Item, PluginFact>) {
+  if constexpr (requires(Item item) { item.target; }) {
     return std::all_of(items.begin(), items.end(),
                        [](const Item& item) { return valid(item.target); });
   }
@@ -159,6 +161,22 @@ constexpr FactKey fact(const char* key, const char* title, bool decides,
     };
   }
   return result;
+}
+
+/// A table of its own in reports, in place of a text.
+constexpr FactKey provenance_fact() {
+  return {"provenance",
+          "",
+          nullptr,
+          false,
+          [](const RunFacts&) -> std::optional<std::string> { return std::nullopt; },
+          [](const RunFacts& facts) -> std::optional<std::string> {
+            if (!facts.provenance) return std::nullopt;
+            return stored_text(*facts.provenance);
+          },
+          [](const std::string* text, RunFacts& facts) {
+            return !text || read_value(*text, facts.provenance.emplace());
+          }};
 }
 
 constexpr bool kDecides = true;
@@ -217,6 +235,8 @@ constexpr std::array kFacts = {
     fact<&F::bitfall_version>("bitfall_version", "Bitfall", !kDecides),
     fact<&F::torch_version>("torch_version", "LibTorch", kDecides),
     fact<&F::plugins>("plugins", "plugins", kDecides),
+    provenance_fact(),
+    fact<&F::mended_plugins>("mended_plugins", "plugins that were mended on the way", !kDecides),
     fact<&F::protection>("protection", "protection", kDecides, "protections"),
     fact<&F::protection_detail>("protection_detail", "protection's sites", !kDecides),
     fact<&F::learned_from>("learned_from", "protection learned from", !kDecides),

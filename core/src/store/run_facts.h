@@ -54,6 +54,15 @@ struct PluginFact {
   auto operator<=>(const PluginFact&) const = default;
 };
 
+/// A plugin whose code was there, used or not, or that made the model's head.
+struct LoadedPluginFact {
+  std::string name, version, sha256, licence;
+  std::string built_with;         // "g++ 12.2.0, libstdc++ 12"
+  bool own = false;               // comes with the program
+  std::vector<std::string> uses;  // "format 'fp16'"
+  auto operator<=>(const LoadedPluginFact&) const = default;
+};
+
 /// What is not optional is known of every run; a text may be empty.
 struct RunFacts {
   std::string bitfall_version, torch_version, cpu, device;
@@ -73,7 +82,7 @@ struct RunFacts {
   std::string head_module;  // where `bitfall head attach` put a head, else empty
   std::string data_path, data_digest;
   std::optional<std::string> interpolation;  // of resized images, where it is not bilinear
-  std::optional<std::string> only_images;  // "correct, 846 of 900"; absent: all
+  std::optional<std::string> only_images;    // "correct, 846 of 900"; absent: all
   std::int64_t images = 0, classes = 0;
   std::string format, format_options;
   std::vector<SiteFormatFact> site_formats;
@@ -81,6 +90,10 @@ struct RunFacts {
   std::vector<ErrorModelFact> error_models;  // as the file's entries; none with a fault list
   std::string fault_list;                    // its path, or empty
   std::vector<PluginFact> plugins;           // of the components in use
+  // All that were loaded, with or without use; absent of runs of older versions.
+  std::optional<std::vector<LoadedPluginFact>> provenance;
+  // "nf4 1.0 (SHA-256 ...) for the first 640 trials, then nf4 1.1 ..."
+  std::optional<std::string> mended_plugins;
   // Of a run with a protection: its name, what it guards, what it learned from, operations and bits
   // that it adds, what it learned of the answer.
   std::optional<std::string> protection, protection_detail, learned_from, protection_cost,

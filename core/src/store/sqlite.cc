@@ -156,6 +156,21 @@ Statement& Statement::bind_null() {
   return *this;
 }
 
+Statement& Statement::bind_real(double value) {
+  check_bind(sqlite3_bind_double(handle_.get(), next_++, value));
+  return *this;
+}
+
+Statement& Statement::bind_empty_text() {
+  check_bind(sqlite3_bind_text(handle_.get(), next_++, "", 0, SQLITE_STATIC));
+  return *this;
+}
+
+Statement& Statement::bind_empty_blob() {
+  check_bind(sqlite3_bind_zeroblob(handle_.get(), next_++, 0));
+  return *this;
+}
+
 bool Statement::step() {
   const int code = sqlite3_step(handle_.get());
   if (code == SQLITE_ROW) return true;
@@ -199,9 +214,19 @@ std::string Statement::text(int column) const {
                      static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
 }
 
-bool Statement::is_number(int column) const {
-  const int type = sqlite3_column_type(handle_.get(), column);
-  return type == SQLITE_INTEGER || type == SQLITE_FLOAT || type == SQLITE_NULL;
+Cell Statement::cell(int column) const {
+  switch (sqlite3_column_type(handle_.get(), column)) {
+    case SQLITE_INTEGER:
+      return Cell::kInteger;
+    case SQLITE_FLOAT:
+      return Cell::kReal;
+    case SQLITE_TEXT:
+      return sqlite3_column_bytes(handle_.get(), column) == 0 ? Cell::kEmptyText : Cell::kText;
+    case SQLITE_BLOB:
+      return sqlite3_column_bytes(handle_.get(), column) == 0 ? Cell::kEmptyBlob : Cell::kBlob;
+    default:
+      return Cell::kNull;
+  }
 }
 
 int Statement::columns() const { return sqlite3_column_count(handle_.get()); }

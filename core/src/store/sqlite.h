@@ -48,6 +48,9 @@ class Database {
   std::unique_ptr<sqlite3, Close> handle_;
 };
 
+/// What a row has in a column; texts and blobs without a byte are marks.
+enum class Cell { kNull, kInteger, kReal, kEmptyText, kEmptyBlob, kText, kBlob };
+
 /// A prepared statement. Columns count from 0; bind() fills the parameters from left to right.
 class Statement {
  public:
@@ -59,6 +62,11 @@ class Statement {
   Statement& bind(double value);
   Statement& bind(std::string_view value);
   Statement& bind_null();
+  /// A number as it is, in 8 bytes (NaN becomes NULL).
+  Statement& bind_real(double value);
+  /// Texts and blobs of no bytes, which take no room: marks.
+  Statement& bind_empty_text();
+  Statement& bind_empty_blob();
 
   /// True when a row is there.
   bool step();
@@ -72,8 +80,7 @@ class Statement {
   double real(int column) const;  // NULL becomes NaN
   std::string text(int column) const;
   bool is_null(int column) const;
-  /// An integer, a real number or NULL.
-  bool is_number(int column) const;
+  Cell cell(int column) const;
   int columns() const;
   /// Appends type, size and bytes of the value: different for different values.
   void append_value(int column, std::string& bytes) const;

@@ -245,7 +245,8 @@ void check_pages(Database& database) {
   std::string found = database.text("PRAGMA quick_check(1)");
   if (found == "ok") {
     found = database.text(
-        "SELECT 'it holds edits of trial ' || e.trial || ', which it lacks' FROM edits e WHERE NOT "
+        "SELECT 'it holds edits of trial ' || e.trial || ', which it lacks' FROM more_edits e "
+        "WHERE NOT "
         "EXISTS (SELECT 1 FROM trials t WHERE t.trial = e.trial) LIMIT 1");
     if (found.empty()) return;
   }
@@ -275,11 +276,13 @@ void guard_files(const fs::path& path, Work work) {
 
 // What a writing store has in addition to the file.
 struct Writer {
-  Writer(const Database& database, std::size_t metrics)
-      : trials(database, metrics),
+  Writer(const Database& database, const TrialRanges& ranges)
+      : trials(database, ranges.metrics),
+        golden(database, ranges.images),
         insert_golden(database, "INSERT OR REPLACE INTO golden VALUES(?,?,?,?,?,?)") {}
 
   TrialWriter trials;
+  GoldenAnswers golden;
   Statement insert_golden;
 };
 
@@ -307,7 +310,7 @@ struct Store::State {
   void start_writing(std::int64_t every) {
     choose_journal(database);
     commit_every = every;
-    writer.emplace(database, ranges.metrics);
+    writer.emplace(database, ranges);
   }
 
   void commit() {
@@ -370,6 +373,20 @@ struct Store::State {
     }
   }
 
+  bool has_image(std::int32_t image) const {
+    return image >= 0 && static_cast<std::size_t>(image) < ranges.images;
+  }
+
+  // Trials hold what their image gave without a fault only by naming it.
+  bool contradicts_trials(const GoldenResult& result, Writer& of) {
+    const GoldenAnswer* known = of.golden.of(result.image);
+    if (!known || (same_number(known->loss, result.loss) && known->top1 == result.top1)) {
+      return false;
+    }
+    Statement trial(database, "SELECT 1 FROM trials WHERE image = ? LIMIT 1");
+    return trial.bind(std::int64_t{result.image}).step();
+  }
+
   void unseal() {
     remove_seal(database);
     seal.reset();
@@ -379,6 +396,7 @@ struct Store::State {
     pending = 0;
     try {
       if (database.in_transaction()) database.execute("ROLLBACK");
+      if (writer) writer->golden.forget();
     } catch (const std::exception&) {
       // Nothing more can be done; SQLite undoes the batch when the file is next opened.
     }
@@ -435,7 +453,7 @@ void Store::create_complete(const fs::path& directory, const RunDescription& run
       state->database.text("PRAGMA journal_mode = MEMORY");  // nobody reads it before it is whole
       state->resumable = false;
       state->commit_every = kAtOnce;
-      state->writer.emplace(state->database, state->ranges.metrics);
+      state->writer.emplace(state->database, state->ranges);
       Store store(std::move(state));
       fill(store);
       store.finish(facts);
@@ -480,6 +498,19 @@ Store::~Store() {
 
 void Store::golden(const GoldenResult& result) {
   state_->guarded([&](Writer& writer) {
+    if (!state_->has_image(result.image)) {
+      throw Error(ExitCode::kFailure, state_->directory.string() + ": has no image " +
+                                          std::to_string(result.image) + " of " +
+                                          std::to_string(state_->ranges.images));
+    }
+    if (state_->contradicts_trials(result, writer)) {
+      throw Error(ExitCode::kFailure, state_->directory.string() +
+                                          ": cannot keep another answer without a fault of "
+                                          "image " +
+                                          std::to_string(result.image) +
+                                          ", of which it holds trials");
+    }
+    writer.golden.forget(result.image);
     Statement& insert = writer.insert_golden;
     insert.bind(std::int64_t{result.image}).bind(result.loss).bind(std::int64_t{result.top1});
     insert.bind(static_cast<double>(result.top2diff)).bind(result.fp32_loss);
@@ -490,18 +521,23 @@ void Store::golden(const GoldenResult& result) {
 void Store::trial(const TrialResult& result) {
   state_->guarded([&](Writer& writer) {
     if (result.metrics.size() != state_->ranges.metrics || result.trial < 0 ||
-        result.trial >= state_->planned) {
+        result.trial >= state_->planned || !state_->has_image(result.image)) {
       throw Error(ExitCode::kFailure,
-                  "trial " + std::to_string(result.trial) + " with " +
+                  "trial " + std::to_string(result.trial) + " of image " +
+                      std::to_string(result.image) + " with " +
                       std::to_string(result.metrics.size()) + " metric values does not belong to " +
                       state_->directory.string() + " (" + std::to_string(state_->planned) +
-                      " trials, " + std::to_string(state_->ranges.metrics) + " metric columns)");
+                      " trials, " + std::to_string(state_->ranges.images) + " images, " +
+                      std::to_string(state_->ranges.metrics) + " metric columns)");
     }
-    if (const std::string wrong = contradiction(result); !wrong.empty()) {
+    const GoldenAnswer* golden = writer.golden.of(result.image);
+    std::string wrong = contradiction(result);
+    if (wrong.empty()) wrong = contradiction(result, golden);
+    if (!wrong.empty()) {
       throw Error(ExitCode::kFailure, state_->directory.string() + ": cannot keep trial " +
                                           std::to_string(result.trial) + ": it " + wrong);
     }
-    writer.trials.write(result);
+    writer.trials.write(result, golden);
     ++state_->pending;
     const bool late = std::chrono::steady_clock::now() - state_->began >= kLongest;
     if (late || state_->pending >= state_->commit_every) state_->commit();

@@ -16,7 +16,7 @@
 
 namespace bitfall {
 
-inline constexpr int kSchemaVersion = 4;
+inline constexpr int kSchemaVersion = 5;
 
 /// A metric column as stored.
 struct StoredColumn {

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "error.h"
+#include "number_cells.h"
 #include "numbers.h"
 
 namespace bitfall {
@@ -18,6 +19,8 @@ using Json = nlohmann::json;
 // Columns of measured numbers have no declared type: SQLite keeps what it is given there, while a
 // REAL column turns -0.0 into 0. The views declare REAL for readers that want a type (DuckDB). NaN
 // is stored as NULL. A trial's message is a row of `messages`, as many trials may raise the same.
+// Of a trial, which there may be many millions of, all is as short as it can be: number_cells.h,
+// and trials_table() below. What has to be read is in the views.
 constexpr const char* kTables = R"sql(
 CREATE TABLE campaign(
   file TEXT NOT NULL, text TEXT NOT NULL, fault_list TEXT NOT NULL, trials INTEGER NOT NULL);
@@ -45,13 +48,6 @@ CREATE TABLE golden(
   image INTEGER PRIMARY KEY, loss, top1 INTEGER NOT NULL, top2diff,
   fp32_loss, fp32_top1 INTEGER NOT NULL);
 CREATE TABLE messages(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
-CREATE TABLE edits(
-  trial INTEGER NOT NULL, position INTEGER NOT NULL, element INTEGER NOT NULL,
-  register INTEGER NOT NULL, operation INTEGER NOT NULL, mask INTEGER NOT NULL,
-  value, value_bits INTEGER NOT NULL,
-  code_before INTEGER NOT NULL, code_after INTEGER NOT NULL, value_before, value_after,
-  bit_class INTEGER NOT NULL,
-  PRIMARY KEY(trial, position)) WITHOUT ROWID;
 )sql";
 
 // The names of an enum in SQL: CASE column WHEN 0 THEN 'masked' ... END.
@@ -72,22 +68,119 @@ std::string outcome_counts() {
   return sql;
 }
 
+// Every name that an export or a view uses for something else.
+constexpr std::array kTaken = {
+    "trial",       "entry",        "site",        "target",      "operation",   "image",
+    "label",       "outcome",      "activated",   "golden_loss", "faulty_loss", "golden_top1",
+    "faulty_top1", "element",      "register",    "op",          "mask",        "code_before",
+    "code_after",  "value_before", "value_after", "position",    "message",     "rowid",
+    "oid",         "_rowid_",      "bit_class",   "value_bits"};
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+// An edit as a row has it: trial_rows.h.
+constexpr const char* kEditTypes =
+    "element INTEGER, register INTEGER, operation INTEGER, mask INTEGER, value_bits INTEGER, "
+    "code_before INTEGER, code_after INTEGER, value_before, value_after, bit_class INTEGER";
+constexpr const char* kEditNames =
+    "element, register, operation, mask, value_bits, code_before, code_after, value_before, "
+    "value_after, bit_class";
+
+// A trial with its first edit, which has no element where there is none; further ones are rare.
+// golden_top1 and golden_loss: NULL where they are those of the image; faulty_top1: NULL where it
+// is golden_top1. Of faulty_loss the reference is the golden loss, of metrics the change of the
+// loss.
+std::string trials_tables(const std::vector<StoredColumn>& columns) {
+  std::string sql =
+      "CREATE TABLE trials(trial INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT "
+      "NULL, image INTEGER NOT NULL, outcome INTEGER NOT NULL, activated INTEGER NOT NULL, "
+      "golden_loss, golden_top1 INTEGER, faulty_loss, faulty_top1 INTEGER, message INTEGER, ";
+  sql += kEditTypes;
+  for (const StoredColumn& column : columns) sql += ", " + sql_name(column.name);
+  return sql + ");\nCREATE TABLE more_edits(trial INTEGER NOT NULL, position INTEGER NOT NULL, " +
+         kEditTypes + ", PRIMARY KEY(trial, position)) WITHOUT ROWID;\n";
+}
+
+// The trials with losses and answers as numbers, and other columns as they are stored.
+std::string answers(const std::vector<StoredColumn>& columns = {}) {
+  std::string stored;
+  for (const StoredColumn& column : columns) stored += ", t." + sql_name(column.name);
+  std::string with_golden =
+      "SELECT t.trial, t.entry, t.site, t.image, t.outcome, t.activated, CASE WHEN t.golden_top1 "
+      "IS NULL THEN g.loss ELSE " +
+      number_sql("t.golden_loss") +
+      " END AS golden_loss, coalesce(t.golden_top1, g.top1) AS golden_top1, t.faulty_loss, "
+      "t.faulty_top1, t.message" +
+      stored + " FROM trials t LEFT JOIN golden g ON g.image = t.image";
+  return "SELECT t.trial, t.entry, t.site, t.image, t.outcome, t.activated, t.golden_loss, "
+         "t.golden_top1, " +
+         number_sql("t.faulty_loss", "t.golden_loss") +
+         " AS faulty_loss, coalesce(t.faulty_top1, t.golden_top1) AS faulty_top1, t.message" +
+         stored + " FROM (" + with_golden + ") t";
+}
+
+std::string trials_view(const std::vector<StoredColumn>& columns) {
+  std::string sql = "CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, " +
+                    named("s.target", kTargetNames) +
+                    " AS target, s.operation, i.name AS image, i.label, " +
+                    named("t.outcome", kOutcomeNames) +
+                    " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
+                    "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1, "
+                    "m.text AS message";
+  for (const StoredColumn& column : columns) {
+    const std::string name = sql_name(column.name);
+    sql += ", CAST(" + number_sql("t." + name, "(t.faulty_loss - t.golden_loss)") +
+           " AS REAL) AS " + name;
+  }
+  return sql + " FROM (" + answers(columns) +
+         ") t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image "
+         "LEFT JOIN messages m ON m.id = t.message;\n";
+}
+
+// Codes and masks are stored as signed numbers (trial_rows.cc). SQLite has no exclusive or: it is
+// (a | b) - (a & b).
+std::string unsigned_sql(const std::string& column) { return "(" + column + " & 4294967295)"; }
+
+// The edits with masks and codes as numbers.
+std::string edits() {
+  const std::string before = unsigned_sql("code_before"), mask = unsigned_sql("mask");
+  const std::string names = kEditNames;
+  return "SELECT trial, position, element, register, operation, " + mask +
+         " AS mask, value_bits, " + before +
+         " AS code_before, CASE WHEN code_after IS NOT NULL THEN " + unsigned_sql("code_after") +
+         " ELSE CASE operation WHEN 0 THEN (" + before + " | " + mask + ") - (" + before + " & " +
+         mask + ") WHEN 1 THEN " + before + " | " + mask + " WHEN 2 THEN " + before + " & ~" +
+         mask + " WHEN 3 THEN " + mask +
+         " END END AS code_after, value_before, value_after, bit_class FROM (SELECT trial, 0 AS "
+         "position, " +
+         names + " FROM trials WHERE element IS NOT NULL UNION ALL SELECT trial, position, " +
+         names + " FROM more_edits)";
+}
+
 // edited_bits are those that an edit names (a mask) or, for 'write' and numbers, changes: the
-// difference of the codes (SQLite has no exclusive or).
+// difference of the codes.
+constexpr const char* kEditedBits =
+    "CASE WHEN e.operation < 3 THEN e.mask ELSE (e.code_before | e.code_after) - (e.code_before & "
+    "e.code_after) END";
+
 std::string edits_view() {
+  const auto value = [](const char* column, const char* code) {
+    return "CAST(" + number_sql(column, float32_sql(code)) + " AS REAL)";
+  };
   return R"sql(
 CREATE VIEW v_edits AS
   SELECT e.trial, e.position, s.name AS site, i.name AS image, f.name AS format, e.element,
     r.name AS register, )sql" +
-         named("e.operation", kEditOperationNames) + R"sql( AS operation,
-    e.mask, CAST(e.value AS REAL) AS value, e.code_before, e.code_after,
-    CAST(e.value_before AS REAL) AS value_before, CAST(e.value_after AS REAL) AS value_after,
-    CASE WHEN e.operation < 3 THEN e.mask
-      ELSE (e.code_before | e.code_after) - (e.code_before & e.code_after) END AS edited_bits,
-    )sql" +
-         named("e.bit_class", kBitClassNames) +
-         R"sql( AS class
-  FROM edits e JOIN trials t USING(trial)
+         named("e.operation", kEditOperationNames) + " AS operation, e.mask, CAST(" +
+         float32_sql("coalesce(e.value_bits, 0)") + R"sql( AS REAL) AS value,
+    e.code_before, e.code_after, )sql" +
+         value("e.value_before", "e.code_before") + " AS value_before, " +
+         value("e.value_after", "e.code_after") + " AS value_after, " + kEditedBits +
+         " AS edited_bits, " + named("e.bit_class", kBitClassNames) + " AS class FROM (" + edits() +
+         R"sql() e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
     JOIN images i ON i.id = t.image
     JOIN formats f ON f.id = s.format
@@ -104,61 +197,23 @@ CREATE VIEW v_by_layer AS
          outcome_counts() + R"sql(,
     avg(CASE WHEN abs(t.faulty_loss - t.golden_loss) < 9e999
       THEN abs(t.faulty_loss - t.golden_loss) END) AS mean_delta_loss
-  FROM trials t JOIN sites s ON s.id = t.site
+  FROM ()sql" +
+         answers() + R"sql() t JOIN sites s ON s.id = t.site
   GROUP BY t.entry, t.site ORDER BY t.entry, t.site;
 CREATE VIEW v_by_bit AS
-  SELECT e.format, e.register, b.bit, )sql" +
+  SELECT f.name AS format, r.name AS register, b.bit, )sql" +
          named("b.class", kBitClassNames) + R"sql( AS class,
     count(*) AS trials, )sql" +
-         outcome_counts() + R"sql(
-  FROM v_edits e JOIN trials t USING(trial)
+         outcome_counts() + " FROM (SELECT e.*, " + kEditedBits + " AS edited_bits FROM (" +
+         edits() + R"sql() e) e JOIN trials t USING(trial)
     JOIN sites s ON s.id = t.site
-    JOIN registers r ON r.format = s.format AND r.name = e.register
+    JOIN formats f ON f.id = s.format
+    JOIN registers r ON r.format = s.format AND r.id = e.register
     JOIN register_bits b
       ON b.format = s.format AND b.register = r.id AND e.edited_bits >> b.bit = 1
-  WHERE NOT EXISTS (SELECT 1 FROM edits o WHERE o.trial = e.trial AND o.position <> e.position)
+  WHERE NOT EXISTS (SELECT 1 FROM more_edits o WHERE o.trial = e.trial)
   GROUP BY s.format, r.id, b.bit ORDER BY s.format, r.id, b.bit;
 )sql";
-}
-
-// Every name that an export or a view uses for something else.
-constexpr std::array kTaken = {
-    "trial",       "entry",        "site",        "target",      "operation",   "image",
-    "label",       "outcome",      "activated",   "golden_loss", "faulty_loss", "golden_top1",
-    "faulty_top1", "element",      "register",    "op",          "mask",        "code_before",
-    "code_after",  "value_before", "value_after", "position",    "message",     "rowid",
-    "oid",         "_rowid_"};
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-std::string trials_table(const std::vector<StoredColumn>& columns) {
-  std::string sql =
-      "CREATE TABLE trials(trial INTEGER PRIMARY KEY, entry INTEGER NOT NULL, site INTEGER NOT "
-      "NULL, "
-      "image INTEGER NOT NULL, outcome INTEGER NOT NULL, activated INTEGER NOT NULL, golden_loss, "
-      "faulty_loss, "
-      "golden_top1 INTEGER NOT NULL, faulty_top1 INTEGER NOT NULL, message INTEGER";
-  for (const StoredColumn& column : columns) sql += ", " + sql_name(column.name);
-  return sql + ");\n";
-}
-
-std::string trials_view(const std::vector<StoredColumn>& columns) {
-  std::string sql = "CREATE VIEW v_trials AS SELECT t.trial, t.entry, s.name AS site, " +
-                    named("s.target", kTargetNames) +
-                    " AS target, s.operation, i.name AS image, i.label, " +
-                    named("t.outcome", kOutcomeNames) +
-                    " AS outcome, t.activated, CAST(t.golden_loss AS REAL) AS golden_loss, "
-                    "CAST(t.faulty_loss AS REAL) AS faulty_loss, t.golden_top1, t.faulty_top1, "
-                    "m.text AS message";
-  for (const StoredColumn& column : columns) {
-    sql += ", CAST(t." + sql_name(column.name) + " AS REAL) AS " + sql_name(column.name);
-  }
-  return sql +
-         " FROM trials t JOIN sites s ON s.id = t.site JOIN images i ON i.id = t.image "
-         "LEFT JOIN messages m ON m.id = t.message;\n";
 }
 
 template <typename Value>
@@ -342,7 +397,7 @@ void write_schema(Database& database, const RunDescription& run) {
   database.execute("BEGIN");
   database.execute("PRAGMA application_id = " + std::to_string(kApplicationId));
   database.execute("PRAGMA user_version = " + std::to_string(kSchemaVersion));
-  database.execute(kTables + trials_table(run.metric_columns) + trials_view(run.metric_columns) +
+  database.execute(kTables + trials_tables(run.metric_columns) + trials_view(run.metric_columns) +
                    edits_view() + summary_views());
   write_description(database, run);
   database.execute("COMMIT");
@@ -365,7 +420,7 @@ void check_schema(Database& database) {
   if (database.integer(
           "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name IN "
           "('campaign', 'facts', 'classes', 'images', 'sites', 'strata', 'formats', 'registers', "
-          "'register_bits', 'metric_columns', 'golden', 'messages', 'edits', 'trials')") !=
+          "'register_bits', 'metric_columns', 'golden', 'messages', 'more_edits', 'trials')") !=
       kTableCount) {
     throw Error(ExitCode::kInput, path + ": is damaged: it lacks a table of a campaign");
   }

@@ -3,9 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "number_cells.h"
 #include "outcome.h"
 #include "sha256.h"
 #include "sqlite.h"
@@ -16,20 +19,58 @@ namespace bitfall {
 /// another loss than golden"; empty if all does.
 std::string contradiction(const TrialResult& result);
 
+/// What an image gave without a fault.
+struct GoldenAnswer {
+  double loss = 0;  // nats
+  std::int32_t top1 = 0;
+};
+
+/// Those of a run, each read when it is first asked for.
+class GoldenAnswers {
+ public:
+  GoldenAnswers(const Database& database, std::size_t images);
+
+  /// Null where the run has none of this image.
+  const GoldenAnswer* of(std::int32_t image);
+  /// What was read may be another now.
+  void forget();
+  void forget(std::int32_t image);
+
+ private:
+  enum class State : std::uint8_t { kUnread, kThere, kAbsent };
+  struct Known {
+    GoldenAnswer answer;
+    State state = State::kUnread;
+  };
+  Statement row_;
+  std::vector<Known> known_;  // by image
+};
+
+/// The same where a trial and its image say different things of the answer without a fault.
+std::string contradiction(const TrialResult& result, const GoldenAnswer* golden);
+
+/// How many columns an edit has: element, register, operation, mask, bits of the float32 of those
+/// with a number (NULL: 0), code before, code after (NULL: what the operation says), value before
+/// and after (reference: the float32 that the code is), class.
+inline constexpr int kEditColumns = 10;
+
 class TrialWriter {
  public:
   /// metrics: how many columns of measured numbers the trials have.
   TrialWriter(const Database& database, std::size_t metrics);
 
-  /// In place of what the database has of this trial.
-  void write(const TrialResult& result);
+  /// In place of what the database has of this trial. `golden`: of its image, and what the trial
+  /// says too; null where the database has none.
+  void write(const TrialResult& result, const GoldenAnswer* golden);
 
  private:
-  void bind_trial(const TrialResult& result);
-  void insert_edit(std::int64_t trial, std::int64_t position, const EditRecord& record);
+  void bind_trial(const TrialResult& result, const GoldenAnswer* golden,
+                  std::optional<std::int64_t> message);
+  std::int64_t message_id(const std::string& text);
 
   Statement insert_trial_;
   Statement insert_message_;
+  Statement message_;
   Statement insert_edit_;
   Statement delete_trial_;
   Statement delete_edits_;
@@ -52,17 +93,21 @@ class TrialCursor {
 
  private:
   void read_trial();
+  void read_losses();
   void read_message();
-  void read_edit();
+  EditRecord edit_in(const Statement& row, int column) const;
   [[noreturn]] void refuse_orphan() const;
   [[noreturn]] void damaged(const std::string& what) const;
   std::int64_t checked(std::int64_t value, std::size_t count, const char* what) const;
-  double number(int column, const char* what) const;
+  double number(const Statement& row, int column, const char* what,
+                double reference = kNoReference) const;
 
   std::filesystem::path path_;
   TrialRanges ranges_;
   Statement trials_;
   Statement edits_;
+  Statement message_;
+  GoldenAnswers golden_;
   bool started_ = false;
   bool more_edits_ = false;
   TrialResult result_;

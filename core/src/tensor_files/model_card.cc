@@ -34,6 +34,10 @@ std::optional<HeadCard> head_of(const OrderedJson& json) {
   if (json.contains("replaced_bias") && json["replaced_bias"].is_boolean()) {
     head.replaced_bias = json["replaced_bias"];
   }
+  if (json.contains("plugin") && json["plugin"].is_object()) {
+    const OrderedJson& plugin = json["plugin"];
+    head.plugin = {text_of(plugin, "name"), text_of(plugin, "version"), text_of(plugin, "sha256")};
+  }
   return head;
 }
 

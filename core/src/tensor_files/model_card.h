@@ -1,4 +1,5 @@
-// What a model file says of itself: bitfall.json, a further file of a TorchScript or torch.export archive.
+// What a model file says of itself: bitfall.json, a further file of a TorchScript or torch.export
+// archive.
 #pragma once
 
 #include <array>
@@ -11,12 +12,18 @@
 
 namespace bitfall {
 
+/// The plugin that a head's initialiser is of; empty where its model is older than this is told.
+struct PluginOfHead {
+  std::string name, version, sha256;
+};
+
 /// What `bitfall head attach` records, under "head".
 struct HeadCard {
   std::string module;         // where the head stands: "fc"
   std::string init;           // id of its initialiser
   std::string options;        // "cosine = false", or empty
   bool replaced_bias = true;  // whether the linear layer that stood there had a bias
+  PluginOfHead plugin = {};
 };
 
 /// What export_model.py and `bitfall head attach` write; every field may be absent.
@@ -28,11 +35,11 @@ struct ModelCard {
   std::string method;                          // "script", "trace", "export"
   std::string interpolation;                   // of the recipe's resizing: "bicubic"
   std::vector<double> mean, std;               // of the recipe, a value per channel
-  // What `bitfall head rescale` records, under "rescaled": the logits are those of the model of this
-  // hash divided by the temperature.
+  // What `bitfall head rescale` records, under "rescaled": the logits are those of the model of
+  // this hash divided by the temperature.
   std::optional<double> temperature;
   std::optional<std::string> rescaled_from;
-  std::optional<HeadCard> head;                // nothing where no head was attached
+  std::optional<HeadCard> head;  // nothing where no head was attached
 };
 
 /// Empty where the file cannot be read or records none; opening the model says what is wrong.

@@ -251,6 +251,21 @@ NpyHeader npy_header(std::string_view bytes, std::int64_t size) {
   return header;
 }
 
+std::string npy_header_text(NpyType type, const std::vector<std::int64_t>& shape) {
+  std::string sizes;
+  for (const std::int64_t size : shape) sizes += std::to_string(size) + ",";  // as in Python: (3,)
+  std::string dictionary = std::string("{'descr': '") + (row(type).size == 1 ? "|" : "<") +
+                           row(type).code + "', 'fortran_order': False, 'shape': (" + sizes +
+                           "), }";
+  constexpr std::size_t kAlignment = 64, kBefore = 10;
+  while ((kBefore + dictionary.size() + 1) % kAlignment != 0) dictionary += ' ';
+  dictionary += '\n';
+  std::string text("\x93NUMPY\x01\x00", 8);
+  text += static_cast<char>(dictionary.size() & 0xFF);
+  text += static_cast<char>(dictionary.size() >> 8);
+  return text + dictionary;
+}
+
 NpyFile::NpyFile(const std::filesystem::path& path) : path_(path) {
   try {
     open();

@@ -41,6 +41,9 @@ std::size_t item_size(NpyType type);
 /// std::invalid_argument, a clause that says what is wrong.
 NpyHeader npy_header(std::string_view bytes, std::int64_t size);
 
+/// What stands before the data of an array that is written: format 1.0, a multiple of 64 bytes.
+std::string npy_header_text(NpyType type, const std::vector<std::int64_t>& shape);
+
 /// One array, left on disk and read in parts. Movable; read() may be called from several threads at
 /// once.
 class NpyFile {

@@ -173,7 +173,7 @@ bool PickleReader::step(std::uint8_t code) {
   if (code == '.') return false;
   if (!step_constant(code) && !step_memo(code) && !step_collection(code) && !step_object(code)) {
     refuse_pickle("the pickle has an instruction that is not known (" + std::to_string(code) +
-                  "); torch.save writes none such");
+                  "); torch.save and NumPy write none such");
   }
   return true;
 }
@@ -211,6 +211,7 @@ bool PickleReader::step_constant(std::uint8_t code) {
     case 'B':  // BINBYTES
       return push_bytes(take_bytes(take<std::uint32_t>()));
     case 0x8e:  // BINBYTES8
+    case 0x96:  // BYTEARRAY8
       return push_bytes(take_bytes(take<std::uint64_t>()));
     default:
       return false;

@@ -12,6 +12,7 @@
 #include "philox.h"
 #include "preprocess.h"
 #include "timer.h"
+#include "trivial_augment.h"
 #include "worker_threads.h"
 
 namespace bitfall {
@@ -30,31 +31,62 @@ std::uint64_t stream_of(std::int64_t epoch, std::int32_t image) {
   return static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint32_t>(image);
 }
 
-/// A random box of the picture at the network's size. Drawn from (seed, epoch, image) alone, apart
-/// from what augment() draws.
-void load_cropped(const Dataset& dataset, const AugmentationConfig& config, std::uint64_t seed,
-                  std::int64_t epoch, std::int32_t image, const Preprocessing& pixels,
-                  Interpolation interpolation, std::span<float> values) {
-  PhiloxStream random(seed, RandomDomain::kCrop, stream_of(epoch, image));
-  const Image picture = dataset.picture(image);
-  const PixelBox box =
-      draw_crop(random, picture.height, picture.width, {config.crop_scale[0], config.crop_scale[1]},
-                {config.crop_ratio[0], config.crop_ratio[1]});
-  pixels.scale(resized_crop(picture, box, dataset.shape()[1], dataset.shape()[2], interpolation),
-               values);
-}
+/// Reads the images of a training, changed as pixels where the config asks for that. Each change is
+/// drawn from (seed, epoch, image) alone, and has a stream of its own.
+class PictureLoader {
+ public:
+  PictureLoader(const Dataset& dataset, const Preprocess& preprocess,
+                const AugmentationConfig& config, std::uint64_t seed)
+      : dataset_(dataset),
+        config_(config),
+        seed_(seed),
+        pixels_(preprocess, static_cast<int>(dataset.shape()[0])),
+        interpolation_(preprocess.interpolation.value_or(Interpolation::kBilinear)) {}
+
+  void load(std::int64_t epoch, std::int32_t image, std::span<float> values) const {
+    if (!config_.random_crop && !config_.trivial_augment) {
+      dataset_.load(image, values);
+      return;
+    }
+    Image picture = dataset_.picture(image);
+    picture =
+        config_.random_crop ? cropped(picture, epoch, image) : pixels_.shape(std::move(picture));
+    if (config_.trivial_augment) {
+      PhiloxStream random(seed_, RandomDomain::kPictureChange, stream_of(epoch, image));
+      picture = changed(shifted(picture, draw_shift(config_, seed_, epoch, image)),
+                        draw_change(random), interpolation_);
+    }
+    pixels_.scale(picture, values);
+  }
+
+ private:
+  /// A random box at the network's size.
+  Image cropped(const Image& picture, std::int64_t epoch, std::int32_t image) const {
+    PhiloxStream random(seed_, RandomDomain::kCrop, stream_of(epoch, image));
+    const PixelBox box = draw_crop(random, picture.height, picture.width,
+                                   {config_.crop_scale[0], config_.crop_scale[1]},
+                                   {config_.crop_ratio[0], config_.crop_ratio[1]});
+    return resized_crop(picture, box, dataset_.shape()[1], dataset_.shape()[2], interpolation_);
+  }
+
+  const Dataset& dataset_;
+  const AugmentationConfig config_;
+  const std::uint64_t seed_;
+  const Preprocessing pixels_;
+  const Interpolation interpolation_;
+};
 
 /// The order of the epoch that was asked for last: workers are seldom in two of them.
 class KeptOrder {
  public:
   explicit KeptOrder(const BatchOrder& order) : order_(order) {}
 
-  std::vector<std::int32_t> images_of(std::int64_t step) {
+  std::vector<std::int32_t> images_of(std::int64_t batch) {
     const std::lock_guard lock(mutex_);
-    const std::int64_t epoch = step / order_.steps_per_epoch();
+    const std::int64_t epoch = batch / order_.batches_per_epoch();
     if (epoch != epoch_) kept_ = order_.epoch(epoch);
     epoch_ = epoch;
-    const auto first = kept_.begin() + step % order_.steps_per_epoch() * order_.batch;
+    const auto first = kept_.begin() + batch % order_.batches_per_epoch() * order_.batch;
     return {first, first + order_.batch};
   }
 
@@ -65,14 +97,9 @@ class KeptOrder {
   std::vector<std::int32_t> kept_;
 };
 
-void shift_and_flip(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
-                    std::int32_t image, std::array<std::int64_t, 3> shape,
-                    std::span<const float> black, std::span<float> values) {
-  PhiloxStream random(seed, RandomDomain::kAugmentation, stream_of(epoch, image));
-  const auto reach = static_cast<std::uint64_t>(2 * config.shift + 1);
-  const std::int64_t down = static_cast<std::int64_t>(random.below(reach)) - config.shift;
-  const std::int64_t right = static_cast<std::int64_t>(random.below(reach)) - config.shift;
-  const bool mirrored = config.flip && random.below(2) == 1;
+void shift_values(const Shift& by, std::array<std::int64_t, 3> shape, std::span<const float> black,
+                  std::span<float> values) {
+  const auto [down, right, mirrored] = by;
   const auto [channels, height, width] = shape;
   std::vector<float> from(values.begin(), values.end());
   auto out = values.begin();
@@ -95,11 +122,39 @@ std::vector<std::int32_t> BatchOrder::epoch(std::int64_t epoch) const {
   return random_order(static_cast<std::int32_t>(images), random);
 }
 
+Shift draw_shift(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
+                 std::int32_t image) {
+  PhiloxStream random(seed, RandomDomain::kAugmentation, stream_of(epoch, image));
+  const auto reach = static_cast<std::uint64_t>(2 * config.shift + 1);
+  Shift shift;
+  shift.down = static_cast<std::int64_t>(random.below(reach)) - config.shift;
+  shift.right = static_cast<std::int64_t>(random.below(reach)) - config.shift;
+  shift.mirrored = config.flip && random.below(2) == 1;
+  return shift;
+}
+
+Image shifted(const Image& picture, const Shift& by) {
+  if (by.down == 0 && by.right == 0 && !by.mirrored) return picture;
+  Image out = blank_image(static_cast<std::uint64_t>(picture.width),
+                          static_cast<std::uint64_t>(picture.height), picture.channels);
+  for (std::int64_t y = 0; y < out.height; ++y) {
+    for (std::int64_t x = 0; x < out.width; ++x) {
+      const std::int64_t row = y + by.down;
+      const std::int64_t column = (by.mirrored ? out.width - 1 - x : x) + by.right;
+      if (row < 0 || row >= out.height || column < 0 || column >= out.width) continue;
+      std::copy_n(picture.pixels.begin() + (row * out.width + column) * out.channels, out.channels,
+                  out.pixels.begin() + (y * out.width + x) * out.channels);
+    }
+  }
+  return out;
+}
+
 void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
              std::int32_t image, std::array<std::int64_t, 3> shape, std::span<const float> black,
              std::span<float> values) {
-  if (config.flip || config.shift > 0)
-    shift_and_flip(config, seed, epoch, image, shape, black, values);
+  if ((config.flip || config.shift > 0) && !config.trivial_augment) {
+    shift_values(draw_shift(config, seed, epoch, image), shape, black, values);
+  }
   if (config.erase == 0) return;
   PhiloxStream random(seed, RandomDomain::kErase, stream_of(epoch, image));
   if (uniform(random, 0, 1) >= config.erase) return;
@@ -166,25 +221,18 @@ BatchLoader::BatchLoader(const Dataset& dataset, const Preprocess& preprocess,
   state_->given = first;
   state_->last = last;
   const auto kept = std::make_shared<KeptOrder>(order);
-  const auto pixels =
-      std::make_shared<Preprocessing>(preprocess, static_cast<int>(dataset.shape()[0]));
-  const Interpolation interpolation = preprocess.interpolation.value_or(Interpolation::kBilinear);
-  state_->make = [&dataset, augmentation, order, kept, shape, black, pixels,
-                  interpolation](std::int64_t step) {
+  const auto pictures =
+      std::make_shared<PictureLoader>(dataset, preprocess, augmentation, order.seed);
+  state_->make = [&dataset, augmentation, order, kept, shape, black, pictures](std::int64_t step) {
+    const std::int64_t epoch = step / order.batches_per_epoch();
     const auto size = static_cast<std::size_t>(values_of(shape));
     const auto chosen = kept->images_of(step);
     Batch batch;
     batch.images.resize(chosen.size() * size);
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       const std::span<float> values(batch.images.data() + i * size, size);
-      if (augmentation.random_crop) {
-        load_cropped(dataset, augmentation, order.seed, step / order.steps_per_epoch(), chosen[i],
-                     *pixels, interpolation, values);
-      } else {
-        dataset.load(chosen[i], values);
-      }
-      augment(augmentation, order.seed, step / order.steps_per_epoch(), chosen[i], shape, black,
-              values);
+      pictures->load(epoch, chosen[i], values);
+      augment(augmentation, order.seed, epoch, chosen[i], shape, black, values);
       batch.labels.push_back(dataset.label(chosen[i]));
     }
     PhiloxStream random(order.seed, RandomDomain::kMix, static_cast<std::uint64_t>(step));

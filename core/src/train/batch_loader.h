@@ -21,27 +21,40 @@ struct Batch {
 };
 
 /// What a training meets at which step: every epoch has an order of its own, cut into batches; what
-/// does not fill one is left out. Depends on nothing but the seed.
+/// does not fill a step is left out. Depends on nothing but the seed.
 struct BatchOrder {
   std::uint64_t seed = 1;
   std::int64_t images = 0;
   std::int64_t batch = 1;
+  std::int64_t accumulate = 1;  // batches per step
 
-  std::int64_t steps_per_epoch() const { return images / batch; }
-  /// The images of an epoch in their order; step s of it takes those from s * batch on.
+  std::int64_t steps_per_epoch() const { return images / batch / accumulate; }
+  std::int64_t batches_per_epoch() const { return steps_per_epoch() * accumulate; }
+  /// The images of an epoch in their order; batch b of it takes those from b * batch on.
   std::vector<std::int32_t> epoch(std::int64_t epoch) const;
 };
 
+/// How an image is shifted and mirrored. Drawn from (seed, epoch, image) alone.
+struct Shift {
+  std::int64_t down = 0, right = 0;
+  bool mirrored = false;
+};
+Shift draw_shift(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
+                 std::int32_t image);
+/// The picture shifted, with black where nothing is, and mirrored: as augment() does it to values.
+Image shifted(const Image& picture, const Shift& by);
+
 /// A mirrored or shifted copy of `image` [C, H, W]; `black`: what a black pixel is after
-/// preprocessing, a value a channel. Drawn from (seed, epoch, image) alone.
+/// preprocessing, a value a channel. Drawn from (seed, epoch, image) alone. Where the config has
+/// trivial_augment, shift and mirror came before it, and boxes are erased alone.
 void augment(const AugmentationConfig& config, std::uint64_t seed, std::int64_t epoch,
              std::int32_t image, std::array<std::int64_t, 3> shape, std::span<const float> black,
              std::span<float> values);
 
 class BatchLoader {
  public:
-  /// Batches of the steps [first, last). Keeps at most `workers` + 2 of them ready. dataset:
-  /// outlives the loader.
+  /// The batches [first, last), counted over all epochs. Keeps at most `workers` + 2 of them ready.
+  /// dataset: outlives the loader.
   BatchLoader(const Dataset& dataset, const Preprocess& preprocess,
               const AugmentationConfig& augmentation, const BatchOrder& order, std::int64_t first,
               std::int64_t last, std::int64_t workers);
@@ -51,7 +64,7 @@ class BatchLoader {
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
 
-  /// The next step's batch; nothing behind the last. Throws what Dataset::load threw.
+  /// The next batch; nothing behind the last. Throws what Dataset::load threw.
   std::optional<Batch> next();
   /// Seconds that next() waited because no batch was ready.
   double waited() const;

@@ -1,6 +1,7 @@
 #include "trainer.h"
 
 #include <ATen/ATen.h>
+#include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 #include <torch/serialize.h>
@@ -21,12 +22,14 @@
 #include "log.h"
 #include "model_card.h"
 #include "philox.h"
+#include "pixel_changes.h"
 #include "preprocess.h"
 #include "progress.h"
 #include "recipe.h"
 #include "run_lock.h"
 #include "schedule.h"
 #include "sha256.h"
+#include "sites.h"
 #include "timer.h"
 #include "torch_runtime.h"
 #include "trainable_model.h"
@@ -45,12 +48,30 @@ constexpr const char* kFactNames[][2] = {
 
 constexpr const char* kCalmer = "; lower [optimizer] learning_rate or lengthen the warm-up";
 
+/// Throws where a pattern of no_decay names nothing.
+void check_patterns(const OptimizerConfig& config, const std::vector<NamedTensor>& parameters,
+                    const fs::path& model) {
+  for (const std::string& pattern : config.no_decay) {
+    if (std::any_of(parameters.begin(), parameters.end(), [&](const NamedTensor& parameter) {
+          return glob_match(pattern, parameter.name);
+        })) {
+      continue;
+    }
+    throw Error(ExitCode::kUsage, model.string() + ": [optimizer] no_decay '" + pattern +
+                                      "' is the name of no parameter; the first is '" +
+                                      parameters.front().name + "'");
+  }
+}
+
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const OptimizerConfig& config, const std::vector<NamedTensor>& parameters) {
   std::vector<at::Tensor> decayed, plain;
   for (const NamedTensor& parameter : parameters) {
-    (config.decay_vectors || parameter.value.dim() > 1 ? decayed : plain)
-        .push_back(parameter.value);
+    const bool named = std::any_of(
+        config.no_decay.begin(), config.no_decay.end(),
+        [&](const std::string& pattern) { return glob_match(pattern, parameter.name); });
+    const bool decays = !named && (config.decay_vectors || parameter.value.dim() > 1);
+    (decays ? decayed : plain).push_back(parameter.value);
   }
   const auto groups = [&](const auto& options) {
     auto undecayed = options;
@@ -116,7 +137,8 @@ struct Trainer::State {
   void save_checkpoint();
   void take_directory();
 
-  void train_step(const Batch& batch);
+  void train_step(BatchLoader& loader);
+  void train_batch(const Batch& batch);
   void average();
   [[noreturn]] void refuse_loss(const at::Tensor& images) const;
   void refuse_parameters(const std::string& place) const;
@@ -151,17 +173,28 @@ void Trainer::State::remove_unfinished() const {
 
 void Trainer::State::open_data() {
   follow_card(training.data, read_model_card(training.model), training.model);
+  const auto interpolation = training.data.preprocess.interpolation;
+  if (training.augmentation.trivial_augment && interpolation && !can_turn(*interpolation)) {
+    const std::string name = kInterpolationNames[static_cast<std::size_t>(*interpolation)];
+    throw Error(ExitCode::kUsage,
+                training.file.string() +
+                    ": [augmentation] trivial_augment turns pictures by nearest, bilinear or "
+                    "bicubic interpolation, not by " +
+                    name + "; set preprocess.interpolation");
+  }
   if (training.validation && !training.validation->preprocess.interpolation) {
     training.validation->preprocess.interpolation = training.data.preprocess.interpolation;
   }
   data = std::make_unique<Dataset>(Dataset::open(training.data));
   for (const std::string& skipped : data->skipped()) log_warning(skipped);
-  order = {training.seed, data->size(), training.batch};
+  order = {training.seed, data->size(), training.batch, training.accumulate};
   if (order.steps_per_epoch() == 0) {
+    const bool many = training.accumulate > 1;
     throw Error(ExitCode::kInput, training.data.path.string() + ": has " +
-                                      std::to_string(data->size()) +
-                                      " images, fewer than a batch of " +
-                                      std::to_string(training.batch) + "; set [training] batch");
+                                      std::to_string(data->size()) + " images, fewer than a " +
+                                      (many ? "step of " : "batch of ") +
+                                      std::to_string(training.batch * training.accumulate) +
+                                      "; set [training] batch" + (many ? " or accumulate" : ""));
   }
   if (!training.validation) return;
   validation = std::make_unique<Dataset>(Dataset::open(*training.validation));
@@ -188,6 +221,7 @@ void Trainer::State::open_model() {
       at::zeros({2, channels, height, width}, at::TensorOptions(at::Device(training.device)));
   check_classes(*data, training.data, training.model, model->forward(probe).size(1),
                 read_model_card(training.model).classes);
+  check_patterns(training.optimizer, model->parameters(), training.model);
   optimizer = make_optimizer(training.optimizer, model->parameters());
   if (training.ema > 0) {
     for (const NamedTensor& entry : model->state()) averaged.push_back(entry.value.clone());
@@ -295,13 +329,9 @@ void Trainer::State::save_checkpoint() {
   if (!owns_directory) take_directory();
 }
 
-void Trainer::State::train_step(const Batch& batch) {
+/// Adds the gradients of a batch to those of its step.
+void Trainer::State::train_batch(const Batch& batch) {
   const auto [images, labels] = on_device(batch, data->shape(), training.device);
-  // Dropout draws from LibTorch's stream: a start of its own for every step, so that going on
-  // draws the same.
-  PhiloxStream random(training.seed, RandomDomain::kStep, static_cast<std::uint64_t>(step));
-  torch::manual_seed(random.next64());
-  for (auto& group : optimizer->param_groups()) group.options().set_lr(schedule.rate(step));
   const at::Tensor logits = model->forward(images);
   const auto loss_of = [&](const at::Tensor& wanted) {
     return at::cross_entropy_loss(logits, wanted, {}, at::Reduction::Mean, -100,
@@ -312,10 +342,24 @@ void Trainer::State::train_step(const Batch& batch) {
                                            : batch.share * loss_of(labels) +
                                                  (1 - batch.share) * loss_of(labels.roll(1));
   if (!std::isfinite(loss.item<double>())) refuse_loss(images);
-  optimizer->zero_grad();
-  loss.backward();
-  optimizer->step();
+  (training.accumulate == 1 ? loss : loss / static_cast<double>(training.accumulate)).backward();
   sums.add(loss, logits, labels);
+}
+
+void Trainer::State::train_step(BatchLoader& loader) {
+  // Dropout draws from LibTorch's stream: a start of its own for every step, so that going on
+  // draws the same.
+  PhiloxStream random(training.seed, RandomDomain::kStep, static_cast<std::uint64_t>(step));
+  torch::manual_seed(random.next64());
+  for (auto& group : optimizer->param_groups()) group.options().set_lr(schedule.rate(step));
+  optimizer->zero_grad();
+  for (std::int64_t part = 0; part < training.accumulate; ++part) train_batch(*loader.next());
+  if (training.optimizer.clip_norm > 0) {
+    std::vector<at::Tensor> all;
+    for (const NamedTensor& parameter : model->parameters()) all.push_back(parameter.value);
+    torch::nn::utils::clip_grad_norm_(all, training.optimizer.clip_norm);
+  }
+  optimizer->step();
   ++step;
   if (!averaged.empty()) average();
 }
@@ -348,11 +392,15 @@ void Trainer::State::refuse_parameters(const std::string& place) const {
 }
 
 void Trainer::State::average() {
+  if (step % training.ema_every != 0) return;
   const at::NoGradGuard no_gradients;
+  const bool copied = static_cast<double>(step) <=
+                      training.ema_after * static_cast<double>(order.steps_per_epoch());
+  const double decay = copied ? 0 : training.ema;
   for (std::size_t i = 0; i < averaged.size(); ++i) {
     const at::Tensor& value = model->state()[i].value;
     if (value.is_floating_point()) {
-      averaged[i].lerp_(value.detach(), 1 - training.ema);
+      averaged[i].lerp_(value.detach(), 1 - decay);
     } else {
       averaged[i].copy_(value);
     }
@@ -488,17 +536,19 @@ std::int64_t Trainer::threads() const { return TorchRuntime::get().threads(); }
 TrainEnd Trainer::run(const std::atomic<bool>& stop,
                       const std::function<void(const EpochResult&)>& report) {
   State& state = *state_;
-  const std::int64_t batch = state.training.batch;
+  const std::int64_t accumulate = state.training.accumulate;
+  const std::int64_t batch = state.training.batch * accumulate;
   Progress progress("images", state.total_steps() * batch, state.step * batch);
   BatchLoader loader(*state.data, state.training.data.preprocess, state.training.augmentation,
-                     state.order, state.step, state.total_steps(), state.training.workers);
+                     state.order, state.step * accumulate, state.total_steps() * accumulate,
+                     state.training.workers);
   auto saved = Clock::now();
   double waited = 0;
   while (state.step < state.total_steps()) {
     const auto start = Clock::now();
     const double rate = state.schedule.rate(state.step);
     state.model->set_training(true);
-    state.train_step(*loader.next());
+    state.train_step(loader);
     state.seconds += seconds_since(start);
     state.waited += loader.waited() - waited;
     waited = loader.waited();

@@ -10,7 +10,7 @@ are yours to edit. Dask, and through dask-jobqueue the other schedulers: a task 
 of a scheduler, then the merge here. k8s: prints an Indexed Job. All machines see DIR, model and data
 under the same paths, and have the package, or the program as BITFALL.
 
-For HyperQueue: hq submit --array 1-N -- sh -c 'bitfall work DIR $HQ_TASK_ID'
+HyperQueue, Snakemake and submitit: a line each, in scripts/python/README.md.
 """
 
 from __future__ import annotations

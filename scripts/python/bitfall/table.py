@@ -9,7 +9,8 @@ from typing import Any, Iterator, Sequence
 class Table(Sequence):
     """Columns of equal length, in memory.
 
-    A row is a dict: `table[0]`, `for row in table`. A column is a list: `table["site"]`.
+    A row is a dict: `table[0]`, `for row in table`. A column is a list: `table["site"]`;
+    several are a table: `table[["site", "trials"]]`.
     `pandas()`, `polars()` and `arrow()` give a table of that library, if it is installed;
     `pandas.DataFrame(dict(table))` works too.
     """
@@ -30,6 +31,8 @@ class Table(Sequence):
                 raise KeyError(f"{place!r}; the columns are {', '.join(self.columns)}")
             index = self.columns.index(place)
             return [row[index] for row in self._rows]
+        if isinstance(place, list):
+            return Table(place, list(zip(*(self[name] for name in place))))
         if isinstance(place, slice):
             return Table(self.columns, self._rows[place])
         return dict(zip(self.columns, self._rows[place]))

@@ -1,0 +1,105 @@
+// bitfall plugin add: builds, checks and tries a pack's plugin, and installs it for this user.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "command.h"
+#include "error.h"
+#include "log.h"
+#include "opened_pack.h"
+#include "pack_store.h"
+#include "pack_trial.h"
+#include "plugin_host.h"
+#include "words.h"
+
+namespace bitfall {
+namespace {
+
+constexpr const char* kAddHelp =
+    R"(Sums and signature are looked at; then the plugin is built from its sources, passes `bitfall plugin check`, and its
+test campaign gives what it gave its authors. All that happens in bubblewrap: without network, with nothing to
+write but a temporary folder. Then it is installed under $XDG_DATA_HOME/bitfall/plugins (~/.local/share), where every
+campaign finds it; other versions of it are removed. A key that has signed is remembered for the packs that follow.
+
+Examples:
+  bitfall plugin add nf4-1.0.bfp
+  bitfall plugin add nf4-1.0.bfp --key authors.pub)";
+
+class PluginAddCommand final : public Command {
+ public:
+  CLI::App* add(CLI::App& parent) override {
+    CLI::App* app = parent.add_subcommand("add", "build, try and install a pack");
+    app->footer(kAddHelp);
+    app->add_option("pack", pack_, "the file; its signature is PACK.minisig beside it")->required();
+    app->add_option("--key", request_.key,
+                    "minisign's public key, or its file (default: that of earlier packs)");
+    app->add_flag("--unsigned", request_.unsigned_,
+                  "takes a signature that is missing, or of a key that is not known, for none");
+    app->add_flag("--trust", trust_, "without bubblewrap, build and run its code all the same");
+    return app;
+  }
+  int run() override;
+
+ private:
+  std::filesystem::path pack_;
+  SignatureRequest request_;
+  bool trust_ = false;
+};
+
+void require_as_told(const PackManifest& manifest, const PluginNote& note,
+                     const std::filesystem::path& pack) {
+  if (note.name == manifest.name && note.version == manifest.version &&
+      note.group == manifest.group && note.components == manifest.components) {
+    return;
+  }
+  throw Error(ExitCode::kPlugin, pack.string() + ": its sources make " + in_quotes(note.name) +
+                                     " " + note.version + ", which is not what the pack tells of");
+}
+
+/// Throws where another plugin has one of its ids, which would then be nobody's.
+void require_free(const PackManifest& manifest, const std::filesystem::path& pack) {
+  PluginHost host;
+  load_plugins(host, {});
+  for (const ComponentDescription& known : host.components()) {
+    for (const NotedComponent& component : manifest.components) {
+      const std::string id = (manifest.group.empty() ? "" : manifest.group + "/") + component.id;
+      const PluginDescription& owner = host.plugins()[known.plugin];
+      if (component.kind != to_string(known.kind) || id != known.id) continue;
+      if (owner.name == manifest.name && !comes_with_the_program(owner.path)) continue;
+      throw Error(ExitCode::kPlugin, pack.string() + ": " + component.kind + " " + in_quotes(id) +
+                                         " is that of plugin " + owner.name + " (" +
+                                         owner.path.string() + ") already");
+    }
+  }
+}
+
+int PluginAddCommand::run() {
+  OpenedPack opened;
+  open_pack(pack_, request_, opened);
+  std::printf("%s", pack_text(opened).c_str());
+  std::fflush(stdout);
+  const PackManifest& manifest = opened.manifest;
+  require_free(manifest, pack_);
+  const std::filesystem::path& folder = opened.folder.path();
+  const Expectation expected = read_expectation(folder, pack_);
+  const Sandbox sandbox(folder, trust_);
+  try {
+    log_info("building it");
+    build_plugin(manifest, folder, manifest.library(), sandbox);
+    require_as_told(manifest, built_note(folder / manifest.library()), pack_);
+    const Expectation got =
+        try_plugin(manifest, folder, sandbox, [](const std::string& step) { log_info(step); });
+    std::printf("  %s\n", agreement(expected, got).c_str());
+  } catch (const Error& error) {
+    throw Error(error.code(), pack_.string() + ": not added: " + error.what());
+  }
+  const auto place = install_pack(manifest, folder, opened.files, opened.sha256, opened.signed_by);
+  if (!opened.key_text.empty()) remember_key(manifest.name, parse_minisign_key(opened.key_text));
+  std::printf("added to %s\n", place.c_str());
+  return 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> plugin_add_command() { return std::make_unique<PluginAddCommand>(); }
+
+}  // namespace bitfall

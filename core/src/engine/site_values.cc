@@ -1,0 +1,86 @@
+#include "site_values.h"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "image_axis.h"
+
+namespace bitfall {
+namespace {
+
+class SiteValues {
+ public:
+  SiteValues(Workload& workload, std::int32_t site, bool with_codes, const TakeValues& take)
+      : workload_(workload),
+        site_(site),
+        place_(workload.model().sites()[static_cast<std::size_t>(site)]),
+        with_codes_(with_codes),
+        take_(take) {}
+
+  void show(std::int32_t image, const float* values) {
+    const std::span<const float> slab(values, static_cast<std::size_t>(place_.values));
+    if (with_codes_) {
+      const EmulatedModel& emulated = workload_.emulated();
+      const NumberFormat& format = emulated.formats().of(site_);
+      const auto calibrated = emulated.metadata(site_);
+      metadata_.assign(static_cast<std::size_t>(metadata_size(format, place_.shape)), 0);
+      if (format.calibrated()) metadata_.assign(calibrated.begin(), calibrated.end());
+      codes_.resize(slab.size());
+      format.encode(slab, {place_.shape, 0, 1, emulated.stream(site_, image)}, metadata_, codes_);
+    }
+    take_(image, slab, codes_);
+  }
+
+  /// The images of a chunk that are among the first `images`.
+  void show_chunk(std::int64_t chunk, std::int32_t images) {
+    const EmulatedModel& emulated = workload_.emulated();
+    const Model& model = workload_.model();
+    const RowImages rows = workload_.chunks().images(chunk);
+    double seconds = 0;
+    Slots slots = emulated.start(workload_.load(rows), rows, seconds);
+    emulated.run(slots, 0, model.first_step(site_), rows, seconds);
+    const int slot = model.slots(site_)[0];
+    const at::Tensor& value = slots[static_cast<std::size_t>(slot)].toTensor();
+    emulated.check_size(site_, value);
+    const at::Tensor host =
+        by_image(value, model.images(slot)).to(at::kCPU, at::kFloat).contiguous();
+    for (std::int64_t row = 0; row < workload_.chunks().size(chunk); ++row) {
+      const std::int32_t image = rows[static_cast<std::size_t>(row)];
+      if (image < images) show(image, host.const_data_ptr<float>() + row * place_.values);
+    }
+  }
+
+ private:
+  Workload& workload_;
+  std::int32_t site_;
+  const Site& place_;
+  bool with_codes_;
+  const TakeValues& take_;
+  std::vector<std::uint32_t> metadata_, codes_;
+};
+
+}  // namespace
+
+bool show_site_values(Workload& workload, std::int32_t site, std::int32_t images, bool with_codes,
+                      const std::atomic<bool>& stop, const TakeValues& take,
+                      const std::function<void(std::int64_t)>& tick) {
+  SiteValues values(workload, site, with_codes, take);
+  if (workload.model().is_weight(site)) {
+    const at::Tensor parameter =
+        workload.emulated().parameter(site).to(at::kCPU, at::kFloat).contiguous();
+    values.show(0, parameter.const_data_ptr<float>());
+    return true;
+  }
+  const ImageChunks& chunks = workload.chunks();
+  std::int64_t done = 0;
+  for (std::int64_t chunk = 0; chunk < chunks.count(); ++chunk) {
+    if (stop) return false;
+    values.show_chunk(chunk, images);
+    done += chunks.size(chunk);
+    if (tick) tick(done);
+  }
+  return true;
+}
+
+}  // namespace bitfall

@@ -1,0 +1,100 @@
+#include "child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+#include "error.h"
+#include "timer.h"
+#include "words.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A file without a name, for what a process writes.
+class Output {
+ public:
+  Output() : file_(std::tmpfile()) {
+    if (file_ == nullptr) {
+      throw Error(ExitCode::kFailure,
+                  std::string("no temporary file can be made: ") + std::strerror(errno));
+    }
+  }
+  ~Output() { std::fclose(file_); }
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  int number() const { return fileno(file_); }
+  std::string text() const {
+    std::string text(1 << 20, '\0');
+    const auto size = pread(number(), text.data(), text.size(), 0);
+    text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return text;
+  }
+
+ private:
+  std::FILE* file_;
+};
+
+[[noreturn]] void become(const std::vector<char*>& words, const char* folder, int out, int err) {
+  setpgid(0, 0);
+  const int nothing = open("/dev/null", O_RDONLY);
+  dup2(nothing, 0);
+  dup2(out, 1);
+  dup2(err, 2);
+  if (*folder != '\0' && chdir(folder) != 0) _exit(127);
+  execvp(words[0], words.data());
+  _exit(127);
+}
+
+}  // namespace
+
+ChildResult run_child(const ChildCommand& command) {
+  std::vector<std::string> texts = command.words;
+  std::vector<char*> words;
+  for (std::string& text : texts) words.push_back(text.data());
+  words.push_back(nullptr);
+  const std::string folder = command.folder.string();
+  const Output out, err;
+  const Clock::time_point start = Clock::now();
+  const pid_t child = fork();
+  if (child == 0) become(words, folder.c_str(), out.number(), err.number());
+  if (child < 0) {
+    throw Error(ExitCode::kFailure, std::string("no process can be made: ") + std::strerror(errno));
+  }
+  ChildResult result;
+  int status = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    if (!result.timed_out && seconds_since(start) > command.limit_s) {
+      result.timed_out = true;
+      kill(-child, SIGKILL);
+      kill(child, SIGKILL);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  kill(-child, SIGKILL);  // what it may have left behind
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = out.text();
+  result.err = err.text();
+  return result;
+}
+
+fs::path find_program(const std::string& name) {
+  const char* path = std::getenv("PATH");
+  for (const std::string& folder : split(path == nullptr ? "" : path, ':')) {
+    const fs::path file = fs::path(folder.empty() ? "." : folder) / name;
+    std::error_code ignored;
+    if (fs::is_regular_file(file, ignored) && access(file.c_str(), X_OK) == 0) return file;
+  }
+  return {};
+}
+
+}  // namespace bitfall

@@ -1,0 +1,37 @@
+// What a pack says of itself: pack.json and SHA256SUMS.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "plugin_note.h"
+
+namespace bitfall {
+
+inline constexpr const char* kManifest = "pack.json";
+inline constexpr const char* kExpected = "expected.json";
+inline constexpr const char* kSums = "SHA256SUMS";
+
+struct PackManifest {
+  std::string name, version, summary, group, licence, url, cite;
+  std::uint64_t abi = 0;
+  std::vector<NotedComponent> components;
+  std::vector<std::string> sources;               // what is compiled, named from the pack's folder
+  std::vector<std::vector<std::string>> prepare;  // words behind `bitfall`, ahead of the test
+  std::string library() const { return "build/" + name + ".so"; }  // in the pack's folder
+};
+
+void write_manifest(const PackManifest& manifest, const std::filesystem::path& folder);
+/// Throws Error(kInput) where a pack lacks it, or it does not hold together. `pack`: for messages.
+PackManifest read_manifest(const std::filesystem::path& folder, const std::filesystem::path& pack);
+
+/// The sums of the files.
+void write_sums(const std::filesystem::path& folder, const std::vector<std::string>& files);
+/// Throws Error(kInput) naming the file that is another, is missing, or has no sum. `files`: all
+/// that the pack holds.
+void check_sums(const std::filesystem::path& folder, const std::vector<std::string>& files,
+                const std::filesystem::path& pack);
+
+}  // namespace bitfall

@@ -1,0 +1,106 @@
+#include "pack_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "atomic_file.h"
+#include "error.h"
+#include "plugin_host.h"
+#include "text_file.h"
+
+namespace bitfall {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kInstalled = "installed.json";
+
+fs::path key_file(const std::string& name) {
+  const char* config = std::getenv("XDG_CONFIG_HOME");
+  const char* home = std::getenv("HOME");
+  const fs::path base = config != nullptr && *config == '/'
+                            ? fs::path(config)
+                            : fs::path(home == nullptr ? "/" : home) / ".config";
+  return base / "bitfall/keys" / (name + ".pub");
+}
+
+}  // namespace
+
+std::vector<InstalledPack> installed_packs() {
+  std::vector<InstalledPack> packs;
+  std::error_code error;
+  for (fs::directory_iterator entry(installed_pack_folder(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!fs::is_regular_file(entry->path() / kInstalled)) continue;
+    try {
+      const Json json = Json::parse(read_text(entry->path() / kInstalled));
+      packs.push_back({entry->path(), read_manifest(entry->path(), entry->path()),
+                       json.at("sha256"), json.at("signed_by")});
+    } catch (const std::exception&) {  // somebody else's, or half of one
+    }
+  }
+  std::sort(packs.begin(), packs.end(),
+            [](const auto& a, const auto& b) { return a.folder < b.folder; });
+  return packs;
+}
+
+fs::path install_pack(const PackManifest& manifest, const fs::path& from,
+                      const std::vector<std::string>& files, const std::string& sha256,
+                      const std::string& signed_by) {
+  const fs::path place = installed_pack_folder();
+  const fs::path folder =
+      place / (manifest.name + "-" + manifest.version + "-" + sha256.substr(0, 12));
+  const fs::path making = place / (".making-" + std::to_string(::getpid()));
+  const auto before = installed_packs();
+  try {
+    fs::remove_all(making);
+    for (const std::string& file : files) {
+      fs::create_directories((making / file).parent_path());
+      fs::copy_file(from / file, making / file);
+    }
+    fs::copy_file(from / manifest.library(), making / (manifest.name + ".so"));
+    const Json json = {{"sha256", sha256}, {"signed_by", signed_by}};
+    write_file_atomically(making / kInstalled, json.dump(2) + "\n");
+    fs::remove_all(folder);
+    fs::rename(making, folder);
+    for (const InstalledPack& other : before) {
+      if (other.manifest.name == manifest.name && other.folder != folder)
+        fs::remove_all(other.folder);
+    }
+  } catch (const fs::filesystem_error& error) {
+    std::error_code ignored;
+    fs::remove_all(making, ignored);
+    throw Error(ExitCode::kFailure,
+                folder.string() + ": cannot be made: " + error.code().message());
+  }
+  return folder;
+}
+
+std::optional<MinisignKey> known_key(const std::string& name) {
+  const fs::path file = key_file(name);
+  if (!fs::is_regular_file(file)) return std::nullopt;
+  try {
+    return parse_minisign_key(read_text(file));
+  } catch (const std::runtime_error& error) {
+    throw Error(ExitCode::kInput, file.string() + " " + error.what());
+  }
+}
+
+void remember_key(const std::string& name, const MinisignKey& key) {
+  const fs::path file = key_file(name);
+  std::error_code error;
+  fs::create_directories(file.parent_path(), error);
+  write_file_atomically(file, "untrusted comment: key of Bitfall's pack " + name + ", number " +
+                                  key.name() + "\n" + key.text() + "\n");
+}
+
+void forget_key(const std::string& name) {
+  std::error_code ignored;
+  fs::remove(key_file(name), ignored);
+}
+
+}  // namespace bitfall

@@ -1,0 +1,35 @@
+// Packs that a user has added, and the keys that signed them.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "minisign.h"
+#include "pack_file.h"
+
+namespace bitfall {
+
+struct InstalledPack {
+  std::filesystem::path folder;  // of installed_pack_folder()
+  PackManifest manifest;
+  std::string sha256;     // of the pack's file
+  std::string signed_by;  // the key's number, or empty
+};
+
+/// By name and version. Folders that hold no pack are left alone.
+std::vector<InstalledPack> installed_packs();
+
+/// Copies an unpacked and built pack to a folder of its own there, whole or not at all, and removes
+/// other versions of the same plugin. Returns the folder.
+std::filesystem::path install_pack(const PackManifest& manifest, const std::filesystem::path& from,
+                                   const std::vector<std::string>& files, const std::string& sha256,
+                                   const std::string& signed_by);
+
+/// The key that signed an earlier pack of this name.
+std::optional<MinisignKey> known_key(const std::string& name);
+void remember_key(const std::string& name, const MinisignKey& key);
+void forget_key(const std::string& name);
+
+}  // namespace bitfall

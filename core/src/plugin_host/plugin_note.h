@@ -1,0 +1,38 @@
+// What a plugin's file tells of it without running any of its code: the note that BITFALL_PLUGIN
+// puts into it (core/include/bitfall/note.h).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace bitfall {
+
+struct NotedComponent {
+  std::string kind;  // "format", as ComponentKind is written
+  std::string id;    // without the group
+  std::string summary;
+  friend bool operator==(const NotedComponent&, const NotedComponent&) = default;
+};
+
+struct PluginNote {
+  std::uint64_t abi = 0, headers = 0;
+  std::string compiler, library;
+  // Empty where the compiler did not know them as it wrote the note.
+  std::string name, version, summary, group, licence, url, cite;
+  std::vector<NotedComponent> components;
+  bool complete = false;  // tells of all components
+};
+
+/// The text of a shared library's note; none where it has none, or is no shared library. The file
+/// may hold anything: nothing is read outside of it.
+std::optional<std::string> note_text(const std::filesystem::path& library);
+
+/// Throws std::runtime_error with what is wrong where the text is no note.
+PluginNote parse_note(std::string_view text);
+
+}  // namespace bitfall

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""run --isolate: plugins that crash in some trials, and what a worker may not do.
+
+usage: isolation_test.py PROGRAM PLUGINS [unittest arguments]
+"""
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+
+PROGRAM, PLUGINS = (Path(argument).resolve() for argument in (sys.argv.pop(1), sys.argv.pop(1)))
+
+
+class Isolation(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        torch.manual_seed(0)
+        cls.folder = Path(tempfile.mkdtemp(prefix="bitfall_isolation_"))
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+        torch.jit.script(network.eval()).save(str(cls.folder / "m.pt"))
+        rng = numpy.random.default_rng(0)
+        numpy.save(cls.folder / "x.npy", rng.standard_normal((12, 3, 8, 8)).astype(numpy.float32))
+        numpy.save(cls.folder / "y.npy", numpy.arange(12) % 5)
+        (cls.folder / "secret.txt").write_text("secret")
+        cls.plain = cls.trials(cls, cls.run_campaign(cls, "plain"))
+        cls.moved = sorted(int(t["trial"]) for t in cls.plain if t["golden_top1"] != t["faulty_top1"])
+
+    def campaign(self, name, number_format="fp32", metric="", run=""):
+        (self.folder / f"{name}.toml").write_text(f"""
+[campaign]
+output = "{name}"
+[model]
+path = "m.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+[format]
+{number_format if "=" in number_format else f'id = "{number_format}"'}
+[[faults]]
+error_model = {{ id = "bit_flip", bit_class = "{"any" if number_format == "fp32" else "mantissa"}", bit_range = [27, 30] }}
+per_site = 25
+{f'[metrics]{chr(10)}ids = [{metric}]' if metric else ""}
+[plugins]
+paths = ["{PLUGINS / "crashing.so"}"]
+[run]
+batch = 4
+threads = 1
+workers = 2
+commit_every = 8
+{run}
+""")
+        return f"{name}.toml"
+
+    def start(self, *arguments):
+        return subprocess.Popen(
+            [PROGRAM, *map(str, arguments)], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def bitfall(self, *arguments, code=0):
+        process = Isolation.start(self, *arguments)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == code, (process.returncode, out, err)
+        return out, err
+
+    def run_campaign(self, name, *arguments, code=0, **choice):
+        self.last = Isolation.bitfall(self, "run", Isolation.campaign(self, name, **choice), "--force", *arguments, code=code)
+        return name
+
+    def trials(self, run):
+        return list(csv.DictReader(io.StringIO(Isolation.bitfall(self, "export", run, "--csv")[0])))
+
+    def digest(self, run):
+        return json.loads(self.bitfall("status", run, "--json")[0])["digest"]
+
+    def outcomes(self, run):
+        text = self.bitfall("export", run, "--jsonl")[0]
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_nothing_changes_where_nothing_crashes(self):
+        self.run_campaign("isolated", "--isolate")
+        self.assertIn("isolated: ", self.last[1])
+        self.assertEqual(self.digest("isolated"), self.digest("plain"))
+        self.bitfall("replay", "isolated", "--trial", 3)
+        out = self.bitfall("run", self.campaign("isolated_json"), "--isolate", "--json", "-q")[0]
+        self.assertEqual(json.loads(out)["digest"], self.digest("plain"))
+
+    def test_a_campaign_survives_each_kind_of_crash(self):
+        self.assertTrue(1 <= len(self.moved) <= 20, self.moved)  # each is a process
+        words = {
+            "pointer": "crashed in measure (segmentation fault)",
+            "stack": "crashed in measure (segmentation fault)",
+            "abort": "crashed in measure (abort)",
+            "exit": "ended the process in measure (it called exit)",
+            "throw": "failed in measure: it did not work out",
+            "memory": "failed in measure: std::bad_alloc",
+            "endless": "does not come back from measure",
+            "kill": "a worker was killed",
+        }
+        for deed, told in words.items():
+            with self.subTest(deed):
+                self.run_campaign(
+                    deed,
+                    *("--isolate", "--max-crashes", "20"),
+                    metric=f'{{ id = "fragile", deed = "{deed}" }}',
+                    run="plugin_limit = 1" if deed == "endless" else "",
+                )
+                self.assertIn(told, self.last[1])
+                trials = self.outcomes(deed)
+                crashed = sorted({t["trial"] for t in trials if t["outcome"] == "crashed"})
+                self.assertEqual(crashed, self.moved)
+                for trial in trials:
+                    if trial["outcome"] == "crashed":
+                        self.assertIn("measure" if deed != "kill" else "killed", trial["message"])
+                # All others are those of the run that nothing crashes in.
+                others = {t["trial"]: t["faulty_loss"] for t in trials if t["outcome"] != "crashed"}
+                plain = {int(t["trial"]): float(t["faulty_loss"]) for t in self.plain}
+                self.assertEqual(len(others) + len(crashed), len(plain))
+                for trial, loss in others.items():
+                    if loss is not None:
+                        self.assertEqual(loss, plain[trial])
+                self.assertIn("crashed", self.bitfall("report", deed)[0])
+
+    def test_a_crash_within_a_pass_is_found(self):
+        self.run_campaign("fussy", "--isolate", "--max-crashes", "99", number_format='id = "fussy"\ndeed = "abort"')
+        self.assertIn("one trial at a time", self.last[1])
+        crashed = [t for t in self.outcomes("fussy") if t["outcome"] == "crashed"]
+        self.assertTrue(crashed)
+        self.assertTrue(all("format 'fussy'" in t["message"] for t in crashed))
+
+    def test_it_ends_where_no_crash_is_allowed_and_goes_on_later(self):
+        self.run_campaign("ends", "--isolate", metric='{ id = "fragile", deed = "pointer" }', code=3)
+        self.assertRegex(self.last[1], r"metric 'fragile' of plugin crashing crashed in measure .*, at site '\d', trial \d+")
+        self.assertIn("bitfall resume ends --isolate --max-crashes", self.last[1])
+        self.bitfall("resume", "ends", "--isolate", "--max-crashes", 20)
+        crashed = {t["trial"] for t in self.outcomes("ends") if t["outcome"] == "crashed"}
+        self.assertEqual(sorted(crashed), self.moved)
+
+    def test_what_a_worker_may_not_do(self):
+        self.run_campaign("free", metric='"escape"')
+        self.assertTrue(all(t["wrote"] == t["connected"] == t["read_home"] == "1" for t in self.trials("free")))
+        (self.folder / "escaped.txt").unlink()
+        self.run_campaign("confined", "--isolate", metric='"escape"')
+        trials = self.trials("confined")
+        if "no seccomp" not in self.last[1]:
+            self.assertTrue(all(t["connected"] == "0" for t in trials))
+        if "no Landlock" not in self.last[1]:
+            self.assertTrue(all(t["wrote"] == t["read_home"] == "0" for t in trials))
+            self.assertFalse((self.folder / "escaped.txt").exists())
+
+    def test_ctrl_c(self):
+        file = self.campaign("stopped", run="batch = 1")
+        (self.folder / file).write_text((self.folder / file).read_text().replace("batch = 4", "").replace("= 25", "= 100000"))
+        process = self.start("run", file, "--isolate")
+        while "isolated: " not in process.stderr.readline():
+            pass
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 75, err)
+        self.assertIn("bitfall resume stopped --isolate", err)
+        self.bitfall("status", "stopped")
+
+    def test_what_is_refused(self):
+        file = self.campaign("protected")
+        with open(self.folder / file, "a", encoding="utf-8") as text:
+            text.write('[[protect]]\nprotection = "nan_guard"\n')
+        self.assertIn("[[protect]]", self.bitfall("run", file, "--isolate", code=2)[1])
+        self.assertIn("--isolate", self.bitfall("run", file, "--max-crashes", 3, code=2)[1])
+
+
+if __name__ == "__main__":
+    unittest.main()
