@@ -5,7 +5,7 @@
 # report RUN` does.
 set -euo pipefail
 
-bitfall="$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall"
+bitfall=${BITFALL:-$(dirname -- "${BASH_SOURCE[0]}")/../build/release/bin/bitfall}
 campaign=${1:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
 run=${2:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}
 model=${3:?usage: run_campaign.sh CAMPAIGN.toml RUN MODEL}

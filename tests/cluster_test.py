@@ -295,6 +295,7 @@ class Packed(Case):
                 (folder / f"class{label}" / f"{number}.ppm").write_bytes(b"P6 8 8 255\n" + pixels.tobytes())
         return folder
 
+    @contextlib.contextmanager
     def elsewhere(self, directory, name, hidden):
         """A copy of the plan, worked while what the campaign names is out of sight."""
         copy = self.place / name
@@ -302,21 +303,22 @@ class Packed(Case):
         away = [(path, path.with_name(path.name + ".away")) for path in hidden]
         for path, aside in away:
             path.rename(aside)
-        return copy, lambda: [aside.rename(path) for path, aside in away]
+        try:
+            yield copy
+        finally:
+            for path, aside in away:
+                aside.rename(path)
 
     def test_shards_of_copies_merge_to_the_undivided_digest(self):
         hidden = [self.folder / name for name in ("net.pt", "x.npy", "y.npy", "campaign.toml")]
         directory = self.plan("pack", 3, None, "--pack")
         returned = []
         for shard in (1, 2, 3):
-            copy, back = self.elsewhere(directory, f"node{shard}", hidden)
-            try:
+            with self.elsewhere(directory, f"node{shard}", hidden) as copy:
                 bitfall("work", copy, shard)
                 self.assertIn("finished already", bitfall("work", copy, shard)[0])
                 if shard == 2:
                     said("replay", copy / "shards" / "0002", "--trial", self.first_trial(copy / "shards" / "0002"))
-            finally:
-                back()
             returned.append(copy / "shards" / f"{shard:04d}")
         for shard in returned[:2]:
             shutil.copytree(shard, directory / "shards" / shard.name)
@@ -354,14 +356,43 @@ workers = 1
         directory = self.place / "folder_plan"
         bitfall("plan", campaign, "-o", directory, "--shards", 2, "--no-estimate", "--pack")
         self.assertEqual(len(list((directory / "pack").glob("*/images/*/*.ppm"))), 9)
-        copy, back = self.elsewhere(directory, "node", [folder, self.place / "names.txt", self.folder / "net.pt"])
-        try:
+        with self.elsewhere(directory, "node", [folder, self.place / "names.txt", self.folder / "net.pt"]) as copy:
             for shard in (1, 2):
                 bitfall("work", copy, shard)
-        finally:
-            back()
         bitfall("merge", copy)
         self.assertEqual(said("merge", copy)["digest"], said("status", self.place / "folder_whole")["digest"])
+
+    def test_images_of_the_calibration_come_along(self):
+        folder, others = self.images(self.place / "images"), self.images(self.place / "others")
+        (self.place / "names.txt").write_text("class0\nclass1\nclass2\nclass3\nclass4\n")
+        (self.place / "late.csv").write_text("file,label\nclass0/6.ppm,0\nclass2/4.ppm,2\n")  # that limit leaves out
+        for name, source in (("others", 'path = "others"'), ("same", 'path = "images"\nlist = "late.csv"')):
+            campaign = self.place / f"{name}.toml"
+            campaign.write_text(f"""[model]
+path = "{self.folder / "net.pt"}"
+[data]
+path = "images"
+classes = "names.txt"
+limit = 3
+[format]
+id = "int8"
+[calibration]
+{source}
+[[faults]]
+per_site = 20
+[run]
+batch = 3
+threads = 1
+workers = 1
+""")
+            bitfall("run", campaign, "-o", self.place / f"{name}_whole")
+            directory = self.place / f"{name}_plan"
+            bitfall("plan", campaign, "-o", directory, "--shards", 1, "--no-estimate", "--pack")
+            hidden = [folder, others, *(self.place / file for file in ("names.txt", "late.csv")), self.folder / "net.pt"]
+            with self.elsewhere(directory, f"{name}_node", hidden) as copy:
+                bitfall("work", copy, 1)
+            bitfall("merge", copy)
+            self.assertEqual(said("merge", copy)["digest"], said("status", self.place / f"{name}_whole")["digest"])
 
     def test_copies_that_are_not_whole(self):
         directory = self.plan("half", 2, None, "--pack")

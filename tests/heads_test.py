@@ -149,6 +149,15 @@ class CommandLine(unittest.TestCase):
             done = self.heads("--plan", "--seeds", "2", "--out", made + "/x")
             self.assertIn("26 of 26 arms are missing: 22 trainings, 26 campaigns", done.stdout)
             self.assertFalse(pathlib.Path(made, "x").exists())
+            # Tables are of the settings that the results were made with, whatever is asked for now.
+            self.assertEqual(self.heads("--tables", "--out", made + "/x").returncode, 0)
+            pathlib.Path(made, "x/settings.json").write_text(json.dumps(SETTINGS))
+            pathlib.Path(made, "x/seed1").mkdir()
+            arms = {"arms": [arm("linear", 8, 1, rule="v"), arm("both", 4, 1)]}
+            pathlib.Path(made, "x/seed1/compare.json").write_text(json.dumps(arms))
+            done = self.heads("--tables", "--arms", "linear,both", "--out", made + "/x")
+            self.assertIn("8 flips per head layer", done.stdout + done.stderr)
+            self.assertIn("no verdict", done.stdout)
         for arguments, said in (
             (["--arms", "both"], "the arm linear"),
             (["--arms", "linear,matched"], "need the arms linear and both"),

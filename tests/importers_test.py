@@ -211,6 +211,12 @@ class Polito(Case):
                                        ("zip.zst", b"\x28\xb5\x2f\xfd123", "zstd -d")):  # fmt: skip
             _, err, _ = self.imported(name, content, expect=4)
             self.assertIn(message, err)
+        file = self.folder / "kept.csv"
+        file.write_text(self.text(self.FAULTS))
+        for output in (file, self.campaign):  # what is read is not written over
+            _, err = self.call("import", file, "--campaign", self.campaign, "-o", output, expect=2)
+            self.assertIn("is read as", err)
+        self.assertEqual(file.read_text(), self.text(self.FAULTS))
 
 
 class PyTorchFI(Case):

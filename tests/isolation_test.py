@@ -7,6 +7,7 @@ usage: isolation_test.py PROGRAM PLUGINS [unittest arguments]
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,17 +28,19 @@ class Isolation(unittest.TestCase):
     def setUpClass(cls):
         torch.manual_seed(0)
         cls.folder = Path(tempfile.mkdtemp(prefix="bitfall_isolation_"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
         torch.jit.script(network.eval()).save(str(cls.folder / "m.pt"))
         rng = numpy.random.default_rng(0)
         numpy.save(cls.folder / "x.npy", rng.standard_normal((12, 3, 8, 8)).astype(numpy.float32))
         numpy.save(cls.folder / "y.npy", numpy.arange(12) % 5)
         (cls.folder / "secret.txt").write_text("secret")
-        cls.plain = cls.trials(cls, cls.run_campaign(cls, "plain"))
+        cls.plain = cls.trials(cls.run_campaign("plain"))
         cls.moved = sorted(int(t["trial"]) for t in cls.plain if t["golden_top1"] != t["faulty_top1"])
 
-    def campaign(self, name, number_format="fp32", metric="", run=""):
-        (self.folder / f"{name}.toml").write_text(f"""
+    @classmethod
+    def campaign(cls, name, number_format="fp32", metric="", run=""):
+        (cls.folder / f"{name}.toml").write_text(f"""
 [campaign]
 output = "{name}"
 [model]
@@ -62,23 +65,27 @@ commit_every = 8
 """)
         return f"{name}.toml"
 
-    def start(self, *arguments):
+    @classmethod
+    def start(cls, *arguments):
         return subprocess.Popen(
-            [PROGRAM, *map(str, arguments)], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [PROGRAM, *map(str, arguments)], cwd=cls.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def bitfall(self, *arguments, code=0):
-        process = Isolation.start(self, *arguments)
+    @classmethod
+    def bitfall(cls, *arguments, code=0):
+        process = cls.start(*arguments)
         out, err = process.communicate(timeout=120)
         assert process.returncode == code, (process.returncode, out, err)
         return out, err
 
-    def run_campaign(self, name, *arguments, code=0, **choice):
-        self.last = Isolation.bitfall(self, "run", Isolation.campaign(self, name, **choice), "--force", *arguments, code=code)
+    @classmethod
+    def run_campaign(cls, name, *arguments, code=0, **choice):
+        cls.last = cls.bitfall("run", cls.campaign(name, **choice), "--force", *arguments, code=code)
         return name
 
-    def trials(self, run):
-        return list(csv.DictReader(io.StringIO(Isolation.bitfall(self, "export", run, "--csv")[0])))
+    @classmethod
+    def trials(cls, run):
+        return list(csv.DictReader(io.StringIO(cls.bitfall("export", run, "--csv")[0])))
 
     def digest(self, run):
         return json.loads(self.bitfall("status", run, "--json")[0])["digest"]

@@ -116,7 +116,8 @@ class Packs(unittest.TestCase):
         with tarfile.open(fileobj=archive, mode="w") as tar:
             entry = tarfile.TarInfo("bomb")
             entry.size = 300 << 20
-            tar.addfile(entry, open("/dev/zero", "rb"))
+            with open("/dev/zero", "rb") as zeros:
+                tar.addfile(entry, zeros)
         (self.folder / "bomb.bfp").write_bytes(gzip.compress(archive.getvalue(), 1))
         self.assertIn("unpacks to more than 256 MiB", self.bitfall("plugin", "add", "bomb.bfp", code=4))
         source = self.unpacked("old")
@@ -145,6 +146,18 @@ class Packs(unittest.TestCase):
     def installed(self):
         place = self.folder / "data home/bitfall/plugins"
         return sorted(p.name for p in place.iterdir()) if place.exists() else []
+
+    def test_3_a_pack_that_changes_its_files_is_not_added(self):
+        source = self.unpacked("spoiling")
+        text = (source / "nine.cc").read_text()
+        spoils = "#include <fstream>\nstatic const bool spoils = (std::ofstream(%s, std::ios::app) << 'x', true);\n"
+        itself = "it changes its own files when it runs"
+        cases = {'"nine.cc"': itself, '"SHA256SUMS"': itself, '"build/nine.so"': "changed while it was looked at"}
+        for file, words in cases.items():
+            (source / "nine.cc").write_text(spoils % file + text)
+            said = self.bitfall("plugin", "add", self.packed(source, "spoiling.bfp"), *self.trust, "--unsigned", code=3)
+            self.assertIn(words, said)
+        self.assertEqual(self.installed(), [])
 
     def test_4_added_used_and_removed(self):
         said = self.bitfall("plugin", "add", self.pack, *self.trust)

@@ -153,7 +153,7 @@ class Miniature(unittest.TestCase):
         self.assertIn(table, first.stdout)
         # 5 classes of 512 features: a layer of 512 and a projection in the place of one.
         self.assertEqual(row["parameters"], 512 * 512 + 512 + 5 * 512 + 1 - (5 * 512 + 5))
-        self.assertIn("rescaled", {*row, *(["rescaled"] if "no baseline at the same scale" in first.stdout else [])})
+        self.assertTrue("rescaled" in row or "no baseline at the same scale" in first.stdout)
         made = {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.name in ("model.pt", "baseline.pt", "campaign.toml")}
         self.assertGreaterEqual(len(made), 5)
         again = script("table1.sh", *arguments)

@@ -7,6 +7,7 @@ usage: values_test.py PROGRAM [unittest arguments]
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ class Values(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = Path(tempfile.mkdtemp(prefix="bitfall_values_"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
         cls.network = network()
         torch.jit.script(cls.network).save(str(cls.folder / "m.pt"))
         rng = numpy.random.default_rng(0)
@@ -158,6 +160,10 @@ workers = 2
         self.assertIn("named twice", self.bitfall("values", file, "--site", "0", "-o", "x.npy", "--codes", "x.npy", code=2))
         self.assertIn("needs its data", self.bitfall("values", "m.pt", "--site", "0", "-o", "n.npy", code=2))
         self.assertIn("--format", self.bitfall("values", file, "--site", "0", "--format", "fp16", "-o", "n.npy", code=2))
+        for kept in ("x.npy", "labels.npy", "m.pt", file):  # what the campaign reads
+            before = (self.folder / kept).read_bytes()
+            self.assertIn("is read as", self.bitfall("values", file, "--site", "0", "-o", kept, code=2))
+            self.assertEqual((self.folder / kept).read_bytes(), before)
         self.assertFalse((self.folder / "n.npy").exists())
 
     def test_the_example_of_the_readme(self):

@@ -12,19 +12,17 @@ with tables.md there. scripts/reproduce/equal_scale.sh does set-up, build and da
   --settings ...  of fp32_clamped, fp16_clamped, fp32_raw, fp16_raw (default: all)
   --limit N       at most N flips per layer (default: 65536 in the last layer, 4096 elsewhere)
   --tables        make the tables of what is there, run nothing
+  --out DIR       instead of runs/reproduce/equal_scale
 
 BITFALL_DATA=FOLDER holds cifar10/ (default ../shared/data).
 """
 
-import argparse
 import json
-import os
 import pathlib
-import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BITFALL = pathlib.Path(os.environ.get("BITFALL", ROOT / "build/release/bin/bitfall"))
+from steps import BITFALL, ROOT, Failed, call, parser_of, some_of, whole, write
+
 WEIGHTS = {"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"}
 SETTINGS = ["fp32_clamped", "fp16_clamped", "fp32_raw", "fp16_raw"]
 ARMS = ["1", "2", "4", "nll"]
@@ -55,26 +53,6 @@ target = "activation"
 operations = ["linear"]
 per_site = {last}
 """
-
-
-class Failed(Exception):
-    """What went wrong; printed without a traceback."""
-
-
-def call(*command):
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-        raise Failed(f"{' '.join(map(str, command))}\nended with {done.returncode}: {last}")
-    return done.stdout
-
-
-def write(path, text):
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def halves(images, out):
@@ -179,39 +157,19 @@ def tables(out):
     return "\n".join(lines) if lines else "Nothing is complete.\n"
 
 
-def some_of(known):
-    def parse(text):
-        chosen = text.split(",")
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"there is no '{name}'; there are {', '.join(known)}"
-                )
-        return chosen
-
-    return parse
-
-
 def main():
-    parser = argparse.ArgumentParser(
-        usage=__doc__.split("usage: ")[1].split("\n")[0],
-        epilog=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--networks", type=some_of(list(WEIGHTS)), default=list(WEIGHTS))
     parser.add_argument("--settings", type=some_of(SETTINGS), default=SETTINGS)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--limit", type=whole)
     parser.add_argument("--tables", action="store_true")
     parser.add_argument("--out", default=ROOT / "runs/reproduce/equal_scale")
     options = parser.parse_args()
-    if options.limit is not None and options.limit < 1:
-        parser.error("--limit: give a whole number, at least 1")
     out = pathlib.Path(options.out).resolve()
     images = ROOT / "data/cifar10/test_lossless"
     flips = {k: min(options.limit or v, v) for k, v in FLIPS.items()}
     try:
         if not options.tables:
-            out.mkdir(parents=True, exist_ok=True)
             halves(images, out)
             for network in options.networks:
                 for setting in options.settings:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Twelve heads on the cached features of one trained network: what of the text-guided head is scale, cosine, temperature, geometry of the rows, and what is text.
+"""Thirteen heads on the cached features of one trained network: what of the text-guided head is scale, cosine, temperature, geometry of the rows, and what is text.
 
 usage: heads.py [--seeds N] [--limit N] [--epochs N] [--jobs N] [--arms NAME,...] [--plan | --tables]
 
@@ -25,16 +25,15 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import threading
 
 import heads_tables
+from steps import BITFALL, ROOT, Failed, call, parser_of, some_of, whole, write
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-BITFALL = pathlib.Path(os.environ.get("BITFALL", ROOT / "build/release/bin/bitfall"))
 FLIPS = {"head": 65536, "backbone": 1024}  # per layer
 IMAGES = {"train": 45000, "validation": 5000, "attacked": 1000}
+EPOCHS = 30
 FEATURES = 64
 GUIDED = ["--init", "text_guided"]
 OFF = {"cosine": "cosine=false", "temperature": "temperature=false"}
@@ -132,31 +131,6 @@ error_model = "bit_flip"
 target = "activation"
 per_site = 1
 """
-
-
-class Failed(Exception):
-    """What went wrong; printed without a traceback."""
-
-
-def call(*command, log=None):
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False
-    )
-    if log:
-        log.write_text(done.stdout + done.stderr)
-    if done.returncode:
-        last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
-        raise Failed(f"{' '.join(map(str, command))}\nended with {done.returncode}: {last}")
-    return done.stdout
-
-
-def write(path, text):
-    """Whole or not at all; a file that holds this already is left, so that nothing later looks older than it."""
-    if path.exists() and path.read_text() == text:
-        return
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 class Study:
@@ -360,29 +334,19 @@ class Study:
             write(result, text)
 
     def tables(self):
-        registered = self.options.limit is None and self.options.epochs == 30
+        stamp = self.out / "settings.json"  # what the results there were made with
+        settings = json.loads(stamp.read_text()) if stamp.exists() else self.settings
+        registered = settings == {"flips": FLIPS, "images": IMAGES, "epochs": EPOCHS}
         seeds = heads_tables.read(self.out, self.arms)
-        text = heads_tables.tables(seeds, self.settings, registered)
+        text = heads_tables.tables(seeds, settings, registered)
         write(self.out / "tables.md", text)
         heads_tables.figure(seeds, self.out / "figure.svg")
         print(text)
         print(f"{self.out / 'tables.md'}\n{self.out / 'figure.svg'}")
 
 
-def whole(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("give a whole number, at least 1")
-    return value
-
-
 def some_arms(text):
-    chosen = text.split(",")
-    for arm in chosen:
-        if arm not in ARMS:
-            raise argparse.ArgumentTypeError(
-                f"there is no arm '{arm}'; there are {', '.join(ARMS)}"
-            )
+    chosen = some_of(ARMS, "arm ")(text)
     if {"rescaled", "matched"} & set(chosen) and not {"linear", "both"} <= set(chosen):
         raise argparse.ArgumentTypeError("rescaled and matched need the arms linear and both")
     if "linear" not in chosen:
@@ -393,14 +357,10 @@ def some_arms(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        usage=__doc__.split("usage: ")[1].split("\n")[0],
-        epilog=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--seeds", type=whole, default=20)
     parser.add_argument("--limit", type=whole)
-    parser.add_argument("--epochs", type=whole, default=30)
+    parser.add_argument("--epochs", type=whole, default=EPOCHS)
     parser.add_argument("--jobs", type=whole, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--arms", type=some_arms, default=list(ARMS))
     parser.add_argument("--plan", action="store_true")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# heads.sh [--seeds N] [--limit N] [--plan] [--tables] ...: twelve heads on the cached features of
+# heads.sh [--seeds N] [--limit N] [--plan] [--tables] ...: thirteen heads on the cached features of
 # one trained network, what of the text-guided head is scale, cosine, temperature, geometry of the
 # rows, and what is text. Set-up, build and data, then heads.py with these options; `heads.sh
 # --help` explains them. Resumes where it was interrupted.

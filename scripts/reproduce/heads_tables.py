@@ -1,5 +1,6 @@
 """Tables and figure of heads.py: log ratios by seed, with Student's interval over seeds."""
 
+import functools
 import html
 import json
 import math
@@ -42,6 +43,7 @@ SAME = (0.90, 1.11)  # registered
 MEASURES = (("last", "last layer"), ("network", "network"), ("mismatch", "network, mismatch"))
 
 
+@functools.cache
 def quantile_t(p, degrees):
     """Student's t, from the incomplete beta function by bisection (Abramowitz and Stegun, 26.7.1)."""
     from mpmath import betainc

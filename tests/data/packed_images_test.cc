@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 #include <sstream>
@@ -10,6 +9,7 @@
 #include "dataset.h"
 #include "error.h"
 #include "python_oracle.h"
+#include "text_file.h"
 
 namespace bitfall::packed_images_test {
 namespace {
@@ -18,20 +18,8 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 
 const fs::path& sets() {
-  static const fs::path folder = [] {
-    fs::path path = fs::path(testing::TempDir()) / ("bitfall_packed_" + std::to_string(::getpid()));
-    fs::remove_all(path);
-    run_script("make_packed_sets.py", {path.string()});
-    return path;
-  }();
+  static const fs::path folder = folder_made_by("make_packed_sets.py");
   return folder;
-}
-
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 struct Set {
@@ -52,8 +40,8 @@ TEST(PackedImages, AreThoseThatTorchvisionReads) {
       const auto images = PackedImages::open(sets() / set.name / set.folder, split);
       ASSERT_TRUE(images.has_value());
       EXPECT_EQ(images->classes().size(), static_cast<std::size_t>(set.classes));
-      std::istringstream labels(content(sets() / (std::string(set.name) + "_" + split + ".txt")));
-      const std::string pixels = content(sets() / (std::string(set.name) + "_" + split + ".raw"));
+      std::istringstream labels(read_text(sets() / (std::string(set.name) + "_" + split + ".txt")));
+      const std::string pixels = read_text(sets() / (std::string(set.name) + "_" + split + ".raw"));
       ASSERT_EQ(pixels.size(), images->image_bytes() * static_cast<std::size_t>(images->size()));
       for (std::int32_t row = 0; row < images->size(); ++row) {
         int label = -1;
@@ -82,7 +70,7 @@ TEST(PackedImages, AreADatasetOfClassesAndLabels) {
   EXPECT_EQ(data.shape(), (std::array<std::int64_t, 3>{3, 32, 32}));
   std::vector<float> values(3 * 32 * 32);
   data.load(2, values);
-  const std::string pixels = content(sets() / "cifar10_bin_test.raw");
+  const std::string pixels = read_text(sets() / "cifar10_bin_test.raw");
   for (std::size_t c = 0; c < 3; ++c) {
     const auto byte = static_cast<std::uint8_t>(pixels[2 * 3072 + c]);
     EXPECT_EQ(values[c * 1024], static_cast<float>(byte) / 255.0F);
@@ -123,7 +111,7 @@ void expect_refused(const fs::path& folder, const std::string& file, const std::
 }
 
 void overwrite(const fs::path& file, std::size_t at, char byte) {
-  std::string text = content(file);
+  std::string text = read_text(file);
   text.at(at) = byte;
   std::ofstream(file, std::ios::binary) << text;
 }
@@ -145,7 +133,7 @@ TEST(PackedImages, OfDamagedFilesAreRefusedByName) {
   expect_refused(folder, "test_y.bin", "holds 3 labels for the 12 images of test_X.bin");
 
   folder = copy_of("cifar100_py", "cifar-100-python");
-  const std::string whole = content(folder / "test");
+  const std::string whole = read_text(folder / "test");
   std::ofstream(folder / "test", std::ios::binary) << whole.substr(0, whole.size() / 2);
   expect_refused(folder, "test", "cut off");
   std::ofstream(folder / "test", std::ios::binary) << "\x80\x02]q\x01.";
@@ -174,7 +162,7 @@ TEST(SplitLists, AreThoseThatTorchvisionReads) {
     SCOPED_TRACE(split);
     config.split = split;
     const Dataset dataset = Dataset::open(config);
-    std::istringstream expected(content(sets() / ("food_" + split + ".txt")));
+    std::istringstream expected(read_text(sets() / ("food_" + split + ".txt")));
     std::string name;
     int label = 0, images = 0;
     for (; expected >> name >> label; ++images) {
@@ -207,7 +195,7 @@ TEST(SplitLists, ThatAreDamagedAreRefusedByLine) {
     return std::string();
   };
   const fs::path list = folder / "meta" / "test.txt";
-  const std::string whole = content(list);
+  const std::string whole = read_text(list);
   std::ofstream(list) << whole << "churros/77\n";
   EXPECT_THAT(refusal(), HasSubstr("test.txt:4: " + (folder / "images").string() +
                                    " holds no image 'churros/77'"));

@@ -8,7 +8,7 @@
 #include "error.h"
 #include "refusal.h"
 
-namespace bitfall {
+namespace bitfall::foreign_faults_test {
 namespace {
 
 using testing::ElementsAre;
@@ -162,4 +162,4 @@ TEST(ForeignFaults, OtherFiles) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::foreign_faults_test

@@ -12,7 +12,7 @@
 
 #include "format_fixture.h"
 
-namespace bitfall {
+namespace bitfall::table_format_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -283,4 +283,4 @@ TEST(TableFormat, RefusesWhatIsNoTable) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::table_format_test

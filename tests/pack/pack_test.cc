@@ -19,7 +19,7 @@
 #include "pack_trial.h"
 #include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::pack_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -291,4 +291,4 @@ TEST(Sandbox, HasNoNetworkAndOneFolderToWrite) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::pack_test

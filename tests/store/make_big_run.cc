@@ -1,6 +1,6 @@
 // make_big_run TRIALS FOLDER [SEED]: a finished run of that many trials, written by the store
-// alone, with numbers like those of a small FP16 network with all first-party metrics. For
-// scripts/scale.py, where a campaign would take hours.
+// alone, with numbers like those of a small FP16 network with all first-party metrics. Run by
+// hand, where a campaign would take hours.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>

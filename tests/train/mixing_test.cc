@@ -1,15 +1,14 @@
 #include "mixing.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <sstream>
 
 #include "philox.h"
 #include "python_oracle.h"
+#include "text_file.h"
 
 namespace bitfall::mixing_test {
 namespace {
@@ -17,21 +16,11 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path& vectors() {
-  static const fs::path folder = [] {
-    const fs::path path =
-        fs::path(testing::TempDir()) / ("bitfall_mixing_" + std::to_string(::getpid()));
-    run_script("make_mixing_vectors.py", {path.string()});
-    return path;
-  }();
+  static const fs::path folder = folder_made_by("make_mixing_vectors.py");
   return folder;
 }
 
-std::string content(const std::string& name) {
-  std::ifstream file(vectors() / name, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
+std::string content(const std::string& name) { return read_text(vectors() / name); }
 
 std::vector<float> floats(const std::string& name) {
   const std::string bytes = content(name);

@@ -1,38 +1,27 @@
 #include "trivial_augment.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <sstream>
 
 #include "philox.h"
 #include "python_oracle.h"
+#include "text_file.h"
 
-namespace bitfall {
+namespace bitfall::trivial_augment_test {
 namespace {
 
 namespace fs = std::filesystem;
 
 const fs::path& vectors() {
-  static const fs::path folder = [] {
-    const fs::path path =
-        fs::path(testing::TempDir()) / ("bitfall_changes_" + std::to_string(::getpid()));
-    run_script("make_picture_changes.py", {path.string()});
-    return path;
-  }();
+  static const fs::path folder = folder_made_by("make_picture_changes.py");
   return folder;
 }
 
-std::string content(const std::string& name) {
-  std::ifstream file(vectors() / name, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
+std::string content(const std::string& name) { return read_text(vectors() / name); }
 
 /// [change][step], as torchvision has them.
 std::vector<std::vector<double>> strengths() {
@@ -125,4 +114,4 @@ TEST(TrivialAugment, DrawsEachChangeStepAndDirectionEvenly) {
 }
 
 }  // namespace
-}  // namespace bitfall
+}  // namespace bitfall::trivial_augment_test

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "atomic_file.h"
 #include "class_names.h"
 #include "command.h"
 #include "component_choice.h"

@@ -1,6 +1,7 @@
 // bitfall head fuse: one linear layer in the place of a head that is linear.
 #include <CLI/CLI.hpp>
 
+#include "atomic_file.h"
 #include "command.h"
 #include "error.h"
 #include "head_exchange.h"

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "answer.h"
+#include "atomic_file.h"
 #include "command.h"
 #include "error.h"
 #include "fault_free.h"

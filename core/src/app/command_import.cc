@@ -187,7 +187,7 @@ void ImportCommand::tell(const ForeignFaults& found, std::int64_t rows) const {
 
 int ImportCommand::run() {
   const ForeignOptions wanted = options();
-  prove_replaceable(output_);
+  prove_output(output_, {list_, campaign_});
   const std::string text = read_text(list_);
   const NetworkWithData network = open_network_with_data({campaign_, {}, 0, 2});
   ForeignFaults found = read_foreign_faults(list_, text, network.model->sites(),

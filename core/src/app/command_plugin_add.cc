@@ -9,6 +9,7 @@
 #include "pack_store.h"
 #include "pack_trial.h"
 #include "plugin_host.h"
+#include "sha256.h"
 #include "words.h"
 
 namespace bitfall {
@@ -61,7 +62,7 @@ void require_free(const PackManifest& manifest, const std::filesystem::path& pac
   load_plugins(host, {});
   for (const ComponentDescription& known : host.components()) {
     for (const NotedComponent& component : manifest.components) {
-      const std::string id = (manifest.group.empty() ? "" : manifest.group + "/") + component.id;
+      const std::string id = full_id(manifest.group, component.id);
       const PluginDescription& owner = host.plugins()[known.plugin];
       if (component.kind != to_string(known.kind) || id != known.id) continue;
       if (owner.name == manifest.name && !comes_with_the_program(owner.path)) continue;
@@ -69,6 +70,23 @@ void require_free(const PackManifest& manifest, const std::filesystem::path& pac
                                          " is that of plugin " + owner.name + " (" +
                                          owner.path.string() + ") already");
     }
+  }
+}
+
+/// Throws where the pack's code, which may write its folder, has changed what was looked at before
+/// it ran. `sums`, `library`: the SHA-256 of the list of sums and of the library then.
+void require_unchanged(const OpenedPack& opened, const std::filesystem::path& pack,
+                       const std::string& sums, const std::string& library) {
+  const std::filesystem::path& folder = opened.folder.path();
+  const std::string changes = "it changes its own files when it runs";
+  if (sha256_file(folder / kSums) != sums ||
+      sha256_file(folder / opened.manifest.library()) != library) {
+    throw Error(ExitCode::kPlugin, changes);
+  }
+  try {
+    check_sums(folder, opened.files, pack);
+  } catch (const Error& error) {
+    throw Error(ExitCode::kPlugin, changes + ": " + error.what());
   }
 }
 
@@ -83,14 +101,19 @@ int PluginAddCommand::run() {
   const Expectation expected = read_expectation(folder, pack_);
   const Sandbox sandbox(folder, trust_);
   try {
+    const std::string sums = sha256_file(folder / kSums);
     log_info("building it");
     build_plugin(manifest, folder, manifest.library(), sandbox);
+    const std::string library = sha256_file(folder / manifest.library());
     require_as_told(manifest, built_note(folder / manifest.library()), pack_);
     const Expectation got =
         try_plugin(manifest, folder, sandbox, [](const std::string& step) { log_info(step); });
+    require_unchanged(opened, pack_, sums, library);
     std::printf("  %s\n", agreement(expected, got).c_str());
   } catch (const Error& error) {
     throw Error(error.code(), pack_.string() + ": not added: " + error.what());
+  } catch (const std::filesystem::filesystem_error& error) {  // a file in the place of a folder
+    throw Error(ExitCode::kPlugin, pack_.string() + ": not added: " + error.what());
   }
   const auto place = install_pack(manifest, folder, opened.files, opened.sha256, opened.signed_by);
   if (!opened.key_text.empty()) remember_key(manifest.name, parse_minisign_key(opened.key_text));

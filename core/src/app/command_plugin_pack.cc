@@ -114,7 +114,7 @@ std::vector<std::vector<std::string>> PluginPackCommand::prepared(const PackMani
   if (!commands.empty() || !fs::is_regular_file(copy / "network/model.pt")) return commands;
   for (const NotedComponent& component : manifest.components) {
     if (component.kind != "head_init") continue;
-    const std::string id = (manifest.group.empty() ? "" : manifest.group + "/") + component.id;
+    const std::string id = full_id(manifest.group, component.id);
     return {{"head", "attach", "network/model.pt", "--init", id, "--plugin", manifest.library(),
              "-o", "build/head.pt"}};
   }

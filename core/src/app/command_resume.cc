@@ -46,6 +46,7 @@ class ResumeCommand final : public Command {
     for (const auto& plugin : plugins_.files)
       words.insert(words.end(), {"--plugin", plugin.string()});
     if (plugins_.trust) words.emplace_back("--trust-plugins");
+    if (json_) words.emplace_back("--json");
     return {run_, words, words, isolation_.most_crashes, json_};
   }
 

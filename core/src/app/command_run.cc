@@ -113,6 +113,7 @@ IsolatedRun RunCommand::isolated(const std::string& text, const std::optional<Sh
   if (!faults_.empty()) begin.insert(begin.end(), {"--faults", faults_.string()});
   if (!shard_.empty()) begin.insert(begin.end(), {"--shard", shard_});
   if (force_) begin.emplace_back("--force");
+  if (json_) go_on.emplace_back("--json");
   for (const auto& plugin : plugins_) {
     for (auto* words : {&begin, &go_on}) words->insert(words->end(), {"--plugin", plugin.string()});
   }

@@ -49,7 +49,8 @@ class NpyOutput {
     std::int64_t elements = 1;
     for (const std::int64_t size : shape) elements *= size;
     const off_t all = start_ + static_cast<off_t>(elements) * static_cast<off_t>(item_);
-    if (descriptor_ < 0 || ::posix_fallocate(descriptor_, 0, all) != 0) fail(ENOSPC);
+    if (descriptor_ < 0) fail(errno);
+    if (const int error = ::posix_fallocate(descriptor_, 0, all); error != 0) fail(error);
     put(header.data(), header.size(), 0);
   }
   ~NpyOutput() {
@@ -122,7 +123,7 @@ class ValuesCommand final : public Command {
 
  private:
   std::string campaign_text() const;
-  void check_outputs() const;
+  void check_outputs(const std::vector<fs::path>& inputs) const;
   std::int32_t chosen(const Session& session) const;
   bool write(Session& session, std::int32_t site) const;
 
@@ -159,10 +160,11 @@ std::string ValuesCommand::campaign_text() const {
   return text + "[format]\nid = " + toml_text(format_.empty() ? "fp32" : format_) + "\n";
 }
 
-void ValuesCommand::check_outputs() const {
+void ValuesCommand::check_outputs(const std::vector<fs::path>& inputs) const {
   std::set<fs::path> taken;
-  for (const fs::path& path : {source_, data_, labels_, output_, codes_, names_}) {
+  for (const fs::path& path : {output_, codes_, names_}) {
     if (path.empty()) continue;
+    prove_output(path, inputs);
     if (taken.insert(fs::weakly_canonical(path)).second) continue;
     throw Error(ExitCode::kUsage,
                 path.string() + ": is named twice; give each output a name of its own");
@@ -200,7 +202,7 @@ std::int32_t ValuesCommand::chosen(const Session& session) const {
 }
 
 int ValuesCommand::run() {
-  check_outputs();
+  check_outputs({source_, data_, labels_});
   const std::string text = campaign_text();
   const bool bare = source_.extension() != ".toml";
   const fs::path file = bare ? fs::path("the campaign of " + source_.string()) : source_;
@@ -210,6 +212,7 @@ int ValuesCommand::run() {
       looked_at.push_back({static_cast<Target>(t), site_});
   }
   Session session(file, text, std::nullopt, std::nullopt, plugins_, {}, looked_at);
+  check_outputs(session.files());  // those that the campaign names
   const std::int32_t site = chosen(session);
   if (!session.profile(stop_requested)) return static_cast<int>(ExitCode::kInterrupted);
   return write(session, site) ? 0 : static_cast<int>(ExitCode::kInterrupted);

@@ -145,18 +145,12 @@ class StateNotes {
 bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
               const std::string& go_on, StateNotes* notes) {
   const auto done = store.trials_done();
-  std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
-  const auto stored = store.golden_rows();
-  for (const GoldenResult& row : stored) golden_done[static_cast<std::size_t>(row.image)] = true;
-  session.engine().expect_golden(stored);
+  const std::vector<bool> golden_done = expect_stored_golden(session, store);
   const std::int64_t before = store.count_done();
   Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
-  WatchLimits limits;
-  limits.limit_s = session.campaign().plugin_limit;
-  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
-  const PluginWatch watch(kept, stop_requested, limits);
+  const PluginWatch watch(kept, stop_requested, watch_limits(session.campaign()));
   if (options.explain) session.engine().count_traffic();
   try {
     if (options.ahead) options.ahead(session, store);
@@ -195,6 +189,21 @@ std::string command_to_go_on(const Store& store, const ExecutionOptions& options
 }
 
 }  // namespace
+
+std::vector<bool> expect_stored_golden(Session& session, const Store& store) {
+  std::vector<bool> done(static_cast<std::size_t>(session.dataset().size()), false);
+  const auto stored = store.golden_rows();
+  for (const GoldenResult& row : stored) done[static_cast<std::size_t>(row.image)] = true;
+  session.engine().expect_golden(stored);
+  return done;
+}
+
+WatchLimits watch_limits(const Campaign& campaign) {
+  WatchLimits limits;
+  limits.limit_s = campaign.plugin_limit;
+  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
+  return limits;
+}
 
 int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const auto start = Clock::now();

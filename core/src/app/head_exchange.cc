@@ -38,16 +38,6 @@ LastLinear place_of(const std::filesystem::path& model, const HeadCard& card) {
 
 }  // namespace
 
-void prove_output(const std::filesystem::path& output,
-                  std::initializer_list<std::filesystem::path> inputs) {
-  prove_replaceable(output);
-  for (const std::filesystem::path& input : inputs) {
-    if (std::error_code absent; !std::filesystem::equivalent(input, output, absent)) continue;
-    throw Error(ExitCode::kUsage, "-o " + output.string() + ": is read as " + input.string() +
-                                      "; give another name to write to");
-  }
-}
-
 void prove_runs(const std::filesystem::path& model, std::array<std::int64_t, 3> input) {
   prove_runs(Program(model, "cpu"), model, input);
 }

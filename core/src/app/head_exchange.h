@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -12,11 +11,6 @@
 #include "model_card.h"
 
 namespace bitfall {
-
-/// Throws Error(kUsage) where the output would take the place of one of the files that are read, or
-/// of what is not a file.
-void prove_output(const std::filesystem::path& output,
-                  std::initializer_list<std::filesystem::path> inputs);
 
 /// Throws Error(kInput) where the model cannot run on images of this shape (CxHxW).
 void prove_runs(const std::filesystem::path& model, std::array<std::int64_t, 3> input);

@@ -1,40 +1,18 @@
 #include "head_features.h"
 
 #include <cmath>
-#include <cstdlib>
-#include <system_error>
 
 #include "error.h"
 #include "fault_free.h"
 #include "network_with_data.h"
 #include "progress.h"
 #include "stop.h"
+#include "temporary_folder.h"
 
 namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// A folder of its own, removed at the end.
-class OwnFolder {
- public:
-  OwnFolder() : path_((fs::temp_directory_path() / "bitfall-head-XXXXXX").string()) {
-    if (!::mkdtemp(path_.data())) {
-      throw Error(ExitCode::kFailure, path_ + ": cannot be made; set TMPDIR to a folder that can");
-    }
-  }
-  ~OwnFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  OwnFolder(const OwnFolder&) = delete;
-  OwnFolder& operator=(const OwnFolder&) = delete;
-
-  fs::path operator/(const char* name) const { return fs::path(path_) / name; }
-
- private:
-  std::string path_;
-};
 
 /// y = x: a head that lets the features pass.
 Head identity(std::int64_t features) {
@@ -55,8 +33,8 @@ LearnedFeatures features_of(const fs::path& backbone, const LastLinear& place,
   // Opened with its own head first, to see whether data and classes fit it.
   const NetworkWithData network = open_network_with_data({backbone, source.data, source.limit, 64});
   const Dataset& dataset = *network.dataset;
-  const OwnFolder folder;
-  const fs::path bare = folder / "features.pt";
+  const TemporaryFolder folder;
+  const fs::path bare = folder.path() / "features.pt";
   replace_head(backbone, place.module, identity(place.features), "{}", bare);
   ModelOptions options;
   options.input = dataset.shape();

@@ -1,6 +1,7 @@
 #include "isolation.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -122,15 +123,9 @@ bool run_worker(Session& session, std::unique_ptr<Store> store, const Link& link
         [&](std::int64_t trial) { send_frame(link.results, FrameKind::kBegins, to_body(trial)); });
   }
   const std::vector<bool> done = store->trials_done();
-  const std::vector<GoldenResult> golden = store->golden_rows();
-  std::vector<bool> golden_done(static_cast<std::size_t>(session.dataset().size()), false);
-  for (const GoldenResult& row : golden) golden_done[static_cast<std::size_t>(row.image)] = true;
-  engine.expect_golden(golden);
+  const std::vector<bool> golden_done = expect_stored_golden(session, *store);
   send_frame(link.results, FrameKind::kConfined, confine(session, store->directory()));
-  WatchLimits limits;
-  limits.limit_s = session.campaign().plugin_limit;
-  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
-  const PluginWatch watch("", stop_requested, limits);
+  const PluginWatch watch("", stop_requested, watch_limits(session.campaign()));
   if (store->count_done() > 0) {
     replay_stored(session, *store);
   } else {
@@ -139,11 +134,8 @@ bool run_worker(Session& session, std::unique_ptr<Store> store, const Link& link
   store.reset();  // the supervisor's from here on
   send_frame(link.results, FrameKind::kReady,
              to_body(engine.trials(session.plan())) + to_body(session.campaign().commit_every));
-  std::set<std::int64_t> wanted;
-  const std::int64_t all = session.plan().size(), some = session.campaign().self_replay;
-  for (std::int64_t i = 0; i < std::min(some, all); ++i)
-    wanted.insert((2 * i + 1) * all / (2 * some));
-  SendingSink sink(link.results, wanted);
+  const auto again = spread_evenly(session.plan().size(), session.campaign().self_replay);
+  SendingSink sink(link.results, {again.begin(), again.end()});
   const bool finished = engine.run(session.plan(), done, golden_done, session.measure(), sink,
                                    stop_requested, [](const EngineProgress&) {});
   if (finished) replay_kept(session, sink.kept());
@@ -199,8 +191,16 @@ class RunningWorker {
   RunningWorker(const RunningWorker&) = delete;
   RunningWorker& operator=(const RunningWorker&) = delete;
 
-  std::optional<Frame> next() const { return receive_frame(results_); }
-  void ask_to_stop() const { ::kill(process_, SIGTERM); }
+  /// Waits for it, and passes a stop on once, while the worker is silent too.
+  std::optional<Frame> next() {
+    constexpr int kWait = 200;  // ms
+    pollfd results{results_, POLLIN, 0};
+    do {
+      if (stop_requested && !asked_) ::kill(process_, SIGTERM);
+      asked_ = asked_ || stop_requested;
+    } while (::poll(&results, 1, kWait) <= 0);
+    return receive_frame(results_);
+  }
 
   /// After the last frame: its exit code, or minus the signal that ended it.
   int wait() {
@@ -216,6 +216,7 @@ class RunningWorker {
  private:
   pid_t process_ = -1;
   bool ended_ = false;
+  bool asked_ = false;  // to stop
   int results_ = -1, crashes_ = -1;
 };
 
@@ -242,10 +243,7 @@ class Supervisor {
  private:
   // True or false: it finished, or was stopped. Nothing: it ended otherwise.
   std::optional<bool> collect(RunningWorker& worker) {
-    bool asked = false;
     while (const auto frame = worker.next()) {
-      if (stop_requested && !asked) worker.ask_to_stop();
-      asked = asked || stop_requested;
       switch (frame->kind) {
         case FrameKind::kConfined:
           if (!begun_) log_info("isolated: " + frame->body);
@@ -376,7 +374,7 @@ void refuse_protections(const fs::path& file, const std::string& text) {
   Diagnostics ignored(file.string(), text);  // the session reports them all
   if (parse_campaign(file, text, ignored).protect.empty()) return;
   throw Error(ExitCode::kUsage, file.string() +
-                                    ": --isolate runs no [[protect]] entries so far; "
+                                    ": --isolate runs no [[protect]] entries; "
                                     "leave them out, or run without --isolate");
 }
 

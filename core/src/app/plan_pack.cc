@@ -26,7 +26,7 @@ constexpr const char* kOptions = "options";  // files that components' options n
 /// Every path of a campaign that is read.
 std::vector<fs::path*> paths_of(Campaign& campaign) {
   std::vector<fs::path*> paths = {&campaign.model};
-  for (DataConfig* data : {&campaign.data, &campaign.learn}) {
+  for (DataConfig* data : data_of(campaign)) {
     for (fs::path* path : {&data->path, &data->list, &data->labels, &data->classes}) {
       paths.push_back(path);
     }
@@ -52,7 +52,8 @@ std::string key_of(const fs::path& path) { return fs::absolute(path).lexically_n
 void copy_path(const fs::path& from, const fs::path& to) {
   std::error_code problem;
   fs::create_directories(to.parent_path(), problem);
-  if (!problem) fs::copy(from, to, fs::copy_options::recursive, problem);
+  if (!problem)
+    fs::copy(from, to, fs::copy_options::recursive | fs::copy_options::skip_existing, problem);
   if (problem) {
     throw Error(ExitCode::kFailure,
                 from.string() + ": cannot be copied to " + to.string() + ": " + problem.message());
@@ -134,14 +135,18 @@ std::int64_t write_pack(const fs::path& directory, const Campaign& campaign,
     Campaign copy = campaign;
     Json moved = Json::object();
     for (const fs::path* path : paths_of(copy)) {
-      const auto place = fs::path(std::to_string(moved.size())) / path->filename();
-      if (!moved.emplace(key_of(*path), place.generic_string()).second) continue;
-      if (path == &copy.data.path || path == &copy.learn.path) {
-        DataConfig data = path == &copy.data.path ? copy.data : copy.learn;
+      const auto [known, added] = moved.emplace(
+          key_of(*path), (fs::path(std::to_string(moved.size())) / path->filename()).string());
+      const fs::path place = fresh / known->get<std::string>();
+      const auto sources = data_of(copy);
+      const auto images = std::find_if(sources.begin(), sources.end(),
+                                       [&](const DataConfig* data) { return path == &data->path; });
+      if (images != sources.end()) {  // another list of one folder brings its own images
+        DataConfig data = **images;
         data.preprocess = copy.data.preprocess;
-        copy_data(data, fresh / place);
-      } else {
-        copy_path(*path, fresh / place);
+        copy_data(data, place);
+      } else if (added) {
+        copy_path(*path, place);
       }
     }
     copy_options(campaign, option_files, fresh / kOptions);

@@ -71,12 +71,8 @@ bool wanted(const Session& session) {
 
 /// Of a stratum's stored trials so many, spread evenly.
 std::vector<std::int64_t> spread(const std::vector<std::int64_t>& stored, std::int64_t count) {
-  const auto all = static_cast<std::int64_t>(stored.size());
-  count = std::min(count, all);
-  std::vector<std::int64_t> chosen;
-  for (std::int64_t i = 0; i < count; ++i) {
-    chosen.push_back(stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))]);
-  }
+  std::vector<std::int64_t> chosen = spread_evenly(std::ssize(stored), count);
+  for (std::int64_t& place : chosen) place = stored[static_cast<std::size_t>(place)];
   return chosen;
 }
 
@@ -86,6 +82,13 @@ bool plugin_crashed(const TrialResult& result) {
 }
 
 }  // namespace
+
+std::vector<std::int64_t> spread_evenly(std::int64_t all, std::int64_t count) {
+  count = std::min(count, all);
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < count; ++i) places.push_back((2 * i + 1) * all / (2 * count));
+  return places;
+}
 
 void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
   if (!wanted(session)) return;

@@ -6,11 +6,15 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "session.h"
 #include "store.h"
 
 namespace bitfall {
+
+/// `count` places of `all`, or all where there are fewer, spread evenly.
+std::vector<std::int64_t> spread_evenly(std::int64_t all, std::int64_t count);
 
 /// Before the first trial: [run] self_replay trials, each by two sets of components. Does nothing
 /// where all plugins in use come with the program. Throws Error(kPlugin) naming what differs.

@@ -121,7 +121,7 @@ std::unique_ptr<Session> Session::fresh() const {
 
 std::vector<std::filesystem::path> Session::files() const {
   std::vector<std::filesystem::path> files{campaign_.model, campaign_.file};
-  for (const DataConfig* data : {&campaign_.data, &campaign_.learn}) {
+  for (const DataConfig* data : data_of(campaign_)) {
     for (const auto& path : {data->path, data->list, data->labels, data->classes}) {
       if (!path.empty()) files.push_back(path);
     }

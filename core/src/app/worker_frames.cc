@@ -27,7 +27,6 @@ class Packer {
 class Unpacker {
  public:
   explicit Unpacker(const std::string& body) : body_(body) {}
-  ~Unpacker() = default;
 
   template <typename T>
   T next() {

@@ -84,6 +84,16 @@ void prove_replaceable(const fs::path& path) {
   if (is_database(path)) refuse("holds a database, the results of a run");
 }
 
+void prove_output(const std::filesystem::path& output,
+                  const std::vector<std::filesystem::path>& inputs) {
+  prove_replaceable(output);
+  for (const std::filesystem::path& input : inputs) {
+    if (std::error_code absent; !std::filesystem::equivalent(input, output, absent)) continue;
+    throw Error(ExitCode::kUsage, "-o " + output.string() + ": is read as " + input.string() +
+                                      "; give another name to write to");
+  }
+}
+
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   prove_replaceable(path_);
   remove_abandoned(path_);

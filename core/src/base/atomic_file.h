@@ -10,6 +10,10 @@ namespace bitfall {
 /// Throws Error(kUsage) where something stands at `path` that an output must not take the place of:
 /// a folder, a device, a pipe, or a database (of a run).
 void prove_replaceable(const std::filesystem::path& path);
+/// As prove_replaceable(), and throws Error(kUsage) where the output would take the place of one of
+/// the files that are read.
+void prove_output(const std::filesystem::path& output,
+                  const std::vector<std::filesystem::path>& inputs);
 
 /// Whether the file begins as SQLite's do.
 bool is_database(const std::filesystem::path& path);

@@ -70,9 +70,9 @@ std::string restrict_files(std::uint64_t handled, std::uint64_t allowed,
               : std::string("no Landlock (") + std::strerror(error) + ")";
 }
 
-constexpr std::array kForbidden = {SYS_socket,           SYS_socketpair,       SYS_connect,
-                                   SYS_execve,           SYS_execveat,         SYS_ptrace,
-                                   SYS_process_vm_readv, SYS_process_vm_writev};
+constexpr std::array kForbidden = {SYS_socket,           SYS_socketpair,        SYS_connect,
+                                   SYS_execve,           SYS_execveat,          SYS_ptrace,
+                                   SYS_process_vm_readv, SYS_process_vm_writev, SYS_io_uring_setup};
 
 #if defined(__x86_64__)
 constexpr std::uint32_t kMachine = AUDIT_ARCH_X86_64;
@@ -114,10 +114,11 @@ std::string forbid_sockets_and_programs() {
   filter.len = static_cast<unsigned short>(size);
   filter.filter = program.data();
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0) {
-    return "seccomp";
-  }
-  return std::string("no seccomp (") + std::strerror(errno) + ")";
+  const long other =
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter);
+  if (other == 0) return "seccomp";
+  return std::string("no seccomp (") +
+         (other > 0 ? "a thread has a filter of its own" : std::strerror(errno)) + ")";
 }
 
 void limit_memory(std::int64_t more) {

@@ -3,6 +3,7 @@
 // Diagnostics.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -67,6 +68,14 @@ struct Campaign : RunSettings {
   DataConfig calibrate;  // what formats and bounds learn from; path empty = `data`
   std::vector<std::filesystem::path> plugins;  // [plugins] paths: further shared libraries
 };
+
+/// All data that a campaign reads; what is not given has no path.
+inline std::array<DataConfig*, 3> data_of(Campaign& campaign) {
+  return {&campaign.data, &campaign.learn, &campaign.calibrate};
+}
+inline std::array<const DataConfig*, 3> data_of(const Campaign& campaign) {
+  return {&campaign.data, &campaign.learn, &campaign.calibrate};
+}
 
 /// Parses and checks a campaign; adds every problem to `diagnostics` (made by the caller from the
 /// same text) and returns what could be read. Relative paths are resolved against `file`'s folder.

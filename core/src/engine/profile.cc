@@ -17,10 +17,10 @@ void observe(RangeObserver& observer, const at::Tensor& values) {
   observer.add({flat.const_data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
 }
 
-}  // namespace
-
 /// Rounded to FP16, to the even neighbour; Inf beyond its largest number.
 float to_fp16(float value) { return static_cast<float>(c10::Half(value)); }
+
+}  // namespace
 
 Profiler::Profiler(Workload& workload, const EngineOptions& options, std::int64_t most_images,
                    const Dataset* others)

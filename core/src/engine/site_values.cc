@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "image_axis.h"
@@ -37,6 +38,8 @@ class SiteValues {
     const EmulatedModel& emulated = workload_.emulated();
     const Model& model = workload_.model();
     const RowImages rows = workload_.chunks().images(chunk);
+    const auto shown = [&](std::int32_t image) { return image < images; };
+    if (std::none_of(rows.begin(), rows.end(), shown)) return;
     double seconds = 0;
     Slots slots = emulated.start(workload_.load(rows), rows, seconds);
     emulated.run(slots, 0, model.first_step(site_), rows, seconds);
@@ -47,7 +50,7 @@ class SiteValues {
         by_image(value, model.images(slot)).to(at::kCPU, at::kFloat).contiguous();
     for (std::int64_t row = 0; row < workload_.chunks().size(chunk); ++row) {
       const std::int32_t image = rows[static_cast<std::size_t>(row)];
-      if (image < images) show(image, host.const_data_ptr<float>() + row * place_.values);
+      if (shown(image)) show(image, host.const_data_ptr<float>() + row * place_.values);
     }
   }
 

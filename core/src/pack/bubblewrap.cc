@@ -47,6 +47,9 @@ std::vector<std::string> Sandbox::wrapped(const std::vector<std::string>& words)
   const auto add = [&](std::vector<std::string> more) {
     all.insert(all.end(), more.begin(), more.end());
   };
+  // Sockets, such as the user's bus: what starts programs outside could be asked there.
+  std::error_code ignored;
+  if (fs::is_directory("/run", ignored)) add({"--tmpfs", "/run"});
   const std::string folder = folder_.string();
   add({"--bind", folder, folder, "--chdir", folder});
   add({"--setenv", "HOME", folder, "--setenv", "TMPDIR", folder + "/tmp"});

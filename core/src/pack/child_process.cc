@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <thread>
 
 #include "error.h"
@@ -46,6 +47,7 @@ class Output {
 
 [[noreturn]] void become(const std::vector<char*>& words, const char* folder, int out, int err) {
   setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // Ctrl-C ends this program alone, as the group is another
   const int nothing = open("/dev/null", O_RDONLY);
   dup2(nothing, 0);
   dup2(out, 1);
@@ -72,7 +74,8 @@ ChildResult run_child(const ChildCommand& command) {
   }
   ChildResult result;
   int status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
+  pid_t ended = 0;
+  while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
     if (!result.timed_out && seconds_since(start) > command.limit_s) {
       result.timed_out = true;
       kill(-child, SIGKILL);
@@ -81,6 +84,10 @@ ChildResult run_child(const ChildCommand& command) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   kill(-child, SIGKILL);  // what it may have left behind
+  if (ended < 0) {
+    throw Error(ExitCode::kFailure,
+                std::string("how a process ended is not known: ") + std::strerror(errno));
+  }
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.out = out.text();
   result.err = err.text();

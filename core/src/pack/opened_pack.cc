@@ -69,19 +69,6 @@ void check_signature(const fs::path& pack, const SignatureRequest& request, Open
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (fs::temp_directory_path() / "bitfall_pack_XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) {
-    throw Error(ExitCode::kFailure, name + ": no temporary folder can be made");
-  }
-  path_ = fs::canonical(name);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 void open_pack(const fs::path& pack, const SignatureRequest& request, OpenedPack& opened) {
   opened.files = unpack_archive(pack, opened.folder.path());
   opened.manifest = read_manifest(opened.folder.path(), pack);
@@ -100,8 +87,8 @@ std::string pack_text(const OpenedPack& pack) {
   const PackManifest& manifest = pack.manifest;
   std::string text = manifest.name + " " + manifest.version + ": " + manifest.summary + "\n";
   for (const NotedComponent& component : manifest.components) {
-    text += "  " + component.kind + " " + (manifest.group.empty() ? "" : manifest.group + "/") +
-            component.id + ": " + component.summary + "\n";
+    text += "  " + component.kind + " " + full_id(manifest.group, component.id) + ": " +
+            component.summary + "\n";
   }
   for (const auto& [key, value] :
        {std::pair("licence", manifest.licence), {"url", manifest.url}, {"cite", manifest.cite}}) {

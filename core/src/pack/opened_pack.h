@@ -6,21 +6,9 @@
 #include <vector>
 
 #include "pack_file.h"
+#include "temporary_folder.h"
 
 namespace bitfall {
-
-/// A folder of its own for the life of this object, for this user alone.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// Who must have signed.
 struct SignatureRequest {

@@ -1,6 +1,7 @@
 #include "pack_file.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -28,10 +29,11 @@ constexpr const char* kSchema = "bitfall.pack/1";
 /// The manifest's texts and the members that hold them.
 template <typename Manifest>
 auto texts_of(Manifest& manifest) {
-  return std::map<const char*, decltype(&manifest.name)>{
-      {"name", &manifest.name},   {"version", &manifest.version}, {"summary", &manifest.summary},
-      {"group", &manifest.group}, {"licence", &manifest.licence}, {"url", &manifest.url},
-      {"cite", &manifest.cite}};
+  using Text = std::pair<const char*, decltype(&manifest.name)>;
+  return std::array{Text{"name", &manifest.name},       Text{"version", &manifest.version},
+                    Text{"summary", &manifest.summary}, Text{"group", &manifest.group},
+                    Text{"licence", &manifest.licence}, Text{"url", &manifest.url},
+                    Text{"cite", &manifest.cite}};
 }
 
 PackManifest manifest_of(const Json& json) {
@@ -60,10 +62,8 @@ bool is_plain_name(const std::string& name) {
 
 void write_manifest(const PackManifest& manifest, const fs::path& folder) {
   Json json = {{"schema", kSchema}};
-  for (const char* key : {"name", "version", "summary", "group", "licence", "url", "cite"}) {
-    for (const auto& [known, text] : texts_of(manifest)) {
-      if (std::string(known) == key && !text->empty()) json[key] = *text;
-    }
+  for (const auto& [key, text] : texts_of(manifest)) {
+    if (!text->empty()) json[key] = *text;
   }
   json["abi"] = manifest.abi;
   json["components"] = Json::array();

@@ -35,8 +35,8 @@ std::vector<InstalledPack> installed_packs() {
   std::error_code error;
   for (fs::directory_iterator entry(installed_pack_folder(), error), end; !error && entry != end;
        entry.increment(error)) {
-    if (!fs::is_regular_file(entry->path() / kInstalled)) continue;
     try {
+      if (!fs::is_regular_file(entry->path() / kInstalled)) continue;
       const Json json = Json::parse(read_text(entry->path() / kInstalled));
       packs.push_back({entry->path(), read_manifest(entry->path(), entry->path()),
                        json.at("sha256"), json.at("signed_by")});
@@ -71,11 +71,10 @@ fs::path install_pack(const PackManifest& manifest, const fs::path& from,
       if (other.manifest.name == manifest.name && other.folder != folder)
         fs::remove_all(other.folder);
     }
-  } catch (const fs::filesystem_error& error) {
+  } catch (const std::exception& error) {
     std::error_code ignored;
     fs::remove_all(making, ignored);
-    throw Error(ExitCode::kFailure,
-                folder.string() + ": cannot be made: " + error.code().message());
+    throw Error(ExitCode::kFailure, folder.string() + ": cannot be made: " + error.what());
   }
   return folder;
 }

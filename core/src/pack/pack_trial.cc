@@ -54,11 +54,15 @@ void check(const std::string& library, const Sandbox& sandbox) {
   if (json.is_discarded())
     refuse("plugin check ended with exit code " + std::to_string(result.code), result);
   std::string failed;
-  for (const Json& one : json["checks"]) {
-    if (one["verdict"] == "pass") continue;
-    failed += "\n  " + one["subject"].get<std::string>() + " " + one["check"].get<std::string>() +
-              " " + one["verdict"].get<std::string>() + "  " +
-              printable(one["detail"].get<std::string>());
+  try {
+    for (const Json& one : json.at("checks")) {
+      const auto told = [&](const char* key) { return printable(one.at(key).get<std::string>()); };
+      if (told("verdict") == "pass") continue;
+      failed += "\n  " + told("subject") + " " + told("check") + " " + told("verdict") + "  " +
+                told("detail");
+    }
+  } catch (const Json::exception&) {
+    refuse("plugin check ended with exit code " + std::to_string(result.code), result);
   }
   throw Error(ExitCode::kPlugin, "plugin check does not pass" + failed);
 }
@@ -179,9 +183,11 @@ void build_plugin(const PackManifest& manifest, const fs::path& folder, const st
 }
 
 PluginNote built_note(const fs::path& library) {
-  const auto text = note_text(library);
-  const PluginNote note = text ? parse_note(*text) : PluginNote();
-  if (note.complete) return note;
+  try {
+    if (const auto note = read_note(library); note && note->complete) return *note;
+  } catch (const std::runtime_error& error) {
+    throw Error(ExitCode::kPlugin, "its sources make a library, but " + std::string(error.what()));
+  }
   throw Error(
       ExitCode::kPlugin,
       "its sources make no library that tells what it offers: they end with BITFALL_PLUGIN(...) "
@@ -191,6 +197,10 @@ PluginNote built_note(const fs::path& library) {
 Expectation try_plugin(const PackManifest& manifest, const fs::path& folder, const Sandbox& sandbox,
                        const Tell& tell) {
   const std::string library = manifest.library();
+  // Ahead of the pack's code, which could put a link in the file's way.
+  std::string values;
+  for (const std::string& value : test_values()) values += value + "\n";
+  write_file_atomically(folder / "tmp/values.txt", values);
   tell("checking it");
   check(library, sandbox);
   for (const auto& words : manifest.prepare) {
@@ -204,12 +214,9 @@ Expectation try_plugin(const PackManifest& manifest, const fs::path& folder, con
   tell("running its test campaign");
   Expectation got;
   run_campaign(got, sandbox);
-  std::string values;
-  for (const std::string& value : test_values()) values += value + "\n";
-  write_file_atomically(folder / "tmp/values.txt", values);
   for (const NotedComponent& component : manifest.components) {
     if (component.kind != "format") continue;
-    const std::string id = (manifest.group.empty() ? "" : manifest.group + "/") + component.id;
+    const std::string id = full_id(manifest.group, component.id);
     auto codes = codes_of(id, library, sandbox);
     if (!codes.empty()) got.codes[id] = std::move(codes);
   }
@@ -217,9 +224,9 @@ Expectation try_plugin(const PackManifest& manifest, const fs::path& folder, con
 }
 
 std::string agreement(const Expectation& expected, const Expectation& got) {
+  const auto values = test_values();
   for (const auto& [format, codes] : expected.codes) {
     const auto known = got.codes.find(format);
-    const auto values = test_values();
     if (known == got.codes.end() || known->second.size() != codes.size()) {
       throw Error(ExitCode::kPlugin, "format '" + printable(format) + "' gives no codes here");
     }

@@ -67,8 +67,13 @@ std::string noted_name(const fs::path& file) {
   if (!fs::is_regular_file(file, ignored)) {
     throw Error(ExitCode::kInput, "--with " + file.string() + ": there is no such file");
   }
-  const auto text = note_text(file);
-  const std::string name = text ? parse_note(*text).name : "";
+  std::string name;
+  try {
+    const auto note = read_note(file);
+    if (note) name = note->name;
+  } catch (const std::runtime_error& error) {
+    throw Error(ExitCode::kInput, "--with " + file.string() + ": " + error.what());
+  }
   if (name.empty()) {
     throw Error(ExitCode::kInput,
                 "--with " + file.string() +

@@ -313,13 +313,13 @@ PluginDescription described(const Plugin& plugin, const fs::path& path, const st
 PluginNote complete_note(const fs::path& path) {
   constexpr const char* kName =
       "; it runs only where the file itself is named, by --plugin or in [plugins] paths";
-  const auto text = note_text(path);
-  if (!text) {
+  const auto told = read_note(path);
+  if (!told) {
     throw Refusal(std::string("it has no note that tells what it offers without running it: no "
                               "plugin, or built for an older Bitfall") +
                   kName);
   }
-  PluginNote note = parse_note(*text);
+  const PluginNote& note = *told;
   if (note.abi != kAbi) refuse_abi(note.abi);
   if (note.headers != kHeaders) refuse_headers();
   if (!note.complete) {
@@ -548,7 +548,7 @@ void PluginHost::State::know(const PluginHost& host, const fs::path& given) {
       throw Refusal("its note tells of a component that cannot be: " + component.kind + " " +
                     in_quotes(component.id));
     }
-    const std::string id = (note.group.empty() ? "" : note.group + "/") + component.id;
+    const std::string id = full_id(note.group, component.id);
     staged.push_back({{*kind, id, std::move(component.summary), {}, plugins.size()}, {}, {}});
     if (std::string taken = taken_by(host, *kind, id, plugins.size()); !taken.empty()) {
       problems.push_back(std::move(taken));
@@ -638,7 +638,9 @@ void PluginHost::load_folder(const fs::path& folder) {
 }
 
 void PluginHost::know_folder(const fs::path& folder) {
-  for (const auto& file : state_->libraries_in(folder)) know(file);
+  for (const auto& file : state_->libraries_in(folder)) {
+    if (!comes_with_the_program(file)) know(file);  // those are loaded, see load_own_plugins()
+  }
 }
 
 /// In name order; of a folder that cannot be read, none.
@@ -888,8 +890,9 @@ void load_own_plugins(PluginHost& host) {
 void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
   load_own_plugins(host);
   std::vector<fs::path> places;
+  std::error_code unreadable;  // told of where the file or folder is opened
   for (const auto& path : extra) {
-    if (fs::is_directory(path)) {
+    if (fs::is_directory(path, unreadable)) {
       places.push_back(path);
     } else {
       host.load(path);
@@ -901,7 +904,7 @@ void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
     places.insert(places.end(), more.begin(), more.end());
   }
   for (const auto& place : places) {
-    if (fs::is_directory(place)) {
+    if (fs::is_directory(place, unreadable)) {
       host.know_folder(place);
     } else {
       host.know(place);

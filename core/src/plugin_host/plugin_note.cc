@@ -123,4 +123,9 @@ PluginNote parse_note(std::string_view text) {
   return note;
 }
 
+std::optional<PluginNote> read_note(const fs::path& library) {
+  const auto text = note_text(library);
+  return text ? std::optional(parse_note(*text)) : std::nullopt;
+}
+
 }  // namespace bitfall

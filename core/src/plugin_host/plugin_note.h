@@ -19,6 +19,11 @@ struct NotedComponent {
   friend bool operator==(const NotedComponent&, const NotedComponent&) = default;
 };
 
+/// "acme/nf4"; "nf4" where there is no group.
+inline std::string full_id(const std::string& group, const std::string& id) {
+  return group.empty() ? id : group + "/" + id;
+}
+
 struct PluginNote {
   std::uint64_t abi = 0, headers = 0;
   std::string compiler, library;
@@ -34,5 +39,8 @@ std::optional<std::string> note_text(const std::filesystem::path& library);
 
 /// Throws std::runtime_error with what is wrong where the text is no note.
 PluginNote parse_note(std::string_view text);
+
+/// The note of a shared library; none where it has none. Throws as parse_note() does.
+std::optional<PluginNote> read_note(const std::filesystem::path& library);
 
 }  // namespace bitfall

@@ -119,7 +119,7 @@ void require_usable(const NewPlugin& plugin, const PluginHost& host) {
                                       " stands in front of ids: small letters, digits and '_', a "
                                       "letter first");
   }
-  const std::string id = (plugin.group.empty() ? "" : plugin.group + "/") + plugin.name;
+  const std::string id = full_id(plugin.group, plugin.name);
   const ComponentDescription* known = host.known(plugin.kind, id);
   if (known != nullptr && known->id == id) {
     throw Error(ExitCode::kUsage, "there is a " + std::string(to_string(plugin.kind)) + " " +
