@@ -50,6 +50,16 @@ TEST(PhiloxStream, KeyAndCounterLieAsDocumented) {
   }
 }
 
+TEST(PhiloxStream, FillsAsNextDraws) {
+  PhiloxStream one(5, RandomDomain::kTrial, 9), many(5, RandomDomain::kTrial, 9);
+  for (const std::size_t count : {3, 0, 1, 4, 9, 2, 16}) {
+    std::vector<std::uint32_t> draws(count);
+    many.fill(draws);
+    for (const std::uint32_t draw : draws) EXPECT_EQ(draw, one.next());
+  }
+  EXPECT_EQ(many.next(), one.next());
+}
+
 // Written out from the algorithm's definition (Salmon et al., "Parallel random numbers: as easy as
 // 1, 2, 3", SC'11, section 3.3), so that another Random123 cannot change a campaign's results
 // unseen.

@@ -288,7 +288,7 @@ TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
   EXPECT_DOUBLE_EQ(back.arms[1].networks[0].improvement.loss.value, 1.0 / 3);
 }
 
-// Beyond 8192 units they are resampled in groups: the interval is still that of a mean.
+// Beyond 2048 units they are resampled in groups: the interval is still that of a mean.
 TEST(Comparison, OfManyTrialsHasTheIntervalOfTheirMean) {
   MadeRun made;
   made.trials = 5000;

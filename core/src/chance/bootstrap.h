@@ -64,14 +64,17 @@ class Bootstrap {
   static constexpr std::uint64_t kSeed = 20230423;
   template <typename Use>
   void draw(std::size_t units, std::size_t times, Use use) {
-    for (std::size_t i = 0; i < times; ++i) {
+    draws_.resize(times);
+    random_.fill(draws_);
+    for (const std::uint32_t draw : draws_) {
       // Without rejection an index is off its share by at most units / 2^32.
-      use(static_cast<std::size_t>(random_.next() * static_cast<std::uint64_t>(units) >> 32));
+      use(static_cast<std::size_t>(draw * static_cast<std::uint64_t>(units) >> 32));
     }
   }
   std::size_t number_apart(const UnitChoice& units);
 
   PhiloxStream random_;
+  std::vector<std::uint32_t> draws_;  // of one resample
 };
 
 /// The percentile interval of a statistic's replicates, which may be infinite. Replicates that are

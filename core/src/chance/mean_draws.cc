@@ -1,5 +1,6 @@
 #include "mean_draws.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace bitfall {
@@ -14,15 +15,17 @@ void add_draw(std::vector<MeanUnit>& draws, std::int64_t number, const MeanUnit&
   }
 }
 
-Concentration concentration_of(double sum, double squared, std::span<const double> parts) {
+Concentration concentration_of(double sum, double squared, std::span<const Counted> parts) {
   Concentration result;
   if (parts.empty()) return result;
   // Sums beyond double's largest: one draw outweighs all.
   result.effective = std::isfinite(squared) ? sum / squared * sum : 1;
   double reached = 0;
   for (auto part = parts.rbegin(); part != parts.rend() && reached < sum / 2; ++part) {
-    reached += *part;
-    ++result.half;
+    const double missing = std::max(std::ceil((sum / 2 - reached) / part->value), 1.0);
+    const double taken = std::min(static_cast<double>(part->count), missing);
+    reached += taken * part->value;
+    result.half += static_cast<std::int64_t>(taken);
   }
   return result;
 }

@@ -97,15 +97,16 @@ MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
 }
 
 Concentration concentration(std::span<const MeanUnit> units) {
-  std::vector<double> parts;
+  std::vector<Counted> parts;
   double sum = 0, squared = 0;
   for (const MeanUnit& unit : units) {
     if (unit.sum == 0) continue;
-    parts.push_back(std::abs(unit.sum));
-    sum += parts.back();
-    squared += parts.back() * parts.back();
+    const double part = std::abs(unit.sum);
+    parts.push_back({part, 1});
+    sum += part;
+    squared += part * part;
   }
-  std::sort(parts.begin(), parts.end());
+  std::ranges::sort(parts, {}, &Counted::value);
   return concentration_of(sum, squared, parts);
 }
 

@@ -23,7 +23,7 @@ struct MeanEstimate {
   Interval interval;
 };
 
-/// `stream` numbers the resamples. Beyond 8192 draws groups of them are resampled.
+/// `stream` numbers the resamples. Beyond 2048 draws groups of them are resampled.
 MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
                            std::uint64_t stream);
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "bitfall/random.h"
@@ -33,8 +34,12 @@ class PhiloxStream final : public RandomStream {
  public:
   PhiloxStream(std::uint64_t seed, RandomDomain domain, std::uint64_t id);
   std::uint32_t next() override;
+  /// As many draws at once as next() would give one by one.
+  void fill(std::span<std::uint32_t> draws);
 
  private:
+  std::array<std::uint32_t, 4> advance();
+
   std::array<std::uint32_t, 2> key_;
   std::array<std::uint32_t, 4> counter_;
   std::array<std::uint32_t, 4> block_{};

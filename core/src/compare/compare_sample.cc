@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bootstrap.h"
+#include "mean_draws.h"
 #include "mean_estimate.h"
 
 namespace bitfall {
@@ -18,9 +19,6 @@ constexpr double kInfinite = std::numeric_limits<double>::infinity();
 // drawn apart agree in few places.
 constexpr double kMost = 0.9;
 constexpr double kReliableEvents = 5;
-// Beyond this many, units are resampled in as many groups: that the mean of many draws varies alike
-// is what the bootstrap rests on, and the time no longer grows.
-constexpr std::size_t kMostUnits = 8192;
 
 // Whether an interval of the mean is not to be relied on.
 bool is_thin(const Carried& carried, double least = kReliableDraws) {
@@ -266,10 +264,10 @@ std::pair<Resamples, Resamples> TrialPairs::draw(const std::vector<Unit>& units,
   arm.point = all.arm.means();
   finish_spread(baseline, all.baseline);
   finish_spread(arm, all.arm);
-  std::vector<Unit> groups(std::min(units.size(), kMostUnits));
+  std::vector<Unit> groups(std::min(units.size(), kMostSeparateDraws));
   for (std::size_t i = 0; i < units.size(); ++i) {
-    groups[i % kMostUnits].baseline += units[i].baseline;
-    groups[i % kMostUnits].arm += units[i].arm;
+    groups[i % kMostSeparateDraws].baseline += units[i].baseline;
+    groups[i % kMostSeparateDraws].arm += units[i].arm;
   }
   const UnitChoice choice(shares(groups, all));
   Unit usual;  // the sum of those alike, then their average

@@ -2,24 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
-#include <utility>
 
 #include "mean_draws.h"
 
 namespace bitfall {
 namespace {
 
-// Percentile by linear interpolation between the ordered values (as numpy's default), of which the
-// first `zeros` are 0.
-double percentile(std::size_t zeros, const std::vector<double>& ordered, double q) {
-  const std::size_t count = zeros + ordered.size();
+// The i-th of ordered values, counted from 0, of which the first `zeros` are 0.
+double value_at(std::int64_t i, std::int64_t zeros, const std::vector<Counted>& ordered) {
+  std::int64_t before = zeros;
+  if (i < before) return 0;
+  for (const Counted& value : ordered) {
+    before += value.count;
+    if (i < before) return value.value;
+  }
+  return ordered.back().value;
+}
+
+// Percentile by linear interpolation between `count` ordered values (as numpy's default).
+double percentile(std::int64_t count, std::int64_t zeros, const std::vector<Counted>& ordered,
+                  double q) {
   if (count == 0) return std::numeric_limits<double>::quiet_NaN();
-  const auto at = [&](std::size_t i) { return i < zeros ? 0 : ordered[i - zeros]; };
   const double position = q * static_cast<double>(count - 1);
-  const auto below = static_cast<std::size_t>(position);
-  const auto above = std::min(below + 1, count - 1);
-  return at(below) + (position - static_cast<double>(below)) * (at(above) - at(below));
+  const auto below = static_cast<std::int64_t>(position);
+  const std::int64_t above = std::min(below + 1, count - 1);
+  const double low = value_at(below, zeros, ordered), high = value_at(above, zeros, ordered);
+  return low + (position - static_cast<double>(below)) * (high - low);
+}
+
+// Of two lists in rising order one in rising order.
+std::vector<Counted> merged(const std::vector<Counted>& a, const std::vector<Counted>& b) {
+  std::vector<Counted> all;
+  std::ranges::merge(a, b, std::back_inserter(all), {}, &Counted::value, &Counted::value);
+  return all;
 }
 
 }  // namespace
@@ -27,33 +44,6 @@ double percentile(std::size_t zeros, const std::vector<double>& ordered, double 
 void LossSample::Sum::add(double part) {
   sum += part;
   squared += part * part;
-}
-
-void LossSample::Numbers::add(double value) {
-  constexpr std::size_t kFirst = 16, kMost = 4096;
-  if (blocks_.empty() || blocks_.back().size() == blocks_.back().capacity()) {
-    blocks_.emplace_back().reserve(std::clamp(size_, kFirst, kMost));
-  }
-  blocks_.back().push_back(value);
-  ++size_;
-}
-
-void LossSample::Numbers::add(const Numbers& other) {
-  for (const auto& block : other.blocks_) {
-    for (const double value : block) add(value);
-  }
-}
-
-std::vector<double> LossSample::Numbers::take() {
-  std::vector<double> all;
-  all.reserve(size_);
-  for (auto& block : blocks_) {
-    all.insert(all.end(), block.begin(), block.end());
-    block = {};
-  }
-  blocks_.clear();
-  size_ = 0;
-  return all;
 }
 
 void LossSample::add(std::int64_t fault, bool shared, double delta, double clipped) {
@@ -74,6 +64,7 @@ void LossSample::add(std::int64_t fault, bool shared, double delta, double clipp
   loss_.size += 1;
   ++finite_;
   changing_ += delta > 0;
+  maximum_ = std::max(maximum_, delta);
   if (keep_ && delta > 0) (shared ? together_ : alone_).add(delta);
 }
 
@@ -86,8 +77,9 @@ void LossSample::close() {
   loss_sum_.add(loss_.sum);
   clip_sum_.add(clip_.sum);
   if (!keep_ || !shared_) return;
-  if (loss_.sum != 0) faults_.add(loss_.sum);
-  if (clip_.sum != 0) clipped_faults_.add(clip_.sum);
+  constexpr double kMost = std::numeric_limits<double>::max();  // a sum may be beyond
+  if (loss_.sum != 0) faults_.add(std::min(loss_.sum, kMost));
+  if (clip_.sum != 0) clipped_faults_.add(std::min(clip_.sum, kMost));
 }
 
 void LossSample::collect(LossSample& part) {
@@ -113,33 +105,22 @@ LossSample::Spread LossSample::spread(double clip) {
   Spread spread;
   spread.finite = finite_;
   spread.changing = changing_;
-  std::vector<double> parts = alone_.take();
-  std::sort(parts.begin(), parts.end());
+  std::vector<Counted> parts = alone_.take();
   {
-    std::vector<double> ordered = together_.take();
-    const std::vector<double>* changing = &parts;
-    if (!ordered.empty()) {
-      ordered.insert(ordered.end(), parts.begin(), parts.end());
-      std::sort(ordered.begin(), ordered.end());
-      changing = &ordered;
-    }
-    const auto zeros = static_cast<std::size_t>(finite_) - changing->size();
-    spread.median = percentile(zeros, *changing, 0.5);
-    spread.p99 = percentile(zeros, *changing, 0.99);
-    spread.maximum = percentile(zeros, *changing, 1);
+    const std::vector<Counted> changing = merged(parts, together_.take());
+    const auto at = [&](double q) {
+      return std::min(percentile(finite_, finite_ - changing_, changing, q), maximum_);
+    };
+    spread.median = at(0.5);
+    spread.p99 = at(0.99);
+    spread.maximum = finite_ == 0 ? std::numeric_limits<double>::quiet_NaN() : maximum_;
   }
-  const auto carried = [&](Numbers& faults, const Sum& sum) {
-    const std::vector<double> more = faults.take();
-    if (more.empty()) return concentration_of(sum.sum, sum.squared, parts);
-    std::vector<double> all = parts;
-    all.insert(all.end(), more.begin(), more.end());
-    std::sort(all.begin(), all.end());
-    return concentration_of(sum.sum, sum.squared, all);
-  };
-  spread.carried = carried(faults_, loss_sum_);
-  for (double& part : parts) part = std::min(part, clip);
-  if (clip > 0) parts.insert(parts.end(), static_cast<std::size_t>(cut_), clip);
-  spread.clipped_carried = carried(clipped_faults_, clip_sum_);
+  spread.carried =
+      concentration_of(loss_sum_.sum, loss_sum_.squared, merged(parts, faults_.take()));
+  for (Counted& part : parts) part.value = std::min(part.value, clip);
+  if (clip > 0 && cut_ > 0) parts.push_back({clip, cut_});
+  spread.clipped_carried =
+      concentration_of(clip_sum_.sum, clip_sum_.squared, merged(parts, clipped_faults_.take()));
   return spread;
 }
 

@@ -1,11 +1,11 @@
-// Changes of the loss over a group of trials, of which there may be many millions: 8 bytes are kept
-// of each trial that changes the loss, none of the others.
+// Changes of the loss over a group of trials, in memory that does not grow with their number.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "mean_estimate.h"
+#include "value_counts.h"
 
 namespace bitfall {
 
@@ -26,8 +26,10 @@ class LossSample {
   const std::vector<MeanUnit>& clipped();
 
   struct Spread {
-    std::int64_t finite = 0, changing = 0;    // trials
-    double median = 0, p99 = 0, maximum = 0;  // NaN without a finite trial
+    std::int64_t finite = 0, changing = 0;  // trials
+    // NaN without a finite trial. Of more than ValueCounts::kMostApart trials that change, the
+    // median, p99 and `half` are off by at most 0.05 % of themselves; the rest is exact.
+    double median = 0, p99 = 0, maximum = 0;
     Concentration carried, clipped_carried;
   };
   /// Takes the numbers away. clip: nats, as add() was given.
@@ -38,23 +40,13 @@ class LossSample {
     double sum = 0, squared = 0;
     void add(double part);
   };
-  class Numbers {  // without the room that a vector grows into
-   public:
-    void add(double value);
-    void add(const Numbers& other);
-    std::vector<double> take();
-
-   private:
-    std::vector<std::vector<double>> blocks_;
-    std::size_t size_ = 0;
-  };
-
   void close();
 
   bool keep_ = true;
-  Numbers alone_;                    // changing trials of faults that hit one image, not 0
-  Numbers together_;                 // and of permanent ones
-  Numbers faults_, clipped_faults_;  // sums of permanent faults, not 0
+  ValueCounts alone_;                    // changing trials of faults that hit one image
+  ValueCounts together_;                 // and of permanent ones
+  ValueCounts faults_, clipped_faults_;  // sums of permanent faults, not 0
+  double maximum_ = 0;
   std::int64_t finite_ = 0, changing_ = 0;
   std::int64_t cut_ = 0;  // trials of faults that hit one image whose delta is not finite
   std::int64_t units_ = 0;
