@@ -71,9 +71,11 @@ void LossSample::add(std::int64_t fault, bool shared, double delta, double clipp
 void LossSample::close() {
   if (!open_) return;
   open_ = false;
-  add_draw(loss_units_, units_, loss_);
-  add_draw(clip_units_, units_, clip_);
-  ++units_;
+  if (draws_) {
+    add_draw(loss_units_, units_, loss_);
+    add_draw(clip_units_, units_, clip_);
+    ++units_;
+  }
   loss_sum_.add(loss_.sum);
   clip_sum_.add(clip_.sum);
   if (!keep_ || !shared_) return;

@@ -19,9 +19,11 @@ class LossSample {
   /// From now on trials count, but only collect() brings their numbers: what holds several groups
   /// needs none of its own.
   void keep_nothing() { keep_ = false; }
+  /// Before the first trial: what means are estimated from is wanted.
+  void keep_draws() { draws_ = true; }
   void collect(LossSample& part);
 
-  /// What means are estimated from. After the last trial.
+  /// What means are estimated from, after keep_draws(). After the last trial.
   const std::vector<MeanUnit>& losses();
   const std::vector<MeanUnit>& clipped();
 
@@ -42,7 +44,7 @@ class LossSample {
   };
   void close();
 
-  bool keep_ = true;
+  bool keep_ = true, draws_ = false;
   ValueCounts alone_;                    // changing trials of faults that hit one image
   ValueCounts together_;                 // and of permanent ones
   ValueCounts faults_, clipped_faults_;  // sums of permanent faults, not 0

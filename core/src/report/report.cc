@@ -159,6 +159,7 @@ class Summary {
     find_mismatch_column();
     network_ = Tally(run_.metric_columns);
     network_.losses.keep_nothing();  // its layers keep all
+    if (options.estimate_means) network_.losses.keep_draws();
     answers_.fill(Tally(run_.metric_columns));
     directions_.fill(Tally(run_.metric_columns));
     prepare_layers();
@@ -217,7 +218,9 @@ class Summary {
       layer_of_[{stratum.entry, stratum.site}] = layers_.size();
       permanent_.push_back(stratum.permanent);
       formats_hit_.insert(run_.site_formats[site]);
-      GroupSummary& group = layers_.emplace_back(run_.metric_columns).group;
+      Tally& layer = layers_.emplace_back(run_.metric_columns);
+      if (options_.estimate_means) layer.losses.keep_draws();
+      GroupSummary& group = layer.group;
       group.name = run_.sites[site].name;
       // An entry is called by its number in the file, counted from 1.
       if (strata_of_site[stratum.site] > 1)

@@ -66,7 +66,8 @@ void Statement::Finalize::operator()(sqlite3_stmt* handle) const { sqlite3_final
 Database::Database(const std::filesystem::path& path, Mode mode) : path_(path) {
   const std::string name = mode == Mode::kImmutable ? uri_of(path) : true_name(path);
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(name.c_str(), &handle, flags_of(mode), nullptr);
+  const int flags = flags_of(mode) | SQLITE_OPEN_NOMUTEX;
+  const int code = sqlite3_open_v2(name.c_str(), &handle, flags, nullptr);
   handle_.reset(handle);
   if (code != SQLITE_OK) fail();
   sqlite3_busy_timeout(handle, kBusyMilliseconds);

@@ -15,7 +15,7 @@ namespace bitfall {
 /// An open SQLite file, of any origin: no view, trigger or function that its schema names is run,
 /// and nothing is written through a symbolic link. Every failure throws Error with the file's path
 /// and SQLite's message: kInput when the file is no database or is damaged, else kFailure (disk
-/// full, locked, read-only).
+/// full, locked, read-only). One thread at a time uses it and its statements.
 class Database {
  public:
   enum class Mode {

@@ -74,18 +74,18 @@ void bind_edit(Statement& insert, const EditRecord& record) {
 }  // namespace
 
 std::string contradiction(const TrialResult& result) {
-  const std::string outcome = to_string(result.outcome);
+  const auto but = [&](const std::string& what) { return to_string(result.outcome) + what; };
   if (is_due(result.outcome)) {
     if (std::isnan(result.faulty_loss) && result.faulty_top1 == -1) return "";
-    return outcome + ", but has an answer";
+    return but(", but has an answer");
   }
-  if (result.faulty_top1 < 0) return "is " + outcome + ", but has no answer";
-  if (!result.message.empty()) return "is " + outcome + ", but has a message";
+  if (result.faulty_top1 < 0) return "is " + but(", but has no answer");
+  if (!result.message.empty()) return "is " + but(", but has a message");
   const bool same = result.faulty_top1 == result.golden_top1;
   if (same ? result.outcome == Outcome::kTop1Changed
            : result.outcome == Outcome::kTop1Same || result.outcome == Outcome::kMasked) {
-    return "is " + outcome + ", but its top-1 is " + std::to_string(result.faulty_top1) +
-           " and was " + std::to_string(result.golden_top1);
+    return "is " + but(", but its top-1 is ") + std::to_string(result.faulty_top1) + " and was " +
+           std::to_string(result.golden_top1);
   }
   if (result.outcome == Outcome::kMasked && !same_number(result.faulty_loss, result.golden_loss)) {
     return "is masked, but has another loss than golden";
@@ -307,19 +307,17 @@ void TrialCursor::damaged(const std::string& what) const {
 }
 
 void NumberHash::hand_on() {
-  hash_.update(held_.data(), held_.size());
-  held_.clear();
+  hash_.update(held_.data(), size_);
+  size_ = 0;
 }
 
 void NumberHash::add(std::int64_t value) {
-  auto bits = static_cast<std::uint64_t>(value);
-  std::array<char, 8> bytes;
-  for (char& byte : bytes) {
-    byte = static_cast<char>(bits & 255);
-    bits >>= 8;
+  if (size_ == held_.size()) hand_on();
+  const auto bits = static_cast<std::uint64_t>(value);
+  for (std::size_t i = 0; i < sizeof bits; ++i) {  // the lowest byte first
+    held_[size_ + i] = static_cast<char>(bits >> (8 * i) & 255);
   }
-  held_.append(bytes.data(), bytes.size());
-  if (held_.size() >= kHeld) hand_on();
+  size_ += sizeof bits;
 }
 
 void NumberHash::add(double value) {
@@ -329,7 +327,8 @@ void NumberHash::add(double value) {
 
 void NumberHash::add(std::string_view text) {
   add(static_cast<std::int64_t>(text.size()));
-  held_ += text;
+  hand_on();
+  hash_.update(text.data(), text.size());
 }
 
 std::string NumberHash::hex() {

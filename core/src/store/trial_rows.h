@@ -1,6 +1,8 @@
 // Trials with their edits as rows of the database.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -124,8 +126,8 @@ class NumberHash {
  private:
   void hand_on();
 
-  static constexpr std::size_t kHeld = std::size_t{1} << 15;
-  std::string held_;
+  std::array<char, std::size_t{1} << 13> held_;  // numbers of 8 bytes
+  std::size_t size_ = 0;
   Sha256 hash_;
 };
 
