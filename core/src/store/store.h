@@ -104,7 +104,8 @@ class Store final : public ResultSink {
   /// Replaces the facts: some come later (finished, wall_s).
   void set_facts(const RunFacts& facts);
   /// The same for the last time: stores with them, in one transaction, the digest of the trials and
-  /// that of all the rest. Whoever reads the run checks both.
+  /// that of all the rest. Whoever reads the run checks both. Then frees the room that trials which
+  /// came in no order left in the file, of up to 1 GiB.
   void finish(const RunFacts& facts);
   /// Whether the run has finished and holds those digests.
   bool sealed() const;
