@@ -41,6 +41,28 @@ constexpr Quantity kQuantities[] = {
     {&Means::due, &Values::due, &Improvement::due,
      [](const Resamples& of) { return is_thin(of.due, kReliableEvents); }}};
 
+// Of the image and the edits, which two trials of the same fault share. That two others share all
+// of its 64 bits is not to be expected of any number of trials that a run can have.
+std::uint64_t place_of(const TrialResult& trial) {
+  std::uint64_t hash = 0;
+  const auto mix =
+      [&hash](std::uint64_t word) {  // the finaliser of SplitMix64 (Steele et al., 2014)
+        hash += word + 0x9e3779b97f4a7c15;
+        hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9;
+        hash = (hash ^ hash >> 27) * 0x94d049bb133111eb;
+        hash ^= hash >> 31;
+      };
+  mix(static_cast<std::uint64_t>(trial.image));
+  for (const EditRecord& record : trial.edits) {
+    const Edit& edit = record.edit;
+    mix(static_cast<std::uint64_t>(edit.element));
+    mix(static_cast<std::uint64_t>(edit.register_index) << 32 |
+        static_cast<std::uint64_t>(edit.operation));
+    mix(std::uint64_t{edit.mask} << 32 | std::bit_cast<std::uint32_t>(edit.value));
+  }
+  return hash;
+}
+
 // 0 / 0 is NaN; x / 0 infinite.
 double quotient(double baseline, double arm) {
   if (arm == 0 && baseline > 0) return kInfinite;
@@ -132,41 +154,24 @@ Means TrialSums::means() const {
 }
 
 void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
-  SampledTrial& added = trials_.emplace_back();
-  added.id = trial.trial;
-  added.fault = effect.fault;
-  added.image = trial.image;
-  added.first_edit = edits_.size();
-  for (const EditRecord& record : trial.edits) {
-    const Edit& edit = record.edit;
-    edits_.push_back({edit.element, edit.register_index, edit.operation, edit.mask,
-                      std::bit_cast<std::uint32_t>(edit.value)});
-  }
-  added.last_edit = edits_.size();
   const double delta = std::abs(effect.change);
-  const bool finite = std::isfinite(delta);
-  added.sums = {finite ? delta : 0,
-                finite ? 1.0 : 0.0,
-                effect.clipped,
-                effect.mismatch ? 1.0 : 0.0,
-                is_due(effect.outcome) ? 1.0 : 0.0,
-                1};
+  trials_.push_back({trial.trial, effect.fault, place_of(trial),
+                     std::isfinite(delta) ? delta : kNan, effect.clipped, effect.mismatch,
+                     is_due(effect.outcome)});
+}
+
+TrialSums LayerTrials::SampledTrial::sums() const {
+  const bool finite = !std::isnan(loss);
+  return {finite ? loss : 0, finite ? 1.0 : 0.0, clipped, mismatch ? 1.0 : 0.0, due ? 1.0 : 0.0, 1};
 }
 
 TrialPairs::TrialPairs(const LayerTrials& baseline, const LayerTrials& arm)
     : baseline_(baseline), arm_(arm) {
   const bool by_rank = baseline.complete && arm.complete;
-  const auto agree = [&](const LayerTrials::SampledTrial& a, const LayerTrials::SampledTrial& b) {
-    const auto first = baseline.edits_.begin(), second = arm.edits_.begin();
-    return a.image == b.image && std::equal(first + static_cast<std::ptrdiff_t>(a.first_edit),
-                                            first + static_cast<std::ptrdiff_t>(a.last_edit),
-                                            second + static_cast<std::ptrdiff_t>(b.first_edit),
-                                            second + static_cast<std::ptrdiff_t>(b.last_edit));
-  };
   for (std::size_t a = 0, b = 0; a < baseline.size() && b < arm.size();) {
     const auto &left = baseline.trials_[a], &right = arm.trials_[b];
     if (by_rank || left.id == right.id) {
-      if (agree(left, right)) same_.emplace_back(a, b);
+      if (left.place == right.place) same_.emplace_back(a, b);
       ++a, ++b;
     } else {
       left.id < right.id ? ++a : ++b;
@@ -197,8 +202,8 @@ Discordance TrialPairs::discordance(double TrialSums::* events) const {
   Discordance split;
   split.pairs = static_cast<std::int64_t>(same_.size());
   for (const auto& [a, b] : same_) {
-    const bool left = baseline_.trials_[a].sums.*events > 0;
-    const bool right = arm_.trials_[b].sums.*events > 0;
+    const bool left = baseline_.trials_[a].sums().*events > 0;
+    const bool right = arm_.trials_[b].sums().*events > 0;
     split.only_baseline += left && !right;
     split.only_arm += right && !left;
   }
@@ -212,7 +217,7 @@ std::vector<TrialPairs::Unit> TrialPairs::units(const LayerTrials& arm) {
   for (const LayerTrials::SampledTrial& trial : arm.trials_) {
     if (units.empty() || trial.fault != fault) units.emplace_back();
     fault = trial.fault;
-    units.back().arm += trial.sums;
+    units.back().arm += trial.sums();
   }
   return units;
 }
@@ -223,8 +228,8 @@ std::vector<TrialPairs::Unit> TrialPairs::paired_units(bool& by_fault) const {
   for (const auto& [a, b] : same_) {
     if (units.empty() || baseline_.trials_[a].fault != fault) units.emplace_back();
     fault = baseline_.trials_[a].fault;
-    units.back().baseline += baseline_.trials_[a].sums;
-    units.back().arm += arm_.trials_[b].sums;
+    units.back().baseline += baseline_.trials_[a].sums();
+    units.back().arm += arm_.trials_[b].sums();
   }
   by_fault = units.size() < same_.size();
   return units;

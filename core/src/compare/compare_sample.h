@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -31,23 +32,16 @@ class LayerTrials {
 
  private:
   friend class TrialPairs;
-  struct Fault {  // what must agree, next to image and place
-    std::int64_t element = 0;
-    std::int32_t register_index = 0;
-    EditOperation operation = EditOperation::kFlip;
-    std::uint32_t mask = 0;
-    std::uint32_t value_bits = 0;
-    bool operator==(const Fault&) const = default;
-  };
   struct SampledTrial {
     std::int64_t id = 0;
     std::int64_t fault = 0;
-    std::int32_t image = 0;
-    std::size_t first_edit = 0, last_edit = 0;
-    TrialSums sums;
+    std::uint64_t place = 0;  // a hash of its image and edits
+    double loss = 0;          // NaN where not finite
+    double clipped = 0;
+    bool mismatch = false, due = false;
+    TrialSums sums() const;
   };
-  std::vector<SampledTrial> trials_;
-  std::vector<Fault> edits_;
+  std::deque<SampledTrial> trials_;  // some 50 bytes a trial: all of a run are kept
 };
 
 /// How few draws carry a mean of losses: its value over the draws, and sum of d^2 / n^2.
