@@ -3,9 +3,10 @@ codes, time and digest. Exit status 1 where a digest is another than that of the
 
 The quick start's network on images that are drawn here. Of [run], batch and cpu decide last bits, so each of their
 values has a whole campaign of its own; all other rows must equal one of these. With qemu-user (Debian's package) the
-last row has one part computed by a processor that knows AVX2 and no AVX512.
+last rows have a part computed by other processors, which know AVX2 and no AVX512: one of this processor's maker, and,
+where MKL is told to compute alike on all (MKL_CBWR), one of the other maker's.
 
-usage: digest_table.py BITFALL [--parts N...] [--per-site N] [--images N] [--jobs N]
+usage: digest_table.py BITFALL [--parts N...] [--per-site N] [--images N] [--jobs N] [--no-emulated]
 """
 
 import argparse
@@ -43,8 +44,8 @@ id = "fp16"
 per_site = {per_site}
 [run]
 """
-# Knows AVX2 and FMA, and no AVX512. Its warnings are of what a program of a user does not see.
-OTHER_PROCESSOR = ["qemu-x86_64", "-cpu", "Haswell"]
+# Of each maker a processor with AVX2 and FMA, and without AVX512, for a program of a user.
+PROCESSORS = {"AuthenticAMD": "EPYC", "GenuineIntel": "Haswell"}
 
 
 class Table:
@@ -53,6 +54,7 @@ class Table:
         pixels, labels = images(options.images // 12)
         numpy.save(folder / "images.npy", pixels)
         numpy.save(folder / "labels.npy", labels)
+        self.environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
         self.wanted = {}  # the digest of the whole campaign, by what decides last bits
         self.wrong = 0
         print("| campaign | exit | s | processor s | digest |")
@@ -64,12 +66,13 @@ class Table:
         path = self.folder / f"{len(list(self.folder.glob('*.toml')))}.toml"
         text = CAMPAIGN.format(model=SCRIPTS / "quickstart/baseline.pt", per_site=self.options.per_site)
         path.write_text(text + "".join(f"{key} = {json.dumps(value)}\n" for key, value in run.items()))
-        return path, (run["batch"], run.get("cpu", "native"))
+        return path, (run["batch"], run.get("cpu", "native"), self.environment.get("MKL_CBWR", ""))
 
-    def call(self, *arguments, accept=(0,), before=()):
-        """Runs the program; returns its exit code and stdout."""
-        line = [*before, self.program, "-q", *map(str, arguments)]
-        done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
+    def call(self, *arguments, accept=(0,), processor=None):
+        """Runs the program, on an emulated processor if one is named; returns its exit code and stdout."""
+        emulator = ["qemu-x86_64", "-cpu", processor] if processor else []
+        line = [*emulator, self.program, "-q", *map(str, arguments)]
+        done = subprocess.run(line, capture_output=True, text=True, env=self.environment)
         if done.returncode not in accept:
             sys.exit(f"digest_table: {' '.join(line)}: exit {done.returncode}\n{done.stderr.strip()}")
         return done.returncode, done.stdout
@@ -98,8 +101,8 @@ class Table:
             found["run"] = self.folder / "whole"
             found["exit"] = self.call("run", campaign, "-o", found["run"])[0]
 
-    def divided(self, what, parts, killed=False, elsewhere=0, **run):
-        """plan, work, merge. killed: each worker once, by -9; elsewhere: the part that another processor computes."""
+    def divided(self, what, parts, killed=False, processor=None, **run):
+        """plan, work, merge. killed: each worker once, by -9; processor: another one, which computes the last part."""
         campaign, key = self.campaign(**run)
         with self.row(what, key) as found:
             directory = found["run"] = self.folder / "plan"
@@ -110,14 +113,15 @@ class Table:
                     kills = sum(pool.map(lambda part: self.kill(directory, part), numbers))
                     self.call("merge", directory, accept=(75,))
                 list(pool.map(lambda part: self.call(
-                    "work", directory, part, before=OTHER_PROCESSOR if part == elsewhere else ()), numbers))  # fmt: skip
+                    "work", directory, part, processor=processor if part == parts else None), numbers))  # fmt: skip
             found["exit"], _ = self.call("merge", directory)
             if killed:
                 found["exit"] = f"{kills} x -9, merge 75, then {found['exit']}"
 
     def kill(self, directory, part):
         """Kills a worker of the part that has stored something; whether it was in time."""
-        worker = subprocess.Popen([self.program, "-q", "work", directory, str(part)], stdout=subprocess.DEVNULL)
+        worker = subprocess.Popen([self.program, "-q", "work", directory, str(part)], stdout=subprocess.DEVNULL,
+                                  env=self.environment)  # fmt: skip
         database = directory / "shards" / f"{part:04d}" / "campaign.sqlite"
         while worker.poll() is None:
             with contextlib.suppress(sqlite3.Error):
@@ -135,6 +139,7 @@ def main():
     parser.add_argument("--per-site", type=int, default=12000)
     parser.add_argument("--images", type=int, default=600)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="workers at a time")
+    parser.add_argument("--no-emulated", dest="emulated", action="store_false", help="no rows by qemu, if it is installed")
     options = parser.parse_args()
     flags = pathlib.Path("/proc/cpuinfo").read_text()
     with tempfile.TemporaryDirectory(prefix="bitfall_digests_") as folder:
@@ -151,12 +156,18 @@ def main():
         if "avx2" in flags:
             table.whole('cpu = "avx2", whole', cpu="avx2")
             table.divided(f'cpu = "avx2", {some} parts', some, cpu="avx2")
-            if shutil.which(OTHER_PROCESSOR[0]):
+            maker = next((maker for maker in PROCESSORS if maker in flags), None)
+            if shutil.which("qemu-x86_64") and maker and options.emulated:
                 last = options.parts[-1]
-                table.divided(f'cpu = "avx2", {last} parts, one by a processor without AVX512', last, elsewhere=last, cpu="avx2")
+                own, other = PROCESSORS[maker], next(name for known, name in PROCESSORS.items() if known != maker)
+                table.divided(f'cpu = "avx2", {last} parts, one by qemu -cpu {own}', last, processor=own, cpu="avx2")
+                table.environment["MKL_CBWR"] = "COMPATIBLE"
+                table.whole('cpu = "avx2", MKL_CBWR=COMPATIBLE, whole', cpu="avx2")
+                table.divided(f'cpu = "avx2", MKL_CBWR=COMPATIBLE, {last} parts, one by qemu -cpu {other}', last,
+                              processor=other, cpu="avx2")  # fmt: skip
         kinds = "AVX512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "neither AVX2 nor AVX512"
-        print(f"\nThis processor has {kinds}; whole campaigns of {len(set(table.wanted.values()))} digests in "
-              f"{len(table.wanted)} settings of batch and cpu.")  # fmt: skip
+        print(f"\nThis processor has {kinds}. {len(table.wanted)} settings that decide last bits: "
+              f"{len(set(table.wanted.values()))} digests.")  # fmt: skip
     if table.wrong:
         sys.exit(f"digest_table: {table.wrong} rows have another digest")
 
