@@ -244,13 +244,83 @@ class Work(Case):
         (directory / "shards" / "0001" / "progress.json").unlink()
         _, err = bitfall("work", directory, 1, expect=4)
         self.assertIn("is of another plan", err)
+        whole = (directory / "plan" / "campaign.sqlite").read_bytes()
+        (directory / "plan" / "campaign.sqlite").write_bytes(whole[: len(whole) // 2])
+        again = "copy the directory of the plan again, or plan anew"
+        self.assertIn(again, bitfall("work", directory, 2, expect=4)[1])
         shutil.rmtree(directory / "plan")
         _, err = bitfall("work", directory, 2, expect=4)
         self.assertIn("is not a run directory", err)
+        self.assertIn(again, err)
         (directory / "plan.json").write_text('{"schema": "bitfall.plan/1", "shards": 3}')
         self.assertIn("is damaged", bitfall("work", directory, 2, expect=4)[1])
         (directory / "plan.json").write_text("{")
-        bitfall("status", directory, expect=4)
+        self.assertIn(again, bitfall("status", directory, expect=4)[1])
+
+    def test_a_finished_shard_is_looked_at(self):
+        directory, other = self.plan("looked", 2), self.plan("looked_other", 2, self.campaign_file("more", per_site=52))
+        for shard in (1, 2):
+            bitfall("work", directory, shard)
+        bitfall("work", other, 1)
+        folder = directory / "shards" / "0001"
+        kept = self.folder / "looked_kept"
+        shutil.move(folder, kept)
+
+        def brought(source):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, folder)
+
+        # Another plan's, whose notes say that it is finished.
+        brought(other / "shards" / "0001")
+        self.assertIn("is of another plan; remove that folder", bitfall("work", directory, 1, expect=4)[1])
+        # Half a database.
+        brought(kept)
+        whole = (folder / "campaign.sqlite").read_bytes()
+        (folder / "campaign.sqlite").write_bytes(whole[: len(whole) // 2])
+        self.assertIn("again, or remove it and start the shard anew", bitfall("work", directory, 1, expect=4)[1])
+        self.assertIn(f"done anew: bitfall work {directory} SHARD", bitfall("merge", directory, expect=4)[1])
+        # Half of the notes: they are written anew.
+        brought(kept)
+        (folder / "progress.json").write_bytes((kept / "progress.json").read_bytes()[:20])
+        self.assertEqual([each["state"] for each in said("status", directory)["each"]], ["unreadable", "finished"])
+        self.assertIn("not finished: 1;", bitfall("merge", directory, expect=75)[1])
+        self.assertIn("finished already", bitfall("work", directory, 1)[0])
+        self.assertEqual([each["state"] for each in said("status", directory)["each"]], ["finished", "finished"])
+        # The notes without the run: it is done again.
+        (folder / "campaign.sqlite").unlink()
+        self.assertIn("not finished: 1;", bitfall("merge", directory, expect=75)[1])
+        bitfall("work", directory, 1)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can mount a small disk")
+    def test_a_full_disk(self):
+        directory, small = self.plan("full", 2), self.folder / "small"
+        small.mkdir()
+        size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) + 80_000
+        line = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small]
+        if subprocess.run(line, capture_output=True).returncode != 0:
+            self.skipTest("no disk can be mounted here")
+        try:
+            shutil.copytree(directory, small / "plan")
+            _, err = bitfall("work", small / "plan", 1, expect=1)
+            self.assertIn(f"shard 1 of {small / 'plan'}: ", err)
+            self.assertRegex(err, "disk is full|No space left on device")
+            subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
+            for shard in (1, 2):
+                bitfall("work", small / "plan", shard)
+            bitfall("merge", small / "plan")
+            self.assertEqual(said("merge", small / "plan")["digest"], self.digest)
+        finally:
+            subprocess.run(["umount", small], check=True)
+
+    def test_another_version_of_torch(self):
+        directory = self.plan("torch", 2)
+        with contextlib.closing(sqlite3.connect(directory / "plan" / "campaign.sqlite")) as database, database:
+            database.execute("UPDATE facts SET value = '2.12.1' WHERE key = 'torch_version'")
+        _, err = bitfall("work", directory, 1, expect=4)
+        self.assertRegex(err, r"torch_version: 2\.12\.1 then, 2\.\d+\.\d+ now")
+        self.assertFalse((directory / "shards").exists())
 
     def test_planning_again(self):
         directory = self.folder / "again"
