@@ -111,12 +111,12 @@ class Table:
             with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
                 if killed:
                     kills = sum(pool.map(lambda part: self.kill(directory, part), numbers))
-                    self.call("merge", directory, accept=(75,))
+                    early, _ = self.call("merge", directory, accept=(75,) if kills else (0,))
                 list(pool.map(lambda part: self.call(
                     "work", directory, part, processor=processor if part == parts else None), numbers))  # fmt: skip
             found["exit"], _ = self.call("merge", directory)
             if killed:
-                found["exit"] = f"{kills} x -9, merge 75, then {found['exit']}"
+                found["exit"] = f"{kills} x -9, merge {early}, then {found['exit']}"
 
     def kill(self, directory, part):
         """Kills a worker of the part that has stored something; whether it was in time."""

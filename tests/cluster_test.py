@@ -615,6 +615,26 @@ class Mixed(Case):
         self.assertIn("avx2", err)
 
 
+class Table(unittest.TestCase):
+    def test_another_digest_is_marked_and_fails(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "bitfall"  # tells another digest of what had three shards
+            program.write_text(f"""#!/bin/sh
+[ "$2" = status ] && [ -d "$3/shards/0003" ] || exec {PROGRAM} "$@"
+{PROGRAM} "$@" | sed 's/"digest": "./"digest": "x/'
+""")
+            program.chmod(0o755)
+            script = pathlib.Path(__file__).resolve().parent.parent / "scripts/digest_table.py"
+            done = subprocess.run(
+                [sys.executable, script, program, "--parts", "3", "2", "--per-site", "40", "--images", "48", "--no-emulated"],
+                capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (1, "digest_table: 1 rows have another digest\n"), done.stdout)
+        rows = [line for line in done.stdout.splitlines() if line.startswith("| ")][2:]
+        self.assertEqual([row.split(" | ")[0] for row in rows if "another**" in row], ["| 3 parts"])
+        self.assertEqual(len(rows), 10 if "avx2" in pathlib.Path("/proc/cpuinfo").read_text() else 8)
+
+
 class Twins(Case):
     def test_run_resume_starts_goes_on_and_is_done(self):
         output = self.folder / "resumed"
