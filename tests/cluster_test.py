@@ -115,6 +115,16 @@ class Shards(Case):
             self.assertEqual(said("status", directory)["digest"], self.digest)
             self.assertEqual(self.golden(directory), self.golden(self.folder / "whole"))
 
+    def test_trials_of_all_sites_together(self):
+        campaign = self.campaign_file("total", per_site=7)
+        campaign.write_text(campaign.read_text().replace("[[faults]]\n", "[[faults]]\ntotal = 3000\n[[faults]]\n", 1))
+        bitfall("run", campaign, "-o", self.folder / "total_whole")
+        directory = self.plan("total", 9, campaign)
+        for shard in range(1, 10):
+            bitfall("work", directory, shard)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], said("status", self.folder / "total_whole")["digest"])
+
     def golden(self, directory):
         with sqlite3.connect(directory / "campaign.sqlite") as database:
             return list(database.execute("SELECT * FROM golden ORDER BY image"))
@@ -606,6 +616,16 @@ class Mixed(Case):
             bitfall("work", directory, shard)
         bitfall("merge", directory)
         self.assertEqual(said("merge", directory)["digest"], record["digest"])
+
+    def test_what_mkl_is_told_is_a_fact_too(self):
+        directory = self.plan("mkl", 2, self.avx2)
+        _, err = bitfall("work", directory, 1, expect=4, MKL_CBWR="COMPATIBLE")
+        self.assertIn("cpu: AVX2 alone then, AVX2 alone, MKL_CBWR=COMPATIBLE now", err)
+        self.assertNotIn("both kinds", err)
+        directory = self.folder / "mkl_compatible"
+        bitfall("plan", self.avx2, "-o", directory, "--shards", 1, "--no-estimate", MKL_CBWR="COMPATIBLE")
+        bitfall("work", directory, 1, MKL_CBWR="COMPATIBLE")
+        self.assertEqual(said("status", directory / "shards/0001")["facts"]["cpu"], "AVX2 alone, MKL_CBWR=COMPATIBLE")
 
     def test_another_processor_is_told_of_it(self):
         directory = self.plan("native", 2)
