@@ -27,7 +27,7 @@ class ShardPart {
   void for_each(const std::function<void(std::int64_t trial, std::int64_t chunk)>& f) const;
 
  private:
-  /// Of a plan drawn site by site: a site's trials, which meet every image once per round of so many trials.
+  /// Of a plan without `total`: a site's trials, which meet every image once per round of so many.
   struct Rounds {
     std::int64_t first = 0, trials = 0;  // ids
     std::vector<std::int32_t> rest;      // by chunk: trials of the last round, which is unfinished
