@@ -30,7 +30,7 @@ preprocess = {{ scale = 1.0 }}
 [format]
 id = "fp16"
 [[faults]]
-total = {trials}
+per_site = {per_site}
 [run]
 batch = 32
 threads = 1
@@ -85,7 +85,7 @@ class Costs:
     def plan(self, trials, shards):
         directory = self.folder / f"plan{trials}"
         campaign = self.folder / f"c{trials}.toml"
-        campaign.write_text(CAMPAIGN.format(trials=trials))
+        campaign.write_text(CAMPAIGN.format(per_site=trials // 3))
         self.step(f"plan of {trials} trials", "plan", campaign, "-o", directory, "--shards", shards, "--no-estimate")
         return directory
 

@@ -47,6 +47,8 @@ class Authors(unittest.TestCase):
             ["cmake", "--install", BUILD, "--prefix", cls.prefix], check=True, stdout=subprocess.DEVNULL
         )
         cls.program = cls.prefix / "bin" / "bitfall"
+        # As pip does with what a wheel brings: a folder __pycache__ beside each script.
+        subprocess.run([sys.executable, "-m", "compileall", "-q", cls.prefix / "share"], check=True)
 
     def bitfall(self, *arguments, code=0, cwd=None, **variables):
         done = subprocess.run(

@@ -115,6 +115,16 @@ class Shards(Case):
             self.assertEqual(said("status", directory)["digest"], self.digest)
             self.assertEqual(self.golden(directory), self.golden(self.folder / "whole"))
 
+    def test_trials_of_all_sites_together(self):
+        campaign = self.campaign_file("total", per_site=7)
+        campaign.write_text(campaign.read_text().replace("[[faults]]\n", "[[faults]]\ntotal = 3000\n[[faults]]\n", 1))
+        bitfall("run", campaign, "-o", self.folder / "total_whole")
+        directory = self.plan("total", 9, campaign)
+        for shard in range(1, 10):
+            bitfall("work", directory, shard)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], said("status", self.folder / "total_whole")["digest"])
+
     def golden(self, directory):
         with sqlite3.connect(directory / "campaign.sqlite") as database:
             return list(database.execute("SELECT * FROM golden ORDER BY image"))
@@ -244,13 +254,83 @@ class Work(Case):
         (directory / "shards" / "0001" / "progress.json").unlink()
         _, err = bitfall("work", directory, 1, expect=4)
         self.assertIn("is of another plan", err)
+        whole = (directory / "plan" / "campaign.sqlite").read_bytes()
+        (directory / "plan" / "campaign.sqlite").write_bytes(whole[: len(whole) // 2])
+        again = "copy the directory of the plan again, or plan anew"
+        self.assertIn(again, bitfall("work", directory, 2, expect=4)[1])
         shutil.rmtree(directory / "plan")
         _, err = bitfall("work", directory, 2, expect=4)
         self.assertIn("is not a run directory", err)
+        self.assertIn(again, err)
         (directory / "plan.json").write_text('{"schema": "bitfall.plan/1", "shards": 3}')
         self.assertIn("is damaged", bitfall("work", directory, 2, expect=4)[1])
         (directory / "plan.json").write_text("{")
-        bitfall("status", directory, expect=4)
+        self.assertIn(again, bitfall("status", directory, expect=4)[1])
+
+    def test_a_finished_shard_is_looked_at(self):
+        directory, other = self.plan("looked", 2), self.plan("looked_other", 2, self.campaign_file("more", per_site=52))
+        for shard in (1, 2):
+            bitfall("work", directory, shard)
+        bitfall("work", other, 1)
+        folder = directory / "shards" / "0001"
+        kept = self.folder / "looked_kept"
+        shutil.move(folder, kept)
+
+        def brought(source):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, folder)
+
+        # Another plan's, whose notes say that it is finished.
+        brought(other / "shards" / "0001")
+        self.assertIn("is of another plan; remove that folder", bitfall("work", directory, 1, expect=4)[1])
+        # Half a database.
+        brought(kept)
+        whole = (folder / "campaign.sqlite").read_bytes()
+        (folder / "campaign.sqlite").write_bytes(whole[: len(whole) // 2])
+        self.assertIn("again, or remove it and start the shard anew", bitfall("work", directory, 1, expect=4)[1])
+        self.assertIn(f"done anew: bitfall work {directory} SHARD", bitfall("merge", directory, expect=4)[1])
+        # Half of the notes: they are written anew.
+        brought(kept)
+        (folder / "progress.json").write_bytes((kept / "progress.json").read_bytes()[:20])
+        self.assertEqual([each["state"] for each in said("status", directory)["each"]], ["unreadable", "finished"])
+        self.assertIn("not finished: 1;", bitfall("merge", directory, expect=75)[1])
+        self.assertIn("finished already", bitfall("work", directory, 1)[0])
+        self.assertEqual([each["state"] for each in said("status", directory)["each"]], ["finished", "finished"])
+        # The notes without the run: it is done again.
+        (folder / "campaign.sqlite").unlink()
+        self.assertIn("not finished: 1;", bitfall("merge", directory, expect=75)[1])
+        bitfall("work", directory, 1)
+        bitfall("merge", directory)
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can mount a small disk")
+    def test_a_full_disk(self):
+        directory, small = self.plan("full", 2), self.folder / "small"
+        small.mkdir()
+        size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) + 80_000
+        line = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small]
+        if subprocess.run(line, capture_output=True).returncode != 0:
+            self.skipTest("no disk can be mounted here")
+        try:
+            shutil.copytree(directory, small / "plan")
+            _, err = bitfall("work", small / "plan", 1, expect=1)
+            self.assertIn(f"shard 1 of {small / 'plan'}: ", err)
+            self.assertRegex(err, "disk is full|No space left on device")
+            subprocess.run(["mount", "-o", "remount,size=64m", small], check=True)
+            for shard in (1, 2):
+                bitfall("work", small / "plan", shard)
+            bitfall("merge", small / "plan")
+            self.assertEqual(said("merge", small / "plan")["digest"], self.digest)
+        finally:
+            subprocess.run(["umount", small], check=True)
+
+    def test_another_version_of_torch(self):
+        directory = self.plan("torch", 2)
+        with contextlib.closing(sqlite3.connect(directory / "plan" / "campaign.sqlite")) as database, database:
+            database.execute("UPDATE facts SET value = '2.12.1' WHERE key = 'torch_version'")
+        _, err = bitfall("work", directory, 1, expect=4)
+        self.assertRegex(err, r"torch_version: 2\.12\.1 then, 2\.\d+\.\d+ now")
+        self.assertFalse((directory / "shards").exists())
 
     def test_planning_again(self):
         directory = self.folder / "again"
@@ -537,12 +617,42 @@ class Mixed(Case):
         bitfall("merge", directory)
         self.assertEqual(said("merge", directory)["digest"], record["digest"])
 
+    def test_what_mkl_is_told_is_a_fact_too(self):
+        directory = self.plan("mkl", 2, self.avx2)
+        _, err = bitfall("work", directory, 1, expect=4, MKL_CBWR="COMPATIBLE")
+        self.assertIn("cpu: AVX2 alone then, AVX2 alone, MKL_CBWR=COMPATIBLE now", err)
+        self.assertNotIn("both kinds", err)
+        directory = self.folder / "mkl_compatible"
+        bitfall("plan", self.avx2, "-o", directory, "--shards", 1, "--no-estimate", MKL_CBWR="COMPATIBLE")
+        bitfall("work", directory, 1, MKL_CBWR="COMPATIBLE")
+        self.assertEqual(said("status", directory / "shards/0001")["facts"]["cpu"], "AVX2 alone, MKL_CBWR=COMPATIBLE")
+
     def test_another_processor_is_told_of_it(self):
         directory = self.plan("native", 2)
         _, err = bitfall("work", directory, 1, expect=4, ATEN_CPU_CAPABILITY="default")
         self.assertIn('machines of both kinds can share a campaign with [run] cpu = "avx2"', err)
         _, err = bitfall("run", self.campaign_file("odd", run='cpu = "avx3"\n'), expect=2)
         self.assertIn("avx2", err)
+
+
+class Table(unittest.TestCase):
+    def test_another_digest_is_marked_and_fails(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(folder) / "bitfall"  # tells another digest of what had three shards
+            program.write_text(f"""#!/bin/sh
+[ "$2" = status ] && [ -d "$3/shards/0003" ] || exec {PROGRAM} "$@"
+{PROGRAM} "$@" | sed 's/"digest": "./"digest": "x/'
+""")
+            program.chmod(0o755)
+            script = pathlib.Path(__file__).resolve().parent.parent / "scripts/digest_table.py"
+            done = subprocess.run(
+                [sys.executable, script, program, "--parts", "3", "2", "--per-site", "40", "--images", "48", "--no-emulated"],
+                capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (1, "digest_table: 1 rows have another digest\n"), done.stdout)
+        rows = [line for line in done.stdout.splitlines() if line.startswith("| ")][2:]
+        self.assertEqual([row.split(" | ")[0] for row in rows if "another**" in row], ["| 3 parts"])
+        self.assertEqual(len(rows), 10 if "avx2" in pathlib.Path("/proc/cpuinfo").read_text() else 8)
 
 
 class Twins(Case):

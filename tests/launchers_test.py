@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -19,6 +20,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import textwrap
+import threading
 import time
 import unittest
 
@@ -81,6 +84,22 @@ class Files(Case):
         self.assertIn("none", err)
 
 
+def workers(directory):
+    """{shard: (process, trials stored)} of the programs that have stored something and go on."""
+    found = {}
+    for process in parents():
+        words = command_line(process)
+        if words[1:3] != ["work", str(directory)] or pathlib.Path(words[0]).name != PROGRAM.name:
+            continue
+        database = directory / "shards" / f"{int(words[3]):04d}" / "campaign.sqlite"
+        with contextlib.suppress(sqlite3.Error):
+            with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as reader:
+                ((count,),) = reader.execute("SELECT count(*) FROM trials")
+            if count:
+                found[int(words[3])] = process, count
+    return found
+
+
 @unittest.skipUnless(importlib.util.find_spec("distributed"), "Dask is not installed (pip install dask distributed)")
 class Dask(Case):
     def setUp(self):
@@ -123,6 +142,96 @@ class Dask(Case):
             json.loads(bitfall("merge", directory, "--json")[0])["digest"],
             said("status", self.folder / "dask_whole")["digest"],
         )
+
+
+class Lines(Case):
+    """What the package's README says of other launchers, as it stands there."""
+
+    @staticmethod
+    def documented(tool, directory, shards):
+        """The lines of this tool, for the plan; the comment cut off."""
+        lines = (SOURCE / "scripts/python/README.md").read_text().splitlines()
+        (first,) = (i for i, line in enumerate(lines) if re.search(rf"  # {tool}\b", line))
+        last = next(i for i in range(first + 1, len(lines)) if not lines[i].startswith(8 * " "))
+        text = textwrap.dedent("\n".join([lines[first].partition("  # ")[0].rstrip(), *lines[first + 1 : last]]))
+        text = text.replace("DIR", str(directory)).replace("1-64", f"1-{shards}").replace("65", str(shards + 1))
+        return text + "\n"
+
+    def launch(self, *line, expect=0):
+        path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+        done = subprocess.run([*map(str, line)], capture_output=True, text=True, timeout=200, cwd=self.folder,
+                              env={**os.environ, "PATH": path})  # fmt: skip
+        self.assertEqual(done.returncode, expect, done.stdout + done.stderr)
+
+    def check(self, directory):
+        self.assertEqual(said("merge", directory)["digest"], self.digest)
+
+    @unittest.skipUnless(importlib.util.find_spec("submitit"), "submitit is not installed (pip install submitit)")
+    def test_submitit(self):
+        directory = self.plan("submitit", 3)
+        script = f"""import submitit
+executor = submitit.AutoExecutor(folder="submitit_logs", cluster="local")
+executor.update_parameters(timeout_min=5)
+[job.result() for job in {self.documented("submitit", directory, 3).strip()}]
+"""
+        self.launch(sys.executable, "-c", script)
+        self.check(directory)
+
+    @unittest.skipUnless(importlib.util.find_spec("snakemake"), "Snakemake is not installed (pip install snakemake)")
+    def test_snakemake(self):
+        campaign = self.long_campaign("snakemake")
+        bitfall("run", campaign, "-o", self.folder / "snakemake_whole")
+        directory = self.plan("snakemake", 3, campaign)
+        goal = f'rule all:\n    input: expand("{directory}/shards/{{k:04d}}/progress.json", k=range(1, 4))\n'
+        (self.folder / "Snakefile").write_text(goal + self.documented("Snakemake", directory, 3))
+        line = [sys.executable, "-m", "snakemake", "--cores", "1", "--snakefile", self.folder / "Snakefile"]
+        found = []
+        killer = threading.Thread(target=lambda: found.append(self.kill_one(directory)))
+        killer.start()
+        self.launch(*line, expect=1)
+        killer.join()
+        shard, before = found[0]
+        self.assertFalse((directory / "shards" / f"{shard:04d}" / "progress.json").exists())
+        self.assertGreater(before, 0)
+        self.launch(*line)
+        self.assertEqual(
+            said("merge", directory)["digest"], said("status", self.folder / "snakemake_whole")["digest"]
+        )
+
+    @staticmethod
+    def kill_one(directory):
+        """Kills the first worker that has stored something; its shard, and how many trials it had."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            for shard, (process, count) in workers(directory).items():
+                os.kill(process, signal.SIGKILL)
+                return shard, count
+            time.sleep(0.02)
+        return 0, 0
+
+    @unittest.skipUnless(
+        shutil.which("hq") or importlib.util.find_spec("hyperqueue"), "HyperQueue is not installed (pip install hyperqueue)"
+    )
+    def test_hyperqueue(self):
+        directory = self.plan("hyperqueue", 3)
+        line = self.documented("HyperQueue", directory, 3)
+        if shutil.which("hq"):
+            script = f"export HQ_SERVER_DIR={self.folder}/server\nhq server start & sleep 2\nhq worker start & sleep 2\n"
+            submit = line.replace("hq submit", "hq submit --wait")
+            self.launch("bash", "-c", f"{script}{submit}code=$?\nhq server stop\nwait\nexit $code")
+        else:  # what `hq` would hand to the server; the first task has the number 0
+            words = shlex.split(line.partition(" -- ")[2])
+            script = f"""import hyperqueue, os
+from hyperqueue.cluster import WorkerConfig
+job = hyperqueue.Job(max_fails=None)
+for task in range(4):
+    job.program({words} if task else ["true"], env={{"PATH": os.environ["PATH"]}})
+with hyperqueue.LocalCluster(worker_config=WorkerConfig(cores=2)) as cluster:
+    client = cluster.client()
+    assert client.wait_for_jobs([client.submit(job)])
+"""
+            self.launch(sys.executable, "-c", script)
+        self.check(directory)
 
 
 SLURM = ("munged", "mungekey", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "sinfo")
@@ -260,21 +369,6 @@ class Slurm(Case):
         return self.wait(lambda: (s := self.states(job)) and not {state for state, _ in s} & running and s, seconds,
                          f"job {job} does not end")  # fmt: skip
 
-    def workers(self, directory):
-        """{shard: (process, trials stored)} of the programs that have stored something and go on."""
-        found = {}
-        for process in parents():
-            words = command_line(process)
-            if words[:3] != [str(PROGRAM), "work", str(directory)]:
-                continue
-            database = directory / "shards" / f"{int(words[3]):04d}" / "campaign.sqlite"
-            with contextlib.suppress(sqlite3.Error):
-                with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as reader:
-                    ((count,),) = reader.execute("SELECT count(*) FROM trials")
-                if count:
-                    found[int(words[3])] = process, count
-        return found
-
     def test_what_is_lost_is_submitted_again(self):
         campaign = self.long_campaign("slurm")
         bitfall("run", campaign, "-o", self.folder / "slurm_whole")
@@ -284,7 +378,7 @@ class Slurm(Case):
         # A task's program is killed: the merge behind the array names the shard.
         array, merge = self.submit(directory)
         self.assertEqual(array["shards"], "1-4")
-        lost, (process, _) = next(iter(self.wait(lambda: self.workers(directory), 60, "nothing was stored").items()))
+        lost, (process, _) = next(iter(self.wait(lambda: workers(directory), 60, "nothing was stored").items()))
         os.kill(process, signal.SIGKILL)
         self.assertEqual(sorted(self.end(array)), 3 * [("COMPLETED", "0:0")] + [("FAILED", "137:0")])
         self.assertEqual(self.end(merge), [("FAILED", "75:0")])
@@ -293,7 +387,7 @@ class Slurm(Case):
         # The same command takes only that shard; the node is lost while it runs, and comes back.
         array, merge = self.submit(directory)
         self.assertEqual(array["shards"], str(lost))
-        ((process, _),) = self.wait(lambda: self.workers(directory), 60, "nothing was stored").values()
+        ((process, _),) = self.wait(lambda: workers(directory), 60, "nothing was stored").values()
         for process in below(int((self.place / "slurmd.pid").read_text())) | {process} | set(self.ancestors(process)):
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)

@@ -359,6 +359,21 @@ class Refusals(Case):
         with self.assertRaisesRegex(bitfall.Error, "otherwise than in Python, or at random"):
             self.run_of("noisy", model=Noisy())
 
+    def test_the_command_named_as_the_program_does_not_start_itself(self):
+        shutil.copytree(SOURCE / "scripts/python/bitfall", self.folder / "alone/bitfall")
+        (self.folder / "bin").mkdir()
+        command = self.folder / "bin/bitfall"
+        command.write_text(f"#!{sys.executable}\nfrom bitfall.program import main\nmain()\n")
+        command.chmod(0o755)
+        others = {"PYTHONPATH": str(self.folder / "alone"), "BITFALL": str(command)}
+        for place, code, words in ((PROGRAM.parent, 0, "bitfall"), (command.parent, 1, "the program is not there")):
+            done = subprocess.run(
+                [command, "--version"], capture_output=True, text=True, timeout=60,
+                env={**os.environ, **others, "PATH": f"{place}:/usr/bin:/bin"},
+            )  # fmt: skip
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(words, done.stdout + done.stderr)
+
     def test_a_program_that_is_not_there(self):
         script = "import bitfall; bitfall.run('m.pt', 'images')"
         done = subprocess.run(

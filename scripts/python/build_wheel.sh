@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds the wheel of Bitfall's Python package, bundles the libraries that it needs beside torch,
-# installs it into a fresh environment, and compares the digest of a run there with that of the
-# source build. Writes to build/dist; prints sizes and times.
+# installs it into a fresh environment, compares what it brought with wheel_libraries.py and the digests of
+# a run and of a shard there with those of the source build, and makes and adds packs. Writes to build/dist;
+# prints sizes and times.
 #
 # usage: scripts/python/build_wheel.sh [--no-check]
 set -eu
@@ -43,6 +44,8 @@ if [ "${1:-}" != --no-check ]; then
   # The CPU build of torch where BITFALL_TORCH_INDEX names the index that has it (scripts/setup.sh).
   $fresh/bin/pip install --quiet ${BITFALL_TORCH_INDEX:+--extra-index-url "$BITFALL_TORCH_INDEX"} "$wheel"
   say "$(($(date +%s) - start)) s to install"
-  $fresh/bin/python scripts/python/check_wheel.py
+  $fresh/bin/python scripts/python/check_wheel.py "$wheel"
+  say "packs: made, verified, added, used and removed by the installed command"
+  $fresh/bin/python tests/packs_test.py $fresh/bin/bitfall
 fi
 ls -l "$wheel"

@@ -65,20 +65,29 @@ class Lowest final : public ErrorModel {
   }
 };
 
-/// Two sites with so many trials each, and one with faults that stay for all images.
+/// Two sites with so many trials each, and one with faults that stay for all images; or so many
+/// trials on both sites together behind them.
 class DrawnPlan {
  public:
-  DrawnPlan(std::int32_t images, std::int64_t first, std::int64_t second, std::int64_t permanent) {
+  DrawnPlan(std::int32_t images, std::int64_t first, std::int64_t second, std::int64_t permanent,
+            std::int64_t total = 0) {
     Campaign campaign;
     campaign.format.id = "fake";
     campaign.faults.assign(3, FaultsConfig());
+    if (total > 0) {
+      campaign.faults.resize(4);
+      campaign.faults[3].total = total;
+    }
     campaign.faults[0].per_site = first;
     campaign.faults[1].per_site = second;
     campaign.faults[2].per_site = permanent;
     campaign.faults[2].permanent = true;
     Diagnostics diagnostics("c.toml", "");
-    plan_.emplace(Plan::draw(campaign, sites_, format_, images, {{0}, {1}, {0}},
-                             {&model_, &model_, &model_}, diagnostics));
+    std::vector<std::vector<std::int32_t>> entries = {{0}, {1}, {0}, {0, 1}};
+    std::vector<const ErrorModel*> models(4, &model_);
+    entries.resize(campaign.faults.size());
+    models.resize(campaign.faults.size());
+    plan_.emplace(Plan::draw(campaign, sites_, format_, images, entries, models, diagnostics));
   }
   const Plan& operator*() const { return *plan_; }
 
@@ -103,22 +112,26 @@ std::vector<std::pair<std::int64_t, std::int64_t>> line_of(const Plan& plan,
 
 TEST(ShardPart, OfADrawnPlanIsAPieceOfTheLine) {
   for (const auto& [images, batch] : {std::pair{30, 4}, {32, 32}, {70, 7}, {5, 8}, {1, 1}}) {
-    const DrawnPlan drawn(images, 137, 64, 3);
-    const Plan& plan = *drawn;
-    const ImageChunks chunks(7, images, batch);
-    const auto line = line_of(plan, chunks);
-    for (const std::int64_t count : {2, 3, 8, 57, 500}) {
-      std::vector<std::pair<std::int64_t, std::int64_t>> joined;
-      for (std::int64_t index = 1; index <= count; ++index) {
-        const ShardPart part(plan, chunks, {index, count});
-        const std::size_t before = joined.size();
-        part.for_each([&](std::int64_t trial, std::int64_t chunk) {
-          joined.emplace_back(chunk, trial);
-          EXPECT_TRUE(part.touches(chunk));
-        });
-        EXPECT_EQ(joined.size() - before, static_cast<std::size_t>(part.trials()));
+    for (const std::int64_t total : {0, 211}) {
+      const DrawnPlan drawn(images, 137, 64, 3, total);
+      const Plan& plan = *drawn;
+      const ImageChunks chunks(7, images, batch);
+      const auto line = line_of(plan, chunks);
+      for (const std::int64_t count : {2, 3, 8, 57, 500}) {
+        std::vector<std::pair<std::int64_t, std::int64_t>> joined;
+        for (std::int64_t index = 1; index <= count; ++index) {
+          const ShardPart part(plan, chunks, {index, count});
+          const std::size_t before = joined.size();
+          part.for_each([&](std::int64_t trial, std::int64_t chunk) {
+            joined.emplace_back(chunk, trial);
+            EXPECT_TRUE(part.touches(chunk));
+          });
+          EXPECT_EQ(joined.size() - before, static_cast<std::size_t>(part.trials()));
+          // Those of a chunk come by number, chunks one after the other or not.
+          std::sort(joined.begin() + static_cast<std::ptrdiff_t>(before), joined.end());
+        }
+        EXPECT_EQ(joined, line) << images << " images, " << count << " shards, " << total;
       }
-      EXPECT_EQ(joined, line) << images << " images, " << count << " shards";
     }
   }
 }

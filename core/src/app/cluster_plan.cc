@@ -28,6 +28,12 @@ nlohmann::ordered_json read_schema(const std::filesystem::path& file, const char
                                     ", which this version of the program writes and reads");
 }
 
+/// What is wrong with the directory of a plan, and what to do.
+Error not_whole(const Error& error) {
+  return Error(error.code(),
+               std::string(error.what()) + "; copy the directory of the plan again, or plan anew");
+}
+
 std::string text_of(const nlohmann::ordered_json& document) {
   return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -46,19 +52,21 @@ ClusterPlan read_plan(const std::filesystem::path& directory) {
                                       "one with bitfall plan CAMPAIGN -o DIR --shards N");
   }
   const std::filesystem::path file = plan_file(directory);
-  const auto document = read_schema(file, kPlanSchema);
   ClusterPlan plan;
   plan.directory = directory;
   try {
+    const auto document = read_schema(file, kPlanSchema);
     plan.shards = document.at("shards").get<std::int64_t>();
     plan.trials = document.at("trials").get<std::int64_t>();
     if (const auto& seconds = document.at("seconds"); !seconds.is_null()) {
       plan.seconds = seconds.get<double>();
     }
+    if (plan.shards < 1) throw Error(ExitCode::kInput, file.string() + ": is damaged: no shards");
   } catch (const nlohmann::json::exception& error) {
-    throw Error(ExitCode::kInput, file.string() + ": is damaged: " + error.what());
+    throw not_whole(Error(ExitCode::kInput, file.string() + ": is damaged: " + error.what()));
+  } catch (const Error& error) {
+    throw not_whole(error);
   }
-  if (plan.shards < 1) throw Error(ExitCode::kInput, file.string() + ": is damaged: no shards");
   return plan;
 }
 
@@ -72,6 +80,14 @@ void write_plan(const ClusterPlan& plan) {
 }
 
 std::filesystem::path pattern_directory(const ClusterPlan& plan) { return plan.directory / "plan"; }
+
+RunDescription planned_run(const ClusterPlan& plan) {
+  try {
+    return Store::open_read_only(pattern_directory(plan))->description();
+  } catch (const Error& error) {
+    throw not_whole(error);
+  }
+}
 
 std::filesystem::path shard_directory(const ClusterPlan& plan, std::int64_t shard) {
   std::array<char, 32> name;
@@ -94,20 +110,25 @@ ShardState shard_state(const ClusterPlan& plan, std::int64_t shard) {
   const std::filesystem::path file = progress_file(plan, shard);
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return state;
-  const auto document = read_schema(file, kShardSchema);
   state.started = true;
   try {
-    state.finished = document.at("finished").get<bool>();
-    state.planned = document.at("planned").get<std::int64_t>();
-    state.done = document.at("done").get<std::int64_t>();
-    state.mismatches = document.at("mismatches").get<std::int64_t>();
-    state.dues = document.at("dues").get<std::int64_t>();
-    state.rate = document.at("rate").get<double>();
-    state.host = document.at("host").get<std::string>();
-    state.process = document.at("process").get<std::int64_t>();
-    state.updated = document.at("updated").get<double>();
-  } catch (const nlohmann::json::exception& error) {
-    throw Error(ExitCode::kInput, file.string() + ": is damaged: " + error.what());
+    const auto document = read_schema(file, kShardSchema);
+    ShardState read = state;
+    read.planned = document.at("planned").get<std::int64_t>();
+    read.done = document.at("done").get<std::int64_t>();
+    read.mismatches = document.at("mismatches").get<std::int64_t>();
+    read.dues = document.at("dues").get<std::int64_t>();
+    read.rate = document.at("rate").get<double>();
+    read.host = document.at("host").get<std::string>();
+    read.process = document.at("process").get<std::int64_t>();
+    read.updated = document.at("updated").get<double>();
+    // A copy may have brought the notes and not the run.
+    read.finished = document.at("finished").get<bool>() && holds_run(shard_directory(plan, shard));
+    state = read;
+  } catch (const Error&) {
+    state.unreadable = true;
+  } catch (const nlohmann::json::exception&) {
+    state.unreadable = true;
   }
   return state;
 }

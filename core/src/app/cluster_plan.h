@@ -32,6 +32,8 @@ void write_plan(const ClusterPlan& plan);
 
 /// An empty run: what shards start from.
 std::filesystem::path pattern_directory(const ClusterPlan& plan);
+/// Of that run. Throws Error(kInput) where it cannot be read, as in half a copy.
+RunDescription planned_run(const ClusterPlan& plan);
 std::filesystem::path shard_directory(const ClusterPlan& plan, std::int64_t shard);
 std::filesystem::path progress_file(const ClusterPlan& plan, std::int64_t shard);
 /// Throws Error(kUsage) unless it is from 1 to the plan's number of shards.
@@ -41,6 +43,7 @@ void check_shard_number(const ClusterPlan& plan, std::int64_t shard);
 struct ShardState {
   bool started = false;  // its run directory is there
   bool finished = false;
+  bool unreadable = false;  // half a file, or of another version: `work` writes it anew
   std::int64_t planned = 0, done = 0, mismatches = 0, dues = 0;
   double rate = 0;   // trials a second, of the last session
   std::string host;  // of the last worker

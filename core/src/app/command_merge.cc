@@ -66,7 +66,7 @@ int MergeCommand::run() {
 /// Throws where a run is not one of the plan's shards; that the others are of its kind, merging
 /// checks.
 void MergeCommand::check_of_plan(const ClusterPlan& plan, const std::filesystem::path& run) const {
-  const RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
+  const RunDescription planned = planned_run(plan);
   const RunDescription stored = Store::open_read_only(run)->description();
   const bool same = stored.campaign_text == planned.campaign_text &&
                     stored.fault_list_text == planned.fault_list_text && stored.facts.shard &&
@@ -113,8 +113,16 @@ int MergeCommand::merge_plan(const ClusterPlan& plan) {
     return static_cast<int>(ExitCode::kInterrupted);
   }
   if (!holds_run(plan.directory)) {
-    check_of_plan(plan, shards.front());
-    merge_shards(shards, plan.directory, false);
+    try {
+      check_of_plan(plan, shards.front());
+      merge_shards(shards, plan.directory, false);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::kInput) throw;
+      throw Error(error.code(), std::string(error.what()) +
+                                    "\n  a shard whose folder is not whole is copied again, or "
+                                    "removed and done anew: bitfall work " +
+                                    shell_word(plan.directory.string()) + " SHARD");
+    }
   }
   merge_arms(shards, plan.directory, false);
   return show(plan.directory);

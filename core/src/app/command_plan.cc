@@ -109,7 +109,7 @@ void PlanCommand::pack(const Session& session, const ClusterPlan& plan) const {
 
 /// Throws unless the plan that is there is this one.
 void PlanCommand::check_planned(const ClusterPlan& plan, const std::string& text) const {
-  const RunDescription stored = Store::open_read_only(pattern_directory(plan))->description();
+  const RunDescription stored = planned_run(plan);
   const std::string faults = faults_.empty() ? "" : read_text(faults_);
   std::string other;
   if (stored.campaign_text != text) other = "of another campaign file than " + campaign_.string();

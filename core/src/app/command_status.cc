@@ -48,13 +48,14 @@ struct ClusterTotal {
 constexpr double kLately = 60;  // seconds: a worker writes every few
 
 bool heard_lately(const ShardState& state) {
-  return state.started && !state.finished &&
+  return state.started && !state.unreadable && !state.finished &&
          static_cast<double>(std::time(nullptr)) - state.updated < kLately;
 }
 
 const char* state_text(const ShardState& state) {
   if (state.finished) return "finished";
   if (!state.started) return "waiting";
+  if (state.unreadable) return "unreadable";
   return heard_lately(state) ? "running" : "stopped";
 }
 
@@ -68,7 +69,7 @@ void count(ClusterTotal& total, const ShardState& state) {
 
 nlohmann::ordered_json shard_json(std::int64_t number, const ShardState& state) {
   nlohmann::ordered_json json = {{"shard", number}, {"state", state_text(state)}};
-  if (!state.started) return json;
+  if (!state.started || state.unreadable) return json;
   json.update({{"trials", state.planned},
                {"done", state.done},
                {"rate", state.rate},
@@ -113,7 +114,7 @@ void print_shards(const std::vector<ShardState>& shards) {
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const ShardState& state = shards[i];
     const std::string number = std::to_string(i + 1);
-    if (!state.started) {
+    if (!state.started || state.unreadable) {
       table.add({number, state_text(state), "", "", "", "", ""});
       continue;
     }

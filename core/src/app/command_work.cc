@@ -34,8 +34,10 @@ class WorkCommand final : public Command {
 
  private:
   int work(const ClusterPlan& plan) const;
-  int start(const ClusterPlan& plan, const ExecutionOptions& options) const;
-  int go_on(const ClusterPlan& plan, const ExecutionOptions& options) const;
+  RunDescription shard_run(const ClusterPlan& plan, const RunDescription& planned) const;
+  int start(const ClusterPlan& plan, RunDescription planned, const ExecutionOptions& options) const;
+  int go_on(const ClusterPlan& plan, const RunDescription& planned,
+            const ExecutionOptions& options) const;
   std::string place(const ClusterPlan& plan) const {
     return "shard " + std::to_string(shard_) + " of " + plan.directory.string();
   }
@@ -64,12 +66,11 @@ int WorkCommand::run() {
   if (with_parent_) end_with_parent();
   const ClusterPlan plan = read_plan(directory_);
   check_shard_number(plan, shard_);
-  if (shard_state(plan, shard_).finished) {
+  try {
+    if (!shard_state(plan, shard_).finished) return work(plan);
+    shard_run(plan, planned_run(plan));
     std::printf("%s: finished already\n", place(plan).c_str());
     return 0;
-  }
-  try {
-    return work(plan);
   } catch (const Error& error) {
     throw Error(error.code(), place(plan) + ": " + error.what());
   }
@@ -77,6 +78,7 @@ int WorkCommand::run() {
 
 int WorkCommand::work(const ClusterPlan& plan) const {
   if (const auto pack = pack_of(plan.directory); !pack.empty()) check_pack(pack);
+  const RunDescription planned = planned_run(plan);
   const std::filesystem::path run = shard_directory(plan, shard_);
   const bool arms = !protections_of(pattern_directory(plan)).empty();
   const ExecutionOptions options{.explain = false,
@@ -85,7 +87,7 @@ int WorkCommand::work(const ClusterPlan& plan) const {
                                                  " " + std::to_string(shard_),
                                  .state_file = progress_file(plan, shard_),
                                  .more_follows = arms};
-  int code = holds_run(run) ? go_on(plan, options) : start(plan, options);
+  int code = holds_run(run) ? go_on(plan, planned, options) : start(plan, planned, options);
   if (code != 0 || !arms) return code;
   code = run_arms(run, plugins_, json_, options.how_to_go_on);
   if (code != 0) return code;
@@ -94,8 +96,8 @@ int WorkCommand::work(const ClusterPlan& plan) const {
   return 0;
 }
 
-int WorkCommand::start(const ClusterPlan& plan, const ExecutionOptions& options) const {
-  RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
+int WorkCommand::start(const ClusterPlan& plan, RunDescription planned,
+                       const ExecutionOptions& options) const {
   check_machine(planned);
   const auto session = reopen(pattern_directory(plan), planned, plugins_);
   check_same_facts(planned.facts, session->facts());
@@ -115,17 +117,29 @@ int WorkCommand::start(const ClusterPlan& plan, const ExecutionOptions& options)
   return execute(*session, *store, options);
 }
 
-int WorkCommand::go_on(const ClusterPlan& plan, const ExecutionOptions& options) const {
+/// The shard's run. Throws where it cannot be read, or is of another plan.
+RunDescription WorkCommand::shard_run(const ClusterPlan& plan,
+                                      const RunDescription& planned) const {
   const std::filesystem::path run = shard_directory(plan, shard_);
-  const RunDescription planned = Store::open_read_only(pattern_directory(plan))->description();
-  const RunDescription stored = Store::open_read_only(run)->description();
+  RunDescription stored;
+  try {
+    stored = Store::open_read_only(run)->description();
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string(error.what()) + "; copy the folder " + run.string() +
+                                  " again, or remove it and start the shard anew");
+  }
   if (stored.campaign_text != planned.campaign_text ||
       stored.fault_list_text != planned.fault_list_text ||
       stored.facts.shard != Shard{shard_, plan.shards}) {
     throw Error(ExitCode::kInput, run.string() + ": is of another plan; remove that folder");
   }
-  check_machine(stored);
-  return resume_run(run, plugins_, options);
+  return stored;
+}
+
+int WorkCommand::go_on(const ClusterPlan& plan, const RunDescription& planned,
+                       const ExecutionOptions& options) const {
+  check_machine(shard_run(plan, planned));
+  return resume_run(shard_directory(plan, shard_), plugins_, options);
 }
 
 }  // namespace

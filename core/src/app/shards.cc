@@ -99,11 +99,14 @@ class GoldenRows {
       if (added) {
         into.golden(row);
       } else if (!same_golden(known->second.first, row)) {
-        throw Error(ExitCode::kInput,
-                    part.run.string() + " and " + known->second.second->run.string() +
-                        ": have other answers without a fault to the image " +
-                        part.description.image_names[static_cast<std::size_t>(row.image)] +
-                        ", so one of the machines computes otherwise; run one of the two again");
+        throw Error(
+            ExitCode::kInput,
+            part.run.string() + " and " + known->second.second->run.string() +
+                ": have other answers without a fault to the image " +
+                part.description.image_names[static_cast<std::size_t>(row.image)] +
+                ", so one of the machines computes otherwise; run one of the two again. "
+                "Processors of AMD and of Intel compute alike with [run] cpu = \"avx2\" and "
+                "MKL_CBWR=COMPATIBLE in the environment of all");
       }
     }
   }

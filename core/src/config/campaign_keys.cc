@@ -191,7 +191,7 @@ const KeySpec kKeys[] = {
      "`cpu`, `cuda` or `cuda:N`."},
     {"run", "cpu", KeyType::kText, toml_choice(kCpuInstructionsNames, kSilent.cpu), -kUnbounded, kUnbounded, kClosed, kCpuInstructionsNames,
      "Instructions of the processor that the network is run with: all that it has, or `avx2` alone, so that machines with AVX2 and "
-     "with AVX512 can share a campaign. Decides last bits."},
+     "with AVX512 can share a campaign, if one maker made them. Decides last bits."},
     {"run", "tf32", KeyType::kFlag, toml_text(kSilent.tf32), -kUnbounded, kUnbounded, kClosed, {},
      "Let a GPU multiply float32 numbers with 10 bits of their fractions (TF32): faster, and another "
      "arithmetic than the CPU's. No effect on the CPU."},

@@ -217,7 +217,7 @@ double Plan::State::add_strata(FaultsEntry& entry, std::int32_t index, const Fau
     set_registers(site);
     const double faults = population(entry, site);
     const double population = config.permanent ? faults : faults * static_cast<double>(images);
-    Stratum stratum{index, site, population, 0, config.permanent};
+    Stratum stratum{index, site, population, 0, config.permanent, entry.mixed};
     if (faults > 0 && !entry.mixed) {
       const std::int64_t here = faults_per_site(config);
       wanted += copies * static_cast<double>(here);

@@ -22,6 +22,7 @@ struct Stratum {
   double population = 0;    // N: faults x images; faults alone if permanent
   std::int64_t trials = 0;  // n; of permanent faults n x images
   bool permanent = false;   // each fault meets every image: consecutive trials, in image order
+  bool mixed = false;       // of an entry with `total`: its trials stand among those of other sites
 };
 
 /// What planning needs to know of one site beyond its shape. `golden` is only filled when an error

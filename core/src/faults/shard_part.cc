@@ -39,7 +39,8 @@ void ShardPart::count_rounds() {
   std::int64_t first = 0;
   for (const Stratum& stratum : plan_.strata()) {
     if (stratum.trials == 0) continue;
-    if (stratum.population == 0) return rounds_.clear();  // of a list
+    // Of a list, or of `total`: no rounds that stand together.
+    if (stratum.population == 0 || stratum.mixed) return rounds_.clear();
     Rounds rounds{first, stratum.trials,
                   std::vector<std::int32_t>(static_cast<std::size_t>(chunks_.count()), 0)};
     const std::int64_t end = first + stratum.trials;

@@ -27,7 +27,7 @@ class ShardPart {
   void for_each(const std::function<void(std::int64_t trial, std::int64_t chunk)>& f) const;
 
  private:
-  /// Of a drawn plan: a site's trials, which meet every image once per round of so many trials.
+  /// Of a plan without `total`: a site's trials, which meet every image once per round of so many.
   struct Rounds {
     std::int64_t first = 0, trials = 0;  // ids
     std::vector<std::int32_t> rest;      // by chunk: trials of the last round, which is unfinished
@@ -41,7 +41,7 @@ class ShardPart {
   const Plan& plan_;
   const ImageChunks& chunks_;
   Shard shard_;
-  std::vector<Rounds> rounds_;         // empty: a list, whose trials meet images in no order
+  std::vector<Rounds> rounds_;         // empty: a list, or `total`, of which all trials are looked at
   std::vector<std::int64_t> starts_;   // place of each chunk's first trial, then of the end
   std::int64_t first_ = 0, last_ = 0;  // places
 };

@@ -89,7 +89,11 @@ std::string TorchRuntime::version() const {
 }
 
 std::string TorchRuntime::cpu() const {
-  return at::get_cpu_capability() + std::string(avx2_alone_ ? " alone" : "");
+  std::string text = at::get_cpu_capability();
+  if (avx2_alone_) text += " alone";
+  const char* mkl = std::getenv("MKL_CBWR");  // equal results on all processors
+  if (mkl != nullptr && *mkl != '\0') text += std::string(", MKL_CBWR=") + mkl;
+  return text;
 }
 bool TorchRuntime::has_cuda() const { return at::hasCUDA(); }
 

@@ -35,7 +35,7 @@ class TorchRuntime {
   void keep_to_avx2();
 
   std::string version() const;  // of the LibTorch that is loaded: "2.11.0"
-  /// Whose instructions it uses: "AVX512", "AVX2", "DEFAULT"; "AVX2 alone" where it was asked for.
+  /// Whose instructions it uses: "AVX512", "AVX2", "DEFAULT"; "AVX2 alone" where it was asked for; and MKL_CBWR, where it is set.
   std::string cpu() const;
   bool has_cuda() const;
 

@@ -192,6 +192,7 @@ std::string write_new_plugin(const NewPlugin& plugin, const PluginHost& host) {
   try {
     fs::create_directories(plugin.folder / "network");
     for (const auto& entry : fs::directory_iterator(examples / "network")) {
+      if (!entry.is_regular_file()) continue;  // pip compiles the scripts into a folder beside them
       fs::copy_file(entry.path(), plugin.folder / "network" / entry.path().filename());
     }
   } catch (const fs::filesystem_error& error) {

@@ -18,6 +18,10 @@ from typing import Any, Callable, Optional
 
 _FOLDER = Path(__file__).resolve().parent
 _EXIT_INTERRUPTED = 75
+_GET_IT = (
+    "install the wheel (pip install bitfall), build the source tree (scripts/build.sh release), or name "
+    "it in the environment variable BITFALL"
+)
 
 
 class Error(Exception):
@@ -57,10 +61,7 @@ def program() -> Path:
     found = shutil.which("bitfall")
     if found:
         return Path(found)
-    raise Error(
-        "the program bitfall was not found: install the wheel (pip install bitfall), build the source "
-        "tree (scripts/build.sh release), or name it in the environment variable BITFALL"
-    )
+    raise Error(f"the program bitfall was not found: {_GET_IT}")
 
 
 def _is_packaged(path: Path) -> bool:
@@ -113,11 +114,20 @@ def main() -> None:
         return
     try:
         path = program()
+        if _is_this_command(path):
+            os.environ.pop("BITFALL", None)  # it named this command, as `which bitfall` does
+            path = program()
+            if _is_this_command(path):
+                raise Error(f"{path}: is the package's command, and the program is not there; {_GET_IT}")
         variables = environment(path)
     except Error as error:
         print(f"bitfall: error: {error}", file=sys.stderr)
         sys.exit(error.code)
     os.execve(path, [str(path), *sys.argv[1:]], variables)
+
+
+def _is_this_command(path: Path) -> bool:
+    return os.path.exists(sys.argv[0]) and os.path.samefile(path, sys.argv[0])
 
 
 # Starting it ---------------------------------------------------------------------------------------
