@@ -17,6 +17,7 @@
 #include "error.h"
 #include "loss_sample.h"
 #include "report_number.h"
+#include "trials_ahead.h"
 #include "words.h"
 #include "worker_threads.h"
 
@@ -166,7 +167,7 @@ class Summary {
   }
 
   ReportData finish() {
-    store_.for_each_trial([&](const TrialResult& trial) { add(trial); });
+    for_each_trial_ahead(store_, [&](const TrialResult& trial) { add(trial); });
     if (options_.estimate_means) estimate_means();
     for (Tally& layer : layers_) network_.losses.collect(layer.losses);
     for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence, data_.clip));

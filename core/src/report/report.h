@@ -143,7 +143,7 @@ struct SummaryOptions {
   std::vector<bool> images;
   bool estimate_means = true;  // intervals of means: resampling takes time
   /// Called for every stored trial in the order of ids with the index of its layer in
-  /// ReportData::layers, which are in the order of the run's strata.
+  /// ReportData::layers, which are in the order of the run's strata. Must not use the store.
   std::function<void(std::size_t layer, const TrialEffect&, const TrialResult&)> visit;
 };
 
