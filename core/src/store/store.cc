@@ -398,7 +398,11 @@ struct Store::State {
   void compact() noexcept {
     constexpr std::uintmax_t kMost = std::uintmax_t{1} << 30;  // it takes twice as much meanwhile
     try {
-      if (fs::file_size(database.path()) <= kMost) database.execute("VACUUM");
+      if (fs::file_size(database.path()) > kMost) return;
+      if (database.text("PRAGMA journal_mode") == "memory") {  // it would hold the whole file
+        database.text("PRAGMA journal_mode = DELETE");
+      }
+      database.execute("VACUUM");
       scattered = false;
     } catch (const std::exception&) {
     }
@@ -423,8 +427,8 @@ struct Store::State {
   bool resumable = true;          // by `bitfall resume`, where writing fails
   std::int64_t commit_every = 1;  // trials
   std::int64_t pending = 0;
-  std::int64_t last = -1;  // trial written
-  bool scattered = false;  // trials were written in another order than theirs
+  std::int64_t last = -1;                       // trial written
+  bool scattered = false;                       // trials were written in another order than theirs
   std::chrono::steady_clock::time_point began;  // of the open transaction
   std::optional<Writer> writer;                 // absent when reading only
 };
