@@ -2,9 +2,9 @@
 codes, time and digest. Exit status 1 where a digest is another than that of the whole campaign of its batch and processor.
 
 The quick start's network on images that are drawn here. Of [run], batch and cpu decide last bits, so each of their
-values has a whole campaign of its own; all other rows must equal one of these. With qemu-user (Debian's package) the
-last rows have a part computed by other processors, which know AVX2 and no AVX512: one of this processor's maker, and,
-where MKL is told to compute alike on all (MKL_CBWR), one of the other maker's.
+values has a whole campaign of its own, as trials drawn by `total` have; all other rows must equal one of these. With
+qemu-user (Debian's package) the last rows have a part computed by other processors, which know AVX2 and no AVX512: one
+of this processor's maker, and, where MKL is told to compute alike on all (MKL_CBWR), one of the other maker's.
 
 usage: digest_table.py BITFALL [--parts N...] [--per-site N] [--images N] [--jobs N] [--no-emulated]
 """
@@ -41,7 +41,7 @@ preprocess = {{ mean = [0.5, 0.5, 0.5], std = [0.25, 0.25, 0.25] }}
 [format]
 id = "fp16"
 [[faults]]
-per_site = {per_site}
+{faults}
 [run]
 """
 # Of each maker a processor with AVX2 and FMA, and without AVX512, for a program of a user.
@@ -60,13 +60,14 @@ class Table:
         print("| campaign | exit | s | processor s | digest |")
         print("| --- | --- | ---: | ---: | --- |", flush=True)
 
-    def campaign(self, **run):
-        """A campaign file; its keys of [run]."""
+    def campaign(self, total=None, **run):
+        """A campaign file; what decides the digest: its keys of [run], and trials by site or in total."""
         run = {"batch": 32, "threads": 1, "workers": 1, **run}
         path = self.folder / f"{len(list(self.folder.glob('*.toml')))}.toml"
-        text = CAMPAIGN.format(model=SCRIPTS / "quickstart/baseline.pt", per_site=self.options.per_site)
+        faults = f"total = {total}" if total else f"per_site = {self.options.per_site}"
+        text = CAMPAIGN.format(model=SCRIPTS / "quickstart/baseline.pt", faults=faults)
         path.write_text(text + "".join(f"{key} = {json.dumps(value)}\n" for key, value in run.items()))
-        return path, (run["batch"], run.get("cpu", "native"), self.environment.get("MKL_CBWR", ""))
+        return path, (total, run["batch"], run.get("cpu", "native"), self.environment.get("MKL_CBWR", ""))
 
     def call(self, *arguments, accept=(0,), processor=None):
         """Runs the program, on an emulated processor if one is named; returns its exit code and stdout."""
@@ -151,6 +152,9 @@ def main():
         some = options.parts[min(1, len(options.parts) - 1)]
         table.divided(f"{some} parts, each worker killed and taken up again", some, killed=True, commit_every=20)
         table.divided(f"{some} parts, 2 workers, whole networks for every pass", some, workers=2, suffix=False)
+        total = 5 * options.per_site
+        table.whole("`total` over all sites, whole", total=total)
+        table.divided(f"`total` over all sites, {some} parts", some, total=total)
         table.whole("batch 8, whole", batch=8)
         table.divided(f"batch 8, {some} parts", some, batch=8)
         if "avx2" in flags:
@@ -166,7 +170,7 @@ def main():
                 table.divided(f'cpu = "avx2", MKL_CBWR=COMPATIBLE, {last} parts, one by qemu -cpu {other}', last,
                               processor=other, cpu="avx2")  # fmt: skip
         kinds = "AVX512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "neither AVX2 nor AVX512"
-        print(f"\nThis processor has {kinds}. {len(table.wanted)} settings that decide last bits: "
+        print(f"\nThis processor has {kinds}. {len(table.wanted)} settings of their own: "
               f"{len(set(table.wanted.values()))} digests.")  # fmt: skip
     if table.wrong:
         sys.exit(f"digest_table: {table.wrong} rows have another digest")

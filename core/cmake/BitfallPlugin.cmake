@@ -9,7 +9,9 @@ function(bitfall_add_plugin name)
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_options(${name} PRIVATE $<$<CONFIG:>:-O2>  # no build type, no optimisation
     -ffile-prefix-map=${CMAKE_CURRENT_SOURCE_DIR}=.)        # the same bytes wherever it is built
-  target_link_options(${name} PRIVATE -Wl,-z,defs)          # what is missing is an error here, not where it is loaded
+  if(NOT BITFALL_SANITIZE)  # whose own functions clang takes from the program
+    target_link_options(${name} PRIVATE -Wl,-z,defs)        # what is missing is an error here, not where it is loaded
+  endif()
   install(TARGETS ${name} LIBRARY DESTINATION lib/bitfall/plugins)
   if(BUILD_TESTING AND BITFALL_PROGRAM)
     add_test(NAME ${name}.check COMMAND ${BITFALL_PROGRAM} plugin check $<TARGET_FILE:${name}>)

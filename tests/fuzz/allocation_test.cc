@@ -73,8 +73,8 @@ class OutOfMemory : public testing::TestWithParam<const FuzzTarget*> {};
 
 TEST_P(OutOfMemory, EndsWithAResultOrAnException) {
   const FuzzTarget& target = *GetParam();
-  const fs::path folder =
-      fs::path(testing::TempDir()) / ("bitfall_memory_" + std::to_string(::getpid()));
+  const fs::path folder = fs::path(testing::TempDir()) /
+                          ("bitfall_memory_" + std::to_string(::getpid()) + "_" + target.name);
   fs::create_directories(folder);
   const std::string seed = target.seeds().back();
   const fs::path file = folder / target.file;
@@ -101,7 +101,10 @@ TEST_P(OutOfMemory, EndsWithAResultOrAnException) {
 std::vector<const FuzzTarget*> all_readers() {
   std::vector<const FuzzTarget*> targets;
   const std::set<std::string> through_libraries = {
-      "safetensors", "model_card", "descriptions", "file_list", "campaign", "training", "store"};
+      "safetensors",    "model_card",    "descriptions", "file_list",
+      "campaign",       "training",      "store",        "store_cells",
+      "class_map",      "plan",          "shard_note",   "exported_program",
+      "exported_graph", "pack_manifest", "pack"};
   for (const FuzzTarget& target : fuzz_targets()) {
     if (!through_libraries.contains(target.name)) targets.push_back(&target);
   }

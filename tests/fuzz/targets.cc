@@ -1,203 +1,56 @@
 #include "targets.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <fstream>
+#include <functional>
 #include <sstream>
+#include <stdexcept>
+#include <system_error>
 
 #include "class_list.h"
+#include "cluster_plan.h"
 #include "config.h"
+#include "convert.h"
 #include "dataset.h"
 #include "descriptions.h"
 #include "diagnostics.h"
+#include "embeddings.h"
 #include "error.h"
+#include "exported_program.h"
 #include "fake_format.h"
 #include "faults.h"
 #include "file_list.h"
+#include "foreign_faults.h"
 #include "image.h"
-#include "json_file.h"
+#include "minisign.h"
 #include "model_card.h"
 #include "npy.h"
+#include "opened_pack.h"
+#include "pack_file.h"
+#include "packed_images.h"
+#include "plugin_note.h"
 #include "report.h"
 #include "run_fixture.h"
+#include "seeds.h"
 #include "sites.h"
+#include "sqlite.h"
 #include "store.h"
-#include "stored_zip.h"
 #include "tensor_file.h"
 #include "text_file.h"
 #include "training_config.h"
 #include "training_log.h"
 #include "word_reader.h"
+#include "worker_frames.h"
 
 namespace bitfall {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string little(std::uint64_t value, int bytes) {
-  std::string text;
-  for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
-
-// Seeds
-// ---------------------------------------------------------------------------------------------
-
-std::string npy(const std::string& type, const std::string& shape, std::size_t bytes) {
-  std::string header =
-      "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }\n";
-  return std::string("\x93NUMPY\x01\x00", 8) + little(header.size(), 2) + header +
-         std::string(bytes, '\1');
-}
-
-std::vector<std::string> npy_seeds() {
-  return {npy("<f4", "2, 3", 24), npy("|u1", "2, 2, 2, 3", 24), npy("<i8", "3,", 24),
-          npy("<f2", "", 2)};
-}
-
-std::vector<std::string> safetensors_seeds() {
-  const std::string header =
-      R"({"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}})";
-  return {little(header.size(), 8) + header + std::string(24, '\1')};
-}
-
-// What torch.save({"w": torch.ones(2, 3)}) pickles, protocol 2.
-std::string pickled_tensor() {
-  const auto text = [](const std::string& word) { return "X" + little(word.size(), 4) + word; };
-  return "\x80\x02}" + text("w") + "ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") +
-         "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\x06tQ" + std::string("K\0", 2) +
-         "K\x02K\x03\x86K\x03K\x01\x86\x89" + "ccollections\nOrderedDict\n)RtRs.";
-}
-
-// 2000 tensors that share one shape of 20 000 dimensions: a copy each would be 640 MB.
-std::string shared_shape() {
-  const auto text = [](const std::string& word) { return "X" + little(word.size(), 4) + word; };
-  std::string pickle = "\x80\x02}(";
-  for (int i = 0; i < 2000; ++i) {
-    const std::string shape = i == 0 ? "(" +
-                                           [] {
-                                             std::string ones;
-                                             for (int k = 0; k < 20'000; ++k) ones += "K\x01";
-                                             return ones;
-                                           }() +
-                                           "tq\x01"
-                                     : std::string("h\x01");
-    pickle += text("w" + std::to_string(i)) + "ctorch._utils\n_rebuild_tensor_v2\n((" +
-              text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\x06tQ" +
-              std::string("K\0", 2) + shape + "h\x01\x89" + "ccollections\nOrderedDict\n)RtR";
-  }
-  return pickle + "u.";
-}
-
-std::vector<std::string> pytorch_seeds() {
-  return {stored_zip({{"archive/data.pkl", shared_shape()},
-                      {"archive/data/0", std::string(24, '\1')},
-                      {"archive/byteorder", "little"},
-                      {"archive/version", "3\n"}}),
-          stored_zip({{"archive/data.pkl", pickled_tensor()},
-                      {"archive/data/0", std::string(24, '\1')},
-                      {"archive/byteorder", "little"},
-                      {"archive/version", "3\n"}})};
-}
-
-std::vector<std::string> npz_seeds() {
-  return {stored_zip({{"a.npy", npy("<f4", "2, 3", 24)}, {"b.npy", npy("<f8", "2, 3", 48)}})};
-}
-
-std::vector<std::string> card_seeds() {
-  return {stored_zip(
-      {{"m/constants.pkl", "\x80\x02)."},
-       {"m/extra/bitfall.json",
-        R"({"classes": ["a", "b"], "input": [3, 8, 8], "preprocess": {"mean": [0.5], "std": [0.5]}})"}})};
-}
-
-std::vector<std::string> image_seeds() {
-  std::string bmp = "BM" + little(54 + 16, 4) + little(0, 4) + little(54, 4) + little(40, 4) +
-                    little(2, 4) + little(2, 4) + little(1, 2) + little(24, 2) +
-                    std::string(24, '\0') + std::string(16, '\7');
-  return {"P6\n2 2\n255\n" + std::string(12, '\7'), "P2\n2 2\n255\n1 2 3 4\n", bmp};
-}
-
-std::vector<std::string> text_list_seeds() {
-  return {"cat\ndog\n", "n01440764 tench, Tinca tinca\nn01443537 goldfish\n", "[\"cat\", \"dog\"]",
-          "{\"0\": [\"n01440764\", \"tench\"], \"1\": [\"n01443537\", \"goldfish\"]}",
-          "0,cat\n1,dog\n"};
-}
-
-std::vector<std::string> description_seeds() {
-  return {R"({"cat": ["A cat.", "a cat  purrs", "..."], "dog": ["barks"]})"};
-}
-
-std::vector<std::string> file_list_seeds() {
-  return {"cat/1.png 0\ndog/2.png 1\n", "image,label\ncat/1.png,0\n\"dog/2.png\",1\n",
-          "cat/1\ndog/2\n", "cat/1.png\t1\n"};
-}
-
-std::vector<std::string> campaign_seeds() {
-  return {
-      "[campaign]\nseed = 5\noutput = \"runs/x\"\n[model]\npath = \"a.pt\"\n[data]\npath = \"x\"\n"
-      "preprocess = { resize = 8, crop = [8, 8], mean = [0.5, 0.5, 0.5], std = [1, 1, 1] }\n"
-      "[format]\nid = \"int\"\nbits = 6\n[[formats]]\nformat = { id = \"fp16\" }\nsites = "
-      "[\"a*\"]\n"
-      "[calibration]\nrule = \"percentile\"\npercentile = 99.9\n[[faults]]\nerror_model = { id = "
-      "\"bit_flip\", bits = [1, 2] }\ntarget = \"weight\"\nper_site = 100\n[[faults]]\nprecision = "
-      "0.01\n"
-      "[metrics]\nids = [\"mismatch\"]\n[plugins]\npaths = [\"p.so\"]\n[run]\nbatch = 8\nthreads = "
-      "1\n"};
-}
-
-std::vector<std::string> training_seeds() {
-  return {
-      "[training]\nseed = 1\nepochs = 2\nbatch = 8\nema = 0.99\n[model]\npath = "
-      "\"a.pt\"\n[data]\npath = "
-      "\"x\"\n[validation]\npath = \"y\"\n[optimizer]\nkind = \"adamw\"\n[schedule]\nkind = "
-      "\"cosine\"\n"
-      "warmup_epochs = 1\n[augmentation]\nshift = 2\nflip = true\n[run]\ndevice = \"cpu\"\n"};
-}
-
-std::vector<std::string> fault_list_seeds() {
-  return {
-      "site,image,target,element,register,op,mask\nconv1,cat/1.png,activation,4,payload,flip,0x8\n"
-      "fc,dog/2.png,weight,3,payload,set,F\ninput,cat/1.png,input,2,scale,clear,0X7\n",
-      "fault,site,image,target,element,register,op,mask\n7,conv1,cat/"
-      "1.png,activation,0,payload,write,1\n"
-      "7,conv1,cat/1.png,activation,1,payload,value,0.5\n"};
-}
-
-std::vector<std::string> training_log_seeds() {
-  EpochResult epoch;
-  epoch.epoch = 1;
-  return {training_csv(std::vector<EpochResult>{epoch, epoch})};
-}
-
-std::vector<std::string> words_seeds() { return {"0x3c00 1.5 nan -inf 1e-45 0b101\n17 0x 1e999"}; }
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::vector<std::string> store_seeds() {
-  constexpr std::int64_t kTrials = 40;
-  const fs::path directory =
-      fs::temp_directory_path() / ("bitfall_fuzz_seed_" + std::to_string(::getpid()));
-  std::vector<std::string> seeds;
-  for (const bool finished : {false, true}) {
-    fs::remove_all(directory);
-    auto store = Store::create(directory, small_run(kTrials), 64);
-    for (std::int32_t image = 0; image < 5; ++image)
-      store->golden({image, 0.25, image % 3, 0.5f, 0.24, 1});
-    for (std::int64_t id = 0; id < kTrials; ++id) store->trial(wild_trial(id, kTrials));
-    store->commit();
-    if (finished) store->finish(store->facts());
-    store.reset();
-    seeds.push_back(content_of(directory / "campaign.sqlite"));
-  }
-  fs::remove_all(directory);
-  return seeds;
-}
-
-// Readers
-// -------------------------------------------------------------------------------------------
 
 /// cat/1.png and dog/2.png, no pixel of which is read.
 const fs::path& image_folder() {
@@ -252,13 +105,189 @@ void read_faults(const fs::path& file) {
   }
 }
 
-void read_store(const fs::path& file) {
-  const fs::path directory = file.parent_path() / "run";
-  fs::create_directories(directory);
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    fs::remove(directory / ("campaign.sqlite" + std::string(suffix)));
+/// What readers throw that leave the file's name to their callers.
+void named(const fs::path& file, const std::function<void()>& read) {
+  try {
+    read();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::runtime_error& error) {
+    throw Error(ExitCode::kInput, file.string() + ": " + error.what());
   }
-  fs::rename(file, directory / "campaign.sqlite");
+}
+
+void put(const fs::path& file, const std::string& bytes) {
+  fs::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+/// Beside the file, a folder of its own; empty.
+fs::path fresh_folder(const fs::path& file, const char* name) {
+  const fs::path folder = file.parent_path() / name;
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+void read_exported(const fs::path& file) {
+  with_exported_program(file, [](const ExportedProgram& program) {
+    for (const ExportedTensor& tensor : program.tensors) {  // all within their storages
+      std::int64_t last = tensor.offset;
+      for (std::size_t d = 0; d < tensor.sizes.size(); ++d) {
+        if (tensor.sizes[d] == 0) return;
+        last += (tensor.sizes[d] - 1) * tensor.strides[d];
+      }
+      if (static_cast<std::size_t>(last) >= program.storages.at(tensor.storage).size()) {
+        throw std::logic_error("a tensor outside its storage was accepted");
+      }
+    }
+  });
+}
+
+void read_exported_graph(const fs::path& file) {
+  const fs::path archive = file.parent_path() / "n.pt2";
+  put(archive, exported_archive(content_of(file)));
+  read_exported(archive);
+}
+
+void read_pickle_alone(const fs::path& file) {
+  const fs::path archive = file.parent_path() / "archive.pth";
+  put(archive, pytorch_archive(content_of(file)));
+  read_table(archive, "");
+}
+
+void read_class_map(const fs::path& file) {
+  EmbeddingFiles files;
+  files.table = file.parent_path() / "table.npy";
+  files.classes = file.parent_path() / "rows.txt";
+  files.map = file;
+  put(files.table, npy_seeds()[0]);
+  put(files.classes, "row a\nrow_b\n");
+  const std::vector<std::string> classes = {"cat", "dog"};
+  class_embeddings(files, classes);
+}
+
+void read_foreign(const fs::path& file) {
+  static const std::vector<Site> sites = {
+      {"input", {}, Target::kInput, "input", {3, 2, 2}, 12, ""},
+      {"conv1", {}, Target::kActivation, "conv", {4, 2, 2}, 16, ""},
+      {"fc", {}, Target::kActivation, "linear", {5}, 5, ""},
+      {"conv1.weight", {}, Target::kWeight, "conv", {4, 3, 1, 1}, 12, ""},
+      {"fc.weight", {}, Target::kWeight, "linear", {5, 16}, 80, "cannot be hit"}};
+  static const std::vector<NamedShape> parameters = {
+      {"conv1.weight", {4, 3, 1, 1}}, {"conv1.bias", {4}}, {"fc.weight", {5, 16}}};
+  const std::string bytes = read_text(file);
+  for (const Target target : {Target::kActivation, Target::kWeight}) {
+    ForeignOptions options;
+    options.target = target;
+    options.layers = {"conv", "linear"};
+    options.numbers = bytes.size() % 2 == 0;
+    const auto found = read_foreign_faults(file, bytes, sites, parameters, options);
+    for (const ForeignFault& fault : found.faults) {
+      for (const Edit& edit : fault.edits) {
+        const std::int64_t values = sites[static_cast<std::size_t>(fault.site)].values;
+        if (edit.element >= 0 && edit.element < values) continue;
+        throw std::logic_error("a fault outside its site was accepted");
+      }
+    }
+  }
+}
+
+void read_packed(const fs::path& file) {
+  const auto images = PackedImages::open(file.parent_path(), "test");
+  if (!images) return;
+  for (std::int32_t row = 0; row < std::min(images->size(), 2); ++row) images->read(row);
+}
+
+void read_cifar_pickle(const fs::path& file) {
+  put(file.parent_path() / "batches.meta", cifar_names_seeds()[0]);
+  read_packed(file);
+}
+void read_cifar_names(const fs::path& file) {
+  put(file.parent_path() / "test_batch", cifar_pickle_seeds()[0]);
+  read_packed(file);
+}
+void read_cifar_binary(const fs::path& file) {
+  put(file.parent_path() / "batches.meta.txt", "cat\ndog\n");
+  read_packed(file);
+}
+
+void read_manifest_alone(const fs::path& file) {
+  const fs::path folder = fresh_folder(file, "pack");
+  put(folder / "gap.cc", "int gap;");
+  fs::copy_file(file, folder / kManifest);
+  read_manifest(folder, folder);
+}
+void read_sums(const fs::path& file) {
+  const fs::path folder = fresh_folder(file, "pack");
+  put(folder / "gap.cc", "int gap;");
+  fs::copy_file(file, folder / kSums);
+  check_sums(folder, {"gap.cc", kSums}, folder);
+}
+void read_pack(const fs::path& file) {
+  OpenedPack opened;
+  open_pack(file, {"", true}, opened);
+  pack_text(opened);
+}
+
+void read_signature(const fs::path& file) {
+  static const MinisignKey key = parse_minisign_key(content_of(minisign_vectors() / "signer.pub"));
+  named(file, [&] { verify_minisign(minisign_vectors() / "message.txt", read_text(file), key); });
+}
+void read_key(const fs::path& file) {
+  named(file, [&] {
+    const MinisignKey key = parse_minisign_key(read_text(file));
+    if (!(parse_minisign_key(key.text()) == key)) throw std::logic_error("another key is written");
+  });
+}
+
+template <bool kCodes>
+void read_numbers(const fs::path& file) {
+  static const FakeFormat format;
+  ConvertOptions options;
+  options.file = file;
+  options.codes = kCodes;
+  options.flips = {"all"};
+  convert({format, "fake", "a format"}, options, file_source(file), file.string(),
+          [](std::string_view) {});
+}
+
+void read_plan_note(const fs::path& file) {
+  const fs::path folder = fresh_folder(file, "plan");
+  fs::copy_file(file, folder / "plan.json");
+  const ClusterPlan plan = read_plan(folder);
+  check_shard_number(plan, plan.shards);
+}
+void read_shard_note(const fs::path& file) {
+  ClusterPlan plan;
+  plan.directory = fresh_folder(file, "plan");
+  plan.shards = 1;
+  fs::create_directories(shard_directory(plan, 1));
+  fs::copy_file(file, progress_file(plan, 1));
+  shard_state(plan, 1);
+}
+
+void read_frames(const fs::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  const std::unique_ptr<const int, void (*)(const int*)> closer(
+      &descriptor, [](const int* open) { ::close(*open); });
+  named(file, [&] {
+    while (const auto frame = receive_frame(descriptor)) {
+      if (frame->kind == FrameKind::kTrial) {
+        if (trial_of(to_body(trial_of(frame->body))).trial != trial_of(frame->body).trial) {
+          throw std::logic_error("another trial is sent");
+        }
+      } else if (frame->kind == FrameKind::kGolden) {
+        golden_of(frame->body);
+      } else if (frame->kind == FrameKind::kReady || frame->kind == FrameKind::kBegins) {
+        number_of(frame->body);
+      }
+    }
+  });
+}
+
+void read_run(const fs::path& directory) {
   const auto store = Store::open_read_only(directory);
   std::ostringstream out;
   export_csv(*store, out);
@@ -266,6 +295,94 @@ void read_store(const fs::path& file) {
   export_faults(*store, out);
   store->golden_rows();
   report_text(summarise(*store));
+}
+
+void read_store(const fs::path& file) {
+  const fs::path directory = fresh_folder(file, "run");
+  fs::rename(file, directory / "campaign.sqlite");
+  read_run(directory);
+}
+
+// A sound run that is not finished, cells of which somebody has changed: bytes say which, and into
+// what. SQLite's own checks and the seal see nothing of it.
+class CellChanges {
+ public:
+  explicit CellChanges(std::string bytes) : bytes_(std::move(bytes)) {}
+
+  void make(const fs::path& store) {
+    const Database database(store, Database::Mode::kWrite);
+    for (int change = 0; change < 4 && at_ < bytes_.size(); ++change) {
+      const auto tables = column_of(
+          database, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", 0);
+      const std::string& table = tables[next() % tables.size()];
+      const auto columns = column_of(database, "PRAGMA table_info(" + table + ")", 1);
+      const std::string column = sql_quoted(columns[next() % columns.size()]);
+      const std::string row = std::to_string(next());
+      std::string keys;
+      for (const std::string& key : column_of(
+               database, "SELECT name FROM pragma_table_info('" + table + "') WHERE pk > 0", 0)) {
+        keys += (keys.empty() ? "" : ", ") + sql_quoted(key);
+      }
+      if (keys.empty()) keys = "rowid";
+      Statement update(database, "UPDATE OR IGNORE " + table + " SET " + column + " = ?1 WHERE (" +
+                                     keys + ") IN (SELECT " + keys + " FROM " + table +
+                                     " LIMIT 1 OFFSET " + row + " % max(1, (SELECT count(*) FROM " +
+                                     table + ")))");
+      try {
+        bind(update);
+        update.run();
+      } catch (const Error&) {  // NOT NULL and the like
+      }
+    }
+  }
+
+ private:
+  static std::vector<std::string> column_of(const Database& database, const std::string& sql,
+                                            int column) {
+    std::vector<std::string> texts;
+    Statement rows(database, sql);
+    while (rows.step()) texts.push_back(rows.text(column));
+    return texts;
+  }
+  static std::string sql_quoted(const std::string& name) {
+    std::string quoted = "\"";
+    for (const char c : name) quoted += c == '"' ? "\"\"" : std::string(1, c);
+    return quoted + "\"";
+  }
+
+  unsigned next() { return at_ < bytes_.size() ? static_cast<unsigned char>(bytes_[at_++]) : 0; }
+  std::string next(std::size_t size) {
+    const std::size_t from = std::min(at_, bytes_.size());
+    at_ += size;
+    return bytes_.substr(from, size);
+  }
+  void bind(Statement& statement) {
+    const unsigned kind = next() % 4;
+    if (kind == 0) {
+      statement.bind_null();
+    } else if (kind == 3) {
+      statement.bind(std::string_view(text_ = next(next())));
+    } else {
+      std::int64_t number = 0;
+      const std::string eight = next(8);
+      std::memcpy(&number, eight.data(), eight.size());
+      double real = 0;
+      std::memcpy(&real, &number, sizeof real);
+      kind == 1 ? statement.bind(number) : statement.bind_real(real);
+    }
+  }
+
+  std::string bytes_;
+  std::string text_;
+  std::size_t at_ = 0;
+};
+
+void read_cells(const fs::path& file) {
+  static const std::string sound = store_seeds()[0];
+  const fs::path directory = fresh_folder(file, "run");
+  put(directory / "campaign.sqlite", sound);
+  CellChanges(content_of(file)).make(directory / "campaign.sqlite");
+  read_run(directory);
 }
 
 const FuzzTarget kTargets[] = {
@@ -281,6 +398,20 @@ const FuzzTarget kTargets[] = {
     {"pytorch", "x.pth", [](const fs::path& file) { read_table(file, ""); }, pytorch_seeds,
      "PK\x01\x02 PK\x03\x04 PK\x05\x06 data.pkl byteorder FloatStorage HalfStorage torch._utils "
      "_rebuild_tensor_v2 _rebuild_parameter OrderedDict"},
+    {"pickle", "data.pkl", read_pickle_alone, pickle_seeds,
+     "ctorch._utils\n_rebuild_tensor_v2\n FloatStorage HalfStorage _rebuild_parameter OrderedDict "
+     "tR "
+     "K\x01 M\xff\xff J\xff\xff\xff\xff q\x01 h\x01 \x94 \x8c"},
+    {"exported_program", "x.pt2", read_exported, exported_program_seeds,
+     "PK\x01\x02 PK\x03\x04 PK\x05\x06 as_int as_tensor as_graph sizes strides storage_offset "
+     "dtype"},
+    {"exported_graph", "model.json", read_exported_graph, exported_graph_seeds,
+     "as_none as_tensor as_tensors as_nested_tensors as_optional_tensor as_optional_tensors as_int "
+     "as_ints "
+     "as_float as_bool as_string as_complex real imag as_sym_int as_sym_ints as_name "
+     "as_scalar_type as_graph graph "
+     "inputs nodes outputs user_input constant_input buffer tensor_constant token Infinity NaN "
+     "1e308 null [ ] { } \" :"},
     {"model_card", "x.pt", [](const fs::path& file) { read_model_card(file); }, card_seeds,
      "PK\x01\x02 PK\x03\x04 PK\x05\x06 bitfall.json classes input preprocess mean std"},
     {"image", "x.png", [](const fs::path& file) { decode_image(file); }, image_seeds,
@@ -292,6 +423,8 @@ const FuzzTarget kTargets[] = {
      text_list_seeds, "n01440764 , [ ] { } \" : 0 1 \\u001b"},
     {"descriptions", "x.json", [](const fs::path& file) { read_descriptions(file); },
      description_seeds, "[ ] { } \" : \\u001b ... null"},
+    {"class_map", "x.json", read_class_map, class_map_seeds,
+     "[ ] { } \" : , cat dog 0 1 -1 1e9 row_b"},
     {"file_list", "x.csv",
      [](const fs::path& file) { read_file_list(image_folder(), file, {}, false); }, file_list_seeds,
      "image label , \t \" cat/1.png dog/2.png 0 1"},
@@ -303,7 +436,8 @@ const FuzzTarget kTargets[] = {
        diagnostics.throw_if_any();
      },
      campaign_seeds,
-     "[campaign] [model] [data] [[faults]] [[formats]] [run] seed path per_site precision total id "
+     "[campaign] [model] [data] [[faults]] [[formats]] [[protect]] [learn] [run] seed path "
+     "per_site precision total id "
      "{ } [ ] = "
      "\"\"\" ''' 1e308 inf nan 0x 9223372036854775807 \\u001b"},
     {"training", "x.toml",
@@ -330,6 +464,44 @@ const FuzzTarget kTargets[] = {
        }
      },
      words_seeds, "0x 0b nan inf 1e 0x1p - + ."},
+    {"foreign_faults", "x.list", read_foreign, foreign_list_seeds,
+     "layer_num dim1 dim2 dim3 batch value k function fingerprint result results bitmask "
+     "Injection,Layer,TensorIndex,Bit "
+     "layer,kernel,channel,row,col,bitmask nan None 1e999 -1 9223372036854775807 f4 i8 [ ] { } \" "
+     ", :"},
+    {"cifar_pickle", "test_batch", read_cifar_pickle, cifar_pickle_seeds,
+     "labels data U\x06 K\x01 M\xff\xff J\xff\xff\xff\xff q\x01 h\x01 tb R( \x86 \x87"},
+    {"cifar_names", "batches.meta", read_cifar_names, cifar_names_seeds,
+     "label_names U\x03 ]( e u. q\x01 h\x01"},
+    {"cifar_binary", "test_batch.bin", read_cifar_binary, cifar_binary_seeds, "\x01 \xff"},
+    {"pack", "x.bitfall-pack", read_pack, pack_seeds,
+     "pack.json SHA256SUMS ustar ../ / 0000644 \x28\xB5\x2F\xFD \x1F\x8B"},
+    {"pack_manifest", "x.json", read_manifest_alone, pack_manifest_seeds,
+     "schema bitfall.pack/1 name version abi components kind id sources prepare ../ gap.cc [ ] { } "
+     "\" : -1 1e99 null"},
+    {"pack_sums", "x.sums", read_sums, pack_sums_seeds, "gap.cc pack.json ../"},
+    {"signature", "x.minisig", read_signature, signature_seeds,
+     "trusted untrusted comment: RUT = =="},
+    {"public_key", "x.pub", read_key, key_seeds, "RW = == untrusted comment:"},
+    {"library_note", "x.so", [](const fs::path& file) { named(file, [&] { read_note(file); }); },
+     library_seeds,
+     "Bitfall \x7f"
+     "ELF abi headers components metric format"},
+    {"note_text", "x.note",
+     [](const fs::path& file) { named(file, [&] { parse_note(read_text(file)); }); },
+     note_text_seeds,
+     "abi headers compiler library name group metric format components -1 99999999999999999999"},
+    {"converted", "x.txt", read_numbers<false>, converted_seeds,
+     "0x1.8p3 nan inf -0 1e999 , e p ."},
+    {"converted_codes", "x.txt", read_numbers<true>, converted_codes_seeds, "0x 0b ffffffff , 1"},
+    {"plan", "x.json", read_plan_note, plan_seeds,
+     "schema bitfall.plan/1 shards trials seconds null -1 1e99 9223372036854775807 [ ] { } \" :"},
+    {"shard_note", "x.json", read_shard_note, shard_note_seeds,
+     "schema bitfall.shard/1 finished planned done rate host process updated null 1e99 [ ] { } \" "
+     ":"},
+    {"worker_frames", "x.frames", read_frames, frame_seeds, "R S G T B F I"},
+    {"store_cells", "x.cells", read_cells, cells_seeds,
+     "\x01 \x02 \x03 \xff\xff\xff\xff nan 1e999 [1,2] bitfall"},
     {"store", "x.sqlite", read_store, store_seeds,
      "campaign facts trials edits CREATE TABLE VIEW TRIGGER"},
 };
@@ -338,13 +510,15 @@ const FuzzTarget kTargets[] = {
 
 std::span<const FuzzTarget> fuzz_targets() { return kTargets; }
 
-std::string try_input(const FuzzTarget& target, std::string_view bytes, const fs::path& folder) {
+std::string try_input(const FuzzTarget& target, std::string_view bytes, const fs::path& folder,
+                      bool* read) {
   constexpr std::size_t kLongest = 16'384;
   const fs::path file = folder / target.file;
   std::ofstream(file, std::ios::binary)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   try {
     target.read(file);
+    if (read) *read = true;
   } catch (const Error& error) {
     const std::string message = error.what();
     if (message.find(folder.string()) == message.npos) return "does not name the file: " + message;

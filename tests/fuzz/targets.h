@@ -21,9 +21,10 @@ struct FuzzTarget {
 std::span<const FuzzTarget> fuzz_targets();
 
 /// Writes the bytes to a file in `folder` and reads it. What went wrong, or empty: an exception
-/// that is no Error, a message without the file or longer than 16 kB.
+/// that is no Error, a message without the file or longer than 16 kB. `read`: whether the input was
+/// not refused.
 std::string try_input(const FuzzTarget& target, std::string_view bytes,
-                      const std::filesystem::path& folder);
+                      const std::filesystem::path& folder, bool* read = nullptr);
 
 /// Files of tests/fuzz/regressions/<target>: inputs that once went wrong.
 std::vector<std::string> regressions(const FuzzTarget& target);

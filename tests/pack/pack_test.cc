@@ -232,7 +232,7 @@ TEST(PackFile, KeepsItsManifestAndItsSums) {
   for (
       const auto& [name, words] :
       {std::pair<std::string, std::string>{R"({"schema": "bitfall.pack/1", "name": "../x")",
-                                           "is damaged"},
+                                           "not valid JSON"},
        {R"({"schema": "bitfall.pack/9"})", "another version"},
        {R"({"schema": "bitfall.pack/1"})", "is damaged"},
        {R"({"schema": "bitfall.pack/1", "name": "../x", "version": "1", "abi": 4, "components": [], "sources": ["a.cc"], "prepare": []})",

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -37,6 +38,13 @@ class Unpacker {
   std::string text() {
     const auto size = next<std::size_t>();
     return {take(size), size};
+  }
+  /// Of an enum that counts from 0, of bytes.
+  template <typename Enum>
+  Enum counted(std::size_t names) {
+    const auto number = next<std::underlying_type_t<Enum>>();
+    if (number >= names) throw std::runtime_error("a frame of a worker is damaged");
+    return static_cast<Enum>(number);
   }
   void end() const {
     if (at_ != body_.size()) throw std::runtime_error("a frame of a worker is too long");
@@ -102,7 +110,18 @@ std::string to_body(const TrialResult& result) {
   packer.add(result.metrics.size());
   for (const double metric : result.metrics) packer.add(metric);
   packer.add(result.edits.size());
-  for (const EditRecord& edit : result.edits) packer.add(edit);
+  for (const EditRecord& record : result.edits) {
+    packer.add(record.edit.element);
+    packer.add(record.edit.register_index);
+    packer.add(record.edit.operation);
+    packer.add(record.edit.mask);
+    packer.add(record.edit.value);
+    packer.add(record.code_before);
+    packer.add(record.code_after);
+    packer.add(record.value_before);
+    packer.add(record.value_after);
+    packer.add(record.bit_class);
+  }
   packer.add(result.message);
   return packer.body;
 }
@@ -128,8 +147,8 @@ TrialResult trial_of(const std::string& body) {
   result.entry = from.next<std::int32_t>();
   result.site = from.next<std::int32_t>();
   result.image = from.next<std::int32_t>();
-  result.outcome = from.next<Outcome>();
-  result.activated = from.next<bool>();
+  result.outcome = from.counted<Outcome>(kOutcomeNames.size());
+  result.activated = from.next<unsigned char>() != 0;
   result.golden_loss = from.next<double>();
   result.faulty_loss = from.next<double>();
   result.golden_top1 = from.next<std::int32_t>();
@@ -138,7 +157,19 @@ TrialResult trial_of(const std::string& body) {
     result.metrics.push_back(from.next<double>());
   }
   for (auto left = from.next<std::size_t>(); left > 0; --left) {
-    result.edits.push_back(from.next<EditRecord>());
+    EditRecord record;
+    record.edit.element = from.next<std::int64_t>();
+    record.edit.register_index = from.next<std::int32_t>();
+    record.edit.operation =
+        from.counted<EditOperation>(static_cast<std::size_t>(EditOperation::kMultiply) + 1);
+    record.edit.mask = from.next<std::uint32_t>();
+    record.edit.value = from.next<float>();
+    record.code_before = from.next<std::uint32_t>();
+    record.code_after = from.next<std::uint32_t>();
+    record.value_before = from.next<float>();
+    record.value_after = from.next<float>();
+    record.bit_class = from.next<std::int8_t>();
+    result.edits.push_back(record);
   }
   result.message = from.text();
   from.end();
@@ -159,8 +190,13 @@ std::optional<Frame> receive_frame(int file) {
   if (!read_all(file, reinterpret_cast<char*>(&frame.kind), sizeof frame.kind)) return std::nullopt;
   if (!read_all(file, reinterpret_cast<char*>(&size), sizeof size)) return std::nullopt;
   if (size > kMost) throw std::runtime_error("a frame of a worker is too long");
-  frame.body.resize(size);
-  if (!read_all(file, frame.body.data(), size)) return std::nullopt;
+  constexpr std::size_t kPiece = std::size_t{1}
+                                 << 20;  // memory for what comes, not for what is said
+  while (frame.body.size() < size) {
+    const std::size_t have = frame.body.size(), more = std::min(size - have, kPiece);
+    frame.body.resize(have + more);
+    if (!read_all(file, frame.body.data() + have, more)) return std::nullopt;
+  }
   return frame;
 }
 

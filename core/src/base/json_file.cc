@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "text_file.h"
 #include "error.h"
+#include "text_file.h"
 
 namespace bitfall {
 namespace {
@@ -35,8 +35,14 @@ std::string reason(const Json::exception& error) {
 Json read_json(const std::filesystem::path& path) { return parse_json(path, read_text(path)); }
 
 Json parse_json(const std::filesystem::path& path, std::string_view text) {
+  constexpr int kDeepest = 64;
   std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto check = [&](int, Json::parse_event_t event, Json& parsed) {
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth >
+        kDeepest) {  // copying a document needs a call a level, and objects copy as they grow
+      throw Error(ExitCode::kInput, path.string() + ": its brackets lie more than " +
+                                        std::to_string(kDeepest) + " deep");
+    }
     if (event == Json::parse_event_t::object_start) {
       keys.emplace_back();
     } else if (event == Json::parse_event_t::object_end) {

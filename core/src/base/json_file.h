@@ -9,7 +9,7 @@ namespace bitfall {
 
 /// The document in a file; objects keep their order. Throws Error(kInput): the file cannot be read,
 /// "PATH:LINE:COLUMN: what is wrong" where it is not JSON, or "PATH: ..." where an object names a
-/// key twice.
+/// key twice or brackets lie more than 64 deep.
 nlohmann::ordered_json read_json(const std::filesystem::path& path);
 
 /// The same of text that stands in the file `path`.

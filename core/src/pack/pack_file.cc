@@ -82,7 +82,7 @@ PackManifest read_manifest(const fs::path& folder, const fs::path& pack) {
   }
   PackManifest manifest;
   try {
-    const Json json = Json::parse(read_text(folder / kManifest));
+    const Json json = parse_json(pack / kManifest, read_text(folder / kManifest));
     if (json.value("schema", std::string()) != kSchema) {
       refuse(pack, std::string(kManifest) + " is not of the schema " + kSchema +
                        ": it was made by another version");

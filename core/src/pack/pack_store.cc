@@ -8,6 +8,7 @@
 
 #include "atomic_file.h"
 #include "error.h"
+#include "json_file.h"
 #include "plugin_host.h"
 #include "text_file.h"
 
@@ -37,7 +38,7 @@ std::vector<InstalledPack> installed_packs() {
        entry.increment(error)) {
     try {
       if (!fs::is_regular_file(entry->path() / kInstalled)) continue;
-      const Json json = Json::parse(read_text(entry->path() / kInstalled));
+      const Json json = read_json(entry->path() / kInstalled);
       packs.push_back({entry->path(), read_manifest(entry->path(), entry->path()),
                        json.at("sha256"), json.at("signed_by")});
     } catch (const std::exception&) {  // somebody else's, or half of one

@@ -7,6 +7,7 @@
 
 #include "atomic_file.h"
 #include "error.h"
+#include "json_file.h"
 #include "numbers.h"
 #include "plugin_template.h"
 #include "text_file.h"
@@ -128,7 +129,7 @@ Expectation read_expectation(const fs::path& folder, const fs::path& pack) {
     throw Error(ExitCode::kInput, pack.string() + ": holds no " + kExpected);
   }
   try {
-    const Json json = Json::parse(read_text(folder / kExpected));
+    const Json json = parse_json(pack / kExpected, read_text(folder / kExpected));
     Expectation expected;
     expected.cpu = json.at("cpu");
     expected.torch = json.at("torch");

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kOwner{"Bitfall", 8};  // with the zero behind it
-constexpr std::uint64_t kMostBytes = 1 << 20;     // of a segment of notes
+constexpr std::uint64_t kMostBytes = 1 << 20;     // of all segments of notes
 
 /// A library's file; reads are whole or fail.
 class LibraryFile {
@@ -80,10 +80,12 @@ std::optional<std::string> note_text(const fs::path& library) {
       header.e_ident[EI_CLASS] == (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32) &&
       header.e_phentsize == sizeof(ElfW(Phdr));
   if (!readable) return std::nullopt;
+  std::uint64_t left = kMostBytes;
   for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
     ElfW(Phdr) segment{};
     if (!file.read(header.e_phoff + i * sizeof segment, segment)) return std::nullopt;
-    if (segment.p_type != PT_NOTE || segment.p_filesz > kMostBytes) continue;
+    if (segment.p_type != PT_NOTE || segment.p_filesz > left) continue;
+    left -= segment.p_filesz;
     std::string bytes(segment.p_filesz, '\0');
     if (!file.read(segment.p_offset, bytes.data(), bytes.size())) return std::nullopt;
     if (auto text = find_note(bytes, segment.p_align == 8 ? 8 : 4)) return text;

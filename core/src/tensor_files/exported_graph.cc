@@ -46,23 +46,21 @@ std::string module_path(const std::string& stack, const std::set<std::string>& m
   return path;
 }
 
-// Reads arguments, and the graphs within them down to a depth that no exporter writes.
+// Reads arguments, and what lies within them down to a depth that no exporter writes.
 class GraphReader {
  public:
   explicit GraphReader(const std::set<std::string>& modules) : modules_(modules) {}
 
   ExportedGraph graph(const Json& json) {
-    constexpr int kDeepest = 32;
-    if (++depth_ > kDeepest) throw std::invalid_argument("its graphs lie too deep in each other");
     ExportedGraph found;
     for (const Json& input : json.at("inputs")) found.inputs.push_back(argument(input));
     for (const Json& one : json.at("nodes")) found.nodes.push_back(node(one));
     for (const Json& output : json.at("outputs")) found.outputs.push_back(argument(output));
-    --depth_;
     return found;
   }
 
   ExportedArgument argument(const Json& json) {
+    const Level level(depth_);
     if (!json.is_object() || json.size() != 1) {
       throw std::invalid_argument("an argument is not an object of one entry");
     }
@@ -76,6 +74,24 @@ class GraphReader {
 
  private:
   using Read = std::function<ExportedArgument(GraphReader&, const Json&)>;
+
+  /// Counts arguments that lie in each other: a graph within a graph is one, too.
+  class Level {
+   public:
+    explicit Level(int& depth) : depth_(depth) {
+      constexpr int kDeepest = 64;
+      if (depth_ >= kDeepest) {
+        throw std::invalid_argument("its graphs and lists lie too deep in each other");
+      }
+      ++depth_;
+    }
+    ~Level() { --depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    int& depth_;
+  };
 
   static ExportedArgument named(GraphReader&, const Json& json) {
     return {ExportedArgument::Name{json.at("name").get<std::string>()}};

@@ -420,14 +420,15 @@ class ProgramReader {
   }
 
   // Keys of a dictionary, or names of an object's fields, stand in a tree's context.
-  static std::vector<std::string> keys_of(const Json& context, std::size_t count) {
-    if (!context.is_array()) return {};
+  static std::vector<std::string> keys_of(const Json& context, std::size_t count, int depth = 0) {
+    constexpr int kDeepest = 64;
+    if (!context.is_array() || depth > kDeepest) return {};
     const bool flat =
         context.size() == count && std::all_of(context.begin(), context.end(),
                                                [](const Json& key) { return key.is_primitive(); });
     if (!flat) {
       for (const Json& inner : context) {
-        if (auto keys = keys_of(inner, count); !keys.empty()) return keys;
+        if (auto keys = keys_of(inner, count, depth + 1); !keys.empty()) return keys;
       }
       return {};
     }
