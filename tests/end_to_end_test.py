@@ -1114,6 +1114,24 @@ class BadInput(Case):
         finally:
             broken.write_bytes(kept)
 
+    def test_what_protections_lack_is_told_ahead_of_the_first_trial(self):
+        def refused(name, protect, code):
+            path = self.campaign(name, per_site=5)
+            path.write_text(path.read_text() + protect)
+            err = bitfall("run", path, expect=code)[1]
+            self.assertFalse(self.run_directory(name).exists(), err)
+            self.assertEqual(bitfall("run", path, "--dry-run", expect=code)[1], err)
+            return err
+
+        nan_guard = '\n[[protect]]\nprotection = "nan_guard"\n'
+        several = nan_guard + '[[protect]]\nprotection = "range"\n'
+        err = refused("unlearned", several, 2)
+        self.assertRegex(err, r"unlearned.toml:\d+:\d+: protection 'range' learns from images")
+        self.assertIn("[learn] path", err)
+        self.assertNotIn("nan_guard'", err)
+        self.assertIn("[learn]: ", refused("gone", several + '[learn]\npath = "nowhere"\n', 4))
+        self.assertIn("no_such_layer", refused("unguarded", nan_guard + 'sites = "no_such_layer"\n', 2))
+
     def test_classes_must_agree(self):
         extra = self.folder / "images" / "fox"
         shutil.copytree(self.folder / "images" / "cat", extra)

@@ -178,11 +178,46 @@ commit_every = 8
         self.assertIn("bitfall resume stopped --isolate", err)
         self.bitfall("status", "stopped")
 
+    def protected(self, name, **choice):
+        file = self.folder / self.campaign(name, **choice)
+        protections = '[[protect]]\nprotection = "nan_guard"\n[[protect]]\nprotection = "range"\n[learn]\npath = "x.npy"\nlabels = "y.npy"\n'
+        file.write_text(file.read_text() + protections)
+        return file
+
+    def arms(self, run):
+        return [str(self.folder / run / "protected" / arm) for arm in ("nan_guard", "range")]
+
+    def test_protections_are_run_isolated_too(self):
+        told = self.bitfall("run", self.protected("guarded"))[0]
+        out, err = self.bitfall("run", self.protected("guarded_apart"), "--isolate")
+        table = told[told.index("\nprotection"):] if "\nprotection" in told else told[-600:]
+        self.assertIn(table, out)
+        for one, other in zip(self.arms("guarded"), self.arms("guarded_apart")):
+            self.assertEqual(self.digest(one), self.digest(other))
+        self.assertEqual(err.count("protection '"), 2)  # told once each
+        self.bitfall("resume", "guarded_apart", "--isolate")  # all is there
+
+    def test_a_crash_in_a_protected_run_is_one_of_its_trials(self):
+        fragile = '{ id = "fragile", deed = "abort" }'
+        file = self.protected("guarded_fragile", metric=fragile)
+        self.bitfall("run", file, "--isolate", "--max-crashes", 99)
+        for arm in self.arms("guarded_fragile"):
+            trials = {t["trial"]: t for t in self.outcomes(arm)}
+            moved = {k for k, t in trials.items() if t["outcome"] == "top1_changed"}
+            self.assertFalse(moved, "the plugin ends the process where the answer changes")
+            self.assertEqual(len(trials), len(self.plain))
+            for trial in trials.values():
+                if trial["outcome"] == "crashed":
+                    self.assertIn("measure", trial["message"])
+        # Without leave it ends, names the run, and goes on later.
+        err = self.bitfall("run", self.protected("guarded_ends", metric=fragile), "--isolate", code=3)[1]
+        self.assertRegex(err, "bitfall resume .*guarded_ends --isolate --max-crashes")
+        self.bitfall("resume", "guarded_ends", "--isolate", "--max-crashes", 99)
+        for one, other in zip(self.arms("guarded_fragile"), self.arms("guarded_ends")):
+            self.assertEqual(self.digest(one), self.digest(other))
+
     def test_what_is_refused(self):
-        file = self.campaign("protected")
-        with open(self.folder / file, "a", encoding="utf-8") as text:
-            text.write('[[protect]]\nprotection = "nan_guard"\n')
-        self.assertIn("[[protect]]", self.bitfall("run", file, "--isolate", code=2)[1])
+        file = self.campaign("refused")
         self.assertIn("--isolate", self.bitfall("run", file, "--max-crashes", 3, code=2)[1])
 
 

@@ -294,7 +294,9 @@ void read_run(const fs::path& directory) {
   export_jsonl(*store, out);
   export_faults(*store, out);
   store->golden_rows();
-  report_text(summarise(*store));
+  SummaryOptions quick;
+  quick.estimate_means = false;
+  report_text(summarise(*store, quick));
 }
 
 void read_store(const fs::path& file) {

@@ -1,6 +1,7 @@
 #include "arms.h"
 
 #include <cstdio>
+#include <functional>
 
 #include "config.h"
 #include "error.h"
@@ -20,25 +21,26 @@ namespace fs = std::filesystem;
 
 /// The first session of an arm.
 int start_arm(const fs::path& run, const RunDescription& base, const std::string& name,
-              const StoredPlugins& plugins, const std::string& go_on) {
+              const StoredPlugins& plugins, const ExecutionOptions& options) {
   const auto session = open_arm(run, base, plugins, name);
   if (base.facts.shard) session->engine().set_shard(*base.facts.shard);
   const fs::path directory = arm_directory(run, name);
   prove_can_be_made(directory);
   session->engine().preload(stop_requested);
   if (!session->profile(stop_requested)) {
-    log_warning("interrupted; go on with:\n  " + go_on);
+    log_warning("interrupted; go on with:\n  " + options.how_to_go_on);
     return static_cast<int>(ExitCode::kInterrupted);
   }
   RunDescription description = session->describe();
   description.facts.created = now_text();
   description.facts.shard = base.facts.shard;
-  const auto store = Store::create(directory, description, session->campaign().commit_every);
+  auto store = Store::create(directory, description, session->campaign().commit_every);
   session->keep_plugins(directory);
   log_info("protection '" + name +
            "': " + std::to_string(session->engine().trials(session->plan())) + " trials into " +
            directory.string());
-  return execute(*session, *store, {.report = false, .how_to_go_on = go_on});
+  if (options.worker) return work_isolated(*session, std::move(store), *options.worker);
+  return execute(*session, *store, options);
 }
 
 std::vector<std::string> protections_of(const RunDescription& run) {
@@ -49,6 +51,22 @@ std::vector<std::string> protections_of(const RunDescription& run) {
     names.push_back(entry.name);
   }
   return names;
+}
+
+/// Brings the runs of a campaign's protections to their ends, and prints the table of them.
+int run_each_arm(
+    const fs::path& run, bool json,
+    const std::function<int(const RunDescription& base, const std::string& name)>& bring_to_end) {
+  const RunDescription base = Store::open_read_only(run)->description();
+  const std::vector<std::string> names = protections_of(base);
+  if (base.facts.protection || names.empty()) return 0;
+  for (const std::string& name : names) {
+    if (const int code = bring_to_end(base, name); code != 0) return code;
+  }
+  if (json) return 0;
+  const auto rows = protection_rows(run, SummaryOptions());
+  std::printf("\n%s", protections_text(rows, base.facts.confidence).c_str());
+  return 0;
 }
 
 }  // namespace
@@ -63,23 +81,35 @@ fs::path arm_directory(const fs::path& run, const std::string& protection) {
 
 int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json,
              const std::string& how_to_go_on) {
-  const RunDescription base = Store::open_read_only(run)->description();
-  const std::vector<std::string> names = protections_of(base);
-  if (base.facts.protection || names.empty()) return 0;
-  const std::string go_on =
-      how_to_go_on.empty() ? "bitfall resume " + shell_word(run.string()) : how_to_go_on;
-  for (const std::string& name : names) {
+  const ExecutionOptions options{.report = false,
+                                 .how_to_go_on = how_to_go_on.empty()
+                                                     ? "bitfall resume " + shell_word(run.string())
+                                                     : how_to_go_on};
+  return run_each_arm(run, json, [&](const RunDescription& base, const std::string& name) {
     const fs::path directory = arm_directory(run, name);
-    const bool begun = holds_run(directory);
-    const int code = begun
-                         ? resume_run(directory, plugins, {.report = false, .how_to_go_on = go_on})
-                         : start_arm(run, base, name, plugins, go_on);
-    if (code != 0) return code;
-  }
-  if (json) return 0;
-  const auto rows = protection_rows(run, SummaryOptions());
-  std::printf("\n%s", protections_text(rows, base.facts.confidence).c_str());
-  return 0;
+    return holds_run(directory) ? resume_run(directory, plugins, options)
+                                : start_arm(run, base, name, plugins, options);
+  });
+}
+
+int run_isolated_arms(const IsolatedRun& isolated) {
+  const fs::path& run = isolated.directory;
+  return run_each_arm(run, isolated.json, [&](const RunDescription&, const std::string& name) {
+    IsolatedRun arm = isolated;
+    arm.directory = arm_directory(run, name);
+    arm.of = run;
+    arm.json = false;
+    arm.go_on.insert(arm.go_on.end(), {"--isolated-arm", name});
+    arm.begin = arm.go_on;
+    return run_isolated(arm);
+  });
+}
+
+int work_at_arm(const fs::path& run, const StoredPlugins& plugins, const Isolation& worker) {
+  const ExecutionOptions options{.report = false, .worker = &worker};
+  const fs::path directory = arm_directory(run, worker.arm);
+  if (holds_run(directory)) return resume_run(directory, plugins, options);
+  return start_arm(run, Store::open_read_only(run)->description(), worker.arm, plugins, options);
 }
 
 }  // namespace bitfall

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "isolation.h"
 #include "stored_session.h"
 
 namespace bitfall {
@@ -15,6 +16,12 @@ namespace bitfall {
 /// the process's exit code. how_to_go_on: the command that does; empty: bitfall resume RUN.
 int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json,
              const std::string& how_to_go_on = {});
+
+/// The same, with workers in processes of their own. `isolated`: how the run itself was made.
+int run_isolated_arms(const IsolatedRun& isolated);
+/// Of such a worker: begins the run with this protection, or goes on with it.
+int work_at_arm(const std::filesystem::path& run, const StoredPlugins& plugins,
+                const Isolation& worker);
 
 /// The names of the [[protect]] entries of a run's campaign.
 std::vector<std::string> protections_of(const std::filesystem::path& run);

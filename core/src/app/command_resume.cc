@@ -32,16 +32,20 @@ class ResumeCommand final : public Command {
     if (with_parent_) end_with_parent();
     if (isolation_.is_worker()) {
       confine_worker({run_});
+      if (!isolation_.arm.empty()) return work_at_arm(run_, plugins_, isolation_);
       return resume_run(run_, plugins_, {.json = json_, .worker = &isolation_});
     }
-    if (isolation_.wanted) return run_isolated(isolated());
+    if (isolation_.wanted) {
+      const IsolatedRun isolated = this->isolated();
+      const int code = run_isolated(isolated);
+      return code == 0 ? run_isolated_arms(isolated) : code;
+    }
     const int code = resume_run(run_, plugins_, {.json = json_});
     return code == 0 ? run_arms(run_, plugins_, json_) : code;
   }
 
  private:
   IsolatedRun isolated() const {
-    refuse_protections(run_);
     std::vector<std::string> words{"resume", run_.string()};
     for (const auto& plugin : plugins_.files)
       words.insert(words.end(), {"--plugin", plugin.string()});

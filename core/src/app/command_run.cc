@@ -85,7 +85,9 @@ int RunCommand::run() {
   if (isolation_.is_worker()) {
     confine_worker({nearest_existing(std::filesystem::absolute(output_).parent_path())});
   } else if (isolation_.wanted) {
-    return run_isolated(isolated(text, shard));
+    const IsolatedRun isolated = this->isolated(text, shard);
+    const int code = run_isolated(isolated);
+    return code == 0 ? run_isolated_arms(isolated) : code;
   }
   if (resume_ && can_resume(text, shard)) {
     const int code = resume_run(output_, {plugins_, false},
@@ -107,7 +109,6 @@ IsolatedRun RunCommand::isolated(const std::string& text, const std::optional<Sh
   if (dry_run_ || explain_) {
     throw Error(ExitCode::kUsage, "--isolate: goes without --dry-run and --explain");
   }
-  refuse_protections(campaign_, text);
   std::vector<std::string> go_on{"resume", output_.string()};
   std::vector<std::string> begin{"run", campaign_.string(), "--output", output_.string()};
   if (!faults_.empty()) begin.insert(begin.end(), {"--faults", faults_.string()});

@@ -325,18 +325,24 @@ class Supervisor {
   [[noreturn]] void fail(const std::string& text) const {
     std::string advice = "\n  what was stored before is kept";
     if (begun_) {
-      advice += "; to store such trials as crashed and go on:\n  bitfall resume " +
-                shell_word(run_.directory.string()) + " --isolate --max-crashes " +
+      advice += "; to store such trials as crashed and go on:\n  " + how_to_go_on() +
+                " --max-crashes " +
                 std::to_string(std::max<std::int64_t>(2 * run_.most_crashes, 100));
     }
     throw Error(ExitCode::kPlugin, text + advice);
+  }
+
+  std::string how_to_go_on() const {
+    const fs::path& run = run_.of.empty() ? run_.directory : run_.of;
+    return "bitfall resume " + shell_word(run.string()) + " --isolate";
   }
 
   int conclude(bool finished) {
     progress_->finish();
     ExecutionOptions options;
     options.json = run_.json;
-    options.how_to_go_on = "bitfall resume " + shell_word(run_.directory.string()) + " --isolate";
+    options.report = run_.of.empty();
+    options.how_to_go_on = how_to_go_on();
     if (finished && !given_up_.empty()) {
       log_warning("stored as crashed, as a plugin crashed in them: " +
                   std::to_string(given_up_.size()) + " trials");
@@ -368,19 +374,7 @@ void Isolation::add_options(CLI::App& app) {
       ->needs("--isolate")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1000000}));
   app.add_option("--isolated-worker", link)->group("");
-}
-
-void refuse_protections(const fs::path& file, const std::string& text) {
-  Diagnostics ignored(file.string(), text);  // the session reports them all
-  if (parse_campaign(file, text, ignored).protect.empty()) return;
-  throw Error(ExitCode::kUsage, file.string() +
-                                    ": --isolate runs no [[protect]] entries; "
-                                    "leave them out, or run without --isolate");
-}
-
-void refuse_protections(const fs::path& run) {
-  const RunDescription stored = Store::open_read_only(run)->description();
-  refuse_protections(stored.facts.campaign_file, stored.campaign_text);
+  app.add_option("--isolated-arm", arm)->group("");
 }
 
 int run_isolated(const IsolatedRun& run) { return Supervisor(run).run(); }

@@ -30,6 +30,7 @@ struct Isolation {
   bool wanted = false;
   std::int64_t most_crashes = 0;  // trials that may be stored as crashed
   std::string link;               // of a worker; empty = this is none
+  std::string arm;                // of a worker: the protection whose run it works at; empty: none
 
   void add_options(CLI::App& app);
   bool is_worker() const { return !link.empty(); }
@@ -41,13 +42,8 @@ struct IsolatedRun {
   std::vector<std::string> go_on;  // of `resume`
   std::int64_t most_crashes = 0;
   bool json = false;
+  std::filesystem::path of = {};  // the run of whose protections this is one; empty: none
 };
-
-/// Throws Error(kUsage) where the stored run's campaign has protections, whose runs are not
-/// isolated.
-void refuse_protections(const std::filesystem::path& run);
-/// The same of a campaign file.
-void refuse_protections(const std::filesystem::path& file, const std::string& text);
 
 /// Has workers run it to its end. Returns the process's exit code. Throws Error(kPlugin) where a
 /// worker crashed more often than allowed, or not in a trial.

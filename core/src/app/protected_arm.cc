@@ -59,29 +59,40 @@ void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberForm
   }
 }
 
-bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) {
+Dataset open_learned(const DataConfig& data) {
+  try {
+    return Dataset::open(data);
+  } catch (const Error& error) {
+    throw Error(error.code(), "[learn]: " + std::string(error.what()));
+  }
+}
+
+std::vector<LearnPlace> ProtectedArm::learn_places() const {
   std::vector<LearnPlace> places;
   for (const std::int32_t site : sites_) {
     if (guarding_.twice[static_cast<std::size_t>(site)]) continue;
     places.push_back({protection_.get(), &formats_[places.size()]->site(), site, {}});
   }
   if (answer_) places.push_back({protection_.get(), &answer_->site, -1, {}});
-  const bool learns = std::any_of(places.begin(), places.end(), [&](const LearnPlace& place) {
+  return places;
+}
+
+bool ProtectedArm::learns() const {
+  const auto places = learn_places();
+  return std::any_of(places.begin(), places.end(), [&](const LearnPlace& place) {
     return protection_->passes() > 0 && protection_->state_size(*place.site) > 0;
   });
-  if (!learns) return true;
+}
+
+bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) {
+  if (!learns()) return true;
+  std::vector<LearnPlace> places = learn_places();
   if (data.path.empty()) {
     throw Error(ExitCode::kUsage, "protection '" + entry_.protection.id +
                                       "' learns from images: give [learn] path, images of the "
                                       "training set, not those that are attacked");
   }
-  const Dataset images = [&] {
-    try {
-      return Dataset::open(data);
-    } catch (const Error& error) {
-      throw Error(error.code(), "[learn]: " + std::string(error.what()));
-    }
-  }();
+  const Dataset images = open_learned(data);
   Progress progress("learn: images", images_to_learn(images, places), 0);
   const bool done = bitfall::learn(*model_, images, places, stop,
                                    [&](std::int64_t count) { progress.update(count); });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config.h"
+#include "dataset.h"
 #include "guarding.h"
 #include "model.h"
 #include "protected_format.h"
@@ -23,6 +24,9 @@ struct ArmRequest {
   std::string answer_state;  // of a stored run: what was learned of the answer
 };
 
+/// The images that protections learn from. Throws as Dataset::open, naming [learn].
+Dataset open_learned(const DataConfig& data);
+
 class ProtectedArm {
  public:
   ProtectedArm(std::unique_ptr<Protection> protection, const ProtectConfig& entry,
@@ -34,6 +38,8 @@ class ProtectedArm {
                     Diagnostics& diagnostics);
   /// Whose values are guarded.
   const std::vector<std::int32_t>& sites() const { return sites_; }
+  /// Whether it learns anything from images.
+  bool learns() const;
   /// Learns from the images of `data`, whose preprocessing is that of the campaign's. False if
   /// stopped. Throws Error(kUsage) where there are none and they are needed.
   bool learn(const DataConfig& data, const std::atomic<bool>& stop);
@@ -52,6 +58,7 @@ class ProtectedArm {
 
  private:
   void guard_answer(const Model& model);
+  std::vector<LearnPlace> learn_places() const;
 
   std::unique_ptr<Protection> protection_;
   ProtectConfig entry_;

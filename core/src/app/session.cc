@@ -91,6 +91,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   keep_images(stored);
   select(diagnostics);
   if (arm_) arm_->set_answer_state(arm.answer_state);
+  if (!stored && !arm_) check_protections(diagnostics);
 }
 
 Session::~Session() = default;
@@ -241,6 +242,34 @@ void Session::open_protections(const ArmRequest& arm, Diagnostics& diagnostics) 
     throw Error(ExitCode::kInput,
                 campaign_.file.string() + ": has no [[protect]] entry '" + arm.name + "'");
   }
+}
+
+// What a protected run would stumble over when the run without is finished: sites that there are
+// none of, images to learn from that are missing.
+void Session::check_protections(Diagnostics& diagnostics) const {
+  bool learns = false;
+  for (const ProtectConfig& entry : campaign_.protect) {
+    ProtectedArm arm(host_->make_protection(entry.protection, diagnostics), entry,
+                     campaign_.faults);
+    std::vector<const NumberFormat*> formats = bare_;
+    arm.choose_sites(*model_, formats, diagnostics);
+    if (!arm.learns()) continue;
+    learns = true;
+    if (campaign_.learn.path.empty()) {
+      diagnostics.add(
+          entry.where,
+          "protection '" + entry.protection.id + "' learns from images, and none are named",
+          "give [learn] path, images of the training set, not those that are attacked");
+    }
+  }
+  diagnostics.throw_if_any();
+  if (learns) open_learned(images_to_learn());
+}
+
+DataConfig Session::images_to_learn() const {
+  DataConfig learn = campaign_.learn;
+  learn.preprocess = campaign_.data.preprocess;
+  return learn;
 }
 
 void Session::open_data() {
@@ -570,9 +599,7 @@ void Session::complete_plan() {
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
   if (arm_) {
-    DataConfig learn = campaign_.learn;
-    learn.preprocess = campaign_.data.preprocess;
-    if (!arm_->learn(learn, stop)) return false;
+    if (!arm_->learn(images_to_learn(), stop)) return false;
   }
   const Dataset* others = calibration_.get();
   Progress progress("profile: images", engine_->images_to_profile(most_images, others), 0);

@@ -126,6 +126,8 @@ class Session {
   void select(Diagnostics& diagnostics);
   void complete_plan();
   bool formats_learn() const;
+  void check_protections(Diagnostics& diagnostics) const;
+  DataConfig images_to_learn() const;  // by protections
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
   void tell_provenance();

@@ -1,5 +1,6 @@
 #include "training_log.h"
 
+#include <cmath>
 #include <sstream>
 #include <type_traits>
 #include <variant>
@@ -68,7 +69,12 @@ std::vector<EpochResult> parse_training_csv(const std::string& csv, const std::s
       if (!value) throw broken();
       std::visit(
           [&](auto member) {
-            row.*member = static_cast<std::remove_reference_t<decltype(row.*member)>>(*value);
+            using Member = std::remove_reference_t<decltype(row.*member)>;
+            if constexpr (std::is_integral_v<Member>) {
+              constexpr double kMost = 0x1p53;
+              if (!(*value >= 0 && *value < kMost) || *value != std::floor(*value)) throw broken();
+            }
+            row.*member = static_cast<Member>(*value);
           },
           field.member);
     }
