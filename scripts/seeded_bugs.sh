@@ -30,7 +30,7 @@ git ls-files -co --exclude-standard -z | tar --null --files-from=- -cf - | tar -
 # try BUG: builds and runs its harness in the copy; its output is in the log.
 try() { # PRESET PROGRAM ARGUMENT LOG
   "$copy/scripts/build.sh" "$1" -DBITFALL_TESTS=ON -- "$2" >"$4" 2>&1 || return 2
-  (cd "$copy/build/$1/tests" && timeout 600 "./$2" "$3") >>"$4" 2>&1
+  (cd "$copy/build/$1/tests" && exec timeout 600 "./$2" "$3") >>"$4" 2>&1
 }
 # What a harness said, in a line.
 said() {
@@ -66,7 +66,7 @@ for bug in "${bugs[@]}"; do
   fi
   patch -d "$copy" -p1 -s <"$patch"
   status=0
-  try "$preset" "$program" "$argument" "$log" || status=$?
+  try "$preset" "$program" "$argument" "$log" 2>/dev/null || status=$?
   patch -d "$copy" -p1 -R -s <"$patch"
   case $status in
   0) outcome="NOT FOUND" ;;

@@ -48,7 +48,7 @@ RunFacts all_facts() {
   facts.error_models = {{{"echo", {{"word", "a; b"}, {"size", "1"}}}, Target::kWeight, true},
                         {{"bit_flip", {}}, Target::kActivation, false}};
   facts.fault_list = "f.csv";
-  facts.plugins = {{"p; q", "1", "ef"}};
+  facts.plugins = {{"p; q", "1", "ef", "5e"}};
   facts.provenance = {{"p; q", "1", "ef", "MIT", "g++ 12", false, {"format 'a; b'"}}};
   facts.mended_plugins = "p 1 for the first 5 trials, then p 2";
   facts.campaign_file = "c.toml";
@@ -135,6 +135,23 @@ TEST(RunFacts, DifferWhereResultsMay) {
   now.calibration = "";
   EXPECT_THAT(differences(then, now), ElementsAre("calibration: absmax over 5 images then, - now",
                                                   "batch: 32 then, 16 now"));
+}
+
+// Two machines that compile the same files each for themselves.
+TEST(RunFacts, PluginsAgreeByTheirFilesOrByTheirSources) {
+  RunFacts then, now;
+  then.plugins = {{"a", "1.0", "f00", "5ea"}, {"b", "1.0", "b00", ""}};
+  now.plugins = {{"a", "1.0", "0ff", "5ea"}, {"b", "1.0", "b00", ""}};
+  EXPECT_THAT(differences(then, now), IsEmpty());
+  now.plugins[0].sources = "ea5";
+  EXPECT_EQ(differences(then, now).size(), 1U);
+  now.plugins[0] = {"a", "1.1", "0ff", "5ea"};
+  EXPECT_EQ(differences(then, now).size(), 1U);
+  now.plugins = then.plugins;
+  now.plugins[1].sha256 = "0";  // nobody knows of what it was made
+  EXPECT_EQ(differences(then, now).size(), 1U);
+  now.plugins.pop_back();
+  EXPECT_EQ(differences(then, now).size(), 1U);
 }
 
 TEST(RunFacts, DifferAlsoWhereTheyReadAlike) {

@@ -109,6 +109,7 @@ struct NoteFacts {
   std::uint64_t headers;
   const char* compiler;
   const char* library;
+  const char* sources;
 };
 
 constexpr void write_facts(NoteText& text, const NoteFacts& facts) {
@@ -116,6 +117,7 @@ constexpr void write_facts(NoteText& text, const NoteFacts& facts) {
   text.line("headers", facts.headers, 16);
   text.line("compiler", facts.compiler);
   text.line("library", facts.library);
+  text.line("sources", facts.sources);
 }
 
 template <typename T>

@@ -39,7 +39,7 @@ namespace bitfall {
 /// no new number: fields at the end of structs that begin with their size, and extension().
 inline constexpr std::uint32_t kAbi = 4;
 /// Of all headers of kAbi, without comments and white space; a test says what it must be.
-inline constexpr std::uint64_t kHeaders = 0x27db057d9bf24e33;
+inline constexpr std::uint64_t kHeaders = 0x6b3fc3278ceeb6eb;
 
 /// How a plugin was built, compared by the host before it calls anything.
 struct BuiltWith {
@@ -71,6 +71,12 @@ struct Plugin {
 #define BITFALL_LIBRARY "unknown"
 #endif
 
+// A hash of the files that the plugin is made of, which bitfall_add_plugin and packs define: machines
+// that compile the same files each for themselves can share a campaign.
+#ifndef BITFALL_SOURCES
+#define BITFALL_SOURCES ""
+#endif
+
 namespace detail {
 
 inline float multiply_add(float a, float b, float c) { return a * b + c; }
@@ -86,7 +92,9 @@ constexpr BuiltWith built_with() {
           &multiply_add};
 }
 
-constexpr NoteFacts note_facts() { return {kAbi, kHeaders, __VERSION__, BITFALL_LIBRARY}; }
+constexpr NoteFacts note_facts() {
+  return {kAbi, kHeaders, __VERSION__, BITFALL_LIBRARY, BITFALL_SOURCES};
+}
 
 }  // namespace detail
 }  // namespace bitfall

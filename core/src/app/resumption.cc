@@ -38,7 +38,7 @@ std::vector<Mended> take_mended(RunFacts& facts, const RunFacts& now) {
     const auto found =
         std::find_if(now.plugins.begin(), now.plugins.end(),
                      [&](const PluginFact& other) { return other.name == plugin.name; });
-    if (found == now.plugins.end() || *found == plugin) continue;
+    if (found == now.plugins.end() || same_plugin(*found, plugin)) continue;
     mended.push_back({plugin, *found});
     plugin = *found;
   }

@@ -650,7 +650,7 @@ std::vector<PluginFact> Session::plugins_in_use() const {
   std::vector<PluginFact> plugins;
   for (const std::size_t index : host_->plugins_in_use()) {
     const PluginDescription& plugin = host_->plugins()[index];
-    plugins.push_back({plugin.name, plugin.version, plugin.sha256});
+    plugins.push_back({plugin.name, plugin.version, plugin.sha256, plugin.sources});
   }
   return plugins;
 }

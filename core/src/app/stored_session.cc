@@ -38,7 +38,7 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
                  model.value_or(""),
                  pack_of(run)};
   for (const PluginFact& plugin : facts.plugins) {
-    held.plugins.push_back({plugin.name, plugin.version, plugin.sha256});
+    held.plugins.push_back({plugin.name, plugin.version, plugin.sha256, plugin.sources});
   }
   return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held,
                                    std::vector<std::filesystem::path>(), arm);

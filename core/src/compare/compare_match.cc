@@ -116,7 +116,7 @@ std::vector<std::string> differences(const ComparedRun& baseline, const std::str
   }
   for (const PluginFact& a : first.plugins) {
     for (const PluginFact& b : other.plugins) {
-      if (a.name != b.name || a.sha256 == b.sha256) continue;
+      if (a.name != b.name || same_plugin(a, b)) continue;
       found.push_back("binaries of plugin " + a.name + " differ: " + baseline_label + " " +
                       a.version + " (SHA-256 " + a.sha256 + "), " + label + " " + b.version +
                       " (SHA-256 " + b.sha256 + ")");

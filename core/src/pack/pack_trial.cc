@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "atomic_file.h"
 #include "error.h"
 #include "json_file.h"
 #include "numbers.h"
 #include "plugin_template.h"
+#include "sha256.h"
 #include "text_file.h"
 #include "utf8.h"
 #include "words.h"
@@ -161,6 +164,23 @@ std::vector<std::string> test_values() {
   return values;
 }
 
+/// Of all that the author wrote.
+std::string sources_hash(const fs::path& folder) {
+  const std::set<std::string> made = {kManifest, kExpected, kSums};
+  std::map<std::string, std::string> sums;
+  for (fs::recursive_directory_iterator entry(folder), end; entry != end; ++entry) {
+    const std::string name = entry->path().lexically_relative(folder).generic_string();
+    if (entry.depth() == 0 && entry->is_directory() && (name == "build" || name == "tmp")) {
+      entry.disable_recursion_pending();
+    } else if (entry->is_regular_file() && made.count(name) == 0) {
+      sums[name] = sha256_file(entry->path());
+    }
+  }
+  std::string text;
+  for (const auto& [name, sum] : sums) text += name + " " + sum + "\n";
+  return sha256_text(text);
+}
+
 void build_plugin(const PackManifest& manifest, const fs::path& folder, const std::string& library,
                   const Sandbox& sandbox) {
   fs::create_directories((folder / library).parent_path());
@@ -173,6 +193,7 @@ void build_plugin(const PackManifest& manifest, const fs::path& folder, const st
   if (words.empty()) words.emplace_back("g++");
   for (std::string& flag : plugin_flags()) words.push_back(std::move(flag));
   words.push_back("-ffile-prefix-map=" + folder.string() + "=.");
+  words.push_back("-DBITFALL_SOURCES=\"" + sources_hash(folder) + "\"");
   words.insert(words.end(), manifest.sources.begin(), manifest.sources.end());
   words.insert(words.end(), {"-o", library});
   const ChildResult result = sandbox.run(words, kStepSeconds);

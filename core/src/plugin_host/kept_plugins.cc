@@ -30,7 +30,7 @@ fs::path copy_name(const WantedPlugin& plugin) {
 }
 
 bool is_ours(const fs::path& path) {
-  struct stat status{};
+  struct stat status {};
   return stat(path.c_str(), &status) == 0 && status.st_uid == geteuid();
 }
 
@@ -56,9 +56,43 @@ bool has_hash(const fs::path& file, const std::string& sha256) {
   }
 }
 
-bool is_loaded(const PluginHost& host, const std::string& sha256) {
-  return std::any_of(host.plugins().begin(), host.plugins().end(),
-                     [&](const PluginDescription& one) { return one.sha256 == sha256; });
+/// Made of the same sources, by another compiler or for another system.
+template <typename Plugin>
+bool is_rebuilt(const Plugin& one, const WantedPlugin& wanted) {
+  return !wanted.sources.empty() && one.sources == wanted.sources && one.name == wanted.name &&
+         one.version == wanted.version;
+}
+
+bool is_rebuilt(const fs::path& file, const WantedPlugin& wanted) {
+  std::error_code ignored;
+  if (wanted.sources.empty() || !fs::is_regular_file(file, ignored)) return false;
+  try {
+    const auto note = read_note(file);
+    return note && is_rebuilt(*note, wanted);
+  } catch (const std::runtime_error&) {  // no note that can be read
+    return false;
+  }
+}
+
+void tell_rebuilt(const fs::path& file, const WantedPlugin& wanted) {
+  log_info("plugin " + wanted.name + " " + wanted.version + ": " + file.string() +
+           " is another build of the sources that the run's was made of");
+}
+
+/// The very file, or of those that come with the program one of the same sources.
+bool is_loaded(const PluginHost& host, const WantedPlugin& wanted) {
+  const auto& plugins = host.plugins();
+  const auto has = [&](const auto& fits) {
+    return std::find_if(plugins.begin(), plugins.end(), fits);
+  };
+  const auto same = [&](const PluginDescription& one) { return one.sha256 == wanted.sha256; };
+  if (has(same) != plugins.end()) return true;
+  const auto rebuilt = has([&](const PluginDescription& one) {
+    return comes_with_the_program(one.path) && is_rebuilt(one, wanted);
+  });
+  if (rebuilt == plugins.end()) return false;
+  tell_rebuilt(rebuilt->path, wanted);
+  return true;
 }
 
 /// A plugin's name, without running its code.
@@ -106,6 +140,14 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
       if (!copy && has_hash(file, wanted.sha256)) return host.load(file);
     }
     told.push_back(place.string());
+  }
+  for (const fs::path& place : sought) {
+    for (const fs::path& file : libraries_in(place)) {
+      const bool copy = !places.run.empty() && place == places.run / kFolder;
+      if (copy || !is_rebuilt(file, wanted)) continue;
+      tell_rebuilt(file, wanted);
+      return host.load(file);
+    }
   }
   throw Error(ExitCode::kInput, "plugin " + wanted.name + " " + wanted.version +
                                     ", which the run used, is not there (SHA-256 " + wanted.sha256 +
@@ -159,7 +201,7 @@ void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
       host.load(with->second);
       continue;
     }
-    if (!is_loaded(host, plugin.sha256)) load_one(host, plugin, places);
+    if (!is_loaded(host, plugin)) load_one(host, plugin, places);
   }
 }
 

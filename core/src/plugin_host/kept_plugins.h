@@ -15,6 +15,7 @@ namespace bitfall {
 /// A plugin that a run used, and must use again.
 struct WantedPlugin {
   std::string name, version, sha256;
+  std::string sources = {};  // a hash of what it was made of; one of these will do; empty: unknown
 };
 
 /// Where to look for it.
@@ -34,7 +35,8 @@ void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
                   const std::filesystem::path& run, bool beside = false);
 
 /// Loads the program's own plugins, then a file for each of the others that are wanted, and nothing
-/// else. Throws Error(kInput) naming what was not found, and where it was sought, Error(kUsage)
+/// else. Where the very file is nowhere, one that was made of the same sources is loaded, and told
+/// of. Throws Error(kInput) naming what was not found, and where it was sought, Error(kUsage)
 /// where a mended plugin has the name of none of them.
 void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
                  const PluginPlaces& places);

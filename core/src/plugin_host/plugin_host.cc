@@ -290,6 +290,16 @@ const Plugin& read_entry(boost::dll::shared_library& library) {
   return plugin;
 }
 
+/// What the note tells of them, which the entry does not.
+std::string sources_of(const fs::path& path) {
+  try {
+    const auto note = read_note(path);
+    return note ? note->sources : "";
+  } catch (const std::runtime_error&) {
+    return "";
+  }
+}
+
 /// What the entry says.
 PluginDescription described(const Plugin& plugin, const fs::path& path, const std::string& sha256) {
   const auto told = [](const char* text) { return std::string(text == nullptr ? "" : text); };
@@ -304,7 +314,8 @@ PluginDescription described(const Plugin& plugin, const fs::path& path, const st
                                 told(about.url),
                                 told(about.cite),
                                 told(plugin.built_with.compiler),
-                                told(plugin.built_with.library)};
+                                told(plugin.built_with.library),
+                                sources_of(path)};
   check_about(description);
   return description;
 }
@@ -535,10 +546,10 @@ void PluginHost::State::know(const PluginHost& host, const fs::path& given) {
   const std::lock_guard lock(loading);
   if (index_of(path, sha256) || !left_out.insert(sha256).second) return;
   PluginNote note = complete_note(path);
-  PluginDescription description{note.name,     note.version,      note.summary,
-                                path,          std::move(sha256), note.group,
-                                note.licence,  note.url,          note.cite,
-                                note.compiler, note.library,      PluginState::kKnown};
+  PluginDescription description{note.name,          note.version,  note.summary, path,
+                                std::move(sha256),  note.group,    note.licence, note.url,
+                                note.cite,          note.compiler, note.library, note.sources,
+                                PluginState::kKnown};
   check_about(description);
   std::vector<Entry> staged;
   std::vector<std::string> problems;

@@ -39,6 +39,7 @@ struct PluginDescription {
   std::string sha256;                      // of the file
   std::string group, licence, url, cite;   // empty where it does not tell
   std::string compiler, standard_library;  // that it was built with
+  std::string sources;  // a hash of the files that it was made of; empty where it does not tell
   PluginState state = PluginState::kLoaded;
 };
 

@@ -96,9 +96,10 @@ std::optional<std::string> note_text(const fs::path& library) {
 PluginNote parse_note(std::string_view text) {
   PluginNote note;
   const std::map<std::string_view, std::string*> texts = {
-      {"compiler", &note.compiler}, {"library", &note.library}, {"name", &note.name},
-      {"version", &note.version},   {"summary", &note.summary}, {"group", &note.group},
-      {"licence", &note.licence},   {"url", &note.url},         {"cite", &note.cite}};
+      {"compiler", &note.compiler}, {"library", &note.library}, {"sources", &note.sources},
+      {"name", &note.name},         {"version", &note.version}, {"summary", &note.summary},
+      {"group", &note.group},       {"licence", &note.licence}, {"url", &note.url},
+      {"cite", &note.cite}};
   constexpr std::string_view kKinds[] = {"format", "error_model", "metric", "head_init",
                                          "protection"};
   for (const std::string& line : split(text, '\n')) {

@@ -27,6 +27,7 @@ inline std::string full_id(const std::string& group, const std::string& id) {
 struct PluginNote {
   std::uint64_t abi = 0, headers = 0;
   std::string compiler, library;
+  std::string sources;  // a hash of the files that it was made of; empty where it does not tell
   // Empty where the compiler did not know them as it wrote the note.
   std::string name, version, summary, group, licence, url, cite;
   std::vector<NotedComponent> components;

@@ -16,7 +16,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(OptionFact, name, value)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ComponentFact, id, options)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ErrorModelFact, error_model, target, permanent)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SiteFormatFact, format, target, operations, sites)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PluginFact, name, version, sha256)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PluginFact, name, version, sha256, sources)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LoadedPluginFact, name, version, sha256, licence, built_with,
                                    own, uses)
 
@@ -284,6 +284,11 @@ std::map<std::string, std::string> told(const RunFacts& facts) {
   return texts;
 }
 
+bool same_plugin(const PluginFact& a, const PluginFact& b) {
+  return a.name == b.name && a.version == b.version &&
+         (a.sha256 == b.sha256 || (!a.sources.empty() && a.sources == b.sources));
+}
+
 std::vector<std::string> differences(const RunFacts& then, const RunFacts& now) {
   std::vector<std::string> found;
   const auto text = [](const FactKey& key, const RunFacts& facts) {
@@ -292,6 +297,11 @@ std::vector<std::string> differences(const RunFacts& then, const RunFacts& now) 
   };
   for (const FactKey& key : kFacts) {
     if (!key.decides || key.stored(then) == key.stored(now)) continue;
+    if (std::string_view(key.key) == "plugins" &&
+        std::equal(then.plugins.begin(), then.plugins.end(), now.plugins.begin(), now.plugins.end(),
+                   same_plugin)) {
+      continue;
+    }
     found.push_back(std::string(key.key) + ": " + text(key, then) + " then, " + text(key, now) +
                     " now");
   }

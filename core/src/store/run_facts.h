@@ -51,8 +51,11 @@ const char* to_string(HitValue value);    // "raw", "clamped"
 
 struct PluginFact {
   std::string name, version, sha256;
+  std::string sources;  // a hash of the files that it was made of; empty where it does not tell
   auto operator<=>(const PluginFact&) const = default;
 };
+/// Whether two are one plugin: the same file, or made of the same files by other compilers.
+bool same_plugin(const PluginFact& a, const PluginFact& b);
 
 /// A plugin whose code was there, used or not, or that made the model's head.
 struct LoadedPluginFact {
