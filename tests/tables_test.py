@@ -58,6 +58,29 @@ class Recipes(unittest.TestCase):
             swin = next(row for row in tables.rows_of(1) if row.name == "swin_v2_t").backbone.recipe
             self.assertAlmostEqual(swin.training["ema"], 1 - 2e-5 * 4 * 256 * 32 / 300, places=7)
 
+    def test_classes_of_a_list_are_those_that_the_program_reads(self):
+        names = ["tench, Tinca tinca", "cock", "n is no id"]
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in (
+                    ("names.txt", "\n".join(names) + "\n\n"),
+                    ("ids.txt", "".join(f"n0144076{i} {name}\n" for i, name in enumerate(names))),
+                    ("array.json", json.dumps(names)),
+                    ("index.json", json.dumps({str(i): [f"n0144076{i}", name] for i, name in reversed(list(enumerate(names)))}))):
+                path = Path(folder) / file
+                path.write_text(text)
+                self.assertEqual(tables.listed_classes(path), names, file)
+                # The program's own reading: it refuses a network whose classes are others, and names them.
+                numpy.save(Path(folder) / "x.npy", numpy.zeros((3, 3, 8, 8), numpy.float32))
+                numpy.save(Path(folder) / "y.npy", numpy.arange(3))
+                network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+                torch.jit.trace(network, torch.zeros(2, 3, 8, 8)).save(Path(folder) / "m.pt",
+                    _extra_files={"bitfall.json": json.dumps({"classes": names})})
+                campaign = Path(folder) / "c.toml"
+                campaign.write_text(f'[model]\npath = "m.pt"\n[data]\npath = "x.npy"\nlabels = "y.npy"\nclasses = "{file}"\n'
+                                    'preprocess = { scale = 1.0 }\n[[faults]]\nper_site = 1\n[run]\nbatch = 2\nthreads = 1\n')
+                done = subprocess.run([PROGRAM, "run", campaign, "--dry-run"], capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_wrong_arguments_are_named(self):
         for arguments, told in ((["--only", "resnet51"], "the table has no such row; its rows: alexnet, vgg16_bn"),
                                 (["--epochs", "-1"], "--epochs: invalid whole number from 0 value: '-1'"), ([], "give --data FOLDER"),

@@ -2,8 +2,10 @@
 """The paper's Tables 1 and 2: called by table1.sh, table2.sh and published_checkpoints.sh, which have the words of it."""
 
 import argparse
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -208,10 +210,26 @@ class Data:
         return keys
 
 
+def listed_classes(path):
+    """The names of a list, as `[data] classes` reads it: lines, of names or of WordNet's ids and names, a JSON array,
+    {"0": ["n01440764", "tench"]}."""
+    text = path.read_text(encoding="utf-8-sig")
+    if text.lstrip().startswith(("{", "[")):
+        listed = json.loads(text)
+        if isinstance(listed, dict):
+            listed = [name for _, name in sorted(listed.items(), key=lambda item: int(item[0]))]
+        return [name[-1] if isinstance(name, list) else name for name in listed]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    named = [re.fullmatch(r"n\d{8}\s+(.+)", line) for line in lines]
+    return [match[1] for match in named] if all(named) else lines
+
+
 def class_names(data, row, options):
-    """In the order of the outputs."""
+    """Of the data set; of ImageNet the folders', in the order of the outputs unless --classes says another."""
     folder = data.train["path"]
     if row.data is IMAGENET:
+        if options.classes:
+            return listed_classes(options.classes)
         return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     file = {"cifar10": "batches.meta.txt", "cifar100": "fine_label_names.txt", "stl10": "class_names.txt",
             "food101": "meta/classes.txt"}[row.data.name]
@@ -289,7 +307,8 @@ class Work:
 
     def attach(self, count):
         backbone = self.folder / "backbone.pt"
-        stamp = f"{self.row.backbone.source} {count} {self.size} {self.options.seed}"
+        names = hashlib.sha256((self.folder / "classes.txt").read_bytes()).hexdigest()[:16]
+        stamp = f"{self.row.backbone.source} {count} {self.size} {self.options.seed} {names}"
         if not current(backbone, stamp):
             self.say(f"a network with random weights, {self.size} pixels, {count} classes")
             call([PYTHON, ROOT / "scripts/export_model.py", self.row.backbone.source, "--random", "--script", "--seed", self.options.seed,

@@ -11,6 +11,12 @@ namespace {
 constexpr double kAlike = 1e-3;
 constexpr std::size_t kFewUnits = 64;  // too few for a choice to save anything
 
+/// std::lgamma, which also writes the sign into a variable that all threads share.
+double log_gamma(double x) {
+  int sign = 0;
+  return ::lgamma_r(x, &sign);
+}
+
 // P(X <= k) for k = 0..n of n draws that are each `p` of 1 likely.
 std::vector<double> binomial_sums(std::size_t n, double p) {
   const auto size = static_cast<double>(n);
@@ -18,7 +24,7 @@ std::vector<double> binomial_sums(std::size_t n, double p) {
   double sum = 0;
   for (std::size_t i = 0; i <= n; ++i) {
     const auto k = static_cast<double>(i);
-    sum += std::exp(std::lgamma(size + 1) - std::lgamma(k + 1) - std::lgamma(size - k + 1) +
+    sum += std::exp(log_gamma(size + 1) - log_gamma(k + 1) - log_gamma(size - k + 1) +
                     k * std::log(p) + (size - k) * std::log1p(-p));
     sums[i] = sum;
   }
