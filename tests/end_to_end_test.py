@@ -1132,6 +1132,26 @@ class BadInput(Case):
         self.assertIn("[learn]: ", refused("gone", several + '[learn]\npath = "nowhere"\n', 4))
         self.assertIn("no_such_layer", refused("unguarded", nan_guard + 'sites = "no_such_layer"\n', 2))
 
+    def test_names_that_are_no_utf8(self):
+        """A folder of Latin-1: JSON stays JSON."""
+        folder = os.fsencode(self.folder) + b"/caf\xe9"
+        shutil.copytree(os.fsencode(self.folder / "images"), folder)
+        try:
+            path = self.campaign("latin", per_site=3)
+            path.write_bytes(path.read_bytes().replace(b'path = "images"', b'path = "caf\xe9"'))
+            _, err = bitfall("run", path, "--dry-run", "--json", expect=2)
+            self.assertIn("utf-8", err)
+            model = os.fsencode(self.folder) + b"/m\xe9.pt"
+            shutil.copy(self.folder / "residual.pt", model)
+            file = os.fsencode(self.folder) + b"/c\xe9.toml"
+            shutil.copy(self.campaign("plain_file", per_site=3), file)
+            for words in (("run", file, "--dry-run", "--json", "-o", file + b".run"), ("sites", model, "--json"), ("profile", model, "--data", self.campaign("plain_names", per_site=3), "--json")):
+                done = subprocess.run([PROGRAM, *words], capture_output=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                json.loads(done.stdout.decode())
+        finally:
+            shutil.rmtree(folder)
+
     def test_classes_must_agree(self):
         extra = self.folder / "images" / "fox"
         shutil.copytree(self.folder / "images" / "cat", extra)

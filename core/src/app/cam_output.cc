@@ -232,7 +232,7 @@ std::string cam_json(const CamReport& report) {
   if (!report.run.empty()) json["run"] = report.run;
   json["cases"] = std::move(cases);
   json["layers"] = std::move(layers);
-  return dump(json, 2) + "\n";
+  return json_text(json) + "\n";
 }
 
 void write_cam_pictures(const CamReport& report, const std::filesystem::path& folder) {

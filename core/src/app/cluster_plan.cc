@@ -34,9 +34,7 @@ Error not_whole(const Error& error) {
                std::string(error.what()) + "; copy the directory of the plan again, or plan anew");
 }
 
-std::string text_of(const nlohmann::ordered_json& document) {
-  return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
+std::string text_of(const nlohmann::ordered_json& document) { return json_text(document) + "\n"; }
 
 }  // namespace
 

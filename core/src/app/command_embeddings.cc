@@ -88,9 +88,7 @@ std::string row_text(const std::vector<std::int64_t>& rows) {
   return text;
 }
 
-void print_json(const Json& document) {
-  std::printf("%s\n", document.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-}
+void print_json(const Json& document) { std::printf("%s\n", json_text(document).c_str()); }
 
 void print_table(const EmbeddingsOptions& options) {
   const EmbeddingTable table = read_table(options.files.table, options.files.key);

@@ -5,6 +5,7 @@
 
 #include "command.h"
 #include "gpu_facts.h"
+#include "json_file.h"
 #include "plugin_host.h"
 #include "torch_runtime.h"
 
@@ -49,7 +50,7 @@ int EnvCommand::run() {
   if (json_) {
     nlohmann::ordered_json document = {{"schema", "bitfall.env/1"}};
     document.update(facts);
-    std::printf("%s\n", document.dump(2).c_str());
+    std::printf("%s\n", json_text(document).c_str());
     return 0;
   }
   for (const auto& [key, value] : facts.items()) {
@@ -60,7 +61,7 @@ int EnvCommand::run() {
       continue;
     }
     if (value.is_null()) continue;
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string text = value.is_string() ? value.get<std::string>() : json_text(value, -1);
     std::printf("%-16s %s\n", key.c_str(), text.c_str());
   }
   return 0;

@@ -176,7 +176,7 @@ void HeadRescaleCommand::print(const Found& found, const ScaledAnswers& before,
     json["changed_answers"] = changed;
   }
   if (json_) {
-    std::printf("%s\n", dump(json, 2).c_str());
+    std::printf("%s\n", json_text(json).c_str());
     return;
   }
   std::printf("temperature %s (%s)\n", exact_text(found.temperature).c_str(), found.how.c_str());

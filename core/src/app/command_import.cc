@@ -11,6 +11,7 @@
 #include "error.h"
 #include "faults.h"
 #include "foreign_faults.h"
+#include "json_file.h"
 #include "log.h"
 #include "network_with_data.h"
 #include "numbers.h"
@@ -175,8 +176,7 @@ void ImportCommand::tell(const ForeignFaults& found, std::int64_t rows) const {
     for (const LeftOut& row : found.left_out) {
       document["left_out"].push_back({{"row", row.row}, {"reason", row.reason}});
     }
-    std::printf("%s\n",
-                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", json_text(document).c_str());
     return;
   }
   std::printf("%s: %zu faults of %s, %lld trials; %zu left out\n", output_.string().c_str(),

@@ -6,6 +6,7 @@
 #include "atomic_file.h"
 #include "command.h"
 #include "error.h"
+#include "json_file.h"
 #include "key_table.h"
 #include "log.h"
 #include "model_card.h"
@@ -37,7 +38,8 @@ std::string preprocess_of(const fs::path& model) {
   std::string text;
   for (const auto& [name, value] : card["preprocess"].items()) {
     if (!campaign_keys().find("data.preprocess", name) || value.is_null()) continue;
-    text += (text.empty() ? "" : ", ") + name + " = " + value.dump();  // TOML writes these alike
+    text += (text.empty() ? "" : ", ") + name + " = " +
+            json_text(value, -1);  // TOML writes these alike
   }
   return text;
 }

@@ -7,6 +7,7 @@
 #include "command.h"
 #include "error.h"
 #include "execution.h"
+#include "json_file.h"
 #include "log.h"
 #include "output_folder.h"
 #include "plan_pack.h"
@@ -133,8 +134,7 @@ int PlanCommand::show(const ClusterPlan& plan) const {
       document["seconds"] = *plan.seconds;
       document["seconds_per_shard"] = *plan.seconds / static_cast<double>(plan.shards);
     }
-    std::printf("%s\n",
-                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", json_text(document).c_str());
     return 0;
   }
   std::printf("%lld shards of %lld trials", static_cast<long long>(plan.shards),

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "error.h"
 #include "faults.h"
+#include "json_file.h"
 #include "log.h"
 #include "numbers.h"
 #include "stored_session.h"
@@ -76,8 +77,7 @@ void print_json(const Replay& replay) {
   for (const EditRecord& record : now.edits) {
     document["edits"].push_back(edit_json(replay, record));
   }
-  std::printf("%s\n",
-              document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", json_text(document).c_str());
 }
 
 void print_edit(const Replay& replay, const EditRecord& record) {

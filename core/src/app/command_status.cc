@@ -6,6 +6,7 @@
 
 #include "cluster_plan.h"
 #include "command.h"
+#include "json_file.h"
 #include "progress.h"
 #include "report_number.h"
 #include "statistics.h"
@@ -98,8 +99,7 @@ void print_plan_json(const ClusterPlan& plan, const std::vector<ShardState>& sha
   for (std::size_t i = 0; i < shards.size(); ++i) {
     document["each"].push_back(shard_json(static_cast<std::int64_t>(i) + 1, shards[i]));
   }
-  std::printf("%s\n",
-              document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", json_text(document).c_str());
 }
 
 void print_shards(const std::vector<ShardState>& shards) {
@@ -187,8 +187,7 @@ int StatusCommand::show_run() const {
                                        {"digest", digest},
                                        {"outcomes", outcomes_json(outcomes)},
                                        {"facts", told(facts)}};
-    std::printf("%s\n",
-                document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", json_text(document).c_str());
     return 0;
   }
   std::printf("run       %s\nstate     %s\ntrials    %lld of %lld%s\n",

@@ -7,6 +7,7 @@
 #include "command.h"
 #include "error.h"
 #include "html_page.h"
+#include "json_file.h"
 #include "log.h"
 #include "report_number.h"
 #include "stop.h"
@@ -157,7 +158,7 @@ int TrainCommand::run() {
   const TrainEnd end = trainer.run(stop_requested, [&](const EpochResult& result) {
     write_page(training, trainer);
     const std::string line =
-        options_.json ? epoch_json(result).dump() : epoch_text(result, training.epochs);
+        options_.json ? json_text(epoch_json(result), -1) : epoch_text(result, training.epochs);
     make_room();
     std::printf("%s\n", line.c_str());
     std::fflush(stdout);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "error.h"
+#include "json_file.h"
 #include "log.h"
 #include "output_folder.h"
 #include "report_number.h"
@@ -98,7 +99,7 @@ void print_json(const Outlook& outlook) {
                                   {"half_width_worst", outlook.width(stratum, 0.5)},
                                   {"half_width_at_1_percent", outlook.width(stratum, 0.01)}});
   }
-  std::printf("%s\n", document.dump(2).c_str());
+  std::printf("%s\n", json_text(document).c_str());
 }
 
 void print_text(const Outlook& outlook) {

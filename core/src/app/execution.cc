@@ -12,6 +12,7 @@
 
 #include "cluster_plan.h"
 #include "error.h"
+#include "json_file.h"
 #include "log.h"
 #include "plugin_calls.h"
 #include "progress.h"
@@ -256,7 +257,7 @@ void print_end_record(const Store& store, std::int64_t trials) {
                                    {"digest", nullptr},
                                    {"wall_s", facts.wall_s.value_or(0)}};
   if (finished) record["digest"] = store.digest();
-  std::printf("%s\n", record.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  std::printf("%s\n", json_text(record).c_str());
 }
 
 void note_state(const Store& store, const std::filesystem::path& file, std::int64_t planned,

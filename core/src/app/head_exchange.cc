@@ -7,6 +7,7 @@
 #include "atomic_file.h"
 #include "error.h"
 #include "head_report_text.h"
+#include "json_file.h"
 #include "model.h"
 #include "program.h"
 
@@ -60,9 +61,7 @@ void write_checked(const std::filesystem::path& from, const std::string& module,
     throw Error(ExitCode::kUsage, "-o " + to.string() + ": there is no folder " + folder.string());
   }
   replace_file(to, [&](const std::filesystem::path& unproven) {
-    replace_head(from, module, layers,
-                 card.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace),
-                 unproven);
+    replace_head(from, module, layers, json_text(card), unproven);
     prove_runs(Program(unproven, "cpu"), to, input);
   });
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "json_file.h"
 #include "text_table.h"
 
 namespace bitfall {
@@ -91,7 +92,7 @@ std::string head_report_json(const HeadReport& report) {
       {"difference",
        {{"parameters", report.parameters - report.baseline_parameters},
         {"operations", report.operations - report.baseline_operations}}}};
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document) + "\n";
 }
 
 }  // namespace bitfall

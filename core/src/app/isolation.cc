@@ -22,6 +22,7 @@
 #include "config.h"
 #include "error.h"
 #include "execution.h"
+#include "json_file.h"
 #include "log.h"
 #include "numbers.h"
 #include "plugin_calls.h"
@@ -154,7 +155,7 @@ class RunningWorker {
       throw Error(ExitCode::kFailure,
                   std::string("a worker cannot be started: ") + std::strerror(errno));
     }
-    const std::string text = orders.dump();
+    const std::string text = json_text(orders, -1);
     if (::write(note, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
         ::lseek(note, 0, SEEK_SET) != 0) {
       throw Error(ExitCode::kFailure, "a worker cannot be told what to do");

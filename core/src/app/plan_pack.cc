@@ -151,7 +151,7 @@ std::int64_t write_pack(const fs::path& directory, const Campaign& campaign,
     }
     copy_options(campaign, option_files, fresh / kOptions);
     const Json list = {{"schema", kSchema}, {"paths", moved}, {"files", files_in(fresh, bytes)}};
-    write_file_atomically(fresh / kList, list.dump(1, ' ', false, Json::error_handler_t::replace));
+    write_file_atomically(fresh / kList, json_text(list, 1));
     if (fs::exists(pack / kList)) fs::remove_all(pack);
     fs::rename(fresh, pack);
   } catch (const fs::filesystem_error& error) {
@@ -170,7 +170,8 @@ void check_pack(const fs::path& pack) {
     if (absent) {
       wrong.push_back(name + " is missing");
     } else if (!size.is_number_integer() || here != size.get<std::uintmax_t>()) {
-      wrong.push_back(name + " has " + std::to_string(here) + " of " + size.dump() + " bytes");
+      wrong.push_back(name + " has " + std::to_string(here) + " of " + json_text(size, -1) +
+                      " bytes");
     }
   }
   if (wrong.empty()) return;

@@ -8,6 +8,7 @@
 
 #include "dataset.h"
 #include "error.h"
+#include "json_file.h"
 #include "model_costs.h"
 #include "numbers.h"
 #include "progress.h"
@@ -113,7 +114,7 @@ std::string ProtectedArm::answer_state() const {
     list.push_back(std::isfinite(value) ? nlohmann::json(value)
                                         : nlohmann::json(exact_text(value)));
   }
-  return list.dump();
+  return json_text(list, -1);
 }
 
 void ProtectedArm::set_answer_state(const std::string& text) {

@@ -3,9 +3,17 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace bitfall {
+
+/// The document as text, a line where `indent` is -1. Names of files and classes may be any bytes:
+/// what is no UTF-8 of them becomes U+FFFD.
+template <typename Json>
+std::string json_text(const Json& document, int indent = 2) {
+  return document.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
 
 /// The document in a file; objects keep their order. Throws Error(kInput): the file cannot be read,
 /// "PATH:LINE:COLUMN: what is wrong" where it is not JSON, or "PATH: ..." where an object names a

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "json_file.h"
 #include "log.h"
 #include "utf8.h"
 
@@ -163,7 +164,7 @@ std::string Progress::json_line(double now) const {
     line["rate"] = speed;
     line["eta_s"] = static_cast<double>(total_ - done_) / speed;
   }
-  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(line, -1);
 }
 
 void Progress::draw(double now) {

@@ -213,7 +213,7 @@ std::string compare_charts_json(const CompareData& data) {
     charts["improvement"] = improvement_chart(data);
     charts["values"] = values_chart(data);
   }
-  return dump(charts, -1) + "\n";
+  return json_text(charts, -1) + "\n";
 }
 
 }  // namespace bitfall

@@ -174,7 +174,7 @@ std::string compare_json(const CompareData& data) {
       {"arms", arms},
       {"equal_scale", equal_scale},
       {"layers", layers}};
-  return dump(json, 2) + "\n";
+  return json_text(json) + "\n";
 }
 
 }  // namespace bitfall

@@ -1,6 +1,7 @@
 // The table of keys for other programs: as JSON, and as a JSON Schema for editors.
 #include <nlohmann/json.hpp>
 
+#include "json_file.h"
 #include "key_table.h"
 
 namespace bitfall {
@@ -184,7 +185,7 @@ std::string KeyTable::json() const {
     }
   }
   const Json document = {{"schema", "bitfall.config/1"}, {"file", file}, {"sections", list}};
-  return document.dump(2) + "\n";
+  return json_text(document) + "\n";
 }
 
 std::string KeyTable::json_schema() const {
@@ -202,7 +203,7 @@ std::string KeyTable::json_schema() const {
                          {"properties", std::move(properties)},
                          {"required", std::move(required)},
                          {"additionalProperties", false}};
-  return document.dump(2) + "\n";
+  return json_text(document) + "\n";
 }
 
 }  // namespace bitfall

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "json_file.h"
 #include "register_bits.h"
 #include "text_table.h"
 
@@ -151,7 +152,7 @@ std::string formats_text(const PluginHost& host) {
 std::string formats_json(const PluginHost& host) {
   Json document = {{"schema", "bitfall.formats/1"}, {"formats", Json::array()}};
   for (const FormatRow& row : format_rows(host)) document["formats"].push_back(format_json(row));
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document) + "\n";
 }
 
 std::string formats_markdown(const PluginHost& host) {

@@ -121,7 +121,8 @@ class JsonList {
       if (!entry.is_number_integer())
         fail(path_, "the index of class '" + key + "' is not an integer");
       const bool counts = entry >= 0 && entry < std::int64_t{1'000'000'000};
-      names[place(entry.dump(), counts ? entry.get<std::size_t>() : names.size(), names)] = key;
+      names[place(json_text(entry, -1), counts ? entry.get<std::size_t>() : names.size(), names)] =
+          key;
     }
     for (const std::string& name : names) add("class '" + name + "'", name);
   }

@@ -228,7 +228,7 @@ class JsonFileList {
     if (!image.is_string() || (pair && !entry[1].is_string() && !entry[1].is_number_integer())) {
       refuse(which);
     }
-    if (pair) label = entry[1].is_string() ? entry[1].get<std::string>() : entry[1].dump();
+    if (pair) label = entry[1].is_string() ? entry[1].get<std::string>() : json_text(entry[1], -1);
     const auto& name = image.get_ref<const std::string&>();
     const std::string where = path_.string() + ": " + which;
     if (name.empty() || (pair && label.empty())) fail(where, "names nothing");

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "faults.h"
+#include "json_file.h"
 #include "text_table.h"
 
 namespace bitfall {
@@ -113,7 +114,7 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
                           {"covered_parameters", coverage.covered_parameters},
                           {"missed", std::move(missed)}};
   document["sites"] = std::move(list);
-  return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(document) + "\n";
 }
 
 }  // namespace bitfall

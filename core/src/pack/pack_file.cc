@@ -73,7 +73,7 @@ void write_manifest(const PackManifest& manifest, const fs::path& folder) {
   }
   json["sources"] = manifest.sources;
   json["prepare"] = manifest.prepare;
-  write_file_atomically(folder / kManifest, json.dump(2) + "\n");
+  write_file_atomically(folder / kManifest, json_text(json) + "\n");
 }
 
 PackManifest read_manifest(const fs::path& folder, const fs::path& pack) {

@@ -65,7 +65,7 @@ fs::path install_pack(const PackManifest& manifest, const fs::path& from,
     }
     fs::copy_file(from / manifest.library(), making / (manifest.name + ".so"));
     const Json json = {{"sha256", sha256}, {"signed_by", signed_by}};
-    write_file_atomically(making / kInstalled, json.dump(2) + "\n");
+    write_file_atomically(making / kInstalled, json_text(json) + "\n");
     fs::remove_all(folder);
     fs::rename(making, folder);
     for (const InstalledPack& other : before) {

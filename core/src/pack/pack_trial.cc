@@ -82,7 +82,7 @@ std::vector<std::string> codes_of(const std::string& id, const std::string& libr
   std::vector<std::string> codes;
   for (const std::string& line : split(result.out, '\n')) {
     const Json row = Json::parse(line, nullptr, false);
-    if (row.is_object() && row.contains("code")) codes.push_back(row["code"].dump());
+    if (row.is_object() && row.contains("code")) codes.push_back(json_text(row["code"], -1));
   }
   return codes;
 }
@@ -124,7 +124,7 @@ void write_expectation(const Expectation& expectation, const fs::path& folder) {
       {"values", test_values()},
       {"codes", Json::object()}};
   for (const auto& [format, codes] : expectation.codes) json["codes"][format] = codes;
-  write_file_atomically(folder / kExpected, json.dump(2) + "\n");
+  write_file_atomically(folder / kExpected, json_text(json) + "\n");
 }
 
 Expectation read_expectation(const fs::path& folder, const fs::path& pack) {

@@ -15,6 +15,7 @@
 #include "any_kind_checks.h"
 #include "check_subject.h"
 #include "error.h"
+#include "json_file.h"
 #include "numbers.h"
 #include "plugin_host.h"
 #include "sha256.h"
@@ -67,7 +68,7 @@ double processor_seconds() {
 std::vector<std::string> process_state() {
   std::vector<std::string> state;
   for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGABRT, SIGFPE, SIGPIPE}) {
-    struct sigaction action{};
+    struct sigaction action {};
     sigaction(number, nullptr, &action);
     state.push_back("the handler of signal " + std::to_string(number) + " at " +
                     std::to_string(reinterpret_cast<std::uintptr_t>(action.sa_handler)));
@@ -158,7 +159,7 @@ class Checker {
                             {"id", component.id},
                             {"options", std::move(names)}});
     }
-    return components.dump();
+    return json_text(components, -1);
   }
 
   void require_options(const Json& components) {
@@ -330,7 +331,7 @@ std::string check_json(const CheckReport& report) {
                          {"seed", report.seed},
                          {"checks", std::move(checks)},
                          {"failures", report.failures()}};
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(document) + "\n";
 }
 
 std::string check_list() {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "error.h"
+#include "json_file.h"
 #include "plugin_options.h"
 #include "text_table.h"
 #include "words.h"
@@ -236,9 +237,6 @@ std::vector<std::pair<const char*, std::string>> further(const PluginDescription
 }
 
 /// A plugin may say anything in its texts; a byte that is no UTF-8 must not stop the listing.
-std::string dumped(const Json& document) {
-  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-}
 
 }  // namespace
 
@@ -285,7 +283,7 @@ std::string plugin_list_json(const PluginHost& host) {
   for (const auto& refused : host.refused()) {
     document["refused"].push_back({{"path", refused.path.string()}, {"reason", refused.reason}});
   }
-  return dumped(document);
+  return json_text(document) + "\n";
 }
 
 std::string plugin_info_text(const PluginHost& host, std::string_view name) {
@@ -331,7 +329,7 @@ std::string plugin_info_json(const PluginHost& host, std::string_view name) {
   document["options"] = std::move(options);
   document[component.kind == ComponentKind::kHeadInit ? "command" : "toml"] =
       example_use(component);
-  return dumped(document);
+  return json_text(document) + "\n";
 }
 
 }  // namespace bitfall

@@ -78,7 +78,7 @@ ReportTable profile_table(const std::vector<ProfiledNetwork>& networks) {
   return table;
 }
 
-Json profile_chart(const std::vector<ProfiledNetwork>& networks, double ProfiledSite::* what,
+Json profile_chart(const std::vector<ProfiledNetwork>& networks, double ProfiledSite::*what,
                    const char* title) {
   Json rows = Json::array(), labels = Json::array(), colours = Json::array();
   for (std::size_t n = 0; n < networks.size(); ++n) {
@@ -153,13 +153,13 @@ std::string profile_json(const std::vector<ProfiledNetwork>& networks) {
                     {"images", network.images},
                     {"sites", sites}});
   }
-  return dump({{"schema", "bitfall.profile/1"}, {"networks", list}}, 2) + "\n";
+  return json_text(Json{{"schema", "bitfall.profile/1"}, {"networks", list}}) + "\n";
 }
 
 std::string profile_charts_json(const std::vector<ProfiledNetwork>& networks) {
-  return dump({{"maximum", profile_chart(networks, &ProfiledSite::maximum, "largest |x|")},
-               {"mean", profile_chart(networks, &ProfiledSite::mean, "mean |x|")}},
-              -1);
+  return json_text(Json{{"maximum", profile_chart(networks, &ProfiledSite::maximum, "largest |x|")},
+                        {"mean", profile_chart(networks, &ProfiledSite::mean, "mean |x|")}},
+                   -1);
 }
 
 void write_profile_html(const std::vector<ProfiledNetwork>& networks,

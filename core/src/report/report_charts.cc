@@ -4,6 +4,7 @@
 #include <string>
 
 #include "charts.h"
+#include "json_file.h"
 #include "report.h"
 #include "report_number.h"
 
@@ -142,7 +143,7 @@ Json outcome_panel(const ReportData& data) {
   Json panel = layer_panel(data, "Outcomes, share of trials", panel_width(data, 0.3), false);
   panel["transform"] = Json::array(
       {{{"fold", names}, {"as", {"outcome", "share"}}},
-       {{"calculate", "indexof(" + names.dump() + ", datum.outcome)"}, {"as", "rank"}}});
+       {{"calculate", "indexof(" + json_text(names, -1) + ", datum.outcome)"}, {"as", "rank"}}});
   panel["mark"] = {{"type", "bar"}};
   Json& encoding = panel["encoding"];
   encoding["x"] = {{"field", "share"},
@@ -311,7 +312,7 @@ std::string report_charts_json(const ReportData& data) {
     const KeptCurve curve{"this run", data.accuracy_kept};
     charts["kept"] = kept_chart(std::span(&curve, 1), confidence_text(data));
   }
-  return dump(charts, -1) + "\n";
+  return json_text(charts, -1) + "\n";
 }
 
 }  // namespace bitfall

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fit.h"
+#include "json_file.h"
 #include "report_number.h"
 
 namespace bitfall {
@@ -159,10 +160,6 @@ Json to_json(const MetricSummary& metric) {
   return json;
 }
 
-std::string dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
-
 Json to_json(const ProtectionRow& row) {
   Json json = {{"name", row.name},
                {"accuracy", to_json(row.accuracy)},
@@ -245,7 +242,7 @@ std::string report_json(const ReportData& data, const FitReport* fit) {
                {"plugins", plugins_json(data.facts)},
                {"definitions", meanings}};
   if (fit) json["fit"] = to_json(*fit);
-  return dump(json, 2) + "\n";
+  return json_text(json) + "\n";
 }
 
 }  // namespace bitfall

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "json_file.h"
 #include "report.h"
 
 namespace bitfall {
@@ -18,7 +19,5 @@ Json to_json(const DeltaLossSummary& loss);
 Json to_json(const MetricSummary& metric);
 Json to_json(const GroupSummary& group);
 Json to_json(const std::vector<AccuracyKept>& curve);
-/// Names may hold any bytes; JSON holds UTF-8 only.
-std::string dump(const Json& json, int indent);
 
 }  // namespace bitfall

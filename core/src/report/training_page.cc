@@ -76,7 +76,7 @@ std::string training_charts_json(std::span<const EpochResult> epochs) {
                                {"validation", &EpochResult::validation_accuracy}})},
       {"rate", line_chart(epochs, "learning rate at the epoch's end", false,
                           {{"learning rate", &EpochResult::learning_rate}})}};
-  return dump(charts, -1);
+  return json_text(charts, -1);
 }
 
 void write_training_html(const TrainingPage& page, const std::optional<std::string>& bundle,

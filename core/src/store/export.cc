@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "faults.h"
+#include "json_file.h"
 #include "numbers.h"
 #include "parquet_export.h"
 #include "parquet_file.h"
@@ -72,9 +73,7 @@ std::string json_number(Number value) {
   return exact_text(value);
 }
 
-std::string json_text(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
+std::string quoted_text(const std::string& text) { return json_text(nlohmann::json(text), -1); }
 
 }  // namespace
 
@@ -106,10 +105,10 @@ void export_jsonl(const Store& store, std::ostream& out) {
   for_each_row(store, [&](const TrialResult& trial, const EditRecord& record) {
     const Edit& edit = record.edit;
     const Site& site = names.site(trial);
-    out << "{\"trial\":" << trial.trial << ",\"site\":" << json_text(site.name)
-        << ",\"image\":" << json_text(names.image(trial)) << ",\"label\":" << names.label(trial)
+    out << "{\"trial\":" << trial.trial << ",\"site\":" << quoted_text(site.name)
+        << ",\"image\":" << quoted_text(names.image(trial)) << ",\"label\":" << names.label(trial)
         << ",\"target\":\"" << to_string(site.target) << "\",\"element\":" << edit.element
-        << ",\"register\":" << json_text(names.register_name(trial, edit)) << ",\"op\":\""
+        << ",\"register\":" << quoted_text(names.register_name(trial, edit)) << ",\"op\":\""
         << to_string(edit.operation) << "\",\"mask\":\"" << hex(mask_column(edit))
         << "\",\"code_before\":\"" << hex(record.code_before) << "\",\"code_after\":\""
         << hex(record.code_after) << "\",\"value_before\":" << json_number(record.value_before)
@@ -119,9 +118,9 @@ void export_jsonl(const Store& store, std::ostream& out) {
         << ",\"golden_top1\":" << trial.golden_top1 << ",\"faulty_top1\":" << trial.faulty_top1
         << ",\"outcome\":\"" << to_string(trial.outcome)
         << "\",\"activated\":" << (trial.activated ? "true" : "false")
-        << ",\"message\":" << (is_due(trial.outcome) ? json_text(trial.message) : "null");
+        << ",\"message\":" << (is_due(trial.outcome) ? quoted_text(trial.message) : "null");
     for (std::size_t i = 0; i < trial.metrics.size(); ++i) {
-      out << ',' << json_text(names.metrics()[i].name) << ':' << json_number(trial.metrics[i]);
+      out << ',' << quoted_text(names.metrics()[i].name) << ':' << json_number(trial.metrics[i]);
     }
     out << "}\n";
   });

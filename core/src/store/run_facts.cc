@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "json_file.h"
 #include "numbers.h"
 #include "words.h"
 
@@ -41,7 +42,7 @@ struct OptionText {
   }
   std::string operator()(const std::vector<std::string>& values) const {
     std::vector<std::string> words;
-    for (const std::string& value : values) words.push_back(nlohmann::json(value).dump());
+    for (const std::string& value : values) words.push_back(json_text(nlohmann::json(value), -1));
     return "[" + joined(words, ", ") + "]";
   }
 };
@@ -81,7 +82,7 @@ std::string stored_text(const Value& value) {
 }
 template <typename Item>
 std::string stored_text(const std::vector<Item>& items) {
-  return Json(items).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(Json(items), -1);
 }
 
 // ... and how it is read from there. False where the text is nothing of that type.

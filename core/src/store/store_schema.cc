@@ -8,6 +8,7 @@
 #include <span>
 
 #include "error.h"
+#include "json_file.h"
 #include "number_cells.h"
 #include "numbers.h"
 
@@ -218,7 +219,7 @@ CREATE VIEW v_by_bit AS
 
 template <typename Value>
 std::string list_text(const std::vector<Value>& values) {
-  return Json(values).dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json_text(Json(values), -1);
 }
 
 template <typename Value>

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "error.h"
+#include "json_file.h"
 #include "zip_archive.h"
 
 namespace bitfall {
@@ -434,7 +435,7 @@ class ProgramReader {
     }
     std::vector<std::string> keys;
     for (const Json& key : context) {
-      keys.push_back(key.is_string() ? key.get<std::string>() : key.dump());
+      keys.push_back(key.is_string() ? key.get<std::string>() : json_text(key, -1));
     }
     return keys;
   }

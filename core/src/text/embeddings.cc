@@ -146,8 +146,9 @@ class ClassMap {
     if (item.is_number_integer()) {
       const bool fits = item >= 0 && item < table_.rows;
       if (!fits) {
-        fail(files_.map, what + "row " + item.dump() + " does not exist; " + files_.table.string() +
-                             " has rows 0 to " + std::to_string(table_.rows - 1));
+        fail(files_.map, what + "row " + json_text(item, -1) + " does not exist; " +
+                             files_.table.string() + " has rows 0 to " +
+                             std::to_string(table_.rows - 1));
       }
       result.rows.push_back(item.get<std::int64_t>());
     } else if (item.is_string()) {

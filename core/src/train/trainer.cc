@@ -19,6 +19,7 @@
 #include "error.h"
 #include "evaluation.h"
 #include "gpu_facts.h"
+#include "json_file.h"
 #include "log.h"
 #include "model_card.h"
 #include "philox.h"
@@ -231,14 +232,14 @@ void Trainer::State::open_model() {
 void Trainer::State::check_facts(const std::string& stored) const {
   const Json then = Json::parse(stored, nullptr, false);
   for (const auto& [name, what] : kFactNames) {
-    if (then.is_object() && then.value(name, "") == facts[name]) continue;
-    throw Error(
-        ExitCode::kInput,
-        file("checkpoint.pt").string() + ": is of another training: " + what + " differs" +
-            (std::string(name) == "torch" ? " (" + then.value(name, std::string("?")) + ", now " +
-                                                facts[name].get<std::string>() + ")"
-                                          : "") +
-            "\n  start again with --force, or in another directory with -o");
+    const Json was = then.is_object() ? then.value(name, Json()) : Json();
+    if (json_text(was) == json_text(facts[name])) continue;  // as it was written: as UTF-8
+    throw Error(ExitCode::kInput,
+                file("checkpoint.pt").string() + ": is of another training: " + what + " differs" +
+                    (std::string(name) == "torch"
+                         ? " (" + json_text(was) + ", now " + json_text(facts[name]) + ")"
+                         : "") +
+                    "\n  start again with --force, or in another directory with -o");
   }
 }
 
@@ -303,7 +304,7 @@ void Trainer::State::take_directory() {
 
 void Trainer::State::save_checkpoint() {
   torch::serialize::OutputArchive archive;
-  archive.write("facts", c10::IValue(facts.dump()));
+  archive.write("facts", c10::IValue(json_text(facts, -1)));
   archive.write("threads", c10::IValue(TorchRuntime::get().threads()));
   archive.write("step", c10::IValue(step));
   archive.write("log", c10::IValue(training_csv(epochs)));
@@ -471,7 +472,7 @@ void Trainer::State::write_models() {
                          {"data_sha256", facts["data"]},
                          {"model_sha256", facts["model"]}};
   if (validation) document["trained"]["validation_accuracy"] = last.validation_accuracy;
-  const std::string text = document.dump(2, ' ', false, Json::error_handler_t::replace);
+  const std::string text = json_text(document);
   if (!averaged.empty()) {
     model->save(file("last.pt"), text);
   } else {
