@@ -76,6 +76,8 @@ class Tables(unittest.TestCase):
         self.assertAlmostEqual(low, -high)
         self.assertEqual(heads_tables.verdict(list(ratios.values()), True), "undecided")
         text = heads_tables.tables(seeds, SETTINGS, True)
+        heads_tables.write_csv(seeds, self.folder / "seeds.csv")
+        self.assertEqual(heads_tables.tables(heads_tables.read_csv(self.folder / "seeds.csv"), SETTINGS, True), text)
         self.assertIn("3 seeds (1, 2, 10)", text)
         self.assertIn("| last layer | 1 [0.179, 5.59] |", text)
         heads_tables.figure(seeds, self.folder / "figure.svg")

@@ -10,10 +10,12 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -158,6 +160,29 @@ class Packs(unittest.TestCase):
             said = self.bitfall("plugin", "add", self.packed(source, "spoiling.bfp"), *self.trust, "--unsigned", code=3)
             self.assertIn(words, said)
         self.assertEqual(self.installed(), [])
+
+    def test_3_ctrl_c_ends_what_is_built_and_leaves_nothing(self):
+        slow = self.folder / "slow_compiler"
+        slow.write_text("#!/bin/sh\nsleep 300\n")
+        slow.chmod(0o755)
+        place = self.folder / "temporary"
+        for words in (("add", self.pack, *self.trust), ("pack", "nine", "-o", "late.bfp")):
+            place.mkdir()
+            process = subprocess.Popen(
+                [PROGRAM, "plugin", *map(str, words)], cwd=self.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                text=True, env=dict(self.environment, CXX=str(slow), TMPDIR=str(place)))  # fmt: skip
+            while "building it" not in process.stderr.readline():
+                pass
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            err = process.communicate(timeout=60)[1]
+            self.assertEqual(process.returncode, 75, err)
+            self.assertIn("stopped", err)
+            self.assertLess(time.monotonic() - started, 30)
+            self.assertEqual(list(place.iterdir()), [])
+            place.rmdir()
+        self.assertFalse((self.folder / "late.bfp").exists())
+        self.assertNotIn("nine", self.bitfall("plugin", "list"))
 
     def test_4_added_used_and_removed(self):
         said = self.bitfall("plugin", "add", self.pack, *self.trust)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Thirteen heads on the cached features of one trained network: what of the text-guided head is scale, cosine, temperature, geometry of the rows, and what is text.
 
-usage: heads.py [--seeds N] [--limit N] [--epochs N] [--jobs N] [--arms NAME,...] [--plan | --tables]
+usage: heads.py [--seeds N] [--limit N] [--epochs N] [--jobs N] [--arms NAME,...] [--plan | --tables | --results FILE]
 
 Features of the published CIFAR-10 ResNet-20 are computed once; every head is trained on them, put back on the network, and
 hit in FP32 with hit values clamped. The unit is the seed: each trains all arms anew, with random rows, order of images and
 faults of its own, and every arm of a seed meets the same faults. Writes runs/reproduce/heads, does only what is missing,
-and ends with tables.md and figure.svg there. scripts/reproduce/heads.md says what was registered before the first run.
+and ends with tables.md, seeds.csv and figure.svg there. scripts/reproduce/heads.md says what was registered before the first run.
 
   --seeds N   seeds 1 to N (default 20, as registered)
   --limit N   a trial in small: N images of each kind, N flips per layer, and no verdict
@@ -15,6 +15,7 @@ and ends with tables.md and figure.svg there. scripts/reproduce/heads.md says wh
   --arms ...  some of the arms (default: all)
   --plan      say what is missing and stop
   --tables    make the tables and the figure of the seeds that are complete, run nothing
+  --results FILE  the same of a seeds.csv, such as heads_results.csv beside this script
   --out DIR   instead of runs/reproduce/heads
 
 BITFALL_DATA=FOLDER holds cifar10/ and text/ (default ../shared/data).
@@ -337,7 +338,13 @@ class Study:
         stamp = self.out / "settings.json"  # what the results there were made with
         settings = json.loads(stamp.read_text()) if stamp.exists() else self.settings
         registered = settings == {"flips": FLIPS, "images": IMAGES, "epochs": EPOCHS}
-        seeds = heads_tables.read(self.out, self.arms)
+        self.out.mkdir(parents=True, exist_ok=True)
+        if self.options.results:
+            settings, registered = {"flips": FLIPS, "images": IMAGES, "epochs": EPOCHS}, True
+            seeds = heads_tables.read_csv(self.options.results)
+        else:
+            seeds = heads_tables.read(self.out, self.arms)
+            heads_tables.write_csv(seeds, self.out / "seeds.csv")
         text = heads_tables.tables(seeds, settings, registered)
         write(self.out / "tables.md", text)
         heads_tables.figure(seeds, self.out / "figure.svg")
@@ -365,11 +372,12 @@ def main():
     parser.add_argument("--arms", type=some_arms, default=list(ARMS))
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--tables", action="store_true")
+    parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--out")
     options = parser.parse_args()
     study = Study(options)
     try:
-        if options.tables:
+        if options.tables or options.results:
             study.tables()
             return
         missing = study.missing()

@@ -1,5 +1,6 @@
 """Tables and figure of heads.py: log ratios by seed, with Student's interval over seeds."""
 
+import csv
 import functools
 import html
 import json
@@ -39,6 +40,7 @@ PARTS = [
     ("both", "prompt", "prompt against random rows"),
     ("descriptions", "frozen", "freezing the rows"),
 ]
+VALUES = ("last", "network", "mismatch", "nll", "top2diff", "accuracy")
 SAME = (0.90, 1.11)  # registered
 MEASURES = (("last", "last layer"), ("network", "network"), ("mismatch", "network, mismatch"))
 
@@ -70,6 +72,25 @@ def value_of(arm, measure):
     return network["values"]["delta_loss" if measure == "network" else "mismatch"]["value"]
 
 
+def read_csv(path):
+    """seed -> arm -> measure -> value, as write_csv() wrote them."""
+    seeds = {}
+    with open(path, newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table):
+            values = {m: float(row[m]) if row[m] else None for m in VALUES}
+            seeds.setdefault(int(row["seed"]), {})[row["arm"]] = values
+    return seeds
+
+
+def write_csv(seeds, path):
+    with open(path, "w", newline="", encoding="utf-8") as table:
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(["seed", "arm", *VALUES])
+        for seed, arms in seeds.items():
+            for arm, values in arms.items():
+                rows.writerow([seed, arm, *("" if values[m] is None else repr(values[m]) for m in VALUES)])
+
+
 def read(out, arms):
     """seed -> arm -> measure -> value, of seeds that are complete."""
     seeds = {}
@@ -79,11 +100,7 @@ def read(out, arms):
         if not set(arms) <= set(found):
             continue
         seeds[int(path.parent.name[4:])] = {
-            name: {
-                m: value_of(arm, m)
-                for m in ("last", "network", "mismatch", "nll", "top2diff", "accuracy")
-            }
-            for name, arm in found.items()
+            name: {m: value_of(arm, m) for m in VALUES} for name, arm in found.items()
         }
     return seeds
 

@@ -5,9 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bubblewrap.h"
@@ -277,7 +280,8 @@ TEST(Sandbox, HasNoNetworkAndOneFolderToWrite) {
     GTEST_SKIP() << "bubblewrap is not here, or cannot make a sandbox";
   }
   const fs::path folder = scratch("sandbox");
-  const Sandbox sandbox(folder, false);
+  const std::atomic<bool> stop = false;
+  const Sandbox sandbox(folder, false, stop);
   EXPECT_TRUE(sandbox.closed());
   EXPECT_EQ(sandbox.run({"sh", "-c", "echo in > file && cat file"}, 20).out, "in\n");
   const fs::path outside = folder.parent_path() / "pack_test_outside";
@@ -288,6 +292,20 @@ TEST(Sandbox, HasNoNetworkAndOneFolderToWrite) {
             "0\n");
   const ChildResult endless = sandbox.run({"sleep", "100"}, 0.3);
   EXPECT_TRUE(endless.timed_out);
+}
+
+TEST(ChildProcess, EndsWhereItIsStopped) {
+  std::atomic<bool> stop = false;
+  std::jthread person([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    stop = true;
+  });
+  try {
+    run_child({{"sleep", "100"}, "", 600, &stop});
+    ADD_FAILURE() << "it went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::kInterrupted);
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "pack_trial.h"
 #include "plugin_host.h"
 #include "sha256.h"
+#include "stop.h"
 #include "words.h"
 
 namespace bitfall {
@@ -38,6 +39,7 @@ class PluginAddCommand final : public Command {
     app->add_flag("--trust", trust_, "without bubblewrap, build and run its code all the same");
     return app;
   }
+  bool stoppable() const override { return true; }
   int run() override;
 
  private:
@@ -99,7 +101,7 @@ int PluginAddCommand::run() {
   require_free(manifest, pack_);
   const std::filesystem::path& folder = opened.folder.path();
   const Expectation expected = read_expectation(folder, pack_);
-  const Sandbox sandbox(folder, trust_);
+  const Sandbox sandbox(folder, trust_, stop_requested);
   try {
     const std::string sums = sha256_file(folder / kSums);
     log_info("building it");

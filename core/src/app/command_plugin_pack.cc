@@ -11,6 +11,7 @@
 #include "pack_archive.h"
 #include "pack_trial.h"
 #include "sha256.h"
+#include "stop.h"
 #include "words.h"
 
 namespace bitfall {
@@ -42,6 +43,7 @@ class PluginPackCommand final : public Command {
         ->allow_extra_args(false);
     return app;
   }
+  bool stoppable() const override { return true; }
   int run() override;
 
  private:
@@ -133,7 +135,7 @@ int PluginPackCommand::run() {
     throw Error(ExitCode::kInput,
                 folder_.string() + ": holds no test.toml, a small campaign that uses the plugin");
   }
-  const Sandbox sandbox(copy.path(), true);
+  const Sandbox sandbox(copy.path(), true, stop_requested);
   log_info("building it");
   build_plugin(manifest, copy.path(), "build/first.so", sandbox);
   const PluginNote note = built_note(copy.path() / "build/first.so");

@@ -11,8 +11,8 @@ namespace bitfall {
 
 namespace fs = std::filesystem;
 
-Sandbox::Sandbox(fs::path folder, bool trust)
-    : folder_(std::move(folder)), bubblewrap_(find_program("bwrap")) {
+Sandbox::Sandbox(fs::path folder, bool trust, const std::atomic<bool>& stop)
+    : folder_(std::move(folder)), bubblewrap_(find_program("bwrap")), stop_(stop) {
   std::string reason = "bubblewrap (bwrap) is not installed";
   if (!bubblewrap_.empty()) {
     closed_ = true;
@@ -63,7 +63,7 @@ std::vector<std::string> Sandbox::wrapped(const std::vector<std::string>& words)
 }
 
 ChildResult Sandbox::run(const std::vector<std::string>& words, double limit_s) const {
-  return run_child({closed_ ? wrapped(words) : words, folder_, limit_s});
+  return run_child({closed_ ? wrapped(words) : words, folder_, limit_s, &stop_});
 }
 
 }  // namespace bitfall

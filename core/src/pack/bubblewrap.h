@@ -14,7 +14,8 @@ class Sandbox {
  public:
   /// `folder`: the one that may be written. `trust`: commands run as they are where there is no
   /// bubblewrap, or where it cannot make a sandbox. Throws Error(kUsage) without it there.
-  Sandbox(std::filesystem::path folder, bool trust);
+  /// `stop`: ends a command that runs, by Error(kInterrupted).
+  Sandbox(std::filesystem::path folder, bool trust, const std::atomic<bool>& stop);
 
   ChildResult run(const std::vector<std::string>& words, double limit_s) const;
   bool closed() const { return closed_; }
@@ -24,6 +25,7 @@ class Sandbox {
 
   std::filesystem::path folder_;
   std::filesystem::path bubblewrap_;
+  const std::atomic<bool>& stop_;
   bool closed_ = false;
 };
 

@@ -75,9 +75,13 @@ ChildResult run_child(const ChildCommand& command) {
   ChildResult result;
   int status = 0;
   pid_t ended = 0;
+  bool stopped = false;
   while ((ended = waitpid(child, &status, WNOHANG)) == 0) {
-    if (!result.timed_out && seconds_since(start) > command.limit_s) {
-      result.timed_out = true;
+    const bool late = !result.timed_out && seconds_since(start) > command.limit_s;
+    const bool unwanted = !stopped && command.stop != nullptr && *command.stop;
+    if (late || unwanted) {
+      result.timed_out |= late;
+      stopped |= unwanted;
       kill(-child, SIGKILL);
       kill(child, SIGKILL);
     }
@@ -88,6 +92,7 @@ ChildResult run_child(const ChildCommand& command) {
     throw Error(ExitCode::kFailure,
                 std::string("how a process ended is not known: ") + std::strerror(errno));
   }
+  if (stopped) throw Error(ExitCode::kInterrupted, "stopped");
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   result.out = out.text();
   result.err = err.text();

@@ -21,12 +21,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kInstalled = "installed.json";
 
 fs::path key_file(const std::string& name) {
-  const char* config = std::getenv("XDG_CONFIG_HOME");
-  const char* home = std::getenv("HOME");
-  const fs::path base = config != nullptr && *config == '/'
-                            ? fs::path(config)
-                            : fs::path(home == nullptr ? "/" : home) / ".config";
-  return base / "bitfall/keys" / (name + ".pub");
+  return user_folder("XDG_CONFIG_HOME", ".config") / "keys" / (name + ".pub");
 }
 
 }  // namespace
@@ -38,9 +33,7 @@ std::vector<InstalledPack> installed_packs() {
        entry.increment(error)) {
     try {
       if (!fs::is_regular_file(entry->path() / kInstalled)) continue;
-      const Json json = read_json(entry->path() / kInstalled);
-      packs.push_back({entry->path(), read_manifest(entry->path(), entry->path()),
-                       json.at("sha256"), json.at("signed_by")});
+      packs.push_back({entry->path(), read_manifest(entry->path(), entry->path())});
     } catch (const std::exception&) {  // somebody else's, or half of one
     }
   }

@@ -14,15 +14,14 @@ namespace bitfall {
 struct InstalledPack {
   std::filesystem::path folder;  // of installed_pack_folder()
   PackManifest manifest;
-  std::string sha256;     // of the pack's file
-  std::string signed_by;  // the key's number, or empty
 };
 
 /// By name and version. Folders that hold no pack are left alone.
 std::vector<InstalledPack> installed_packs();
 
 /// Copies an unpacked and built pack to a folder of its own there, whole or not at all, and removes
-/// other versions of the same plugin. Returns the folder.
+/// other versions of the same plugin. Returns the folder. sha256, signed_by: of the pack's file,
+/// and the number of the key that signed it or empty; installed.json there has them for people.
 std::filesystem::path install_pack(const PackManifest& manifest, const std::filesystem::path& from,
                                    const std::vector<std::string>& files, const std::string& sha256,
                                    const std::string& signed_by);

@@ -865,13 +865,15 @@ std::vector<fs::path> plugin_search_path() {
   return places;
 }
 
-fs::path installed_pack_folder() {
-  const char* data = std::getenv("XDG_DATA_HOME");
+fs::path user_folder(const char* variable, const char* below_home) {
+  const char* named = std::getenv(variable);
   const char* home = std::getenv("HOME");
-  const fs::path base = data != nullptr && *data == '/'
-                            ? fs::path(data)
-                            : fs::path(home == nullptr ? "/" : home) / ".local/share";
-  return base / "bitfall/plugins";
+  if (named != nullptr && *named == '/') return fs::path(named) / "bitfall";
+  return fs::path(home == nullptr ? "/" : home) / below_home / "bitfall";
+}
+
+fs::path installed_pack_folder() {
+  return user_folder("XDG_DATA_HOME", ".local/share") / "plugins";
 }
 
 std::vector<fs::path> installed_plugin_folders() {

@@ -124,6 +124,8 @@ bool comes_with_the_program(const std::filesystem::path& plugin);
 /// The folders and files of $BITFALL_PLUGIN_PATH, which has colons between them.
 std::vector<std::filesystem::path> plugin_search_path();
 
+/// Bitfall's folder below that of a variable of XDG's, or below this one of the user's home.
+std::filesystem::path user_folder(const char* variable, const char* below_home);
 /// Where `bitfall plugin add` puts packs, a folder each: $XDG_DATA_HOME/bitfall/plugins.
 std::filesystem::path installed_pack_folder();
 /// Those folders.
@@ -132,8 +134,8 @@ std::vector<std::filesystem::path> installed_plugin_folders();
 /// Loads the program's own plugins.
 void load_own_plugins(PluginHost& host);
 /// The program's own plugins, and files of `extra`: loaded, and one of `extra` that is refused
-/// throws. Folders of `extra`, $BITFALL_PLUGIN_PATH, packs that were added and whatever else lies in
-/// default_plugin_folder(): known, and loaded where a component of theirs is asked for.
+/// throws. Folders of `extra`, $BITFALL_PLUGIN_PATH, packs that were added and whatever else lies
+/// in default_plugin_folder(): known, and loaded where a component of theirs is asked for.
 void load_plugins(PluginHost& host, std::span<const std::filesystem::path> extra);
 
 }  // namespace bitfall
