@@ -181,8 +181,10 @@ commit_every = 8
     def protected(self, name, **choice):
         file = self.folder / self.campaign(name, **choice)
         protections = '[[protect]]\nprotection = "nan_guard"\n[[protect]]\nprotection = "range"\n[learn]\npath = "x.npy"\nlabels = "y.npy"\n'
-        file.write_text(file.read_text() + protections)
+        file.write_text(file.read_text().replace("per_site = 25", f"per_site = {self.PER_SITE}") + protections)
         return file
+
+    PER_SITE = 10  # a crash is a process
 
     def arms(self, run):
         return [str(self.folder / run / "protected" / arm) for arm in ("nan_guard", "range")]
@@ -205,7 +207,8 @@ commit_every = 8
             trials = {t["trial"]: t for t in self.outcomes(arm)}
             moved = {k for k, t in trials.items() if t["outcome"] == "top1_changed"}
             self.assertFalse(moved, "the plugin ends the process where the answer changes")
-            self.assertEqual(len(trials), len(self.plain))
+            self.assertEqual(len(trials), 2 * self.PER_SITE)
+            self.assertIn("crashed", {t["outcome"] for t in trials.values()})
             for trial in trials.values():
                 if trial["outcome"] == "crashed":
                     self.assertIn("measure", trial["message"])

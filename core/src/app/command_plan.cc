@@ -79,6 +79,7 @@ int PlanCommand::run() {
   std::optional<std::filesystem::path> faults;
   if (!faults_.empty()) faults = faults_;
   Session session(campaign_, text, faults, std::nullopt, plugins_);
+  session.check_protections();
   if (!session.profile(stop_requested)) {
     log_warning("interrupted; nothing was planned");
     return static_cast<int>(ExitCode::kInterrupted);

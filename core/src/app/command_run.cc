@@ -97,6 +97,7 @@ int RunCommand::run() {
   std::optional<std::filesystem::path> faults;
   if (!faults_.empty()) faults = faults_;
   Session session(campaign_, text, faults, std::nullopt, plugins_);
+  session.check_protections();
   if (shard) keep_to_shard(session, *shard);
   if (dry_run_) return dry_run(session, output_, json_);
   const int code = run_to_end(session, shard);

@@ -91,7 +91,6 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   keep_images(stored);
   select(diagnostics);
   if (arm_) arm_->set_answer_state(arm.answer_state);
-  if (!stored && !arm_) check_protections(diagnostics);
 }
 
 Session::~Session() = default;
@@ -246,7 +245,8 @@ void Session::open_protections(const ArmRequest& arm, Diagnostics& diagnostics) 
 
 // What a protected run would stumble over when the run without is finished: sites that there are
 // none of, images to learn from that are missing.
-void Session::check_protections(Diagnostics& diagnostics) const {
+void Session::check_protections() const {
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   bool learns = false;
   for (const ProtectConfig& entry : campaign_.protect) {
     ProtectedArm arm(host_->make_protection(entry.protection, diagnostics), entry,

@@ -30,7 +30,7 @@ struct StoredRun {
   std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
-      {};  // in place of the file's, to meet the same faults; empty = that
+      {};                           // in place of the file's, to meet the same faults; empty = that
   std::filesystem::path pack = {};  // where the file's paths lie (pack_of()); empty = as it says
 };
 
@@ -74,6 +74,9 @@ class Session {
   /// Verbatim; empty where faults are drawn.
   const std::string& fault_list_text() const { return fault_list_text_; }
 
+  /// Throws where a run with one of the file's protections could not be: it guards no site, learns
+  /// from images and none are named, or they cannot be opened.
+  void check_protections() const;
   /// Profiles golden data where needed and completes the plan. False if stopped.
   bool profile(const std::atomic<bool>& stop, std::int64_t most_images = 0);
   /// Takes the profiles of a stored run instead.
@@ -126,7 +129,6 @@ class Session {
   void select(Diagnostics& diagnostics);
   void complete_plan();
   bool formats_learn() const;
-  void check_protections(Diagnostics& diagnostics) const;
   DataConfig images_to_learn() const;  // by protections
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;

@@ -190,8 +190,8 @@ std::optional<Frame> receive_frame(int file) {
   if (!read_all(file, reinterpret_cast<char*>(&frame.kind), sizeof frame.kind)) return std::nullopt;
   if (!read_all(file, reinterpret_cast<char*>(&size), sizeof size)) return std::nullopt;
   if (size > kMost) throw std::runtime_error("a frame of a worker is too long");
-  constexpr std::size_t kPiece = std::size_t{1}
-                                 << 20;  // memory for what comes, not for what is said
+  constexpr std::size_t kPiece = std::size_t{1} << 20;
+  // Memory for what comes, not for what is said to come.
   while (frame.body.size() < size) {
     const std::size_t have = frame.body.size(), more = std::min(size - have, kPiece);
     frame.body.resize(have + more);
