@@ -101,10 +101,10 @@ TEST_P(OutOfMemory, EndsWithAResultOrAnException) {
 std::vector<const FuzzTarget*> all_readers() {
   std::vector<const FuzzTarget*> targets;
   const std::set<std::string> through_libraries = {
-      "safetensors",    "model_card",    "descriptions", "file_list",
-      "campaign",       "training",      "store",        "store_cells",
-      "class_map",      "plan",          "shard_note",   "exported_program",
-      "exported_graph", "pack_manifest", "pack"};
+      "safetensors",      "model_card",     "descriptions",  "file_list",
+      "file_list_json",   "campaign",       "training",      "store",
+      "store_cells",      "class_map",      "plan",          "shard_note",
+      "exported_program", "exported_graph", "pack_manifest", "pack"};
   for (const FuzzTarget& target : fuzz_targets()) {
     if (!through_libraries.contains(target.name)) targets.push_back(&target);
   }

@@ -180,8 +180,7 @@ std::vector<const FuzzTarget*> targets_with(const std::string& word) {
 
 const auto name_of = [](const auto& info) { return std::string(info.param->name); };
 INSTANTIATE_TEST_SUITE_P(Readers, Fuzz, testing::ValuesIn(targets_with("")), name_of);
-INSTANTIATE_TEST_SUITE_P(Readers, FuzzBrackets, testing::ValuesIn(targets_with("[ ] { }")),
-                         name_of);
+INSTANTIATE_TEST_SUITE_P(Readers, FuzzBrackets, testing::ValuesIn(targets_with("[")), name_of);
 
 }  // namespace
 }  // namespace bitfall

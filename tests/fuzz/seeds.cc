@@ -222,6 +222,11 @@ std::vector<std::string> file_list_seeds() {
           "cat/1\ndog/2\n", "cat/1.png\t1\n"};
 }
 
+std::vector<std::string> file_list_json_seeds() {
+  return {R"([["cat/1.png", 0], ["dog/2.png", 1]])", R"({"cat": ["1.png"], "dog": ["2.png"]})",
+          R"({"cat": ["cat/1.png"], "dog": ["dog/2.png"]})"};
+}
+
 std::vector<std::string> campaign_seeds() {
   return {
       "[campaign]\nseed = 5\noutput = \"runs/x\"\n[model]\npath = \"a.pt\"\n[data]\npath = \"x\"\n"

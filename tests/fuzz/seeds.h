@@ -27,6 +27,7 @@ std::vector<std::string> image_seeds();
 std::vector<std::string> text_list_seeds();
 std::vector<std::string> description_seeds();
 std::vector<std::string> file_list_seeds();
+std::vector<std::string> file_list_json_seeds();
 std::vector<std::string> campaign_seeds();
 std::vector<std::string> training_seeds();
 std::vector<std::string> fault_list_seeds();

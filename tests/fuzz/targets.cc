@@ -415,7 +415,8 @@ const FuzzTarget kTargets[] = {
      "inputs nodes outputs user_input constant_input buffer tensor_constant token Infinity NaN "
      "1e308 null [ ] { } \" :"},
     {"model_card", "x.pt", [](const fs::path& file) { read_model_card(file); }, card_seeds,
-     "PK\x01\x02 PK\x03\x04 PK\x05\x06 bitfall.json classes input preprocess mean std"},
+     "PK\x01\x02 PK\x03\x04 PK\x05\x06 bitfall.json classes input preprocess mean std [ ] { } \" "
+     ":"},
     {"image", "x.png", [](const fs::path& file) { decode_image(file); }, image_seeds,
      "IHDR PLTE IDAT IEND tRNS P1 P2 P3 P4 P5 P6 RIFF WEBP VP8 VP8L VP8X II* MM BM \xFF\xD8\xFF "
      "\xFF\xC4"},
@@ -430,6 +431,9 @@ const FuzzTarget kTargets[] = {
     {"file_list", "x.csv",
      [](const fs::path& file) { read_file_list(image_folder(), file, {}, false); }, file_list_seeds,
      "image label , \t \" cat/1.png dog/2.png 0 1"},
+    {"file_list_json", "x.json",
+     [](const fs::path& file) { read_file_list(image_folder(), file, {}, false); },
+     file_list_json_seeds, "[ ] { } \" : , cat/1.png dog/2.png 0 1 null image label"},
     {"campaign", "x.toml",
      [](const fs::path& file) {
        const std::string text = read_text(file);
