@@ -79,7 +79,7 @@ class GraphReader {
   class Level {
    public:
     explicit Level(int& depth) : depth_(depth) {
-      constexpr int kDeepest = 64;
+      constexpr int kDeepest = 36;
       if (depth_ >= kDeepest) {
         throw std::invalid_argument("its graphs and lists lie too deep in each other");
       }
