@@ -1,10 +1,4 @@
-# bitfall_add_plugin(NAME source...): a plugin as the shared library NAME.so, which sees the SDK alone.
-#
-# Installed to lib/bitfall/plugins, where a program of the same prefix finds it. With BUILD_TESTING (include(CTest)) the
-# test NAME.check runs `bitfall plugin check` over it.
-#
-# The plugin tells a hash of its sources and of the headers beside them, so that machines that compile these files each
-# for themselves can share a campaign; a plugin of files that are generated tells none.
+# bitfall_sources_hash(RESULT source...): of these files and the headers beside them; empty where one is generated.
 function(bitfall_sources_hash result)
   set(files "")
   foreach(source ${ARGN})
@@ -30,6 +24,13 @@ function(bitfall_sources_hash result)
   set(${result} "${hash}" PARENT_SCOPE)
 endfunction()
 
+# bitfall_add_plugin(NAME source...): a plugin as the shared library NAME.so, which sees the SDK alone.
+#
+# Installed to lib/bitfall/plugins, where a program of the same prefix finds it. With BUILD_TESTING (include(CTest)) the
+# test NAME.check runs `bitfall plugin check` over it.
+#
+# The plugin tells a hash of its sources and of the headers beside them, so that machines that compile these files each
+# for themselves can share a campaign; a plugin of files that are generated tells none.
 function(bitfall_add_plugin name)
   add_library(${name} MODULE ${ARGN})
   target_link_libraries(${name} PRIVATE Bitfall::sdk)

@@ -1,10 +1,9 @@
 #include "targets.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -40,6 +39,7 @@
 #include "sites.h"
 #include "sqlite.h"
 #include "store.h"
+#include "store_schema.h"
 #include "tensor_file.h"
 #include "text_file.h"
 #include "training_config.h"
@@ -116,7 +116,7 @@ void named(const fs::path& file, const std::function<void()>& read) {
   }
 }
 
-void put(const fs::path& file, const std::string& bytes) {
+void put(const fs::path& file, std::string_view bytes) {
   fs::create_directories(file.parent_path());
   std::ofstream(file, std::ios::binary)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -269,11 +269,10 @@ void read_shard_note(const fs::path& file) {
 }
 
 void read_frames(const fs::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  const std::unique_ptr<const int, void (*)(const int*)> closer(
-      &descriptor, [](const int* open) { ::close(*open); });
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> in(std::fopen(file.c_str(), "re"),
+                                                           std::fclose);
   named(file, [&] {
-    while (const auto frame = receive_frame(descriptor)) {
+    while (const auto frame = receive_frame(fileno(in.get()))) {
       if (frame->kind == FrameKind::kTrial) {
         if (trial_of(to_body(trial_of(frame->body))).trial != trial_of(frame->body).trial) {
           throw std::logic_error("another trial is sent");
@@ -318,12 +317,12 @@ class CellChanges {
           database, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name", 0);
       const std::string& table = tables[next() % tables.size()];
       const auto columns = column_of(database, "PRAGMA table_info(" + table + ")", 1);
-      const std::string column = sql_quoted(columns[next() % columns.size()]);
+      const std::string column = sql_name(columns[next() % columns.size()]);
       const std::string row = std::to_string(next());
       std::string keys;
       for (const std::string& key : column_of(
                database, "SELECT name FROM pragma_table_info('" + table + "') WHERE pk > 0", 0)) {
-        keys += (keys.empty() ? "" : ", ") + sql_quoted(key);
+        keys += (keys.empty() ? "" : ", ") + sql_name(key);
       }
       if (keys.empty()) keys = "rowid";
       Statement update(database, "UPDATE OR IGNORE " + table + " SET " + column + " = ?1 WHERE (" +
@@ -345,11 +344,6 @@ class CellChanges {
     Statement rows(database, sql);
     while (rows.step()) texts.push_back(rows.text(column));
     return texts;
-  }
-  static std::string sql_quoted(const std::string& name) {
-    std::string quoted = "\"";
-    for (const char c : name) quoted += c == '"' ? "\"\"" : std::string(1, c);
-    return quoted + "\"";
   }
 
   unsigned next() { return at_ < bytes_.size() ? static_cast<unsigned char>(bytes_[at_++]) : 0; }
@@ -385,6 +379,14 @@ void read_cells(const fs::path& file) {
   put(directory / "campaign.sqlite", sound);
   CellChanges(content_of(file)).make(directory / "campaign.sqlite");
   read_run(directory);
+}
+
+template <auto kParse>
+void read_settings(const fs::path& file) {
+  const std::string text = read_text(file);
+  Diagnostics diagnostics(file.string(), text);
+  kParse(file, text, diagnostics);
+  diagnostics.throw_if_any();
 }
 
 const FuzzTarget kTargets[] = {
@@ -434,26 +436,12 @@ const FuzzTarget kTargets[] = {
     {"file_list_json", "x.json",
      [](const fs::path& file) { read_file_list(image_folder(), file, {}, false); },
      file_list_json_seeds, "[ ] { } \" : , cat/1.png dog/2.png 0 1 null image label"},
-    {"campaign", "x.toml",
-     [](const fs::path& file) {
-       const std::string text = read_text(file);
-       Diagnostics diagnostics(file.string(), text);
-       parse_campaign(file, text, diagnostics);
-       diagnostics.throw_if_any();
-     },
-     campaign_seeds,
+    {"campaign", "x.toml", read_settings<parse_campaign>, campaign_seeds,
      "[campaign] [model] [data] [[faults]] [[formats]] [[protect]] [learn] [run] seed path "
      "per_site precision total id "
      "{ } [ ] = "
      "\"\"\" ''' 1e308 inf nan 0x 9223372036854775807 \\u001b"},
-    {"training", "x.toml",
-     [](const fs::path& file) {
-       const std::string text = read_text(file);
-       Diagnostics diagnostics(file.string(), text);
-       parse_training(file, text, diagnostics);
-       diagnostics.throw_if_any();
-     },
-     training_seeds,
+    {"training", "x.toml", read_settings<parse_training>, training_seeds,
      "[training] [model] [data] [optimizer] [schedule] epochs ema kind = inf nan 1e999"},
     {"fault_list", "x.csv", read_faults, fault_list_seeds,
      "site image target element register op mask fault flip set clear write value add multiply "
@@ -520,8 +508,7 @@ std::string try_input(const FuzzTarget& target, std::string_view bytes, const fs
                       bool* read) {
   constexpr std::size_t kLongest = 16'384;
   const fs::path file = folder / target.file;
-  std::ofstream(file, std::ios::binary)
-      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  put(file, bytes);
   try {
     target.read(file);
     if (read) *read = true;

@@ -92,7 +92,8 @@ int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json,
   });
 }
 
-int run_isolated_arms(const IsolatedRun& isolated) {
+int run_isolated_with_arms(const IsolatedRun& isolated) {
+  if (const int code = run_isolated(isolated); code != 0) return code;
   const fs::path& run = isolated.directory;
   return run_each_arm(run, isolated.json, [&](const RunDescription&, const std::string& name) {
     IsolatedRun arm = isolated;

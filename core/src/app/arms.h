@@ -17,8 +17,8 @@ namespace bitfall {
 int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json,
              const std::string& how_to_go_on = {});
 
-/// The same, with workers in processes of their own. `isolated`: how the run itself was made.
-int run_isolated_arms(const IsolatedRun& isolated);
+/// A run to its end by workers in processes of their own, then those with its protections.
+int run_isolated_with_arms(const IsolatedRun& isolated);
 /// Of such a worker: begins the run with this protection, or goes on with it.
 int work_at_arm(const std::filesystem::path& run, const StoredPlugins& plugins,
                 const Isolation& worker);

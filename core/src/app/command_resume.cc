@@ -35,11 +35,7 @@ class ResumeCommand final : public Command {
       if (!isolation_.arm.empty()) return work_at_arm(run_, plugins_, isolation_);
       return resume_run(run_, plugins_, {.json = json_, .worker = &isolation_});
     }
-    if (isolation_.wanted) {
-      const IsolatedRun isolated = this->isolated();
-      const int code = run_isolated(isolated);
-      return code == 0 ? run_isolated_arms(isolated) : code;
-    }
+    if (isolation_.wanted) return run_isolated_with_arms(isolated());
     const int code = resume_run(run_, plugins_, {.json = json_});
     return code == 0 ? run_arms(run_, plugins_, json_) : code;
   }

@@ -85,9 +85,7 @@ int RunCommand::run() {
   if (isolation_.is_worker()) {
     confine_worker({nearest_existing(std::filesystem::absolute(output_).parent_path())});
   } else if (isolation_.wanted) {
-    const IsolatedRun isolated = this->isolated(text, shard);
-    const int code = run_isolated(isolated);
-    return code == 0 ? run_isolated_arms(isolated) : code;
+    return run_isolated_with_arms(isolated(text, shard));
   }
   if (resume_ && can_resume(text, shard)) {
     const int code = resume_run(output_, {plugins_, false},

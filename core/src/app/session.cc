@@ -683,11 +683,7 @@ void Session::name_components_in_full() {
 }
 
 void Session::keep_plugins(const std::filesystem::path& run, bool beside) const {
-  std::vector<WantedPlugin> wanted;
-  for (const PluginFact& plugin : facts_.plugins) {
-    wanted.push_back({plugin.name, plugin.version, plugin.sha256});
-  }
-  bitfall::keep_plugins(*host_, wanted, run, beside);
+  bitfall::keep_plugins(*host_, facts_.plugins, run, beside);
 }
 
 RunDescription Session::describe() const {

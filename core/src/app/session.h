@@ -25,12 +25,12 @@ namespace bitfall {
 /// What a run that is opened again holds to, in place of what its file says or leaves to be chosen.
 struct StoredRun {
   Tuning shape;  // batch, threads, workers
-  std::vector<WantedPlugin> plugins;
+  std::vector<PluginFact> plugins;
   PluginPlaces plugin_places;
   std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
-      {};                           // in place of the file's, to meet the same faults; empty = that
+      {};  // in place of the file's, to meet the same faults; empty = that
   std::filesystem::path pack = {};  // where the file's paths lie (pack_of()); empty = as it says
 };
 

@@ -31,15 +31,12 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   }
   const RunFacts& facts = stored.facts;
   StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
-                 {},
+                 facts.plugins,
                  {run, plugins.trust, plugins.files, plugins.mended},
                  stored.fault_list_text,
                  stored.image_names,
                  model.value_or(""),
                  pack_of(run)};
-  for (const PluginFact& plugin : facts.plugins) {
-    held.plugins.push_back({plugin.name, plugin.version, plugin.sha256, plugin.sources});
-  }
   return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held,
                                    std::vector<std::filesystem::path>(), arm);
 }

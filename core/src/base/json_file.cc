@@ -35,13 +35,11 @@ std::string reason(const Json::exception& error) {
 Json read_json(const std::filesystem::path& path) { return parse_json(path, read_text(path)); }
 
 Json parse_json(const std::filesystem::path& path, std::string_view text) {
-  constexpr int kDeepest = 64;
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth >
-        kDeepest) {  // copying a document needs a call a level, and objects copy as they grow
+    if (depth > kDeepestJson) {
       throw Error(ExitCode::kInput, path.string() + ": its brackets lie more than " +
-                                        std::to_string(kDeepest) + " deep");
+                                        std::to_string(kDeepestJson) + " deep");
     }
     if (event == Json::parse_event_t::object_start) {
       keys.emplace_back();

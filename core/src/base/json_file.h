@@ -15,6 +15,10 @@ std::string json_text(const Json& document, int indent = 2) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+/// How deep brackets may lie in documents of strangers: copying and writing them needs a call a
+/// level, and objects copy as they grow.
+inline constexpr int kDeepestJson = 64;
+
 /// The document in a file; objects keep their order. Throws Error(kInput): the file cannot be read,
 /// "PATH:LINE:COLUMN: what is wrong" where it is not JSON, or "PATH: ..." where an object names a
 /// key twice or brackets lie more than 64 deep.

@@ -110,7 +110,7 @@ std::vector<std::string> differences(const ComparedRun& baseline, const std::str
   };
   std::vector<std::string> found;
   for (const FactKey& key : fact_keys()) {
-    if (!key.differing || key.stored(first) == key.stored(other)) continue;
+    if (!key.differing || key.same(first, other)) continue;
     found.push_back(std::string(key.differing) + " differ: " + baseline_label + " " +
                     text(key, first) + ", " + label + " " + text(key, other));
   }

@@ -19,7 +19,7 @@ namespace {
 constexpr const char* kFolder = "plugins";
 
 // A name that is a file's, whatever the plugin calls itself.
-fs::path copy_name(const WantedPlugin& plugin) {
+fs::path copy_name(const PluginFact& plugin) {
   std::string name;
   for (const char c : plugin.name.substr(0, 64)) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -30,7 +30,7 @@ fs::path copy_name(const WantedPlugin& plugin) {
 }
 
 bool is_ours(const fs::path& path) {
-  struct stat status {};
+  struct stat status{};
   return stat(path.c_str(), &status) == 0 && status.st_uid == geteuid();
 }
 
@@ -57,42 +57,33 @@ bool has_hash(const fs::path& file, const std::string& sha256) {
 }
 
 /// Made of the same sources, by another compiler or for another system.
-template <typename Plugin>
-bool is_rebuilt(const Plugin& one, const WantedPlugin& wanted) {
-  return !wanted.sources.empty() && one.sources == wanted.sources && one.name == wanted.name &&
-         one.version == wanted.version;
-}
-
-bool is_rebuilt(const fs::path& file, const WantedPlugin& wanted) {
+bool is_rebuilt(const fs::path& file, const PluginFact& wanted) {
   std::error_code ignored;
   if (wanted.sources.empty() || !fs::is_regular_file(file, ignored)) return false;
   try {
     const auto note = read_note(file);
-    return note && is_rebuilt(*note, wanted);
+    return note && same_sources(*note, wanted);
   } catch (const std::runtime_error&) {  // no note that can be read
     return false;
   }
 }
 
-void tell_rebuilt(const fs::path& file, const WantedPlugin& wanted) {
+void tell_rebuilt(const fs::path& file, const PluginFact& wanted) {
   log_info("plugin " + wanted.name + " " + wanted.version + ": " + file.string() +
            " is another build of the sources that the run's was made of");
 }
 
 /// The very file, or of those that come with the program one of the same sources.
-bool is_loaded(const PluginHost& host, const WantedPlugin& wanted) {
-  const auto& plugins = host.plugins();
-  const auto has = [&](const auto& fits) {
-    return std::find_if(plugins.begin(), plugins.end(), fits);
-  };
-  const auto same = [&](const PluginDescription& one) { return one.sha256 == wanted.sha256; };
-  if (has(same) != plugins.end()) return true;
-  const auto rebuilt = has([&](const PluginDescription& one) {
-    return comes_with_the_program(one.path) && is_rebuilt(one, wanted);
-  });
-  if (rebuilt == plugins.end()) return false;
-  tell_rebuilt(rebuilt->path, wanted);
-  return true;
+bool is_loaded(const PluginHost& host, const PluginFact& wanted) {
+  for (const PluginDescription& one : host.plugins()) {
+    if (one.sha256 == wanted.sha256) return true;
+  }
+  for (const PluginDescription& one : host.plugins()) {
+    if (!comes_with_the_program(one.path) || !same_sources(one, wanted)) continue;
+    tell_rebuilt(one.path, wanted);
+    return true;
+  }
+  return false;
 }
 
 /// A plugin's name, without running its code.
@@ -117,7 +108,7 @@ std::string noted_name(const fs::path& file) {
   return name;
 }
 
-void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& places) {
+void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& places) {
   std::vector<fs::path> sought = {default_plugin_folder()};
   std::string untrusted;
   if (!places.run.empty()) {
@@ -134,20 +125,19 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
     sought.insert(sought.end(), more.begin(), more.end());
   }
   std::vector<std::string> told;
+  std::vector<fs::path> files;
   for (const fs::path& place : sought) {
-    for (const fs::path& file : libraries_in(place)) {
-      const bool copy = !places.run.empty() && place == places.run / kFolder;
-      if (!copy && has_hash(file, wanted.sha256)) return host.load(file);
-    }
     told.push_back(place.string());
+    if (!places.run.empty() && place == places.run / kFolder) continue;  // looked at above
+    for (fs::path& file : libraries_in(place)) files.push_back(std::move(file));
   }
-  for (const fs::path& place : sought) {
-    for (const fs::path& file : libraries_in(place)) {
-      const bool copy = !places.run.empty() && place == places.run / kFolder;
-      if (copy || !is_rebuilt(file, wanted)) continue;
-      tell_rebuilt(file, wanted);
-      return host.load(file);
-    }
+  for (const fs::path& file : files) {
+    if (has_hash(file, wanted.sha256)) return host.load(file);
+  }
+  for (const fs::path& file : files) {
+    if (!is_rebuilt(file, wanted)) continue;
+    tell_rebuilt(file, wanted);
+    return host.load(file);
   }
   throw Error(ExitCode::kInput, "plugin " + wanted.name + " " + wanted.version +
                                     ", which the run used, is not there (SHA-256 " + wanted.sha256 +
@@ -157,12 +147,12 @@ void load_one(PluginHost& host, const WantedPlugin& wanted, const PluginPlaces& 
 
 }  // namespace
 
-void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted, const fs::path& run,
+void keep_plugins(const PluginHost& host, std::span<const PluginFact> wanted, const fs::path& run,
                   bool beside) {
   const fs::path folder = run / kFolder;
   std::error_code problem;
   if (!beside) fs::remove_all(folder, problem);  // of a run that was here before
-  for (const WantedPlugin& plugin : wanted) {
+  for (const PluginFact& plugin : wanted) {
     const auto loaded =
         std::find_if(host.plugins().begin(), host.plugins().end(),
                      [&](const PluginDescription& one) { return one.sha256 == plugin.sha256; });
@@ -180,23 +170,23 @@ void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted, 
   }
 }
 
-void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
+void load_wanted(PluginHost& host, std::span<const PluginFact> wanted,
                  const PluginPlaces& places) {
   std::map<std::string, fs::path> mended;
   for (const fs::path& file : places.mended) {
     const std::string name = noted_name(file);
     const bool known = std::any_of(wanted.begin(), wanted.end(),
-                                   [&](const WantedPlugin& one) { return one.name == name; });
+                                   [&](const PluginFact& one) { return one.name == name; });
     if (!known) {
       std::vector<std::string> names;
-      for (const WantedPlugin& one : wanted) names.push_back(one.name);
+      for (const PluginFact& one : wanted) names.push_back(one.name);
       throw Error(ExitCode::kUsage, "--with " + file.string() + ": it is plugin " +
                                         in_quotes(name) + ", and the run uses " + joined(names));
     }
     mended[name] = file;
   }
   load_own_plugins(host);
-  for (const WantedPlugin& plugin : wanted) {
+  for (const PluginFact& plugin : wanted) {
     if (const auto with = mended.find(plugin.name); with != mended.end()) {
       host.load(with->second);
       continue;

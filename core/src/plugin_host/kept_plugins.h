@@ -8,15 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "plugin_fact.h"
 #include "plugin_host.h"
 
 namespace bitfall {
-
-/// A plugin that a run used, and must use again.
-struct WantedPlugin {
-  std::string name, version, sha256;
-  std::string sources = {};  // a hash of what it was made of; one of these will do; empty: unknown
-};
 
 /// Where to look for it.
 struct PluginPlaces {
@@ -31,14 +26,13 @@ struct PluginPlaces {
 /// RUN/plugins/NAME-SHA256.so, in the place of copies that lie there unless `beside` them. Throws
 /// Error(kInput) where a file is no longer what was loaded, Error(kFailure) where it cannot be
 /// written.
-void keep_plugins(const PluginHost& host, std::span<const WantedPlugin> wanted,
+void keep_plugins(const PluginHost& host, std::span<const PluginFact> wanted,
                   const std::filesystem::path& run, bool beside = false);
 
 /// Loads the program's own plugins, then a file for each of the others that are wanted, and nothing
 /// else. Where the very file is nowhere, one that was made of the same sources is loaded, and told
 /// of. Throws Error(kInput) naming what was not found, and where it was sought, Error(kUsage)
 /// where a mended plugin has the name of none of them.
-void load_wanted(PluginHost& host, std::span<const WantedPlugin> wanted,
-                 const PluginPlaces& places);
+void load_wanted(PluginHost& host, std::span<const PluginFact> wanted, const PluginPlaces& places);
 
 }  // namespace bitfall

@@ -183,7 +183,7 @@ void on_exit() {
 }  // namespace
 
 void catch_plugin_crashes() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK | SA_NODEFER;
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);

@@ -141,6 +141,12 @@ constexpr FactKey fact(const char* key, const char* title, bool decides,
   using Value = std::remove_cvref_t<decltype(std::declval<RunFacts>().*member)>;
   constexpr bool optional = IsOptional<Value>::value;
   FactKey result{key, title, differing, decides, nullptr, nullptr, nullptr};
+  if constexpr (std::is_same_v<Value, std::vector<PluginFact>>) {
+    result.agree = [](const RunFacts& a, const RunFacts& b) {
+      return std::equal((a.*member).begin(), (a.*member).end(), (b.*member).begin(),
+                        (b.*member).end(), same_plugin);
+    };
+  }
   if constexpr (optional) {
     result.told = [](const RunFacts& facts) -> std::optional<std::string> {
       if (!(facts.*member)) return std::nullopt;
@@ -285,11 +291,6 @@ std::map<std::string, std::string> told(const RunFacts& facts) {
   return texts;
 }
 
-bool same_plugin(const PluginFact& a, const PluginFact& b) {
-  return a.name == b.name && a.version == b.version &&
-         (a.sha256 == b.sha256 || (!a.sources.empty() && a.sources == b.sources));
-}
-
 std::vector<std::string> differences(const RunFacts& then, const RunFacts& now) {
   std::vector<std::string> found;
   const auto text = [](const FactKey& key, const RunFacts& facts) {
@@ -297,12 +298,7 @@ std::vector<std::string> differences(const RunFacts& then, const RunFacts& now) 
     return told.empty() ? "-" : told;
   };
   for (const FactKey& key : kFacts) {
-    if (!key.decides || key.stored(then) == key.stored(now)) continue;
-    if (std::string_view(key.key) == "plugins" &&
-        std::equal(then.plugins.begin(), then.plugins.end(), now.plugins.begin(), now.plugins.end(),
-                   same_plugin)) {
-      continue;
-    }
+    if (!key.decides || key.same(then, now)) continue;
     found.push_back(std::string(key.key) + ": " + text(key, then) + " then, " + text(key, now) +
                     " now");
   }

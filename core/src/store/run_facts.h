@@ -10,6 +10,7 @@
 
 #include "bitfall/error_model.h"
 #include "config.h"
+#include "plugin_fact.h"
 #include "shard.h"
 
 namespace bitfall {
@@ -48,14 +49,6 @@ struct SiteFormatFact {
 
 const char* to_string(AnswerKind value);  // "logits", "probabilities"
 const char* to_string(HitValue value);    // "raw", "clamped"
-
-struct PluginFact {
-  std::string name, version, sha256;
-  std::string sources;  // a hash of the files that it was made of; empty where it does not tell
-  auto operator<=>(const PluginFact&) const = default;
-};
-/// Whether two are one plugin: the same file, or made of the same files by other compilers.
-bool same_plugin(const PluginFact& a, const PluginFact& b);
 
 /// A plugin whose code was there, used or not, or that made the model's head.
 struct LoadedPluginFact {
@@ -129,6 +122,12 @@ struct FactKey {
   std::optional<std::string> (*stored)(const RunFacts&);  // equal for equal facts alone
   /// From `stored`, null where the store has none; false if it cannot be that.
   bool (*read)(const std::string* text, RunFacts& facts);
+  /// Null where equal facts alone are the same.
+  bool (*agree)(const RunFacts& a, const RunFacts& b) = nullptr;
+
+  bool same(const RunFacts& a, const RunFacts& b) const {
+    return agree ? agree(a, b) : stored(a) == stored(b);
+  }
 };
 std::span<const FactKey> fact_keys();  // in the order of a report's list
 

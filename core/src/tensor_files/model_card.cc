@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "error.h"
+#include "json_file.h"
 #include "exported_program.h"
 #include "log.h"
 #include "zip_archive.h"
@@ -63,11 +64,9 @@ OrderedJson model_card_json(const std::filesystem::path& model) {
   } catch (const Error&) {
   }
   if (text.empty()) return OrderedJson::object();
-  // Writing a document needs a call a level.
-  constexpr int kDeepest = 64;
   bool deep = false;
   const auto check = [&](int depth, OrderedJson::parse_event_t, OrderedJson&) {
-    deep |= depth > kDeepest;
+    deep |= depth > kDeepestJson;
     return !deep;
   };
   OrderedJson card = OrderedJson::parse(text, check, false);

@@ -237,7 +237,8 @@ void Trainer::State::check_facts(const std::string& stored) const {
     throw Error(ExitCode::kInput,
                 file("checkpoint.pt").string() + ": is of another training: " + what + " differs" +
                     (std::string(name) == "torch"
-                         ? " (" + json_text(was) + ", now " + json_text(facts[name]) + ")"
+                         ? " (" + (was.is_string() ? was.get<std::string>() : "?") + ", now " +
+                               facts[name].get<std::string>() + ")"
                          : "") +
                     "\n  start again with --force, or in another directory with -o");
   }
