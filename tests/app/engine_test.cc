@@ -191,22 +191,42 @@ INSTANTIATE_TEST_SUITE_P(
                     std::make_tuple("maps", "fp16\"\nrounding = \"stochastic"),
                     std::make_tuple("maps_traced", "fp32"), std::make_tuple("maps_last", "int8")));
 
+Collected run_in_slices(const std::string& text, std::size_t flights, EngineCosts& costs) {
+  const auto opened = open(text);
+  Session& session = *opened;
+  const std::atomic<bool> stop{false};
+  EXPECT_TRUE(session.profile(stop));
+  session.engine().set_flights_at_once(flights);
+  Collected collected;
+  EXPECT_TRUE(
+      session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
+  costs = session.engine().costs();
+  return collected;
+}
+
 // What bounds the memory of many trials: those of a site go through the network some at a time.
 TEST(Engine, TakesTrialsOfASiteInSlicesOfAnySize) {
-  const std::string text = campaign(
-      "residual", "fp16", "[[faults]]\noperations = \"*\"\nper_site = 150\n[run]\nbatch = 4\n");
+  const std::string text =
+      campaign("residual", "fp16",
+               "[[faults]]\noperations = \"*\"\nper_site = 150\n"
+               "[[faults]]\ntarget = \"weight\"\nper_site = 10\npermanent = true\n"
+               "[[faults]]\noperations = \"*\"\ntotal = 600\n[run]\nbatch = 4\n");
   const Collected whole = run(text);
   for (const std::size_t flights : {1, 7, 64}) {
-    const auto opened = open(text);
-    Session& session = *opened;
-    const std::atomic<bool> stop{false};
-    EXPECT_TRUE(session.profile(stop));
-    session.engine().set_flights_at_once(flights);
-    Collected collected;
-    EXPECT_TRUE(
-        session.engine().run(session.plan(), {}, {}, session.measure(), collected, stop, nullptr));
-    expect_equal(whole, collected);
+    EngineCosts costs;
+    expect_equal(whole, run_in_slices(text, flights, costs));
   }
+}
+
+// An image's trials come in one slice, or in two, so that few of equal faults are run twice.
+TEST(Engine, RunsEqualFaultsOnceInSlicesToo) {
+  const std::string text = campaign(
+      "residual", "fp16", "[[faults]]\nsites = [\"fc\"]\nper_site = 2000\n[run]\nbatch = 4\n");
+  EngineCosts together, apart;
+  const Collected whole = run_in_slices(text, 16'384, together);
+  expect_equal(whole, run_in_slices(text, 32, apart));
+  EXPECT_GT(together.shared, 500);
+  EXPECT_GT(apart.shared, together.shared * 7 / 10);
 }
 
 // A run that goes on on another machine, or on other images.

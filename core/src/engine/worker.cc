@@ -61,14 +61,17 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
   passes_.new_group();
   std::vector<GoldenChunk> goldens;
   goldens.reserve(chunks.size());
-  std::map<std::int32_t, std::vector<Trial>> by_site;
+  std::map<std::int32_t, std::vector<GroupTrial>> by_site;
   for (const std::int64_t chunk : chunks) {
     if (run_.stopped()) return false;
     goldens.push_back(
         workload_.golden(chunk, budget_ / static_cast<std::int64_t>(chunks.size()), costs_));
     check_golden(goldens.back());
     if (run_.golden_missing(workload_.chunks(), chunk)) store_golden(goldens.back());
-    for (const std::int64_t id : run_.by_chunk[static_cast<std::size_t>(chunk)]) {
+    const std::int64_t first =
+        static_cast<std::int64_t>(goldens.size() - 1) * workload_.model().batch();
+    for (const std::int64_t id :
+         std::exchange(run_.by_chunk[static_cast<std::size_t>(chunk)], {})) {
       const Trial trial = run_.plan.trial(id);
       const auto given_up = options_.given_up.find(id);
       if (given_up != options_.given_up.end()) {
@@ -77,7 +80,7 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
              given_up->second);
         continue;
       }
-      by_site[trial.site].push_back(trial);
+      by_site[trial.site].emplace_back(first + workload_.chunks().row_of(trial.image), id);
     }
   }
   std::vector<std::int32_t> sites;
@@ -86,8 +89,9 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
   std::stable_sort(sites.begin(), sites.end(), [&](std::int32_t a, std::int32_t b) {
     return model.first_step(a) < model.first_step(b);
   });
-  return std::all_of(sites.begin(), sites.end(),
-                     [&](std::int32_t index) { return site(index, by_site[index], goldens); });
+  return std::all_of(sites.begin(), sites.end(), [&](std::int32_t index) {
+    return site(index, std::exchange(by_site[index], {}), goldens);
+  });
 }
 
 void Worker::store_golden(const GoldenChunk& golden) {
@@ -135,10 +139,32 @@ void Worker::check_golden(const GoldenChunk& golden) const {
   }
 }
 
-// Runs the trials of one site, which come chunk by chunk.
-bool Worker::site(std::int32_t site, std::span<const Trial> trials,
+// Runs the trials of one site, which come chunk by chunk: a slice of them at a time, so that memory
+// does not grow with their number.
+bool Worker::site(std::int32_t site, std::vector<GroupTrial> trials,
                   std::span<GoldenChunk> goldens) {
+  constexpr std::size_t kInjected = 8;  // as many as are carried together: some need no carrying
+  const std::size_t most = kInjected * options_.flights_at_once;
+  // An image's trials in one slice, as those that change the same are run once. Not where a pass
+  // wants each of its rows of another image.
+  const bool by_image = options_.share && options_.suffix && workload_.model().rows_alike() &&
+                        !workload_.model().is_weight(site);
+  if (trials.size() > most && by_image) std::sort(trials.begin(), trials.end());
+  for (std::size_t from = 0; from < trials.size(); from += most) {
+    const std::size_t count = std::min(most, trials.size() - from);
+    if (!slice(site, std::span(trials).subspan(from, count), goldens)) return false;
+  }
+  return true;
+}
+
+bool Worker::slice(std::int32_t site, std::span<const GroupTrial> its,
+                   std::span<GoldenChunk> goldens) {
   if (run_.stopped()) return false;
+  std::vector<Trial> trials;
+  trials.reserve(its.size());
+  for (const GroupTrial& one : its) {
+    trials.push_back(run_.plan.trial(one.id()));
+  }
   std::vector<Flight> flights = inject_all(site, trials, goldens);
   Twins twins;
   const std::vector<Flight*> wanted = distinct(flights, twins);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -42,6 +43,22 @@ struct CampaignRun {
   bool golden_missing(const ImageChunks& chunks, std::int64_t chunk) const;
 };
 
+/// A trial of a group of chunks, in the order of its images. Eight bytes, as a site may have a
+/// hundred million of them.
+class GroupTrial {
+ public:
+  /// `image`: counted from the group's first.
+  GroupTrial(std::int64_t image, std::int64_t id)
+      : word_(static_cast<std::uint64_t>(image) << kIdBits | static_cast<std::uint64_t>(id)) {}
+  std::int64_t id() const { return static_cast<std::int64_t>(word_ & (kOne << kIdBits) - 1); }
+  auto operator<=>(const GroupTrial&) const = default;
+
+ private:
+  static constexpr int kIdBits = 34;  // a plan has at most 1e10 trials
+  static constexpr std::uint64_t kOne = 1;
+  std::uint64_t word_;
+};
+
 class Worker {
  public:
   /// Borrows workload, options and run. `budget`: bytes for golden values beyond what a bare pass
@@ -65,7 +82,8 @@ class Worker {
 
   void store_golden(const GoldenChunk& golden);
   void check_golden(const GoldenChunk& golden) const;
-  bool site(std::int32_t site, std::span<const Trial> trials, std::span<GoldenChunk> goldens);
+  bool site(std::int32_t site, std::vector<GroupTrial> trials, std::span<GoldenChunk> goldens);
+  bool slice(std::int32_t site, std::span<const GroupTrial> trials, std::span<GoldenChunk> goldens);
   std::vector<Flight> inject_all(std::int32_t site, std::span<const Trial> trials,
                                  std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
