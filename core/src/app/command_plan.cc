@@ -12,6 +12,7 @@
 #include "output_folder.h"
 #include "plan_pack.h"
 #include "progress.h"
+#include "sampling.h"
 #include "session.h"
 #include "stop.h"
 #include "stored_session.h"
@@ -80,6 +81,7 @@ int PlanCommand::run() {
   if (!faults_.empty()) faults = faults_;
   Session session(campaign_, text, faults, std::nullopt, plugins_);
   session.check_protections();
+  if (faults_.empty()) refuse_goals(session.campaign(), "a plan for many machines");
   if (!session.profile(stop_requested)) {
     log_warning("interrupted; nothing was planned");
     return static_cast<int>(ExitCode::kInterrupted);

@@ -5,6 +5,7 @@
 #include "command.h"
 #include "isolation.h"
 #include "resumption.h"
+#include "sampling.h"
 #include "stop.h"
 #include "store.h"
 
@@ -35,7 +36,10 @@ class ResumeCommand final : public Command {
       if (!isolation_.arm.empty()) return work_at_arm(run_, plugins_, isolation_);
       return resume_run(run_, plugins_, {.json = json_, .worker = &isolation_});
     }
-    if (isolation_.wanted) return run_isolated_with_arms(isolated());
+    if (isolation_.wanted) {
+      if (Store::open_read_only(run_)->facts().sampling) refuse_goal(run_, "--isolate");
+      return run_isolated_with_arms(isolated());
+    }
     const int code = resume_run(run_, plugins_, {.json = json_});
     return code == 0 ? run_arms(run_, plugins_, json_) : code;
   }

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "output_folder.h"
 #include "resumption.h"
+#include "sampling.h"
 #include "stop.h"
 #include "text_file.h"
 #include "words.h"
@@ -53,6 +54,7 @@ class RunCommand final : public Command {
  private:
   IsolatedRun isolated(const std::string& text, const std::optional<Shard>& shard) const;
   std::optional<Shard> wanted_shard() const;
+  void refuse_goals(const std::string& text, const std::optional<Shard>& shard) const;
   bool can_resume(const std::string& text, const std::optional<Shard>& shard) const;
   void keep_to_shard(Session& session, const Shard& shard) const;
   int run_to_end(Session& session, const std::optional<Shard>& shard) const;
@@ -82,6 +84,7 @@ int RunCommand::run() {
       output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
     }
   }
+  refuse_goals(text, shard);
   if (isolation_.is_worker()) {
     confine_worker({nearest_existing(std::filesystem::absolute(output_).parent_path())});
   } else if (isolation_.wanted) {
@@ -101,6 +104,13 @@ int RunCommand::run() {
   const int code = run_to_end(session, shard);
   if (isolation_.is_worker()) return code;
   return code == 0 ? run_arms(output_, {plugins_, true}, json_) : code;
+}
+
+void RunCommand::refuse_goals(const std::string& text, const std::optional<Shard>& shard) const {
+  if (!shard && !isolation_.wanted) return;
+  Diagnostics ignored(campaign_.string(), text);  // the session reports them all
+  const Campaign campaign = parse_campaign(campaign_, text, ignored);
+  if (faults_.empty()) bitfall::refuse_goals(campaign, shard ? "--shard" : "--isolate");
 }
 
 /// The commands that its workers are.

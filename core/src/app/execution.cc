@@ -18,6 +18,7 @@
 #include "progress.h"
 #include "report.h"
 #include "report_number.h"
+#include "sampling.h"
 #include "self_replay.h"
 #include "stop.h"
 #include "text_table.h"
@@ -208,12 +209,15 @@ WatchLimits watch_limits(const Campaign& campaign) {
 
 int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const auto start = Clock::now();
-  const std::int64_t planned = session.engine().trials(session.plan());
+  std::int64_t planned = session.engine().trials(session.plan());
   const std::string go_on = command_to_go_on(store, options);
   std::optional<StateNotes> notes;
   if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
-  const bool finished =
-      run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
+  bool finished = run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
+  while (finished && plan_next_round(session, store)) {
+    planned = session.plan().size();
+    finished = run_rest(session, store, options, planned, go_on, nullptr);
+  }
   if (finished) prove(session, store);
   if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
   const int code = conclude(store, options, planned, finished, seconds_since(start));

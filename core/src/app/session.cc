@@ -1,10 +1,12 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <span>
 
+#include "bit_parts.h"
 #include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
@@ -20,6 +22,7 @@
 #include "recipe.h"
 #include "sha256.h"
 #include "stop.h"
+#include "stratified.h"
 #include "text_file.h"
 #include "torch_runtime.h"
 #include "words.h"
@@ -81,6 +84,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
     if (!stored->model.empty()) campaign_.model = stored->model;
   }
   open_plugins(stored, diagnostics);
+  if (stored && facts_.sampling) facts_.sampling->rounds = stored->rounds;
   open_protections(arm, diagnostics);
   facts_.plugins = plugins_in_use();
   tell_provenance();
@@ -103,6 +107,7 @@ Session::Session(const Session& of, Fresh)
       looked_at_(of.looked_at_),
       fault_list_text_(of.fault_list_text_),
       host_(of.host_),
+      undivided_(of.undivided_),
       dataset_(of.dataset_),
       calibration_(of.calibration_),
       model_(of.model_) {
@@ -170,6 +175,7 @@ void Session::make_components(Diagnostics& diagnostics) {
   for (const FormatsConfig& entry : campaign_.formats) {
     formats_.push_back(host_->make_format(entry.format, diagnostics));
   }
+  divide_faults(diagnostics);
   for (const FaultsConfig& entry : campaign_.faults) {
     error_models_.push_back(host_->make_error_model(entry.error_model, diagnostics));
   }
@@ -188,6 +194,7 @@ void Session::make_components(Diagnostics& diagnostics) {
     measurer_.add(std::move(metric));
   }
   add_condition_columns(diagnostics);
+  check_goal(names, diagnostics);
   memory_code_ = std::any_of(formats_.begin(), formats_.end(), [](const auto& format) {
     return format != nullptr && format->extension(kMemoryCode) != nullptr;
   });
@@ -195,6 +202,115 @@ void Session::make_components(Diagnostics& diagnostics) {
   for (const GuardColumn& column : kMemoryColumns) {
     columns_.push_back({column.name, "memory_code", ColumnKind::kEvent, "1"});
   }
+}
+
+// Makes an entry of each part of the bits, whose faults are drawn by themselves, of one with a
+// goal.
+void Session::divide_faults(Diagnostics& diagnostics) {
+  const FaultsConfig whole = campaign_.faults.front();
+  if (fault_list_ || !whole.goal || whole.part) return;
+  const PrecisionGoal& goal = *whole.goal;
+  facts_.sampling = {goal.of,
+                     goal.halfwidth,
+                     goal.confidence > 0 ? goal.confidence : campaign_.confidence,
+                     goal.over == PrecisionOver::kLayers,
+                     goal.maximum,
+                     {},
+                     {}};
+  Diagnostics ignored("", "");  // told when the entry's own model is made
+  const auto model = host_->make_error_model(whole.error_model, ignored);
+  if (!model) return;
+  if (model->extension(kEditCondition) != nullptr) {
+    diagnostics.add(goal.where,
+                    "error model '" + whole.error_model.id +
+                        "' asks for the values that it hits, so that nobody knows how many faults "
+                        "it has at a site, which precision as a table weighs by",
+                    "give per_site, total or a number as precision");
+    return;
+  }
+  if (!campaign_.protect.empty()) {
+    diagnostics.add(campaign_.protect.front().where,
+                    "a protection is compared trial by trial, each fault as likely as any other, "
+                    "which precision as a table does not draw",
+                    "give per_site, total or a number as precision");
+    return;
+  }
+  std::vector<FaultsConfig> parts = parts_of(whole);
+  if (parts.empty()) return;
+  undivided_ = whole;
+  campaign_.faults = std::move(parts);
+}
+
+// Empty where its error model does not go by bits.
+std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
+  const auto* component = host_->find(ComponentKind::kErrorModel, whole.error_model.id);
+  const auto named = [](const auto& option) {
+    return std::string_view(option.name) == "bit_range";
+  };
+  const auto& given = whole.error_model.options;
+  const bool has = component != nullptr &&
+                   std::any_of(component->options.begin(), component->options.end(), named);
+  if (!has || std::any_of(given.begin(), given.end(), named)) return {};
+  std::vector<const NumberFormat*> formats;
+  for (const auto& format : formats_) {
+    if (!format) return {};
+    formats.push_back(format.get());
+  }
+  std::vector<FaultsConfig> parts;
+  for (const BitRange& bits : bit_parts(formats)) {
+    FaultsConfig& part = parts.emplace_back(whole);
+    part.part = true;
+    part.error_model.options.push_back(
+        {"bit_range", std::vector<std::int64_t>{bits.first, bits.last}, {}, {}});
+    Diagnostics refused("", "");  // as where two bits are flipped in a part of one
+    if (!host_->make_error_model(part.error_model, refused)) return {};
+  }
+  for (const BitRange& bits : bit_parts(formats)) facts_.sampling->parts.push_back(bits);
+  return parts;
+}
+
+// Throws where the parts together are not the entry's faults.
+void Session::check_division(const SiteFormats& formats) const {
+  Campaign whole = campaign_;
+  whole.faults = {*undivided_};
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+  const auto model = host_->make_error_model(undivided_->error_model, diagnostics);
+  const Plan plan = Plan::draw(whole, model_->sites(), formats, dataset_->size(),
+                               {entries_.front()}, {model.get()}, diagnostics, engine_->profiles());
+  diagnostics.throw_if_any();
+  std::map<std::int32_t, double> faults;
+  for (const Stratum& stratum : plan_->strata()) faults[stratum.site] += stratum.population;
+  for (const Stratum& stratum : plan.strata()) {
+    const double parts = faults[stratum.site];
+    if (std::abs(parts - stratum.population) <= 1e-9 * stratum.population) continue;
+    diagnostics.add(undivided_->goal->where,
+                    "error model '" + undivided_->error_model.id +
+                        "' has faults of several bits, or of none, which precision as a table "
+                        "cannot draw by bits",
+                    "give per_site, total or a number as precision");
+    diagnostics.throw_if_any();
+  }
+}
+
+// The rate that a goal is of must be one that the campaign measures.
+void Session::check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const {
+  if (!facts_.sampling) return;
+  std::vector<std::string> events;
+  for (const StoredColumn& column : columns_) {
+    if (column.kind == ColumnKind::kEvent) events.push_back(column.name);
+  }
+  const std::string& of = facts_.sampling->of;
+  if (std::find(events.begin(), events.end(), of) != events.end()) return;
+  const std::string near = did_you_mean(of, events);
+  diagnostics.add(campaign_.faults.front().goal->where,
+                  "'of' names '" + of + "', which is " +
+                      (columns.contains(of) ? "no event but a quantity" : "no metric's column"),
+                  near.empty() ? "its events are " + joined(events, ", ") : near);
+}
+
+void Session::extend_plan(const std::vector<std::int64_t>& more) {
+  plan_->extend(more);
+  facts_.sampling->rounds.push_back(more);
 }
 
 // Of error models that ask for the values that their edits find.
@@ -547,7 +663,8 @@ void Session::select(Diagnostics& diagnostics) {
   Diagnostics ignored("", "");
   Diagnostics& problems = fault_list_ && !campaign_.faults_given ? ignored : diagnostics;
   for (const FaultsConfig& entry : campaign_.faults) {
-    entries.push_back(select_sites(sites, entry, problems));
+    const bool again = entry.part && !entries.empty();  // the parts of one entry
+    entries.push_back(again ? entries.back() : select_sites(sites, entry, problems));
     emulated.insert(entries.back().begin(), entries.back().end());
   }
   diagnostics.throw_if_any();
@@ -590,11 +707,36 @@ void Session::complete_plan() {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   // Of the formats without a protection, so that its runs have the trials of the run without.
   const bool exposed = arm_ && arm_->exposed();
-  Plan plan =
-      Plan::draw(campaign_, model_->sites(), exposed ? *site_formats_ : SiteFormats(bare_),
-                 dataset_->size(), entries_, std::move(models), diagnostics, engine_->profiles());
+  const SiteFormats formats = exposed ? *site_formats_ : SiteFormats(bare_);
+  set_pilot();
+  Plan plan = Plan::draw(campaign_, model_->sites(), formats, dataset_->size(), entries_,
+                         std::move(models), diagnostics, engine_->profiles());
   diagnostics.throw_if_any();
   plan_ = std::make_unique<Plan>(std::move(plan));
+  if (undivided_) check_division(formats);
+  if (!facts_.sampling) return;
+  for (const std::vector<std::int64_t>& round : facts_.sampling->rounds) {
+    if (round.size() != plan_->strata().size()) {
+      throw Error(ExitCode::kInput, campaign_.file.string() +
+                                        ": the run's trials were drawn from other strata than the "
+                                        "campaign has now; restore what it began with");
+    }
+    plan_->extend(round);
+  }
+}
+
+// How many trials of each stratum come ahead of the first look.
+void Session::set_pilot() {
+  if (!facts_.sampling) return;
+  const SamplingFact& sampling = *facts_.sampling;
+  std::size_t strata = 0;
+  for (const auto& sites : entries_) strata += sites.size();
+  const std::int64_t pilot =
+      pilot_trials({sampling.halfwidth, sampling.confidence, sampling.maximum}, strata);
+  for (FaultsConfig& entry : campaign_.faults) {
+    if (entry.goal && entry.goal->minimum == 0) entry.goal->minimum = pilot;
+  }
+  if (undivided_) undivided_->goal->minimum = 1;  // its population is asked for, and no trial
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {

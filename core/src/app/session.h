@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ struct StoredRun {
   std::string fault_list;                // the text of its list; empty where faults were drawn
   std::vector<std::string> images = {};  // by name, where the campaign keeps only some
   std::filesystem::path model =
-      {};  // in place of the file's, to meet the same faults; empty = that
+      {};                           // in place of the file's, to meet the same faults; empty = that
   std::filesystem::path pack = {};  // where the file's paths lie (pack_of()); empty = as it says
+  std::vector<std::vector<std::int64_t>> rounds = {};  // of a campaign with a goal (SamplingFact)
 };
 
 struct SiteName {
@@ -82,6 +84,10 @@ class Session {
   /// Takes the profiles of a stored run instead.
   void use_profiles(std::vector<SiteProfile> profiles);
 
+  /// Plans a further round: so many more trials of each stratum. Of a campaign with a goal, after
+  /// profile() or use_profiles().
+  void extend_plan(const std::vector<std::int64_t>& more);
+
   /// Only after profile() or use_profiles().
   const std::vector<SiteProfile>& profiles() const { return engine_->profiles(); }
   /// The network in its number formats.
@@ -111,6 +117,11 @@ class Session {
   struct Fresh {};
   Session(const Session& of, Fresh);
   void make_components(Diagnostics& diagnostics);
+  void divide_faults(Diagnostics& diagnostics);
+  std::vector<FaultsConfig> parts_of(const FaultsConfig& whole);
+  void check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const;
+  void set_pilot();
+  void check_division(const SiteFormats& formats) const;
   void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
@@ -147,6 +158,7 @@ class Session {
   std::vector<std::int32_t> stored_so_;                 // sites that [[formats]] names
   std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
+  std::optional<FaultsConfig> undivided_;  // the entry with a goal whose parts campaign_ has
   std::unique_ptr<ProtectedArm> arm_;      // of a run with a protection
   std::vector<const NumberFormat*> bare_;  // by site: the format without it
   bool conditions_ = false;                // an error model asks for the values that it hits

@@ -30,13 +30,15 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
     }
   }
   const RunFacts& facts = stored.facts;
-  StoredRun held{Tuning{facts.batch, facts.threads, facts.workers, ""},
-                 facts.plugins,
-                 {run, plugins.trust, plugins.files, plugins.mended},
-                 stored.fault_list_text,
-                 stored.image_names,
-                 model.value_or(""),
-                 pack_of(run)};
+  StoredRun held{
+      Tuning{facts.batch, facts.threads, facts.workers, ""},
+      facts.plugins,
+      {run, plugins.trust, plugins.files, plugins.mended},
+      stored.fault_list_text,
+      stored.image_names,
+      model.value_or(""),
+      pack_of(run),
+      facts.sampling ? facts.sampling->rounds : std::vector<std::vector<std::int64_t>>()};
   return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held,
                                    std::vector<std::filesystem::path>(), arm);
 }

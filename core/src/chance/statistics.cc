@@ -194,7 +194,8 @@ WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence
     sum += each * static_cast<double>(rate.events);
     variance += each * each * static_cast<double>(rate.events);
     largest = std::max(largest, each);
-    by_fault |= std::string_view(rate.method).ends_with("by fault");
+    const std::string_view method = rate.method;
+    by_fault |= method.ends_with("by fault") || method == "stratified";
   }
   WeightedSum result = weighted_sum(terms);
   const bool rare = sum <= kRare * weights && sum * sum < kFewEffective * variance;

@@ -29,7 +29,9 @@ struct Proportion {
   Interval wilson;
   Interval clopper_pearson;
   Interval headline;
-  const char* method = "";  // "wilson" or "clopper-pearson", with ", by fault" if clustered
+  // "wilson" or "clopper-pearson", with ", by fault" if clustered; "stratified": of parts with
+  // weights, so that the rate is not events / trials
+  const char* method = "";
 };
 Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population = 0);
 
@@ -81,7 +83,8 @@ struct WeightedRate {
 /// The sum of weight x rate over independent samples, weights at least 0. Where events are rare
 /// (their weighted mean is at most 10 %) and few carry the sum (fewer than 100 effective ones), its
 /// interval is that of a weighted sum of Poisson counts (Fay and Feuer, Statistics in Medicine 16,
-/// 1997); else, of one part, and where rates are clustered by fault, that of weighted_sum, whose
+/// 1997); else, of one part, and where rates are clustered by fault or stratified, that of
+/// weighted_sum, whose
 /// lower end is too high where a few parts have an event or two each. All NaN for no parts.
 WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence);
 

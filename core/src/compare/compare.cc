@@ -125,6 +125,13 @@ class Comparison {
     runs_.push_back(kept);
     ComparedRun& run = *kept;
     run.run = store->description();
+    if (run.run.facts.sampling) {
+      throw Error(ExitCode::kUsage,
+                  store->directory().string() +
+                      ": its trials were drawn by strata, some more often than others, until a "
+                      "rate was known well enough; compare takes the same faults in every run\n  "
+                      "give both campaigns per_site, total or a number as precision");
+    }
     run.golden = store->golden_rows();
     run.trials.resize(run.run.strata.size());
     run.directory = store->directory().string();

@@ -148,9 +148,25 @@ const KeySpec kKeys[] = {
      "Trials at each site. Only one of `per_site`, `total` and `precision` may be given."},
     {"faults", "total", KeyType::kInteger, "", 1, 100000000, kClosed, {},
      "Trials over all sites, each site in proportion to its population of faults."},
-    {"faults", "precision", KeyType::kNumber, "", 0, 0.5, kOpen, {},
-     "Largest half-width of a site's interval at the campaign's confidence "
-     "(0.01 = 1 percentage point); sets the trials."},
+    {"faults", "precision", KeyType::kNumberOrTable, "", 0, 0.5, kOpen, {},
+     "A number: largest half-width of a site's interval at the campaign's confidence "
+     "(0.01 = 1 percentage point); sets the trials. A table, as in "
+     "`precision = { halfwidth = 0.002 }`: trials are drawn by strata (site by bits), more where more is "
+     "uncertain, until the interval of a rate of the whole network is as narrow."},
+
+    {"faults.precision", "halfwidth", KeyType::kNumber, std::nullopt, 0, 0.5, kOpen, {},
+     "Half-width of the interval that ends the run (0.002 = 0.2 percentage points)."},
+    {"faults.precision", "of", KeyType::kText, toml_text(PrecisionGoal().of), -kUnbounded, kUnbounded, kClosed, {},
+     "Whose interval: a metric's column of events, such as `mismatch`, `misclassified`, `nonfinite`."},
+    {"faults.precision", "confidence", KeyType::kNumber, "", 0, 1, kOpen, {},
+     "Confidence of that interval; default: the campaign's."},
+    {"faults.precision", "over", KeyType::kText, toml_choice(kPrecisionOverNames, PrecisionGoal().over), -kUnbounded, kUnbounded,
+     kClosed, kPrecisionOverNames,
+     "`bits`: the rate of a fault anywhere in the network, each as likely as any other; `layers`: the mean of the layers' rates."},
+    {"faults.precision", "minimum", KeyType::kInteger, toml_text(PrecisionGoal().minimum), 0, 1000000, kClosed, {},
+     "Trials of each stratum in the pilot, which decides who is drawn how often and is not counted; 0 = 4 to 32, by the half-width."},
+    {"faults.precision", "maximum", KeyType::kInteger, toml_text(PrecisionGoal().maximum), 1, 100000000, kClosed, {},
+     "Trials in all, beyond which the run ends with the interval that it has, and says so."},
 
     {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kUnbounded, kUnbounded, kClosed, {},
      "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "

@@ -41,6 +41,7 @@ class CampaignReader {
     if (root_.get("faults")) {
       campaign_.faults_given =
           read_entries("faults", campaign_.faults, &CampaignReader::read_faults);
+      check_goals();
     }
     if (const auto section = find("metrics")) section->read("ids", campaign_.metrics);
     read_entries("protect", campaign_.protect, &CampaignReader::read_protect);
@@ -69,6 +70,8 @@ class CampaignReader {
   void read_formats(const Section& section, FormatsConfig& out) const;
   void read_calibration(const Section& section);
   void read_faults(const Section& section, FaultsConfig& out) const;
+  static void read_goal(const Section& section, PrecisionGoal& goal);
+  void check_goals();
   void read_protect(const Section& section, ProtectConfig& out) const;
   void name_protections();
   DataConfig other_images() const;
@@ -169,13 +172,45 @@ void CampaignReader::read_calibration(const Section& section) {
   }
 }
 
+void CampaignReader::read_goal(const Section& section, PrecisionGoal& goal) {
+  section.read("halfwidth", goal.halfwidth);
+  section.read("of", goal.of);
+  section.read("confidence", goal.confidence);
+  section.read_choice("over", goal.over);
+  section.read("minimum", goal.minimum);
+  section.read("maximum", goal.maximum);
+}
+
+// What is drawn until a goal is met is the whole campaign.
+void CampaignReader::check_goals() {
+  if (campaign_.faults.size() < 2) return;
+  for (const FaultsConfig& entry : campaign_.faults) {
+    if (!entry.goal) continue;
+    diagnostics_.add(entry.goal->where,
+                     "'precision' in [[faults]] as a table is of the only entry of a campaign",
+                     "put the other entries into a campaign of their own, or give the half-width "
+                     "of a site's interval alone, as in precision = 0.01");
+  }
+}
+
 void CampaignReader::read_faults(const Section& section, FaultsConfig& out) const {
   section.read("error_model", out.error_model);
   read_selection(section, out);
   section.read("permanent", out.permanent);
   section.read("per_site", out.per_site);
   section.read("total", out.total);
-  section.read("precision", out.precision);
+  if (section.has_table("precision")) {
+    out.goal.emplace();
+    read_goal(*section.inner("precision"), *out.goal);
+    out.goal->where = section.where("precision");
+    if (out.permanent) {
+      section.report(section.where("precision"), "precision",
+                     "as a table does not count permanent faults",
+                     "leave out permanent, or give the half-width alone, as in precision = 0.01");
+    }
+  } else {
+    section.read("precision", out.precision);
+  }
 
   const char* first = nullptr;
   for (const char* name : {"per_site", "total", "precision"}) {

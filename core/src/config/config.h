@@ -20,13 +20,38 @@ namespace bitfall {
 
 inline constexpr std::int64_t kDefaultPerSite = 1024;  // trials per site
 
+/// Whose rate a precision is of: that of a fault anywhere in the network, each as likely as any
+/// other, or the mean of the layers' rates.
+enum class PrecisionOver : std::uint8_t { kBits, kLayers };
+inline constexpr std::array kPrecisionOverNames = {"bits", "layers"};
+
+/// `precision` as a table: trials are drawn by strata, site by bits, more where more is uncertain,
+/// until the interval of a rate of the network is as narrow as wanted.
+struct PrecisionGoal {
+  double halfwidth = 0.01;
+  std::string of = "mismatch";  // metric column of events
+  double confidence = 0;        // of the interval; 0: the campaign's
+  PrecisionOver over = PrecisionOver::kBits;
+  std::int64_t minimum = 0;           // trials of each stratum in the pilot; 0: by the half-width
+  std::int64_t maximum = 10'000'000;  // trials in all
+  SourceRange where = {};
+};
+
+/// Bits of a register, from first to last.
+struct BitRange {
+  int first = 0, last = 0;
+  bool operator==(const BitRange&) const = default;
+};
+
 /// One [[faults]] entry.
 struct FaultsConfig : SiteSelection {
   PluginChoice error_model{"bit_flip", {}, {}};
-  // At most one of the three; where none is given, per_site is kDefaultPerSite.
+  // At most one of the four; where none is given, per_site is kDefaultPerSite.
   std::optional<std::int64_t> per_site;
   std::optional<std::int64_t> total;  // over all sites, each site in proportion to its population
   std::optional<double> precision;    // half-width of the interval wanted a site, e.g. 0.01
+  std::optional<PrecisionGoal> goal;  // or `precision` as a table
+  bool part = false;                  // of an entry with a goal: its faults in some bits alone
   bool permanent = false;             // each fault stays for all images: a trial for every one
 };
 

@@ -37,6 +37,8 @@ const char* type_id(KeyType type) {
       return "components";
     case KeyType::kTable:
       return "table";
+    case KeyType::kNumberOrTable:
+      return "number or table";
   }
   return "?";
 }
@@ -142,6 +144,9 @@ Json value_schema(const KeyTable& table, const KeySpec& key) {
       return array_of(component_schema());
     case KeyType::kTable:
       return section_schema(table, std::string(key.section) + "." + key.name, false);
+    case KeyType::kNumberOrTable:
+      return either(bounded("number", key),
+                    section_schema(table, std::string(key.section) + "." + key.name, false));
   }
   return Json::object();
 }
@@ -174,7 +179,8 @@ std::string KeyTable::json() const {
                     {"help", section.help},
                     {"keys", keys_json(*this, section.name)}});
     for (const KeySpec& key : keys) {
-      if (key.type != KeyType::kTable || std::string_view(section.name) != key.section) continue;
+      const bool inside = key.type == KeyType::kTable || key.type == KeyType::kNumberOrTable;
+      if (!inside || std::string_view(section.name) != key.section) continue;
       const std::string inner = std::string(section.name) + "." + key.name;
       list.push_back({{"name", inner},
                       {"repeated", false},

@@ -54,6 +54,8 @@ const char* to_string(KeyType type) {
       return "an array of ids or of tables with an id";
     case KeyType::kTable:
       return "a table";
+    case KeyType::kNumberOrTable:
+      return "a number or a table";
   }
   return "?";
 }

@@ -14,19 +14,20 @@
 namespace bitfall {
 
 enum class KeyType : std::uint8_t {
-  kFlag,        // TOML boolean
-  kInteger,     // TOML integer
-  kNumber,      // TOML float or integer, finite
-  kText,        // TOML string, optionally one of `choices`
-  kPath,        // TOML string; relative paths are taken from the file's folder
-  kPaths,       // a path or an array of paths
-  kTexts,       // a string or an array of strings
-  kNumbers,     // an array of numbers
-  kSize,        // an integer, or [height, width]
-  kScale,       // a number, or "1/255"
-  kComponent,   // a plugin component: its id, or a table with `id` and the component's options
-  kComponents,  // an array of the former
-  kTable,       // a table with keys of its own, listed as section "SECTION.KEY"
+  kFlag,           // TOML boolean
+  kInteger,        // TOML integer
+  kNumber,         // TOML float or integer, finite
+  kText,           // TOML string, optionally one of `choices`
+  kPath,           // TOML string; relative paths are taken from the file's folder
+  kPaths,          // a path or an array of paths
+  kTexts,          // a string or an array of strings
+  kNumbers,        // an array of numbers
+  kSize,           // an integer, or [height, width]
+  kScale,          // a number, or "1/255"
+  kComponent,      // a plugin component: its id, or a table with `id` and the component's options
+  kComponents,     // an array of the former
+  kTable,          // a table with keys of its own, listed as section "SECTION.KEY"
+  kNumberOrTable,  // a number, or such a table
 };
 
 /// What a value of this type is called in a message: "an integer", "a string or an array of

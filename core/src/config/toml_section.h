@@ -46,6 +46,7 @@ class Section {
 
   const toml::table& table() const { return table_; }
   bool has(const char* name) const { return table_.get(name) != nullptr; }
+  bool has_table(const char* name) const { return has(name) && table_.get(name)->is_table(); }
   SourceRange where(const char* name) const { return place(*table_.get(name)); }
 
   void check_keys() const;

@@ -50,7 +50,7 @@ class GroupTrial {
   /// `image`: counted from the group's first.
   GroupTrial(std::int64_t image, std::int64_t id)
       : word_(static_cast<std::uint64_t>(image) << kIdBits | static_cast<std::uint64_t>(id)) {}
-  std::int64_t id() const { return static_cast<std::int64_t>(word_ & (kOne << kIdBits) - 1); }
+  std::int64_t id() const { return static_cast<std::int64_t>(word_ & ((kOne << kIdBits) - 1)); }
   auto operator<=>(const GroupTrial&) const = default;
 
  private:

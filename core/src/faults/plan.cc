@@ -133,7 +133,14 @@ struct Plan::State {
       stratum_first;  // id of a stratum's first trial; of no use in a mixed entry
   std::vector<std::uint64_t> stratum_keys;
   std::unique_ptr<ImageOrders> orders;
-  std::vector<ListedFault> list;  // instead of all that, for a fault list
+  /// Trials of one stratum that stand together behind those of the entries.
+  struct Extension {
+    std::int64_t first = 0;  // id
+    std::size_t stratum = 0;
+    std::int64_t rank = 0;  // of the first
+  };
+  std::vector<Extension> extensions;  // by rising id
+  std::vector<ListedFault> list;      // instead of all that, for a fault list
   std::int64_t trials = 0;
 
   void set_registers(std::int32_t site);
@@ -203,6 +210,7 @@ double Plan::State::population(const FaultsEntry& entry, std::int32_t site) cons
 
 // Draws are with replacement, so that a small population needs no fewer.
 std::int64_t Plan::State::faults_per_site(const FaultsConfig& config) const {
+  if (config.goal) return config.goal->minimum;
   return config.precision ? sample_size(*config.precision, confidence, kWorstRate, 0)
                           : config.per_site.value_or(kDefaultPerSite);
 }
@@ -217,7 +225,8 @@ double Plan::State::add_strata(FaultsEntry& entry, std::int32_t index, const Fau
     set_registers(site);
     const double faults = population(entry, site);
     const double population = config.permanent ? faults : faults * static_cast<double>(images);
-    Stratum stratum{index, site, population, 0, config.permanent, entry.mixed};
+    const bool mixed = entry.mixed || config.goal;
+    Stratum stratum{index, site, population, 0, config.permanent, mixed};
     if (faults > 0 && !entry.mixed) {
       const std::int64_t here = faults_per_site(config);
       wanted += copies * static_cast<double>(here);
@@ -249,7 +258,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
                     "asks for more than " + std::to_string(static_cast<std::int64_t>(kMostTrials)) +
                         " trials in all",
                     "lower per_site or total, or give a larger precision");
-  } else if (!selected.empty() && entry.cumulative.back() <= 0) {
+  } else if (!selected.empty() && entry.cumulative.back() <= 0 && !config.part) {
     const auto first = static_cast<std::size_t>(selected.front());
     const bool named = config.error_model.where.line > 0;
     diagnostics.add(named ? config.error_model.where : config.where,
@@ -297,6 +306,14 @@ std::size_t Plan::State::drawn_stratum(const FaultsEntry& entry, std::int64_t id
 }
 
 Plan::State::TrialRank Plan::State::find(std::int64_t id) const {
+  if (!extensions.empty() && id >= extensions.front().first) {
+    const auto next = std::upper_bound(
+        extensions.begin(), extensions.end(), id,
+        [](std::int64_t i, const Extension& extension) { return i < extension.first; });
+    const Extension& within = *(next - 1);
+    const auto entry = static_cast<std::size_t>(strata[within.stratum].entry);
+    return {&entries[entry], within.stratum, within.rank + (id - within.first)};
+  }
   // An entry or stratum without trials begins where the next one does, so the last that begins at
   // or before `id` holds it.
   const auto after =
@@ -403,6 +420,20 @@ void Plan::set_profiles(std::vector<SiteProfile> profiles) {
   }
   state_->profiles = std::move(profiles);
   for (const Stratum& stratum : state_->strata) state_->set_registers(stratum.site);
+}
+
+void Plan::extend(std::span<const std::int64_t> more) {
+  State& state = *state_;
+  if (more.size() != state.strata.size()) {
+    throw std::logic_error("Plan::extend needs one number per stratum");
+  }
+  for (std::size_t i = 0; i < more.size(); ++i) {
+    Stratum& stratum = state.strata[i];
+    if (more[i] <= 0 || stratum.population <= 0) continue;
+    state.extensions.push_back({state.trials, i, stratum.trials});
+    stratum.trials += more[i];
+    state.trials += more[i];
+  }
 }
 
 std::int64_t Plan::size() const { return state_->trials; }

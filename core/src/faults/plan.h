@@ -22,7 +22,8 @@ struct Stratum {
   double population = 0;    // N: faults x images; faults alone if permanent
   std::int64_t trials = 0;  // n; of permanent faults n x images
   bool permanent = false;   // each fault meets every image: consecutive trials, in image order
-  bool mixed = false;       // of an entry with `total`: its trials stand among those of other sites
+  bool mixed = false;       // its trials stand among those of other sites: of an entry with `total`
+                            // or a goal
 };
 
 /// What planning needs to know of one site beyond its shape. `golden` is only filled when an error
@@ -55,6 +56,10 @@ class Plan {
   ~Plan();
 
   void set_profiles(std::vector<SiteProfile> profiles);
+
+  /// Adds trials behind all others: so many more of each stratum, which go on where those before
+  /// end. Of a plan whose entries have a goal.
+  void extend(std::span<const std::int64_t> more);
 
   std::int64_t size() const;
   Trial trial(std::int64_t id) const;

@@ -13,7 +13,9 @@
 #include <tuple>
 #include <utility>
 
+#include "bit_parts.h"
 #include "bootstrap.h"
+#include "combined_group.h"
 #include "error.h"
 #include "loss_sample.h"
 #include "report_number.h"
@@ -164,25 +166,21 @@ class Summary {
     answers_.fill(Tally(run_.metric_columns));
     directions_.fill(Tally(run_.metric_columns));
     prepare_layers();
+    if (run_.facts.sampling) prepare_strata();
   }
 
   ReportData finish() {
     for_each_trial_ahead(store_, [&](const TrialResult& trial) { add(trial); });
     if (options_.estimate_means) estimate_means();
-    for (Tally& layer : layers_) network_.losses.collect(layer.losses);
-    for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence, data_.clip));
-    for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence, data_.clip));
-    for (auto& [key, tally] : classes_)
-      data_.bit_classes.push_back(tally.finish(data_.confidence, data_.clip));
-    finish_parts(answers_, {"right", "wrong"}, data_.answers);
-    finish_parts(directions_, {"0 to 1", "1 to 0"}, data_.directions);
+    if (data_.sampling) {
+      finish_strata();
+    } else {
+      finish_groups();
+    }
     for (auto& [key, cell] : layer_bits_) {
       cell.clipped /= static_cast<double>(cell.trials);
       data_.layer_bits.push_back(cell);
     }
-    network_.group.name = "all";
-    for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
-    data_.network = network_.finish(data_.confidence, data_.clip);
     data_.raised = raised_.commonest(kRaised);
     data_.kinds_raised = raised_.kinds();
     finish_means();
@@ -192,6 +190,104 @@ class Summary {
   }
 
  private:
+  void finish_groups() {
+    for (Tally& layer : layers_) network_.losses.collect(layer.losses);
+    for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence, data_.clip));
+    for (auto& [key, bit] : bits_) data_.bits.push_back(bit.finish(data_.confidence, data_.clip));
+    for (auto& [key, tally] : classes_)
+      data_.bit_classes.push_back(tally.finish(data_.confidence, data_.clip));
+    finish_parts(answers_, {"right", "wrong"}, data_.answers);
+    finish_parts(directions_, {"0 to 1", "1 to 0"}, data_.directions);
+    network_.group.name = "all";
+    for (const Stratum& stratum : run_.strata) network_.group.population += stratum.population;
+    data_.network = network_.finish(data_.confidence, data_.clip);
+  }
+
+  // Of a run with a goal: which trials count, and which strata are of one layer.
+  void prepare_strata() {
+    const SampledRun counts = count_strata(store_, run_);
+    data_.sampling = summarise_sampling(counts, run_);
+    const std::int64_t pilot = data_.sampling->pilot;
+    if (data_.sampling->pilot_alone) {
+      counted_ = {0, pilot};
+    } else {
+      counted_ = {pilot, std::numeric_limits<std::int64_t>::max()};
+    }
+    std::map<std::int32_t, std::size_t> sites;
+    for (const Stratum& stratum : run_.strata) {
+      row_of_stratum_.push_back(sites.try_emplace(stratum.site, sites.size()).first->second);
+    }
+  }
+
+  // Layers, parts of the bits and the network, each from its strata.
+  void finish_strata() {
+    for (Tally& stratum : layers_) {
+      strata_.push_back(stratum.finish(data_.confidence, data_.clip));
+    }
+    const std::vector<double> weights = stratum_weights(run_, run_.facts.sampling->over_layers);
+    std::map<std::size_t, std::vector<WeightedGroup>> layers, parts, classes;
+    std::vector<WeightedGroup> all;
+    for (std::size_t i = 0; i < strata_.size(); ++i) {
+      layers[row_of_stratum_[i]].push_back({run_.strata[i].population, &strata_[i]});
+      all.push_back({weights[i], &strata_[i]});
+      const auto entry = static_cast<std::size_t>(run_.strata[i].entry);
+      if (entry >= run_.facts.sampling->parts.size() || strata_[i].trials == 0) continue;
+      parts[entry].push_back(all.back());
+      if (const auto bit_class = class_of(i)) classes[*bit_class].push_back(all.back());
+    }
+    std::vector<std::int64_t> done(layers.size(), 0);
+    for (std::size_t i = 0; i < strata_.size(); ++i) {
+      done[row_of_stratum_[i]] += data_.layers_done[i];
+    }
+    data_.layers_done = std::move(done);
+    for (const auto& [row, of] : layers) {
+      data_.layers.push_back(combined(of, data_.confidence));
+      data_.layers.back().entry = 0;
+    }
+    const auto kind = [&](std::size_t i) {
+      return i < kBitClassNames.size() ? kBitClassNames[i] : "other";
+    };
+    for (const auto& [entry, of] : parts) {
+      GroupSummary& row = data_.bits.emplace_back(combined(of, data_.confidence));
+      const BitRange& bits = run_.facts.sampling->parts[entry];
+      row.name = to_string(bits);
+      row.bit = bits.last;
+      row.register_name = "payload";
+      row.bit_class.clear();
+      const auto stratum = static_cast<std::size_t>(of.front().group - strata_.data());
+      if (const auto bit_class = class_of(stratum)) {
+        row.bit_class = kind(*bit_class);
+        row.name += " (" + row.bit_class + ")";
+      }
+    }
+    for (const auto& [bit_class, of] : classes) {
+      GroupSummary& row = data_.bit_classes.emplace_back(combined(of, data_.confidence));
+      row.name = row.bit_class = kind(bit_class);
+    }
+    data_.network = combined(all, data_.confidence);
+    data_.network.name = "all";
+    data_.network.operation.clear();
+  }
+
+  // Of the bits of a stratum, where they are of one.
+  std::optional<std::size_t> class_of(std::size_t stratum) const {
+    const auto site = static_cast<std::size_t>(run_.strata[stratum].site);
+    const BitRange& bits =
+        run_.facts.sampling->parts[static_cast<std::size_t>(run_.strata[stratum].entry)];
+    const auto& registers =
+        run_.formats[static_cast<std::size_t>(run_.site_formats[site])].registers;
+    if (registers.empty()) return std::nullopt;
+    const auto& classes = registers.front().bit_classes;
+    std::optional<std::size_t> found;
+    for (int bit = bits.first; bit <= bits.last; ++bit) {
+      if (static_cast<std::size_t>(bit) >= classes.size()) continue;
+      const auto here = static_cast<std::size_t>(classes[static_cast<std::size_t>(bit)]);
+      if (found && *found != here) return std::nullopt;
+      found = here;
+    }
+    return found;
+  }
+
   void finish_parts(std::array<Tally, 2>& parts, std::array<const char*, 2> names,
                     std::vector<GroupSummary>& out) {
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -224,7 +320,7 @@ class Summary {
       GroupSummary& group = layer.group;
       group.name = run_.sites[site].name;
       // An entry is called by its number in the file, counted from 1.
-      if (strata_of_site[stratum.site] > 1)
+      if (strata_of_site[stratum.site] > 1 && !run_.facts.sampling)
         group.name += " (faults " + std::to_string(stratum.entry + 1) + ")";
       group.operation = run_.sites[site].operation;
       group.population = stratum.population;
@@ -271,12 +367,15 @@ class Summary {
     ++data_.layers_done[layer->second];
     Effect effect = effect_of(trial);
     if (!options_.images.empty() && !options_.images[static_cast<std::size_t>(trial.image)]) return;
+    if (trial.trial < counted_.first || trial.trial >= counted_.second) return;
     effect.shared = permanent_[layer->second];
     effect.fault = effect.shared ? trial.trial - trial.image : trial.trial;
     layers_[layer->second].add(effect, trial);
-    network_.add(effect, trial);
-    const auto image = static_cast<std::size_t>(trial.image);
-    answers_[trial.golden_top1 == run_.labels[image] ? 0 : 1].add(effect, trial);
+    if (!data_.sampling) {
+      network_.add(effect, trial);
+      const auto image = static_cast<std::size_t>(trial.image);
+      answers_[trial.golden_top1 == run_.labels[image] ? 0 : 1].add(effect, trial);
+    }
     raised_.add(trial);
     if (options_.visit) options_.visit(layer->second, effect, trial);
     add_to_bit(trial, effect);
@@ -291,6 +390,10 @@ class Summary {
     if (bits == 0 || !kind) return;
     const int bit = static_cast<int>(std::bit_width(bits)) - 1;
     if (static_cast<std::size_t>(bit) >= kind->bit_classes.size()) return;
+    if (data_.sampling) {  // within a stratum all bits are as likely
+      if (record.edit.register_index == 0) add_to_layer_bit(trial, effect, bit);
+      return;
+    }
     const auto name_of = [](std::size_t bit_class) {
       return bit_class < kBitClassNames.size() ? kBitClassNames[bit_class] : "other";
     };
@@ -323,7 +426,8 @@ class Summary {
   }
 
   void add_to_layer_bit(const TrialResult& trial, const Effect& effect, int bit) {
-    const std::size_t layer = layer_of_.at({trial.entry, trial.site});
+    const std::size_t stratum = layer_of_.at({trial.entry, trial.site});
+    const std::size_t layer = data_.sampling ? row_of_stratum_[stratum] : stratum;
     LayerBit& cell = layer_bits_[{layer, bit}];
     cell.layer = layer;
     cell.bit = bit;
@@ -361,7 +465,7 @@ class Summary {
   void estimate_means() {
     std::vector<Tally*> tallies;
     for (Tally& layer : layers_) tallies.push_back(&layer);
-    tallies.push_back(&network_);
+    if (!data_.sampling) tallies.push_back(&network_);
     std::atomic<std::size_t> next = 0;
     const auto workers = std::min<std::size_t>(
         tallies.size(), std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8));
@@ -372,7 +476,21 @@ class Summary {
     });
   }
 
-  OverLayers rate_over_layers(Proportion GroupSummary::* rate) const {
+  WeightedSum rate_over_strata(Proportion GroupSummary::*rate, bool over_layers) const {
+    const std::vector<double> weights = stratum_weights(run_, over_layers);
+    std::vector<SampledStratum> strata;
+    double known = 0;
+    for (std::size_t i = 0; i < strata_.size(); ++i) {
+      const Proportion& own = strata_[i].*rate;
+      strata.push_back({weights[i], own.trials, own.events});
+      if (own.trials > 0) known += weights[i];
+    }
+    for (SampledStratum& stratum : strata) stratum.weight /= known;
+    return stratified_rate(strata, data_.confidence);
+  }
+
+  OverLayers rate_over_layers(Proportion GroupSummary::*rate) const {
+    if (data_.sampling) return {rate_over_strata(rate, true), rate_over_strata(rate, false)};
     std::vector<WeightedRate> plain, by_bits;
     double bits = 0;
     for (const GroupSummary& layer : data_.layers) {
@@ -388,15 +506,21 @@ class Summary {
 
   // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
   // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
-  WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
+  WeightedSum mean_over_layers(MeanEstimate Tally::*mean, bool by_bits) const {
     std::vector<WeightedTerm> terms;
     double weight = 0;
+    std::vector<double> weights = bits_of_layers_;
+    if (data_.sampling) {
+      weights = stratum_weights(run_, !by_bits);
+    } else if (!by_bits) {
+      weights.assign(layers_.size(), 1);
+    }
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const MeanEstimate& of = layers_[i].*mean;
       if (std::isnan(of.mean)) continue;
       const bool known = !std::isnan(of.interval.low);
       const Interval none = {of.mean, of.mean};
-      terms.push_back({by_bits ? bits_of_layers_[i] : 1, of.mean, known ? of.interval : none});
+      terms.push_back({weights[i], of.mean, known ? of.interval : none});
       weight += terms.back().weight;
     }
     for (WeightedTerm& term : terms) term.weight /= weight;
@@ -487,6 +611,14 @@ class Summary {
   // What carries the means that are read: in a format where the plain one says nothing, the
   // clipped.
   void warn_of_few_draws() {
+    if (data_.sampling) {
+      data_.warnings.push_back(
+          "Trials were drawn for the rate of " + data_.sampling->goal.of +
+          ", more where that was uncertain; all rates and means are weighted so that they are of "
+          "faults as likely as the campaign says. Means of delta loss may be known badly, and the "
+          "upper end of their intervals is open where a stratum has too few trials to tell.");
+      return;
+    }
     const bool clipped = data_.plain_mean_misleads;
     std::int64_t few = 0, with_changes = 0;
     std::vector<std::int64_t> halves;
@@ -541,6 +673,11 @@ class Summary {
   std::vector<Tally> layers_;
   std::vector<double> bits_of_layers_;
   std::vector<bool> permanent_;  // by layer
+  // Of a run with a goal, whose tallies are of strata: ids that count, the layer's row of each
+  // stratum, and what was counted of each.
+  std::pair<std::int64_t, std::int64_t> counted_ = {0, std::numeric_limits<std::int64_t>::max()};
+  std::vector<std::size_t> row_of_stratum_;
+  std::vector<GroupSummary> strata_;
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;

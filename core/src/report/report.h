@@ -13,6 +13,7 @@
 #include "metric_tally.h"
 #include "protection_rows.h"
 #include "raised.h"
+#include "sampled_run.h"
 #include "statistics.h"
 #include "store.h"
 
@@ -108,7 +109,10 @@ struct ReportData {
   std::vector<GroupSummary> directions;
   /// By the network's answer without a fault: "right", "wrong".
   std::vector<GroupSummary> answers;
-  GroupSummary network;  // all trials pooled
+  GroupSummary network;  // all trials pooled; of a run drawn by strata weighted, as its goal is
+  /// Of a run whose trials were drawn by strata until a goal was met. Its rows are weighted by
+  /// strata; `bits` has a row for each part of the bits, `answers` and `directions` none.
+  std::optional<SamplingSummary> sampling;
   // Over layers with trials; means of delta loss where they have a finite one.
   OverLayers mismatch_over_layers, nonfinite_over_layers, due_over_layers;
   OverLayers loss_over_layers, clipped_over_layers;
@@ -122,7 +126,7 @@ struct ReportData {
   std::int64_t planned = 0, done = 0;  // done: stored trials
   std::vector<std::int64_t> layers_done;       // of each layer
   std::optional<std::int64_t> images_counted;  // where trials of some images alone count
-  std::vector<ProtectionRow> protections;  // of protection_rows(), where its caller adds them
+  std::vector<ProtectionRow> protections;      // of protection_rows(), where its caller adds them
 };
 
 /// What the summaries count of one trial.

@@ -178,9 +178,9 @@ class ReportPage {
     if (has_due(data_)) cells.push_back(percent(group.due.rate, decimals_));
     cells.insert(cells.end(), {percent(loss.changes.rate, decimals_),
                                quantity(loss.mean) + interval_text(loss.interval),
-                               std::to_string(loss.carried.half),
+                               half_text(loss.carried),
                                quantity(loss.mean_clipped) + interval_text(loss.clipped_interval),
-                               std::to_string(loss.clipped_carried.half), quantity(loss.median),
+                               half_text(loss.clipped_carried), quantity(loss.median),
                                quantity(loss.p99), quantity(loss.maximum)});
     return cells;
   }

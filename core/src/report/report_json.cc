@@ -62,6 +62,30 @@ Json to_json(const FitReport& fit) {
           {"notes", fit.notes}};
 }
 
+Json to_json(const SamplingSummary& sampling) {
+  Json strata = Json::array();
+  for (const SampledPart& part : sampling.strata) {
+    strata.push_back({{"site", part.site},
+                      {"bits", part.bits},
+                      {"weight", part.counted.weight},
+                      {"pilot", part.pilot},
+                      {"trials", part.counted.trials},
+                      {"events", part.counted.events}});
+  }
+  return {{"of", sampling.goal.of},
+          {"over", sampling.goal.over_layers ? "layers" : "bits"},
+          {"halfwidth", sampling.goal.halfwidth},
+          {"confidence", sampling.goal.confidence},
+          {"rate", number(sampling.rate.value)},
+          {"interval", to_json(sampling.rate.interval)},
+          {"met", sampling.met},
+          {"trials", sampling.trials},
+          {"pilot", sampling.pilot},
+          {"rounds", sampling.goal.rounds.size()},
+          {"simple_trials", sampling.simple > 0 ? Json(sampling.simple) : Json(nullptr)},
+          {"strata", strata}};
+}
+
 Json to_json(const Raised& kind) {
   return {{"outcome", to_string(kind.outcome)},
           {"message", kind.message},
@@ -241,6 +265,7 @@ std::string report_json(const ReportData& data, const FitReport* fit) {
                {"kinds_raised", data.kinds_raised},
                {"plugins", plugins_json(data.facts)},
                {"definitions", meanings}};
+  if (data.sampling) json["sampling"] = to_json(*data.sampling);
   if (fit) json["fit"] = to_json(*fit);
   return json_text(json) + "\n";
 }

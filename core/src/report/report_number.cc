@@ -125,6 +125,10 @@ const std::vector<Definition>& definitions() {
 
 bool has_due(const ReportData& data) { return data.network.due.events > 0; }
 
+std::string half_text(const Concentration& carried) {
+  return carried.half == 0 && carried.effective > 0 ? "-" : std::to_string(carried.half);
+}
+
 std::vector<Outcome> shown_outcomes(const ReportData& data) {
   std::vector<Outcome> shown;
   for (std::size_t i = 0; i < kOutcomeNames.size(); ++i) {

@@ -55,4 +55,7 @@ const std::vector<Definition>& definitions();
 /// "fp16", "int (bits = 6)", "fp32 (other formats at some sites)".
 std::string format_text(const RunFacts& facts);
 
+/// How many draws make half of a mean; "-" where it is not known.
+std::string half_text(const Concentration& carried);
+
 }  // namespace bitfall

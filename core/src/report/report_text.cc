@@ -19,8 +19,8 @@ std::vector<GroupSummary> layers_and_all(const ReportData& data) {
 }
 
 // The trials that make half of the mean that is read.
-std::int64_t half_of(const ReportData& data, const DeltaLossSummary& loss) {
-  return data.plain_mean_misleads ? loss.clipped_carried.half : loss.carried.half;
+std::string half_of(const ReportData& data, const DeltaLossSummary& loss) {
+  return half_text(data.plain_mean_misleads ? loss.clipped_carried : loss.carried);
 }
 
 ReportTable table_of(const ReportData& data, const std::string& first,
@@ -36,7 +36,7 @@ ReportTable table_of(const ReportData& data, const std::string& first,
     table.rows.push_back({group.name, std::to_string(group.trials),
                           percent(share(group.count(Outcome::kMasked), group.trials), 1),
                           percent(group.mismatch, decimals), quantity(loss.mean),
-                          std::to_string(half_of(data, loss)), quantity(loss.mean_clipped),
+                          half_of(data, loss), quantity(loss.mean_clipped),
                           quantity(loss.median), percent(group.nonfinite_rate.rate, decimals)});
     if (has_due(data)) table.rows.back().push_back(percent(group.due.rate, decimals));
   }
@@ -106,6 +106,7 @@ std::vector<Line> totals(const ReportData& data) {
                        percent(data.mismatch_over_layers.by_bits, decimals)},
       {"misclassified", percent(all.misclassified, decimals) + " of all trials"},
   };
+  if (data.sampling) lines.push_back({"precision", sampling_text(*data.sampling)});
   if (has_due(data)) {
     lines.push_back({"DUE", percent(all.due, decimals) + " of all trials gave no answer"});
   }

@@ -18,6 +18,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ComponentFact, id, options)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ErrorModelFact, error_model, target, permanent)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SiteFormatFact, format, target, operations, sites)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PluginFact, name, version, sha256, sources)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BitRange, first, last)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SamplingFact, of, halfwidth, confidence, over_layers, maximum,
+                                   parts, rounds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LoadedPluginFact, name, version, sha256, licence, built_with,
                                    own, uses)
 
@@ -63,6 +66,13 @@ std::string text_of(const ErrorModelFact& entry) {
 std::string text_of(const SiteFormatFact& entry) {
   return to_string(entry.format) + " on " + to_string(entry.target) + " " +
          joined(entry.operations, ",") + " " + joined(entry.sites, ",");
+}
+std::string text_of(const SamplingFact& sampling) {
+  const std::size_t rounds = sampling.rounds.size();
+  return sampling.of + " over " + (sampling.over_layers ? "layers" : "bits") + " to +-" +
+         exact_text(100 * sampling.halfwidth) + " points at " +
+         exact_text(100 * sampling.confidence) + " %: a pilot and " + std::to_string(rounds) +
+         (rounds == 1 ? " round" : " rounds");
 }
 std::string text_of(const PluginFact& plugin) {
   return plugin.name + " " + plugin.version + " " + plugin.sha256;
@@ -114,6 +124,18 @@ bool read_value(const std::string& text, Number& value) {
   const char* const end = text.data() + text.size();
   const auto read = std::from_chars(text.data(), end, value);
   return read.ec == std::errc() && read.ptr == end;
+}
+bool read_value(const std::string& text, SamplingFact& value) {
+  try {
+    value = Json::parse(text).get<SamplingFact>();
+  } catch (const Json::exception&) {
+    return false;
+  }
+  const auto none_below_zero = [](const std::vector<std::int64_t>& round) {
+    return std::all_of(round.begin(), round.end(), [](std::int64_t more) { return more >= 0; });
+  };
+  return value.confidence > 0 && value.confidence < 1 && value.halfwidth > 0 &&
+         std::all_of(value.rounds.begin(), value.rounds.end(), none_below_zero);
 }
 bool valid(Target target) { return static_cast<std::size_t>(target) < kTargetNames.size(); }
 template <typename Item>
@@ -170,6 +192,16 @@ constexpr FactKey fact(const char* key, const char* title, bool decides,
   return result;
 }
 
+/// Told in few words, stored with all numbers.
+constexpr FactKey sampling_fact() {
+  FactKey key = fact<&RunFacts::sampling>("sampling", "drawn by strata until", false);
+  key.stored = [](const RunFacts& facts) -> std::optional<std::string> {
+    if (!facts.sampling) return std::nullopt;
+    return json_text(Json(*facts.sampling), -1);
+  };
+  return key;
+}
+
 /// A table of its own in reports, in place of a text.
 constexpr FactKey provenance_fact() {
   return {"provenance",
@@ -215,6 +247,7 @@ constexpr std::array kFacts = {
     fact<&F::site_formats>("site_formats", "formats by site", kDecides, "site formats"),
     fact<&F::calibration>("calibration", "calibration", kDecides, "calibrations"),
     fact<&F::error_models>("error_models", "error models", kDecides, "error models"),
+    sampling_fact(),
     fact<&F::fault_list>("fault_list", "fault list", !kDecides),
     fact<&F::hit_value>("hit_value", "hit value", kDecides),
     fact<&F::seed>("seed", "seed", kDecides, "seeds"),

@@ -59,6 +59,20 @@ struct LoadedPluginFact {
   auto operator<=>(const LoadedPluginFact&) const = default;
 };
 
+/// Of a campaign with a goal: what it asks for, and how its trials were drawn.
+struct SamplingFact {
+  std::string of;
+  double halfwidth = 0, confidence = 0;
+  bool over_layers = false;     // the mean of layers' rates; else of all faults
+  std::int64_t maximum = 0;     // trials in all
+  std::vector<BitRange> parts;  // the bits of each entry's faults; empty where they are not divided
+  std::vector<std::vector<std::int64_t>> rounds;  // after the pilot: more trials, by stratum
+  bool operator==(const SamplingFact&) const = default;
+
+  /// Whether the run has gone beyond its pilot.
+  bool beyond_pilot() const { return !rounds.empty(); }
+};
+
 /// What is not optional is known of every run; a text may be empty.
 struct RunFacts {
   std::string bitfall_version, torch_version, cpu, device;
@@ -84,6 +98,7 @@ struct RunFacts {
   std::vector<SiteFormatFact> site_formats;
   std::string calibration;                   // empty where no format learns anything
   std::vector<ErrorModelFact> error_models;  // as the file's entries; none with a fault list
+  std::optional<SamplingFact> sampling;      // of a campaign whose precision is a table
   std::string fault_list;                    // its path, or empty
   std::vector<PluginFact> plugins;           // of the components in use
   // All that were loaded, with or without use; absent of runs of older versions.

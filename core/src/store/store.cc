@@ -575,6 +575,21 @@ void Store::set_facts(const RunFacts& facts) {
   });
 }
 
+void Store::extend(const std::vector<Stratum>& strata, const RunFacts& facts) {
+  state_->guarded([&](Writer&) {
+    std::int64_t trials = 0;
+    Statement update(state_->database, "UPDATE strata SET trials = ? WHERE id = ?");
+    for (std::size_t i = 0; i < strata.size(); ++i) {
+      update.bind(strata[i].trials).bind(static_cast<std::int64_t>(i)).run();
+      trials += strata[i].trials;
+    }
+    Statement(state_->database, "UPDATE campaign SET trials = ?").bind(trials).run();
+    write_facts(state_->database, facts);
+    state_->commit();
+    state_->planned = trials;
+  });
+}
+
 void Store::finish(const RunFacts& facts) {
   state_->guarded([&](Writer&) {
     Seal seal;

@@ -101,6 +101,9 @@ class Store final : public ResultSink {
   void set_commit_every(std::int64_t trials);
   /// Commits the open transaction. Disk full and the like throw Error(kFailure) naming the file.
   void commit();
+  /// Plans further trials: those of these strata, in place of what the run had, with the facts that
+  /// tell of them, in one transaction.
+  void extend(const std::vector<Stratum>& strata, const RunFacts& facts);
   /// Replaces the facts: some come later (finished, wall_s).
   void set_facts(const RunFacts& facts);
   /// The same for the last time: stores with them, in one transaction, the digest of the trials and

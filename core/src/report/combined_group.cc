@@ -1,0 +1,209 @@
+#include "combined_group.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "stratified.h"
+
+namespace bitfall {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+using WeightedGroups = std::span<const WeightedGroup>;
+
+/// Of the parts where `known`, with weights that add up to 1.
+std::vector<WeightedGroup> normalised(WeightedGroups parts,
+                                      const std::function<bool(const GroupSummary&)>& known) {
+  std::vector<WeightedGroup> kept;
+  double sum = 0;
+  for (const WeightedGroup& part : parts) {
+    if (part.weight <= 0 || !known(*part.group)) continue;
+    kept.push_back(part);
+    sum += part.weight;
+  }
+  for (WeightedGroup& part : kept) part.weight /= sum;
+  return kept;
+}
+
+Proportion rate_of(WeightedGroups parts, double confidence,
+                   const std::function<const Proportion&(const GroupSummary&)>& rate) {
+  const auto kept =
+      normalised(parts, [&](const GroupSummary& group) { return rate(group).trials > 0; });
+  Proportion result;
+  std::vector<SampledStratum> strata;
+  for (const WeightedGroup& part : kept) {
+    const Proportion& own = rate(*part.group);
+    strata.push_back({part.weight, own.trials, own.events});
+    result.trials += own.trials;
+    result.events += own.events;
+  }
+  const WeightedSum sum = stratified_rate(strata, confidence);
+  result.rate = sum.value;
+  result.wilson = result.clopper_pearson = result.headline =
+      kept.empty() ? Interval{} : sum.interval;
+  result.method = "stratified";
+  return result;
+}
+
+/// Of a mean with its interval.
+struct Mean {
+  double value = kNan;
+  Interval interval = {kNan, kNan};
+};
+
+Mean mean_of(WeightedGroups parts, const std::function<Mean(const GroupSummary&)>& mean) {
+  const auto kept =
+      normalised(parts, [&](const GroupSummary& group) { return !std::isnan(mean(group).value); });
+  std::vector<WeightedTerm> terms;
+  for (const WeightedGroup& part : kept) {
+    const Mean own = mean(*part.group);
+    const bool known = !std::isnan(own.interval.low);
+    terms.push_back(
+        {part.weight, own.value, known ? own.interval : Interval{own.value, own.value}});
+  }
+  const WeightedSum sum = weighted_sum(terms);
+  return {sum.value, sum.interval};
+}
+
+/// Effective draws of a weighted mean, by those of its parts.
+Concentration carried(WeightedGroups parts, const std::function<double(const GroupSummary&)>& mean,
+                      const std::function<const Concentration&(const GroupSummary&)>& own) {
+  double sum = 0, squared = 0;
+  for (const WeightedGroup& part : parts) {
+    const double effective = own(*part.group).effective;
+    if (!(effective > 0)) continue;
+    const double share = part.weight * mean(*part.group);
+    sum += share;
+    squared += share * share / effective;
+  }
+  return {squared > 0 ? sum * sum / squared : 0, 0};
+}
+
+DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
+  using Group = GroupSummary;
+  DeltaLossSummary loss;
+  loss.maximum = kNan;
+  for (const WeightedGroup& part : parts) {
+    const DeltaLossSummary& own = part.group->delta_loss;
+    loss.trials += own.trials;
+    loss.nonfinite += own.nonfinite;
+    loss.no_answer += own.no_answer;
+    loss.changing += own.changing;
+    loss.maximum = std::fmax(loss.maximum, own.maximum);
+  }
+  loss.changes = rate_of(parts, confidence,
+                         [](const Group& g) -> const Proportion& { return g.delta_loss.changes; });
+  const Mean mean = mean_of(parts, [](const Group& g) {
+    return Mean{g.delta_loss.mean, g.delta_loss.interval};
+  });
+  const Mean clipped = mean_of(parts, [](const Group& g) {
+    return Mean{g.delta_loss.mean_clipped, g.delta_loss.clipped_interval};
+  });
+  loss.mean = mean.value;
+  loss.interval = mean.interval;
+  loss.mean_clipped = clipped.value;
+  loss.clipped_interval = clipped.interval;
+  loss.signed_mean =
+      mean_of(parts, [](const Group& g) { return Mean{g.delta_loss.signed_mean}; }).value;
+  const double changing =
+      mean_of(parts, [](const Group& g) {
+        const auto finite = static_cast<double>(g.delta_loss.trials - g.delta_loss.nonfinite -
+                                                g.delta_loss.no_answer);
+        return Mean{finite > 0 ? static_cast<double>(g.delta_loss.changing) / finite : kNan};
+      }).value;
+  loss.mean_given_change = changing > 0 ? loss.mean / changing : kNan;
+  loss.median = loss.p99 = kNan;
+  loss.carried = carried(
+      parts, [](const Group& g) { return g.delta_loss.mean; },
+      [](const Group& g) -> const Concentration& { return g.delta_loss.carried; });
+  loss.clipped_carried = carried(
+      parts, [](const Group& g) { return g.delta_loss.mean_clipped; },
+      [](const Group& g) -> const Concentration& { return g.delta_loss.clipped_carried; });
+  loss.unreliable = loss.carried.effective < kReliableDraws;
+  loss.clipped_unreliable = loss.clipped_carried.effective < kReliableDraws;
+  return loss;
+}
+
+MetricSummary metric_of(WeightedGroups parts, double confidence, std::size_t index) {
+  MetricSummary metric = parts.front().group->metrics[index];
+  metric.trials = metric.nonfinite = metric.missing = 0;
+  for (const WeightedGroup& part : parts) {
+    const MetricSummary& own = part.group->metrics[index];
+    metric.trials += own.trials;
+    metric.nonfinite += own.nonfinite;
+    metric.missing += own.missing;
+    metric.maximum = std::fmax(metric.maximum, own.maximum);
+  }
+  if (metric.event) {
+    metric.rate = rate_of(parts, confidence, [&](const GroupSummary& group) -> const Proportion& {
+      return group.metrics[index].rate;
+    });
+    return metric;
+  }
+  const Mean mean = mean_of(parts, [&](const GroupSummary& group) {
+    return Mean{group.metrics[index].mean, group.metrics[index].interval};
+  });
+  metric.mean = mean.value;
+  metric.interval = mean.interval;
+  return metric;
+}
+
+/// Of so many trials those that the weighted share is of.
+std::vector<std::int64_t> weighted_counts(
+    WeightedGroups parts, std::int64_t trials, std::size_t kinds,
+    const std::function<std::int64_t(const GroupSummary&, std::size_t kind)>& count) {
+  const auto kept = normalised(parts, [](const GroupSummary& group) { return group.trials > 0; });
+  std::vector<std::int64_t> counts(kinds, 0);
+  double shares = 0;
+  std::int64_t before = 0;
+  for (std::size_t kind = 0; kind < kinds; ++kind) {
+    for (const WeightedGroup& part : kept) {
+      shares += part.weight * static_cast<double>(count(*part.group, kind)) /
+                static_cast<double>(part.group->trials);
+    }
+    // Rounded up to here, so that all of them add up.
+    const std::int64_t here = std::llround(shares * static_cast<double>(trials));
+    counts[kind] = here - before;
+    before = here;
+  }
+  return counts;
+}
+
+}  // namespace
+
+GroupSummary combined(WeightedGroups parts, double confidence) {
+  if (parts.size() == 1) return *parts.front().group;
+  GroupSummary all = *parts.front().group;  // its name, and what else is common
+  all.population = 0;
+  all.trials = 0;
+  for (const WeightedGroup& part : parts) {
+    all.population += part.group->population;
+    all.trials += part.group->trials;
+  }
+  all.activated = weighted_counts(parts, all.trials, 1, [](const GroupSummary& group, std::size_t) {
+    return group.activated;
+  })[0];
+  const auto outcomes = weighted_counts(
+      parts, all.trials, all.outcomes.size(),
+      [](const GroupSummary& group, std::size_t kind) { return group.outcomes[kind]; });
+  std::copy(outcomes.begin(), outcomes.end(), all.outcomes.begin());
+  const auto rate = [&](Proportion GroupSummary::*of) {
+    return rate_of(parts, confidence,
+                   [of](const GroupSummary& group) -> const Proportion& { return group.*of; });
+  };
+  all.mismatch = rate(&GroupSummary::mismatch);
+  all.nonfinite_rate = rate(&GroupSummary::nonfinite_rate);
+  all.due = rate(&GroupSummary::due);
+  all.misclassified = rate(&GroupSummary::misclassified);
+  all.delta_loss = loss_of(parts, confidence);
+  for (std::size_t i = 0; i < all.metrics.size(); ++i) {
+    all.metrics[i] = metric_of(parts, confidence, i);
+  }
+  return all;
+}
+
+}  // namespace bitfall
