@@ -477,8 +477,14 @@ TEST(Config, TruncatedFilesNeverCrash) {
 
 /// Writes every key with a default in TOML syntax out and expects the campaign that says nothing.
 TEST(Config, DocumentedDefaultsAreTheDefaults) {
-  std::string text, section;
+  std::string text, section, goal;
   for (const KeySpec& key : campaign_keys().keys) {
+    if (std::string(key.section) == "faults.precision") {  // instead of other keys
+      if (key.default_value && !key.default_value->empty()) {
+        goal += std::string(", ") + key.name + " = " + *key.default_value;
+      }
+      continue;
+    }
     if (std::string(key.section) != section) {
       section = key.section;
       const bool repeated = section == "faults" || section == "formats" || section == "protect";
@@ -495,6 +501,16 @@ TEST(Config, DocumentedDefaultsAreTheDefaults) {
   }
   const Campaign given = parsed(text);
   const Campaign silent = parsed(kSmallest);
+  const auto with_goal = [](const std::string& keys) {
+    return *parsed(std::string(kSmallest) + "[[faults]]\nprecision = { halfwidth = 0.01" + keys +
+                   " }\n")
+                .faults[0]
+                .goal;
+  };
+  const PrecisionGoal said = with_goal(goal), unsaid = with_goal("");
+  EXPECT_NE(goal, "");
+  EXPECT_EQ(std::tuple(said.of, said.over, said.minimum, said.maximum, said.confidence),
+            std::tuple(unsaid.of, unsaid.over, unsaid.minimum, unsaid.maximum, unsaid.confidence));
   EXPECT_EQ(given.seed, silent.seed);
   EXPECT_EQ(given.output, silent.output);
   EXPECT_EQ(given.hit_value, silent.hit_value);
@@ -607,7 +623,10 @@ TEST(CampaignKeys, JsonSchemaHasEverySection) {
   EXPECT_EQ(schema["required"], nlohmann::json::parse(R"(["model", "data"])"));
   EXPECT_EQ(schema["additionalProperties"], false);
   EXPECT_EQ(sections["faults"]["type"], "array");
-  EXPECT_EQ(sections["faults"]["items"]["properties"]["precision"]["exclusiveMaximum"], 0.5);
+  EXPECT_EQ(sections["faults"]["items"]["properties"]["precision"]["anyOf"][0]["exclusiveMaximum"],
+            0.5);
+  EXPECT_EQ(sections["faults"]["items"]["properties"]["precision"]["anyOf"][1]["required"],
+            nlohmann::json::parse(R"(["halfwidth"])"));
   EXPECT_EQ(sections["campaign"]["properties"]["hit_value"]["enum"],
             nlohmann::json::parse(R"(["raw", "clamped"])"));
   EXPECT_EQ(sections["campaign"]["additionalProperties"], false);

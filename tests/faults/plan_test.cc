@@ -145,6 +145,36 @@ std::vector<std::tuple<std::int64_t, int, int, std::uint32_t>> as_tuples(
   return tuples;
 }
 
+// Rounds of a campaign with a goal: a stratum's trials go on as if they had been asked for at once.
+TEST_F(PlanTest, AnExtendedPlanHasTheTrialsOfALongerOne) {
+  FaultsConfig goal = per_site(1);
+  goal.per_site.reset();
+  goal.goal = PrecisionGoal{.minimum = 4};
+  Plan plan = draw({goal}, 10, {{2, 0}});
+  EXPECT_EQ(messages_, "");
+  ASSERT_EQ(plan.size(), 8);
+  plan.extend(std::vector<std::int64_t>{3, 0});
+  plan.extend(std::vector<std::int64_t>{30, 5});
+  ASSERT_EQ(plan.size(), 46);
+  EXPECT_EQ(plan.strata()[0].trials, 37);
+  EXPECT_EQ(plan.strata()[1].trials, 9);
+  const Plan whole = draw({per_site(37)}, 10, {{2, 0}});
+  std::map<std::int32_t, std::int64_t> met;  // trials of each site so far
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    const Trial trial = plan.trial(id);
+    const std::int64_t first = trial.site == 2 ? 0 : 37;
+    const Trial then = whole.trial(first + met[trial.site]++);
+    EXPECT_EQ(trial.id, id);
+    EXPECT_EQ(std::tuple(trial.entry, trial.site, trial.image),
+              std::tuple(then.entry, then.site, then.image));
+    EXPECT_EQ(as_tuples(plan.edits(trial)), as_tuples(whole.edits(then)));
+  }
+  EXPECT_EQ(met[2], 37);
+  EXPECT_EQ(plan.trial(8).site, 2);   // the first round
+  EXPECT_EQ(plan.trial(45).site, 0);  // the end of the second
+  EXPECT_THROW(plan.trial(46), Error);
+}
+
 TEST_F(PlanTest, TrialsAreEntryMajorThenSites) {
   const Plan plan = draw({per_site(3), per_site(2)}, 10, {{2, 0}, {1}});
   EXPECT_EQ(messages_, "");

@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "bit_parts.h"
 #include "error.h"
 #include "json_file.h"
 #include "log.h"
+#include "numbers.h"
 #include "output_folder.h"
 #include "report_number.h"
 #include "stop.h"
+#include "stratified.h"
 #include "text_table.h"
 #include "timer.h"
 
@@ -75,6 +78,12 @@ struct Outlook {
   const std::string& site(const Stratum& stratum) const {
     return session.model().sites()[static_cast<std::size_t>(stratum.site)].name;
   }
+  /// "bits 0-6" where an entry's faults are divided by bits, else empty.
+  std::string bits(const Stratum& stratum) const {
+    const auto& sampling = session.facts().sampling;
+    const auto entry = static_cast<std::size_t>(stratum.entry);
+    return sampling && entry < sampling->parts.size() ? to_string(sampling->parts[entry]) : "";
+  }
   /// Draws are with replacement, so that a small population makes no interval narrower.
   double width(const Stratum& stratum, double p) const {
     const std::int64_t faults =
@@ -98,6 +107,8 @@ void print_json(const Outlook& outlook) {
                                   {"trials", stratum.trials},
                                   {"half_width_worst", outlook.width(stratum, 0.5)},
                                   {"half_width_at_1_percent", outlook.width(stratum, 0.01)}});
+    const std::string bits = outlook.bits(stratum);
+    if (!bits.empty()) document["strata"].back()["bits"] = bits;
   }
   std::printf("%s\n", json_text(document).c_str());
 }
@@ -109,7 +120,8 @@ void print_text(const Outlook& outlook) {
                    {"+- at 50 %", TextTable::kRight},
                    {"+- at 1 %", TextTable::kRight}});
   for (const Stratum& stratum : outlook.session.plan().strata()) {
-    table.add({outlook.site(stratum),
+    const std::string bits = outlook.bits(stratum);
+    table.add({outlook.site(stratum) + (bits.empty() ? "" : " " + bits),
                stratum.population > 0 ? count_text(stratum.population) : "listed",
                std::to_string(stratum.trials), percent(outlook.width(stratum, 0.5), 2),
                percent(outlook.width(stratum, 0.01), 2)});
@@ -128,6 +140,14 @@ void print_text(const Outlook& outlook) {
       outlook.timed ? "about" : "at most", duration_text(outlook.seconds).c_str(),
       static_cast<long long>(campaign.batch), static_cast<long long>(campaign.workers),
       static_cast<long long>(campaign.threads));
+  const auto& sampling = outlook.session.facts().sampling;
+  if (!sampling) return;
+  std::printf(
+      "These are the pilot. Rounds follow, drawn by what it shows, until %s over %s is known to "
+      "+-%s points\nor there are %lld trials; drawn alike, a rate of 2 %% would take %.0f.\n",
+      sampling->of.c_str(), sampling->over_layers ? "layers" : "bits",
+      exact_text(100 * sampling->halfwidth).c_str(), static_cast<long long>(sampling->maximum),
+      simple_trials(0.02, sampling->halfwidth, sampling->confidence));
 }
 
 }  // namespace

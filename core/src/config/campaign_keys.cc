@@ -153,6 +153,9 @@ const KeySpec kKeys[] = {
      "(0.01 = 1 percentage point); sets the trials. A table, as in "
      "`precision = { halfwidth = 0.002 }`: trials are drawn by strata (site by bits), more where more is "
      "uncertain, until the interval of a rate of the whole network is as narrow."},
+    {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kUnbounded, kUnbounded, kClosed, {},
+     "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "
+     "`total` and `precision` count faults."},
 
     {"faults.precision", "halfwidth", KeyType::kNumber, std::nullopt, 0, 0.5, kOpen, {},
      "Half-width of the interval that ends the run (0.002 = 0.2 percentage points)."},
@@ -167,10 +170,6 @@ const KeySpec kKeys[] = {
      "Trials of each stratum in the pilot, which decides who is drawn how often and is not counted; 0 = 4 to 32, by the half-width."},
     {"faults.precision", "maximum", KeyType::kInteger, toml_text(PrecisionGoal().maximum), 1, 100000000, kClosed, {},
      "Trials in all, beyond which the run ends with the interval that it has, and says so."},
-
-    {"faults", "permanent", KeyType::kFlag, toml_text(FaultsConfig().permanent), -kUnbounded, kUnbounded, kClosed, {},
-     "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "
-     "`total` and `precision` count faults."},
 
     {"metrics", "ids", KeyType::kComponents,
      toml_text(ids_of(kSilent.metrics)), -kUnbounded,

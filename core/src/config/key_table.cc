@@ -22,8 +22,8 @@ std::string section_heading(const KeyTable& table, std::string_view name) {
     }
   }
   const std::size_t dot = name.find('.');
-  return "`" + std::string(name.substr(dot + 1)) + " = { ... }` in `[" +
-         std::string(name.substr(0, dot)) + "]`";
+  return "`" + std::string(name.substr(dot + 1)) + " = { ... }` in `" +
+         table.title(name.substr(0, dot)) + "`";
 }
 
 }  // namespace

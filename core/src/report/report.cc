@@ -252,6 +252,7 @@ class Summary {
       const BitRange& bits = run_.facts.sampling->parts[entry];
       row.name = to_string(bits);
       row.bit = bits.last;
+      if (bits.first < bits.last) row.first_bit = bits.first;
       row.register_name = "payload";
       row.bit_class.clear();
       const auto stratum = static_cast<std::size_t>(of.front().group - strata_.data());

@@ -49,6 +49,7 @@ struct GroupSummary {
   std::string register_name;  // of a bit's row
   std::string bit_class;      // of a bit's row
   int bit = -1;               // of a bit's row
+  int first_bit = -1;         // of a row of several bits, which go up to `bit`: the lowest of them
   std::int32_t entry = 0;     // of a layer: the campaign's entry
   double bits = 0;            // of a layer: of its payload, in the format that stores it
   double population = 0;

@@ -190,6 +190,17 @@ Json bit_class_encoding(const ReportData& data, const char* kind) {
           {"legend", {{"title", "bit class"}, {"orient", "right"}}}};
 }
 
+// "6-7" below a row of several bits, which stands at its highest.
+std::string bit_labels(const ReportData& data) {
+  std::string several;
+  for (const GroupSummary& row : data.bits) {
+    if (row.first_bit < 0) continue;
+    several += (several.empty() ? "'" : ", '") + std::to_string(row.bit) + "': '" +
+               std::to_string(row.first_bit) + "-" + std::to_string(row.bit) + "'";
+  }
+  return several.empty() ? "datum.label" : "{" + several + "}[datum.label] || datum.label";
+}
+
 Json bit_panel(const ReportData& data, const std::string& title, std::size_t bits, bool labelled) {
   const auto step = static_cast<int>(std::clamp<std::size_t>(900 / bits, 22, 48));
   return {{"title", title},
@@ -202,6 +213,7 @@ Json bit_panel(const ReportData& data, const std::string& title, std::size_t bit
               {"sort", "descending"},
               {"axis",
                {{"title", labelled ? Json("bit (0 = least significant)") : Json(nullptr)},
+                {"labelExpr", bit_labels(data)},
                 {"labelAngle", 0}}}}},
             {"tooltip", tooltips(data, "bit", false)}}}};
 }

@@ -176,12 +176,12 @@ class ReportPage {
                   percent(group.mismatch, decimals_), percent(group.misclassified.rate, decimals_),
                   percent(group.nonfinite_rate.rate, decimals_)});
     if (has_due(data_)) cells.push_back(percent(group.due.rate, decimals_));
-    cells.insert(cells.end(), {percent(loss.changes.rate, decimals_),
-                               quantity(loss.mean) + interval_text(loss.interval),
-                               half_text(loss.carried),
-                               quantity(loss.mean_clipped) + interval_text(loss.clipped_interval),
-                               half_text(loss.clipped_carried), quantity(loss.median),
-                               quantity(loss.p99), quantity(loss.maximum)});
+    cells.insert(cells.end(),
+                 {percent(loss.changes.rate, decimals_),
+                  quantity(loss.mean) + interval_text(loss.interval), half_text(loss.carried),
+                  quantity(loss.mean_clipped) + interval_text(loss.clipped_interval),
+                  half_text(loss.clipped_carried), quantity(loss.median), quantity(loss.p99),
+                  quantity(loss.maximum)});
     return cells;
   }
 

@@ -148,6 +148,7 @@ Json to_json(const GroupSummary& group) {
   if (group.bit >= 0) {
     json["register"] = group.register_name;
     json["bit"] = group.bit;
+    if (group.first_bit >= 0) json["first_bit"] = group.first_bit;
   }
   if (!group.bit_class.empty()) json["bit_class"] = group.bit_class;
   if (group.bits > 0) json["bits"] = group.bits;

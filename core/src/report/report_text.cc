@@ -36,8 +36,8 @@ ReportTable table_of(const ReportData& data, const std::string& first,
     table.rows.push_back({group.name, std::to_string(group.trials),
                           percent(share(group.count(Outcome::kMasked), group.trials), 1),
                           percent(group.mismatch, decimals), quantity(loss.mean),
-                          half_of(data, loss), quantity(loss.mean_clipped),
-                          quantity(loss.median), percent(group.nonfinite_rate.rate, decimals)});
+                          half_of(data, loss), quantity(loss.mean_clipped), quantity(loss.median),
+                          percent(group.nonfinite_rate.rate, decimals)});
     if (has_due(data)) table.rows.back().push_back(percent(group.due.rate, decimals));
   }
   return table;

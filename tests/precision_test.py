@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""Campaigns that go on until a rate is known as well as wanted: against every fault of a small network, one by one.
+
+usage: precision_test.py PROGRAM [unittest arguments]
+"""
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import numpy
+import torch
+from torch import nn
+
+PROGRAM = Path(sys.argv.pop(1)).resolve()
+IMAGES = 8
+SEEDS = 30
+
+
+class Precision(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = Path(tempfile.mkdtemp(prefix="bitfall_precision_"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        torch.manual_seed(2)
+        network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
+        torch.jit.script(network.eval()).save(str(cls.folder / "m.pt"))
+        rng = numpy.random.default_rng(0)
+        numpy.save(cls.folder / "x.npy", rng.standard_normal((IMAGES, 2, 8, 8)).astype(numpy.float32))
+        numpy.save(cls.folder / "y.npy", numpy.arange(IMAGES) % 5)
+
+    def bitfall(self, *arguments, code=0):
+        done = subprocess.run([PROGRAM, *map(str, arguments)], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def campaign(self, name, faults="precision = { halfwidth = 0.01 }", seed=1, number_format="fp16", more=""):
+        (self.folder / f"{name}.toml").write_text(f"""
+[campaign]
+output = "{name}"
+seed = {seed}
+[model]
+path = "m.pt"
+[data]
+path = "x.npy"
+labels = "y.npy"
+[format]
+id = "{number_format}"
+[[faults]]
+{faults}
+[run]
+batch = 8
+threads = 1
+workers = 2
+{more}
+""")
+        return f"{name}.toml"
+
+    def report(self, run):
+        return json.loads(self.bitfall("report", run, "--json"))
+
+    def trials(self, run):
+        return list(csv.DictReader(io.StringIO(self.bitfall("export", run, "--csv"))))
+
+    @classmethod
+    def truth(cls):
+        """Of every single flip of every bit of every value and image: mismatches by layer and bit, and changes of loss."""
+        if hasattr(cls, "exhaustive"):
+            return cls.exhaustive
+        self = cls("test_is_as_precise_as_asked_and_right")
+        sizes = {"0": 4 * 6 * 6, "2": 3 * 4 * 4, "5": 5}
+        with (self.folder / "all.csv").open("w") as file:
+            file.write("site,image,target,element,register,op,mask\n")
+            for site, values in sizes.items():
+                for image in range(IMAGES):
+                    for element in range(values):
+                        for bit in range(16):
+                            file.write(f"{site},{image},activation,{element},payload,flip,{1 << bit:#x}\n")
+        self.bitfall("run", self.campaign("all", faults=""), "--faults", "all.csv")
+        report = self.report("all")
+        by_layer = {row["name"]: row["mismatch"]["rate"] for row in report["layers"]}
+        by_bit = {row["bit"]: row["mismatch"]["rate"] for row in report["bits"]}
+        cls.exhaustive = report["network"], by_layer, by_bit
+        return cls.exhaustive
+
+    def test_is_as_precise_as_asked_and_right(self):
+        network, by_layer, by_bit = self.truth()
+        truth = network["mismatch"]["rate"]
+        self.assertGreater(truth, 0.01)
+        found, covered, layers_covered = [], 0, 0
+        for seed in range(SEEDS):
+            self.bitfall("run", self.campaign("goal", seed=seed), "--force")
+            report = self.report("goal")
+            sampling = report["sampling"]
+            low, high = sampling["interval"]
+            self.assertTrue(sampling["met"])
+            self.assertLessEqual((high - low) / 2, 0.01)
+            self.assertAlmostEqual(report["network"]["mismatch"]["rate"], sampling["rate"], places=12)
+            found.append(sampling["rate"])
+            covered += low <= truth <= high
+            for row in report["layers"]:
+                layers_covered += row["mismatch"]["interval"][0] <= by_layer[row["name"]] <= row["mismatch"]["interval"][1]
+        error = numpy.std(found, ddof=1) / len(found) ** 0.5
+        self.assertLess(abs(numpy.mean(found) - truth), 4 * error)
+        self.assertGreaterEqual(covered, SEEDS - 2)
+        self.assertGreaterEqual(layers_covered, 0.95 * 3 * SEEDS)
+
+    def test_rows_are_weighted(self):
+        """A narrow goal: every figure that is weighted comes near that of all faults."""
+        network, by_layer, by_bit = self.truth()
+        self.bitfall("run", self.campaign("narrow", "precision = { halfwidth = 0.002 }"))
+        report = self.report("narrow")
+        self.assertEqual([row["name"] for row in report["layers"]], list(by_layer))
+        for row in report["layers"]:
+            self.assertAlmostEqual(row["mismatch"]["rate"], by_layer[row["name"]], delta=0.03)
+        for row in report["bits"]:
+            if row["bit"] in (15, 14, 13):
+                self.assertAlmostEqual(row["mismatch"]["rate"], by_bit[row["bit"]], delta=0.03)
+        for key in ("mismatch", "misclassified"):
+            self.assertAlmostEqual(report["network"][key]["rate"], network[key]["rate"], delta=0.006)
+        masked = [group["masked"] / group["trials"] for group in (report["network"], network)]
+        self.assertAlmostEqual(*masked, delta=0.02)
+        clipped = [group["delta_loss"]["mean_clipped"] for group in (report["network"], network)]
+        self.assertAlmostEqual(*clipped, delta=0.1 * clipped[1])
+        strata = report["sampling"]["strata"]
+        self.assertAlmostEqual(sum(row["weight"] for row in strata), 1)
+        self.assertEqual(sum(row["trials"] + row["pilot"] for row in strata), report["done"])
+        # More where more is uncertain.
+        each = {(row["site"], row["bits"]): row["trials"] / row["weight"] for row in strata}
+        self.assertGreater(each["0", "bit 14"], 2 * each["0", "bits 0-1"])
+
+    def test_over_layers(self):
+        _, by_layer, _ = self.truth()
+        goal = "precision = { halfwidth = 0.01, over = \"layers\", confidence = 0.95, of = \"mismatch\" }"
+        self.bitfall("run", self.campaign("layers", goal))
+        sampling = self.report("layers")["sampling"]
+        self.assertEqual((sampling["over"], sampling["confidence"]), ("layers", 0.95))
+        self.assertAlmostEqual(sampling["rate"], sum(by_layer.values()) / 3, delta=0.02)
+        self.bitfall("report", "layers", "--fail-if", f"mismatch > {sampling['interval'][1] + 0.02}")
+        failed = subprocess.run([PROGRAM, "report", "layers", "--fail-if", "mismatch > 0.01"], cwd=self.folder, capture_output=True)
+        self.assertNotEqual(failed.returncode, 0)
+
+    def test_goes_on_after_kills_and_replays(self):
+        goal = "precision = { halfwidth = 0.002, minimum = 30 }"
+        end = json.loads(self.bitfall("run", self.campaign("whole", goal), "--json"))
+        self.assertGreater(len(json.loads(self.facts("whole")["sampling"])["rounds"]), 0)
+        text = (self.folder / self.campaign("killed", goal, more="commit_every = 50")).read_text()
+        self.assertIn("commit_every", text)
+        stopped = 0
+        for attempt in range(8):
+            command = [PROGRAM, "resume", "killed"] if (self.folder / "killed").exists() else [PROGRAM, "run", "killed.toml"]
+            run = subprocess.Popen(list(map(str, command)), cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(0.25 + 0.1 * attempt)
+            if run.poll() is None:
+                stopped += 1
+                run.send_signal(signal.SIGKILL)
+            run.wait()
+            if run.returncode == 0:
+                break
+        if run.returncode != 0:
+            self.bitfall("resume", "killed")
+        self.assertGreater(stopped, 0)
+        self.assertIn(end["digest"], self.bitfall("status", "killed"))
+        last = end["done"] - 1
+        self.assertIn("equal", self.bitfall("replay", "killed", "--trial", last))
+        self.assertEqual(len(self.trials("killed")), end["done"])
+
+    def facts(self, run):
+        import sqlite3
+
+        with sqlite3.connect(self.folder / run / "campaign.sqlite") as database:
+            return dict(database.execute("SELECT key, value FROM facts"))
+
+    def test_an_interrupted_pilot_is_reported_as_it_is(self):
+        self.bitfall("run", self.campaign("pilot", "precision = { halfwidth = 0.01, maximum = 40, minimum = 2 }"))
+        report = self.report("pilot")
+        self.assertFalse(report["sampling"]["met"])
+        self.assertIn("alone counts", self.bitfall("report", "pilot"))
+
+    def test_dry_run_names_the_strata(self):
+        text = self.bitfall("run", self.campaign("dry"), "--dry-run")
+        self.assertIn("0 bits 0-1", text)
+        self.assertIn("These are the pilot", text)
+        strata = json.loads(self.bitfall("run", "dry.toml", "--dry-run", "--json"))["strata"]
+        self.assertEqual({row["bits"] for row in strata if row["site"] == "5"}, {row["bits"] for row in strata})
+
+    def test_refuses_what_it_cannot_do(self):
+        goal = "precision = { halfwidth = 0.01%s }\n"
+        for faults, words in (
+            (goal % ", of = \"mismach\"", "mismatch"),
+            (goal % ", of = \"output_error_max\"", "no event but a quantity"),
+            (goal % "" + "permanent = true", "does not count permanent faults"),
+            (goal % "" + "[[faults]]\nper_site = 3", "the only entry"),
+            (goal % "" + "per_site = 3", "cannot be used together"),
+            (goal % "" + "error_model = { id = \"bit_flip_where\", values = \"positive\" }", "nobody knows how many faults"),
+            (goal % "" + "[[protect]]\nprotection = \"nan_guard\"", "each fault as likely"),
+            ("precision = {}", "missing key 'halfwidth'"),
+            ("precision = { halfwidth = 2 }", "must be"),
+            ("precision = \"fine\"", "must be a number or a table"),
+            (goal % ", half = 1", "unknown key 'half'"),
+        ):
+            with self.subTest(faults):
+                self.assertIn(words, self.bitfall("run", self.campaign("bad", faults), code=2))
+        file = self.campaign("whole_only")
+        for arguments in (("run", file, "--shard", "1/2"), ("run", file, "--isolate"), ("plan", file, "-o", "plan", "--shards", "2")):
+            with self.subTest(arguments):
+                self.assertIn("draws each round by the trials before", self.bitfall(*arguments, code=2))
+        self.bitfall("run", file)
+        self.assertIn("drawn by strata", self.bitfall("compare", "whole_only", "whole_only", code=2))
+
+    def test_faults_that_are_no_bits_are_drawn_by_layer(self):
+        model = "error_model = { id = \"%s\" }\nprecision = { halfwidth = 0.05 }"
+        self.bitfall("run", self.campaign("values", model % "random_value"))
+        self.assertTrue(self.report("values")["sampling"]["met"])
+        two = "error_model = { id = \"bit_flip\", bits = 2 }\nprecision = { halfwidth = 0.05 }"
+        self.bitfall("run", self.campaign("two", two))
+        self.assertEqual({row["bits"] for row in self.report("two")["sampling"]["strata"]}, {""})
+        self.bitfall("run", self.campaign("int8", number_format="int8"))
+        self.assertTrue(self.report("int8")["sampling"]["met"])
+
+
+if __name__ == "__main__":
+    unittest.main()
