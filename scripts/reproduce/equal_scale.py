@@ -18,6 +18,7 @@ BITFALL_DATA=FOLDER holds cifar10/ (default ../shared/data).
 """
 
 import json
+import os
 import pathlib
 import sys
 

@@ -208,7 +208,7 @@ void Session::make_components(Diagnostics& diagnostics) {
 // goal.
 void Session::divide_faults(Diagnostics& diagnostics) {
   const FaultsConfig whole = campaign_.faults.front();
-  if (fault_list_ || !whole.goal || whole.part) return;
+  if (fault_list_ || !whole.goal || facts_.sampling) return;
   const PrecisionGoal& goal = *whole.goal;
   facts_.sampling = {goal.of,
                      goal.halfwidth,

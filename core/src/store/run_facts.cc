@@ -131,11 +131,13 @@ bool read_value(const std::string& text, SamplingFact& value) {
   } catch (const Json::exception&) {
     return false;
   }
-  const auto none_below_zero = [](const std::vector<std::int64_t>& round) {
-    return std::all_of(round.begin(), round.end(), [](std::int64_t more) { return more >= 0; });
+  constexpr std::int64_t kMost = 10'000'000'000;  // trials of a plan
+  const auto counts = [](const std::vector<std::int64_t>& round) {
+    return std::all_of(round.begin(), round.end(),
+                       [](std::int64_t more) { return more >= 0 && more <= kMost; });
   };
   return value.confidence > 0 && value.confidence < 1 && value.halfwidth > 0 &&
-         std::all_of(value.rounds.begin(), value.rounds.end(), none_below_zero);
+         std::all_of(value.rounds.begin(), value.rounds.end(), counts);
 }
 bool valid(Target target) { return static_cast<std::size_t>(target) < kTargetNames.size(); }
 template <typename Item>

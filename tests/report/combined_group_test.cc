@@ -1,0 +1,72 @@
+#include "combined_group.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+namespace bitfall::combined_group_test {
+namespace {
+
+GroupSummary group(std::int64_t trials, std::int64_t mismatches, std::int64_t masked, double mean) {
+  GroupSummary group;
+  group.trials = group.activated = trials;
+  group.population = 1000;
+  group.mismatch = proportion(mismatches, trials, 0.99);
+  group.nonfinite_rate = group.due = proportion(0, trials, 0.99);
+  group.misclassified = proportion(mismatches / 2, trials, 0.99);
+  group.outcomes[static_cast<std::size_t>(Outcome::kMasked)] = masked;
+  group.outcomes[static_cast<std::size_t>(Outcome::kTop1Changed)] = mismatches;
+  group.outcomes[static_cast<std::size_t>(Outcome::kTop1Same)] = trials - mismatches - masked;
+  group.delta_loss.trials = trials;
+  group.delta_loss.changing = trials - masked;
+  group.delta_loss.changes = proportion(trials - masked, trials, 0.99);
+  group.delta_loss.mean = group.delta_loss.mean_clipped = mean;
+  group.delta_loss.interval = group.delta_loss.clipped_interval = {mean - 0.1, mean + 0.1};
+  group.delta_loss.maximum = 3 * mean;
+  group.delta_loss.carried = group.delta_loss.clipped_carried = {50, 9};
+  return group;
+}
+
+std::int64_t all_outcomes(const GroupSummary& group) {
+  return std::accumulate(group.outcomes.begin(), group.outcomes.end(), std::int64_t{0});
+}
+
+TEST(CombinedGroup, WeighsRatesMeansAndOutcomes) {
+  const GroupSummary rare = group(100, 10, 60, 0.5), often = group(700, 420, 0, 2);
+  const std::vector<WeightedGroup> parts = {{9, &rare}, {3, &often}};
+  const GroupSummary all = combined(parts, 0.99);
+  EXPECT_EQ(all.trials, 800);
+  EXPECT_EQ(all.population, 2000);
+  EXPECT_DOUBLE_EQ(all.mismatch.rate, 0.75 * 0.1 + 0.25 * 0.6);
+  EXPECT_LT(all.mismatch.headline.low, all.mismatch.rate);
+  EXPECT_GT(all.mismatch.headline.high, all.mismatch.rate);
+  EXPECT_STREQ(all.mismatch.method, "stratified");
+  EXPECT_DOUBLE_EQ(all.delta_loss.mean, 0.75 * 0.5 + 0.25 * 2);
+  EXPECT_DOUBLE_EQ(all.delta_loss.maximum, 6);
+  EXPECT_TRUE(std::isnan(all.delta_loss.median));
+  EXPECT_DOUBLE_EQ(all.delta_loss.changes.rate, 0.75 * 0.4 + 0.25);
+  // Of a weighted mean: (sum w m)^2 / sum (w m)^2 / n_eff.
+  const double a = 0.75 * 0.5, b = 0.25 * 2;
+  EXPECT_DOUBLE_EQ(all.delta_loss.carried.effective, (a + b) * (a + b) / ((a * a + b * b) / 50));
+  EXPECT_EQ(all_outcomes(all), 800);
+  EXPECT_EQ(all.count(Outcome::kMasked), std::llround(0.75 * 0.6 * 800));
+  EXPECT_EQ(all.activated, 800);
+}
+
+TEST(CombinedGroup, PartsWithoutTrialsSayNothing) {
+  const GroupSummary one = group(100, 10, 60, 0.5), none = group(0, 0, 0, NAN);
+  const std::vector<WeightedGroup> parts = {{1, &one}, {5, &none}};
+  const GroupSummary all = combined(parts, 0.99);
+  EXPECT_DOUBLE_EQ(all.mismatch.rate, 0.1);
+  EXPECT_DOUBLE_EQ(all.delta_loss.mean, 0.5);
+  EXPECT_EQ(all_outcomes(all), 100);
+  const std::vector<WeightedGroup> nothing = {{1, &none}, {1, &none}};
+  EXPECT_TRUE(std::isnan(combined(nothing, 0.99).mismatch.rate));
+  EXPECT_EQ(combined(std::vector<WeightedGroup>{{2, &one}}, 0.99).mismatch.method,
+            one.mismatch.method);
+}
+
+}  // namespace
+}  // namespace bitfall::combined_group_test
