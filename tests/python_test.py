@@ -115,6 +115,13 @@ class Runs(Case):
         self.assertEqual(run.digest, status["digest"])
         self.assertEqual(run.facts["seed"], "5")
 
+    def test_trials_are_drawn_until_a_goal_is_met(self):
+        keys = {key: value for key, value in KEYS.items() if key != "per_site"}
+        run = bitfall.run(self.model, self.data, output=self.folder / "goal", precision={"halfwidth": 0.05, "over": "layers"}, **keys)
+        self.assertTrue(run.summary()["sampling"]["met"])
+        self.assertIn("first_bit", run.summary()["bits"][0])
+        bitfall.assert_resilient(run, mismatch="< 90 %")
+
     def test_data_in_any_form_is_the_same_data(self):
         want = self.run_of("tensors").digest
         dataset = Images(*self.data)
