@@ -22,7 +22,7 @@ from torch import nn
 
 PROGRAM = Path(sys.argv.pop(1)).resolve()
 IMAGES = 8
-SEEDS = 30
+SEEDS = 16
 
 
 class Precision(unittest.TestCase):
@@ -156,8 +156,7 @@ workers = 2
         self.assertIn("commit_every", text)
         stopped = 0
         for attempt in range(8):
-            command = [PROGRAM, "resume", "killed"] if (self.folder / "killed").exists() else [PROGRAM, "run", "killed.toml"]
-            run = subprocess.Popen(list(map(str, command)), cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            run = subprocess.Popen([PROGRAM, "run", "killed.toml", "--resume"], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(0.25 + 0.1 * attempt)
             if run.poll() is None:
                 stopped += 1
@@ -166,7 +165,7 @@ workers = 2
             if run.returncode == 0:
                 break
         if run.returncode != 0:
-            self.bitfall("resume", "killed")
+            self.bitfall("run", "killed.toml", "--resume")
         self.assertGreater(stopped, 0)
         self.assertIn(end["digest"], self.bitfall("status", "killed"))
         last = end["done"] - 1
@@ -179,11 +178,47 @@ workers = 2
         with sqlite3.connect(self.folder / run / "campaign.sqlite") as database:
             return dict(database.execute("SELECT key, value FROM facts"))
 
-    def test_an_interrupted_pilot_is_reported_as_it_is(self):
-        self.bitfall("run", self.campaign("pilot", "precision = { halfwidth = 0.01, maximum = 40, minimum = 2 }"))
-        report = self.report("pilot")
+    def test_a_maximum_ends_it(self):
+        file = self.campaign("most", "precision = { halfwidth = 0.0001, maximum = 300, minimum = 2 }")
+        done = subprocess.run([PROGRAM, "run", file], cwd=self.folder, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("the goal was not reached", done.stderr)
+        report = self.report("most")
         self.assertFalse(report["sampling"]["met"])
-        self.assertIn("alone counts", self.bitfall("report", "pilot"))
+        self.assertLessEqual(report["done"], 300)
+        self.assertGreater(report["done"], 250)
+        self.assertIn("takes more", self.bitfall("run", self.campaign("less", "precision = { halfwidth = 0.01, maximum = 40 }"), code=2))
+
+    def test_a_run_between_rounds_is_not_finished(self):
+        """As one that was killed when the pilot was stored and nothing else."""
+        import sqlite3
+
+        self.bitfall("run", self.campaign("between", "precision = { halfwidth = 0.01 }"))
+        whole = self.bitfall("status", "between")
+        with sqlite3.connect(self.folder / "between" / "campaign.sqlite") as database:
+            facts = dict(database.execute("SELECT key, value FROM facts"))
+            sampling = json.loads(facts["sampling"])
+            strata = database.execute("SELECT id, trials FROM strata ORDER BY id").fetchall()
+            pilot = [trials - sum(more[i] for more in sampling["rounds"]) for i, trials in strata]
+            sampling["rounds"] = []
+            database.execute("UPDATE facts SET value = ? WHERE key = 'sampling'", (json.dumps(sampling),))
+            for i, trials in enumerate(pilot):
+                database.execute("UPDATE strata SET trials = ? WHERE id = ?", (trials, i))
+            database.execute("UPDATE campaign SET trials = ?", (sum(pilot),))
+            database.execute("DELETE FROM trials WHERE trial >= ?", (sum(pilot),))
+            database.execute("DELETE FROM facts WHERE key IN ('finished', 'digest', 'digest_of_remarks', 'digest_of_description')")
+        report = self.report("between")
+        self.assertIn("whether another round is needed", " ".join(report["warnings"]))
+        self.assertFalse(report["sampling"]["met"])
+        # Of half a pilot the rate is of what is known.
+        gate = subprocess.run([PROGRAM, "report", "between", "--fail-if", "mismatch > 0.99"], cwd=self.folder, capture_output=True, text=True)
+        self.assertNotEqual(gate.returncode, 0)
+        self.assertIn("not complete", gate.stderr + gate.stdout)
+        with sqlite3.connect(self.folder / "between" / "campaign.sqlite") as database:
+            database.execute("DELETE FROM trials WHERE trial >= ?", (sum(pilot) // 3,))
+        self.assertAlmostEqual(self.report("between")["sampling"]["rate"], self.report("between")["network"]["mismatch"]["rate"], places=12)
+        self.bitfall("resume", "between")
+        self.assertEqual(self.bitfall("status", "between"), whole)
 
     def test_dry_run_names_the_strata(self):
         text = self.bitfall("run", self.campaign("dry"), "--dry-run")
@@ -217,14 +252,37 @@ workers = 2
         self.assertIn("drawn by strata", self.bitfall("compare", "whole_only", "whole_only", code=2))
 
     def test_faults_that_are_no_bits_are_drawn_by_layer(self):
-        model = "error_model = { id = \"%s\" }\nprecision = { halfwidth = 0.05 }"
-        self.bitfall("run", self.campaign("values", model % "random_value"))
-        self.assertTrue(self.report("values")["sampling"]["met"])
-        two = "error_model = { id = \"bit_flip\", bits = 2 }\nprecision = { halfwidth = 0.05 }"
-        self.bitfall("run", self.campaign("two", two))
-        self.assertEqual({row["bits"] for row in self.report("two")["sampling"]["strata"]}, {""})
-        self.bitfall("run", self.campaign("int8", number_format="int8"))
-        self.assertTrue(self.report("int8")["sampling"]["met"])
+        for name, model in (
+            ("values", '{ id = "random_value" }'),
+            ("two", '{ id = "bit_flip", bits = 2 }'),
+            ("rate", '{ id = "bit_error_rate", rate = 0.001 }'),
+            ("some", '{ id = "bit_flip", bit_range = [10, 15] }'),
+            ("spatial", '{ id = "spatial", pattern = "row" }'),
+        ):
+            with self.subTest(name):
+                self.bitfall("run", self.campaign(name, f"error_model = {model}\nprecision = {{ halfwidth = 0.05 }}"))
+                sampling = self.report(name)["sampling"]
+                self.assertEqual([row["bits"] for row in sampling["strata"]], [""] * 3)
+                self.assertTrue(sampling["met"])
+        # A fault of many bits is no mean of faults of a few.
+        self.bitfall("run", self.campaign("alike", 'error_model = { id = "bit_error_rate", rate = 0.001 }\ntotal = 2000'))
+        rate = self.report("rate")["sampling"]["rate"]
+        self.assertAlmostEqual(rate, self.report("alike")["network"]["mismatch"]["rate"], delta=0.1)
+
+    def test_every_format_has_parts_that_suit_it(self):
+        stuck = 'error_model = { id = "stuck_at", value = 1 }\nprecision = { halfwidth = 0.02 }'
+        self.bitfall("run", self.campaign("stuck", stuck, number_format="int8"))
+        report = self.report("stuck")
+        self.assertEqual([row["name"][:5] for row in report["bits"]], [f"bit {bit}" for bit in range(8)])
+        self.assertEqual({row["bit_class"] for row in report["bit_classes"]}, {"sign", "mantissa"})
+        for name, first, second in (("narrow_first", "fp16", "fp32"), ("wide_first", "fp32", "fp16"), ("posits", "posit8", "fp16")):
+            with self.subTest(name):
+                other = f'[[formats]]\nformat = "{second}"\nsites = ["0"]'
+                self.bitfall("run", self.campaign(name, "precision = { halfwidth = 0.03 }", number_format=first, more=other))
+                report = self.report(name)
+                self.assertTrue(report["sampling"]["met"])
+                self.assertEqual(sum(row["trials"] for row in report["bit_classes"]), report["network"]["trials"])
+        self.assertIn("exponent", {row["bit_class"] for row in self.report("posits")["bit_classes"]})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 // bit_flip: distinct bits of one register change their state.
+#include <string_view>
+
 #include "bit_selection.h"
+#include "bitfall/extensions/bit_faults.h"
 #include "error_models.h"
 
 namespace bitfall {
@@ -8,7 +11,8 @@ namespace {
 class BitFlip final : public ErrorModel {
  public:
   explicit BitFlip(const Options& options)
-      : selection_(options, static_cast<int>(options.integer("bits")), options.flag("adjacent")) {}
+      : selection_(options, static_cast<int>(options.integer("bits")), options.flag("adjacent")),
+        bits_(options.integer("bits")) {}
 
   double population(const SiteView& site) const override { return selection_.population(site); }
 
@@ -17,8 +21,13 @@ class BitFlip final : public ErrorModel {
     edits.add({choice.element, choice.register_index, EditOperation::kFlip, choice.mask});
   }
 
+  const void* extension(const char* name) const override {
+    return bits_ == 1 && std::string_view(name) == kBitFaults ? &kOneBitEach : nullptr;
+  }
+
  private:
   BitSelection selection_;
+  std::int64_t bits_;
 };
 
 constexpr OptionSpec kOptions[] = {

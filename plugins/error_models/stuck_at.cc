@@ -1,6 +1,9 @@
 // stuck_at: one bit of one register reads as a constant. Where it already has that state the fault
 // is masked.
+#include <string_view>
+
 #include "bit_selection.h"
+#include "bitfall/extensions/bit_faults.h"
 #include "error_models.h"
 
 namespace bitfall {
@@ -17,6 +20,10 @@ class StuckAt final : public ErrorModel {
   void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
     const BitChoice choice = selection_.draw(site, random);
     edits.add({choice.element, choice.register_index, operation_, choice.mask});
+  }
+
+  const void* extension(const char* name) const override {
+    return std::string_view(name) == kBitFaults ? &kOneBitEach : nullptr;
   }
 
  private:

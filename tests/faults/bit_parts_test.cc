@@ -51,6 +51,12 @@ TEST(BitParts, LowBitsOfALongMantissaGoTogether) {
 TEST(BitParts, SuitAllFormats) {
   EXPECT_EQ(parts({"mmmmmmmmms", "mes"}), "bit 0;bit 1;bit 2;bits 3-4;bits 5-6;bit 7;bit 8;bit 9;");
   EXPECT_EQ(parts({"s", "s"}), "bit 0;");
+  // The narrower first or last; with a mantissa at its top.
+  const std::string wide = "mmmmmmmmmmmmmmmmmmmmmmmeeeeeeees", half = "mmmmmmmmmmeeeees";
+  EXPECT_EQ(parts({wide, half}), parts({half, wide}));
+  EXPECT_NE(parts({half, wide}).find(";bit 15;bits 16-18;"), std::string::npos);
+  EXPECT_EQ(parts({"mmm", "mmmmmmmmmmms"}),
+            "bit 0;bit 1;bit 2;bits 3-6;bits 7-8;bit 9;bit 10;bit 11;");
 }
 
 }  // namespace

@@ -120,6 +120,7 @@ void print_text(const Outlook& outlook) {
                    {"+- at 50 %", TextTable::kRight},
                    {"+- at 1 %", TextTable::kRight}});
   for (const Stratum& stratum : outlook.session.plan().strata()) {
+    if (outlook.session.facts().sampling && stratum.population <= 0) continue;
     const std::string bits = outlook.bits(stratum);
     table.add({outlook.site(stratum) + (bits.empty() ? "" : " " + bits),
                stratum.population > 0 ? count_text(stratum.population) : "listed",

@@ -151,18 +151,19 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
   const std::int64_t before = store.count_done();
   Progress progress("trials", planned, before);
   const double confidence = session.campaign().confidence;
+  const bool alike = !session.facts().sampling;  // else the share of mismatches says nothing
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginWatch watch(kept, stop_requested, watch_limits(session.campaign()));
   if (options.explain) session.engine().count_traffic();
   try {
     if (options.ahead) options.ahead(session, store);
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
-    const bool finished =
-        session.engine().run(session.plan(), done, golden_done, session.measure(), store,
-                             stop_requested, [&](const EngineProgress& count) {
-                               progress.update(before + count.done, rate_text(count, confidence));
-                               if (notes) notes->update(count);
-                             });
+    const bool finished = session.engine().run(
+        session.plan(), done, golden_done, session.measure(), store, stop_requested,
+        [&](const EngineProgress& count) {
+          progress.update(before + count.done, alike ? rate_text(count, confidence) : "");
+          if (notes) notes->update(count);
+        });
     store.commit();
     progress.finish();
     return finished;
@@ -214,12 +215,16 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
   std::optional<StateNotes> notes;
   if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
   bool finished = run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
+  EngineCosts costs = session.engine().costs();
+  ExecutionOptions further = options;
+  further.ahead = {};
   while (finished && plan_next_round(session, store)) {
     planned = session.plan().size();
-    finished = run_rest(session, store, options, planned, go_on, nullptr);
+    finished = run_rest(session, store, further, planned, go_on, nullptr);
+    costs.add_run(session.engine().costs());
   }
   if (finished) prove(session, store);
-  if (options.explain) print_costs(session.engine().costs(), session.campaign().batch);
+  if (options.explain) print_costs(costs, session.campaign().batch);
   const int code = conclude(store, options, planned, finished, seconds_since(start));
   if (notes) notes->finish(finished && !options.more_follows);
   return code;

@@ -10,7 +10,7 @@
 namespace bitfall {
 
 bool plan_next_round(Session& session, Store& store) {
-  if (!session.facts().sampling || session.facts().protection) return false;
+  if (!session.facts().sampling) return false;
   const RunDescription run = store.description();
   const SampledRun counts = count_strata(store, run);
   const std::vector<std::int64_t> round =

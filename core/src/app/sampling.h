@@ -7,8 +7,7 @@
 namespace bitfall {
 
 /// Plans the next round in session and store, where all trials so far are stored and the goal is
-/// not met. False where no further one is needed, or the campaign has no goal; a run with a
-/// protection has the rounds of the run without.
+/// not met. False where no further one is needed, or the campaign has no goal.
 bool plan_next_round(Session& session, Store& store);
 
 /// Throws: the rounds of a campaign with a goal depend on all trials before, which `what` does not

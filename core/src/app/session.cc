@@ -7,6 +7,7 @@
 #include <span>
 
 #include "bit_parts.h"
+#include "bitfall/extensions/bit_faults.h"
 #include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
@@ -235,37 +236,35 @@ void Session::divide_faults(Diagnostics& diagnostics) {
                     "give per_site, total or a number as precision");
     return;
   }
-  std::vector<FaultsConfig> parts = parts_of(whole);
+  std::vector<FaultsConfig> parts;
+  if (model->extension(kBitFaults) != nullptr) parts = parts_of(whole);
   if (parts.empty()) return;
   undivided_ = whole;
   campaign_.faults = std::move(parts);
 }
 
-// Empty where its error model does not go by bits.
+// Empty where it names its bits itself, or hits others than the payload's.
 std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
-  const auto* component = host_->find(ComponentKind::kErrorModel, whole.error_model.id);
-  const auto named = [](const auto& option) {
-    return std::string_view(option.name) == "bit_range";
-  };
-  const auto& given = whole.error_model.options;
-  const bool has = component != nullptr &&
-                   std::any_of(component->options.begin(), component->options.end(), named);
-  if (!has || std::any_of(given.begin(), given.end(), named)) return {};
+  for (const GivenOption& option : whole.error_model.options) {
+    const auto* text = std::get_if<std::string>(&option.value);
+    if (option.name == "bit_range") return {};
+    if (option.name == "registers" && (text == nullptr || *text != "payload")) return {};
+    if (option.name == "bit_class" && text != nullptr && *text == "metadata") return {};
+  }
   std::vector<const NumberFormat*> formats;
   for (const auto& format : formats_) {
     if (!format) return {};
     formats.push_back(format.get());
   }
   std::vector<FaultsConfig> parts;
-  for (const BitRange& bits : bit_parts(formats)) {
+  const std::vector<BitRange> ranges = bit_parts(formats);
+  for (const BitRange& bits : ranges) {
     FaultsConfig& part = parts.emplace_back(whole);
     part.part = true;
     part.error_model.options.push_back(
         {"bit_range", std::vector<std::int64_t>{bits.first, bits.last}, {}, {}});
-    Diagnostics refused("", "");  // as where two bits are flipped in a part of one
-    if (!host_->make_error_model(part.error_model, refused)) return {};
   }
-  for (const BitRange& bits : bit_parts(formats)) facts_.sampling->parts.push_back(bits);
+  facts_.sampling->parts = ranges;
   return parts;
 }
 
@@ -273,6 +272,7 @@ std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
 void Session::check_division(const SiteFormats& formats) const {
   Campaign whole = campaign_;
   whole.faults = {*undivided_};
+  whole.faults.front().goal->minimum = 1;  // its population is asked for, and no trial
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   const auto model = host_->make_error_model(undivided_->error_model, diagnostics);
   const Plan plan = Plan::draw(whole, model_->sites(), formats, dataset_->size(),
@@ -708,10 +708,18 @@ void Session::complete_plan() {
   // Of the formats without a protection, so that its runs have the trials of the run without.
   const bool exposed = arm_ && arm_->exposed();
   const SiteFormats formats = exposed ? *site_formats_ : SiteFormats(bare_);
-  set_pilot();
-  Plan plan = Plan::draw(campaign_, model_->sites(), formats, dataset_->size(), entries_,
-                         std::move(models), diagnostics, engine_->profiles());
-  diagnostics.throw_if_any();
+  const auto draw = [&](const Campaign& campaign) {
+    Plan plan = Plan::draw(campaign, model_->sites(), formats, dataset_->size(), entries_, models,
+                           diagnostics, engine_->profiles());
+    diagnostics.throw_if_any();
+    return plan;
+  };
+  if (facts_.sampling) {
+    Campaign smallest = campaign_;
+    for (FaultsConfig& entry : smallest.faults) entry.goal->minimum = 1;
+    set_pilot(draw(smallest));
+  }
+  Plan plan = draw(campaign_);
   plan_ = std::make_unique<Plan>(std::move(plan));
   if (undivided_) check_division(formats);
   if (!facts_.sampling) return;
@@ -725,18 +733,29 @@ void Session::complete_plan() {
   }
 }
 
-// How many trials of each stratum come ahead of the first look.
-void Session::set_pilot() {
-  if (!facts_.sampling) return;
+// How many trials of each stratum come ahead of the first look, by how many there are.
+void Session::set_pilot(const Plan& smallest) {
   const SamplingFact& sampling = *facts_.sampling;
-  std::size_t strata = 0;
-  for (const auto& sites : entries_) strata += sites.size();
-  const std::int64_t pilot =
-      pilot_trials({sampling.halfwidth, sampling.confidence, sampling.maximum}, strata);
-  for (FaultsConfig& entry : campaign_.faults) {
-    if (entry.goal && entry.goal->minimum == 0) entry.goal->minimum = pilot;
+  const auto& all = smallest.strata();
+  const auto strata = std::count_if(all.begin(), all.end(),
+                                    [](const Stratum& stratum) { return stratum.population > 0; });
+  PrecisionGoal goal = *campaign_.faults.front().goal;
+  if (goal.minimum == 0) {
+    goal.minimum = pilot_trials({sampling.halfwidth, sampling.confidence, sampling.maximum},
+                                static_cast<std::size_t>(strata));
   }
-  if (undivided_) undivided_->goal->minimum = 1;  // its population is asked for, and no trial
+  // A round has two trials of each at least.
+  if (strata > 0 && goal.minimum > goal.maximum / strata - 2) {
+    Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+    diagnostics.add(goal.where,
+                    "asks for at most " + std::to_string(goal.maximum) +
+                        " trials, and a pilot of " + std::to_string(goal.minimum) +
+                        " for each of " + std::to_string(strata) +
+                        " strata, with a round, takes more",
+                    "raise maximum, lower minimum, or hit fewer sites");
+    diagnostics.throw_if_any();
+  }
+  for (FaultsConfig& entry : campaign_.faults) entry.goal->minimum = goal.minimum;
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {

@@ -120,7 +120,7 @@ class Session {
   void divide_faults(Diagnostics& diagnostics);
   std::vector<FaultsConfig> parts_of(const FaultsConfig& whole);
   void check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const;
-  void set_pilot();
+  void set_pilot(const Plan& smallest);
   void check_division(const SiteFormats& formats) const;
   void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;

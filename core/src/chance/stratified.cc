@@ -158,17 +158,20 @@ std::vector<std::int64_t> next_round(std::span<const SampledStratum> pilot,
   std::vector<std::int64_t> round;
   double sum = 0;
   for (std::size_t i = 0; i < since.size(); ++i) {
+    constexpr std::int64_t kLeast = 2;  // so that a mean of it has an interval
+    const double most = static_cast<double>(before) + static_cast<double>(room);
     const auto all =
         since[i].weight <= 0
             ? 0
-            : std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(factor * wanted[i])));
+            : std::max(kLeast,
+                       static_cast<std::int64_t>(std::ceil(std::min(factor * wanted[i], most))));
     round.push_back(std::max<std::int64_t>(0, all - since[i].trials));
     sum += static_cast<double>(round.back());
   }
   if (sum > static_cast<double>(room)) {
     for (std::int64_t& more : round) {
       const auto part = static_cast<double>(more) * static_cast<double>(room) / sum;
-      more = before == 0 && more > 0 ? std::max<std::int64_t>(1, static_cast<std::int64_t>(part))
+      more = before == 0 && more > 0 ? std::max<std::int64_t>(2, static_cast<std::int64_t>(part))
                                      : static_cast<std::int64_t>(part);
     }
   }

@@ -157,7 +157,7 @@ const KeySpec kKeys[] = {
      "`true`: a fault stays for all images, with one trial for each image; then `per_site`, "
      "`total` and `precision` count faults."},
 
-    {"faults.precision", "halfwidth", KeyType::kNumber, std::nullopt, 0, 0.5, kOpen, {},
+    {"faults.precision", "halfwidth", KeyType::kNumber, std::nullopt, 1e-6, 0.5, kOpen, {},
      "Half-width of the interval that ends the run (0.002 = 0.2 percentage points)."},
     {"faults.precision", "of", KeyType::kText, toml_text(PrecisionGoal().of), -kUnbounded, kUnbounded, kClosed, {},
      "Whose interval: a metric's column of events, such as `mismatch`, `misclassified`, `nonfinite`."},

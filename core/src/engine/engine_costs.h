@@ -56,6 +56,14 @@ struct EngineCosts {
     rows += other.rows;
     refused += other.refused;
   }
+  /// Those of a run after this one.
+  void add_run(const EngineCosts& other) {
+    add(other);
+    total_s += other.total_s;
+    workers = std::max(workers, other.workers);
+    operators += other.operators;
+    device_copies += other.device_copies;
+  }
 };
 
 /// Adds the time until it goes out of scope to one part of the costs, without what formats and

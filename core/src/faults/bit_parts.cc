@@ -1,5 +1,6 @@
 #include "bit_parts.h"
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -7,25 +8,26 @@ namespace bitfall {
 
 std::vector<BitRange> bit_parts(std::span<const NumberFormat* const> formats) {
   constexpr int kNarrow = 8;
-  std::vector<bool> starts;  // whether a part begins at the bit
+  std::size_t widest = 0;
   for (const NumberFormat* format : formats) {
-    for (const Register& kind : format->registers()) {
-      if (starts.size() < static_cast<std::size_t>(kind.bits)) {
-        starts.resize(static_cast<std::size_t>(kind.bits), false);
-      }
-      unsigned below = 0;  // bits of a mantissa from its highest one
-      for (int bit = kind.bits - 1; bit >= 0; --bit) {
-        const auto place = static_cast<std::size_t>(bit);
-        const bool mantissa = kind.bit_classes[place] == BitClass::kMantissa;
-        below = mantissa && kind.bits > kNarrow ? below + 1 : 0;
-        // The last of 1, 1, 2, 4, ... or no mantissa.
-        if (below == 0 || std::has_single_bit(below)) starts[place] = true;
-        if (below == 0 && place + 1 < starts.size()) starts[place + 1] = true;
-      }
+    widest = std::max(widest, static_cast<std::size_t>(format->registers()[0].bits));
+  }
+  std::vector<bool> starts(widest + 1, false);  // whether a part begins at the bit
+  for (const NumberFormat* format : formats) {
+    const Register& kind = format->registers()[0];
+    starts[static_cast<std::size_t>(kind.bits)] = true;
+    unsigned below = 0;  // bits of a mantissa from its highest one
+    for (int bit = kind.bits - 1; bit >= 0; --bit) {
+      const auto place = static_cast<std::size_t>(bit);
+      const bool mantissa = kind.bit_classes[place] == BitClass::kMantissa;
+      below = mantissa && kind.bits > kNarrow ? below + 1 : 0;
+      // The last of 1, 1, 2, 4, ... or no mantissa.
+      if (below == 0 || std::has_single_bit(below)) starts[place] = true;
+      if (below == 0) starts[place + 1] = true;
     }
   }
   std::vector<BitRange> parts;
-  for (std::size_t bit = 0; bit < starts.size(); ++bit) {
+  for (std::size_t bit = 0; bit < widest; ++bit) {
     if (bit == 0 || starts[bit]) parts.push_back({static_cast<int>(bit), static_cast<int>(bit)});
     parts.back().last = static_cast<int>(bit);
   }

@@ -10,9 +10,9 @@
 
 namespace bitfall {
 
-/// Each bit is a part, but for those of a mantissa of more than eight bits: from its highest one,
-/// two, four and so on go together, as the lower ones matter the less. Parts lie side by side from
-/// bit 0, and suit the registers of all these formats.
+/// Of the payload. Each bit is a part, but for those of a mantissa in more than eight bits: behind
+/// its two highest ones two, four and so on go together, as the lower ones matter the less. Parts
+/// lie side by side from bit 0, and none lies in the payload of one of the formats and beyond it.
 std::vector<BitRange> bit_parts(std::span<const NumberFormat* const> formats);
 
 /// "bit 30", "bits 0-7".

@@ -61,9 +61,8 @@ Mean mean_of(WeightedGroups parts, const std::function<Mean(const GroupSummary&)
   std::vector<WeightedTerm> terms;
   for (const WeightedGroup& part : kept) {
     const Mean own = mean(*part.group);
-    const bool known = !std::isnan(own.interval.low);
     terms.push_back(
-        {part.weight, own.value, known ? own.interval : Interval{own.value, own.value}});
+        {part.weight, own.value, known_interval(own.value, own.interval, part.group->trials)});
   }
   const WeightedSum sum = weighted_sum(terms);
   return {sum.value, sum.interval};
@@ -175,10 +174,22 @@ std::vector<std::int64_t> weighted_counts(
 
 }  // namespace
 
+Interval known_interval(double mean, const Interval& own, std::int64_t trials) {
+  constexpr double kOpen = std::numeric_limits<double>::infinity();
+  if (!std::isnan(own.low)) return own;
+  return trials < 2 ? Interval{-kOpen, kOpen} : Interval{mean, mean};
+}
+
 GroupSummary combined(WeightedGroups parts, double confidence) {
-  if (parts.size() == 1) return *parts.front().group;
-  GroupSummary all = *parts.front().group;  // its name, and what else is common
-  all.population = 0;
+  if (parts.size() == 1) {
+    GroupSummary alone = *parts.front().group;
+    alone.name.clear();
+    alone.operation.clear();
+    alone.bits = 0;
+    return alone;
+  }
+  GroupSummary all;
+  all.metrics = parts.front().group->metrics;  // their names
   all.trials = 0;
   for (const WeightedGroup& part : parts) {
     all.population += part.group->population;

@@ -111,6 +111,11 @@ GateVerdict judge(const ReportData& data, const Gate& gate) {
   GateVerdict verdict;
   verdict.text = gate.name + " is " + found.text + " at " + confidence_text(data) +
                  " confidence, " + std::to_string(data.network.trials) + " trials";
+  if (data.sampling && data.done == data.planned && !data.facts.finished) {
+    verdict.fails = true;
+    verdict.text += "; the run is not complete: further rounds may follow";
+    return verdict;
+  }
   if (data.done < data.planned) {
     verdict.fails = true;
     verdict.text += "; the run is not complete: " + std::to_string(data.planned) + " are planned";

@@ -233,7 +233,17 @@ class Summary {
       const auto entry = static_cast<std::size_t>(run_.strata[i].entry);
       if (entry >= run_.facts.sampling->parts.size() || strata_[i].trials == 0) continue;
       parts[entry].push_back(all.back());
-      if (const auto bit_class = class_of(i)) classes[*bit_class].push_back(all.back());
+    }
+    // By what the trial's own code says of the bit: of a stratum's weight the share of its trials.
+    std::map<std::pair<std::size_t, std::size_t>, GroupSummary> cells;
+    for (auto& [place, tally] : cells_) {
+      cells.emplace(place, tally.finish(data_.confidence, data_.clip));
+    }
+    for (const auto& [place, cell] : cells) {
+      const auto& [stratum, bit_class] = place;
+      const double part =
+          static_cast<double>(cell.trials) / static_cast<double>(strata_[stratum].trials);
+      classes[bit_class].push_back({weights[stratum] * part, &cell});
     }
     std::vector<std::int64_t> done(layers.size(), 0);
     for (std::size_t i = 0; i < strata_.size(); ++i) {
@@ -241,8 +251,10 @@ class Summary {
     }
     data_.layers_done = std::move(done);
     for (const auto& [row, of] : layers) {
-      data_.layers.push_back(combined(of, data_.confidence));
-      data_.layers.back().entry = 0;
+      GroupSummary& layer = data_.layers.emplace_back(combined(of, data_.confidence));
+      layer.name = of.front().group->name;
+      layer.operation = of.front().group->operation;
+      layer.bits = of.front().group->bits;
     }
     const auto kind = [&](std::size_t i) {
       return i < kBitClassNames.size() ? kBitClassNames[i] : "other";
@@ -254,12 +266,10 @@ class Summary {
       row.bit = bits.last;
       if (bits.first < bits.last) row.first_bit = bits.first;
       row.register_name = "payload";
-      row.bit_class.clear();
-      const auto stratum = static_cast<std::size_t>(of.front().group - strata_.data());
-      if (const auto bit_class = class_of(stratum)) {
-        row.bit_class = kind(*bit_class);
-        row.name += " (" + row.bit_class + ")";
-      }
+      const std::string bit_class = class_of(of);
+      if (bit_class.empty()) continue;
+      row.bit_class = bit_class;
+      row.name += " (" + bit_class + ")";
     }
     for (const auto& [bit_class, of] : classes) {
       GroupSummary& row = data_.bit_classes.emplace_back(combined(of, data_.confidence));
@@ -267,26 +277,24 @@ class Summary {
     }
     data_.network = combined(all, data_.confidence);
     data_.network.name = "all";
-    data_.network.operation.clear();
   }
 
-  // Of the bits of a stratum, where they are of one.
-  std::optional<std::size_t> class_of(std::size_t stratum) const {
-    const auto site = static_cast<std::size_t>(run_.strata[stratum].site);
-    const BitRange& bits =
-        run_.facts.sampling->parts[static_cast<std::size_t>(run_.strata[stratum].entry)];
-    const auto& registers =
-        run_.formats[static_cast<std::size_t>(run_.site_formats[site])].registers;
-    if (registers.empty()) return std::nullopt;
-    const auto& classes = registers.front().bit_classes;
-    std::optional<std::size_t> found;
-    for (int bit = bits.first; bit <= bits.last; ++bit) {
-      if (static_cast<std::size_t>(bit) >= classes.size()) continue;
-      const auto here = static_cast<std::size_t>(classes[static_cast<std::size_t>(bit)]);
-      if (found && *found != here) return std::nullopt;
-      found = here;
+  // Of the bits of these strata, where all are of one as the formats have them; else empty.
+  std::string class_of(const std::vector<WeightedGroup>& strata) const {
+    std::set<std::size_t> found;
+    for (const WeightedGroup& part : strata) {
+      const Stratum& stratum = run_.strata[static_cast<std::size_t>(part.group - strata_.data())];
+      const auto format = run_.site_formats[static_cast<std::size_t>(stratum.site)];
+      const auto& registers = run_.formats[static_cast<std::size_t>(format)].registers;
+      const BitRange& bits = run_.facts.sampling->parts[static_cast<std::size_t>(stratum.entry)];
+      for (int bit = bits.first; bit <= bits.last && !registers.empty(); ++bit) {
+        const auto& classes = registers.front().bit_classes;
+        const auto place = static_cast<std::size_t>(bit);
+        if (place < classes.size()) found.insert(static_cast<std::size_t>(classes[place]));
+      }
     }
-    return found;
+    if (found.size() != 1) return "";
+    return *found.begin() < kBitClassNames.size() ? kBitClassNames[*found.begin()] : "other";
   }
 
   void finish_parts(std::array<Tally, 2>& parts, std::array<const char*, 2> names,
@@ -393,6 +401,9 @@ class Summary {
     if (static_cast<std::size_t>(bit) >= kind->bit_classes.size()) return;
     if (data_.sampling) {  // within a stratum all bits are as likely
       if (record.edit.register_index == 0) add_to_layer_bit(trial, effect, bit);
+      const std::size_t stratum = layer_of_.at({trial.entry, trial.site});
+      cells_.try_emplace({stratum, static_cast<std::size_t>(record.bit_class)}, run_.metric_columns)
+          .first->second.add(effect, trial);
       return;
     }
     const auto name_of = [](std::size_t bit_class) {
@@ -519,9 +530,13 @@ class Summary {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const MeanEstimate& of = layers_[i].*mean;
       if (std::isnan(of.mean)) continue;
-      const bool known = !std::isnan(of.interval.low);
-      const Interval none = {of.mean, of.mean};
-      terms.push_back({weights[i], of.mean, known ? of.interval : none});
+      if (data_.sampling) {
+        terms.push_back(
+            {weights[i], of.mean, known_interval(of.mean, of.interval, strata_[i].trials)});
+      } else {
+        const bool known = !std::isnan(of.interval.low);
+        terms.push_back({weights[i], of.mean, known ? of.interval : Interval{of.mean, of.mean}});
+      }
       weight += terms.back().weight;
     }
     for (WeightedTerm& term : terms) term.weight /= weight;
@@ -571,6 +586,12 @@ class Summary {
       warnings.push_back("This is shard " + to_string(*shard) + " of a campaign of " +
                          std::to_string(data_.planned) +
                          " trials; bitfall merge joins the shards to the whole.");
+    }
+    if (data_.sampling && data_.done == data_.planned && !run_.facts.finished) {
+      warnings.push_back(
+          "Unfinished: whether another round is needed is still to be seen. "
+          "Continue with: bitfall resume " +
+          shell_word(data_.directory));
     }
     if (data_.done < data_.planned && (!shard || !run_.facts.finished)) {
       warnings.push_back(
@@ -678,6 +699,7 @@ class Summary {
   // stratum, and what was counted of each.
   std::pair<std::int64_t, std::int64_t> counted_ = {0, std::numeric_limits<std::int64_t>::max()};
   std::vector<std::size_t> row_of_stratum_;
+  std::map<std::pair<std::size_t, std::size_t>, Tally> cells_;  // by stratum and class of bit
   std::vector<GroupSummary> strata_;
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)

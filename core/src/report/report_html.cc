@@ -144,6 +144,10 @@ class ReportPage {
 
   void bits() {
     html_ += "<h2>Bits</h2>\n";
+    if (data_.sampling) {
+      stratified_bits();
+      return;
+    }
     if (data_.bits.empty()) {
       html_ += "<p>No trial changed one register alone, so there is nothing to show by bit.</p>\n";
       return;
@@ -161,6 +165,24 @@ class ReportPage {
     table("bit class", data_.bit_classes, false);
     if (!data_.directions.empty()) table("flip", data_.directions, false);
     table("bit", data_.bits, false);
+  }
+
+  // Of a run that was drawn by strata.
+  void stratified_bits() {
+    if (data_.bits.empty()) {
+      html_ += "<p>Faults were drawn by layer alone: of their bits nothing is known before.</p>\n";
+    } else {
+      html_ +=
+          "<p>Parts of the bits, as faults were drawn by them; low bits of a mantissa stand "
+          "together.</p>\n";
+      chart("bits");
+    }
+    if (!data_.layer_bits.empty()) {
+      html_ += "<p>Mismatches of each bit in each layer:</p>\n";
+      chart("layer_bits");
+    }
+    if (!data_.bit_classes.empty()) table("bit class", data_.bit_classes, false);
+    if (!data_.bits.empty()) table("part", data_.bits, false);
   }
 
   std::vector<std::string> cells(const GroupSummary& group, bool layer) const {

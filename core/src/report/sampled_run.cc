@@ -34,14 +34,6 @@ std::vector<double> stratum_weights(const RunDescription& run, bool over_layers)
   return weights;
 }
 
-std::vector<std::size_t> strata_alike(const RunDescription& run) {
-  std::vector<std::size_t> alike;
-  for (const Stratum& stratum : run.strata) {
-    alike.push_back(static_cast<std::size_t>(stratum.entry));
-  }
-  return alike;
-}
-
 std::int64_t pilot_size(const RunDescription& run) {
   std::int64_t pilot = run.trials;
   if (!run.facts.sampling) return 0;
@@ -68,11 +60,11 @@ SampledRun count_strata(const Store& store, const RunDescription& run) {
   }
   const auto event = static_cast<std::size_t>(column - run.metric_columns.begin());
   const std::vector<double> weights = stratum_weights(run, sampling.over_layers);
-  const std::vector<std::size_t> alike = strata_alike(run);
   SampledRun counts;
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> places;
   for (std::size_t i = 0; i < run.strata.size(); ++i) {
-    counts.pilot.push_back({weights[i], 0, 0, alike[i]});
+    // Those of one part of the bits are thought to have rates of one kind.
+    counts.pilot.push_back({weights[i], 0, 0, static_cast<std::size_t>(run.strata[i].entry)});
     places[{run.strata[i].entry, run.strata[i].site}] = i;
   }
   counts.since = counts.pilot;
@@ -103,8 +95,11 @@ SamplingSummary summarise_sampling(const SampledRun& counts, const RunDescriptio
                               counts.pilot[i].trials,
                               summary.pilot_alone ? counts.pilot[i] : counts.since[i]});
   }
-  summary.rate =
-      stratified_rate(summary.pilot_alone ? counts.pilot : counts.since, summary.goal.confidence);
+  std::vector<SampledStratum> counted = summary.pilot_alone ? counts.pilot : counts.since;
+  double known = 0;  // weight of those with trials: of a pilot that is not complete not all
+  for (const SampledStratum& stratum : counted) known += stratum.trials > 0 ? stratum.weight : 0;
+  for (SampledStratum& stratum : counted) stratum.weight /= known > 0 ? known : 1;
+  summary.rate = stratified_rate(counted, summary.goal.confidence);
   const double half = half_width(summary.rate);
   summary.met = !summary.pilot_alone && half <= summary.goal.halfwidth;
   if (half > 0 && half < 0.5) {

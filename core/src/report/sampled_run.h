@@ -16,9 +16,6 @@ namespace bitfall {
 /// fault.
 std::vector<double> stratum_weights(const RunDescription& run, bool over_layers);
 
-/// By stratum: equal for those of one part of the bits, whose rates are thought to be of one kind.
-std::vector<std::size_t> strata_alike(const RunDescription& run);
-
 /// Trials of the pilot, which are the first.
 std::int64_t pilot_size(const RunDescription& run);
 

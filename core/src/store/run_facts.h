@@ -68,9 +68,6 @@ struct SamplingFact {
   std::vector<BitRange> parts;  // the bits of each entry's faults; empty where they are not divided
   std::vector<std::vector<std::int64_t>> rounds;  // after the pilot: more trials, by stratum
   bool operator==(const SamplingFact&) const = default;
-
-  /// Whether the run has gone beyond its pilot.
-  bool beyond_pilot() const { return !rounds.empty(); }
 };
 
 /// What is not optional is known of every run; a text may be empty.

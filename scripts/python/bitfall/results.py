@@ -95,7 +95,7 @@ class Run:
 
     def by_bit(self) -> Table:
         """A row per bit of each register."""
-        return _group_table(self.summary()["bits"], ("register", "bit", "bit_class"))
+        return _group_table(self.summary()["bits"], ("register", "first_bit", "bit", "bit_class"))
 
     # What can be done with it ----------------------------------------------------------------------
 
