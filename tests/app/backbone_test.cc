@@ -136,7 +136,7 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
         "[model]\npath = \"model.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
         "classes = \"classes.txt\"\n[format]\nid = \"fp16\"\n[plugins]\npaths = [\"" +
         std::string(BITFALL_BUILD_DIR) +
-        "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nthreads = 2\nworkers = 1\nsuffix = " +
+        "/lib/bitfall/plugins\"]\n[run]\nbatch = 2\nthreads = 1\nworkers = 1\nsuffix = " +
         (suffix ? "true" : "false") + "\n";
     Session session(folder_ / "campaign.toml", text, folder_ / "faults.csv");
     const std::atomic<bool> stop{false};
@@ -201,6 +201,11 @@ TEST_P(BackboneTest, TakesATextGuidedHead) {
   const Program guided(folder_ / "guided.pt", "cpu");
   EXPECT_EQ(guided.forward(images).size(1), 1000);
   EXPECT_THROW(fused(read_head(folder_ / "guided.pt", last.module), "x"), Error);
+  constexpr std::int64_t kLarge = 100'000'000;  // half a gigabyte a file; AlexNet's ends alike
+  if (report.parameters > kLarge) {
+    std::filesystem::remove(folder_ / "guided.pt");
+    return;
+  }
   // The linear variant fuses to one layer that answers the same.
   attach(false);
   replace_head(folder_ / "guided.pt", last.module,
