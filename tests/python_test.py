@@ -212,7 +212,7 @@ class Runs(Case):
             for key in section["keys"]:
                 if key["name"] == "path":
                     continue  # of the network, of data: arguments of their own
-                if section["name"] not in ("formats", "model", "data", "format", "metrics", "plugins", "protect", "learn"):
+                if section["name"] not in ("formats", "model", "data", "format", "metrics", "plugins", "protect", "learn", "faults.precision"):
                     given.set(key["name"], 1 if key["type"] == "integer" else "x")
         self.assertIn("per_site = 1", given.text())
 

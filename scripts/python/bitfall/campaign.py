@@ -72,19 +72,15 @@ class Keys:
         return ""
 
     def home(self, name: str) -> str:
-        """The section that a key given alone belongs to. Those of [[formats]], [[protect]], [learn]
-        and of the model and data files are given with their section."""
-        homes = [
-            section
-            for section in self.sections
-            if section not in ("formats", "plugins", "metrics", "format", "protect", "learn")
-            and name in self.names(section)
-        ]
+        """The section that a key given alone belongs to. Those of [[formats]], [[protect]], [learn],
+        of the model and data files and of tables in [[faults]] are given with their section."""
+        together = ("formats", "plugins", "metrics", "format", "protect", "learn", "faults.precision")
+        homes = [s for s in self.sections if s not in together and name in self.names(s)]
         if name == "path" or not homes:
-            known = sorted(set(self.sections) - {"data.preprocess"}) + [
+            known = sorted(set(self.sections) - {"data.preprocess", "faults.precision"}) + [
                 n
                 for s in self.sections
-                if s not in ("formats", "protect", "learn")
+                if s not in ("formats", "protect", "learn", "faults.precision")
                 for n in self.names(s)
                 if n != "path"
             ]
