@@ -32,8 +32,8 @@ class Gpu : public testing::TestWithParam<std::tuple<const char*, const char*>> 
       const std::int64_t label = i % 5;
       labels.append(reinterpret_cast<const char*>(&label), 8);
     }
-    write_npy(folder / "images.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8", images);
-    write_npy(folder / "labels.npy", "<i8", std::to_string(kImages) + ",", labels);
+    write_npy(folder / "gpu_images.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8", images);
+    write_npy(folder / "gpu_labels.npy", "<i8", std::to_string(kImages) + ",", labels);
     std::ofstream(folder / "classes.txt") << "a\nb\nc\nd\ne\n";
   }
 
@@ -41,7 +41,7 @@ class Gpu : public testing::TestWithParam<std::tuple<const char*, const char*>> 
     const auto& [model, format] = GetParam();
     const std::string text =
         std::string("[model]\npath = \"") + model +
-        ".pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\nclasses = "
+        ".pt\"\n[data]\npath = \"gpu_images.npy\"\nlabels = \"gpu_labels.npy\"\nclasses = "
         "\"classes.txt\"\n[format]\nid = \"" +
         format + "\"\n[plugins]\npaths = [\"" + BITFALL_BUILD_DIR +
         "/lib/bitfall/plugins\"]\n[[faults]]\noperations = \"*\"\nper_site = 24\n[[faults]]\n"

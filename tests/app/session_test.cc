@@ -23,16 +23,17 @@ fs::path campaign() {
   const fs::path folder = small_model("residual").parent_path();
   fs::copy_file(small_model("residual"), folder / "replaced.pt",
                 fs::copy_options::overwrite_existing);
-  write_npy(folder / "images.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8",
+  write_npy(folder / "session_images.npy", "<f4", std::to_string(kImages) + ", 3, 8, 8",
             std::string(kImages * 3 * 8 * 8 * 4, '\0'));
-  write_npy(folder / "labels.npy", "<i8", std::to_string(kImages) + ",",
+  write_npy(folder / "session_labels.npy", "<i8", std::to_string(kImages) + ",",
             std::string(kImages * 8, '\0'));
   std::ofstream(folder / "classes.txt") << "a\nb\nc\nd\ne\n";
   return folder / "campaign.toml";
 }
 
 const std::string kText =
-    "[model]\npath = \"replaced.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
+    "[model]\npath = \"replaced.pt\"\n[data]\npath = \"session_images.npy\"\nlabels = "
+    "\"session_labels.npy\"\n"
     "classes = \"classes.txt\"\n[format]\nid = \"int\"\nbits = 6\n[run]\nbatch = 2\nthreads = 1\n"
     "workers = 1\n[plugins]\npaths = [\"" BITFALL_BUILD_DIR "/lib/bitfall/plugins\"]\n";
 

@@ -175,6 +175,40 @@ TEST_F(PlanTest, AnExtendedPlanHasTheTrialsOfALongerOne) {
   EXPECT_THROW(plan.trial(46), Error);
 }
 
+// What an error model says of its faults is looked at: weights hang on it.
+TEST_F(PlanTest, APartHasFaultsOfItsOwnBitsAlone) {
+  FaultsConfig part = per_site(1);
+  part.per_site.reset();
+  part.goal = PrecisionGoal{.minimum = 10};
+  part.part = BitRange{1, 2};
+  const auto refused = [&](std::vector<Edit> edits) {
+    const auto model =
+        guard(std::make_unique<Scripted>([](const SiteView&) { return 1.0; },
+                                         [&](const SiteView&, RandomStream&, EditSink& sink) {
+                                           for (const Edit& e : edits) sink.add(e);
+                                         }),
+              "its model");
+    const Plan plan = draw({part}, 3, {{0}}, {model.get()});
+    try {
+      plan.edits(plan.trial(7));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::kPlugin);
+      EXPECT_THAT(error.what(), HasSubstr("drew another fault at site 'a' (trial 7)"));
+      EXPECT_THAT(error.what(), HasSubstr("bits 1-2 of the payload"));
+      return true;
+    }
+    return false;
+  };
+  EXPECT_FALSE(refused({{0, 0, EditOperation::kFlip, 0b0010}}));
+  EXPECT_FALSE(refused({{0, 0, EditOperation::kSet, 0b0100}}));
+  EXPECT_TRUE(refused({{0, 0, EditOperation::kFlip, 0b0001}}));
+  EXPECT_TRUE(refused({{0, 0, EditOperation::kFlip, 0b0110}}));
+  EXPECT_TRUE(refused({{0, 0, EditOperation::kFlip, 0}}));
+  EXPECT_TRUE(refused({{0, 1, EditOperation::kFlip, 0b0010}}));
+  EXPECT_TRUE(refused({{0, 0, EditOperation::kValue, 0, 1.5F}}));
+  EXPECT_TRUE(refused({{0, 0, EditOperation::kFlip, 2}, {1, 0, EditOperation::kFlip, 2}}));
+}
+
 TEST_F(PlanTest, TrialsAreEntryMajorThenSites) {
   const Plan plan = draw({per_site(3), per_site(2)}, 10, {{2, 0}, {1}});
   EXPECT_EQ(messages_, "");

@@ -260,7 +260,7 @@ std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
   const std::vector<BitRange> ranges = bit_parts(formats);
   for (const BitRange& bits : ranges) {
     FaultsConfig& part = parts.emplace_back(whole);
-    part.part = true;
+    part.part = bits;
     part.error_model.options.push_back(
         {"bit_range", std::vector<std::int64_t>{bits.first, bits.last}, {}, {}});
   }

@@ -51,7 +51,7 @@ struct FaultsConfig : SiteSelection {
   std::optional<std::int64_t> total;  // over all sites, each site in proportion to its population
   std::optional<double> precision;    // half-width of the interval wanted a site, e.g. 0.01
   std::optional<PrecisionGoal> goal;  // or `precision` as a table
-  bool part = false;                  // of an entry with a goal: its faults in some bits alone
+  std::optional<BitRange> part;       // of an entry with a goal: its faults in these bits alone
   bool permanent = false;             // each fault stays for all images: a trial for every one
 };
 

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "bit_parts.h"
 #include "error.h"
 #include "image_orders.h"
 #include "philox.h"
@@ -39,6 +41,7 @@ struct FaultsEntry {
   std::size_t strata_begin = 0;  // its strata: from begin to end, exclusive
   std::size_t strata_end = 0;
   bool mixed = false;
+  std::optional<BitRange> part;  // each fault is of one of these bits of the payload
   // By stratum counted from strata_begin:
   std::vector<double> cumulative;                   // populations of faults added up
   std::vector<std::vector<std::uint32_t>> members;  // of a mixed entry: faults, counted from
@@ -96,6 +99,13 @@ std::string problem_of(const Edit& edit, std::span<const SiteRegister> registers
            std::to_string(place.bits) + " bits";
   }
   return "";
+}
+
+/// Whether these are the edits of a fault in one of these bits of the payload.
+bool is_in(const BitRange& bits, std::span<const Edit> edits) {
+  const Edit& edit = edits.front();
+  return edits.size() == 1 && edit.register_index == 0 && std::popcount(edit.mask) == 1 &&
+         std::countr_zero(edit.mask) >= bits.first && std::countr_zero(edit.mask) <= bits.last;
 }
 
 /// "'payload' with bits 0 to 7, 'scale' with bits 0 to 31"
@@ -251,6 +261,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
   entry.name = "error model '" + config.error_model.id + "'";
   entry.first = trials;
   entry.mixed = config.total.has_value();
+  entry.part = config.part;
   entry.copies = config.permanent ? images : 1;
   const double wanted = static_cast<double>(trials) + add_strata(entry, index, config, selected);
   if (wanted > kMostTrials) {
@@ -359,6 +370,13 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial, PhiloxStream& rand
           ExitCode::kPlugin,
           describe(entry.name + " drew an impossible edit", site, trial.id) + ": " + problem);
     }
+  }
+  if (entry.part && !is_in(*entry.part, sink.edits)) {
+    throw Error(
+        ExitCode::kPlugin,
+        describe(entry.name + " drew another fault", site, trial.id) + ": " +
+            "it says that each of its faults is of one bit (bit_faults), and is asked for " +
+            to_string(*entry.part) + " of the payload");
   }
   return std::move(sink.edits);
 }
