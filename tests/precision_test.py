@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -173,8 +174,6 @@ workers = 2
         self.assertEqual(len(self.trials("killed")), end["done"])
 
     def facts(self, run):
-        import sqlite3
-
         with sqlite3.connect(self.folder / run / "campaign.sqlite") as database:
             return dict(database.execute("SELECT key, value FROM facts"))
 
@@ -191,13 +190,10 @@ workers = 2
 
     def test_a_run_between_rounds_is_not_finished(self):
         """As one that was killed when the pilot was stored and nothing else."""
-        import sqlite3
-
         self.bitfall("run", self.campaign("between", "precision = { halfwidth = 0.01 }"))
         whole = self.bitfall("status", "between")
         with sqlite3.connect(self.folder / "between" / "campaign.sqlite") as database:
-            facts = dict(database.execute("SELECT key, value FROM facts"))
-            sampling = json.loads(facts["sampling"])
+            sampling = json.loads(self.facts("between")["sampling"])
             strata = database.execute("SELECT id, trials FROM strata ORDER BY id").fetchall()
             pilot = [trials - sum(more[i] for more in sampling["rounds"]) for i, trials in strata]
             sampling["rounds"] = []

@@ -107,23 +107,26 @@ std::int64_t count_trials(std::span<const SampledStratum> strata) {
 WeightedSum stratified_rate(std::span<const SampledStratum> strata, double confidence) {
   std::vector<WeightedTerm> terms;
   RareEvents few, rarely_none;
-  bool any = false;
+  double known = 0;
+  for (const SampledStratum& stratum : strata) {
+    if (stratum.trials > 0 && stratum.weight > 0) known += stratum.weight;
+  }
+  if (known == 0) return weighted_sum({});
   for (const SampledStratum& stratum : strata) {
     const std::int64_t n = stratum.trials, none = n - stratum.events;
     if (n == 0 || stratum.weight <= 0) continue;
-    any = true;
+    const double weight = stratum.weight / known;
     if (stratum.events >= kFew && none >= kFew) {
       const Interval each = wilson(stratum.events, n, confidence);
       terms.push_back(
-          {stratum.weight, static_cast<double>(stratum.events) / static_cast<double>(n), each});
+          {weight, static_cast<double>(stratum.events) / static_cast<double>(n), each});
     } else if (stratum.events <= none) {
-      few.add(stratum.weight, n, stratum.events);
+      few.add(weight, n, stratum.events);
     } else {
-      rarely_none.add(stratum.weight, n, none);
-      terms.push_back({stratum.weight, 1, {1, 1}});
+      rarely_none.add(weight, n, none);
+      terms.push_back({weight, 1, {1, 1}});
     }
   }
-  if (!any) return weighted_sum({});
   terms.push_back(few.term(confidence));
   const WeightedTerm none = rarely_none.term(confidence);  // is taken off
   terms.push_back({1, -none.value, {-none.interval.high, -none.interval.low}});

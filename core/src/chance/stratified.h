@@ -17,7 +17,7 @@ struct SampledStratum {
   std::size_t alike = 0;  // strata of one number are thought to have rates of one kind
 };
 
-/// The sum of weight x events / trials, unbiased whatever the trials, over strata with trials. Of
+/// The mean of events / trials by weight over strata with trials, unbiased whatever the trials. Of
 /// those where both events and trials without are five or more the interval is Wilson's each,
 /// joined as in weighted_sum. The rest are rare events, or rarely none: sums of few are taken as
 /// weighted Poisson counts (Fay and Feuer, Statistics in Medicine 16, 1997) over all such strata

@@ -78,7 +78,7 @@ ReportTable profile_table(const std::vector<ProfiledNetwork>& networks) {
   return table;
 }
 
-Json profile_chart(const std::vector<ProfiledNetwork>& networks, double ProfiledSite::*what,
+Json profile_chart(const std::vector<ProfiledNetwork>& networks, double ProfiledSite::* what,
                    const char* title) {
   Json rows = Json::array(), labels = Json::array(), colours = Json::array();
   for (std::size_t n = 0; n < networks.size(); ++n) {

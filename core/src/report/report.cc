@@ -121,6 +121,10 @@ std::string plain(float value) {
   return text.data();
 }
 
+const char* class_name_of(std::size_t bit_class) {
+  return bit_class < kBitClassNames.size() ? kBitClassNames[bit_class] : "other";
+}
+
 // Null if the store names one that its formats do not have.
 const StoredRegister* register_of(const TrialResult& trial, const EditRecord& record,
                                   const RunDescription& run) {
@@ -256,9 +260,6 @@ class Summary {
       layer.operation = of.front().group->operation;
       layer.bits = of.front().group->bits;
     }
-    const auto kind = [&](std::size_t i) {
-      return i < kBitClassNames.size() ? kBitClassNames[i] : "other";
-    };
     for (const auto& [entry, of] : parts) {
       GroupSummary& row = data_.bits.emplace_back(combined(of, data_.confidence));
       const BitRange& bits = run_.facts.sampling->parts[entry];
@@ -273,7 +274,7 @@ class Summary {
     }
     for (const auto& [bit_class, of] : classes) {
       GroupSummary& row = data_.bit_classes.emplace_back(combined(of, data_.confidence));
-      row.name = row.bit_class = kind(bit_class);
+      row.name = row.bit_class = class_name_of(bit_class);
     }
     data_.network = combined(all, data_.confidence);
     data_.network.name = "all";
@@ -293,8 +294,7 @@ class Summary {
         if (place < classes.size()) found.insert(static_cast<std::size_t>(classes[place]));
       }
     }
-    if (found.size() != 1) return "";
-    return *found.begin() < kBitClassNames.size() ? kBitClassNames[*found.begin()] : "other";
+    return found.size() == 1 ? class_name_of(*found.begin()) : "";
   }
 
   void finish_parts(std::array<Tally, 2>& parts, std::array<const char*, 2> names,
@@ -406,11 +406,8 @@ class Summary {
           .first->second.add(effect, trial);
       return;
     }
-    const auto name_of = [](std::size_t bit_class) {
-      return bit_class < kBitClassNames.size() ? kBitClassNames[bit_class] : "other";
-    };
     const std::string place_class =
-        name_of(static_cast<std::size_t>(kind->bit_classes[static_cast<std::size_t>(bit)]));
+        class_name_of(static_cast<std::size_t>(kind->bit_classes[static_cast<std::size_t>(bit)]));
     const std::int32_t format = run_.site_formats[static_cast<std::size_t>(trial.site)];
 
     Tally& of_bit =
@@ -433,7 +430,7 @@ class Summary {
     }
     const auto bit_class = static_cast<std::size_t>(record.bit_class);
     Tally& of_class = classes_.try_emplace(bit_class, run_.metric_columns).first->second;
-    of_class.group.name = of_class.group.bit_class = name_of(bit_class);
+    of_class.group.name = of_class.group.bit_class = class_name_of(bit_class);
     of_class.add(effect, trial);
   }
 
@@ -488,20 +485,17 @@ class Summary {
     });
   }
 
-  WeightedSum rate_over_strata(Proportion GroupSummary::*rate, bool over_layers) const {
+  WeightedSum rate_over_strata(Proportion GroupSummary::* rate, bool over_layers) const {
     const std::vector<double> weights = stratum_weights(run_, over_layers);
     std::vector<SampledStratum> strata;
-    double known = 0;
     for (std::size_t i = 0; i < strata_.size(); ++i) {
       const Proportion& own = strata_[i].*rate;
       strata.push_back({weights[i], own.trials, own.events});
-      if (own.trials > 0) known += weights[i];
     }
-    for (SampledStratum& stratum : strata) stratum.weight /= known;
     return stratified_rate(strata, data_.confidence);
   }
 
-  OverLayers rate_over_layers(Proportion GroupSummary::*rate) const {
+  OverLayers rate_over_layers(Proportion GroupSummary::* rate) const {
     if (data_.sampling) return {rate_over_strata(rate, true), rate_over_strata(rate, false)};
     std::vector<WeightedRate> plain, by_bits;
     double bits = 0;
@@ -518,7 +512,7 @@ class Summary {
 
   // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
   // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
-  WeightedSum mean_over_layers(MeanEstimate Tally::*mean, bool by_bits) const {
+  WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
     std::vector<WeightedTerm> terms;
     double weight = 0;
     std::vector<double> weights = bits_of_layers_;
@@ -530,13 +524,9 @@ class Summary {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
       const MeanEstimate& of = layers_[i].*mean;
       if (std::isnan(of.mean)) continue;
-      if (data_.sampling) {
-        terms.push_back(
-            {weights[i], of.mean, known_interval(of.mean, of.interval, strata_[i].trials)});
-      } else {
-        const bool known = !std::isnan(of.interval.low);
-        terms.push_back({weights[i], of.mean, known ? of.interval : Interval{of.mean, of.mean}});
-      }
+      constexpr std::int64_t kSeveral = 2;  // a layer's only draw counts as if it knew its mean
+      const std::int64_t draws = data_.sampling ? strata_[i].trials : kSeveral;
+      terms.push_back({weights[i], of.mean, known_interval(of.mean, of.interval, draws)});
       weight += terms.back().weight;
     }
     for (WeightedTerm& term : terms) term.weight /= weight;

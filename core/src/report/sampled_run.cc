@@ -95,11 +95,8 @@ SamplingSummary summarise_sampling(const SampledRun& counts, const RunDescriptio
                               counts.pilot[i].trials,
                               summary.pilot_alone ? counts.pilot[i] : counts.since[i]});
   }
-  std::vector<SampledStratum> counted = summary.pilot_alone ? counts.pilot : counts.since;
-  double known = 0;  // weight of those with trials: of a pilot that is not complete not all
-  for (const SampledStratum& stratum : counted) known += stratum.trials > 0 ? stratum.weight : 0;
-  for (SampledStratum& stratum : counted) stratum.weight /= known > 0 ? known : 1;
-  summary.rate = stratified_rate(counted, summary.goal.confidence);
+  summary.rate = stratified_rate(summary.pilot_alone ? counts.pilot : counts.since,
+                                 summary.goal.confidence);
   const double half = half_width(summary.rate);
   summary.met = !summary.pilot_alone && half <= summary.goal.halfwidth;
   if (half > 0 && half < 0.5) {
