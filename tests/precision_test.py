@@ -23,7 +23,7 @@ from torch import nn
 
 PROGRAM = Path(sys.argv.pop(1)).resolve()
 IMAGES = 8
-SEEDS = 16
+SEEDS = 12
 
 
 class Precision(unittest.TestCase):
@@ -96,14 +96,20 @@ workers = 2
         network, by_layer, by_bit = self.truth()
         truth = network["mismatch"]["rate"]
         self.assertGreater(truth, 0.01)
+        for halfwidth, by_values in ((0.01, False), (0.006, True)):  # a wide goal takes too few trials for so many strata
+            with self.subTest(halfwidth):
+                self.precise(halfwidth, by_values, truth, by_layer)
+
+    def precise(self, halfwidth, by_values, truth, by_layer):
         found, covered, layers_covered = [], 0, 0
         for seed in range(SEEDS):
-            self.bitfall("run", self.campaign("goal", seed=seed), "--force")
+            self.bitfall("run", self.campaign("goal", f"precision = {{ halfwidth = {halfwidth} }}", seed=seed), "--force")
             report = self.report("goal")
             sampling = report["sampling"]
             low, high = sampling["interval"]
             self.assertTrue(sampling["met"])
-            self.assertLessEqual((high - low) / 2, 0.01)
+            self.assertEqual(any(" = " in row["bits"] for row in sampling["strata"]), by_values)
+            self.assertLessEqual((high - low) / 2, halfwidth)
             self.assertAlmostEqual(report["network"]["mismatch"]["rate"], sampling["rate"], places=12)
             found.append(sampling["rate"])
             covered += low <= truth <= high
@@ -111,7 +117,7 @@ workers = 2
                 layers_covered += row["mismatch"]["interval"][0] <= by_layer[row["name"]] <= row["mismatch"]["interval"][1]
         error = numpy.std(found, ddof=1) / len(found) ** 0.5
         self.assertLess(abs(numpy.mean(found) - truth), 4 * error)
-        self.assertGreaterEqual(covered, SEEDS - 2)
+        self.assertGreaterEqual(covered, SEEDS - 1)
         self.assertGreaterEqual(layers_covered, 0.95 * 3 * SEEDS)
 
     def test_rows_are_weighted(self):
@@ -135,8 +141,62 @@ workers = 2
         self.assertAlmostEqual(sum(row["weight"] for row in strata), 1)
         self.assertEqual(sum(row["trials"] + row["pilot"] for row in strata), report["done"])
         # More where more is uncertain.
-        each = {(row["site"], row["bits"]): row["trials"] / row["weight"] for row in strata}
-        self.assertGreater(each["0", "bit 14"], 2 * each["0", "bits 0-1"])
+        each = {(row["site"], row["bits"]): row["trials"] / row["weight"] for row in strata if row["weight"]}
+        self.assertGreater(each["0", "bit 14 = 0, +"], 2 * each["0", "bits 0-1"])
+
+    def test_weights_are_those_of_the_values(self):
+        """Shares of the strata against values that the program shows, bit by bit and sign by sign."""
+        self.bitfall("run", self.campaign("shares", "precision = { halfwidth = 0.005 }"))
+        rows = [row for row in self.report("shares")["sampling"]["strata"] if row["site"] == "2"]
+        self.bitfall("values", "shares.toml", "--site", "2", "--codes", "codes.npy", "-o", "values.npy")
+        codes = numpy.load(self.folder / "codes.npy").reshape(-1)
+        faults = 16 * IMAGES * (4 * 36 + 3 * 16 + 5)
+        for row in rows:
+            if " = " not in row["bits"]:
+                continue
+            bit, state, sign = row["bits"].removeprefix("bit ").replace(",", "").replace("= ", "").split()
+            found = ((codes >> int(bit) & 1) == int(state)) & ((codes >> 15 == 1) == (sign == "-"))
+            self.assertAlmostEqual(row["weight"], found.sum() / faults, places=12, msg=row["bits"])
+        self.assertEqual(len(rows), 5 + 6 * 4)
+
+    def test_trials_find_what_their_stratum_says(self):
+        self.bitfall("run", self.campaign("find", "precision = { halfwidth = 0.006 }"))
+        with sqlite3.connect(self.folder / "find" / "campaign.sqlite") as database:
+            rows = database.execute("SELECT site, entry, mask, code_before, image FROM trials").fetchall()
+            names = dict(database.execute("SELECT id, name FROM sites"))
+        parts = json.loads(self.facts("find")["sampling"])["parts"]
+        seen = set()
+        for site, entry, mask, code, image in rows:
+            part, code = parts[entry], code & 0xFFFF
+            bit = mask.bit_length() - 1
+            self.assertTrue(part["bits"]["first"] <= bit <= part["bits"]["last"])
+            if part["finds"] >= 0:
+                self.assertEqual(part["finds"], (code >> bit & 1) + 2 * (code >> 15), (names[site], bit, code))
+                seen.add(part["finds"])
+        self.assertEqual(seen, {0, 1, 2, 3})
+
+    def test_one_value_of_its_kind_is_found(self):
+        """A class with a single value among twenty thousand, which drawing would hardly meet."""
+        network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(10_000, 3))
+        with torch.no_grad():
+            network[0].weight.fill_(1)
+            network[0].bias.zero_()
+        torch.jit.script(network.eval()).save(str(self.folder / "wide.pt"))
+        images = numpy.abs(numpy.random.default_rng(1).standard_normal((2, 1, 100, 100))).astype(numpy.float32) + 0.01
+        images[1, 0, 12, 34] = -1.5
+        numpy.save(self.folder / "wide.npy", images)
+        numpy.save(self.folder / "wide_labels.npy", numpy.array([0, 1]))
+        file = self.folder / self.campaign("rare", 'precision = { halfwidth = 0.005, minimum = 6 }\noperations = ["conv"]', number_format="fp32")
+        text = file.read_text().replace("m.pt", "wide.pt").replace("x.npy", "wide.npy").replace("y.npy", "wide_labels.npy")
+        file.write_text(text.replace("batch = 8", "batch = 2"))
+        self.bitfall("run", file)
+        parts = json.loads(self.facts("rare")["sampling"])["parts"]
+        with sqlite3.connect(self.folder / "rare" / "campaign.sqlite") as database:
+            rows = database.execute("SELECT entry, image, element FROM trials").fetchall()
+        minus = [(image, element) for entry, image, element in rows if parts[entry]["finds"] >= 2]
+        self.assertEqual(set(minus), {(1, 1234)})
+        self.assertGreaterEqual(len(minus), 6 * 9)
+        self.assertIn("equal", self.bitfall("replay", "rare", "--trial", next(i for i, row in enumerate(rows) if parts[row[0]]["finds"] >= 2)))
 
     def test_over_layers(self):
         _, by_layer, _ = self.truth()
@@ -178,14 +238,14 @@ workers = 2
             return dict(database.execute("SELECT key, value FROM facts"))
 
     def test_a_maximum_ends_it(self):
-        file = self.campaign("most", "precision = { halfwidth = 0.0001, maximum = 300, minimum = 2 }")
+        file = self.campaign("most", "precision = { halfwidth = 0.0001, maximum = 450, minimum = 2 }")
         done = subprocess.run([PROGRAM, "run", file], cwd=self.folder, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("the goal was not reached", done.stderr)
         report = self.report("most")
         self.assertFalse(report["sampling"]["met"])
-        self.assertLessEqual(report["done"], 300)
-        self.assertGreater(report["done"], 250)
+        self.assertLessEqual(report["done"], 450)
+        self.assertGreater(report["done"], 380)
         self.assertIn("takes more", self.bitfall("run", self.campaign("less", "precision = { halfwidth = 0.01, maximum = 40 }"), code=2))
 
     def test_a_run_between_rounds_is_not_finished(self):
@@ -266,7 +326,7 @@ workers = 2
         self.assertAlmostEqual(rate, self.report("alike")["network"]["mismatch"]["rate"], delta=0.1)
 
     def test_every_format_has_parts_that_suit_it(self):
-        stuck = 'error_model = { id = "stuck_at", value = 1 }\nprecision = { halfwidth = 0.02 }'
+        stuck = 'error_model = { id = "stuck_at", value = 1 }\nprecision = { halfwidth = 0.005 }'
         self.bitfall("run", self.campaign("stuck", stuck, number_format="int8"))
         report = self.report("stuck")
         self.assertEqual([row["name"][:5] for row in report["bits"]], [f"bit {bit}" for bit in range(8)])
@@ -274,7 +334,7 @@ workers = 2
         for name, first, second in (("narrow_first", "fp16", "fp32"), ("wide_first", "fp32", "fp16"), ("posits", "posit8", "fp16")):
             with self.subTest(name):
                 other = f'[[formats]]\nformat = "{second}"\nsites = ["0"]'
-                self.bitfall("run", self.campaign(name, "precision = { halfwidth = 0.03 }", number_format=first, more=other))
+                self.bitfall("run", self.campaign(name, "precision = { halfwidth = 0.006 }", number_format=first, more=other))
                 report = self.report(name)
                 self.assertTrue(report["sampling"]["met"])
                 self.assertEqual(sum(row["trials"] for row in report["bit_classes"]), report["network"]["trials"])

@@ -60,7 +60,7 @@ struct Sampled {
       trials += more;
     };
     for (std::size_t i = 0; i < pilot.size(); ++i) {
-      draw(pilot, i, pilot_trials(goal, pilot.size()));
+      draw(pilot, i, pilot_trials(goal, static_cast<double>(pilot.size())));
     }
     for (auto round = next_round(pilot, since, goal); !round.empty();
          round = next_round(pilot, since, goal)) {
@@ -107,6 +107,16 @@ TEST(Stratified, ReachesTheGoalWithoutBiasAndCoversTheTruth) {
     }
   }
   EXPECT_GT(simulate(Population(2.5), 0.0005, 50).gain, 5);
+}
+
+// Where nothing is to be gained, a pilot's noise does not decide.
+TEST(Stratified, LowRatesOfOneKindTakeHardlyMoreThanDrawingAlike) {
+  Population low(1);
+  for (double& rate : low.rates) rate = 0.003;
+  const Outcome outcome = simulate(low, 0.0005, 60);
+  EXPECT_TRUE(outcome.narrow);
+  EXPECT_GE(outcome.covered, 0.95);
+  EXPECT_GT(outcome.gain, 0.75);
 }
 
 TEST(Stratified, ARateIsTheWeightedOneWhateverTheTrials) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -46,6 +47,23 @@ TEST(BitParts, LowBitsOfALongMantissaGoTogether) {
             "bits 0-1;bits 2-5;bits 6-7;bit 8;bit 9;bit 10;bit 11;bit 12;bit 13;bit 14;bit 15;");
   EXPECT_EQ(parts({"mmmes"}), "bit 0;bit 1;bit 2;bit 3;bit 4;");
   EXPECT_EQ(parts({"mmmmmmmms"}), "bits 0-3;bits 4-5;bit 6;bit 7;bit 8;");
+}
+
+TEST(BitParts, ExponentsAreDividedByTheValuesThatFaultsFind) {
+  const Classes half("mmmmmmmmmmeeeees"), tiny("mes");
+  const auto text = [](const NumberFormat& format) {
+    const NumberFormat* pointer = &format;
+    std::string found;
+    for (const FaultPart& part : parts_by_values({&pointer, 1})) found += to_string(part) + ";";
+    return found;
+  };
+  const std::string parts = text(half);
+  EXPECT_EQ(parts.substr(0, 47), "bits 0-1;bits 2-5;bits 6-7;bit 8;bit 9;bit 10 =");
+  EXPECT_NE(parts.find(";bit 14 = 0, +;bit 14 = 1, +;bit 14 = 0, -;bit 14 = 1, -;bit 15 = 0, +;"),
+            std::string::npos);
+  EXPECT_EQ(std::count(parts.begin(), parts.end(), ';'), 5 + 4 * 6);
+  const std::string all = text(tiny);  // of few bits each one tells
+  EXPECT_EQ(std::count(all.begin(), all.end(), ';'), 4 * 3);
 }
 
 TEST(BitParts, SuitAllFormats) {

@@ -98,14 +98,15 @@ class PlanTest : public testing::Test {
  protected:
   Plan draw(const std::vector<FaultsConfig>& faults, std::int32_t images,
             std::vector<std::vector<std::int32_t>> entries,
-            std::vector<const ErrorModel*> models = {}, std::uint64_t seed = 1) {
+            std::vector<const ErrorModel*> models = {}, std::uint64_t seed = 1,
+            std::vector<SiteProfile> profiles = {}) {
     campaign_.faults = faults;
     campaign_.seed = seed;
     campaign_.format.id = "fake";
     if (models.empty()) models.assign(faults.size(), &flip_);
     Diagnostics diagnostics("c.toml", "");
     Plan plan = Plan::draw(campaign_, sites_, format_, images, std::move(entries),
-                           std::move(models), diagnostics);
+                           std::move(models), diagnostics, std::move(profiles));
     messages_ = diagnostics.render();
     return plan;
   }
@@ -180,7 +181,7 @@ TEST_F(PlanTest, APartHasFaultsOfItsOwnBitsAlone) {
   FaultsConfig part = per_site(1);
   part.per_site.reset();
   part.goal = PrecisionGoal{.minimum = 10};
-  part.part = BitRange{1, 2};
+  part.part = FaultPart{{1, 2}};
   const auto refused = [&](std::vector<Edit> edits) {
     const auto model =
         guard(std::make_unique<Scripted>([](const SiteView&) { return 1.0; },
@@ -207,6 +208,49 @@ TEST_F(PlanTest, APartHasFaultsOfItsOwnBitsAlone) {
   EXPECT_TRUE(refused({{0, 1, EditOperation::kFlip, 0b0010}}));
   EXPECT_TRUE(refused({{0, 0, EditOperation::kValue, 0, 1.5F}}));
   EXPECT_TRUE(refused({{0, 0, EditOperation::kFlip, 2}, {1, 0, EditOperation::kFlip, 2}}));
+}
+
+// Images as often as they have such values, whatever the round; none without.
+TEST_F(PlanTest, ImagesAreDrawnByTheValuesThatFaultsFind) {
+  constexpr std::int64_t kTrials = 20'000;
+  FaultsConfig part = per_site(1);
+  part.per_site.reset();
+  part.goal = PrecisionGoal{.minimum = 1};
+  part.part = FaultPart{{3, 3}, 2};
+  std::vector<SiteProfile> profiles(3);
+  const std::vector<std::uint32_t> of_class = {5, 0, 1, 14};
+  std::vector<std::uint32_t> counts(2 * kValueClasses * of_class.size(), 7);
+  std::copy(of_class.begin(), of_class.end(),
+            counts.begin() + static_cast<std::ptrdiff_t>((kValueClasses + 2) * of_class.size()));
+  profiles[0].values = ClassCounts({2, 3}, 4, counts);
+  const auto model =
+      guard(std::make_unique<Scripted>([](const SiteView&) { return 10.0; },
+                                       [](const SiteView&, RandomStream&, EditSink& sink) {
+                                         sink.add({0, 0, EditOperation::kFlip, 8});
+                                       }),
+            "its model");
+  Plan plan = draw({part}, 4, {{0, 1}}, {model.get()}, 1, profiles);
+  EXPECT_EQ(plan.strata()[0].population, 20);
+  EXPECT_EQ(plan.strata()[1].population, 0);  // has no counts: none is found
+  plan.extend(std::vector<std::int64_t>{kTrials, 4});
+  ASSERT_EQ(plan.size(), kTrials + 1);
+  std::vector<double> met(of_class.size());
+  for (std::int64_t id = 0; id < plan.size(); ++id) {
+    const Trial trial = plan.trial(id);
+    ++met[static_cast<std::size_t>(trial.image)];
+    ASSERT_EQ(plan.finds(trial), 2);
+  }
+  EXPECT_EQ(met[1], 0);
+  for (const std::size_t image : {0, 2, 3}) {
+    const double wanted = kTrials * of_class[image] / 20.0;
+    EXPECT_NEAR(met[image], wanted, 5 * std::sqrt(wanted)) << image;
+  }
+  // The edit's bit is 0 here, and the value negative.
+  const Edit edit{0, 0, EditOperation::kFlip, 8};
+  const EditCondition& condition = *plan.condition(plan.trial(0));
+  EXPECT_TRUE(condition.holds({sizeof(EditFinds), &edit, -1, 0b0111, 0}));
+  EXPECT_FALSE(condition.holds({sizeof(EditFinds), &edit, 1, 0b0111, 0}));
+  EXPECT_FALSE(condition.holds({sizeof(EditFinds), &edit, -1, 0b1000, 0}));
 }
 
 TEST_F(PlanTest, TrialsAreEntryMajorThenSites) {

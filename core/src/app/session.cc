@@ -257,15 +257,89 @@ std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
     formats.push_back(format.get());
   }
   std::vector<FaultsConfig> parts;
-  const std::vector<BitRange> ranges = bit_parts(formats);
-  for (const BitRange& bits : ranges) {
+  for (const BitRange& bits : bit_parts(formats)) {
     FaultsConfig& part = parts.emplace_back(whole);
-    part.part = bits;
+    part.part = {bits};
     part.error_model.options.push_back(
         {"bit_range", std::vector<std::int64_t>{bits.first, bits.last}, {}, {}});
+    facts_.sampling->parts.push_back(*part.part);
   }
-  facts_.sampling->parts = ranges;
   return parts;
+}
+
+// Whether faults are drawn by the values that they find.
+bool Session::by_values() const {
+  return std::any_of(campaign_.faults.begin(), campaign_.faults.end(),
+                     [](const auto& entry) { return entry.part && entry.part->finds >= 0; });
+}
+
+// Divides the bits' parts by what a fault finds, too, where that can be counted ahead: not where
+// the counts would take more memory than a hundred megabytes or two.
+void Session::divide_by_values(std::vector<std::vector<std::int32_t>>& entries,
+                               Diagnostics& diagnostics) {
+  constexpr double kMostCounts = 1 << 25;
+  if (!undivided_ || by_values() || !hit_any_element(entries)) return;
+  std::vector<const NumberFormat*> formats;
+  for (const auto& format : formats_) formats.push_back(format.get());
+  const std::vector<FaultPart> parts = parts_by_values(formats);
+  const auto classes = std::count_if(parts.begin(), parts.end(),
+                                     [](const FaultPart& part) { return part.finds >= 0; });
+  const double counts = static_cast<double>(classes) * static_cast<double>(entries.front().size()) *
+                        static_cast<double>(dataset_->size());
+  if (classes == 0) return;
+  if (counts > kMostCounts) {
+    log_info("faults are drawn by layers and bits, not by the values that they find: " +
+             std::to_string(dataset_->size()) + " images have too many");
+    return;
+  }
+  // Where a goal takes few trials, a pilot of so many strata takes too large a part of them.
+  constexpr double kRate = 0.02, kMostOfAll = 0.2;
+  const SamplingFact& sampling = *facts_.sampling;
+  const double pilot = static_cast<double>(parts.size() * entries.front().size()) * kLeastPilot;
+  if (pilot > kMostOfAll * simple_trials(kRate, sampling.halfwidth, sampling.confidence)) return;
+  std::vector<FaultsConfig> faults;
+  for (const FaultPart& part : parts) {
+    const auto of =
+        std::find_if(campaign_.faults.begin(), campaign_.faults.end(),
+                     [&](const FaultsConfig& entry) { return entry.part->bits == part.bits; });
+    faults.push_back(*of);
+    faults.back().part = part;
+  }
+  campaign_.faults = std::move(faults);
+  facts_.sampling->parts = parts;
+  error_models_.clear();
+  for (const FaultsConfig& entry : campaign_.faults) {
+    error_models_.push_back(host_->make_error_model(entry.error_model, diagnostics));
+  }
+  entries.assign(campaign_.faults.size(), entries.front());
+}
+
+// Whether each element of a site has faults in all bits of a part, or none has: then they are as
+// many as values are counted.
+bool Session::hit_any_element(const std::vector<std::vector<std::int32_t>>& entries) const {
+  const auto& sites = model_->sites();
+  for (const std::int32_t site : entries.front()) {
+    const auto& shape = sites[static_cast<std::size_t>(site)].shape;
+    if (format(site).refusal(shape) != nullptr) return false;  // is told by who checks formats
+  }
+  std::vector<const ErrorModel*> models;
+  for (const auto& model : error_models_) {
+    if (model->needs_golden_range()) return false;  // is not known yet
+    models.push_back(model.get());
+  }
+  Campaign smallest = campaign_;
+  for (FaultsConfig& entry : smallest.faults) entry.goal->minimum = 1;
+  Diagnostics ignored("", "");  // told when the plan is drawn
+  const Plan plan =
+      Plan::draw(smallest, sites, *site_formats_, dataset_->size(), entries, models, ignored);
+  const auto& strata = plan.strata();
+  return std::all_of(strata.begin(), strata.end(), [&](const Stratum& stratum) {
+    const auto& bits = campaign_.faults[static_cast<std::size_t>(stratum.entry)].part->bits;
+    const int last = std::min(bits.last, format(stratum.site).registers()[0].bits - 1);
+    const auto values = static_cast<double>(sites[static_cast<std::size_t>(stratum.site)].values);
+    const double all = values * (last - bits.first + 1) * static_cast<double>(dataset_->size());
+    return stratum.population == 0 || stratum.population == all;
+  });
 }
 
 // Throws where the parts together are not the entry's faults.
@@ -668,6 +742,7 @@ void Session::select(Diagnostics& diagnostics) {
     emulated.insert(entries.back().begin(), entries.back().end());
   }
   diagnostics.throw_if_any();
+  if (!fault_list_) divide_by_values(entries, diagnostics);
   for (const SiteName& site : looked_at_) {
     const std::int32_t index = find_site(sites, site.target, site.name);
     // Whoever asked for a refused one is told so once the session is open.
@@ -689,6 +764,13 @@ void Session::select(Diagnostics& diagnostics) {
   options.needs_ranges = needs_ranges;
   options.memory_code = memory_code_;
   options.conditions = conditions_;
+  if (by_values()) {
+    for (const FaultsConfig& entry : campaign_.faults) {
+      const FaultPart& part = *entry.part;
+      if (part.finds == 0) options.counted_bits.push_back(part.bits.first);
+    }
+    options.counted_sites = entries_.front();
+  }
   if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
   check_formats(options.emulated, diagnostics);
@@ -733,29 +815,40 @@ void Session::complete_plan() {
   }
 }
 
-// How many trials of each stratum come ahead of the first look, by how many there are.
+// How many trials of each stratum come ahead of the first look, by how many there are. Those of the
+// values that a bit's faults find share what one of the bit alone has.
 void Session::set_pilot(const Plan& smallest) {
   const SamplingFact& sampling = *facts_.sampling;
-  const auto& all = smallest.strata();
-  const auto strata = std::count_if(all.begin(), all.end(),
-                                    [](const Stratum& stratum) { return stratum.population > 0; });
-  PrecisionGoal goal = *campaign_.faults.front().goal;
-  if (goal.minimum == 0) {
-    goal.minimum = pilot_trials({sampling.halfwidth, sampling.confidence, sampling.maximum},
-                                static_cast<std::size_t>(strata));
+  const bool given = campaign_.faults.front().goal->minimum > 0;
+  std::vector<std::int64_t> strata(campaign_.faults.size(), 0);
+  double shares = 0;
+  for (const Stratum& stratum : smallest.strata()) {
+    if (stratum.population <= 0) continue;
+    const auto entry = static_cast<std::size_t>(stratum.entry);
+    ++strata[entry];
+    shares += campaign_.faults[entry].part && campaign_.faults[entry].part->finds >= 0
+                  ? 1.0 / kValueClasses
+                  : 1;
+  }
+  const std::int64_t each =
+      pilot_trials({sampling.halfwidth, sampling.confidence, sampling.maximum}, shares);
+  std::int64_t pilot = 0, all = 0;
+  for (std::size_t i = 0; i < strata.size(); ++i) {
+    FaultsConfig& entry = campaign_.faults[i];
+    const bool share = entry.part && entry.part->finds >= 0;
+    if (!given) entry.goal->minimum = share ? std::max(kLeastPilot, each / kValueClasses) : each;
+    pilot += entry.goal->minimum * strata[i];
+    all += strata[i];
   }
   // A round has two trials of each at least.
-  if (strata > 0 && goal.minimum > goal.maximum / strata - 2) {
-    Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
-    diagnostics.add(goal.where,
-                    "asks for at most " + std::to_string(goal.maximum) +
-                        " trials, and a pilot of " + std::to_string(goal.minimum) +
-                        " for each of " + std::to_string(strata) +
-                        " strata, with a round, takes more",
-                    "raise maximum, lower minimum, or hit fewer sites");
-    diagnostics.throw_if_any();
-  }
-  for (FaultsConfig& entry : campaign_.faults) entry.goal->minimum = goal.minimum;
+  if (pilot + 2 * all <= sampling.maximum) return;
+  Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
+  diagnostics.add(campaign_.faults.front().goal->where,
+                  "asks for at most " + std::to_string(sampling.maximum) +
+                      " trials, and a pilot of " + std::to_string(pilot) + " in " +
+                      std::to_string(all) + " strata, with a round, takes more",
+                  "raise maximum, lower minimum, or hit fewer sites");
+  diagnostics.throw_if_any();
 }
 
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
@@ -773,7 +866,18 @@ bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
       },
       most_images, others);
   if (ticked) progress.finish();
-  if (done) complete_plan();
+  if (!done || !count_values(stop)) return false;
+  complete_plan();
+  return true;
+}
+
+// Of all images, as faults are drawn from all.
+bool Session::count_values(const std::atomic<bool>& stop) {
+  if (!by_values()) return true;
+  Progress progress("count values: images", dataset_->size(), 0);
+  const bool done =
+      engine_->count_values(stop, [&](std::int64_t images) { progress.update(images); });
+  progress.finish();
   return done;
 }
 

@@ -119,8 +119,12 @@ class Session {
   void make_components(Diagnostics& diagnostics);
   void divide_faults(Diagnostics& diagnostics);
   std::vector<FaultsConfig> parts_of(const FaultsConfig& whole);
+  void divide_by_values(std::vector<std::vector<std::int32_t>>& entries, Diagnostics& diagnostics);
+  bool hit_any_element(const std::vector<std::vector<std::int32_t>>& entries) const;
   void check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const;
   void set_pilot(const Plan& smallest);
+  bool by_values() const;
+  bool count_values(const std::atomic<bool>& stop);
   void check_division(const SiteFormats& formats) const;
   void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;

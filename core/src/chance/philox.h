@@ -25,7 +25,8 @@ enum class RandomDomain : std::uint32_t {
   kMix = 10,
   kCrop = 11,
   kErase = 12,
-  kPictureChange = 13
+  kPictureChange = 13,
+  kImageOfClass = 14
 };
 
 /// Key = seed (low, high word); counter = (draw block, domain, id low, id high). The same arguments

@@ -39,40 +39,71 @@ class RareEvents {
   double sum_ = 0, variance_ = 0, largest_ = 0, weights_ = 0;
 };
 
-/// Standard deviations of single trials, by stratum.
-std::vector<double> deviations(std::span<const SampledStratum> strata) {
-  constexpr double kUnseen = 0.1;  // events, where there were none: their interval sees to more
-  constexpr double kWorth = 8;     // trials that what is known of strata alike counts as
-  struct Pool {
-    double rate = 0, weight = 0, trials = 0;
-  };
-  std::map<std::size_t, Pool> pools;
-  for (const SampledStratum& stratum : strata) {
-    if (stratum.trials == 0) continue;
-    Pool& pool = pools[stratum.alike];
-    pool.rate +=
-        stratum.weight * static_cast<double>(stratum.events) / static_cast<double>(stratum.trials);
-    pool.weight += stratum.weight;
-    pool.trials += static_cast<double>(stratum.trials);
+/// What is known of strata that are alike.
+class Alike {
+ public:
+  void add(const SampledStratum& stratum) {
+    const auto trials = static_cast<double>(stratum.trials);
+    const auto events = static_cast<double>(stratum.events);
+    if (trials == 0) return;
+    weight_ += stratum.weight;
+    weighted_ += stratum.weight * events / trials;
+    trials_ += trials;
+    squared_ += trials * trials;
+    events_ += events;
+    ratio_ += events * events / trials;
+    ++strata_;
   }
+
+  /// Their mean rate.
+  double rate() const {
+    constexpr double kUnseen = 0.15;  // events, where there were none: their interval sees to more
+    const double least = kUnseen / (trials_ + 1);
+    return weight_ > 0 ? std::clamp(weighted_ / weight_, least, 1 - least) : 0.5;
+  }
+
+  /// Trials of a stratum's own that the mean is worth: many where rates differ no more than chance
+  /// has them differ, few where they do (DerSimonian and Laird, Controlled Clinical Trials 7,
+  /// 1986).
+  double worth() const {
+    constexpr double kFewest = 3, kMost = 60;
+    if (strata_ < 2) return kFewest;
+    const double mean = events_ / trials_, spread = mean * (1 - mean);
+    if (spread <= 0) return kMost;
+    const double found = (ratio_ - events_ * mean) / spread;  // chi-squared
+    const double between = (found - (strata_ - 1)) * spread / (trials_ - squared_ / trials_);
+    return between <= 0 ? kMost : std::clamp(spread / between - 1, kFewest, kMost);
+  }
+
+ private:
+  double weight_ = 0, weighted_ = 0, trials_ = 0, squared_ = 0, events_ = 0, ratio_ = 0,
+         strata_ = 0;
+};
+
+/// Rates as far as strata and those alike tell, none of which is 0 or 1.
+std::vector<double> rough_rates(std::span<const SampledStratum> strata) {
+  std::map<std::size_t, Alike> pools;
+  for (const SampledStratum& stratum : strata) pools[stratum.alike].add(stratum);
   std::vector<double> found;
   for (const SampledStratum& stratum : strata) {
-    const Pool& pool = pools[stratum.alike];
-    const double least = kUnseen / (pool.trials + 1);
-    const double alike =
-        pool.weight > 0 ? std::clamp(pool.rate / pool.weight, least, 1 - least) : 0.5;
-    const double rate = (static_cast<double>(stratum.events) + kWorth * alike) /
-                        (static_cast<double>(stratum.trials) + kWorth);
-    found.push_back(std::sqrt(rate * (1 - rate)));
+    const Alike& alike = pools[stratum.alike];
+    const double rate = (static_cast<double>(stratum.events) + alike.worth() * alike.rate()) /
+                        (static_cast<double>(stratum.trials) + alike.worth());
+    found.push_back(rate);
   }
   return found;
 }
 
 /// Trials of each stratum that come to the goal if rates are as the pilot has them.
 std::vector<double> wanted_trials(std::span<const SampledStratum> pilot, const SamplingGoal& goal) {
-  const std::vector<double> deviation = deviations(pilot);
-  double spread = 0;
-  for (std::size_t i = 0; i < pilot.size(); ++i) spread += pilot[i].weight * deviation[i];
+  const std::vector<double> rates = rough_rates(pilot);
+  std::vector<double> deviation;
+  double spread = 0, rate = 0;
+  for (std::size_t i = 0; i < pilot.size(); ++i) {
+    deviation.push_back(std::sqrt(rates[i] * (1 - rates[i])));
+    spread += pilot[i].weight * deviation[i];
+    rate += pilot[i].weight * rates[i];
+  }
   const double z = normal_quantile(goal.confidence);
   const double open = -std::log((1 - goal.confidence) / 2);  // events that none seen leaves open
   std::vector<double> best;
@@ -92,6 +123,13 @@ std::vector<double> wanted_trials(std::span<const SampledStratum> pilot, const S
     if (all >= fewest) continue;
     fewest = all;
     best = std::move(trials);
+  }
+  // A pilot is too rough for a small gain: where rates are all low, those that showed an event are
+  // hardly others than those that did not.
+  constexpr double kWorthIt = 2.5;
+  const double alike = simple_trials(rate, goal.halfwidth, goal.confidence);
+  if (fewest * kWorthIt > alike) {
+    for (std::size_t i = 0; i < pilot.size(); ++i) best[i] = pilot[i].weight * alike;
   }
   return best;
 }
@@ -118,8 +156,7 @@ WeightedSum stratified_rate(std::span<const SampledStratum> strata, double confi
     const double weight = stratum.weight / known;
     if (stratum.events >= kFew && none >= kFew) {
       const Interval each = wilson(stratum.events, n, confidence);
-      terms.push_back(
-          {weight, static_cast<double>(stratum.events) / static_cast<double>(n), each});
+      terms.push_back({weight, static_cast<double>(stratum.events) / static_cast<double>(n), each});
     } else if (stratum.events <= none) {
       few.add(weight, n, stratum.events);
     } else {
@@ -135,23 +172,22 @@ WeightedSum stratified_rate(std::span<const SampledStratum> strata, double confi
 
 double half_width(const WeightedSum& rate) { return (rate.interval.high - rate.interval.low) / 2; }
 
-std::int64_t pilot_trials(const SamplingGoal& goal, std::size_t strata) {
+std::int64_t pilot_trials(const SamplingGoal& goal, double strata) {
   constexpr double kRate = 0.02, kShare = 0.025;  // of the trials that such a rate asks for
   const double all = kShare * simple_trials(kRate, goal.halfwidth, goal.confidence);
-  return std::clamp<std::int64_t>(
-      static_cast<std::int64_t>(all / static_cast<double>(std::max<std::size_t>(strata, 1))), 4,
-      32);
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(all / std::max(strata, 1.0)), kLeastPilot, 32);
 }
 
 std::vector<std::int64_t> next_round(std::span<const SampledStratum> pilot,
                                      std::span<const SampledStratum> since,
                                      const SamplingGoal& goal) {
   constexpr double kMore = 1.01, kLeastMore = 1.03;
+  constexpr double kFirst = 0.5;  // of what the pilot asks for: it is rough, and none is taken back
   const std::int64_t before = count_trials(since),
                      room = goal.maximum - before - count_trials(pilot);
   if (room <= 0) return {};
   const std::vector<double> wanted = wanted_trials(pilot, goal);
-  double factor = 1;
+  double factor = kFirst;
   if (before > 0) {
     const double open = half_width(stratified_rate(since, goal.confidence)) / goal.halfwidth;
     if (open <= 1) return {};

@@ -33,18 +33,22 @@ struct SamplingGoal {
   std::int64_t maximum = 0;  // trials in all, the pilot's too
 };
 
+/// Trials of a stratum of which a pilot can tell anything.
+inline constexpr std::int64_t kLeastPilot = 4;
+
 /// Trials that each stratum gets in a pilot which is to tell rates roughly: the more, the narrower
 /// the goal.
-std::int64_t pilot_trials(const SamplingGoal& goal, std::size_t strata);
+std::int64_t pilot_trials(const SamplingGoal& goal, double strata);
 
 /// How many more trials each stratum gets, beyond those of the pilot and those that came since, so
 /// that the half-width of stratified_rate() over the latter comes to the goal. In proportion to
-/// weight x standard deviation (Neyman, 1934) as the pilot has it, with the deviation of a stratum
-/// drawn towards that of those alike, and at least in proportion to the weight, which bounds what
-/// strata without an event leave open; later rounds keep the proportions. The pilot decides who is
-/// drawn how often and so must not be counted: strata that showed an event by chance would be drawn
-/// again and put right, those that by chance showed none would not. Empty where the goal is met, or
-/// the maximum reached.
+/// weight x standard deviation (Neyman, 1934) as the pilot has it, with the rate of a stratum drawn
+/// towards that of those alike the more these are alike, and at least in proportion to the weight,
+/// which bounds what strata without an event leave open; in proportion to the weight alone where
+/// that would take hardly more. The first round takes half of that, later ones what is missing, in
+/// the same proportions. The pilot decides who is drawn how often and so must not be counted:
+/// strata that showed an event by chance would be drawn again and put right, those that by chance
+/// showed none would not. Empty where the goal is met, or the maximum reached.
 std::vector<std::int64_t> next_round(std::span<const SampledStratum> pilot,
                                      std::span<const SampledStratum> since,
                                      const SamplingGoal& goal);

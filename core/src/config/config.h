@@ -43,6 +43,13 @@ struct BitRange {
   bool operator==(const BitRange&) const = default;
 };
 
+/// Which faults of an entry with a goal stand together: those in these bits of the payload.
+struct FaultPart {
+  BitRange bits;
+  int finds = -1;  // and that find a value of this class (value_classes.h); -1: any
+  bool operator==(const FaultPart&) const = default;
+};
+
 /// One [[faults]] entry.
 struct FaultsConfig : SiteSelection {
   PluginChoice error_model{"bit_flip", {}, {}};
@@ -51,7 +58,7 @@ struct FaultsConfig : SiteSelection {
   std::optional<std::int64_t> total;  // over all sites, each site in proportion to its population
   std::optional<double> precision;    // half-width of the interval wanted a site, e.g. 0.01
   std::optional<PrecisionGoal> goal;  // or `precision` as a table
-  std::optional<BitRange> part;       // of an entry with a goal: its faults in these bits alone
+  std::optional<FaultPart> part;      // of an entry with a goal: these of its faults alone
   bool permanent = false;             // each fault stays for all images: a trial for every one
 };
 

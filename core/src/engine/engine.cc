@@ -11,6 +11,7 @@
 #include "pilot.h"
 #include "profile.h"
 #include "site_values.h"
+#include "value_counts.h"
 #include "worker.h"
 #include "workload.h"
 
@@ -66,6 +67,21 @@ bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std
       Profiler(state_->workload, state_->options, most_images, others).profile(stop, tick);
   if (!profiles) return false;
   state_->workload.set_profiles(std::move(*profiles));
+  return true;
+}
+
+bool Engine::count_values(const std::atomic<bool>& stop,
+                          const std::function<void(std::int64_t)>& tick) {
+  const c10::InferenceMode guard;
+  const EngineOptions& options = state_->options;
+  auto counts = bitfall::count_values(state_->workload, options.counted_sites, options.counted_bits,
+                                      stop, tick);
+  if (!counts) return false;
+  std::vector<SiteProfile> profiles = this->profiles();
+  for (std::size_t i = 0; i < counts->size(); ++i) {
+    profiles[static_cast<std::size_t>(options.counted_sites[i])].values = std::move((*counts)[i]);
+  }
+  state_->workload.set_profiles(std::move(profiles));
   return true;
 }
 

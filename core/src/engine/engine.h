@@ -50,6 +50,10 @@ class Engine {
   /// `others`: images of the model's shape to look at in place of the campaign's, if not null.
   bool profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                std::int64_t most_images = 0, const Dataset* others = nullptr);
+  /// Where faults are drawn by the values that they find (EngineOptions::counted_bits): one pass in
+  /// the formats over all images, which counts them into profiles(). After profile(). Returns false
+  /// if `stop` became true first.
+  bool count_values(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick);
   /// How many images profile() will look at; 0 if it needs none.
   std::int64_t images_to_profile(std::int64_t most_images = 0,
                                  const Dataset* others = nullptr) const;

@@ -23,6 +23,8 @@ struct EngineOptions : RunSettings {
   bool as_on_device = false;  // treat values on the CPU as those on a GPU are (for tests)
   bool memory_code = false;   // a format's words are stored with a code, which two columns tell of
   bool conditions = false;    // an error model asks for values, which two columns tell of
+  std::vector<int> counted_bits;                 // of the payload; see Engine::count_values
+  std::vector<std::int32_t> counted_sites;       // whose values are counted
   Guarding* guarding = nullptr;                  // of a protected run; borrowed
   std::size_t flights_at_once = 16'384;          // whose damage is in memory together: bounds it
   std::vector<GoldenResult> known_golden;        // by rising image: of a run that goes on

@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "image_axis.h"
+#include "site_codes.h"
 
 namespace bitfall {
 namespace {
@@ -17,20 +17,16 @@ class SiteValues {
         site_(site),
         place_(workload.model().sites()[static_cast<std::size_t>(site)]),
         with_codes_(with_codes),
-        take_(take) {}
+        take_(take),
+        codes_(workload.emulated(), site) {}
 
   void show(std::int32_t image, const float* values) {
-    const std::span<const float> slab(values, static_cast<std::size_t>(place_.values));
     if (with_codes_) {
-      const EmulatedModel& emulated = workload_.emulated();
-      const NumberFormat& format = emulated.formats().of(site_);
-      const auto calibrated = emulated.metadata(site_);
-      metadata_.assign(static_cast<std::size_t>(metadata_size(format, place_.shape)), 0);
-      if (format.calibrated()) metadata_.assign(calibrated.begin(), calibrated.end());
-      codes_.resize(slab.size());
-      format.encode(slab, {place_.shape, 0, 1, emulated.stream(site_, image)}, metadata_, codes_);
+      const auto [slab, codes] = codes_.of(image, values);
+      take_(image, slab, codes);
+    } else {
+      take_(image, {values, static_cast<std::size_t>(place_.values)}, {});
     }
-    take_(image, slab, codes_);
   }
 
   /// The images of a chunk that are among the first `images`.
@@ -60,7 +56,7 @@ class SiteValues {
   const Site& place_;
   bool with_codes_;
   const TakeValues& take_;
-  std::vector<std::uint32_t> metadata_, codes_;
+  SiteCodes codes_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -16,6 +17,7 @@
 #include "numbers.h"
 #include "pass_limit.h"
 #include "plugin_calls.h"
+#include "site_codes.h"
 #include "timer.h"
 
 namespace bitfall {
@@ -268,15 +270,15 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
                       emulated.stream(site, trial.image));
       };
       one.injection = injected(edits[i]);
-      if (run_.plan.condition(trial) != nullptr) redraw(one, injected);
+      if (run_.plan.condition(trial) != nullptr) redraw(one, slab, injected);
     }
     compare_twice(site, one);
     flights.push_back(std::move(one));
   }
 }
 
-// Draws the trial's fault anew until its error model takes what its edits find.
-void Worker::redraw(Flight& one,
+// Draws the trial's fault anew until what its edits find is as it must be.
+void Worker::redraw(Flight& one, std::span<const float> slab,
                     const std::function<Injection(std::span<const Edit>)>& injected) const {
   const EditCondition& condition = *run_.plan.condition(one.trial);
   const std::int64_t label = workload_.dataset().label(one.trial.image);
@@ -296,6 +298,25 @@ void Worker::redraw(Flight& one,
     one.injection = injected(last);
   }
   if (!one.given_up) return;
+  if (const int finds = run_.plan.finds(one.trial); finds >= 0) {
+    // There are some, and each is as likely as any other.
+    one.given_up = false;
+    SiteCodes site(workload_.emulated(), one.trial.site);
+    const auto [values, codes] = site.of(one.trial.image, slab.data());
+    const auto elements =
+        elements_of_class(values, codes, std::countr_zero(last.front().mask), finds);
+    if (elements.empty()) {
+      throw Error(ExitCode::kInput,
+                  "site '" +
+                      workload_.model().sites()[static_cast<std::size_t>(one.trial.site)].name +
+                      "' in image '" + workload_.dataset().name(one.trial.image) +
+                      "' holds other values than when the run began: other data, preprocessing or "
+                      "arithmetic\n  restore what the run began with, or start a new run");
+    }
+    last.front().element = elements[draws.below(elements.size())];
+    one.injection = injected(last);
+    return;
+  }
   for (Edit& edit : last) {
     edit.operation = EditOperation::kFlip;
     edit.mask = 0;

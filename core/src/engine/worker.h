@@ -88,7 +88,8 @@ class Worker {
                                  std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
                     std::vector<Flight>& flights);
-  void redraw(Flight& one, const std::function<Injection(std::span<const Edit>)>& injected) const;
+  void redraw(Flight& one, std::span<const float> slab,
+              const std::function<Injection(std::span<const Edit>)>& injected) const;
   void add_condition(const Flight& one, std::vector<double>& metrics) const;
   void compare_twice(std::int32_t site, Flight& one) const;
   bool transient(const Trial& trial) const;

@@ -4,10 +4,16 @@
 #include <bit>
 #include <string>
 
+#include "value_classes.h"
+
 namespace bitfall {
+namespace {
+
+constexpr int kNarrow = 8;  // bits of a payload whose mantissa is taken bit by bit
+
+}  // namespace
 
 std::vector<BitRange> bit_parts(std::span<const NumberFormat* const> formats) {
-  constexpr int kNarrow = 8;
   std::size_t widest = 0;
   for (const NumberFormat* format : formats) {
     widest = std::max(widest, static_cast<std::size_t>(format->registers()[0].bits));
@@ -34,10 +40,37 @@ std::vector<BitRange> bit_parts(std::span<const NumberFormat* const> formats) {
   return parts;
 }
 
+std::vector<FaultPart> parts_by_values(std::span<const NumberFormat* const> formats) {
+  const auto tells = [](const NumberFormat* format, int bit) {
+    const Register& kind = format->registers()[0];
+    if (bit >= kind.bits) return false;
+    return kind.bits <= kNarrow ||
+           kind.bit_classes[static_cast<std::size_t>(bit)] != BitClass::kMantissa;
+  };
+  std::vector<FaultPart> parts;
+  for (const BitRange& bits : bit_parts(formats)) {
+    const bool divided = bits.first == bits.last && std::any_of(formats.begin(), formats.end(),
+                                                                [&](const NumberFormat* format) {
+                                                                  return tells(format, bits.first);
+                                                                });
+    if (!divided) {
+      parts.push_back({bits});
+      continue;
+    }
+    for (int finds = 0; finds < kValueClasses; ++finds) parts.push_back({bits, finds});
+  }
+  return parts;
+}
+
 std::string to_string(const BitRange& bits) {
   return bits.first == bits.last
              ? "bit " + std::to_string(bits.first)
              : "bits " + std::to_string(bits.first) + "-" + std::to_string(bits.last);
+}
+
+std::string to_string(const FaultPart& part) {
+  const std::string bits = to_string(part.bits);
+  return part.finds < 0 ? bits : bits + " " + value_class_text(part.finds);
 }
 
 }  // namespace bitfall

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "bitfall/number_format.h"
@@ -15,7 +16,13 @@ namespace bitfall {
 /// lie side by side from bit 0, and none lies in the payload of one of the formats and beyond it.
 std::vector<BitRange> bit_parts(std::span<const NumberFormat* const> formats);
 
+/// The same, with each bit that stands alone and is no bit of a long mantissa divided once more, by
+/// what a fault of it finds.
+std::vector<FaultPart> parts_by_values(std::span<const NumberFormat* const> formats);
+
 /// "bit 30", "bits 0-7".
 std::string to_string(const BitRange& bits);
+/// "bit 30 = 0, +": of positive values, where the bit is 0.
+std::string to_string(const FaultPart& part);
 
 }  // namespace bitfall

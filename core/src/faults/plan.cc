@@ -41,7 +41,8 @@ struct FaultsEntry {
   std::size_t strata_begin = 0;  // its strata: from begin to end, exclusive
   std::size_t strata_end = 0;
   bool mixed = false;
-  std::optional<BitRange> part;  // each fault is of one of these bits of the payload
+  std::optional<FaultPart> part;  // each fault is one of these
+  std::optional<FindsClass> finds;
   // By stratum counted from strata_begin:
   std::vector<double> cumulative;                   // populations of faults added up
   std::vector<std::vector<std::uint32_t>> members;  // of a mixed entry: faults, counted from
@@ -142,6 +143,7 @@ struct Plan::State {
   std::vector<std::int64_t>
       stratum_first;  // id of a stratum's first trial; of no use in a mixed entry
   std::vector<std::uint64_t> stratum_keys;
+  std::vector<std::uint32_t> most_found;  // by stratum: of values_found()
   std::unique_ptr<ImageOrders> orders;
   /// Trials of one stratum that stand together behind those of the entries.
   struct Extension {
@@ -153,8 +155,18 @@ struct Plan::State {
   std::vector<ListedFault> list;      // instead of all that, for a fault list
   std::int64_t trials = 0;
 
+  /// A trial among those of its stratum.
+  struct TrialRank {
+    const FaultsEntry* entry = nullptr;
+    std::size_t stratum = 0;
+    std::int64_t rank = 0;  // of the trial's fault in its stratum
+  };
+
   void set_registers(std::int32_t site);
   double population(const FaultsEntry& entry, std::int32_t site) const;
+  double faults_at(const FaultsEntry& entry, std::int32_t site) const;
+  std::span<const std::uint32_t> values_found(const FaultsEntry& entry, std::int32_t site) const;
+  std::int32_t image(const TrialRank& of) const;
   SiteView view(std::int32_t site) const;
   void add_entry(std::int32_t index, const FaultsConfig& config,
                  std::span<const std::int32_t> selected, const ErrorModel& model,
@@ -164,12 +176,6 @@ struct Plan::State {
                     std::span<const std::int32_t> selected);
   void add_mixed_trials(FaultsEntry& entry, std::int64_t total);
   std::size_t drawn_stratum(const FaultsEntry& entry, std::int64_t id) const;
-  /// A trial among those of its stratum.
-  struct TrialRank {
-    const FaultsEntry* entry = nullptr;
-    std::size_t stratum = 0;
-    std::int64_t rank = 0;  // of the trial's fault in its stratum
-  };
   TrialRank find(std::int64_t id) const;
   PhiloxStream stream(const Trial& trial) const;
   std::vector<Edit> draw_edits(const Trial& trial, PhiloxStream& random) const;
@@ -218,6 +224,26 @@ double Plan::State::population(const FaultsEntry& entry, std::int32_t site) cons
                                      "'; it must be a number from 0 on");
 }
 
+/// Of one class, by image; one number where all images share the values. Of an entry whose faults
+/// find any, empty.
+std::span<const std::uint32_t> Plan::State::values_found(const FaultsEntry& entry,
+                                                         std::int32_t site) const {
+  if (!entry.finds) return {};
+  if (profiles.empty()) throw std::logic_error("the plan needs the values' classes");
+  return profiles[static_cast<std::size_t>(site)].values.of(entry.part->bits.first,
+                                                            entry.part->finds);
+}
+
+/// Faults of the entry at a site in an image, or in the mean of images.
+double Plan::State::faults_at(const FaultsEntry& entry, std::int32_t site) const {
+  const double all = population(entry, site);
+  if (!entry.finds || all <= 0) return all;
+  double found = 0;
+  const auto counts = values_found(entry, site);
+  for (const std::uint32_t count : counts) found += count;
+  return counts.empty() ? 0 : found / static_cast<double>(counts.size());
+}
+
 // Draws are with replacement, so that a small population needs no fewer.
 std::int64_t Plan::State::faults_per_site(const FaultsConfig& config) const {
   if (config.goal) return config.goal->minimum;
@@ -233,7 +259,7 @@ double Plan::State::add_strata(FaultsEntry& entry, std::int32_t index, const Fau
   entry.strata_begin = strata.size();
   for (const std::int32_t site : selected) {
     set_registers(site);
-    const double faults = population(entry, site);
+    const double faults = faults_at(entry, site);
     const double population = config.permanent ? faults : faults * static_cast<double>(images);
     const bool mixed = entry.mixed || config.goal;
     Stratum stratum{index, site, population, 0, config.permanent, mixed};
@@ -245,6 +271,8 @@ double Plan::State::add_strata(FaultsEntry& entry, std::int32_t index, const Fau
     entry.cumulative.push_back((entry.cumulative.empty() ? 0 : entry.cumulative.back()) + faults);
     strata.push_back(stratum);
     stratum_keys.push_back(stratum_key(index, sites[static_cast<std::size_t>(site)]));
+    const auto found = values_found(entry, site);
+    most_found.push_back(found.empty() ? 0 : *std::max_element(found.begin(), found.end()));
     stratum_first.push_back(trials + entry.trials);
     entry.trials += stratum.trials;
   }
@@ -262,6 +290,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
   entry.first = trials;
   entry.mixed = config.total.has_value();
   entry.part = config.part;
+  if (config.part && config.part->finds >= 0) entry.finds.emplace(config.part->finds);
   entry.copies = config.permanent ? images : 1;
   const double wanted = static_cast<double>(trials) + add_strata(entry, index, config, selected);
   if (wanted > kMostTrials) {
@@ -371,14 +400,30 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial, PhiloxStream& rand
           describe(entry.name + " drew an impossible edit", site, trial.id) + ": " + problem);
     }
   }
-  if (entry.part && !is_in(*entry.part, sink.edits)) {
+  if (entry.part && !is_in(entry.part->bits, sink.edits)) {
     throw Error(
         ExitCode::kPlugin,
         describe(entry.name + " drew another fault", site, trial.id) + ": " +
             "it says that each of its faults is of one bit (bit_faults), and is asked for " +
-            to_string(*entry.part) + " of the payload");
+            to_string(entry.part->bits) + " of the payload");
   }
   return std::move(sink.edits);
+}
+
+// Where faults find values of one class, an image as likely as it has such values: images are drawn
+// one by one and taken as often as theirs is of the most.
+std::int32_t Plan::State::image(const TrialRank& of) const {
+  const auto& [entry, stratum, rank] = of;
+  const Stratum& place = strata[stratum];
+  const auto counts = values_found(*entry, place.site);
+  if (counts.size() <= 1) return orders->image(stratum_keys[stratum], rank, place.trials);
+  const double most = most_found[stratum];
+  PhiloxStream random(seed, RandomDomain::kImageOfClass,
+                      stratum_keys[stratum] + static_cast<std::uint64_t>(rank));
+  while (true) {
+    const std::uint64_t drawn = random.below(counts.size());
+    if (random.uniform() * most < counts[drawn]) return static_cast<std::int32_t>(drawn);
+  }
 }
 
 Plan::Plan(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -467,11 +512,11 @@ Trial Plan::trial(std::int64_t id) const {
     const ListedFault& fault = state.list[static_cast<std::size_t>(id)];
     return {id, 0, fault.site, fault.image};
   }
-  const auto [entry, stratum, rank] = state.find(id);
-  const Stratum& place = state.strata[stratum];
-  const std::int32_t image =
-      place.permanent ? static_cast<std::int32_t>((id - entry->first) % state.images)
-                      : state.orders->image(state.stratum_keys[stratum], rank, place.trials);
+  const State::TrialRank of = state.find(id);
+  const Stratum& place = state.strata[of.stratum];
+  const std::int32_t image = place.permanent
+                                 ? static_cast<std::int32_t>((id - of.entry->first) % state.images)
+                                 : state.image(of);
   return {id, place.entry, place.site, image};
 }
 
@@ -482,18 +527,27 @@ std::vector<Edit> Plan::edits(const Trial& trial) const {
 }
 
 const EditCondition* Plan::condition(const Trial& trial) const {
-  return state_->entries.empty() ? nullptr
-                                 : state_->entries[static_cast<std::size_t>(trial.entry)].condition;
+  if (state_->entries.empty()) return nullptr;
+  const FaultsEntry& entry = state_->entries[static_cast<std::size_t>(trial.entry)];
+  return entry.finds ? &*entry.finds : entry.condition;
+}
+
+int Plan::finds(const Trial& trial) const {
+  if (state_->entries.empty()) return -1;
+  const FaultsEntry& entry = state_->entries[static_cast<std::size_t>(trial.entry)];
+  return entry.finds ? entry.part->finds : -1;
 }
 
 std::vector<Edit> Plan::Draws::next() { return next_(); }
+std::uint64_t Plan::Draws::below(std::uint64_t n) { return random_->below(n); }
 
 Plan::Draws Plan::draws(const Trial& trial) const {
   if (state_->entries.empty()) {
-    return Draws([this, trial] { return edits(trial); });
+    return Draws(nullptr, [this, trial] { return edits(trial); });
   }
-  return Draws([state = state_.get(), trial, random = state_->stream(trial)]() mutable {
-    return state->draw_edits(trial, random);
+  auto random = std::make_shared<PhiloxStream>(state_->stream(trial));
+  return Draws(random, [state = state_.get(), trial, own = random.get()] {
+    return state->draw_edits(trial, *own);
   });
 }
 

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "faults.h"
 #include "site_formats.h"
+#include "value_classes.h"
 
 namespace bitfall {
 
@@ -31,6 +32,7 @@ struct Stratum {
 struct SiteProfile {
   Range golden;
   std::vector<std::uint32_t> metadata;  // calibrated metadata; empty if the format has none
+  ClassCounts values = {};              // where faults are drawn by the values that they find
 };
 
 class Plan {
@@ -40,7 +42,8 @@ class Plan {
   /// needs golden ranges and the format is not calibrated; it may also be set later by
   /// set_profiles, before the first fault(), but then populations that depend on them are wrong.
   /// Each site's trials meet the images in a random order of its own, dealt evenly, chunk by chunk
-  /// of 32 images. A site where an
+  /// of 32 images; those of faults that find values of one class an image each as likely as it has
+  /// such values, which the profiles tell (SiteProfile::values). A site where an
   /// entry's population is 0 gets no trials; all of them 0 is a problem reported to `diagnostics`.
   static Plan draw(const Campaign& campaign, std::span<const Site> sites,
                    const SiteFormats& formats, std::int32_t images,
@@ -69,19 +72,25 @@ class Plan {
   /// the error model draws no edit or one outside the site's registers.
   std::vector<Edit> edits(const Trial& trial) const;
 
-  /// What the trial's error model asks of the values that its edits find; null where nothing. Of a
-  /// list nothing.
+  /// What the trial's error model, or its part of the faults, asks of the values that its edits
+  /// find; null where nothing. Of a list nothing.
   const EditCondition* condition(const Trial& trial) const;
+  /// The class of values that the trial's faults find: its image has some at the site. -1: any.
+  int finds(const Trial& trial) const;
 
   /// Draws a trial's faults one after the other, of which the first is that of edits(). Of a list
   /// all are the same.
   class Draws {
    public:
     std::vector<Edit> next();
+    /// A number below n, from the same stream.
+    std::uint64_t below(std::uint64_t n);
 
    private:
     friend class Plan;
-    explicit Draws(std::function<std::vector<Edit>()> next) : next_(std::move(next)) {}
+    explicit Draws(std::shared_ptr<RandomStream> random, std::function<std::vector<Edit>()> next)
+        : random_(std::move(random)), next_(std::move(next)) {}
+    std::shared_ptr<RandomStream> random_;  // null of a list
     std::function<std::vector<Edit>()> next_;
   };
   Draws draws(const Trial& trial) const;

@@ -236,7 +236,8 @@ class Summary {
       all.push_back({weights[i], &strata_[i]});
       const auto entry = static_cast<std::size_t>(run_.strata[i].entry);
       if (entry >= run_.facts.sampling->parts.size() || strata_[i].trials == 0) continue;
-      parts[entry].push_back(all.back());
+      const auto first = static_cast<std::size_t>(run_.facts.sampling->parts[entry].bits.first);
+      parts[first].push_back(all.back());
     }
     // By what the trial's own code says of the bit: of a stratum's weight the share of its trials.
     std::map<std::pair<std::size_t, std::size_t>, GroupSummary> cells;
@@ -260,9 +261,11 @@ class Summary {
       layer.operation = of.front().group->operation;
       layer.bits = of.front().group->bits;
     }
-    for (const auto& [entry, of] : parts) {
+    for (const auto& [first, of] : parts) {
       GroupSummary& row = data_.bits.emplace_back(combined(of, data_.confidence));
-      const BitRange& bits = run_.facts.sampling->parts[entry];
+      const auto stratum = static_cast<std::size_t>(of.front().group - strata_.data());
+      const BitRange& bits =
+          run_.facts.sampling->parts[static_cast<std::size_t>(run_.strata[stratum].entry)].bits;
       row.name = to_string(bits);
       row.bit = bits.last;
       if (bits.first < bits.last) row.first_bit = bits.first;
@@ -287,7 +290,8 @@ class Summary {
       const Stratum& stratum = run_.strata[static_cast<std::size_t>(part.group - strata_.data())];
       const auto format = run_.site_formats[static_cast<std::size_t>(stratum.site)];
       const auto& registers = run_.formats[static_cast<std::size_t>(format)].registers;
-      const BitRange& bits = run_.facts.sampling->parts[static_cast<std::size_t>(stratum.entry)];
+      const BitRange& bits =
+          run_.facts.sampling->parts[static_cast<std::size_t>(stratum.entry)].bits;
       for (int bit = bits.first; bit <= bits.last && !registers.empty(); ++bit) {
         const auto& classes = registers.front().bit_classes;
         const auto place = static_cast<std::size_t>(bit);

@@ -19,6 +19,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ErrorModelFact, error_model, target, permanen
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SiteFormatFact, format, target, operations, sites)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PluginFact, name, version, sha256, sources)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BitRange, first, last)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FaultPart, bits, finds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SamplingFact, of, halfwidth, confidence, over_layers, maximum,
                                    parts, rounds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LoadedPluginFact, name, version, sha256, licence, built_with,

@@ -63,9 +63,9 @@ struct LoadedPluginFact {
 struct SamplingFact {
   std::string of;
   double halfwidth = 0, confidence = 0;
-  bool over_layers = false;     // the mean of layers' rates; else of all faults
-  std::int64_t maximum = 0;     // trials in all
-  std::vector<BitRange> parts;  // the bits of each entry's faults; empty where they are not divided
+  bool over_layers = false;      // the mean of layers' rates; else of all faults
+  std::int64_t maximum = 0;      // trials in all
+  std::vector<FaultPart> parts;  // of each entry; empty where the faults are not divided
   std::vector<std::vector<std::int64_t>> rounds;  // after the pilot: more trials, by stratum
   bool operator==(const SamplingFact&) const = default;
 };

@@ -21,6 +21,7 @@ constexpr std::array kSealedTables = {SealedTable{"campaign", "rowid"},
                                       SealedTable{"images", "id"},
                                       SealedTable{"sites", "id"},
                                       SealedTable{"strata", "id"},
+                                      SealedTable{"value_counts", "site, bit, class"},
                                       SealedTable{"formats", "id"},
                                       SealedTable{"registers", "format, id"},
                                       SealedTable{"register_bits", "format, register, bit"},
@@ -67,6 +68,7 @@ void remove_seal(Database& database) {
 std::string description_digest(Database& database) {
   Sha256 hash;
   for (const SealedTable& table : kSealedTables) {
+    if (!database.has_table(table.name)) continue;  // of counts, most runs have none
     Statement rows(database,
                    std::string("SELECT * FROM ") + table.name + " ORDER BY " + table.order);
     add_rows(hash, rows, std::string(table.name) + '\n');

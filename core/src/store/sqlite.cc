@@ -79,6 +79,11 @@ void Database::execute(const std::string& sql) {
   if (sqlite3_exec(handle_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) fail();
 }
 
+bool Database::has_table(const std::string& name) const {
+  Statement row(*this, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?");
+  return row.bind(std::string_view(name)).step();
+}
+
 std::string Database::text(const std::string& sql) {
   Statement statement(*this, sql);
   return statement.step() ? statement.text(0) : "";
@@ -157,6 +162,13 @@ Statement& Statement::bind_null() {
   return *this;
 }
 
+Statement& Statement::bind_blob(std::string_view bytes) {
+  if (bytes.empty()) return bind_empty_blob();
+  check_bind(
+      sqlite3_bind_blob64(handle_.get(), next_++, bytes.data(), bytes.size(), SQLITE_TRANSIENT));
+  return *this;
+}
+
 Statement& Statement::bind_real(double value) {
   check_bind(sqlite3_bind_double(handle_.get(), next_++, value));
   return *this;
@@ -209,9 +221,11 @@ double Statement::real(int column) const {
 }
 
 std::string Statement::text(int column) const {
-  const auto* text = sqlite3_column_text(handle_.get(), column);
+  const void* text = sqlite3_column_type(handle_.get(), column) == SQLITE_BLOB
+                         ? sqlite3_column_blob(handle_.get(), column)
+                         : static_cast<const void*>(sqlite3_column_text(handle_.get(), column));
   if (!text) return "";
-  return std::string(reinterpret_cast<const char*>(text),
+  return std::string(static_cast<const char*>(text),
                      static_cast<std::size_t>(sqlite3_column_bytes(handle_.get(), column)));
 }
 

@@ -35,6 +35,7 @@ class Database {
   bool in_transaction() const;
   /// True when the open file no longer is what its path names (deleted or replaced).
   bool moved() const;
+  bool has_table(const std::string& name) const;
   const std::filesystem::path& path() const { return path_; }
   sqlite3* handle() const { return handle_.get(); }
   /// Throws the Error of the last call.
@@ -62,6 +63,7 @@ class Statement {
   Statement& bind(double value);
   Statement& bind(std::string_view value);
   Statement& bind_null();
+  Statement& bind_blob(std::string_view bytes);
   /// A number as it is, in 8 bytes (NaN becomes NULL).
   Statement& bind_real(double value);
   /// Texts and blobs of no bytes, which take no room: marks.
@@ -77,8 +79,8 @@ class Statement {
   void reset();
 
   std::int64_t integer(int column) const;
-  double real(int column) const;  // NULL becomes NaN
-  std::string text(int column) const;
+  double real(int column) const;       // NULL becomes NaN
+  std::string text(int column) const;  // or a blob's bytes
   bool is_null(int column) const;
   Cell cell(int column) const;
   int columns() const;

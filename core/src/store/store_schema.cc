@@ -253,6 +253,71 @@ void write_sites(Database& database, const RunDescription& run) {
   }
 }
 
+// Of a run whose faults were drawn by the values that they find; the counts of images are 4 bytes
+// each, the lowest first.
+constexpr const char* kClassCounts =
+    "CREATE TABLE value_counts(site INTEGER NOT NULL, bit INTEGER NOT NULL, class INTEGER NOT "
+    "NULL, counts BLOB NOT NULL, PRIMARY KEY(site, bit, class)) WITHOUT ROWID";
+
+void write_value_counts(Database& database, const RunDescription& run) {
+  const auto counted = [](const SiteProfile& profile) { return !profile.values.empty(); };
+  if (std::none_of(run.profiles.begin(), run.profiles.end(), counted)) return;
+  database.execute(kClassCounts);
+  Statement insert(database, "INSERT INTO value_counts VALUES(?,?,?,?)");
+  for (std::size_t site = 0; site < run.profiles.size(); ++site) {
+    const ClassCounts& values = run.profiles[site].values;
+    for (const int bit : values.bits()) {
+      for (int of = 0; of < kValueClasses; ++of) {
+        std::string bytes;
+        for (const std::uint32_t count : values.of(bit, of)) {
+          for (int byte = 0; byte < 4; ++byte) bytes += static_cast<char>(count >> 8 * byte & 0xff);
+        }
+        insert.bind(static_cast<std::int64_t>(site)).bind(std::int64_t{bit}).bind(std::int64_t{of});
+        insert.bind_blob(bytes).run();
+      }
+    }
+  }
+}
+
+void read_value_counts(Database& database, RunDescription& run) {
+  if (!database.has_table("value_counts")) return;
+  const auto damaged = [&](const std::string& what) {
+    return Error(ExitCode::kInput, database.path().string() + ": is damaged: " + what);
+  };
+  struct Counted {
+    std::vector<int> bits;
+    std::vector<std::uint32_t> counts;
+  };
+  std::map<std::int64_t, Counted> by_site;
+  Statement row(database, "SELECT site, bit, class, counts FROM value_counts ORDER BY 1, 2, 3");
+  while (row.step()) {
+    Counted& counted = by_site[row.integer(0)];
+    const std::string bytes = row.text(3);
+    if (row.integer(1) < 0 || row.integer(1) > 31 || bytes.size() % 4 != 0) {
+      throw damaged("its counts of values are none");
+    }
+    if (row.integer(2) == 0) counted.bits.push_back(static_cast<int>(row.integer(1)));
+    for (std::size_t i = 0; i < bytes.size(); i += 4) {
+      std::uint32_t count = 0;
+      for (std::size_t byte = 4; byte-- > 0;) {
+        count = count << 8 | static_cast<unsigned char>(bytes[i + byte]);
+      }
+      counted.counts.push_back(count);
+    }
+  }
+  for (auto& [site, counted] : by_site) {
+    const auto rows = counted.bits.size() * kValueClasses;
+    const auto images = rows == 0 ? 0 : static_cast<std::int64_t>(counted.counts.size() / rows);
+    const bool all = images == 1 || images == static_cast<std::int64_t>(run.image_names.size());
+    if (site < 0 || site >= static_cast<std::int64_t>(run.profiles.size()) || !all ||
+        counted.counts.size() != rows * static_cast<std::size_t>(images)) {
+      throw damaged("its counts of values are not those of its sites and images");
+    }
+    run.profiles[static_cast<std::size_t>(site)].values =
+        ClassCounts(std::move(counted.bits), images, std::move(counted.counts));
+  }
+}
+
 void write_formats(Database& database, const RunDescription& run) {
   Statement insert(database, "INSERT INTO formats VALUES(?,?,?)");
   Statement insert_register(database, "INSERT INTO registers VALUES(?,?,?,?)");
@@ -292,6 +357,7 @@ void write_description(Database& database, const RunDescription& run) {
     image.bind(static_cast<std::int64_t>(run.labels.at(i))).run();
   }
   write_sites(database, run);
+  write_value_counts(database, run);
   Statement stratum(database, "INSERT INTO strata VALUES(?,?,?,?,?,?)");
   for (std::size_t i = 0; i < run.strata.size(); ++i) {
     const Stratum& s = run.strata[i];
@@ -472,6 +538,7 @@ RunDescription read_description(Database& database) {
     run.labels.push_back(static_cast<std::int32_t>(image.integer(1)));
   }
   read_sites(database, run);
+  read_value_counts(database, run);
   constexpr std::int64_t kMostEntries = 1'000'000;
   Statement stratum(database,
                     "SELECT entry, site, population, trials, permanent FROM strata ORDER BY id");

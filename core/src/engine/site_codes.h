@@ -1,0 +1,29 @@
+// The codes of a site's values, as its format stores them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "emulated_model.h"
+
+namespace bitfall {
+
+class SiteCodes {
+ public:
+  /// Borrows the model, which has its profiles.
+  SiteCodes(const EmulatedModel& emulated, std::int32_t site);
+
+  /// An image's slab of the site (of a parameter all of it, with image 0), and its codes, which
+  /// hold until the next call.
+  std::pair<std::span<const float>, std::span<const std::uint32_t>> of(std::int32_t image,
+                                                                       const float* values);
+
+ private:
+  const EmulatedModel& emulated_;
+  std::int32_t site_;
+  std::vector<std::uint32_t> metadata_, codes_;
+};
+
+}  // namespace bitfall
