@@ -266,8 +266,9 @@ TEST(LastLayer, OfTwoHeadsIsTheSameRuleInBoth) {
 TEST(Comparison, CountsTheSameLayersWhicheverArmComesFirst) {
   const double losses[] = {2, 1, 7, 1, 9};
   const auto with_head = [&](const std::string& name) {
-    return make_run(name, kAttached,
-                    [&](std::size_t layer, std::int64_t) { return Effect{losses[layer], false}; });
+    return make_run(name, kAttached, [&](std::size_t layer, std::int64_t) {
+      return Effect{losses[layer], false};
+    });
   };
   const auto base = make_run("base", {}, same_everywhere(4, false));
   const auto expect_three = [](const Arm& arm) {
@@ -320,10 +321,68 @@ TEST(LastLayer, WithoutAMatchIsWhatLiesBehindTheLastSharedLayer) {
   EXPECT_DOUBLE_EQ(last.combinations.at(0).improvement.loss.value, 2);
 }
 
+// A campaign that hits its last layer more often has an entry of its own for it.
+TEST(LastLayer, IsTheNetworksWhateverEntryHitsIt) {
+  MadeRun made;
+  made.layers = {{"conv1"}, {"conv2"}, {"fc", "linear", 3, 1}};
+  const double losses[] = {2, 4, 7};
+  const auto effects = [&](std::size_t layer, std::int64_t) { return Effect{losses[layer], true}; };
+  const CompareData data =
+      compared({make_run("a", made, effects), make_run("b", made, same_everywhere(1, true))});
+  for (const Arm& arm : data.arms) {
+    ASSERT_EQ(arm.last.sites.size(), 1U);
+    EXPECT_EQ(arm.last.sites[0].name, "fc");
+  }
+  EXPECT_DOUBLE_EQ(data.arms[1].last.combinations.at(0).improvement.loss.value, 7);
+  const NetworkValue& before = data.arms[1].networks[2];
+  EXPECT_EQ(before.over, NetworkValue::Over::kBeforeLast);
+  EXPECT_EQ(before.layers, 2);
+  EXPECT_DOUBLE_EQ(before.improvement.loss.value, 3);
+}
+
+// The other way round in the file; with a head that an entry hits by itself.
+TEST(LastLayer, OfAHeadWithAnEntryOfItsOwn) {
+  MadeRun first, head;
+  first.layers = {{"fc", "linear", 3}, {"conv1", "conv", 10, 1}};
+  head.layers = {
+      {"fc.latent", "linear", 8}, {"fc.projection", "linear", 3}, {"conv1", "conv", 10, 1}};
+  head.change_facts = [](RunFacts& facts) { facts.head_module = "fc"; };
+  // Sites are numbered as they first come up; in a network the convolution comes first.
+  std::rotate(first.layers.begin(), first.layers.begin() + 1, first.layers.end());
+  std::rotate(head.layers.begin(), head.layers.begin() + 2, head.layers.end());
+  const auto of_head = [](std::size_t layer, std::int64_t) {
+    return Effect{layer == 0 ? 2.0 : layer == 1 ? 3.0 : 5.0, true};
+  };
+  const CompareData data =
+      compared({make_run("a", first, same_everywhere(10, true)), make_run("b", head, of_head)});
+  const LastLayer& last = data.arms[1].last;
+  ASSERT_EQ(last.sites.size(), 2U);
+  EXPECT_EQ(last.sites[1].name, "fc.projection");
+  EXPECT_EQ(last.combinations.back().name, "v2");
+  EXPECT_DOUBLE_EQ(last.combinations.back().improvement.loss.value, 2);
+  EXPECT_EQ(data.arms[1].networks[2].layers, 1);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[2].improvement.loss.value, 5);
+}
+
+// Two error models on the same layers: the first counts.
+TEST(LastLayer, OfLayersThatTwoEntriesHitIsTheFirstEntrys) {
+  MadeRun made;
+  made.layers = {{"conv1"}, {"fc", "linear", 3}, {"conv1", "conv", 10, 1}, {"fc", "linear", 3, 1}};
+  const auto effects = [](std::size_t layer, std::int64_t) {
+    return Effect{static_cast<double>(layer + 1), true};
+  };
+  const CompareData data =
+      compared({make_run("a", made, effects), make_run("b", made, same_everywhere(1, true))});
+  EXPECT_DOUBLE_EQ(data.arms[1].last.combinations.at(0).improvement.loss.value, 2);
+  EXPECT_EQ(data.arms[1].networks[2].layers, 1);
+  EXPECT_DOUBLE_EQ(data.arms[1].networks[2].improvement.loss.value, 1);
+}
+
 TEST(Comparison, ShowsTheNetworkWithAndWithoutAHeadsOtherOperations) {
   const double losses[] = {2, 1, 7, 1, 9};
-  const auto b = make_run(
-      "b", kHead, [&](std::size_t layer, std::int64_t) { return Effect{losses[layer], false}; });
+  const auto b = make_run("b", kHead, [&](std::size_t layer, std::int64_t) {
+    return Effect{losses[layer], false};
+  });
   const CompareData data = compared({make_run("a", {}, same_everywhere(4, false)), b});
   EXPECT_EQ(data.arms[0].networks.size(), 3U);
   ASSERT_EQ(data.arms[1].networks.size(), 5U);

@@ -27,7 +27,8 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   const fs::path directory = arm_directory(run, name);
   prove_can_be_made(directory);
   session->engine().preload(stop_requested);
-  if (!session->profile(stop_requested)) {
+  const auto golden = Store::open_read_only(run)->golden_rows();
+  if (!session->profile_beside(base, golden, stop_requested)) {
     log_warning("interrupted; go on with:\n  " + options.how_to_go_on);
     return static_cast<int>(ExitCode::kInterrupted);
   }

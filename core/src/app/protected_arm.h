@@ -12,6 +12,7 @@
 #include "dataset.h"
 #include "guarding.h"
 #include "model.h"
+#include "plan.h"
 #include "protected_format.h"
 #include "protection_learning.h"
 #include "run_facts.h"
@@ -43,6 +44,9 @@ class ProtectedArm {
   /// Learns from the images of `data`, whose preprocessing is that of the campaign's. False if
   /// stopped. Throws Error(kUsage) where there are none and they are needed.
   bool learn(const DataConfig& data, const std::atomic<bool>& stop);
+  /// The profiles of the same campaign's run without protection, as they are with it once it has
+  /// learned. Nothing where a guarded site has none there.
+  std::optional<std::vector<SiteProfile>> with_state(std::vector<SiteProfile> without) const;
   /// What was learned of the answer, as text, empty if nothing; that of the sites comes with their
   /// profiles.
   std::string answer_state() const;

@@ -851,10 +851,22 @@ void Session::set_pilot(const Plan& smallest) {
   diagnostics.throw_if_any();
 }
 
+bool Session::profile_beside(const RunDescription& run, const std::vector<GoldenResult>& golden,
+                             const std::atomic<bool>& stop) {
+  engine_->know_plain_answers(golden);
+  if (!arm_->learn(images_to_learn(), stop)) return false;
+  auto profiles = arm_->with_state(run.profiles);
+  if (!profiles) return profile_all(stop, 0);
+  use_profiles(std::move(*profiles));
+  return true;
+}
+
 bool Session::profile(const std::atomic<bool>& stop, std::int64_t most_images) {
-  if (arm_) {
-    if (!arm_->learn(images_to_learn(), stop)) return false;
-  }
+  if (arm_ && !arm_->learn(images_to_learn(), stop)) return false;
+  return profile_all(stop, most_images);
+}
+
+bool Session::profile_all(const std::atomic<bool>& stop, std::int64_t most_images) {
   const Dataset* others = calibration_.get();
   Progress progress("profile: images", engine_->images_to_profile(most_images, others), 0);
   bool ticked = false;

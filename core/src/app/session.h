@@ -81,6 +81,10 @@ class Session {
   void check_protections() const;
   /// Profiles golden data where needed and completes the plan. False if stopped.
   bool profile(const std::atomic<bool>& stop, std::int64_t most_images = 0);
+  /// The same for a run with a protection: what it shares with that without, which `run` describes,
+  /// is taken from there (profiles, and the answers in plain FP32), where it is of these images.
+  bool profile_beside(const RunDescription& run, const std::vector<GoldenResult>& golden,
+                      const std::atomic<bool>& stop);
   /// Takes the profiles of a stored run instead.
   void use_profiles(std::vector<SiteProfile> profiles);
 
@@ -124,6 +128,7 @@ class Session {
   void check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const;
   void set_pilot(const Plan& smallest);
   bool by_values() const;
+  bool profile_all(const std::atomic<bool>& stop, std::int64_t most_images);
   bool count_values(const std::atomic<bool>& stop);
   void check_division(const SiteFormats& formats) const;
   void add_condition_columns(Diagnostics& diagnostics);

@@ -304,18 +304,12 @@ class Comparison {
     const auto last = last_layers(*runs_[0], *runs_[i], matched.baseline_layer).layers;
     const auto last_before = last_layers(*runs_[0]).layers;
     if (!last.empty()) {
-      const auto before = [&](std::size_t arm, std::size_t end) {
-        return [this, arm, end](std::size_t layer) {
-          const auto& strata = runs_[arm]->run.strata;
-          return layer < end && strata[layer].entry == strata[end].entry;
-        };
-      };
-      const auto in_arm = before(i, last.front());
-      const auto in_baseline = before(0, last_before.front());
+      const auto in_arm = before_layer(*runs_[i], last.front());
+      const auto in_baseline = before_layer(*runs_[0], last_before.front());
       add_network(
           i, matched, Over::kBeforeLast, false,
-          [&](std::size_t layer) { return usual(layer) && in_arm(layer); },
-          [&](std::size_t layer) { return usual_before(layer) && in_baseline(layer); });
+          [&](std::size_t layer) { return usual(layer) && in_arm[layer]; },
+          [&](std::size_t layer) { return usual_before(layer) && in_baseline[layer]; });
     }
     for (const bool by_bits : {false, true}) {
       if (more) add_network(i, matched, Over::kWithHead, by_bits, all, all);

@@ -1,49 +1,67 @@
 #include "compare_last.h"
 
+#include <cstdint>
+#include <map>
+
 namespace bitfall {
 namespace {
 
 constexpr const char* kNone = "no output of a final conv, linear or matmul was hit.";
 
-// The last product whose outputs were hit, of the first entry that hit one, or -1. Only layers that
-// `take` accepts.
-template <typename Take>
-int last_product(const ComparedRun& run, Take take) {
-  int last = -1;
+// The layers of a run whose outputs were hit, in network order: of those that several entries hit
+// that of the first.
+std::vector<std::size_t> in_network_order(const ComparedRun& run) {
+  std::map<std::int32_t, std::size_t> by_site;
   for (std::size_t layer = 0; layer < run.trials.size(); ++layer) {
-    if (!run.is_product(layer) || !take(layer)) continue;
-    const auto& strata = run.run.strata;
-    const bool first_entry =
-        last < 0 || strata[layer].entry == strata[static_cast<std::size_t>(last)].entry;
-    if (first_entry) last = static_cast<int>(layer);
+    if (run.site(layer).target != Target::kActivation) continue;
+    const std::int32_t site = run.run.strata[layer].site;
+    const auto [known, fresh] = by_site.try_emplace(site, layer);
+    const auto entry_of = [&](std::size_t of) { return run.run.strata[of].entry; };
+    if (!fresh && entry_of(layer) < entry_of(known->second)) known->second = layer;
   }
-  return last;
+  std::vector<std::size_t> layers;
+  for (const auto& [_, layer] : by_site) layers.push_back(layer);
+  return layers;
 }
 
-int last_product(const ComparedRun& run) {
-  return last_product(run, [](std::size_t) { return true; });
-}
+/// A run's layers in network order; places count along it.
+struct Network {
+  const ComparedRun& run;
+  std::vector<std::size_t> layers = in_network_order(run);
 
-// Where the end of an arm begins that is not known to have a head.
-int first_of_end(const ComparedRun& baseline, const ComparedRun& arm,
-                 const std::vector<int>& partners, int final_layer, std::string& note) {
+  // The place of the last product that `take` accepts, or -1.
+  template <typename Take>
+  int last_product(Take take) const {
+    for (std::size_t place = layers.size(); place-- > 0;) {
+      if (run.is_product(layers[place]) && take(layers[place])) return static_cast<int>(place);
+    }
+    return -1;
+  }
+  int last_product() const {
+    return last_product([](std::size_t) { return true; });
+  }
+  std::size_t layer(int place) const { return layers[static_cast<std::size_t>(place)]; }
+};
+
+// The place where the end of an arm begins that is not known to have a head.
+int first_of_end(const ComparedRun& baseline, const Network& arm, const std::vector<int>& partners,
+                 int final_layer, std::string& note) {
   const int same =
-      last_product(arm, [&](std::size_t layer) { return partners[layer] == final_layer; });
+      arm.last_product([&](std::size_t layer) { return partners[layer] == final_layer; });
   if (same >= 0) return same;
   note = "it has no layer " + baseline.site(static_cast<std::size_t>(final_layer)).name +
          "; what lies after the last layer that both have was taken.";
-  return last_product(arm, [&](std::size_t layer) { return partners[layer] >= 0; }) + 1;
+  return arm.last_product([&](std::size_t layer) { return partners[layer] >= 0; }) + 1;
 }
 
-// The products from `start` to `last`, of the same entry and like `last` in a head or not.
-LastLayers products(const ComparedRun& run, int start, int last, std::string note) {
+// The products from place `start` to `last`, like `last` in a head or not.
+LastLayers products(const Network& network, int start, int last, std::string note) {
   LastLayers found{{}, std::move(note)};
-  const auto end = static_cast<std::size_t>(last);
-  for (auto layer = static_cast<std::size_t>(start); layer <= end; ++layer) {
-    if (run.is_product(layer) && run.run.strata[layer].entry == run.run.strata[end].entry &&
-        run.in_head(layer) == run.in_head(end)) {
-      found.layers.push_back(layer);
-    }
+  const ComparedRun& run = network.run;
+  const bool in_head = run.in_head(network.layer(last));
+  for (int place = start; place <= last; ++place) {
+    const std::size_t layer = network.layer(place);
+    if (run.is_product(layer) && run.in_head(layer) == in_head) found.layers.push_back(layer);
   }
   if (found.layers.size() > 2) {
     found.note += (found.note.empty() ? "" : " ") + std::to_string(found.layers.size()) +
@@ -56,25 +74,36 @@ LastLayers products(const ComparedRun& run, int start, int last, std::string not
 }  // namespace
 
 LastLayers last_layers(const ComparedRun& baseline) {
-  const int last = last_product(baseline);
+  const Network network{baseline};
+  const int last = network.last_product();
   if (last < 0) return {{}, kNone};
-  const bool in_head = baseline.in_head(static_cast<std::size_t>(last));
-  return products(baseline, in_head ? 0 : last, last, "");
+  return products(network, baseline.in_head(network.layer(last)) ? 0 : last, last, "");
 }
 
 LastLayers last_layers(const ComparedRun& baseline, const ComparedRun& arm,
                        const std::vector<int>& partners) {
   if (&arm == &baseline) return last_layers(baseline);
-  const int last = last_product(arm), final_layer = last_product(baseline);
-  if (last < 0 || final_layer < 0) return {{}, kNone};
+  const Network network{arm}, first{baseline};
+  const int last = network.last_product(), final_place = first.last_product();
+  if (last < 0 || final_place < 0) return {{}, kNone};
   std::string note;
   int start = 0;
-  if (!arm.in_head(static_cast<std::size_t>(last))) {
-    start = first_of_end(baseline, arm, partners, final_layer, note);
+  if (!arm.in_head(network.layer(last))) {
+    const auto final_layer = static_cast<int>(first.layer(final_place));
+    start = first_of_end(baseline, network, partners, final_layer, note);
   }
-  LastLayers found = products(arm, start, last, note);
+  LastLayers found = products(network, start, last, note);
   if (found.layers.empty()) found.note = kNone;
   return found;
+}
+
+std::vector<bool> before_layer(const ComparedRun& run, std::size_t end) {
+  std::vector<bool> before(run.trials.size(), false);
+  for (const std::size_t layer : in_network_order(run)) {
+    if (run.run.strata[layer].site == run.run.strata[end].site) break;
+    before[layer] = true;
+  }
+  return before;
 }
 
 std::vector<LastRule> last_rules(const ComparedRun& run, const std::vector<std::size_t>& layers) {

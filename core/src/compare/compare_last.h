@@ -9,7 +9,7 @@
 namespace bitfall {
 
 struct LastLayers {
-  std::vector<std::size_t> layers;  // in network order, at most two, of one entry
+  std::vector<std::size_t> layers;  // in network order, at most two
   std::string note;                 // what is doubtful about them; why there are none
 };
 
@@ -20,6 +20,10 @@ LastLayers last_layers(const ComparedRun& baseline, const ComparedRun& arm,
                        const std::vector<int>& partners);
 /// Of the baseline itself.
 LastLayers last_layers(const ComparedRun& baseline);
+
+/// By layer: whether its outputs lie before those of layer `end`; of layers that several entries of
+/// the campaign hit, those of the first count.
+std::vector<bool> before_layer(const ComparedRun& run, std::size_t end);
 
 struct LastRule {
   std::string name;             // "(E v1 + C v2) / (E + C)"

@@ -103,6 +103,10 @@ std::int64_t Engine::trials(const Plan& plan) const {
   return ShardPart(plan, state_->workload.chunks(), state_->shard).trials();
 }
 
+void Engine::know_plain_answers(const std::vector<GoldenResult>& known) {
+  state_->workload.know_fp32(known);
+}
+
 void Engine::expect_golden(std::vector<GoldenResult> known) {
   state_->options.known_golden = std::move(known);
 }

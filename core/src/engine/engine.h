@@ -80,6 +80,9 @@ class Engine {
   /// arithmetic.
   void expect_golden(std::vector<GoldenResult> known);
 
+  /// Takes the answers in plain FP32 from a run of the same network, images and arithmetic.
+  void know_plain_answers(const std::vector<GoldenResult>& known);
+
   /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
   /// unless `golden_done[image]`. Returns false if `stop` became true first.
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,

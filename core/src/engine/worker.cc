@@ -99,7 +99,9 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
 void Worker::store_golden(const GoldenChunk& golden) {
   if (workload_.emulated().exact()) {
     workload_.note_fp32(golden.images(), golden.logits());
-  } else if (!workload_.fp32(golden.images()[0])) {
+  } else if (const RowImages& images = golden.images();
+             std::any_of(images.begin(), images.end(),
+                         [&](std::int32_t image) { return !workload_.fp32(image); })) {
     const Timer timer(costs_.golden_s);
     const Program& program = workload_.model().program();
     Slots slots = workload_.emulated().start_plain(golden.input());

@@ -57,4 +57,11 @@ void Workload::note_fp32(const RowImages& images, const at::Tensor& logits) {
   }
 }
 
+void Workload::know_fp32(const std::vector<GoldenResult>& known) {
+  for (const GoldenResult& one : known) {
+    auto& answer = fp32_.at(static_cast<std::size_t>(one.image));
+    if (!answer) answer = Fp32Answer{one.fp32_loss, one.fp32_top1};
+  }
+}
+
 }  // namespace bitfall

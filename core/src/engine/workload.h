@@ -48,6 +48,7 @@ class Workload {
   /// Of an image, once it is known. Two threads may not note the same image.
   const std::optional<Fp32Answer>& fp32(std::int32_t image) const;
   void note_fp32(const RowImages& images, const at::Tensor& logits);
+  void know_fp32(const std::vector<GoldenResult>& known);
 
  private:
   const Dataset& dataset_;

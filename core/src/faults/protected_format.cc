@@ -85,6 +85,22 @@ std::int64_t ProtectedFormat::register_count(int index, View<const std::int64_t>
 void ProtectedFormat::calibrate(View<const Range> ranges, View<const std::int64_t> shape,
                                 View<std::uint32_t> metadata) const {
   if (format_.calibrated()) format_.calibrate(ranges, shape, inner(metadata));
+  put_state(metadata);
+}
+
+std::optional<std::vector<std::uint32_t>> ProtectedFormat::with_state(
+    std::span<const std::uint32_t> without) const {
+  if (!calibrated()) return std::vector<std::uint32_t>();
+  std::vector<std::uint32_t> metadata(static_cast<std::size_t>(metadata_size(*this, place_.shape)));
+  if (format_.calibrated()) {
+    if (without.size() + static_cast<std::size_t>(size_) != metadata.size()) return std::nullopt;
+    std::copy(without.begin(), without.end(), metadata.begin());
+  }
+  put_state(metadata);
+  return metadata;
+}
+
+void ProtectedFormat::put_state(View<std::uint32_t> metadata) const {
   const auto own = metadata.last(static_cast<std::size_t>(size_));
   std::transform(state_.begin(), state_.end(), own.begin(),
                  [](float value) { return std::bit_cast<std::uint32_t>(value); });

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -62,6 +63,10 @@ class ProtectedFormat final : public NumberFormat {
   const ProtectedSite& site() const { return place_; }
   /// What the protection has learned of the site: calibrate() puts it into the metadata.
   void set_state(std::vector<float> state);
+  /// What calibrate() gives, from the metadata of the same campaign without the protection (empty
+  /// where its format is not calibrated). Nothing where those are of another size.
+  std::optional<std::vector<std::uint32_t>> with_state(
+      std::span<const std::uint32_t> without) const;
 
   View<const Register> registers() const override { return registers_; }
   std::int64_t register_count(int index, View<const std::int64_t> shape) const override;
@@ -103,6 +108,7 @@ class ProtectedFormat final : public NumberFormat {
     const auto own = static_cast<std::size_t>(size_);
     return metadata.first(metadata.size() < own ? 0 : metadata.size() - own);
   }
+  void put_state(View<std::uint32_t> metadata) const;
   void guard(View<float> values, const Slice& slice, View<const std::uint32_t> metadata) const;
 
   const NumberFormat& format_;
