@@ -89,10 +89,10 @@ permanent = true
         )
         return path
 
-    def long_campaign(self, name):
+    def long_campaign(self, name, per_site=4000):
         """Some seconds long: without the shortcuts, which change no result."""
         run = "batch = 4\nthreads = 1\nworkers = 1\ncommit_every = 20\nsuffix = false\nearly_stop = false\nshare = false\n"
-        return self.campaign_file(name, per_site=4000, run=run + "regions = false\n")
+        return self.campaign_file(name, per_site=per_site, run=run + "regions = false\n")
 
     def plan(self, name, shards, campaign=None, *more):
         directory = self.folder / name
@@ -194,7 +194,7 @@ class Work(Case):
         self.fail("nothing was stored")
 
     def test_a_shard_that_another_writes_is_for_later(self):
-        campaign = self.long_campaign("held")
+        campaign = self.long_campaign("held", per_site=40_000)  # never comes to its end
         directory = self.plan("held", 1, campaign)
         process = subprocess.Popen([PROGRAM, "work", directory, "1"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self.wait_until_done(directory, 1, process)

@@ -856,7 +856,16 @@ bool Session::profile_beside(const RunDescription& run, const std::vector<Golden
   engine_->know_plain_answers(golden);
   if (!arm_->learn(images_to_learn(), stop)) return false;
   auto profiles = arm_->with_state(run.profiles);
-  if (!profiles) return profile_all(stop, 0);
+  // A site that is guarded and not hit has none there.
+  const auto known = [&](std::int32_t site) {
+    const auto place = static_cast<std::size_t>(site);
+    const auto& shape = model_->sites()[place].shape;
+    return !format(site).calibrated() ||
+           std::ssize((*profiles)[place].metadata) == metadata_size(format(site), shape);
+  };
+  if (!profiles || !std::all_of(stored_so_.begin(), stored_so_.end(), known)) {
+    return profile_all(stop, 0);
+  }
   use_profiles(std::move(*profiles));
   return true;
 }

@@ -11,7 +11,7 @@
 #include "pilot.h"
 #include "profile.h"
 #include "site_values.h"
-#include "value_counts.h"
+#include "class_counts.h"
 #include "worker.h"
 #include "workload.h"
 

@@ -1,4 +1,4 @@
-#include "value_counts.h"
+#include "class_counts.h"
 
 #include <ATen/ATen.h>
 
