@@ -110,7 +110,7 @@ def diverged(seed):
     return [
         name
         for name, of in seed.items()
-        if not (of["accuracy"] > 0.3 and of["last"] > 0 and math.isfinite(of["last"]))
+        if not (of["accuracy"] > 0.3 and of["network"] > 0 and math.isfinite(of["network"]))
     ]
 
 
@@ -167,6 +167,12 @@ def tables(seeds, settings, registered):
         f"those that every arm of a seed gets right count; {settings['flips']['head']} flips per head layer, {settings['flips']['backbone']} per layer before it; FP32, clamped.",
         "",
     ]
+    known = [number for number, seed in seeds.items() if all(arm["last"] for arm in seed.values())]
+    if len(known) < len(seeds):
+        lines += [
+            f"Figures of the last layer are of {len(known)} seeds ({', '.join(map(str, known))}).",
+            "",
+        ]
     if not registered:
         lines += ["**A trial in small: other settings than those registered, no verdict.**", ""]
     for number, seed in seeds.items():
