@@ -126,7 +126,7 @@ std::vector<double> wanted_trials(std::span<const SampledStratum> pilot, const S
   }
   // A pilot is too rough for a small gain: where rates are all low, those that showed an event are
   // hardly others than those that did not.
-  constexpr double kWorthIt = 2.5;
+  constexpr double kWorthIt = 1.8;
   const double alike = simple_trials(rate, goal.halfwidth, goal.confidence);
   if (fewest * kWorthIt > alike) {
     for (std::size_t i = 0; i < pilot.size(); ++i) best[i] = pilot[i].weight * alike;
