@@ -262,6 +262,9 @@ def figure(seeds, path):
         f'<text x="10" y="20" font-size="14">linear / arm of mean delta loss, FP32 clamped: a dot per seed, mean with 95 % interval over {len(seeds)} seeds</text>',
     ]
     for panel, (measure, title) in enumerate(panels):
+        known = sum(all(arm[measure] for arm in seed.values()) for seed in seeds.values())
+        if known < len(seeds):
+            title += f" ({known} seeds)"
         parts.append(
             f'<text x="{x(panel, low * math.log(2)):.0f}" y="44" font-weight="bold">{title}</text>'
         )
