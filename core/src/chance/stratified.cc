@@ -175,7 +175,8 @@ double half_width(const WeightedSum& rate) { return (rate.interval.high - rate.i
 std::int64_t pilot_trials(const SamplingGoal& goal, double strata) {
   constexpr double kRate = 0.02, kShare = 0.025;  // of the trials that such a rate asks for
   const double all = kShare * simple_trials(kRate, goal.halfwidth, goal.confidence);
-  return std::clamp<std::int64_t>(static_cast<std::int64_t>(all / std::max(strata, 1.0)), kLeastPilot, 32);
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(all / std::max(strata, 1.0)),
+                                  kLeastPilot, 32);
 }
 
 std::vector<std::int64_t> next_round(std::span<const SampledStratum> pilot,

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "campaign_runner.h"
+#include "class_counts.h"
 #include "error.h"
 #include "pilot.h"
 #include "profile.h"
 #include "site_values.h"
-#include "class_counts.h"
 #include "worker.h"
 #include "workload.h"
 
