@@ -106,18 +106,15 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
   return true;
 }
 
-std::optional<std::vector<SiteProfile>> ProtectedArm::with_state(
-    std::vector<SiteProfile> without) const {
+std::vector<SiteProfile> ProtectedArm::with_state(std::vector<SiteProfile> profiles) const {
   std::size_t guarded = 0;
   for (const std::int32_t site : sites_) {
     const auto place = static_cast<std::size_t>(site);
     if (guarding_.twice[place]) continue;
-    if (place >= without.size()) return std::nullopt;
-    auto metadata = formats_[guarded++]->with_state(without[place].metadata);
-    if (!metadata) return std::nullopt;
-    without[place].metadata = std::move(*metadata);
+    auto& metadata = profiles.at(place).metadata;
+    metadata = formats_[guarded++]->with_state(std::move(metadata));
   }
-  return without;
+  return profiles;
 }
 
 // JSON, in which numbers that are not finite are text.

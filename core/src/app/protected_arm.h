@@ -45,8 +45,8 @@ class ProtectedArm {
   /// stopped. Throws Error(kUsage) where there are none and they are needed.
   bool learn(const DataConfig& data, const std::atomic<bool>& stop);
   /// The profiles of the same campaign's run without protection, as they are with it once it has
-  /// learned. Nothing where a guarded site has none there.
-  std::optional<std::vector<SiteProfile>> with_state(std::vector<SiteProfile> without) const;
+  /// learned. Of a site that has none there metadata are missing.
+  std::vector<SiteProfile> with_state(std::vector<SiteProfile> without) const;
   /// What was learned of the answer, as text, empty if nothing; that of the sites comes with their
   /// profiles.
   std::string answer_state() const;

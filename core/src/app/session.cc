@@ -63,6 +63,12 @@ RunFacts facts_of(const Campaign& campaign,
   return facts;
 }
 
+// Of a campaign with a goal, where populations are asked for and no trials.
+Campaign smallest(Campaign campaign) {
+  for (FaultsConfig& entry : campaign.faults) entry.goal->minimum = 1;
+  return campaign;
+}
+
 }  // namespace
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
@@ -270,7 +276,7 @@ std::vector<FaultsConfig> Session::parts_of(const FaultsConfig& whole) {
 // Whether faults are drawn by the values that they find.
 bool Session::by_values() const {
   return std::any_of(campaign_.faults.begin(), campaign_.faults.end(),
-                     [](const auto& entry) { return entry.part && entry.part->finds >= 0; });
+                     [](const auto& entry) { return entry.part && entry.part->by_value(); });
 }
 
 // Divides the bits' parts by what a fault finds, too, where that can be counted ahead: not where
@@ -278,12 +284,12 @@ bool Session::by_values() const {
 void Session::divide_by_values(std::vector<std::vector<std::int32_t>>& entries,
                                Diagnostics& diagnostics) {
   constexpr double kMostCounts = 1 << 25;
-  if (!undivided_ || by_values() || !hit_any_element(entries)) return;
+  if (!undivided_ || by_values()) return;
   std::vector<const NumberFormat*> formats;
   for (const auto& format : formats_) formats.push_back(format.get());
   const std::vector<FaultPart> parts = parts_by_values(formats);
   const auto classes = std::count_if(parts.begin(), parts.end(),
-                                     [](const FaultPart& part) { return part.finds >= 0; });
+                                     [](const FaultPart& part) { return part.by_value(); });
   const double counts = static_cast<double>(classes) * static_cast<double>(entries.front().size()) *
                         static_cast<double>(dataset_->size());
   if (classes == 0) return;
@@ -297,6 +303,7 @@ void Session::divide_by_values(std::vector<std::vector<std::int32_t>>& entries,
   const SamplingFact& sampling = *facts_.sampling;
   const double pilot = static_cast<double>(parts.size() * entries.front().size()) * kLeastPilot;
   if (pilot > kMostOfAll * simple_trials(kRate, sampling.halfwidth, sampling.confidence)) return;
+  if (!hit_any_element(entries)) return;
   std::vector<FaultsConfig> faults;
   for (const FaultPart& part : parts) {
     const auto of =
@@ -327,11 +334,9 @@ bool Session::hit_any_element(const std::vector<std::vector<std::int32_t>>& entr
     if (model->needs_golden_range()) return false;  // is not known yet
     models.push_back(model.get());
   }
-  Campaign smallest = campaign_;
-  for (FaultsConfig& entry : smallest.faults) entry.goal->minimum = 1;
   Diagnostics ignored("", "");  // told when the plan is drawn
-  const Plan plan =
-      Plan::draw(smallest, sites, *site_formats_, dataset_->size(), entries, models, ignored);
+  const Plan plan = Plan::draw(smallest(campaign_), sites, *site_formats_, dataset_->size(),
+                               entries, models, ignored);
   const auto& strata = plan.strata();
   return std::all_of(strata.begin(), strata.end(), [&](const Stratum& stratum) {
     const auto& bits = campaign_.faults[static_cast<std::size_t>(stratum.entry)].part->bits;
@@ -346,10 +351,9 @@ bool Session::hit_any_element(const std::vector<std::vector<std::int32_t>>& entr
 void Session::check_division(const SiteFormats& formats) const {
   Campaign whole = campaign_;
   whole.faults = {*undivided_};
-  whole.faults.front().goal->minimum = 1;  // its population is asked for, and no trial
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   const auto model = host_->make_error_model(undivided_->error_model, diagnostics);
-  const Plan plan = Plan::draw(whole, model_->sites(), formats, dataset_->size(),
+  const Plan plan = Plan::draw(smallest(whole), model_->sites(), formats, dataset_->size(),
                                {entries_.front()}, {model.get()}, diagnostics, engine_->profiles());
   diagnostics.throw_if_any();
   std::map<std::int32_t, double> faults;
@@ -797,9 +801,7 @@ void Session::complete_plan() {
     return plan;
   };
   if (facts_.sampling) {
-    Campaign smallest = campaign_;
-    for (FaultsConfig& entry : smallest.faults) entry.goal->minimum = 1;
-    set_pilot(draw(smallest));
+    set_pilot(draw(smallest(campaign_)));
   }
   Plan plan = draw(campaign_);
   plan_ = std::make_unique<Plan>(std::move(plan));
@@ -826,7 +828,7 @@ void Session::set_pilot(const Plan& smallest) {
     if (stratum.population <= 0) continue;
     const auto entry = static_cast<std::size_t>(stratum.entry);
     ++strata[entry];
-    shares += campaign_.faults[entry].part && campaign_.faults[entry].part->finds >= 0
+    shares += campaign_.faults[entry].part && campaign_.faults[entry].part->by_value()
                   ? 1.0 / kValueClasses
                   : 1;
   }
@@ -835,7 +837,7 @@ void Session::set_pilot(const Plan& smallest) {
   std::int64_t pilot = 0, all = 0;
   for (std::size_t i = 0; i < strata.size(); ++i) {
     FaultsConfig& entry = campaign_.faults[i];
-    const bool share = entry.part && entry.part->finds >= 0;
+    const bool share = entry.part && entry.part->by_value();
     if (!given) entry.goal->minimum = share ? std::max(kLeastPilot, each / kValueClasses) : each;
     pilot += entry.goal->minimum * strata[i];
     all += strata[i];
@@ -855,18 +857,17 @@ bool Session::profile_beside(const RunDescription& run, const std::vector<Golden
                              const std::atomic<bool>& stop) {
   engine_->know_plain_answers(golden);
   if (!arm_->learn(images_to_learn(), stop)) return false;
-  auto profiles = arm_->with_state(run.profiles);
+  if (run.profiles.size() != model_->sites().size()) return profile_all(stop, 0);
+  std::vector<SiteProfile> profiles = arm_->with_state(run.profiles);
   // A site that is guarded and not hit has none there.
   const auto known = [&](std::int32_t site) {
     const auto place = static_cast<std::size_t>(site);
     const auto& shape = model_->sites()[place].shape;
     return !format(site).calibrated() ||
-           std::ssize((*profiles)[place].metadata) == metadata_size(format(site), shape);
+           std::ssize(profiles[place].metadata) == metadata_size(format(site), shape);
   };
-  if (!profiles || !std::all_of(stored_so_.begin(), stored_so_.end(), known)) {
-    return profile_all(stop, 0);
-  }
-  use_profiles(std::move(*profiles));
+  if (!std::all_of(stored_so_.begin(), stored_so_.end(), known)) return profile_all(stop, 0);
+  use_profiles(std::move(profiles));
   return true;
 }
 

@@ -87,9 +87,9 @@ std::vector<double> rough_rates(std::span<const SampledStratum> strata) {
   std::vector<double> found;
   for (const SampledStratum& stratum : strata) {
     const Alike& alike = pools[stratum.alike];
-    const double rate = (static_cast<double>(stratum.events) + alike.worth() * alike.rate()) /
-                        (static_cast<double>(stratum.trials) + alike.worth());
-    found.push_back(rate);
+    const double worth = alike.worth();
+    found.push_back((static_cast<double>(stratum.events) + worth * alike.rate()) /
+                    (static_cast<double>(stratum.trials) + worth));
   }
   return found;
 }

@@ -47,6 +47,7 @@ struct BitRange {
 struct FaultPart {
   BitRange bits;
   int finds = -1;  // and that find a value of this class (value_classes.h); -1: any
+  bool by_value() const { return finds >= 0; }
   bool operator==(const FaultPart&) const = default;
 };
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "emulated_model.h"
@@ -15,10 +14,9 @@ class SiteCodes {
   /// Borrows the model, which has its profiles.
   SiteCodes(const EmulatedModel& emulated, std::int32_t site);
 
-  /// An image's slab of the site (of a parameter all of it, with image 0), and its codes, which
-  /// hold until the next call.
-  std::pair<std::span<const float>, std::span<const std::uint32_t>> of(std::int32_t image,
-                                                                       const float* values);
+  /// Of an image's slab of the site (of a parameter all of it, with image 0); they hold until the
+  /// next call.
+  std::span<const std::uint32_t> of(std::int32_t image, std::span<const float> slab);
 
  private:
   const EmulatedModel& emulated_;

@@ -1,5 +1,4 @@
-// The values of one site without a fault, as those that faults hit: stored in its format, computed
-// in the batches of the campaign.
+// The values of one site without a fault, as those that faults hit (site_slabs.h).
 #pragma once
 
 #include <atomic>

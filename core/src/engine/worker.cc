@@ -304,9 +304,8 @@ void Worker::redraw(Flight& one, std::span<const float> slab,
     // There are some, and each is as likely as any other.
     one.given_up = false;
     SiteCodes site(workload_.emulated(), one.trial.site);
-    const auto [values, codes] = site.of(one.trial.image, slab.data());
-    const auto elements =
-        elements_of_class(values, codes, std::countr_zero(last.front().mask), finds);
+    const auto elements = elements_of_class(slab, site.of(one.trial.image, slab),
+                                            std::countr_zero(last.front().mask), finds);
     if (elements.empty()) {
       throw Error(ExitCode::kInput,
                   "site '" +

@@ -70,7 +70,7 @@ std::string to_string(const BitRange& bits) {
 
 std::string to_string(const FaultPart& part) {
   const std::string bits = to_string(part.bits);
-  return part.finds < 0 ? bits : bits + " " + value_class_text(part.finds);
+  return part.by_value() ? bits + " " + value_class_text(part.finds) : bits;
 }
 
 }  // namespace bitfall

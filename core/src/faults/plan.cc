@@ -290,7 +290,7 @@ void Plan::State::add_entry(std::int32_t index, const FaultsConfig& config,
   entry.first = trials;
   entry.mixed = config.total.has_value();
   entry.part = config.part;
-  if (config.part && config.part->finds >= 0) entry.finds.emplace(config.part->finds);
+  if (config.part && config.part->by_value()) entry.finds.emplace(config.part->finds);
   entry.copies = config.permanent ? images : 1;
   const double wanted = static_cast<double>(trials) + add_strata(entry, index, config, selected);
   if (wanted > kMostTrials) {

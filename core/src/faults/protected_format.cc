@@ -88,14 +88,12 @@ void ProtectedFormat::calibrate(View<const Range> ranges, View<const std::int64_
   put_state(metadata);
 }
 
-std::optional<std::vector<std::uint32_t>> ProtectedFormat::with_state(
-    std::span<const std::uint32_t> without) const {
-  if (!calibrated()) return std::vector<std::uint32_t>();
-  std::vector<std::uint32_t> metadata(static_cast<std::size_t>(metadata_size(*this, place_.shape)));
-  if (format_.calibrated()) {
-    if (without.size() + static_cast<std::size_t>(size_) != metadata.size()) return std::nullopt;
-    std::copy(without.begin(), without.end(), metadata.begin());
-  }
+std::vector<std::uint32_t> ProtectedFormat::with_state(std::vector<std::uint32_t> metadata) const {
+  if (!calibrated()) return {};
+  const auto own = static_cast<std::size_t>(size_);
+  metadata.resize(format_.calibrated()
+                      ? metadata.size() + own
+                      : static_cast<std::size_t>(metadata_size(*this, place_.shape)));
   put_state(metadata);
   return metadata;
 }

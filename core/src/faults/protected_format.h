@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -64,9 +63,8 @@ class ProtectedFormat final : public NumberFormat {
   /// What the protection has learned of the site: calibrate() puts it into the metadata.
   void set_state(std::vector<float> state);
   /// What calibrate() gives, from the metadata of the same campaign without the protection (empty
-  /// where its format is not calibrated). Nothing where those are of another size.
-  std::optional<std::vector<std::uint32_t>> with_state(
-      std::span<const std::uint32_t> without) const;
+  /// where its format is not calibrated). Of another size than the format's where those are.
+  std::vector<std::uint32_t> with_state(std::vector<std::uint32_t> without) const;
 
   View<const Register> registers() const override { return registers_; }
   std::int64_t register_count(int index, View<const std::int64_t> shape) const override;

@@ -17,11 +17,8 @@ namespace bitfall {
 /// 0 and 1: the bit, the value has no minus sign; 2 and 3: the bit, it has one (-0 and NaN, too).
 inline constexpr int kValueClasses = 4;
 
-constexpr int value_class(std::uint32_t code, int bit, bool minus) {
-  return static_cast<int>(code >> bit & 1U) + (minus ? 2 : 0);
-}
 inline int value_class(std::uint32_t code, int bit, float value) {
-  return value_class(code, bit, std::signbit(value));
+  return static_cast<int>(code >> bit & 1U) + (std::signbit(value) ? 2 : 0);
 }
 
 /// "bit 30 = 0, +", after the bits: "= 0, +".

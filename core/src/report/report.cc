@@ -229,15 +229,16 @@ class Summary {
       strata_.push_back(stratum.finish(data_.confidence, data_.clip));
     }
     const std::vector<double> weights = stratum_weights(run_, run_.facts.sampling->over_layers);
-    std::map<std::size_t, std::vector<WeightedGroup>> layers, parts, classes;
+    std::map<std::size_t, std::vector<WeightedGroup>> layers, classes;
+    std::map<std::pair<int, int>, std::vector<WeightedGroup>> parts;  // by first and last bit
     std::vector<WeightedGroup> all;
     for (std::size_t i = 0; i < strata_.size(); ++i) {
       layers[row_of_stratum_[i]].push_back({run_.strata[i].population, &strata_[i]});
       all.push_back({weights[i], &strata_[i]});
       const auto entry = static_cast<std::size_t>(run_.strata[i].entry);
       if (entry >= run_.facts.sampling->parts.size() || strata_[i].trials == 0) continue;
-      const auto first = static_cast<std::size_t>(run_.facts.sampling->parts[entry].bits.first);
-      parts[first].push_back(all.back());
+      const BitRange& bits = run_.facts.sampling->parts[entry].bits;
+      parts[{bits.first, bits.last}].push_back(all.back());
     }
     // By what the trial's own code says of the bit: of a stratum's weight the share of its trials.
     std::map<std::pair<std::size_t, std::size_t>, GroupSummary> cells;
@@ -261,11 +262,9 @@ class Summary {
       layer.operation = of.front().group->operation;
       layer.bits = of.front().group->bits;
     }
-    for (const auto& [first, of] : parts) {
+    for (const auto& [range, of] : parts) {
       GroupSummary& row = data_.bits.emplace_back(combined(of, data_.confidence));
-      const auto stratum = static_cast<std::size_t>(of.front().group - strata_.data());
-      const BitRange& bits =
-          run_.facts.sampling->parts[static_cast<std::size_t>(run_.strata[stratum].entry)].bits;
+      const BitRange bits{range.first, range.second};
       row.name = to_string(bits);
       row.bit = bits.last;
       if (bits.first < bits.last) row.first_bit = bits.first;
