@@ -135,11 +135,29 @@ workers = 2
             self.assertAlmostEqual(report["network"][key]["rate"], network[key]["rate"], delta=0.006)
         masked = [group["masked"] / group["trials"] for group in (report["network"], network)]
         self.assertAlmostEqual(*masked, delta=0.02)
+        # A cell of layers by bits has strata of several values, drawn more or less often.
+        whole = {(row["layer"], row["bit"]): row for row in self.report("all")["layer_bits"]}
+        cells = [row for row in report["layer_bits"] if row["bit"] in (14, 13)]
+        self.assertEqual(len(cells), 6)
+        for row in cells:
+            truth = whole[row["layer"], row["bit"]]
+            self.assertAlmostEqual(truth["rate"], truth["mismatches"] / truth["trials"])
+            error = (truth["rate"] * (1 - truth["rate"]) / row["trials"]) ** 0.5  # that of plain trials, which is larger
+            self.assertAlmostEqual(row["rate"], truth["rate"], delta=3 * error, msg=row)
+            self.assertAlmostEqual(row["clipped"], truth["clipped"], delta=0.25 * truth["clipped"], msg=row)
+        self.assertGreater(max(abs(row["mismatches"] / row["trials"] - row["rate"]) for row in cells), 0.08)
         clipped = [group["delta_loss"]["mean_clipped"] for group in (report["network"], network)]
         self.assertAlmostEqual(*clipped, delta=0.1 * clipped[1])
         strata = report["sampling"]["strata"]
         self.assertAlmostEqual(sum(row["weight"] for row in strata), 1)
         self.assertEqual(sum(row["trials"] + row["pilot"] for row in strata), report["done"])
+        # What a reader of the trials makes of the weights.
+        counted = self.trials("narrow")[report["sampling"]["pilot"] :]
+        rate = 0
+        for row in strata:
+            its = [trial for trial in counted if (int(trial["entry"]), trial["site"]) == (row["entry"], row["site"])]
+            rate += row["weight"] * sum(float(trial["mismatch"]) for trial in its) / len(its) if row["weight"] else 0
+        self.assertAlmostEqual(rate, report["sampling"]["rate"], places=12)
         # More where more is uncertain.
         each = {(row["site"], row["bits"]): row["trials"] / row["weight"] for row in strata if row["weight"]}
         self.assertGreater(each["0", "bit 14 = 0, +"], 2 * each["0", "bits 0-1"])

@@ -170,6 +170,21 @@ WeightedSum stratified_rate(std::span<const SampledStratum> strata, double confi
   return weighted_sum(terms);
 }
 
+Proportion stratified_proportion(std::span<const SampledStratum> strata, double confidence) {
+  Proportion result;
+  for (const SampledStratum& stratum : strata) {
+    if (stratum.weight <= 0) continue;
+    result.trials += stratum.trials;
+    result.events += stratum.events;
+  }
+  const WeightedSum mean = stratified_rate(strata, confidence);
+  result.rate = mean.value;
+  result.wilson = result.clopper_pearson = result.headline =
+      result.trials == 0 ? Interval{} : mean.interval;
+  result.method = "stratified";
+  return result;
+}
+
 double half_width(const WeightedSum& rate) { return (rate.interval.high - rate.interval.low) / 2; }
 
 std::int64_t pilot_trials(const SamplingGoal& goal, double strata) {

@@ -24,6 +24,9 @@ struct SampledStratum {
 /// together, so that a hundred strata without an event are as one without.
 WeightedSum stratified_rate(std::span<const SampledStratum> strata, double confidence);
 
+/// The same beside the counts of strata with a weight, of which the rate is not the quotient.
+Proportion stratified_proportion(std::span<const SampledStratum> strata, double confidence);
+
 /// Half of the interval's width.
 double half_width(const WeightedSum& rate);
 

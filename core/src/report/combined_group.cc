@@ -31,21 +31,12 @@ std::vector<WeightedGroup> normalised(WeightedGroups parts,
 
 Proportion rate_of(WeightedGroups parts, double confidence,
                    const std::function<const Proportion&(const GroupSummary&)>& rate) {
-  Proportion result;
   std::vector<SampledStratum> strata;
   for (const WeightedGroup& part : parts) {
     const Proportion& own = rate(*part.group);
     strata.push_back({part.weight, own.trials, own.events});
-    if (part.weight <= 0) continue;
-    result.trials += own.trials;
-    result.events += own.events;
   }
-  const WeightedSum mean = stratified_rate(strata, confidence);
-  result.rate = mean.value;
-  result.wilson = result.clopper_pearson = result.headline =
-      result.trials == 0 ? Interval{} : mean.interval;
-  result.method = "stratified";
-  return result;
+  return stratified_proportion(strata, confidence);
 }
 
 /// Of a mean with its interval.
@@ -201,7 +192,7 @@ GroupSummary combined(WeightedGroups parts, double confidence) {
       parts, all.trials, all.outcomes.size(),
       [](const GroupSummary& group, std::size_t kind) { return group.outcomes[kind]; });
   std::copy(outcomes.begin(), outcomes.end(), all.outcomes.begin());
-  const auto rate = [&](Proportion GroupSummary::* of) {
+  const auto rate = [&](Proportion GroupSummary::*of) {
     return rate_of(parts, confidence,
                    [of](const GroupSummary& group) -> const Proportion& { return group.*of; });
   };

@@ -181,10 +181,7 @@ class Summary {
     } else {
       finish_groups();
     }
-    for (auto& [key, cell] : layer_bits_) {
-      cell.clipped /= static_cast<double>(cell.trials);
-      data_.layer_bits.push_back(cell);
-    }
+    finish_layer_bits();
     data_.raised = raised_.commonest(kRaised);
     data_.kinds_raised = raised_.kinds();
     finish_means();
@@ -194,6 +191,33 @@ class Summary {
   }
 
  private:
+  // Each cell from the strata that have trials in it.
+  void finish_layer_bits() {
+    std::map<std::pair<std::size_t, int>, std::vector<std::size_t>> cells;  // by row and bit
+    for (const auto& [place, _] : layer_bits_) {
+      const auto& [stratum, bit] = place;
+      cells[{data_.sampling ? row_of_stratum_[stratum] : stratum, bit}].push_back(stratum);
+    }
+    for (const auto& [place, strata] : cells) {
+      LayerBit cell{place.first, place.second};
+      std::vector<SampledStratum> parts;
+      double weights = 0;
+      for (const std::size_t stratum : strata) {
+        const LayerBit& part = layer_bits_[{stratum, place.second}];
+        const double weight = data_.sampling ? run_.strata[stratum].population : 1;
+        parts.push_back({weight, part.trials, part.mismatches});
+        cell.trials += part.trials;
+        cell.mismatches += part.mismatches;
+        cell.clipped += weight * part.clipped / static_cast<double>(part.trials);
+        weights += weight;
+      }
+      cell.clipped /= weights;
+      cell.rate = parts.size() == 1 ? proportion(cell.mismatches, cell.trials, data_.confidence)
+                                    : stratified_proportion(parts, data_.confidence);
+      data_.layer_bits.push_back(cell);
+    }
+  }
+
   void finish_groups() {
     for (Tally& layer : layers_) network_.losses.collect(layer.losses);
     for (Tally& layer : layers_) data_.layers.push_back(layer.finish(data_.confidence, data_.clip));
@@ -438,11 +462,7 @@ class Summary {
   }
 
   void add_to_layer_bit(const TrialResult& trial, const Effect& effect, int bit) {
-    const std::size_t stratum = layer_of_.at({trial.entry, trial.site});
-    const std::size_t layer = data_.sampling ? row_of_stratum_[stratum] : stratum;
-    LayerBit& cell = layer_bits_[{layer, bit}];
-    cell.layer = layer;
-    cell.bit = bit;
+    LayerBit& cell = layer_bits_[{layer_of_.at({trial.entry, trial.site}), bit}];
     ++cell.trials;
     cell.mismatches += effect.mismatch;
     cell.clipped += effect.clipped;
@@ -697,7 +717,7 @@ class Summary {
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;
-  std::map<std::pair<std::size_t, int>, LayerBit> layer_bits_;  // by layer and bit
+  std::map<std::pair<std::size_t, int>, LayerBit> layer_bits_;  // by stratum and bit; sums
   std::array<Tally, 2> answers_, directions_;
   Tally network_;
   RaisedCount raised_;

@@ -89,6 +89,7 @@ struct LayerBit {
   std::size_t layer = 0;  // in ReportData::layers
   int bit = 0;
   std::int64_t trials = 0, mismatches = 0;
+  Proportion rate;     // of mismatches; of a run drawn by strata weighted, as is the next
   double clipped = 0;  // mean delta loss, each trial cut at the clip
 };
 

@@ -274,12 +274,11 @@ Json bits_chart(const ReportData& data) {
 Json layer_bits_chart(const ReportData& data) {
   Json rows = Json::array();
   for (const LayerBit& cell : data.layer_bits) {
-    const Proportion rate = proportion(cell.mismatches, cell.trials, data.confidence);
     rows.push_back({{"layer", data.layers[cell.layer].name},
                     {"bit", cell.bit},
                     {"trials", cell.trials},
-                    {"rate", rate.rate},
-                    {"high", rate.headline.high},
+                    {"rate", cell.rate.rate},
+                    {"high", cell.rate.headline.high},
                     {"clipped", number(cell.clipped)}});
   }
   const bool many = with_trials(data.layers).size() > 60;

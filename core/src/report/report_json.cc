@@ -65,7 +65,8 @@ Json to_json(const FitReport& fit) {
 Json to_json(const SamplingSummary& sampling) {
   Json strata = Json::array();
   for (const SampledPart& part : sampling.strata) {
-    strata.push_back({{"site", part.site},
+    strata.push_back({{"entry", part.entry},
+                      {"site", part.site},
                       {"bits", part.bits},
                       {"weight", part.counted.weight},
                       {"pilot", part.pilot},
@@ -233,6 +234,7 @@ std::string report_json(const ReportData& data, const FitReport* fit) {
                           {"bit", cell.bit},
                           {"trials", cell.trials},
                           {"mismatches", cell.mismatches},
+                          {"rate", number(cell.rate.rate)},
                           {"clipped", number(cell.clipped)}});
   }
   Json meanings = Json::object();

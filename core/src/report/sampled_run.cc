@@ -90,13 +90,13 @@ SamplingSummary summarise_sampling(const SampledRun& counts, const RunDescriptio
   const auto& parts = summary.goal.parts;
   for (std::size_t i = 0; i < counts.since.size(); ++i) {
     const auto entry = static_cast<std::size_t>(run.strata[i].entry);
-    summary.strata.push_back({run.sites[static_cast<std::size_t>(run.strata[i].site)].name,
-                              entry < parts.size() ? to_string(parts[entry]) : "",
-                              counts.pilot[i].trials,
-                              summary.pilot_alone ? counts.pilot[i] : counts.since[i]});
+    summary.strata.push_back(
+        {run.strata[i].entry, run.sites[static_cast<std::size_t>(run.strata[i].site)].name,
+         entry < parts.size() ? to_string(parts[entry]) : "", counts.pilot[i].trials,
+         summary.pilot_alone ? counts.pilot[i] : counts.since[i]});
   }
-  summary.rate = stratified_rate(summary.pilot_alone ? counts.pilot : counts.since,
-                                 summary.goal.confidence);
+  summary.rate =
+      stratified_rate(summary.pilot_alone ? counts.pilot : counts.since, summary.goal.confidence);
   const double half = half_width(summary.rate);
   summary.met = !summary.pilot_alone && half <= summary.goal.halfwidth;
   if (half > 0 && half < 0.5) {

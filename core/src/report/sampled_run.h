@@ -29,6 +29,7 @@ SampledRun count_strata(const Store& store, const RunDescription& run);
 
 /// A stratum in a report.
 struct SampledPart {
+  std::int32_t entry = 0;  // that its trials have
   std::string site, bits;  // "bits 0-6", or empty
   std::int64_t pilot = 0;  // trials
   SampledStratum counted;
