@@ -152,11 +152,10 @@ workers = 2
         self.assertAlmostEqual(sum(row["weight"] for row in strata), 1)
         self.assertEqual(sum(row["trials"] + row["pilot"] for row in strata), report["done"])
         # What a reader of the trials makes of the weights.
-        counted = self.trials("narrow")[report["sampling"]["pilot"] :]
-        rate = 0
-        for row in strata:
-            its = [trial for trial in counted if (int(trial["entry"]), trial["site"]) == (row["entry"], row["site"])]
-            rate += row["weight"] * sum(float(trial["mismatch"]) for trial in its) / len(its) if row["weight"] else 0
+        with sqlite3.connect(self.folder / "narrow" / "campaign.sqlite") as database:
+            means = "SELECT entry, site, avg(mismatch) FROM v_trials WHERE trial >= ? GROUP BY entry, site"
+            found = {row[:2]: row[2] for row in database.execute(means, (report["sampling"]["pilot"],))}
+        rate = sum(row["weight"] * found[row["entry"], row["site"]] for row in strata if row["weight"])
         self.assertAlmostEqual(rate, report["sampling"]["rate"], places=12)
         # More where more is uncertain.
         each = {(row["site"], row["bits"]): row["trials"] / row["weight"] for row in strata if row["weight"]}
