@@ -52,6 +52,7 @@ packages=(
   xz-utils
   bubblewrap
   minisign
+  "libclang-rt-16-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-14-dev" # libFuzzer
 )
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -91,7 +91,7 @@ class RunPaths(unittest.TestCase):
 
     def test_a_library_in_the_current_folder_is_not_loaded(self):
         programs = [[path, "--version"] for path in elf_files(BUILD / "bin", self.installed / "bin")]
-        programs += [[path, "--gtest_list_tests"] for path in (BUILD / "tests").glob("store_test")]
+        programs += [[path, "--gtest_list_tests"] for path in (BUILD / "tests").glob("store_tests")]
         self.assertTrue(programs, "was the project built?")
         for command in programs:
             self.assertFalse(self.loads_planted(*command), command[0])

@@ -96,7 +96,7 @@ class BmpReader {
     if (compression_ != 0 && !masked) {
       fail("a BMP with compression " + std::to_string(compression_) + " is not supported");
     }
-    check_image_size(width_, height_);
+    check_image_data("BMP", width_, height_, static_cast<double>(bits_), file_.size());
   }
 
   void read_palette() {

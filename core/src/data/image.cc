@@ -131,6 +131,14 @@ void check_image_size(std::uint64_t width, std::uint64_t height) {
   }
 }
 
+void check_image_data(const char* kind, std::uint64_t width, std::uint64_t height, double bits,
+                      std::size_t held) {
+  check_image_size(width, height);
+  if (static_cast<double>(width * height) * bits / 8 <= static_cast<double>(held)) return;
+  fail("the " + std::string(kind) + " is truncated: " + std::to_string(held) +
+       " bytes cannot hold " + std::to_string(width) + " x " + std::to_string(height) + " pixels");
+}
+
 Image blank_image(std::uint64_t width, std::uint64_t height, int channels) {
   check_image_size(width, height);
   Image image{static_cast<int>(width), static_cast<int>(height), channels, {}};

@@ -25,6 +25,11 @@ struct Image {
 
 /// Throws Error(kInput) where it has no pixels, or more than kMaxImagePixels.
 void check_image_size(std::uint64_t width, std::uint64_t height);
+/// Throws Error(kInput), "the KIND is truncated: ...", where a file of `held` bytes is too small
+/// for such an image by `bits` a pixel, the fewest that the kind of file can do with: no memory is
+/// asked for on a header's word.
+void check_image_data(const char* kind, std::uint64_t width, std::uint64_t height, double bits,
+                      std::size_t held);
 /// A black image. Throws as check_image_size.
 Image blank_image(std::uint64_t width, std::uint64_t height, int channels);
 /// Writes an RGB pixel to an image of `channels`.

@@ -69,7 +69,7 @@ void jpeg_pixel_step(JpegContext& context) {
 /// The default settings are Pillow's: the slow integer DCT and "fancy" chroma upsampling.
 class JpegReader {
  public:
-  explicit JpegReader(std::span<const std::uint8_t> file) {
+  explicit JpegReader(std::span<const std::uint8_t> file) : size_(file.size()) {
     context_.decoder.err = jpeg_std_error(&context_.errors);
     context_.decoder.client_data = &context_;
     context_.errors.error_exit = jpeg_fail;
@@ -95,6 +95,9 @@ class JpegReader {
       fail("JPEGs with " + std::to_string(channels) + " components are not supported");
     }
     decoder.out_color_space = channels == 1 ? JCS_GRAYSCALE : channels == 3 ? JCS_RGB : JCS_CMYK;
+    // A Huffman code has a bit at least, and each block of 64 pixels a code.
+    check_image_data("JPEG", decoder.image_width, decoder.image_height,
+                     decoder.arith_code ? 0 : 1.0 / 64, size_);
     Image image = blank_image(decoder.image_width, decoder.image_height, channels);
     context_.pixels = image.pixels.data();
     context_.stride = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(channels);
@@ -108,6 +111,7 @@ class JpegReader {
     if (context_.truncated) fail("the JPEG is truncated");
   }
 
+  std::size_t size_;
   JpegContext context_{};
 };
 

@@ -101,7 +101,9 @@ class PngReader {
   Image read(int channels) {
     run(png_header_step);
     if (!context_.info) throw std::bad_alloc();
-    check_image_size(context_.width, context_.height);
+    constexpr double kDeflate = 1032;  // what it shrinks the same byte again and again to
+    const int bits = png_get_channels(context_.png, context_.info) * context_.depth;
+    check_image_data("PNG", context_.width, context_.height, bits / kDeflate, context_.size);
     run(png_row_step);
     std::vector<std::uint8_t> samples(context_.stride * context_.height);
     context_.pixels = samples.data();

@@ -27,8 +27,9 @@ class PnmReader {
     bitmap_ = kind_ == 1 || kind_ == 4;
     if (!bitmap_) most_ = static_cast<int>(number("its largest value", 65535));
     if (most_ == 0) fail("broken PNM: its largest value is 0");
-    Image image = blank_image(width, height, channels);
     const int samples = kind_ % 3 == 0 ? 3 : 1;
+    check_image_data("PNM", width, height, kind_ == 4 ? 1 : 8 * samples, file_.size());
+    Image image = blank_image(width, height, channels);
     std::uint8_t* out = image.pixels.data();
     for (std::uint64_t y = 0; y < height; ++y) {
       for (std::uint64_t x = 0; x < width; ++x, out += channels) {
