@@ -36,7 +36,7 @@ for version in "${versions[@]}"; do
   cmake -S . -B "$folder/build" -G Ninja --log-level=NOTICE -DCMAKE_BUILD_TYPE=Release \
     -DBITFALL_TESTS=OFF -DBITFALL_LIBTORCH="$PWD/$folder/site/torch"
   cmake --build "$folder/build" --target bitfall bitfall_plugins
-  needed=$(readelf -d "$folder/build/bin/bitfall" | sed -n 's/.*NEEDED.*\[\(lib\(torch\|c10\).*\)\]/\1/p' | paste -sd ' ')
+  needed=$(readelf -d "$folder/build/bin/bitfall-torch" | sed -n 's/.*NEEDED.*\[\(lib\(torch\|c10\).*\)\]/\1/p' | paste -sd ' ')
   ran="not tried"
   if ((run == 1)); then
     "$folder/build/bin/bitfall" env | grep -i torch

@@ -15,7 +15,6 @@ scripts/setup.sh
 scripts/build.sh fuzz -DBITFALL_TESTS=ON -- bitfall_fuzz
 fuzz=build/fuzz/tests/bitfall_fuzz
 home=build/fuzz/tests/fuzz
-"$fuzz" --home="$home"
 .venv/bin/python tests/fuzz/make_corpus.py "$home/corpus"
 log=$(mktemp)
 trap 'rm -f -- "$log"' EXIT

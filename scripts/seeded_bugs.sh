@@ -27,10 +27,12 @@ mkdir -p "$copy"
 git ls-files -co --exclude-standard -z | tar --null --files-from=- -cf - | tar -xf - -C "$copy"
 [[ ! -d .venv ]] || ln -sfn "$PWD/.venv" "$copy/.venv"
 
-# try PRESET PROGRAM ARGUMENT LOG: builds and runs a harness in the copy; 125 where it was not built.
+# try PRESET PROGRAM ARGUMENTS LOG: builds and runs a harness in the copy; 125 where it was not built.
 try() {
   "$copy/scripts/build.sh" "$1" -DBITFALL_TESTS=ON -- "$2" >"$4" 2>&1 || return 125
-  (cd "$copy/build/$1/tests" && exec timeout 600 "./$2" "$3") >>"$4" 2>&1
+  local -a arguments
+  read -ra arguments <<<"$3"
+  (cd "$copy/build/$1/tests" && exec timeout 600 "./$2" "${arguments[@]}") >>"$4" 2>&1
 }
 # What a harness said, in a line.
 said() {
@@ -45,15 +47,15 @@ printf '%-24s %-12s %-16s %s\n' bug preset outcome said
 for bug in "${bugs[@]}"; do
   patch=tests/seeded_bugs/$bug.patch
   [[ -f $patch ]] || { echo "seeded_bugs.sh: there is no $patch" >&2; exit 2; }
-  read -r _ preset program argument < <(grep '^harness: ' "$patch")
+  read -r _ preset program arguments < <(grep '^harness: ' "$patch")
   if [[ $preset == asan-torch && $torch == 0 ]]; then
     printf '%-24s %-12s %-16s %s\n' "$bug" "$preset" "left out" "--torch takes it"
     continue
   fi
   log=$PWD/build/seeded/$bug.log
-  harness="$preset $program $argument"
+  harness="$preset $program $arguments"
   if [[ -z ${sound[$harness]:-} ]]; then
-    if ! try "$preset" "$program" "$argument" "$log"; then
+    if ! try "$preset" "$program" "$arguments" "$log"; then
       printf '%-24s %-12s %-16s %s\n' "$bug" "$preset" "UNSOUND" "fails without the bug: $log"
       failed=1
       continue
@@ -67,7 +69,7 @@ for bug in "${bugs[@]}"; do
   fi
   patch -d "$copy" -p1 -s <"$patch"
   status=0
-  try "$preset" "$program" "$argument" "$log" 2>/dev/null || status=$?
+  try "$preset" "$program" "$arguments" "$log" 2>/dev/null || status=$?
   patch -d "$copy" -p1 -R -s <"$patch"
   case $status in
   0) outcome="NOT FOUND" ;;

@@ -362,7 +362,8 @@ class Work(Case):
         place = self.folder / name
         plugins = PROGRAM.parents[1] / "lib" / "bitfall" / "plugins"
         (place / "bin").mkdir(parents=True)
-        shutil.copy(PROGRAM, place / "bin")
+        for program in (PROGRAM, PROGRAM.with_name("bitfall-torch")):
+            shutil.copy(program, place / "bin")
         shutil.copytree(plugins, place / "lib" / "bitfall" / "plugins")
         root = pathlib.Path(__file__).parents[1]
         subprocess.run(

@@ -1287,6 +1287,29 @@ class InstallTree(Case):
         bitfall("run", self.campaign("installed", per_site=5), program=program)
         self.assertTrue((prefix / "include" / "bitfall" / "plugin.h").exists())
 
+    def test_what_opens_no_network_needs_no_libtorch(self):
+        alone = self.folder / "alone" / "bin" / "bitfall"
+        alone.parent.mkdir(parents=True)
+        shutil.copy(PROGRAM, alone)
+        linked = subprocess.run(["readelf", "-d", alone], check=True, capture_output=True, text=True).stdout
+        self.assertNotRegex(linked, r"NEEDED.*lib(torch|c10)")
+        for command in ("report", "compare", "status", "export", "formats", "convert", "config", "init", "embeddings"):
+            self.assertIn(f"bitfall {command} ", bitfall(command, "--help", program=alone)[0])
+        self.assertIn("bitfall plugin pack ", bitfall("plugin", "pack", "--help", program=alone)[0])
+        self.assertEqual(bitfall("--version", program=alone), bitfall("--version"))
+        for command in (["sites", "x"], ["--help"], [], ["nope"], ["-q", "run", "x"]):
+            self.assertIn(
+                f"{alone}-torch: cannot be started: No such file or directory; it comes with bitfall",
+                bitfall(*command, expect=1, program=alone)[1],
+            )
+
+    def test_both_programs_have_the_same_commands(self):
+        whole = PROGRAM.with_name("bitfall-torch")
+        for words in (["report", "--help"], ["plugin", "--help"], ["convert", "fp16", "0.1"], ["report", "--nope"], ["--nope"]):
+            with self.subTest(words=words):
+                done = [subprocess.run([program, *words], capture_output=True) for program in (PROGRAM, whole)]
+                self.assertEqual(*[(one.returncode, one.stdout, one.stderr) for one in done])
+
 
 class RealData(Case):
     def test_resnet20_on_cifar10(self):

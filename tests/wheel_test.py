@@ -59,7 +59,7 @@ def brought(path):
 
 
 def files():
-    return [BUILD / "bin/bitfall", *sorted((BUILD / "lib/bitfall/plugins").glob("*.so"))]
+    return [BUILD / "bin/bitfall", BUILD / "bin/bitfall-torch", *sorted((BUILD / "lib/bitfall/plugins").glob("*.so"))]
 
 
 @unittest.skipUnless("Debian GNU/Linux 12" in pathlib.Path("/etc/os-release").read_text(), "wheels are made on Debian 12")

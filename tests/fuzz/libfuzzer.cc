@@ -22,13 +22,13 @@ const bitfall::FuzzTarget* chosen = nullptr;
 fs::path folder;
 
 constexpr const char* kUsage =
-    "usage: bitfall_fuzz --home=FOLDER                       writes FOLDER/corpus/TARGET, "
-    "FOLDER/TARGET.dict\n"
-    "       bitfall_fuzz --home=FOLDER --target=NAME [OPTION...]   libFuzzer's, such as "
-    "-max_total_time=20; or files\n"
+    "usage: bitfall_fuzz --home=FOLDER --target=NAME [OPTION...] [FILE...]\n"
     "       bitfall_fuzz --list\n"
-    "What was found goes to FOLDER/found/TARGET, an input that goes wrong to "
-    "FOLDER/failed/TARGET-*.\n";
+    "Options are libFuzzer's, such as -max_total_time=20; files are tried, and no others. Seeds "
+    "are "
+    "those of FOLDER/corpus/NAME;\n"
+    "what was found goes to FOLDER/found/NAME, an input that goes wrong to "
+    "FOLDER/failed/NAME-*.\n";
 
 /// Words of a target as libFuzzer's dictionary has them.
 void write_words(const char* words, std::ofstream to) {
@@ -108,15 +108,12 @@ extern "C" int LLVMFuzzerInitialize(int* count, char*** arguments) {
       given.push_back(argument);
     }
   }
-  if (home.empty() || (!chosen && !given.empty())) {
+  if (home.empty() || !chosen) {
     std::fprintf(stderr, kUsage);
     std::exit(2);
   }
-  if (!chosen) {
-    for (const auto& target : bitfall::fuzz_targets()) write_seeds(target, home);
-    std::exit(0);
-  }
-  for (const char* kind : {"corpus", "found"}) fs::create_directories(home / kind / chosen->name);
+  write_seeds(*chosen, home);
+  fs::create_directories(home / "found" / chosen->name);
   fs::create_directories(home / "failed");
   // Where it can, in memory: every input is a file for a moment.
   const fs::path memory = "/dev/shm";

@@ -9,7 +9,7 @@
 
 #include "cam.h"
 #include "cam_output.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "log.h"
 #include "model_card.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "command.h"
+#include "all_commands.h"
 
 namespace bitfall {
 namespace {

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "command.h"
+#include "all_commands.h"
 #include "gpu_facts.h"
 #include "json_file.h"
 #include "plugin_host.h"

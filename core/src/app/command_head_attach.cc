@@ -6,7 +6,7 @@
 
 #include "atomic_file.h"
 #include "class_names.h"
-#include "command.h"
+#include "all_commands.h"
 #include "component_choice.h"
 #include "embeddings.h"
 #include "error.h"

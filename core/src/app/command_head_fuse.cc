@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "head_exchange.h"
 #include "log.h"

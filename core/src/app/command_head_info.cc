@@ -1,7 +1,7 @@
 // bitfall head info: a head's layers, and what the model costs.
 #include <CLI/CLI.hpp>
 
-#include "command.h"
+#include "all_commands.h"
 #include "head_exchange.h"
 
 namespace bitfall {

@@ -6,7 +6,7 @@
 
 #include "answer.h"
 #include "atomic_file.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "fault_free.h"
 #include "head_exchange.h"

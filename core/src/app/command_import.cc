@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "faults.h"
 #include "foreign_faults.h"

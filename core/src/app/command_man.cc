@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <string>
 
-#include "command.h"
+#include "all_commands.h"
 
 namespace bitfall {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "arms.h"
 #include "cluster_plan.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "execution.h"
 #include "log.h"

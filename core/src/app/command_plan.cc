@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster_plan.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "execution.h"
 #include "json_file.h"

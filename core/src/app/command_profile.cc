@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "html_page.h"
 #include "magnitudes.h"

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "faults.h"
 #include "json_file.h"

@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "arms.h"
-#include "command.h"
+#include "all_commands.h"
 #include "isolation.h"
 #include "resumption.h"
 #include "sampling.h"

@@ -4,7 +4,7 @@
 #include <set>
 #include <sstream>
 
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "log.h"
 #include "model.h"

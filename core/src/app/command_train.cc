@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "html_page.h"
 #include "json_file.h"

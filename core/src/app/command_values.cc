@@ -12,7 +12,7 @@
 #include <set>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "all_commands.h"
 #include "error.h"
 #include "key_table.h"
 #include "log.h"

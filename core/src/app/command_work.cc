@@ -4,7 +4,7 @@
 
 #include "arms.h"
 #include "cluster_plan.h"
-#include "command.h"
+#include "all_commands.h"
 #include "config.h"
 #include "error.h"
 #include "execution.h"

@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "command.h"
+#include "file_commands.h"
 #include "format_tables.h"
 #include "plugin_host.h"
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "command.h"
+#include "plugin_commands.h"
 #include "plugin_host.h"
 #include "plugin_template.h"
 #include "words.h"

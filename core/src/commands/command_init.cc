@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "file_commands.h"
 #include "error.h"
 #include "json_file.h"
 #include "key_table.h"

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "chart_pictures.h"
-#include "command.h"
+#include "file_commands.h"
 #include "error.h"
 #include "fit.h"
 #include "gate.h"

@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "command.h"
+#include "plugin_commands.h"
 #include "error.h"
 #include "log.h"
 #include "opened_pack.h"

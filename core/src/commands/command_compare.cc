@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "chart_pictures.h"
-#include "command.h"
+#include "file_commands.h"
 #include "compare.h"
 #include "error.h"
 #include "html_page.h"

@@ -1,19 +1,18 @@
-// bitfall plugin info: a component's options.
+// bitfall plugin list: all components, and files that were refused.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "command.h"
+#include "plugin_commands.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
 
 namespace bitfall {
 namespace {
 
-class PluginInfoCommand final : public Command {
+class PluginListCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
-    CLI::App* app = parent.add_subcommand("info", "a component's options, with a snippet to copy");
-    app->add_option("id", id_, "a component's id, or kind/id")->required();
+    CLI::App* app = parent.add_subcommand("list", "all components, and files that were refused");
     app->add_option("--plugin", plugins_, "further shared libraries");
     app->add_flag("--json", json_, "JSON on stdout");
     return app;
@@ -21,20 +20,19 @@ class PluginInfoCommand final : public Command {
   int run() override;
 
  private:
-  std::string id_;
   std::vector<std::filesystem::path> plugins_;
   bool json_ = false;
 };
 
-int PluginInfoCommand::run() {
+int PluginListCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
-  std::printf("%s", (json_ ? plugin_info_json(host, id_) : plugin_info_text(host, id_)).c_str());
+  std::printf("%s", (json_ ? plugin_list_json(host) : plugin_list_text(host)).c_str());
   return 0;
 }
 
 }  // namespace
 
-std::unique_ptr<Command> plugin_info_command() { return std::make_unique<PluginInfoCommand>(); }
+std::unique_ptr<Command> plugin_list_command() { return std::make_unique<PluginListCommand>(); }
 
 }  // namespace bitfall

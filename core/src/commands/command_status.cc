@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cluster_plan.h"
-#include "command.h"
+#include "file_commands.h"
 #include "json_file.h"
 #include "progress.h"
 #include "report_number.h"

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "bitfall/plugin.h"
-#include "command.h"
+#include "plugin_commands.h"
 #include "error.h"
 #include "log.h"
 #include "opened_pack.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "command.h"
+#include "plugin_commands.h"
 #include "error.h"
 #include "plugin_check.h"
 

@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "class_names.h"
-#include "command.h"
+#include "file_commands.h"
 #include "descriptions.h"
 #include "embeddings.h"
 #include "error.h"

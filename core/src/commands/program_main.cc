@@ -1,18 +1,23 @@
-// The command line.
+#include "program_main.h"
+
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
-#include "command.h"
 #include "error.h"
 #include "log.h"
 #include "plugin_calls.h"
+#include "plugin_template.h"
 #include "progress.h"
 #include "stop.h"
 #include "torch_message.h"
@@ -73,11 +78,20 @@ std::string first_word(const std::vector<std::string>& arguments) {
   return "";
 }
 
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 /// Throws where the command is unknown, with a name that is near it.
 void check_name(const CLI::App& app, const std::string& name) {
-  std::vector<std::string> known;
-  for (const CLI::App* sub : app.get_subcommands({})) known.push_back(sub->get_name());
-  if (std::find(known.begin(), known.end(), name) != known.end()) return;
+  const std::vector<std::string> known = names_of(app);
+  if (contains(known, name)) return;
   const std::string near = did_you_mean(name, known);
   throw CLI::ParseError("unknown command '" + name + "'" + (near.empty() ? "" : ", " + near),
                         CLI::ExitCodes::ExtrasError);
@@ -97,6 +111,15 @@ void parse(CLI::App& app, std::vector<std::string> arguments) {
   if (name == "convert") shield_numbers(arguments);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   app.parse(std::move(arguments));
+}
+
+/// Becomes the program of this name that lies beside this one.
+void become(const std::string& name, char** argv) {
+  const std::string path = (program_path().parent_path() / name).string();
+  ::execv(path.c_str(), argv);
+  throw Error(ExitCode::kFailure,
+              path + ": cannot be started: " + std::generic_category().message(errno) +
+                  "; it comes with bitfall, and runs what needs LibTorch");
 }
 
 int execute(Command& command) {
@@ -125,12 +148,9 @@ int refuse(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 }  // namespace
-}  // namespace bitfall
 
-int main(int argc, char** argv) {
-  using namespace bitfall;
+int program_main(int argc, char** argv, const Commands& commands, const char* with_others) {
   settle_signals();
-  catch_plugin_crashes();
   CLI::App app{kExamples};
   app.name("bitfall");
   app.footer(kExitCodes);
@@ -143,16 +163,21 @@ int main(int argc, char** argv) {
   app.add_option("--progress", progress, "text, or json: lines for another program, on stderr")
       ->check(CLI::IsMember({"text", "json"}));
   Command* chosen = nullptr;
-  const auto commands = all_commands();
   for (const auto& command : commands) {
     command->add(app)->callback([&chosen, command = command.get()] { chosen = command; });
   }
-  if (argc == 1) {
-    std::fprintf(stderr, "%s", app.help().c_str());
-    return static_cast<int>(ExitCode::kUsage);
-  }
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
   try {
-    parse(app, {argv + 1, argv + argc});
+    const std::string word = first_word(arguments);
+    const bool own =
+        word.empty() ? contains(arguments, "--version") : contains(names_of(app), word);
+    if (with_others && !own) become(with_others, argv);
+    if (arguments.empty()) {
+      std::fprintf(stderr, "%s", app.help().c_str());
+      return static_cast<int>(ExitCode::kUsage);
+    }
+    catch_plugin_crashes();
+    parse(app, arguments);
     set_quiet(quiet);
     set_progress_json(progress == "json");
     return execute(*chosen);
@@ -169,3 +194,5 @@ int main(int argc, char** argv) {
     return static_cast<int>(ExitCode::kFailure);
   }
 }
+
+}  // namespace bitfall

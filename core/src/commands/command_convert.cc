@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "command.h"
+#include "file_commands.h"
 #include "component_choice.h"
 #include "convert.h"
 #include "error.h"

@@ -6,7 +6,7 @@
 #include <iostream>
 
 #include "atomic_file.h"
-#include "command.h"
+#include "file_commands.h"
 #include "error.h"
 #include "foreign_faults.h"
 #include "log.h"

@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "command.h"
+#include "file_commands.h"
 #include "key_table.h"
 
 namespace bitfall {
