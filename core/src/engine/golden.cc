@@ -85,13 +85,12 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
   const PartTimer timer(costs.golden_s, costs);
   const Program& program = model.model().program();
   slots_ = model.start(input_, images_, costs.emulation_s);
-  if (!program.writes_in_place() && step_costs.all_bytes() <= budget) {
-    model.run(slots_, 0, step_count(model), images_, costs.emulation_s, true);
+  if (!program.writes_in_place()) keep_ahead(0, costs);
+  if (to_ == step_count(model)) {
     logits_ = program.output(slots_);
-    to_ = step_count(model);
-  } else {
-    Slots once = program.fork(slots_, 0);
-    model.run(once, 0, step_count(model), images_, costs.emulation_s);
+  } else {  // the answers are needed at once: the rest is computed once more when steps move on
+    Slots once = program.fork(slots_, to_);
+    model.run(once, to_, step_count(model), images_, costs.emulation_s);
     logits_ = program.output(once);
   }
 }
@@ -135,13 +134,17 @@ void GoldenChunk::advance(int step, EngineCosts& costs) {
   to_ = std::max(to_, step);
   if (!model_.model().program().writes_in_place()) {  // else a value kept may change later
     release(step);
-    std::int64_t held = held_bytes();
-    while (to_ < step_count(model_)) {
-      held += step_costs_.bytes[static_cast<std::size_t>(to_)];
-      if (held > budget_) break;
-      model_.run(slots_, to_, to_ + 1, images_, costs.emulation_s, true);
-      ++to_;
-    }
+    keep_ahead(held_bytes(), costs);
+  }
+}
+
+// Runs on and keeps what fits, where `held` bytes are kept already.
+void GoldenChunk::keep_ahead(std::int64_t held, EngineCosts& costs) {
+  while (to_ < step_count(model_)) {
+    held += step_costs_.bytes[static_cast<std::size_t>(to_)];
+    if (held > budget_) break;
+    model_.run(slots_, to_, to_ + 1, images_, costs.emulation_s, true);
+    ++to_;
   }
 }
 

@@ -28,7 +28,8 @@ StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
 /// steps, which move along the network and are computed once more on the way.
 class GoldenChunk {
  public:
-  /// Runs the whole network once. `budget`: bytes that values may take beyond those that a bare
+  /// Runs the whole network once, and keeps the values of its first steps, as far as they fit.
+  /// `budget`: bytes that values may take beyond those that a bare
   /// pass needs.
   GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
               at::Tensor input, RowImages images, std::int64_t budget, EngineCosts& costs);
@@ -59,6 +60,7 @@ class GoldenChunk {
 
  private:
   void release(int before);
+  void keep_ahead(std::int64_t held, EngineCosts& costs);
   std::int64_t held_bytes() const;
 
   const EmulatedModel& model_;
