@@ -36,7 +36,7 @@ try() {
 }
 # What a harness said, in a line.
 said() {
-  { grep -m 1 -E 'runtime error|ERROR: AddressSanitizer|WARNING: ThreadSanitizer|terminate called|with description' "$1" ||
+  { grep -m 1 -E 'runtime error|ERROR: AddressSanitizer|WARNING: ThreadSanitizer|terminate called|with description|^[a-z_]*: throws' "$1" ||
     grep -m 1 -E 'Failure' "$1" || true; } |
     sed 's/^=*[0-9]*=*//; s/^.*: runtime error/runtime error/; s/0x[0-9a-f]*/.../g' | cut -c 1-100
 }
