@@ -29,29 +29,37 @@ PYTHON
 
 summary=()
 failed=0
-# test_preset PRESET [CMAKE OPTION...]
-test_preset() {
-  local preset=$1 junit=$PWD/build/$1/tests.xml result status=0
-  printf '\n== %s\n' "$preset"
-  if ! scripts/build.sh "$@"; then
-    summary+=("$preset: build failed")
-    failed=1
-    return
-  fi
+# build PRESET [CMAKE OPTION...]
+build() {
+  printf '\n== %s\n' "$1"
+  scripts/build.sh "$@" && return
+  summary+=("$1: build failed")
+  failed=1
+  return 1
+}
+# run_tests NAME PRESET AT_ONCE [CTEST OPTION...]: NAME is for the last line.
+run_tests() {
+  local preset=$2 junit=$PWD/build/$2/$1.xml result status=0
   rm -f -- "$junit" # what an earlier run left
-  ctest --preset "$preset" --output-on-failure --no-tests=error -j"$((jobs + 1))" \
-    --output-junit "$junit" || status=$?
+  ctest --preset "$preset" --output-on-failure --no-tests=error -j"$3" \
+    --output-junit "$junit" "${@:4}" || status=$?
   result="no test ran"
   if [[ -f $junit ]]; then
     result=$(totals "$junit") || status=1
   fi
   ((status == 0)) || failed=1
-  summary+=("$preset: $result")
+  summary+=("$1: $result")
 }
 
 scripts/setup.sh
-test_preset release -DBITFALL_TESTS=ON -DBITFALL_TEXT_TESTS=OFF
-test_preset dev -DBITFALL_TESTS=ON
+if build release -DBITFALL_TESTS=ON -DBITFALL_TEXT_TESTS=OFF; then
+  run_tests release release "$((jobs + 1))"
+fi
+if build dev -DBITFALL_TESTS=ON; then
+  run_tests dev dev "$((jobs + 1))" -LE libfuzzer
+  # Each takes its 20 seconds however many there are, so many go at once.
+  run_tests libfuzzer dev "$((jobs * 3))" -L libfuzzer
+fi
 
 verdict=PASSED
 ((failed == 0)) || verdict=FAILED

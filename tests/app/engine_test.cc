@@ -96,7 +96,7 @@ per_site = 24
 )";
 
 /// Small batches and one thread, unless the campaign says otherwise: nothing is to be timed here.
-std::unique_ptr<Session> open(const std::string& text) {
+std::unique_ptr<Session> open(const std::string& text, const ArmRequest& arm = {}) {
   data_folder();
   std::string named = text.find("[run]") == std::string::npos ? text + "[run]\n" : text;
   const std::size_t place = named.find("[run]") + 6;
@@ -105,7 +105,8 @@ std::unique_ptr<Session> open(const std::string& text) {
     named.insert(place, key + (key == "batch" ? " = 10\n" : " = 1\n"));
   }
   return std::make_unique<Session>(small_model("campaign").replace_extension(".toml"), named,
-                                   std::nullopt);
+                                   std::nullopt, std::nullopt, std::vector<std::filesystem::path>{},
+                                   arm);
 }
 
 Collected run(const std::string& text) {
@@ -331,13 +332,14 @@ TEST(Engine, WhatAPluginThrowsIsToldOnce) {
             "'fc'");
 }
 
-/// The same trials by two engines whose options differ by what `change` does.
-void expect_same_trials(const std::string& text,
-                        const std::function<void(EngineOptions&)>& change) {
-  const auto opened = open(text);
+/// The same trials by two engines whose options differ by what `change` does. Returns the first's.
+Collected expect_same_trials(const std::string& text,
+                             const std::function<void(EngineOptions&)>& change,
+                             const ArmRequest& arm = {}) {
+  const auto opened = open(text, arm);
   Session& session = *opened;
   const std::atomic<bool> stop{false};
-  ASSERT_TRUE(session.profile(stop));
+  EXPECT_TRUE(session.profile(stop));
   std::vector<std::int32_t> all;
   for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
     if (session.model().sites()[i].refusal.empty()) all.push_back(static_cast<std::int32_t>(i));
@@ -348,10 +350,11 @@ void expect_same_trials(const std::string& text,
     options.emulated = all;
     if (i == 1) change(options);
     Engine engine(session.model(), session.dataset(), session.formats(), options);
-    ASSERT_TRUE(engine.profile(stop, nullptr));
-    ASSERT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
+    EXPECT_TRUE(engine.profile(stop, nullptr));
+    EXPECT_TRUE(engine.run(session.plan(), {}, {}, session.measure(), results[i], stop, nullptr));
   }
   expect_equal(results[0], results[1]);
+  return std::move(results[0]);
 }
 
 TEST(Engine, StoppedAndContinuedEqualsAtOnce) {
@@ -564,6 +567,31 @@ TEST(Engine, ValuesTreatedAsOnADeviceGiveTheSame) {
                  "[[faults]]\nerror_model = { id = \"bit_flip\", bit_class = \"metadata\" }\n"
                  "per_site = 40\n[run]\nbatch = 4\n"),
         [](EngineOptions& options) { options.as_on_device = true; });
+  }
+}
+
+/// A guard looks at values on the host: those of a device come there and go back.
+TEST(Engine, GuardedValuesTreatedAsOnADeviceGiveTheSame) {
+  const std::string rest = std::string(kEverything) +
+                           "[run]\nbatch = 4\n[[protect]]\nprotection = \"nan_guard\"\n"
+                           "[[protect]]\nprotection = \"range\"\n"
+                           "[learn]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n";
+  // A flip of one bit makes NaN or Inf of some FP16 values, of hardly any in FP32.
+  const std::pair<const char*, const char*> kCases[] = {
+      {"fp32", "range"}, {"fp16", "range"}, {"fp16", "nan_guard"}};
+  for (const char* model : {"residual", "windows", "sequence"}) {
+    for (const auto& [id, protection] : kCases) {
+      const std::string text = campaign(model, id, rest);
+      const Collected guarded = expect_same_trials(
+          text, [](EngineOptions& options) { options.as_on_device = true; },
+          ArmRequest{protection, ""});
+      const Collected bare = run(text);
+      int other = 0;
+      for (const auto& [trial, result] : guarded.trials) {
+        other += result.outcome != bare.trials.at(trial).outcome;
+      }
+      EXPECT_GT(other, 0) << model << " " << id << ": " << protection << " does nothing";
+    }
   }
 }
 
