@@ -38,13 +38,13 @@ class BmpReader {
     } else {
       choose_masks();
     }
-    Image image = blank_image(width_, height_, channels);
     const std::uint64_t stride = ((std::uint64_t{width_} * bits_ + 31) >> 3) & ~std::uint64_t{3};
     const std::uint64_t row = (std::uint64_t{width_} * bits_ + 7) / 8;
     // The last row may lack what pads it.
     if (offset_ > file_.size() || stride * (height_ - 1) + row > file_.size() - offset_) {
       fail("the BMP is truncated");
     }
+    Image image = blank_image(width_, height_, channels);
     for (std::uint32_t y = 0; y < height_; ++y) {
       const std::uint32_t from = top_down_ ? y : height_ - 1 - y;
       const std::uint8_t* in = file_.data() + offset_ + stride * from;
@@ -96,7 +96,7 @@ class BmpReader {
     if (compression_ != 0 && !masked) {
       fail("a BMP with compression " + std::to_string(compression_) + " is not supported");
     }
-    check_image_data("BMP", width_, height_, static_cast<double>(bits_), file_.size());
+    check_image_size(width_, height_);
   }
 
   void read_palette() {

@@ -259,7 +259,8 @@ class ListedImages {
     if (entries.front().image.empty()) name_images(entries);
     for (ListEntry& entry : entries) take_label(entry);
     find_classes(entries);
-    const ClassIndex index(listing_.classes);
+    // Numbers need no index of their names, of which there may be a million for one label.
+    const ClassIndex index(listing_.numbered ? ClassList{} : listing_.classes);
     listing_.files.resize(listing_.classes.names.size());
     std::map<std::string, std::string> seen;
     for (const ListEntry& entry : entries) {

@@ -192,7 +192,7 @@ GroupSummary combined(WeightedGroups parts, double confidence) {
       parts, all.trials, all.outcomes.size(),
       [](const GroupSummary& group, std::size_t kind) { return group.outcomes[kind]; });
   std::copy(outcomes.begin(), outcomes.end(), all.outcomes.begin());
-  const auto rate = [&](Proportion GroupSummary::*of) {
+  const auto rate = [&](Proportion GroupSummary::* of) {
     return rate_of(parts, confidence,
                    [of](const GroupSummary& group) -> const Proportion& { return group.*of; });
   };
