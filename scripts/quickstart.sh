@@ -26,8 +26,8 @@ step() { printf '\n== %s (%d min %02d s)\n' "$*" $((SECONDS / 60)) $((SECONDS % 
 
 if [[ ! -x $bitfall ]]; then
   cat <<'END'
-The first run takes about five minutes on two cores: one for packages, three for the build, a
-quarter of a minute for the campaigns. Later runs take seconds.
+The first run takes about four minutes on two cores: half of one for packages, three for the build, a
+quarter of one for the campaigns. Later runs take seconds.
 END
 fi
 

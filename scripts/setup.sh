@@ -103,9 +103,11 @@ choose_package() {
   printf '%s\n' "${1%%|*}"
 }
 
+as_root=()
+packages_job=
 install_packages() {
   local entry
-  local -a missing as_root=() chosen=()
+  local -a missing chosen=()
   if ! command -v dpkg-query >/dev/null; then
     say "this is not a Debian system: install what these packages contain: ${packages[*]}"
     return
@@ -126,10 +128,23 @@ and then this again."
     fi
   fi
   as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  # Python's packages come at the same time, unless what makes their environment is among these.
+  if python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    apt_install "${missing[@]}" &
+    packages_job=$!
+    trap 'wait "$packages_job" || true' EXIT # also where Python's packages fail
+  else
+    apt_install "${missing[@]}"
+  fi
+}
+
+apt_install() { # PACKAGE...
+  local entry
+  local -a chosen=()
   say "updating the list of Debian packages"
   quietly "apt-get update" "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 update ||
     say "going on with the list as it is"
-  for entry in "${missing[@]}"; do chosen+=("$(choose_package "$entry")"); done
+  for entry in "$@"; do chosen+=("$(choose_package "$entry")"); done
   say "installing ${#chosen[@]} Debian packages: ${chosen[*]}"
   quietly "apt-get install" "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=120 install -y \
     --no-install-recommends "${chosen[@]}" || exit 1
@@ -137,9 +152,14 @@ and then this again."
 
 python() { "$venv/bin/python" "$@"; }
 
+# Without compiling all modules of all packages, which takes longer than copying them.
 pip_install() {
   quietly "pip install" "$venv/bin/python" -m pip --disable-pip-version-check --no-input \
-    install "$@"
+    install --no-compile "$@"
+}
+# Those that an import needs.
+compile_modules() { # MODULES [STATEMENT]
+  env -u PYTHONDONTWRITEBYTECODE PYTHONPATH=scripts "$venv/bin/python" -c "import $1; ${2:-}" 2>/dev/null || true
 }
 
 make_venv() {
@@ -193,6 +213,7 @@ install_requirements() {
     fi
     say "installing Python packages: $(grep -v '^#' "$needed" | paste -sd ' ')"
     pip_install -r "$needed" || exit 1
+    compile_modules "numpy, PIL.Image, torch"
     write_bundle
     wanted_stamp "$needed" >"$needed_stamp"
   fi
@@ -208,6 +229,7 @@ install_models() {
     if { ((${#index[@]} == 0)) ||
       pip_install "${index[@]}" -c "$needed" --retries 1 "$(grep '^torchvision==' "$models")"; } &&
       pip_install -c "$needed" --retries 1 -r "$models"; then
+      compile_modules export_model "export_model.import_timm()"
       wanted_stamp "$needed" "$models" >"$models_stamp"
     else
       say "warning: going on without these; export_model.py knows fewer models, and some tests skip" >&2
@@ -230,4 +252,7 @@ install_packages
 install_requirements
 [[ ${1:-} == --no-tests ]] || install_models
 [[ ${1:-} != --text ]] || install_text
+if [[ -n $packages_job ]]; then
+  wait "$packages_job" || exit 1
+fi
 say "everything is in place"

@@ -63,6 +63,7 @@ class Files(Case):
         subprocess.run(["bash", directory / "merge.sh"], check=True, capture_output=True)
         self.assertEqual(said("merge", directory)["digest"], self.digest)
 
+    @unittest.skipUnless(importlib.util.find_spec("yaml"), "PyYAML is not installed (it comes with timm, by scripts/setup.sh)")
     def test_kubernetes_job(self):
         import yaml
 

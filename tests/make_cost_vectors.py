@@ -1,7 +1,7 @@
-"""Prints a TorchScript model's parameters and multiply-accumulates of one image, as torch counts them:
-the oracle of model_costs_test.
+"""Prints a line for each TorchScript model: its parameters and multiply-accumulates of one image, as torch counts them. The
+oracle of model_costs_test.
 
-usage: make_cost_vectors.py MODEL.pt CxHxW
+usage: make_cost_vectors.py MODEL.pt CxHxW [MODEL.pt CxHxW ...]
 """
 
 import sys
@@ -23,4 +23,5 @@ def main(path, shape):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for model, size in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        main(model, size)

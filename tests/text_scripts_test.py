@@ -8,6 +8,7 @@ built program, what it counts in descriptions is compared with what the scripts 
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import json
 import math
@@ -189,6 +190,7 @@ class Embedding(Case):
             embed_text.embed(encoder, [texts])[0], mean / numpy.linalg.norm(mean), atol=1e-7
         )
 
+    @unittest.skipUnless(importlib.util.find_spec("safetensors"), "safetensors is not installed (it comes with timm, by scripts/setup.sh)")
     def test_files(self):
         rows = numpy.eye(2, 3, dtype=numpy.float32)
         for ending in (".npy", ".safetensors"):

@@ -159,7 +159,7 @@ TEST_P(BackboneTest, CostsWhatTorchCounts) {
   const std::string shape = std::to_string(card.input[0]) + "x" + std::to_string(card.input[1]) +
                             "x" + std::to_string(card.input[2]);
   const ModelCosts costs = model_costs(Model(model_, {card.input, 2}));
-  const CountedCosts expected = counted_by_torch(model_, shape);
+  const CountedCosts expected = counted_by_torch({{model_, shape}}).front();
   EXPECT_EQ(costs.parameters, expected.parameters);
   EXPECT_EQ(costs.operations, expected.operations);
 }

@@ -114,7 +114,7 @@ TEST_F(ClassLists, FindClassesByIdsAndNames) {
 }
 
 TEST(NaturalOrder, IsTimms) {
-  if (!has_python()) GTEST_SKIP() << "no Python with timm at " << BITFALL_PYTHON;
+  if (!has_python("timm")) GTEST_SKIP() << "no Python with timm at " << BITFALL_PYTHON;
   std::mt19937 random(3);
   std::vector<std::string> names = {"1", "01", "001", "10",   "2", "a",
                                     "A", "a1", "a01", "a10b", "B2"};

@@ -148,7 +148,8 @@ std::vector<Pipeline> pipelines() {
 }
 
 TEST_F(DatasetTest, PreprocessesPhotographsBitForBitAsTorchvision) {
-  if (!has_python()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   if (!fs::exists(kPhotographs)) GTEST_SKIP() << "no photographs in " << kPhotographs;
   fs::create_directory_symlink(fs::canonical(kPhotographs), config_.path / "photographs");
   std::string steps;
@@ -193,7 +194,9 @@ TEST_F(DatasetTest, RefusesBadPreprocessing) {
     change(changed.preprocess);
     return error_of([&] { Dataset::open(changed); });
   };
-  EXPECT_THAT(with([](auto& p) { p.mean = {1, 2}; }),
+  EXPECT_THAT(with([](auto& p) {
+                p.mean = {1, 2};
+              }),
               HasSubstr("mean has 2 values, the images have 3"));
   EXPECT_THAT(with([](auto& p) { p.std = {1, 0, 1}; }), HasSubstr("std must not be zero"));
   EXPECT_THAT(with([](auto& p) { p.std = {1e-60}; }), HasSubstr("std must not be zero"));

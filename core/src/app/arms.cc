@@ -44,7 +44,7 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
   return execute(*session, *store, options);
 }
 
-std::vector<std::string> protections_of(const RunDescription& run) {
+std::vector<std::string> names_of_arms(const RunDescription& run) {
   Diagnostics ignored("", "");  // it was read without an error once
   std::vector<std::string> names;
   for (const ProtectConfig& entry :
@@ -59,7 +59,7 @@ int run_each_arm(
     const fs::path& run, bool json,
     const std::function<int(const RunDescription& base, const std::string& name)>& bring_to_end) {
   const RunDescription base = Store::open_read_only(run)->description();
-  const std::vector<std::string> names = protections_of(base);
+  const std::vector<std::string> names = names_of_arms(base);
   if (base.facts.protection || names.empty()) return 0;
   for (const std::string& name : names) {
     if (const int code = bring_to_end(base, name); code != 0) return code;
@@ -73,7 +73,7 @@ int run_each_arm(
 }  // namespace
 
 std::vector<std::string> protections_of(const fs::path& run) {
-  return protections_of(Store::open_read_only(run)->description());
+  return names_of_arms(Store::open_read_only(run)->description());
 }
 
 fs::path arm_directory(const fs::path& run, const std::string& protection) {

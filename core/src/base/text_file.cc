@@ -13,7 +13,7 @@
 namespace bitfall {
 namespace {
 
-constexpr std::uintmax_t kLongest = std::uintmax_t{1} << 30;
+constexpr std::uintmax_t kLargestText = std::uintmax_t{1} << 30;
 
 }  // namespace
 
@@ -25,7 +25,7 @@ std::string read_text(const std::filesystem::path& file) {
   if (std::filesystem::is_directory(file, status)) return fail("it is a folder");
   require_regular(file);
   const auto size = std::filesystem::file_size(file, status);
-  if (!status && size > kLongest) return fail("it is too large for a text");
+  if (!status && size > kLargestText) return fail("it is too large for a text");
   errno = 0;
   std::ifstream in(file, std::ios::binary);
   if (!in) return fail(errno ? std::strerror(errno) : "it cannot be opened");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 namespace bitfall {
@@ -65,7 +64,6 @@ std::size_t Bootstrap::number_apart(const UnitChoice& units) {
 Interval percentile_interval(std::vector<double> replicates, double confidence) {
   std::erase_if(replicates, [](double value) { return std::isnan(value); });
   if (replicates.empty()) {
-    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
     return {kNan, kNan};
   }
   std::sort(replicates.begin(), replicates.end());

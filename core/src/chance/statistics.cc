@@ -85,8 +85,7 @@ Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double 
   Proportion result;
   result.events = k;
   result.trials = n;
-  result.rate = n > 0 ? static_cast<double>(k) / static_cast<double>(n)
-                      : std::numeric_limits<double>::quiet_NaN();
+  result.rate = n > 0 ? static_cast<double>(k) / static_cast<double>(n) : kNan;
   result.wilson = wilson(k, n, confidence, population);
   result.clopper_pearson = clopper_pearson(k, n, confidence);
   const bool few = k < kFewEvents || n - k < kFewEvents;
@@ -168,7 +167,6 @@ double half_width(std::int64_t n, double confidence, double p, double population
 
 WeightedSum weighted_sum(std::span<const WeightedTerm> terms) {
   if (terms.empty()) {
-    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
     return {kNan, {kNan, kNan}};
   }
   double sum = 0, below = 0, above = 0;

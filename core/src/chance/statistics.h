@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace bitfall {
+
+/// A figure of nothing: the mean of no trials.
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Interval {
   double low = 0;

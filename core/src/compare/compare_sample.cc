@@ -13,7 +13,6 @@
 namespace bitfall {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
 // Of the smaller arm's trials, for two arms to count as one experiment. Two fault lists that were
 // drawn apart agree in few places.

@@ -6,12 +6,11 @@
 #include <limits>
 #include <vector>
 
+#include "statistics.h"
 #include "stratified.h"
 
 namespace bitfall {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 using WeightedGroups = std::span<const WeightedGroup>;
 

@@ -26,7 +26,6 @@
 namespace bitfall {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kWorst = 10;
 constexpr std::uint64_t kMeanStreams = std::uint64_t{1} << 61;  // far above those of comparisons
 constexpr std::size_t kRaised = 10;
