@@ -1,6 +1,8 @@
 // nan_guard: NaN and Inf become 0.
 #include <cmath>
+#include <string_view>
 
+#include "bitfall/extensions/guard_ranges.h"
 #include "protections.h"
 
 namespace bitfall_plugins {
@@ -22,6 +24,10 @@ class NanGuard final : public Protection {
       ++verdict.corrected;
     }
     return verdict;
+  }
+  const void* extension(const char* name) const override {
+    static constexpr GuardRanges kFinite{sizeof(GuardRanges), true};
+    return std::string_view(name) == kGuardRanges ? &kFinite : nullptr;
   }
   ProtectionCost cost(const ProtectedSite& site) const override {
     return {static_cast<double>(element_count(site.shape)), 0};

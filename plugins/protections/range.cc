@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "bitfall/extensions/guard_ranges.h"
 #include "bounds.h"
 #include "protections.h"
 
@@ -54,8 +55,13 @@ class RangeGuard final : public BoundGuard {
     return verdict;
   }
 
+  const void* extension(const char* name) const override {
+    return std::string_view(name) == kGuardRanges ? &ranges_ : nullptr;
+  }
+
  private:
   bool zero_;
+  GuardRanges ranges_{sizeof(GuardRanges), zero_};
 };
 
 }  // namespace

@@ -83,9 +83,9 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
     };
     std::printf(
         "LibTorch was asked for %s operators a pass, golden passes and windows included, and for "
-        "%s "
-        "copies between host and device.\n",
-        each(costs.operators).c_str(), each(costs.device_copies).c_str());
+        "%s copies between host and device, of %s kB.\n",
+        each(costs.operators).c_str(), each(costs.device_copies).c_str(),
+        each(costs.device_bytes / 1000).c_str());
   }
   if (costs.refused > 0) {
     tell(costs.refused,

@@ -72,6 +72,8 @@ class Session {
   /// Only after profile() or use_profiles().
   const Plan& plan() const { return *plan_; }
   Engine& engine() { return *engine_; }
+  /// What the engine of a protected run is given; null without a protection.
+  Guarding* guarding() { return arm_ ? &arm_->guarding() : nullptr; }
   const std::vector<StoredColumn>& columns() const { return columns_; }
   /// Verbatim; empty where faults are drawn.
   const std::string& fault_list_text() const { return fault_list_text_; }

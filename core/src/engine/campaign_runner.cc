@@ -96,6 +96,7 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
   if (traffic) {
     costs_.operators = traffic->counted().operators;
     costs_.device_copies = traffic->counted().copies;
+    costs_.device_bytes = traffic->counted().bytes;
   }
   return !stop;
 }

@@ -9,7 +9,7 @@
 namespace bitfall {
 namespace {
 
-std::atomic<std::int64_t> operators{0}, copies{0};
+std::atomic<std::int64_t> operators{0}, copies{0}, bytes{0};
 
 // Operators within operators are theirs.
 thread_local int depth = 0;
@@ -43,15 +43,20 @@ std::vector<std::int64_t> offsets_of(const at::Tensor& tensor,
   return offsets;
 }
 
+void count_copy(std::int64_t size) {
+  ++copies;
+  bytes += size;
+}
+
 }  // namespace
 
 at::Tensor to_host(const at::Tensor& tensor) {
-  ++copies;
+  count_copy(static_cast<std::int64_t>(tensor.nbytes()));
   return tensor.to(at::kCPU, tensor.is_floating_point() ? at::kFloat : tensor.scalar_type());
 }
 
 at::Tensor to_device(std::span<const std::int64_t> indices, const at::Tensor& like) {
-  ++copies;
+  count_copy(static_cast<std::int64_t>(indices.size_bytes()));
   return at::tensor(at::ArrayRef<std::int64_t>(indices.data(), indices.size()), at::kLong)
       .to(like.device());
 }
@@ -75,19 +80,19 @@ void write_values(const at::Tensor& tensor, std::span<const std::int64_t> places
   }
   const at::Tensor what =
       at::tensor(at::ArrayRef<float>(values.data(), values.size())).to(tensor.options());
-  ++copies;
+  count_copy(static_cast<std::int64_t>(values.size_bytes()));
   tensor.as_strided({tensor.numel()}, {1}).index_copy_(0, to_device(offsets, tensor), what);
 }
 
 TrafficCounter::TrafficCounter()
     : handle_(at::addGlobalCallback(
           at::RecordFunctionCallback(entered, left).scopes({at::RecordScope::FUNCTION}))),
-      before_{operators, copies} {}
+      before_{operators, copies, bytes} {}
 
 TrafficCounter::~TrafficCounter() { at::removeCallback(handle_); }
 
 DeviceTraffic TrafficCounter::counted() const {
-  return {operators - before_.operators, copies - before_.copies};
+  return {operators - before_.operators, copies - before_.copies, bytes - before_.bytes};
 }
 
 }  // namespace bitfall

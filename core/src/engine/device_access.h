@@ -29,6 +29,7 @@ void write_values(const at::Tensor& tensor, std::span<const std::int64_t> places
 struct DeviceTraffic {
   std::int64_t operators = 0;
   std::int64_t copies = 0;
+  std::int64_t bytes = 0;  // copied
 };
 
 /// Counts the traffic of all threads from its making on. Costs time: for benchmarks and tests.

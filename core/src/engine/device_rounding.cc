@@ -162,14 +162,13 @@ std::vector<float> samples() {
   return values;
 }
 
-// Bit for bit, but for the bits of NaN.
+}  // namespace
+
 bool same_numbers(const at::Tensor& a, const at::Tensor& b) {
   return at::logical_or(a.view(at::kInt) == b.view(at::kInt), at::logical_and(a.isnan(), b.isnan()))
       .all()
       .item<bool>();
 }
-
-}  // namespace
 
 DeviceRounding::DeviceRounding(const std::vector<std::int32_t>& thresholds,
                                const std::vector<float>& results, const std::string& device)

@@ -15,6 +15,9 @@
 
 namespace bitfall {
 
+/// Whether two float32 tensors have the same bits, but for those of NaN.
+bool same_numbers(const at::Tensor& a, const at::Tensor& b);
+
 class DeviceRounding {
  public:
   /// Nothing where a table cannot tell what the format does: its payload has more than 19 bits, an

@@ -4,8 +4,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 
+#include "device_access.h"
 #include "error.h"
 #include "injection.h"
 #include "plugin_calls.h"
@@ -25,6 +27,14 @@ at::Tensor memory_of(const at::Tensor& tensor) {
 // What `original` is of its own storage, of another memory of that size.
 at::Tensor view_in(const at::Tensor& memory, const at::Tensor& original) {
   return memory.as_strided(original.sizes(), original.strides(), original.storage_offset());
+}
+
+// Images [rows, ...] of a value in its own sizes, type and layout.
+at::Tensor laid_as(const at::Tensor& value, const ImageAxis& axis, const at::Tensor& images) {
+  if (axis.plain() && images.strides() == value.strides()) return images.to(value.scalar_type());
+  at::Tensor same_layout = at::empty_like(value);
+  by_image(same_layout, axis).copy_(images);
+  return same_layout;
 }
 
 }  // namespace
@@ -130,18 +140,108 @@ const at::Tensor& EmulatedModel::parameter(std::int32_t site) const {
 }
 
 // Null where only the host can round so.
-const DeviceRounding* EmulatedModel::device_rounding(std::int32_t site) const {
-  const NumberFormat& format = formats_.of(site);
-  const auto registers = metadata(site);
-  const RoundingKey key{&format, {registers.begin(), registers.end()}};
+const DeviceRounding* EmulatedModel::device_rounding(
+    std::int32_t site, const NumberFormat& format, std::span<const std::uint32_t> metadata) const {
+  const RoundingKey key{&format, {metadata.begin(), metadata.end()}};
   const std::lock_guard lock(mutex_);
   auto known = roundings_.find(key);
   if (known == roundings_.end()) {
     const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
-    known = roundings_.emplace(key, DeviceRounding::make(format, shape, registers, model_.device()))
+    known = roundings_.emplace(key, DeviceRounding::make(format, shape, metadata, model_.device()))
                 .first;
   }
   return known->second ? &*known->second : nullptr;
+}
+
+// Null where only the host can form such blocks.
+const DeviceBlocks* EmulatedModel::device_blocks(std::int32_t site,
+                                                 const NumberFormat& format) const {
+  const std::lock_guard lock(mutex_);
+  auto known = blocks_.find(site);
+  if (known == blocks_.end()) {
+    const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
+    known = blocks_.emplace(site, DeviceBlocks::make(format, shape, model_.device())).first;
+  }
+  return known->second ? &*known->second : nullptr;
+}
+
+// Null where only the host can guard so.
+const DeviceGuard* EmulatedModel::device_guard(std::int32_t site,
+                                               const ProtectedFormat& format) const {
+  const std::lock_guard lock(mutex_);
+  auto known = guards_.find(site);
+  if (known == guards_.end()) {
+    const Site& place = model_.sites()[static_cast<std::size_t>(site)];
+    known =
+        guards_.emplace(site, DeviceGuard::make(format, place, metadata(site), model_.device()))
+            .first;
+  }
+  return known->second ? &*known->second : nullptr;
+}
+
+// Float32 images [rows, ...] as the format holds them; undefined where only the host can do it.
+at::Tensor EmulatedModel::emulated_on_device(std::int32_t site, const NumberFormat& format,
+                                             std::span<const std::uint32_t> metadata,
+                                             const at::Tensor& images) const {
+  if (format.exact()) return images;
+  if (const DeviceRounding* rounding = device_rounding(site, format, metadata)) {
+    return (*rounding)(images);
+  }
+  const DeviceBlocks* blocks = device_blocks(site, format);
+  return blocks ? (*blocks)(images) : at::Tensor();
+}
+
+at::Tensor EmulatedModel::guarded_on_device(std::int32_t site, const ProtectedFormat& format,
+                                            const at::Tensor& images,
+                                            const RowImages& rows) const {
+  const DeviceGuard* guard = device_guard(site, format);
+  if (!guard) return {};
+  const at::Tensor held = emulated_on_device(site, format.unguarded(),
+                                             format.unguarded(metadata(site)), images);
+  if (!held.defined()) return {};
+  const at::Tensor guarded = (*guard)(held);
+  if (rows.golden || !rows.marks.empty()) note_changes(site, format, held, guarded, rows);
+  return guarded;
+}
+
+// As ProtectedFormat does of values on the host.
+void EmulatedModel::note_changes(std::int32_t site, const ProtectedFormat& format,
+                                 const at::Tensor& before, const at::Tensor& after,
+                                 const RowImages& rows) const {
+  at::Tensor changed = before.view(at::kInt).ne(after.view(at::kInt)).flatten(1).contiguous();
+  const std::int64_t size = changed.size(1);
+  if (rows.golden) {
+    const at::Tensor places = to_host(changed.nonzero());  // rising
+    const auto at = places.accessor<std::int64_t, 2>();
+    std::map<std::int64_t, std::vector<std::int64_t>> by_row;
+    for (std::int64_t i = 0; i < places.size(0); ++i) by_row[at[i][0]].push_back(at[i][1]);
+    for (const auto& [row, elements] : by_row) {
+      format.record().add_golden(stream(site, rows[static_cast<std::size_t>(row)]), elements);
+    }
+    return;
+  }
+  std::vector<std::int64_t> known;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    if (!rows.mark(row)) continue;
+    for (const std::int64_t element : format.record().golden(stream(site, rows[row]))) {
+      known.push_back(static_cast<std::int64_t>(row) * size + element);
+    }
+  }
+  if (!known.empty()) changed.view(-1).index_fill_(0, to_device(known, changed), false);
+  const at::Tensor any = changed.any(1);
+  rows.noticed = rows.noticed.defined() ? rows.noticed.logical_or(any) : any;
+}
+
+void RowImages::tell() const {
+  if (!noticed.defined()) return;
+  const at::Tensor all = to_host(noticed);
+  noticed = at::Tensor();
+  const auto at = all.accessor<bool, 1>();
+  for (std::size_t row = 0; row < size(); ++row) {
+    if (mark(row) && at[static_cast<std::int64_t>(row)]) {
+      std::atomic_ref(*mark(row)).store(true, std::memory_order_relaxed);
+    }
+  }
 }
 
 Slots EmulatedModel::start(const at::Tensor& input, const RowImages& images,
@@ -176,15 +276,21 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   const Timer timer(seconds);
   check_size(site, value);
   if (exact(site)) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
-  if (on_device(value)) {
-    if (const DeviceRounding* rounding = device_rounding(site)) {
-      return (*rounding)(value.to(at::kFloat)).to(value.scalar_type());
-    }
-  }
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
   const char* const name = place.name.c_str();
   const ImageAxis& axis = model_.images(model_.slots(site)[0]);
-  at::Tensor slabs = by_image(value, axis).to(at::kCPU, at::kFloat).contiguous();
+  if (on_device(value)) {
+    const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
+    const DeviceRounding* rounding =
+        guarded ? nullptr : device_rounding(site, format, metadata(site));
+    if (rounding) return (*rounding)(value.to(at::kFloat)).to(value.scalar_type());
+    const at::Tensor slabs = by_image(value, axis).to(at::kFloat);
+    const at::Tensor held = guarded ? guarded_on_device(site, *guarded, slabs, images)
+                                    : emulated_on_device(site, format, metadata(site), slabs);
+    if (held.defined()) return laid_as(value, axis, held);
+  }
+  at::Tensor slabs = by_image(value, axis);
+  slabs = (on_device(value) ? to_host(slabs) : slabs.to(at::kCPU, at::kFloat)).contiguous();
   if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
   float* data = slabs.data_ptr<float>();
   const std::int64_t size = place.values;
@@ -244,7 +350,7 @@ void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, cons
   const std::int64_t height = shape[1], width = shape[2];
   const std::int64_t channels = windows.size(1), h = windows.size(2), w = windows.size(3);
   // What has a table does not ask where an element lies.
-  const bool anywhere = device_rounding(site) != nullptr;
+  const bool anywhere = device_rounding(site, format, metadata(site)) != nullptr;
   float* data = windows.data_ptr<float>();
   at::parallel_for(0, windows.size(0), 1, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t row = from; row < to; ++row) {

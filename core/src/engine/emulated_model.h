@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "device_blocks.h"
+#include "device_guard.h"
 #include "device_rounding.h"
 #include "model.h"
 #include "plan.h"
@@ -28,7 +30,12 @@ struct RowImages : std::vector<std::int32_t> {
   bool golden = false;       // a fault-free pass: guards note what they change
   std::vector<bool*> marks;  // by row: of its trial, see GuardScope; empty or null where none asks
 
+  /// By row, on the device: a guard changed what it leaves alone without the fault. Not told yet.
+  mutable at::Tensor noticed;
+
   bool* mark(std::size_t row) const { return row < marks.size() ? marks[row] : nullptr; }
+  /// Marks the trials of the rows that guards on the device noticed; waits for it once.
+  void tell() const;
 };
 
 /// Where windows of many rows lie in their images: row i's window starts at (top[i], left[i]).
@@ -95,7 +102,17 @@ class EmulatedModel {
   void emulate_parameters();
   void check_shared(std::int32_t site) const;
   bool exact(std::int32_t site) const;
-  const DeviceRounding* device_rounding(std::int32_t site) const;
+  const DeviceRounding* device_rounding(std::int32_t site, const NumberFormat& format,
+                                        std::span<const std::uint32_t> metadata) const;
+  const DeviceBlocks* device_blocks(std::int32_t site, const NumberFormat& format) const;
+  const DeviceGuard* device_guard(std::int32_t site, const ProtectedFormat& format) const;
+  at::Tensor emulated_on_device(std::int32_t site, const NumberFormat& format,
+                                std::span<const std::uint32_t> metadata,
+                                const at::Tensor& images) const;
+  at::Tensor guarded_on_device(std::int32_t site, const ProtectedFormat& format,
+                               const at::Tensor& images, const RowImages& rows) const;
+  void note_changes(std::int32_t site, const ProtectedFormat& format, const at::Tensor& before,
+                    const at::Tensor& after, const RowImages& rows) const;
 
   const Model& model_;
   SiteFormats formats_;
@@ -109,8 +126,10 @@ class EmulatedModel {
   std::vector<std::pair<int, at::Tensor>> overrides_;  // slots of emulated parameters
   std::vector<at::Tensor> parameters_;                 // by site
   using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
-  mutable std::mutex mutex_;                                                // of roundings_
+  mutable std::mutex mutex_;                                                // of all three
   mutable std::map<RoundingKey, std::optional<DeviceRounding>> roundings_;  // by metadata
+  mutable std::map<std::int32_t, std::optional<DeviceBlocks>> blocks_;      // by site
+  mutable std::map<std::int32_t, std::optional<DeviceGuard>> guards_;       // by site
 };
 
 }  // namespace bitfall

@@ -37,6 +37,7 @@ struct EngineCosts {
   // Of all threads, where they were counted:
   std::int64_t operators = 0;      // calls of LibTorch's operators
   std::int64_t device_copies = 0;  // between host and device
+  std::int64_t device_bytes = 0;   // in them
 
   void add(const EngineCosts& other) {
     golden_s += other.golden_s;
@@ -63,6 +64,7 @@ struct EngineCosts {
     workers = std::max(workers, other.workers);
     operators += other.operators;
     device_copies += other.device_copies;
+    device_bytes += other.device_bytes;
   }
 };
 

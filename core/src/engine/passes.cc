@@ -541,10 +541,12 @@ void Passes::run_faulty(Slots& slots, int from, int to, const RowImages& images,
   int at = from;
   const auto failure = [&](Outcome outcome, const std::exception& error) {
     const auto step = static_cast<std::size_t>(std::min(at, steps() - 1));
+    images.tell();
     return PassFailure{outcome, told(program_.steps()[step], torch_message(error))};
   };
   try {
     model_.run(slots, from, to, images, costs.emulation_s, false, &at);
+    images.tell();
   } catch (const Error&) {
     throw;
   } catch (const PassStopped&) {

@@ -40,6 +40,13 @@ bool GuardRecord::beyond_golden(std::uint64_t stream,
                      [&](std::int64_t element) { return known->second.count(element) == 0; });
 }
 
+std::vector<std::int64_t> GuardRecord::golden(std::uint64_t stream) const {
+  const std::lock_guard lock(mutex_);
+  const auto known = golden_.find(stream);
+  if (known == golden_.end()) return {};
+  return {known->second.begin(), known->second.end()};
+}
+
 bool GuardRecord::false_alarm(std::int32_t image) const {
   const std::lock_guard lock(mutex_);
   return images_.count(image) > 0;
@@ -141,6 +148,18 @@ void ProtectedFormat::guard(View<float> values, const Slice& slice,
   } else if (record_.beyond_golden(slice.stream, changed)) {
     std::atomic_ref(*guarding_mark).store(true, std::memory_order_relaxed);
   }
+}
+
+const GuardRanges* ProtectedFormat::ranges() const {
+  const auto* ranges = static_cast<const GuardRanges*>(protection_.extension(kGuardRanges));
+  return ranges && ranges->size >= sizeof(GuardRanges) ? ranges : nullptr;
+}
+
+std::vector<float> ProtectedFormat::state_in(std::span<const std::uint32_t> metadata) const {
+  const auto own = metadata.last(static_cast<std::size_t>(size_));
+  std::vector<float> state(own.size());
+  std::memcpy(state.data(), own.data(), own.size_bytes());
+  return state;
 }
 
 double ProtectedFormat::metadata_value(int index, std::uint32_t code) const {

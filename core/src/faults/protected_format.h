@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "bitfall/extensions/guard_ranges.h"
 #include "bitfall/number_format.h"
 #include "bitfall/protection.h"
 #include "sites.h"
@@ -26,6 +27,8 @@ class GuardRecord {
   void add_golden(std::uint64_t stream, std::span<const std::int64_t> elements);
   /// Whether one of these is not changed in the fault-free pass.
   bool beyond_golden(std::uint64_t stream, std::span<const std::int64_t> elements) const;
+  /// What was changed in the fault-free pass.
+  std::vector<std::int64_t> golden(std::uint64_t stream) const;
   /// Whether a guard changed something of this image without a fault.
   bool false_alarm(std::int32_t image) const;
 
@@ -58,6 +61,17 @@ class ProtectedFormat final : public NumberFormat {
   ProtectedFormat(const NumberFormat& format, const Protection& protection, const Site& site,
                   GuardRecord& record);
 
+  const NumberFormat& unguarded() const { return format_; }
+  /// The unguarded format's own metadata.
+  std::span<const std::uint32_t> unguarded(std::span<const std::uint32_t> metadata) const {
+    return inner(View<const std::uint32_t>(metadata));
+  }
+  const Protection& protection() const { return protection_; }
+  /// What the protection says of itself; null where it says nothing, or less than this host knows.
+  const GuardRanges* ranges() const;
+  /// What the protection has learned, as it stands in the metadata.
+  std::vector<float> state_in(std::span<const std::uint32_t> metadata) const;
+  GuardRecord& record() const { return record_; }
   /// The site as the protection sees it; valid as long as this.
   const ProtectedSite& site() const { return place_; }
   /// What the protection has learned of the site: calibrate() puts it into the metadata.

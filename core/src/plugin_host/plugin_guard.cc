@@ -471,6 +471,9 @@ class GuardedProtection final : public Protection {
   bool computed_twice(const ProtectedSite& site) const override {
     return call_plugin(who_, "computed_twice", [&] { return protection_->computed_twice(site); });
   }
+  const void* extension(const char* name) const override {
+    return call_plugin(who_, "extension", [&] { return protection_->extension(name); });
+  }
 
  private:
   std::int64_t checked_size(std::int64_t size, const ProtectedSite& site) const {
