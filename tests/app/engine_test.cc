@@ -597,7 +597,8 @@ Collected run_guarded(const std::string& text, const char* protection, bool as_o
   EXPECT_TRUE(session.profile(stop));
   EngineOptions options;
   for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
-    if (session.model().sites()[i].refusal.empty()) options.emulated.push_back(static_cast<std::int32_t>(i));
+    if (session.model().sites()[i].refusal.empty())
+      options.emulated.push_back(static_cast<std::int32_t>(i));
   }
   options.guarding = session.guarding();
   options.as_on_device = as_on_device;
@@ -611,9 +612,9 @@ Collected run_guarded(const std::string& text, const char* protection, bool as_o
 TEST(Engine, GuardedValuesTreatedAsOnADeviceGiveTheSame) {
   const std::string rest = std::string(kEverything) + "[run]\nbatch = 4\n" + kProtections;
   // A flip of one bit makes NaN or Inf of some FP16 values, of hardly any in FP32.
-  const std::pair<const char*, const char*> kCases[] = {
-      {"fp32", "range"},    {"fp16", "range"},   {"fp16", "nan_guard"},
-      {"fp16", "channels"}, {"fp32", "neurons"}, {"bfp", "range"}};
+  const std::pair<const char*, const char*> kCases[] = {{"fp32", "range"},     {"fp16", "range"},
+                                                        {"fp16", "nan_guard"}, {"fp16", "channels"},
+                                                        {"fp32", "neurons"},   {"bfp", "range"}};
   int detected = 0, alarms = 0, quiet = 0;
   for (const char* model : {"residual", "windows", "sequence"}) {
     for (const auto& [id, protection] : kCases) {
@@ -637,7 +638,8 @@ TEST(Engine, GuardedValuesTreatedAsOnADeviceGiveTheSame) {
   EXPECT_GT(detected, 100);
   EXPECT_GT(alarms, 100);
   EXPECT_GT(quiet, 100);
-  std::printf("%d noticed, %d of guarded images, %d of these not noticed\n", detected, alarms, quiet);
+  std::printf("%d noticed, %d of guarded images, %d of these not noticed\n", detected, alarms,
+              quiet);
 }
 
 /// Operators and copies of a campaign whose values are treated as on a device, a pass.
@@ -647,11 +649,11 @@ struct PerPass {
 
 PerPass traffic_of(const std::string& model, const std::string& format, int batch,
                    const char* protection = "") {
-  const auto opened = open(
-      campaign(model, format,
-               "[[faults]]\nper_site = " + std::to_string(30 * batch) +
-                   "\n[run]\nbatch = " + std::to_string(batch) + "\n" + kProtections),
-      {protection, ""});
+  const auto opened =
+      open(campaign(model, format,
+                    "[[faults]]\nper_site = " + std::to_string(30 * batch) +
+                        "\n[run]\nbatch = " + std::to_string(batch) + "\n" + kProtections),
+           {protection, ""});
   Session& session = *opened;
   const std::atomic<bool> stop{false};
   EXPECT_TRUE(session.profile(stop));
@@ -688,20 +690,22 @@ TEST(Engine, AsksADeviceForNoMoreInLargerBatches) {
                                                                     {"mxfp4", ""},
                                                                     {"fp16", "range"},
                                                                     {"fp32", "neurons"}}) {
-      // Besides what formats ask for, guards are asked once a pass what they noticed, and told per site what they change
-      // without a fault, where they do.
+      // Besides what formats ask for, guards are asked once a pass what they noticed, and told per
+      // site what they change without a fault, where they do.
       const double guards = *protection == '\0' ? 0 : 3.5;
       const PerPass small = traffic_of(model, format, 2, protection);
       const PerPass large = traffic_of(model, format, 10, protection);
       std::printf(
-          "%s in %s %s: %.1f operators and %.2f copies a pass of 2 images, %.1f and %.2f of 10, %.0f "
+          "%s in %s %s: %.1f operators and %.2f copies a pass of 2 images, %.1f and %.2f of 10, "
+          "%.0f "
           "bytes\n",
           model, format, protection, small.operators, small.copies, large.operators, large.copies,
           large.bytes);
       EXPECT_LT(large.operators, 1.1 * small.operators) << model << ", " << format;
       EXPECT_LT(large.copies, 1.1 * small.copies + 0.5) << model << ", " << format;
       EXPECT_LT(large.copies, 3 + guards) << model << ", " << format << protection;
-      // A value of one site alone, of ten images, is 20 kB. Guards by neuron change many without a fault.
+      // A value of one site alone, of ten images, is 20 kB. Guards by neuron change many without a
+      // fault.
       const bool many = protection == std::string_view("neurons");
       EXPECT_LT(large.bytes, many ? 15000 : 1000) << model << ", " << format << protection;
     }

@@ -21,7 +21,8 @@ constexpr float kInf = std::numeric_limits<float>::infinity();
 
 std::unique_ptr<Protection> make_protection(const std::string& id, FormatOptions options = {}) {
   Diagnostics diagnostics("", "");
-  auto made = first_party_plugins().make_protection(plugin_choice(id, std::move(options)), diagnostics);
+  auto made =
+      first_party_plugins().make_protection(plugin_choice(id, std::move(options)), diagnostics);
   EXPECT_NE(made, nullptr) << diagnostics.render();
   return made;
 }
@@ -75,7 +76,8 @@ void expect_same(const Place& place, const DeviceGuard& guard) {
   const auto size = static_cast<std::size_t>(place.site.values);
   const std::vector<float> state = place.format.state_in(place.metadata);
   for (std::size_t image = 0; image < 5; ++image) {
-    place.format.protection().guard(place.format.site(), std::span(values).subspan(image * size, size),
+    place.format.protection().guard(place.format.site(),
+                                    std::span(values).subspan(image * size, size),
                                     {place.site.shape}, state);
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -88,7 +90,8 @@ TEST(DeviceGuard, DoesWhatTheProtectionDoes) {
   const auto word = [](const char* text) { return OptionValue(std::string(text)); };
   for (const char* scope : {"layer", "channel", "neuron"}) {
     for (const char* action : {"clamp", "zero"}) {
-      const auto range = make_protection("range", {{"scope", word(scope)}, {"action", word(action)}});
+      const auto range =
+          make_protection("range", {{"scope", word(scope)}, {"action", word(action)}});
       for (const std::vector<std::int64_t>& shape :
            {std::vector<std::int64_t>{6, 5, 4}, {17}, {7, 9}, {1, 3, 3}, {1}}) {
         SCOPED_TRACE(std::string(scope) + " " + action + " " + testing::PrintToString(shape));

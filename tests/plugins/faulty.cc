@@ -10,8 +10,10 @@
 #include <limits>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 #include <thread>
 
+#include "bitfall/extensions/guard_ranges.h"
 #include "bitfall/plugin.h"
 
 namespace {
@@ -377,6 +379,20 @@ class FearsAnyState final : public Bound {
   }
 };
 
+class ClaimsRanges final : public Bound {  // and leaves NaN
+ public:
+  std::int64_t state_size(const ProtectedSite&) const override { return 2; }
+  void finish(const ProtectedSite&, View<const double> scratch, View<float> state) const override {
+    state[0] = -std::numeric_limits<float>::max();
+    state[1] = static_cast<float>(scratch[0]);
+  }
+  float bound(View<const float> state) const override { return state[1]; }
+  const void* extension(const char* name) const override {
+    static constexpr GuardRanges kRanges{};
+    return std::string_view(name) == kGuardRanges ? &kRanges : nullptr;
+  }
+};
+
 template <typename Interface, typename Class>
 Component<Interface> component(const char* id) {
   return {id, "for tests", {}, [](const Options&) -> Interface* { return new Class; }};
@@ -447,6 +463,7 @@ void register_others(Registrar& registrar) {
   guard("guards_by_part", static_cast<GuardsByPart*>(nullptr));
   guard("state_too_small", static_cast<StateTooSmall*>(nullptr));
   guard("fears_any_state", static_cast<FearsAnyState*>(nullptr));
+  guard("claims_ranges", static_cast<ClaimsRanges*>(nullptr));
 }
 
 }  // namespace

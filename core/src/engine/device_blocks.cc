@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kExponents = 255;  // of float32's finite numbers
 
-/// A block format's elements in a block whose scale is 1, as a format of single elements: each stands beside an anchor, the
-/// largest power of two that leaves the scale there.
+/// A block format's elements in a block whose scale is 1, as a format of single elements: each
+/// stands beside an anchor, the largest power of two that leaves the scale there.
 class ElementOfBlock final : public NumberFormat {
  public:
   ElementOfBlock(const NumberFormat& format, std::span<const std::int64_t> shape)
@@ -77,7 +77,8 @@ class ElementOfBlock final : public NumberFormat {
         std::max<std::size_t>(static_cast<std::size_t>(metadata_size(format_, shape_)), 1));
   }
   Slice slice(std::uint64_t stream) const { return {shape_, block_.first, block_.stride, stream}; }
-  // Larger ones would move the scale. Only where it is at its end do blocks hold them: there they saturate.
+  // Larger ones would move the scale. Only where it is at its end do blocks hold them: there they
+  // saturate.
   void bound(std::vector<float>& block) const {
     const float most = std::nextafter(2 * anchor_, 0.0F);
     for (float& value : block) {
@@ -103,24 +104,24 @@ class ElementOfBlock final : public NumberFormat {
   std::uint32_t code_ = 0;
 };
 
-/// Images to compare with the format on: any magnitudes beside any others, numbers that are none, blocks of zeros, and
-/// ordinary ones.
+/// Images to compare with the format on: any magnitudes beside any others, numbers that are none,
+/// runs of zeros, and ordinary ones. Of a large slab one, as each value takes its time.
 at::Tensor trying_images(std::int64_t count) {
   std::mt19937 random(1);
+  const std::int64_t images = std::clamp<std::int64_t>((std::int64_t{1} << 16) / count, 1, 4);
   std::vector<float> values;
-  for (int image = 0; image < 4; ++image) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto bits = static_cast<std::int32_t>(random());
-      const int spread = image == 0 ? 4 : image == 1 ? 30 : 277;
-      float value = std::ldexp(static_cast<float>(bits), static_cast<int>(random() % spread) -
-                                                             (image < 2 ? spread + 30 : 180));
-      if (image == 3 && random() % 61 == 0) value = bits % 2 ? INFINITY : -INFINITY;
-      if (image == 3 && random() % 61 == 0) value = std::copysign(NAN, static_cast<float>(bits));
-      if (i / 97 % 5 == 4) value = std::copysign(0.0F, value);
-      values.push_back(value);
-    }
+  for (std::int64_t i = 0; i < images * count; ++i) {
+    const std::int64_t kind = i / 97 % 5;
+    const auto bits = static_cast<std::int32_t>(random());
+    const int spread = kind == 0 ? 4 : kind == 1 ? 30 : 277;
+    float value = std::ldexp(static_cast<float>(bits),
+                             static_cast<int>(random() % spread) - (kind < 2 ? spread + 30 : 180));
+    if (kind == 3 && random() % 61 == 0) value = bits % 2 ? INFINITY : -INFINITY;
+    if (kind == 3 && random() % 61 == 0) value = std::copysign(NAN, static_cast<float>(bits));
+    if (kind == 4 && i / 485 % 3 != 0) value = std::copysign(0.0F, value);
+    values.push_back(value);
   }
-  return at::tensor(values).view({4, count});
+  return at::tensor(values).view({images, count});
 }
 
 }  // namespace
@@ -163,7 +164,8 @@ DeviceBlocks::Lines DeviceBlocks::lines_of(const NumberFormat& format,
   const std::int64_t size = element_count(shape);
   const ElementRun first = format.block(0, shape);
   Lines lines;
-  std::vector<std::int64_t> gather, scatter(static_cast<std::size_t>(size));  // at first: the element's block
+  std::vector<std::int64_t> gather,
+      scatter(static_cast<std::size_t>(size));  // at first: the element's block
   std::vector<std::int64_t> number(static_cast<std::size_t>(size), -1);  // of blocks, by start
   std::vector<ElementRun> runs;
   for (std::int64_t at = 0; at < size; ++at) {
@@ -176,7 +178,8 @@ DeviceBlocks::Lines DeviceBlocks::lines_of(const NumberFormat& format,
     lines.width = std::max(lines.width, run.count);
     scatter[static_cast<std::size_t>(at)] = own;
   }
-  const std::int64_t side_by_side = first.count * first.stride;  // the elements of blocks that are so
+  const std::int64_t side_by_side =
+      first.count * first.stride;  // the elements of blocks that are so
   bool regular = size % side_by_side == 0;
   for (std::int64_t at = 0; at < size && regular; ++at) {
     const std::int64_t start = at / side_by_side * side_by_side + at % first.stride;
@@ -221,11 +224,11 @@ bool DeviceBlocks::equals(const NumberFormat& format, std::span<const std::int64
 at::Tensor DeviceBlocks::operator()(const at::Tensor& images) const {
   const std::int64_t rows = images.size(0);
   const bool regular = !lines_.gather.defined();
-  const at::Tensor blocks =
-      regular ? images.reshape({rows, lines_.blocks, lines_.width, lines_.inner})
-              : images.reshape({rows, -1})
-                    .index_select(1, lines_.gather)
-                    .view({rows, lines_.blocks, lines_.width, lines_.inner});
+  const at::Tensor blocks = regular
+                                ? images.reshape({rows, lines_.blocks, lines_.width, lines_.inner})
+                                : images.reshape({rows, -1})
+                                      .index_select(1, lines_.gather)
+                                      .view({rows, lines_.blocks, lines_.width, lines_.inner});
   const at::Tensor bits = blocks.view(at::kInt).bitwise_and(0x7FFFFFFF);
   const at::Tensor largest = bits.masked_fill(bits.ge(0x7F800000), 0).amax(2, /*keepdim=*/true);
   const at::Tensor exponents = largest.bitwise_right_shift(23);

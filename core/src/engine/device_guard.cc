@@ -11,29 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include "bitfall/extensions/guard_ranges.h"
 #include "device_rounding.h"
 #include "log.h"
 
 namespace bitfall {
-namespace {
-
-/// Of a slab's elements: unit = element / inner % count.
-struct Units {
-  std::int64_t count = 1, inner = 1;
-};
-
-std::optional<Units> units_of(const ProtectedSite& site, std::int64_t states) {
-  const std::int64_t size = element_count(site.shape);
-  if (states == 0 || states == 2) return Units{1, size};
-  if (states == 2 * size) return Units{size, 1};
-  if (site.channel_axis < 0) return std::nullopt;
-  const auto axis = static_cast<std::size_t>(site.channel_axis);
-  if (states != 2 * site.shape[axis]) return std::nullopt;
-  return Units{site.shape[axis], element_count(site.shape.subspan(axis + 1))};
-}
-
-}  // namespace
-
 DeviceGuard::DeviceGuard(at::Tensor low, at::Tensor high, bool zero)
     : low_(std::move(low)),
       high_(std::move(high)),
@@ -46,8 +28,8 @@ std::optional<DeviceGuard> DeviceGuard::make(const ProtectedFormat& format, cons
   const GuardRanges* ranges = format.ranges();
   if (!ranges || site.values == 0) return std::nullopt;
   const std::vector<float> state = format.state_in(metadata);
-  const auto units = units_of(format.site(), static_cast<std::int64_t>(state.size()));
-  if (!units) return std::nullopt;
+  const GuardUnits units = guard_units(format.site(), static_cast<std::int64_t>(state.size()));
+  if (units.count == 0) return std::nullopt;
   constexpr float kMost = std::numeric_limits<float>::max();
   std::vector<float> low{-kMost}, high{kMost};
   for (std::size_t i = 0; i + 1 < state.size(); i += 2) {
@@ -57,10 +39,10 @@ std::optional<DeviceGuard> DeviceGuard::make(const ProtectedFormat& format, cons
     high.back() = state[i + 1];
   }
   const auto on_device = [&](const std::vector<float>& bounds) {
-    return at::tensor(bounds).view({units->count, 1}).to(c10::Device(device));
+    return at::tensor(bounds).view({units.count, 1}).to(c10::Device(device));
   };
   DeviceGuard guard(on_device(low), on_device(high), ranges->zero);
-  guard.inner_ = units->inner;
+  guard.inner_ = units.inner;
   if (guard.equals(format, state)) return guard;
   log_warning("a protection of site '" + site.name +
               "' does not guard as its GuardRanges say; its values go through the host");
@@ -101,9 +83,10 @@ bool DeviceGuard::equals(const ProtectedFormat& format, std::span<const float> s
   const at::Tensor before = at::tensor(values).view(shape);
   const at::Tensor mine = (*this)(before.to(low_.device())).cpu().contiguous();
   for (std::int64_t image = 0; image < images; ++image) {
-    format.protection().guard(
-        site, std::span(values).subspan(static_cast<std::size_t>(image * size), static_cast<std::size_t>(size)),
-        {site.shape, 0, 1, static_cast<std::uint64_t>(image)}, state);
+    format.protection().guard(site,
+                              std::span(values).subspan(static_cast<std::size_t>(image * size),
+                                                        static_cast<std::size_t>(size)),
+                              {site.shape, 0, 1, static_cast<std::uint64_t>(image)}, state);
   }
   return same_numbers(mine, at::tensor(values).view(shape));
 }

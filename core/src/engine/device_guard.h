@@ -1,4 +1,5 @@
-// Guards values where they lie: what a protection says of itself (bitfall/extensions/guard_ranges.h), as operations of LibTorch.
+// Guards values where they lie: what a protection says of itself
+// (bitfall/extensions/guard_ranges.h), as operations of LibTorch.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,13 +16,14 @@ namespace bitfall {
 
 class DeviceGuard {
  public:
-  /// Nothing where the protection says nothing, or guards otherwise than it says: it was compared with that.
-  /// `metadata`: the site's, in which the bounds stand.
+  /// Nothing where the protection says nothing, or guards otherwise than it says: it was compared
+  /// with that. `metadata`: the site's, in which the bounds stand.
   static std::optional<DeviceGuard> make(const ProtectedFormat& format, const Site& site,
                                          std::span<const std::uint32_t> metadata,
                                          const std::string& device = "cpu");
 
-  /// Each image of a float32 tensor [images, ...] on the device, guarded, in its shape. Bit for bit what the protection gives.
+  /// Each image of a float32 tensor [images, ...] on the device, guarded, in its shape. Bit for bit
+  /// what the protection gives.
   at::Tensor operator()(const at::Tensor& images) const;
 
  private:

@@ -172,9 +172,8 @@ const DeviceGuard* EmulatedModel::device_guard(std::int32_t site,
   auto known = guards_.find(site);
   if (known == guards_.end()) {
     const Site& place = model_.sites()[static_cast<std::size_t>(site)];
-    known =
-        guards_.emplace(site, DeviceGuard::make(format, place, metadata(site), model_.device()))
-            .first;
+    known = guards_.emplace(site, DeviceGuard::make(format, place, metadata(site), model_.device()))
+                .first;
   }
   return known->second ? &*known->second : nullptr;
 }
@@ -192,12 +191,11 @@ at::Tensor EmulatedModel::emulated_on_device(std::int32_t site, const NumberForm
 }
 
 at::Tensor EmulatedModel::guarded_on_device(std::int32_t site, const ProtectedFormat& format,
-                                            const at::Tensor& images,
-                                            const RowImages& rows) const {
+                                            const at::Tensor& images, const RowImages& rows) const {
   const DeviceGuard* guard = device_guard(site, format);
   if (!guard) return {};
-  const at::Tensor held = emulated_on_device(site, format.unguarded(),
-                                             format.unguarded(metadata(site)), images);
+  const at::Tensor held =
+      emulated_on_device(site, format.unguarded(), format.unguarded(metadata(site)), images);
   if (!held.defined()) return {};
   const at::Tensor guarded = (*guard)(held);
   if (rows.golden || !rows.marks.empty()) note_changes(site, format, held, guarded, rows);

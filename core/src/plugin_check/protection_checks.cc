@@ -1,8 +1,10 @@
 // What protections are tried with.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "any_kind_checks.h"
+#include "bitfall/extensions/guard_ranges.h"
 #include "bounded_array.h"
 #include "check_inputs.h"
 #include "numbers.h"
@@ -231,6 +233,43 @@ void check_any_state(const Subject& subject) {
   });
 }
 
+/// What a host does in its place where values lie on a GPU.
+void check_ranges(const Subject& subject) {
+  PhiloxStream random = subject.random(7);
+  for_each_place(subject, [&](const Protection& protection, const GuardedPlace& place,
+                              const BoundedArray<float>& learned) {
+    const auto* ranges = static_cast<const GuardRanges*>(protection.extension(kGuardRanges));
+    if (ranges == nullptr || place.is_answer()) return;
+    if (ranges->size < sizeof(GuardRanges)) throw CheckFailure("its GuardRanges have no size");
+    const auto numbers = static_cast<std::int64_t>(learned.size());
+    const GuardUnits units = guard_units(place.view(), numbers);
+    if (units.count == 0) {
+      throw CheckFailure("has GuardRanges, and a state of " + std::to_string(numbers) +
+                         " numbers: two are needed for the site, each channel or each value of " +
+                         place.text());
+    }
+    for (int round = 0; round < 8; ++round) {
+      BoundedArray<float> state(std::span<const float>(learned.data(), learned.size()));
+      for (float& number : state) {
+        if (round > 0 && random.below(3) == 0) number = std::bit_cast<float>(random.next());
+      }
+      const Mended result = mended(protection, place, place.wild, state);
+      for (std::size_t i = 0; i < place.wild.size(); ++i) {
+        constexpr float kMost = std::numeric_limits<float>::max();
+        const auto unit = static_cast<std::size_t>(units.of(static_cast<std::int64_t>(i)));
+        const float low = numbers == 0 ? -kMost : state[2 * unit];
+        const float high = numbers == 0 ? kMost : state[2 * unit + 1];
+        const float expected = ranges->guarded(place.wild[i], low, high);
+        if (bits_of_float(expected) == bits_of_float(result.values[i])) continue;
+        throw CheckFailure("makes " + exact_text(result.values[i]) + " of " +
+                           exact_text(place.wild[i]) + ", and its GuardRanges " +
+                           exact_text(expected) + ", with bounds " + exact_text(low) + " and " +
+                           exact_text(high) + " at " + place.text());
+      }
+    }
+  });
+}
+
 constexpr Check kBasicProtectionChecks[] = {
     {"sizes", "places, sizes of state and costs stay the same; learning stays within its arrays",
      check_sizes},
@@ -241,6 +280,8 @@ constexpr Check kProtectionChecks[] = {
     {"verdicts", "it says that it corrected as many values as it changed", check_verdicts},
     {"slices", "a slice guarded alone is what it is in the whole", check_guard_slices},
     {"any_state", "any learned numbers, NaN among them, are taken", check_any_state},
+    {"ranges", "where it says that it keeps values in ranges (GuardRanges), it does no more",
+     check_ranges},
 };
 
 }  // namespace
