@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <map>
 
+#include "all_commands.h"
 #include "cam.h"
 #include "cam_output.h"
-#include "all_commands.h"
 #include "error.h"
 #include "log.h"
 #include "model_card.h"
@@ -284,6 +284,49 @@ void count(CamReport& report, const CamCase& one) {
   if (!std::isnan(one.alike->correlation)) layer->correlations.push_back(one.alike->correlation);
 }
 
+// Names of their files, told apart where some are alike.
+std::vector<std::string> names_of(const std::vector<CamImage>& images) {
+  std::vector<std::string> names;
+  for (const CamImage& image : images) {
+    const auto same = std::count_if(images.data(), &image, [&](const CamImage& other) {
+      return file_name(other.name) == file_name(image.name);
+    });
+    names.push_back(file_name(image.name) + (same > 0 ? "_" + std::to_string(same) : ""));
+  }
+  return names;
+}
+
+CamImage own_image(const Session& session, std::int32_t number) {
+  const auto [channels, height, width] = session.model().input();
+  CamImage image;
+  image.name = session.dataset().name(number);
+  image.number = number;
+  image.values.resize(static_cast<std::size_t>(channels * height * width));
+  session.dataset().load(number, image.values);
+  return image;
+}
+
+// A trial's fault on one image. `name`: of its pictures.
+CamCase faulty_case(const AblationCam& cam, const Session& session, const CamFault& fault,
+                    const TrialResult& trial, const CamImage& image, const CamMap& before,
+                    const std::string& name) {
+  CamCase one;
+  one.before = before;
+  one.after = cam.map(image.values, image.number, before.target, &fault);
+  one.trial = trial.trial;
+  one.layer = session.model().sites()[static_cast<std::size_t>(fault.site)].name;
+  one.image = image.name;
+  one.name = name + "_trial_" + std::to_string(trial.trial);
+  one.target_class = class_text(before.target, session.dataset().classes());
+  one.picture =
+      picture_of(image.values, session.model().input(), session.campaign().data.preprocess);
+  if (before.failure.empty() && one.after->failure.empty()) {
+    one.alike = likeness(enlarged(before, one.picture.height, one.picture.width),
+                         enlarged(*one.after, one.picture.height, one.picture.width));
+  }
+  return one;
+}
+
 CamReport CamCommand::with_faults() const {
   const std::filesystem::path run = trials_.empty() ? faults_ : trial_name(trials_.front()).run;
   for (const std::string& text : trials_) {
@@ -301,34 +344,20 @@ CamReport CamCommand::with_faults() const {
   report.site = model.sites()[static_cast<std::size_t>(site)].name;
   report.run = run.string();
   std::vector<CamImage> given;
-  const Preprocess& steps = session.campaign().data.preprocess;
   for (const auto& file : images_) {
-    given.push_back(read_image(file, steps));
+    given.push_back(read_image(file, session.campaign().data.preprocess));
     check_shape(given.back(), model.input());
   }
-  std::vector<std::string> names;  // of files, of the given
-  for (const CamImage& image : given) {
-    const auto same = std::count_if(
-        std::as_const(given).data(), &image,
-        [&](const CamImage& other) { return file_name(other.name) == file_name(image.name); });
-    names.push_back(file_name(image.name) + (same > 0 ? "_" + std::to_string(same) : ""));
-  }
+  const std::vector<std::string> names = names_of(given);
   std::map<std::int64_t, CamMap> known;  // before a fault, by image or place among the given
   const std::vector<std::int64_t> ids = chosen_trials(source);
   Progress progress("faults", static_cast<std::int64_t>(ids.size()), 0);
   for (std::size_t i = 0; i < ids.size() && !stop_requested; ++i) {
     const TrialResult trial = source.store->read_trial(ids[i]);
-    std::vector<CamImage> own_image;
-    if (given.empty()) {
-      const auto [channels, height, width] = model.input();
-      CamImage& own = own_image.emplace_back();
-      own.name = session.dataset().name(trial.image);
-      own.number = trial.image;
-      own.values.resize(static_cast<std::size_t>(channels * height * width));
-      session.dataset().load(trial.image, own.values);
-    }
+    std::vector<CamImage> own;
+    if (given.empty()) own.push_back(own_image(session, trial.image));
     const CamFault fault = source.fault(trial);
-    const std::vector<CamImage>& images = given.empty() ? own_image : given;
+    const std::vector<CamImage>& images = given.empty() ? own : given;
     for (std::size_t place = 0; place < images.size(); ++place) {
       const CamImage& image = images[place];
       const std::int64_t key = given.empty() ? image.number : static_cast<std::int64_t>(place);
@@ -337,20 +366,8 @@ CamReport CamCommand::with_faults() const {
         before =
             known.emplace(key, cam.map(image.values, image.number, target(model), nullptr)).first;
       }
-      CamCase one;
-      one.before = before->second;
-      one.after = cam.map(image.values, image.number, one.before.target, &fault);
-      one.trial = trial.trial;
-      one.layer = model.sites()[static_cast<std::size_t>(fault.site)].name;
-      one.image = image.name;
-      one.name = (given.empty() ? file_name(image.name) : names[place]) + "_trial_" +
-                 std::to_string(trial.trial);
-      one.target_class = class_text(one.before.target, session.dataset().classes());
-      one.picture = picture_of(image.values, model.input(), steps);
-      if (one.before.failure.empty() && one.after->failure.empty()) {
-        one.alike = likeness(enlarged(one.before, one.picture.height, one.picture.width),
-                             enlarged(*one.after, one.picture.height, one.picture.width));
-      }
+      const std::string& name = given.empty() ? file_name(image.name) : names[place];
+      CamCase one = faulty_case(cam, session, fault, trial, image, before->second, name);
       if (!faults_.empty()) count(report, one);
       report.cases.push_back(std::move(one));
     }
