@@ -332,22 +332,26 @@ TEST(Engine, WhatAPluginThrowsIsToldOnce) {
             "'fc'");
 }
 
-/// The same trials by two engines whose options differ by what `change` does. Returns the first's.
-Collected expect_same_trials(const std::string& text,
-                             const std::function<void(EngineOptions&)>& change,
-                             const ArmRequest& arm = {}) {
-  const auto opened = open(text, arm);
-  Session& session = *opened;
-  const std::atomic<bool> stop{false};
-  EXPECT_TRUE(session.profile(stop));
+/// Those that can be hit.
+std::vector<std::int32_t> sites_of(const Session& session) {
   std::vector<std::int32_t> all;
   for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
     if (session.model().sites()[i].refusal.empty()) all.push_back(static_cast<std::int32_t>(i));
   }
+  return all;
+}
+
+/// The same trials by two engines whose options differ by what `change` does. Returns the first's.
+Collected expect_same_trials(const std::string& text,
+                             const std::function<void(EngineOptions&)>& change) {
+  const auto opened = open(text);
+  Session& session = *opened;
+  const std::atomic<bool> stop{false};
+  EXPECT_TRUE(session.profile(stop));
   Collected results[2];
   for (int i = 0; i < 2; ++i) {
     EngineOptions options;
-    options.emulated = all;
+    options.emulated = sites_of(session);
     if (i == 1) change(options);
     Engine engine(session.model(), session.dataset(), session.formats(), options);
     EXPECT_TRUE(engine.profile(stop, nullptr));
@@ -596,10 +600,7 @@ Collected run_guarded(const std::string& text, const char* protection, bool as_o
   const std::atomic<bool> stop{false};
   EXPECT_TRUE(session.profile(stop));
   EngineOptions options;
-  for (std::size_t i = 0; i < session.model().sites().size(); ++i) {
-    if (session.model().sites()[i].refusal.empty())
-      options.emulated.push_back(static_cast<std::int32_t>(i));
-  }
+  options.emulated = sites_of(session);
   options.guarding = session.guarding();
   options.as_on_device = as_on_device;
   Engine engine(session.model(), session.dataset(), session.formats(), options);

@@ -52,7 +52,7 @@ struct Place {
     format.set_state(std::move(state));
     metadata = format.with_state({});
   }
-  std::optional<DeviceGuard> guard() const { return DeviceGuard::make(format, site, metadata); }
+  std::optional<DeviceGuard> guard() const { return DeviceGuard::make(format, metadata); }
 
   std::unique_ptr<NumberFormat> plain = make_format("fp32");
   Site site;

@@ -15,11 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has_torchvision() {
-  static const bool has = has_python("torchvision");
-  return has;
-}
-
 const fs::path& vectors() {
   static const fs::path folder = folder_made_by("make_mixing_vectors.py");
   return folder;
@@ -37,7 +32,8 @@ std::vector<float> floats(const std::string& name) {
 constexpr std::array<std::int64_t, 3> kShape = {3, 6, 8};
 
 TEST(RandomCrop, ResizesABoxAsTorchvisionDoes) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   const std::string pixels = content("picture.raw");
   Image picture{53, 37, 3, {pixels.begin(), pixels.end()}};
   const PixelBox boxes[] = {
@@ -68,7 +64,8 @@ class GivenWords final : public RandomStream {
 };
 
 TEST(Boxes, AreThoseThatTorchvisionDraws) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   const std::string words = content("words.raw");
   std::istringstream lines(content("boxes.txt"));
   std::string kind;
@@ -131,7 +128,8 @@ TEST(RandomCrop, TakesTheMiddleWhereNoBoxFits) {
 }
 
 TEST(Mixing, IsTorchvisionsMixUp) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   std::vector<float> values = floats("batch.raw");
   mix(values, kShape, {0.3, std::nullopt});
   const std::vector<float> expected = floats("mixup.raw");
@@ -140,7 +138,8 @@ TEST(Mixing, IsTorchvisionsMixUp) {
 }
 
 TEST(Mixing, IsTorchvisionsCutMix) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   for (int i = 0; i < 3; ++i) {
     std::istringstream told(content("cutmix_" + std::to_string(i) + ".txt"));
     std::int64_t y = 0, x = 0;
@@ -182,7 +181,8 @@ TEST(Mixing, DrawsSharesFromBeta) {
 }
 
 TEST(Erasing, ClearsTheBoxThatTorchvisionClears) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision"))
+    GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   std::vector<float> values = floats("batch.raw");
   values.resize(3 * 6 * 8);
   erase(values, kShape, {1, 2, 3, 4});

@@ -16,11 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool has_torchvision() {
-  static const bool has = has_python("torchvision");
-  return has;
-}
-
 const fs::path& vectors() {
   static const fs::path folder = folder_made_by("make_picture_changes.py");
   return folder;
@@ -45,7 +40,7 @@ std::vector<std::vector<double>> strengths() {
 bool has_two_directions(std::size_t change) { return change >= 1 && change <= 9; }
 
 TEST(TrivialAugment, HasTorchvisionsStrengths) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision")) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   const auto expected = strengths();
   ASSERT_EQ(expected.size(), kPictureChangeNames.size());
   for (std::size_t change = 0; change < expected.size(); ++change) {
@@ -61,7 +56,7 @@ TEST(TrivialAugment, HasTorchvisionsStrengths) {
 }
 
 TEST(TrivialAugment, ChangesPicturesAsTorchvisionDoes) {
-  if (!has_torchvision()) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
+  if (!has_python("torchvision")) GTEST_SKIP() << "no Python with torchvision at " << BITFALL_PYTHON;
   const auto values = strengths();
   std::istringstream sizes(content("pictures.txt"));
   const std::string pixels = content("pictures.raw"), expected = content("changed.raw");

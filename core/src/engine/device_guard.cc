@@ -16,27 +16,27 @@
 #include "log.h"
 
 namespace bitfall {
+
 DeviceGuard::DeviceGuard(at::Tensor low, at::Tensor high, bool zero)
     : low_(std::move(low)),
       high_(std::move(high)),
       no_bound_(low_.isnan().logical_or(high_.isnan())),
       zero_(zero) {}
 
-std::optional<DeviceGuard> DeviceGuard::make(const ProtectedFormat& format, const Site& site,
+std::optional<DeviceGuard> DeviceGuard::make(const ProtectedFormat& format,
                                              std::span<const std::uint32_t> metadata,
                                              const std::string& device) {
   const GuardRanges* ranges = format.ranges();
-  if (!ranges || site.values == 0) return std::nullopt;
+  const ProtectedSite& site = format.site();
+  if (!ranges || element_count(site.shape) == 0) return std::nullopt;
   const std::vector<float> state = format.state_in(metadata);
-  const GuardUnits units = guard_units(format.site(), static_cast<std::int64_t>(state.size()));
+  const GuardUnits units = guard_units(site, static_cast<std::int64_t>(state.size()));
   if (units.count == 0) return std::nullopt;
   constexpr float kMost = std::numeric_limits<float>::max();
-  std::vector<float> low{-kMost}, high{kMost};
-  for (std::size_t i = 0; i + 1 < state.size(); i += 2) {
-    low.resize(i / 2 + 1);
-    high.resize(i / 2 + 1);
-    low.back() = state[i];
-    high.back() = state[i + 1];
+  std::vector<float> low, high;
+  for (std::size_t unit = 0; unit < static_cast<std::size_t>(units.count); ++unit) {
+    low.push_back(state.empty() ? -kMost : state[2 * unit]);
+    high.push_back(state.empty() ? kMost : state[2 * unit + 1]);
   }
   const auto on_device = [&](const std::vector<float>& bounds) {
     return at::tensor(bounds).view({units.count, 1}).to(c10::Device(device));
@@ -44,7 +44,7 @@ std::optional<DeviceGuard> DeviceGuard::make(const ProtectedFormat& format, cons
   DeviceGuard guard(on_device(low), on_device(high), ranges->zero);
   guard.inner_ = units.inner;
   if (guard.equals(format, state)) return guard;
-  log_warning("a protection of site '" + site.name +
+  log_warning("a protection of site '" + std::string(site.name) +
               "' does not guard as its GuardRanges say; its values go through the host");
   return std::nullopt;
 }
@@ -94,9 +94,9 @@ bool DeviceGuard::equals(const ProtectedFormat& format, std::span<const float> s
 at::Tensor DeviceGuard::operator()(const at::Tensor& images) const {
   const at::Tensor values = images.reshape({images.size(0), -1, low_.size(0), inner_});
   const at::Tensor within = values.ge(low_).logical_and(values.le(high_)).logical_or(no_bound_);
-  const at::Tensor zeros = at::zeros({}, values.options());
-  const at::Tensor others =
-      zero_ ? zeros : at::where(values.isnan(), zeros, at::where(values.lt(low_), low_, high_));
+  if (zero_) return at::where(within, values, at::Scalar(0.0F)).reshape(images.sizes());
+  const at::Tensor bounds = at::where(values.lt(low_), low_, high_);
+  const at::Tensor others = at::where(values.isnan(), at::Scalar(0.0F), bounds);
   return at::where(within, values, others).reshape(images.sizes());
 }
 

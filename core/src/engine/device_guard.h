@@ -10,7 +10,6 @@
 #include <string>
 
 #include "protected_format.h"
-#include "sites.h"
 
 namespace bitfall {
 
@@ -18,7 +17,7 @@ class DeviceGuard {
  public:
   /// Nothing where the protection says nothing, or guards otherwise than it says: it was compared
   /// with that. `metadata`: the site's, in which the bounds stand.
-  static std::optional<DeviceGuard> make(const ProtectedFormat& format, const Site& site,
+  static std::optional<DeviceGuard> make(const ProtectedFormat& format,
                                          std::span<const std::uint32_t> metadata,
                                          const std::string& device = "cpu");
 

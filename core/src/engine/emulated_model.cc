@@ -142,40 +142,24 @@ const at::Tensor& EmulatedModel::parameter(std::int32_t site) const {
 // Null where only the host can round so.
 const DeviceRounding* EmulatedModel::device_rounding(
     std::int32_t site, const NumberFormat& format, std::span<const std::uint32_t> metadata) const {
-  const RoundingKey key{&format, {metadata.begin(), metadata.end()}};
-  const std::lock_guard lock(mutex_);
-  auto known = roundings_.find(key);
-  if (known == roundings_.end()) {
-    const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
-    known = roundings_.emplace(key, DeviceRounding::make(format, shape, metadata, model_.device()))
-                .first;
-  }
-  return known->second ? &*known->second : nullptr;
+  const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
+  return made_once(roundings_, RoundingKey{&format, {metadata.begin(), metadata.end()}},
+                   [&] { return DeviceRounding::make(format, shape, metadata, model_.device()); });
 }
 
 // Null where only the host can form such blocks.
 const DeviceBlocks* EmulatedModel::device_blocks(std::int32_t site,
                                                  const NumberFormat& format) const {
-  const std::lock_guard lock(mutex_);
-  auto known = blocks_.find(site);
-  if (known == blocks_.end()) {
-    const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
-    known = blocks_.emplace(site, DeviceBlocks::make(format, shape, model_.device())).first;
-  }
-  return known->second ? &*known->second : nullptr;
+  const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
+  return made_once(blocks_, site,
+                   [&] { return DeviceBlocks::make(format, shape, model_.device()); });
 }
 
 // Null where only the host can guard so.
 const DeviceGuard* EmulatedModel::device_guard(std::int32_t site,
                                                const ProtectedFormat& format) const {
-  const std::lock_guard lock(mutex_);
-  auto known = guards_.find(site);
-  if (known == guards_.end()) {
-    const Site& place = model_.sites()[static_cast<std::size_t>(site)];
-    known = guards_.emplace(site, DeviceGuard::make(format, place, metadata(site), model_.device()))
-                .first;
-  }
-  return known->second ? &*known->second : nullptr;
+  return made_once(guards_, site,
+                   [&] { return DeviceGuard::make(format, metadata(site), model_.device()); });
 }
 
 // Float32 images [rows, ...] as the format holds them; undefined where only the host can do it.
@@ -183,8 +167,9 @@ at::Tensor EmulatedModel::emulated_on_device(std::int32_t site, const NumberForm
                                              std::span<const std::uint32_t> metadata,
                                              const at::Tensor& images) const {
   if (format.exact()) return images;
-  if (const DeviceRounding* rounding = device_rounding(site, format, metadata)) {
-    return (*rounding)(images);
+  if (format.elementwise()) {
+    const DeviceRounding* rounding = device_rounding(site, format, metadata);
+    return rounding ? (*rounding)(images) : at::Tensor();
   }
   const DeviceBlocks* blocks = device_blocks(site, format);
   return blocks ? (*blocks)(images) : at::Tensor();
@@ -279,13 +264,14 @@ at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
   const ImageAxis& axis = model_.images(model_.slots(site)[0]);
   if (on_device(value)) {
     const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
-    const DeviceRounding* rounding =
-        guarded ? nullptr : device_rounding(site, format, metadata(site));
-    if (rounding) return (*rounding)(value.to(at::kFloat)).to(value.scalar_type());
-    const at::Tensor slabs = by_image(value, axis).to(at::kFloat);
+    // A format of single elements alone does not ask how images lie.
+    const bool anyhow = guarded == nullptr && format.elementwise();
+    const at::Tensor slabs = (anyhow ? value : by_image(value, axis)).to(at::kFloat);
     const at::Tensor held = guarded ? guarded_on_device(site, *guarded, slabs, images)
                                     : emulated_on_device(site, format, metadata(site), slabs);
-    if (held.defined()) return laid_as(value, axis, held);
+    if (held.defined()) {
+      return anyhow ? held.to(value.scalar_type()) : laid_as(value, axis, held);
+    }
   }
   at::Tensor slabs = by_image(value, axis);
   slabs = (on_device(value) ? to_host(slabs) : slabs.to(at::kCPU, at::kFloat)).contiguous();

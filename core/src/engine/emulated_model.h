@@ -126,6 +126,14 @@ class EmulatedModel {
   std::vector<std::pair<int, at::Tensor>> overrides_;  // slots of emulated parameters
   std::vector<at::Tensor> parameters_;                 // by site
   using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;
+  /// What `make` gives for this key, asked once; null where that is nothing.
+  template <typename Key, typename Made, typename Make>
+  const Made* made_once(std::map<Key, std::optional<Made>>& made, const Key& key, Make make) const {
+    const std::lock_guard lock(mutex_);
+    auto known = made.find(key);
+    if (known == made.end()) known = made.emplace(key, make()).first;
+    return known->second ? &*known->second : nullptr;
+  }
   mutable std::mutex mutex_;                                                // of all three
   mutable std::map<RoundingKey, std::optional<DeviceRounding>> roundings_;  // by metadata
   mutable std::map<std::int32_t, std::optional<DeviceBlocks>> blocks_;      // by site
