@@ -52,7 +52,8 @@ packages=(
   xz-utils
   bubblewrap
   minisign
-  "libclang-rt-16-dev|libclang-rt-19-dev|libclang-rt-18-dev|libclang-rt-14-dev" # libFuzzer
+  "clang-16|clang-19|clang-18" # sanitizers and libFuzzer
+  "libclang-rt-16-dev|libclang-rt-19-dev|libclang-rt-18-dev"
 )
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -132,7 +132,7 @@ def check_paths(root, build):
         compiler = seen[room]["command"].split(" -o ")[0] + " -x c++ -fsyntax-only -"
         ran = subprocess.run(compiler, shell=True, cwd=seen[room]["directory"], capture_output=True,
                              text=True, input=f'#include "{header}"\n')
-        if (ran.returncode == 0) != good or (not good and f"{header}: No such file" not in ran.stderr):
+        if (ran.returncode == 0) != good or (not good and not re.search(f"{header}'? ?:? (No such file|file not found)", ran.stderr)):
             problems.append(f"room {room} with {header}: expected {'to' if good else 'not to'} compile\n{ran.stderr}")
     return len(seen), problems
 

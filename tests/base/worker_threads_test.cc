@@ -90,7 +90,7 @@ TEST(WorkerThreads, AThreadThatCannotBeStartedIsToldAndNoWorkBegins) {
 
 // As under ulimit -v: some threads are there already, and wait, when the next one fails.
 TEST(WorkerThreads, ThreadsThatWaitForTheOthersEndWhenOneCannotBeStarted) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef BITFALL_ASAN
   GTEST_SKIP() << "the sanitizer needs the address space itself";
 #endif
   const auto limited = [] {

@@ -46,7 +46,7 @@ namespace {
 const int kPropertySeed = setenv("RC_PARAMS", "seed=20231210 max_success=400", 0);
 
 /// Sanitizers slow these loops down some thirty times.
-#ifdef __SANITIZE_ADDRESS__
+#ifdef BITFALL_ASAN
 constexpr std::size_t kManyFloats = std::size_t{1} << 18;
 #else
 constexpr std::size_t kManyFloats = std::size_t{1} << 24;

@@ -21,8 +21,8 @@ namespace {
 void overflow_stack(volatile int* depth) {
   volatile char frame[4096];
   frame[0] = static_cast<char>(*depth);
-  ++*depth;
-  overflow_stack(depth);
+  *depth = *depth + 1;
+  if (*depth > 0) overflow_stack(depth);
   frame[1] = frame[0];
 }
 

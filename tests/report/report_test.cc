@@ -667,7 +667,7 @@ TEST(ReportJson, HoldsEveryGroup) {
 }
 
 TEST(ReportJson, SurvivesNamesThatAreNotUtf8AndRunsWithoutTrials) {
-  EXPECT_NO_THROW(json::parse(report_json(plain_report(2, "caf\xE9"))));
+  EXPECT_TRUE(json::accept(report_json(plain_report(2, "caf\xE9"))));
   const ReportData empty = summarise(*Store::create(fresh_directory("run"), small_run(10), 5));
   const json report = json::parse(report_json(empty));
   EXPECT_TRUE(report["network"]["mismatch"]["rate"].is_null());

@@ -47,7 +47,7 @@ RunFacts all_facts() {
   facts.calibration = "absmax over 5 images";
   facts.error_models = {{{"echo", {{"word", "a; b"}, {"size", "1"}}}, Target::kWeight, true},
                         {{"bit_flip", {}}, Target::kActivation, false}};
-  facts.sampling = {"mismatch", 0.002, 0.99, true, 1000, {{0, 9}, {10, 10}}, {{1, 2}, {0, 5}}};
+  facts.sampling = {"mismatch", 0.002, 0.99, true, 1000, {{{0, 9}}, {{10, 10}}}, {{1, 2}, {0, 5}}};
   facts.fault_list = "f.csv";
   facts.plugins = {{"p; q", "1", "ef", "5e"}};
   facts.provenance = {{"p; q", "1", "ef", "MIT", "g++ 12", false, {"format 'a; b'"}}};

@@ -1,6 +1,7 @@
 #include "json_file.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,6 +32,17 @@ std::string reason(const Json::exception& error) {
 }
 
 }  // namespace
+
+nlohmann::json stored_json(std::string_view text) {
+  const auto check = [](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+    const bool number = event == nlohmann::json::parse_event_t::value && parsed.is_number_float();
+    if (number && std::abs(parsed.get<double>()) >= 0x1p63) {
+      throw nlohmann::json::out_of_range::create(406, "a number beyond 64 bits", &parsed);
+    }
+    return true;
+  };
+  return nlohmann::json::parse(text, check);
+}
 
 Json read_json(const std::filesystem::path& path) { return parse_json(path, read_text(path)); }
 

@@ -1,7 +1,9 @@
 // JSON files that a user names, with errors that say where.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -14,6 +16,23 @@ template <typename Json>
 std::string json_text(const Json& document, int indent = 2) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
+
+/// A whole number of a document of strangers. The library's own get() makes one of 2.5, too, and of
+/// 1e300 what the processor likes. Throws Json::type_error: it is none, or lies beyond 64 bits.
+template <typename Json>
+std::int64_t whole_number(const Json& value) {
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (value.is_number_integer() &&
+      (!value.is_number_unsigned() || value.template get<std::uint64_t>() <= kMost)) {
+    return value.template get<std::int64_t>();
+  }
+  throw Json::type_error::create(302, "a whole number is needed in place of " + json_text(value, -1),
+                                 &value);
+}
+
+/// What the program stored as text itself, such as a list in a database, and others may have changed.
+/// Throws Json::exception: no JSON, or a number that no integer of 64 bits can become.
+nlohmann::json stored_json(std::string_view text);
 
 /// How deep brackets may lie in documents of strangers: copying and writing them needs a call a
 /// level, and objects copy as they grow.

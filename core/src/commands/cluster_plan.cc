@@ -54,8 +54,8 @@ ClusterPlan read_plan(const std::filesystem::path& directory) {
   plan.directory = directory;
   try {
     const auto document = read_schema(file, kPlanSchema);
-    plan.shards = document.at("shards").get<std::int64_t>();
-    plan.trials = document.at("trials").get<std::int64_t>();
+    plan.shards = whole_number(document.at("shards"));
+    plan.trials = whole_number(document.at("trials"));
     if (const auto& seconds = document.at("seconds"); !seconds.is_null()) {
       plan.seconds = seconds.get<double>();
     }
@@ -112,13 +112,13 @@ ShardState shard_state(const ClusterPlan& plan, std::int64_t shard) {
   try {
     const auto document = read_schema(file, kShardSchema);
     ShardState read = state;
-    read.planned = document.at("planned").get<std::int64_t>();
-    read.done = document.at("done").get<std::int64_t>();
-    read.mismatches = document.at("mismatches").get<std::int64_t>();
-    read.dues = document.at("dues").get<std::int64_t>();
+    read.planned = whole_number(document.at("planned"));
+    read.done = whole_number(document.at("done"));
+    read.mismatches = whole_number(document.at("mismatches"));
+    read.dues = whole_number(document.at("dues"));
     read.rate = document.at("rate").get<double>();
     read.host = document.at("host").get<std::string>();
-    read.process = document.at("process").get<std::int64_t>();
+    read.process = whole_number(document.at("process"));
     read.updated = document.at("updated").get<double>();
     // A copy may have brought the notes and not the run.
     read.finished = document.at("finished").get<bool>() && holds_run(shard_directory(plan, shard));

@@ -39,7 +39,7 @@ auto texts_of(Manifest& manifest) {
 PackManifest manifest_of(const Json& json) {
   PackManifest manifest;
   for (const auto& [key, text] : texts_of(manifest)) *text = json.value(key, std::string());
-  manifest.abi = json.at("abi").get<std::uint64_t>();
+  manifest.abi = static_cast<std::uint64_t>(whole_number(json.at("abi")));
   for (const Json& component : json.at("components")) {
     manifest.components.push_back(
         {component.at("kind"), component.at("id"), component.at("summary")});

@@ -98,7 +98,7 @@ void run_campaign(Expectation& got, const Sandbox& sandbox) {
   try {
     const Json ended = json_of(run, "the test campaign"), told = json_of(report, "its report");
     got.digest = ended.at("digest").get<std::string>();
-    got.trials = ended.at("trials").get<std::int64_t>();
+    got.trials = whole_number(ended.at("trials"));
     got.cpu = told.at("facts").at("cpu").get<std::string>();
     got.torch = told.at("facts").at("torch_version").get<std::string>();
     const Json& mismatch = told.at("network").at("mismatch");

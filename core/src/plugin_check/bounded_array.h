@@ -67,8 +67,8 @@ class BoundedArray {
 
   /// False where something was written before the first value.
   bool intact() const {
-    return std::all_of(static_cast<const char*>(first_), reinterpret_cast<const char*>(data_),
-                       [](char byte) { return byte == kFill; });
+    const auto before = static_cast<std::size_t>(reinterpret_cast<const char*>(data_) - first_);
+    return *first_ == kFill && std::memcmp(first_, first_ + 1, before - 1) == 0;  // a page at least
   }
 
  private:

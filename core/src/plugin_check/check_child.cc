@@ -25,7 +25,7 @@
 namespace bitfall {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(BITFALL_ASAN)
 constexpr bool kSanitized = true;  // its shadow memory is larger than any limit
 #else
 constexpr bool kSanitized = false;

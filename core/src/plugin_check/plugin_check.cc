@@ -240,7 +240,7 @@ class Checker {
   }
 
   void check_component(const Json& told) {
-    const auto kind = static_cast<ComponentKind>(told["kind"].get<int>());
+    const auto kind = static_cast<ComponentKind>(whole_number(told["kind"]));
     const std::string id = told["id"];
     const std::string subject = std::string(to_string(kind)) + "/" + id;
     ChildLimits limits = request_.limits;

@@ -128,7 +128,7 @@ bool read_value(const std::string& text, Number& value) {
 }
 bool read_value(const std::string& text, SamplingFact& value) {
   try {
-    value = Json::parse(text).get<SamplingFact>();
+    value = stored_json(text).get<SamplingFact>();
   } catch (const Json::exception&) {
     return false;
   }
@@ -144,7 +144,7 @@ bool valid(Target target) { return static_cast<std::size_t>(target) < kTargetNam
 template <typename Item>
 bool read_value(const std::string& text, std::vector<Item>& items) {
   try {
-    items = Json::parse(text).get<std::vector<Item>>();
+    items = stored_json(text).get<std::vector<Item>>();
   } catch (const Json::exception&) {
     return false;
   }

@@ -225,7 +225,7 @@ std::string list_text(const std::vector<Value>& values) {
 template <typename Value>
 std::vector<Value> read_list(const Database& database, const std::string& text) {
   try {
-    return Json::parse(text).get<std::vector<Value>>();
+    return stored_json(text).get<std::vector<Value>>();
   } catch (const Json::exception&) {
     throw Error(ExitCode::kInput, database.path().string() + ": is damaged: '" + text +
                                       "' is not the list that belongs there");

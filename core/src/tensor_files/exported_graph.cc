@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "json_file.h"
+
 namespace bitfall {
 namespace {
 
@@ -120,7 +122,7 @@ class GraphReader {
 
   static const std::map<std::string, Read>& kinds() {
     static const Read integer = [](GraphReader&, const Json& j) {
-      return ExportedArgument{j.get<std::int64_t>()};
+      return ExportedArgument{whole_number(j)};
     };
     static const Read real = [](GraphReader&, const Json& j) {
       return ExportedArgument{number_of(j)};
@@ -161,15 +163,15 @@ class GraphReader {
         {"as_sym_bools", list_of(named_or_constant)},
         {"as_scalar_type",
          [](GraphReader&, const Json& j) {
-           return ExportedArgument{ExportedArgument::NumberType{j.get<std::int64_t>()}};
+           return ExportedArgument{ExportedArgument::NumberType{whole_number(j)}};
          }},
         {"as_memory_format",
          [](GraphReader&, const Json& j) {
-           return ExportedArgument{ExportedArgument::MemoryFormat{j.get<std::int64_t>()}};
+           return ExportedArgument{ExportedArgument::MemoryFormat{whole_number(j)}};
          }},
         {"as_layout",
          [](GraphReader&, const Json& j) {
-           return ExportedArgument{ExportedArgument::Layout{j.get<std::int64_t>()}};
+           return ExportedArgument{ExportedArgument::Layout{whole_number(j)}};
          }},
         {"as_device",
          [](GraphReader&, const Json&) { return ExportedArgument{ExportedArgument::Device{}}; }},

@@ -109,7 +109,7 @@ std::int64_t bytes_of(std::int64_t type) {
 
 std::int64_t size_of(const Json& json) {
   if (!json.contains("as_int")) throw refusal("the size of a stored tensor is no number");
-  return json.at("as_int").get<std::int64_t>();
+  return whole_number(json.at("as_int"));
 }
 
 // Throws where an element would lie outside `bytes`.
@@ -208,7 +208,7 @@ class ProgramReader {
   }
 
   void check_version() const {
-    const auto major = json_.at("schema_version").at("major").get<std::int64_t>();
+    const auto major = whole_number(json_.at("schema_version").at("major"));
     if (major != kMajor) {
       throw refusal(
           "its schema is of version " + std::to_string(major) + ", and " + std::to_string(kMajor) +
@@ -232,7 +232,7 @@ class ProgramReader {
     for (const Json& json : meta.at("sizes")) {
       ExportedSize size;
       if (json.contains("as_int")) {
-        const auto fixed = json.at("as_int").get<std::int64_t>();
+        const auto fixed = whole_number(json.at("as_int"));
         sizes.push_back({fixed, fixed, fixed});
         continue;
       }
@@ -247,11 +247,11 @@ class ProgramReader {
       size.most = std::numeric_limits<std::int64_t>::max();
       if (ranges.contains(symbol)) {
         const Json& range = ranges.at(symbol);
-        if (range.at("min_val").is_number()) size.least = range.at("min_val").get<std::int64_t>();
-        if (range.at("max_val").is_number()) size.most = range.at("max_val").get<std::int64_t>();
+        if (range.at("min_val").is_number()) size.least = whole_number(range.at("min_val"));
+        if (range.at("max_val").is_number()) size.most = whole_number(range.at("max_val"));
       }
       if (expression.contains("hint") && expression.at("hint").contains("as_int")) {
-        size.example = expression.at("hint").at("as_int").get<std::int64_t>();
+        size.example = whole_number(expression.at("hint").at("as_int"));
       }
       sizes.push_back(size);
     }
@@ -298,7 +298,7 @@ class ProgramReader {
     }
     constexpr std::int64_t kFloat32 = 7;
     const Json& meta = module.at("graph").at("tensor_values").at(program_.input);
-    if (meta.at("dtype").get<std::int64_t>() != kFloat32) {
+    if (whole_number(meta.at("dtype")) != kFloat32) {
       throw refusal(
           "its input is not float32, as images are; export model.float(), and choose the "
           "number format by [format]");
@@ -376,7 +376,7 @@ class ProgramReader {
     }
     const Json& meta = entry.at("tensor_meta");
     constexpr std::int64_t kStrided = 7;
-    if (meta.at("layout").get<std::int64_t>() != kStrided) {
+    if (whole_number(meta.at("layout")) != kStrided) {
       throw refusal("its tensor '" + name + "' is sparse; export the network with dense tensors");
     }
     ExportedTensor tensor;
@@ -384,7 +384,7 @@ class ProgramReader {
     const bool learned = entry.at("is_param").get<bool>();
     tensor.kind = learned ? ExportedTensor::Kind::kParameter : ExportedTensor::Kind::kBuffer;
     tensor.storage = root_ + folder + entry.at("path_name").get<std::string>();
-    tensor.type = meta.at("dtype").get<std::int64_t>();
+    tensor.type = whole_number(meta.at("dtype"));
     for (const Json& size : meta.at("sizes")) tensor.sizes.push_back(size_of(size));
     for (const Json& stride : meta.at("strides")) tensor.strides.push_back(size_of(stride));
     tensor.offset = size_of(meta.at("storage_offset"));
