@@ -109,11 +109,15 @@ commit_every = 8
             "stack": "crashed in measure (segmentation fault)",
             "abort": "crashed in measure (abort)",
             "exit": "ended the process in measure (it called exit)",
+            "exit_at_once": "ended the process in measure (it called _exit)",
+            "system_call": "a worker was ended by a plugin's code (exit code 0)",
+            "thread": "plugin crashing crashed in code that was not called, such as a thread of its own",
             "throw": "failed in measure: it did not work out",
             "memory": "failed in measure: std::bad_alloc",
             "endless": "does not come back from measure",
             "kill": "a worker was killed",
         }
+        named = {"kill": "killed", "system_call": "was ended", "thread": "plugin crashing"}  # what is known of these
         for deed, told in words.items():
             with self.subTest(deed):
                 self.run_campaign(
@@ -128,7 +132,7 @@ commit_every = 8
                 self.assertEqual(crashed, self.moved)
                 for trial in trials:
                     if trial["outcome"] == "crashed":
-                        self.assertIn("measure" if deed != "kill" else "killed", trial["message"])
+                        self.assertIn(named.get(deed, "measure"), trial["message"])
                 # All others are those of the run that nothing crashes in.
                 others = {t["trial"]: t["faulty_loss"] for t in trials if t["outcome"] != "crashed"}
                 plain = {int(t["trial"]): float(t["faulty_loss"]) for t in self.plain}

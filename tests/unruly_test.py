@@ -87,11 +87,13 @@ workers = 2
             ("stack_overflow", "format 'stack_overflow' of plugin unruly crashed in emulate"),
             ("aborts", "format 'aborts' of plugin unruly crashed in emulate (abort)"),
             ("exits", "format 'exits' of plugin unruly ended the process in emulate"),
+            ("exits_at_once", "format 'exits_at_once' of plugin unruly ended the process in emulate (it called _exit)"),
+            ("crashes_aside", "plugin unruly crashed in code that was not called, such as a thread of its own (abort)"),
         ):
             with self.subTest(number_format=number_format):
                 err = self.ended(self.start(number_format))
                 self.assertIn(words, err)
-                self.assertIn("at site '0'", err)
+                self.assertEqual("at site '0'" in err, number_format != "crashes_aside")
                 self.assertIn("bitfall resume", err)
                 self.assert_kept()
 

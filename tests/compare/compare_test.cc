@@ -851,6 +851,15 @@ TEST(Comparison, ShowsEveryColumnOfEveryMetric) {
   const CompareData data = compared({make_run("a", {}, mixed), make_run("b", kHead, mixed)});
   const std::string text = compare_markdown(data);
   ASSERT_THAT(text, HasSubstr("Metrics"));
+  std::set<std::string> values;  // others by layer
+  for (const LayerRow& layer : data.layers) {
+    if (!layer.arms.front()) continue;
+    const MetricSummary& column = layer.arms.front()->summary.metrics.at(0);
+    values.insert(metric_text(column, 2));
+    EXPECT_THAT(text, HasSubstr("| " + layer.name + " | " + markdown_text(column.column) + " | " +
+                                markdown_text(metric_text(column, 2)) + " |"));
+  }
+  EXPECT_GT(values.size(), 1U);
   const auto& columns = data.arms[1].report.network.metrics;
   ASSERT_FALSE(columns.empty());
   for (const MetricSummary& column : columns) {

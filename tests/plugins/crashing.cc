@@ -1,6 +1,7 @@
 // Works, but for some trials; and tries what a confined process may not do.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -30,6 +31,9 @@ void act(std::string_view deed) {
   if (deed == "pointer") *static_cast<volatile int*>(nullptr) = 1;
   if (deed == "abort") std::abort();
   if (deed == "exit") std::exit(0);
+  if (deed == "exit_at_once") ::_exit(0);
+  if (deed == "system_call") ::syscall(SYS_exit_group, 0);
+  if (deed == "thread") std::thread([] { *static_cast<volatile int*>(nullptr) = 1; }).join();
   if (deed == "kill") ::raise(SIGKILL);
   if (deed == "throw") throw std::runtime_error("it did not work out");
   if (deed == "stack") {
@@ -45,7 +49,8 @@ void act(std::string_view deed) {
 }
 
 constexpr OptionSpec kDeed[] = {{"deed", OptionType::kText, "pointer", 0, 0,
-                                 "pointer|abort|exit|kill|throw|stack|endless|memory",
+                                 "pointer|abort|exit|exit_at_once|system_call|thread|kill|throw|stack|"
+                                 "endless|memory",
                                  "what it does"}};
 
 /// Ends where the answer is another.

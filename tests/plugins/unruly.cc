@@ -1,4 +1,6 @@
 // Registers well; each component does in a call what no code should.
+#include <unistd.h>
+
 #include <atomic>
 #include <cfenv>
 #include <chrono>
@@ -20,7 +22,7 @@ void overflow_stack(volatile int* depth) {
   frame[1] = frame[0];
 }
 
-enum class Deed { kPointer, kStack, kAbort, kExit, kEndless, kRounding, kSlow };
+enum class Deed { kPointer, kStack, kAbort, kExit, kExitAtOnce, kThread, kEndless, kRounding, kSlow };
 
 template <Deed kDeed>
 void act() {
@@ -33,6 +35,10 @@ void act() {
     std::abort();
   } else if constexpr (kDeed == Deed::kExit) {
     std::exit(0);
+  } else if constexpr (kDeed == Deed::kExitAtOnce) {
+    std::_Exit(0);
+  } else if constexpr (kDeed == Deed::kThread) {
+    std::thread([] { std::abort(); }).join();
   } else if constexpr (kDeed == Deed::kEndless) {
     for (;;) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   } else if constexpr (kDeed == Deed::kRounding) {
@@ -182,6 +188,8 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, Format<Deed::kStack>>("stack_overflow"));
   registrar.add(component<NumberFormat, Format<Deed::kAbort>>("aborts"));
   registrar.add(component<NumberFormat, Format<Deed::kExit>>("exits"));
+  registrar.add(component<NumberFormat, Format<Deed::kExitAtOnce>>("exits_at_once"));
+  registrar.add(component<NumberFormat, Format<Deed::kThread>>("crashes_aside"));
   registrar.add(component<NumberFormat, Format<Deed::kEndless>>("endless"));
   registrar.add(component<NumberFormat, Format<Deed::kRounding>>("rounds_up"));
   registrar.add(component<NumberFormat, Format<Deed::kSlow>>("slow"));

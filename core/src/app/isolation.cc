@@ -230,12 +230,13 @@ class Supervisor {
       RunningWorker worker(begun_ ? run_.go_on : run_.begin,
                            {{"given_up", given_up_json()}, {"one_by_one", one_by_one_}});
       last_begun_ = -1;
+      said_ = confined_ = false;
       const std::optional<bool> end = collect(worker);
       const int code = worker.wait();
       if (store_) store_->commit();
       if (end) return conclude(*end);
       const std::string words = worker.last_words();
-      if (words.empty() && code >= 0) return code;  // it has said itself what is wrong
+      if (words.empty() && has_said_itself(code)) return code;
       store_.reset();
       note_crash(words, code);
     }
@@ -248,7 +249,7 @@ class Supervisor {
       switch (frame->kind) {
         case FrameKind::kConfined:
           if (!begun_) log_info("isolated: " + frame->body);
-          begun_ = true;
+          begun_ = confined_ = true;
           break;
         case FrameKind::kReady:
           open(frame->body);
@@ -266,10 +267,17 @@ class Supervisor {
           return true;
         case FrameKind::kStopped:
           return false;
+        case FrameKind::kSaid:
+          said_ = true;
+          break;
       }
     }
     return std::nullopt;
   }
+
+  // False where a plugin has ended the worker, by _exit() as it likes. Before it is confined its
+  // errors are those of any command.
+  bool has_said_itself(int code) const { return said_ || (!confined_ && code > 0); }
 
   Store& store() {
     if (!store_) throw std::runtime_error("a worker sends results before its run is there");
@@ -299,9 +307,11 @@ class Supervisor {
   // After a worker that ended in another way than by itself.
   void note_crash(const std::string& words, int code) {
     std::int64_t trial = -1;
-    std::string text = code == -SIGKILL ? "a worker was killed, as for want of memory"
-                                        : "a worker crashed outside of a plugin's code (signal " +
-                                              std::to_string(-code) + ")";
+    std::string text =
+        code == -SIGKILL ? "a worker was killed, as for want of memory"
+        : code >= 0      ? "a worker was ended by a plugin's code (exit code " + std::to_string(code) + ")"
+                         : "a worker crashed outside of a plugin's code (signal " +
+                               std::to_string(-code) + ")";
     if (const auto end = words.find('\n'); end != words.npos) {
       trial = parse_integer(words.substr(0, end)).value_or(-1);
       text = words.substr(end + 1);
@@ -360,6 +370,7 @@ class Supervisor {
   bool begun_ = false;                            // the run lies on the disk
   bool one_by_one_ = false;
   std::int64_t last_begun_ = -1;
+  bool confined_ = false, said_ = false;  // the worker
 };
 
 }  // namespace
@@ -386,6 +397,10 @@ void confine_worker(const std::vector<fs::path>& folders) {
   allow_writing_only_below(writable);
 }
 
+void tell_own_end(const Isolation& isolation) {
+  send_frame(link_of(isolation.link).results, FrameKind::kSaid);
+}
+
 int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolation& isolation) {
   const Link link = link_of(isolation.link);
   report_crashes_to(link.crashes);
@@ -398,7 +413,10 @@ int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolatio
     send_frame(link.results, finished ? FrameKind::kFinished : FrameKind::kStopped);
     return finished ? 0 : static_cast<int>(ExitCode::kInterrupted);
   } catch (const Error& error) {
-    if (error.code() != ExitCode::kPlugin) throw;
+    if (error.code() != ExitCode::kPlugin) {
+      tell_own_end(isolation);
+      throw;
+    }
     tell(failed_trial(), error.what());
   } catch (const std::exception& error) {  // as a rule memory that a plugin has taken
     tell(std::max<std::int64_t>(failed_trial(), -1), "a worker failed: " + torch_message(error));

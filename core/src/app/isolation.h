@@ -52,6 +52,9 @@ int run_isolated(const IsolatedRun& run);
 /// Of a worker, before it opens anything: from here on it changes files only below these folders.
 void confine_worker(const std::vector<std::filesystem::path>& folders);
 
+/// Of a worker that ends before its work begins, as there is none: it was no plugin that ended it.
+void tell_own_end(const Isolation& isolation);
+
 /// Runs what the store lacks, which it closes for the supervisor to open. Returns the exit code.
 int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolation& isolation);
 

@@ -78,6 +78,7 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
   const std::optional<Shard>& shard = stored.facts.shard;
   if (stored.facts.finished && (shard || store->count_done() == stored.trials)) {
     say_finished(*store, options);
+    if (options.worker) tell_own_end(*options.worker);
     return 0;
   }
   const auto session = reopen(run, stored, plugins);

@@ -18,6 +18,7 @@ enum class FrameKind : char {
   kBegins = 'B',    // the trial that it carries next, alone
   kFinished = 'F',  // all trials are sent
   kStopped = 'I',   // it was stopped before
+  kSaid = 'X',      // it ends, and has said itself why
 };
 
 struct Frame {

@@ -1,7 +1,6 @@
 #include "compare_sample.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -39,28 +38,6 @@ constexpr Quantity kQuantities[] = {
      [](const Resamples& of) { return is_thin(of.mismatch, kReliableEvents); }},
     {&Means::due, &Values::due, &Improvement::due,
      [](const Resamples& of) { return is_thin(of.due, kReliableEvents); }}};
-
-// Of the image and the edits, which two trials of the same fault share. That two others share all
-// of its 64 bits is not to be expected of any number of trials that a run can have.
-std::uint64_t place_of(const TrialResult& trial) {
-  std::uint64_t hash = 0;
-  const auto mix =
-      [&hash](std::uint64_t word) {  // the finaliser of SplitMix64 (Steele et al., 2014)
-        hash += word + 0x9e3779b97f4a7c15;
-        hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9;
-        hash = (hash ^ hash >> 27) * 0x94d049bb133111eb;
-        hash ^= hash >> 31;
-      };
-  mix(static_cast<std::uint64_t>(trial.image));
-  for (const EditRecord& record : trial.edits) {
-    const Edit& edit = record.edit;
-    mix(static_cast<std::uint64_t>(edit.element));
-    mix(static_cast<std::uint64_t>(edit.register_index) << 32 |
-        static_cast<std::uint64_t>(edit.operation));
-    mix(std::uint64_t{edit.mask} << 32 | std::bit_cast<std::uint32_t>(edit.value));
-  }
-  return hash;
-}
 
 // 0 / 0 is NaN; x / 0 infinite.
 double quotient(double baseline, double arm) {
@@ -154,7 +131,7 @@ Means TrialSums::means() const {
 
 void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
   const double delta = std::abs(effect.change);
-  trials_.push_back({trial.trial, effect.fault, place_of(trial),
+  trials_.push_back({trial.trial, effect.fault, place_of_fault(trial),
                      std::isfinite(delta) ? delta : kNan, effect.clipped, effect.mismatch,
                      is_due(effect.outcome)});
 }

@@ -1,8 +1,10 @@
 #include "compare_tables.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <set>
 
 #include "report_number.h"
 #include "report_text.h"
@@ -203,33 +205,37 @@ class Tables {
     return table;
   }
 
+  // On the terminal of all trials, else by the class of the bit, too.
   ReportTable metrics() const {
-    ReportTable table;
-    table.title = "Metrics";
+    ReportTable table = metrics_table("Metrics");
     table.note =
-        "Every column of the campaigns' metrics over all trials, each arm by itself: of an "
-        "event the share of trials, of a quantity the mean of the finite ones.";
-    table.columns = {"metric"};
-    for (const Arm& arm : data_.arms) table.columns.push_back(arm.label + level_);
-    std::vector<const MetricSummary*> columns;  // of all arms
-    for (const Arm& arm : data_.arms) {
-      for (const MetricSummary& metric : arm.report.network.metrics) {
-        const bool known =
-            std::any_of(columns.begin(), columns.end(),
-                        [&](const MetricSummary* other) { return other->column == metric.column; });
-        if (!known) columns.push_back(&metric);
+        "Every column of the campaigns' metrics, each arm by itself: of an event the share of "
+        "trials, of a quantity the mean of the finite ones.";
+    Groups all;
+    for (const Arm& arm : data_.arms) all.push_back(&arm.report.network);
+    add_metrics(table, "all trials", all);
+    std::set<std::string> seen;
+    for (const Arm& named : data_.arms) {
+      for (const GroupSummary& of_class : named.report.bit_classes) {
+        if (!full_ || !seen.insert(of_class.name).second) continue;
+        Groups groups;
+        for (const Arm& arm : data_.arms) {
+          const auto& classes = arm.report.bit_classes;
+          const auto found = std::ranges::find(classes, of_class.name, &GroupSummary::name);
+          groups.push_back(found == classes.end() ? nullptr : &*found);
+        }
+        add_metrics(table, of_class.name, groups);
       }
     }
-    for (const MetricSummary* column : columns) {
-      std::vector<std::string> row = {column->column};
-      for (const Arm& arm : data_.arms) {
-        const auto& all = arm.report.network.metrics;
-        const auto found = std::find_if(all.begin(), all.end(), [&](const MetricSummary& metric) {
-          return metric.column == column->column;
-        });
-        row.push_back(found == all.end() ? "-" : metric_text(*found, 2));
-      }
-      table.rows.push_back(std::move(row));
+    return table;
+  }
+
+  ReportTable metrics_by_layer() const {
+    ReportTable table = metrics_table("Metrics by layer");
+    for (const LayerRow& row : data_.layers) {
+      Groups groups;
+      for (const auto& layer : row.arms) groups.push_back(layer ? &layer->summary : nullptr);
+      add_metrics(table, row.name, groups);
     }
     return table;
   }
@@ -411,6 +417,36 @@ class Tables {
     }
   }
 
+  using Groups = std::vector<const GroupSummary*>;  // by arm; null: it has none
+
+  ReportTable metrics_table(const char* title) const {
+    ReportTable table;
+    table.title = title;
+    table.columns = {"of", "metric"};
+    table.text_columns = 2;
+    for (const Arm& arm : data_.arms) table.columns.push_back(arm.label + level_);
+    return table;
+  }
+
+  // A row for each column that any of them has.
+  static void add_metrics(ReportTable& table, const std::string& of, const Groups& groups) {
+    std::set<std::string> seen;
+    for (const GroupSummary* named : groups) {
+      if (!named) continue;
+      for (const MetricSummary& metric : named->metrics) {
+        if (!seen.insert(metric.column).second) continue;
+        std::vector<std::string> row = {of, metric.column};
+        for (const GroupSummary* group : groups) {
+          row.emplace_back("-");
+          if (!group) continue;
+          const auto found = std::ranges::find(group->metrics, metric.column, &MetricSummary::column);
+          if (found != group->metrics.end()) row.back() = metric_text(*found, 2);
+        }
+        table.rows.push_back(std::move(row));
+      }
+    }
+  }
+
   const CompareData& data_;
   bool full_;
   std::string level_;
@@ -423,6 +459,7 @@ std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) 
   std::vector<ReportTable> list = {tables.summary(),    tables.golden(),  tables.kept(),
                                    tables.last_layer(), tables.network(), tables.layers(),
                                    tables.metrics()};
+  if (detail == Detail::kFull) list.push_back(tables.metrics_by_layer());
   if (has_due(data)) list.insert(list.begin() + 3, tables.due());
   if (!data.equal_scale.empty()) list.insert(list.begin() + 1, tables.equal_scale());
   return list;

@@ -39,6 +39,26 @@ bool is_mismatch(const TrialResult& result) {
           !std::isnan(result.golden_loss));
 }
 
+std::uint64_t place_of_fault(const TrialResult& trial) {
+  std::uint64_t hash = 0;
+  const auto mix =
+      [&hash](std::uint64_t word) {  // the finaliser of SplitMix64 (Steele et al., 2014)
+        hash += word + 0x9e3779b97f4a7c15;
+        hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9;
+        hash = (hash ^ hash >> 27) * 0x94d049bb133111eb;
+        hash ^= hash >> 31;
+      };
+  mix(static_cast<std::uint64_t>(trial.image));
+  for (const EditRecord& record : trial.edits) {
+    const Edit& edit = record.edit;
+    mix(static_cast<std::uint64_t>(edit.element));
+    mix(static_cast<std::uint64_t>(edit.register_index) << 32 |
+        static_cast<std::uint64_t>(edit.operation));
+    mix(std::uint64_t{edit.mask} << 32 | std::bit_cast<std::uint32_t>(edit.value));
+  }
+  return hash;
+}
+
 bool same_result(const TrialResult& a, const TrialResult& b) {
   return a.entry == b.entry && a.site == b.site && a.image == b.image && a.outcome == b.outcome &&
          a.activated == b.activated && same_number(a.golden_loss, b.golden_loss) &&

@@ -81,6 +81,11 @@ struct TrialResult {
 /// infinite logit alone makes NaN too). One without an answer is none: its error was detected.
 bool is_mismatch(const TrialResult& result);
 
+/// Of the image and the edits, which two trials of one site share that are of the same fault. That
+/// two others share all of its 64 bits is not to be expected of any number of trials that a run can
+/// have.
+std::uint64_t place_of_fault(const TrialResult& trial);
+
 /// The same bits in every number, but that every NaN is the same. Messages may differ: of several
 /// threads of a kernel any may be the first to raise.
 bool same_result(const TrialResult& a, const TrialResult& b);

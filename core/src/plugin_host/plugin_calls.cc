@@ -1,6 +1,9 @@
 #include "plugin_calls.h"
 
+#include <dlfcn.h>
+#include <execinfo.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -131,7 +134,12 @@ Line told(const Slot& slot, const char* verb, const char* how) {
   return line;
 }
 
+[[noreturn]] void end_at_once(int code) {
+  for (;;) syscall(SYS_exit_group, code);
+}
+
 std::atomic<int> report_file{-1};
+std::atomic<bool> catching{false};
 std::atomic<std::int64_t> failed{kNoFailedCall};
 
 std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.load() : -1; }
@@ -146,7 +154,7 @@ std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.l
   } else {
     told(slot, verb, how).write(STDERR_FILENO);
   }
-  _exit(static_cast<int>(ExitCode::kPlugin));
+  end_at_once(static_cast<int>(ExitCode::kPlugin));
 }
 
 constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -166,28 +174,76 @@ const char* reason(int signal) {
   }
 }
 
+struct Library {
+  std::atomic<const void*> base{nullptr};
+  std::array<char, 512> name{};  // zero-terminated
+};
+std::array<Library, 64> plugin_libraries;
+
+const void* base_of(const void* address) {
+  Dl_info info{};
+  return dladdr(address, &info) != 0 ? info.dli_fbase : nullptr;
+}
+
+// The plugin whose code this thread runs without having been called for it, innermost first.
+const char* plugin_in_the_stack() {
+  std::array<void*, 64> frames{};
+  const int depth = backtrace(frames.data(), static_cast<int>(frames.size()));
+  for (int i = 0; i < depth; ++i) {
+    const void* base = base_of(frames[static_cast<std::size_t>(i)]);
+    for (const Library& library : plugin_libraries) {
+      if (base != nullptr && library.base.load() == base) return library.name.data();
+    }
+  }
+  return nullptr;
+}
+
 void on_crash(int signal) {
   if (current != nullptr && current->who.load() != nullptr) {
     end_process(*current, " crashed in ", reason(signal));
   }
-  ::signal(signal, SIG_DFL);
+  for (const int other : kSignals) ::signal(other, SIG_DFL);  // looking may crash, too
+  if (const char* plugin = plugin_in_the_stack()) {
+    Slot slot;
+    slot.who = plugin;
+    slot.what = "code that was not called, such as a thread of its own";
+    end_process(slot, " crashed in ", reason(signal));
+  }
   raise(signal);
 }
 
-void on_exit() {
+void end_call(const char* how) {
   if (current != nullptr && current->who.load() != nullptr) {
-    end_process(*current, " ended the process in ", " (it called exit)");
+    end_process(*current, " ended the process in ", how);
   }
 }
+void on_exit() { end_call(" (it called exit)"); }
 
 }  // namespace
 
 void catch_plugin_crashes() {
+  catching = true;
+  void* frame = nullptr;
+  backtrace(&frame, 1);  // loads what unwinds, for which a handler may have no memory
   struct sigaction action{};
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK | SA_NODEFER;
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
   std::atexit(on_exit);
+  std::at_quick_exit(on_exit);
+}
+
+void note_plugin_library(const void* symbol, const std::string& who) {
+  const void* base = base_of(symbol);
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  for (Library& library : plugin_libraries) {
+    if (library.base == base) return;
+    if (library.base != nullptr) continue;
+    who.copy(library.name.data(), library.name.size() - 1);
+    library.base = base;
+    return;
+  }  // of one more, such a crash has no name
 }
 
 void report_crashes_to(int file) { report_file = file; }
@@ -302,3 +358,15 @@ PluginWatch::~PluginWatch() {
 }
 
 }  // namespace bitfall
+
+#ifndef BITFALL_ASAN  // which has its own
+// A plugin that calls these would end the process at once, as if all were done: the program's names
+// go before libc's.
+extern "C" __attribute__((visibility("default"), noreturn)) void _exit(int code) {
+  if (bitfall::catching) bitfall::end_call(" (it called _exit)");
+  bitfall::end_at_once(code);
+}
+extern "C" __attribute__((visibility("default"), noreturn)) void _Exit(int code) noexcept {
+  _exit(code);
+}
+#endif

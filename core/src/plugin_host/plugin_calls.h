@@ -18,6 +18,10 @@ namespace bitfall {
 /// line that names component, method and, in a run, site and trial. Other crashes are left alone.
 void catch_plugin_crashes();
 
+/// Of a loaded plugin, by an address within it: a crash in its code outside of all calls, as in a
+/// thread that it has started, is then told as of `who`, "plugin NAME".
+void note_plugin_library(const void* symbol, const std::string& who);
+
 /// Around one call of a plugin's code. Puts the processor's floating-point state back.
 class PluginCall {
  public:

@@ -502,6 +502,7 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
   const PluginCall here(who.c_str(), "loading");
   const Plugin& plugin = read_entry(open_library(description.path));
   description = described(plugin, description.path, description.sha256);
+  note_plugin_library(&plugin, "plugin " + description.name);
   StagingRegistrar registrar(host, index, description.group);
   try {
     register_into(registrar, plugin);

@@ -15,9 +15,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+struct ArmTrial {
+  std::int32_t site = 0;
+  std::uint64_t place = 0;  // of its fault
+  bool mismatch = false;
+};
+
 struct ArmData {
   ReportData data;
-  std::map<std::int64_t, bool> mismatches;  // by trial
+  std::map<std::int64_t, ArmTrial> trials;  // by number
 };
 
 ArmData arm_of(const fs::path& run, SummaryOptions options) {
@@ -25,7 +31,7 @@ ArmData arm_of(const fs::path& run, SummaryOptions options) {
   ArmData arm;
   options.estimate_means = false;
   options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
-    arm.mismatches[trial.trial] = effect.mismatch;
+    arm.trials[trial.trial] = {trial.site, place_of_fault(trial), effect.mismatch};
   };
   arm.data = summarise(*store, options);
   return arm;
@@ -54,22 +60,27 @@ ProtectionRow row_of(const ArmData& arm) {
   return row;
 }
 
-// Of equal seeds and plans a trial's number names the same fault.
-bool same_trials(const ReportData& a, const ReportData& b) {
+bool same_campaign(const ReportData& a, const ReportData& b) {
   return a.planned == b.planned && a.facts.seed == b.facts.seed &&
          a.facts.data_digest == b.facts.data_digest && a.facts.model_sha256 == b.facts.model_sha256;
 }
 
+// Trials of one number and one fault, where nearly all are, as in `compare`. Where a protection's own
+// registers can be hit, the numbers name other faults.
 void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
-  row.paired = same_trials(base.data, arm.data);
-  if (!row.paired) return;
-  for (const auto& [trial, mismatch] : arm.mismatches) {
-    const auto other = base.mismatches.find(trial);
-    if (other == base.mismatches.end()) continue;
-    row.only_without += other->second && !mismatch;
-    row.only_with += mismatch && !other->second;
+  if (!same_campaign(base.data, arm.data)) return;
+  std::int64_t both = 0, same = 0;
+  for (const auto& [number, trial] : arm.trials) {
+    const auto other = base.trials.find(number);
+    if (other == base.trials.end()) continue;
+    ++both;
+    if (other->second.site != trial.site || other->second.place != trial.place) continue;
+    ++same;
+    row.only_without += other->second.mismatch && !trial.mismatch;
+    row.only_with += trial.mismatch && !other->second.mismatch;
   }
-  row.p = mcnemar_exact(row.only_without, row.only_with);
+  row.paired = same > 0 && 10 * same >= 9 * both;
+  if (row.paired) row.p = mcnemar_exact(row.only_without, row.only_with);
 }
 
 }  // namespace
@@ -101,7 +112,8 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
       "The same trials without and with each. Detected, false alarm: share of the trials in which "
       "the protection noticed the fault, or doubts the image without one. Prevented, caused: "
       "trials "
-      "that mismatch without it alone, and with it alone; p: McNemar's exact test of these.";
+      "that mismatch without it alone, and with it alone; p: McNemar's exact test of these; -: "
+      "its trials have other faults, as where its own registers are hit.";
   table.columns = {"protection", "accuracy", "NLL",         "mismatch [" + confidence + "]",
                    "clipped",    "detected", "false alarm", "prevented",
                    "caused",     "p"};
