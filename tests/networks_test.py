@@ -1351,6 +1351,10 @@ class Protected(Networks):
     def protected_rows(self, name):
         return list(csv.DictReader(io.StringIO(self.bitfall("export", f"run/protected/{name}", "--csv"))))
 
+    def protection_row(self, name):
+        rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
+        return next(row for row in rows if row["name"] == name)
+
     def oracle(self, trial, site, guards):
         """(loss, golden loss, noticed, false alarm); guards: {module: values -> values}."""
         number, mask = int(trial["element"]), int(trial["mask"], 16)
@@ -1441,6 +1445,11 @@ class Protected(Networks):
         self.protect('protection = "range"', faults='sites = ["act"]\noperations = "*"', per_site=200)
         acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}
         self.assert_guarded("range", "act", {n: self.clamp(v.min(), v.max()) for n, v in acts.items()})
+        without, guarded = csv.DictReader(io.StringIO(self.bitfall("export", "run", "--csv"))), self.protected_rows("range")
+        both = [(float(a["mismatch"]), float(b["mismatch"])) for a, b in zip(without, guarded, strict=True)]
+        row = self.protection_row("range")
+        self.assertEqual((row["prevented"], row["caused"]), (both.count((1, 0)), both.count((0, 1))))
+        self.assertGreater(row["prevented"], 0)
 
     def test_the_way_of_running_changes_nothing(self):
         digests = set()
@@ -1482,6 +1491,7 @@ class Protected(Networks):
         )
         registers = {row["register"] for row in self.protected_rows("range")}
         self.assertEqual(registers, {"scale", "bound"})
+        self.assertNotIn("prevented", self.protection_row("range"))  # its trials have other faults
 
     def test_an_answer_that_is_not_trusted(self):
         self.protect(

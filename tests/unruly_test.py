@@ -103,9 +103,13 @@ workers = 2
 
     def test_what_throws_is_an_error_as_before(self):
         err = self.ended(self.start(error_model="endless_draw"))
-        self.assertIn("draws more edits for one fault than site", err)
+        self.assertRegex(err, r"draws more edits for one fault than site .*, at site '\d', trial \d+")
         err = self.ended(self.start("rounds_up"))
-        self.assertIn("changed how the processor computes in emulate", err)
+        self.assertIn("changed how the processor computes in emulate, at site '0'", err)
+        err = self.ended(self.start("wide_codes"))
+        self.assertRegex(err, r"gives codes of more than its 4 bits in encode, at site '\d'")
+        err = self.ended(self.start(metric="half_event"))
+        self.assertRegex(err, r"metric 'half_event' of plugin unruly .*, at site '\d', trial \d+")
 
     def test_what_is_no_function_of_its_arguments_ends_the_run(self):
         for words, choice in (

@@ -95,6 +95,7 @@ class Line {
     const auto done = std::to_chars(text_.data() + size_, text_.data() + text_.size(), number);
     if (done.ec == std::errc()) size_ = static_cast<std::size_t>(done.ptr - text_.data());
   }
+  std::string text() const { return {text_.data(), size_}; }
   void write(int file) const {
     [[maybe_unused]] const auto written = ::write(file, text_.data(), size_);
   }
@@ -104,21 +105,25 @@ class Line {
   std::size_t size_ = 0;
 };
 
+// ", at site 'conv1', trial 7"
+void add_place(Line& line, const Slot& slot) {
+  const char* site = slot.site.load();
+  if (!site) return;
+  line.add(", at site '");
+  line.add(site);
+  line.add("'");
+  if (slot.trial.load() < 0) return;
+  line.add(", trial ");
+  line.add(slot.trial.load());
+}
+
 // "format 'x' of plugin y crashed in decode (segmentation fault), at site 'conv1', trial 7".
 void tell(Line& line, const Slot& slot, const char* verb, const char* how) {
   line.add(slot.who.load());
   line.add(verb);
   line.add(slot.what.load());
   line.add(how);
-  if (const char* site = slot.site.load()) {
-    line.add(", at site '");
-    line.add(site);
-    line.add("'");
-    if (slot.trial.load() >= 0) {
-      line.add(", trial ");
-      line.add(slot.trial.load());
-    }
-  }
+  add_place(line, slot);
 }
 
 Line told(const Slot& slot, const char* verb, const char* how) {
@@ -247,6 +252,12 @@ void note_plugin_library(const void* symbol, const std::string& who) {
 }
 
 void report_crashes_to(int file) { report_file = file; }
+
+std::string place_of_call() {
+  Line line;
+  if (current != nullptr) add_place(line, *current);
+  return line.text();
+}
 
 std::int64_t trial_of_call() { return current == nullptr ? -1 : trial_of(*current); }
 

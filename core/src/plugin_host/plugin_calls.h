@@ -57,6 +57,9 @@ class PluginWork {
 /// From here on a crash is not told on stderr but written to this file, in one piece: the trial's
 /// number (-1: of none), a line end, and what happened.
 void report_crashes_to(int file);
+/// ", at site 'conv1', trial 7": what this thread's calls are about, for messages; empty where they
+/// are about no site.
+std::string place_of_call();
 /// The trial that this thread's call is about; -1 where it is about none.
 std::int64_t trial_of_call();
 /// Notes that trial for failed_trial(): the call throws.

@@ -18,7 +18,7 @@ namespace bitfall {
 namespace {
 
 [[noreturn]] void refuse(const std::string& who, const std::string& problem) {
-  throw Error(ExitCode::kPlugin, who + " " + problem);
+  throw Error(ExitCode::kPlugin, who + " " + problem + place_of_call());
 }
 
 class GuardedFormat final : public NumberFormat, public MemoryCode {
@@ -156,7 +156,7 @@ class LimitedEdits final : public EditSink {
   LimitedEdits(EditSink& edits, std::int64_t most, std::string problem)
       : edits_(edits), left_(most), problem_(std::move(problem)) {}
   void add(const Edit& edit) override {
-    if (left_-- <= 0) throw Error(ExitCode::kPlugin, problem_);
+    if (left_-- <= 0) throw Error(ExitCode::kPlugin, problem_ + place_of_call());
     edits_.add(edit);
   }
 

@@ -21,7 +21,7 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
   const auto check = [&] {
     if (here.left_arithmetic_alone()) return;
     throw Error(ExitCode::kPlugin,
-                who + " changed how the processor computes in " + what +
+                who + " changed how the processor computes in " + what + place_of_call() +
                     ": rounding, subnormal numbers or floating-point exceptions must be put back");
   };
   try {
@@ -38,11 +38,12 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
     throw;  // ours, passing through a plugin (from an EditSink, say)
   } catch (const std::exception& error) {
     note_failed_call();
-    throw Error(ExitCode::kPlugin, who + " failed in " + what + ": " + error.what());
+    throw Error(ExitCode::kPlugin, who + " failed in " + what + place_of_call() + ": " + error.what());
   } catch (...) {
     note_failed_call();
     throw Error(ExitCode::kPlugin,
-                who + " failed in " + what + ": it threw something that is not a std::exception");
+                who + " failed in " + what + place_of_call() +
+                    ": it threw something that is not a std::exception");
   }
 }
 
