@@ -223,6 +223,36 @@ workers = 1
         self.assertIn(
             "equal", bitfall("replay", "kept", "--trial", "3", "--plugin", PLUGINS / "friendly.so")
         )
+        # Of another user's: neither the copy nor what the campaign names, unless it is asked for.
+        if os.geteuid() == 0:
+            copy.write_bytes((PLUGINS / "friendly.so").read_bytes())
+            os.chown(copy, 1234, 1234)
+            library.write_bytes(copy.read_bytes())
+            os.chown(library, 1234, 1234)
+            said = bitfall("replay", "kept", "--trial", "3", code=4)
+            self.assertIn(f"which another user made: kept/plugins/{copy.name}", said)
+            self.assertIn(f"names {library}, which another user made; --trust-plugins loads it", said)
+            self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--trust-plugins"))
+            copy.unlink()
+            bitfall("replay", "kept", "--trial", "3", code=4)
+            self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--trust-plugins"))
+            os.chown(library, 0, 0)
+            self.assertIn("equal", bitfall("replay", "kept", "--trial", "3"))
+        # What is written into the file while it runs changes nothing.
+        library.write_bytes((PLUGINS / "friendly.so").read_bytes())
+        long = (self.folder / "k.toml").read_text().replace("per_site = 4", "per_site = 20000")
+        (self.folder / "long.toml").write_text(long)
+        bitfall("run", "long.toml", "-o", "undisturbed")
+        running = subprocess.Popen([PROGRAM, "run", "long.toml", "-o", "disturbed", "-q"], cwd=self.folder)
+        while not (self.folder / "disturbed" / "plugins").is_dir():
+            self.assertIsNone(running.poll(), "it ended first")
+            time.sleep(0.01)
+        time.sleep(0.1)
+        library.write_bytes(b"in the middle of a run")
+        self.assertIsNone(running.poll(), "it ended first")
+        self.assertEqual(running.wait(timeout=120), 0)
+        digests = [json.loads(bitfall("status", run, "--json"))["digest"] for run in ("undisturbed", "disturbed")]
+        self.assertEqual(*digests)
         # Named on the command line, where the file names none.
         text = (self.folder / "k.toml").read_text().replace('paths = ["mine.so"]', "")
         (self.folder / "n.toml").write_text(text)

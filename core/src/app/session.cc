@@ -162,7 +162,7 @@ std::string Session::error_model_name(std::int32_t entry) const {
 void Session::open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics) {
   if (stored) {
     PluginPlaces places = stored->plugin_places;
-    places.files.insert(places.files.end(), campaign_.plugins.begin(), campaign_.plugins.end());
+    places.named = campaign_.plugins;
     load_wanted(*host_, stored->plugins, places);
   } else {
     load_plugins(*host_, campaign_.plugins);

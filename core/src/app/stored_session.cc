@@ -13,7 +13,8 @@ void StoredPlugins::add_options(CLI::App& app) {
   app.add_option("--plugin", files,
                  "file or folder that may hold a plugin of the run, found by its SHA-256");
   app.add_flag("--trust-plugins", trust,
-               "also load the run's own copies of plugins where another user made them");
+               "also load the run's own copies of plugins, and what its campaign names, where "
+               "another user made them");
 }
 
 namespace {
@@ -33,7 +34,7 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
   StoredRun held{
       Tuning{facts.batch, facts.threads, facts.workers, ""},
       facts.plugins,
-      {run, plugins.trust, plugins.files, plugins.mended},
+      {run, plugins.trust, plugins.files, {}, plugins.mended},
       stored.fault_list_text,
       stored.image_names,
       model.value_or(""),

@@ -179,11 +179,11 @@ const char* reason(int signal) {
   }
 }
 
-struct Library {
+struct PluginCode {
   std::atomic<const void*> base{nullptr};
   std::array<char, 512> name{};  // zero-terminated
 };
-std::array<Library, 64> plugin_libraries;
+std::array<PluginCode, 64> plugin_libraries;
 
 const void* base_of(const void* address) {
   Dl_info info{};
@@ -196,7 +196,7 @@ const char* plugin_in_the_stack() {
   const int depth = backtrace(frames.data(), static_cast<int>(frames.size()));
   for (int i = 0; i < depth; ++i) {
     const void* base = base_of(frames[static_cast<std::size_t>(i)]);
-    for (const Library& library : plugin_libraries) {
+    for (const PluginCode& library : plugin_libraries) {
       if (base != nullptr && library.base.load() == base) return library.name.data();
     }
   }
@@ -242,7 +242,7 @@ void note_plugin_library(const void* symbol, const std::string& who) {
   const void* base = base_of(symbol);
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  for (Library& library : plugin_libraries) {
+  for (PluginCode& library : plugin_libraries) {
     if (library.base == base) return;
     if (library.base != nullptr) continue;
     who.copy(library.name.data(), library.name.size() - 1);

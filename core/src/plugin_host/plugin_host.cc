@@ -26,6 +26,7 @@
 #include "plugin_note.h"
 #include "plugin_options.h"
 #include "sha256.h"
+#include "temporary_folder.h"
 #include "words.h"
 
 namespace bitfall {
@@ -191,18 +192,45 @@ std::string loader_reason(std::string text, const fs::path& path) {
   return "it cannot be loaded: " + text;
 }
 
+using Library = boost::dll::shared_library;
+
+std::unique_ptr<Library> opened(const fs::path& path) {
+  namespace mode = boost::dll::load_mode;
+  return std::make_unique<Library>(path, mode::rtld_now | mode::rtld_local);
+}
+
+/// A copy of the file, which is gone once it is loaded: who writes into the file would change, or
+/// crash, what runs. Null where no copy can be loaded: no room, a folder for temporary files that
+/// runs no programs, or libraries that are sought beside the file.
+std::unique_ptr<Library> opened_copy(const fs::path& path, const std::string& sha256) {
+#ifdef BITFALL_ASAN  // which reads the file as it reports
+  return nullptr;
+#endif
+  try {
+    const TemporaryFolder folder;
+    const fs::path copy = folder.path() / path.filename();
+    fs::copy_file(path, copy);
+    if (sha256_file(copy) == sha256) return opened(copy);
+  } catch (const std::exception&) {
+    return nullptr;
+  }
+  throw Refusal("it changes while it is being loaded: run the command again");
+}
+
 /// Loads and keeps a library for the rest of the process: objects, strings and code of a plugin may
 /// be in use anywhere.
-boost::dll::shared_library& open_library(const fs::path& path) {
-  static auto& libraries = *new std::vector<std::unique_ptr<boost::dll::shared_library>>;
-  namespace mode = boost::dll::load_mode;
+Library& open_library(const fs::path& path, const std::string& sha256) {
+  static auto& libraries = *new std::map<std::string, std::unique_ptr<Library>>;
+  std::unique_ptr<Library>& library = libraries[sha256];
   try {
-    libraries.push_back(
-        std::make_unique<boost::dll::shared_library>(path, mode::rtld_now | mode::rtld_local));
+    if (!library && !comes_with_the_program(path)) library = opened_copy(path, sha256);
+    if (!library) library = opened(path);
+  } catch (const Refusal&) {
+    throw;
   } catch (const std::exception& error) {
     throw Refusal(loader_reason(error.what(), path));
   }
-  return *libraries.back();
+  return *library;
 }
 
 [[noreturn]] void refuse_abi(std::uint64_t abi) {
@@ -500,7 +528,7 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
                                                        PluginDescription& description) {
   const std::string who = "plugin " + description.path.string();
   const PluginCall here(who.c_str(), "loading");
-  const Plugin& plugin = read_entry(open_library(description.path));
+  const Plugin& plugin = read_entry(open_library(description.path, description.sha256));
   description = described(plugin, description.path, description.sha256);
   note_plugin_library(&plugin, "plugin " + description.name);
   StagingRegistrar registrar(host, index, description.group);
