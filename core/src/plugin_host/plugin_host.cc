@@ -1,7 +1,10 @@
 #include "plugin_host.h"
 
 #include <cxxabi.h>
+#include <fcntl.h>
 #include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/dll/runtime_symbol_info.hpp>
@@ -26,7 +29,7 @@
 #include "plugin_note.h"
 #include "plugin_options.h"
 #include "sha256.h"
-#include "temporary_folder.h"
+#include "text_file.h"
 #include "words.h"
 
 namespace bitfall {
@@ -199,22 +202,35 @@ std::unique_ptr<Library> opened(const fs::path& path) {
   return std::make_unique<Library>(path, mode::rtld_now | mode::rtld_local);
 }
 
-/// A copy of the file, which is gone once it is loaded: who writes into the file would change, or
-/// crash, what runs. Null where no copy can be loaded: no room, a folder for temporary files that
-/// runs no programs, or libraries that are sought beside the file.
+/// A copy of the file in memory that nobody can change: who writes into the file would change, or
+/// crash, what runs. Null where none can be loaded, as of a plugin whose libraries lie beside it.
 std::unique_ptr<Library> opened_copy(const fs::path& path, const std::string& sha256) {
-#ifdef BITFALL_ASAN  // which reads the file as it reports
-  return nullptr;
-#endif
+  const std::string bytes = read_text(path);
+  if (sha256_text(bytes) != sha256) {
+    throw Refusal("it changes while it is being loaded: run the command again");
+  }
+  // Never closed: the loader takes two libraries of one name for one.
+  const int file = memfd_create(path.filename().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  for (std::size_t done = 0; file >= 0 && done < bytes.size();) {
+    const auto more = ::write(file, bytes.data() + done, bytes.size() - done);
+    if (more < 0 && errno != EINTR) return nullptr;
+    done += static_cast<std::size_t>(std::max<ssize_t>(more, 0));
+  }
+  if (file < 0 || ::fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
+    return nullptr;
+  }
   try {
-    const TemporaryFolder folder;
-    const fs::path copy = folder.path() / path.filename();
-    fs::copy_file(path, copy);
-    if (sha256_file(copy) == sha256) return opened(copy);
+    return opened("/proc/self/fd/" + std::to_string(file));
   } catch (const std::exception&) {
     return nullptr;
   }
-  throw Refusal("it changes while it is being loaded: run the command again");
+}
+
+bool is_loaded_in_place(const fs::path& path) {
+#ifdef BITFALL_ASAN  // which reads the file as it reports
+  return true;
+#endif
+  return comes_with_the_program(path) || std::getenv("BITFALL_PLUGINS_IN_PLACE") != nullptr;
 }
 
 /// Loads and keeps a library for the rest of the process: objects, strings and code of a plugin may
@@ -223,7 +239,7 @@ Library& open_library(const fs::path& path, const std::string& sha256) {
   static auto& libraries = *new std::map<std::string, std::unique_ptr<Library>>;
   std::unique_ptr<Library>& library = libraries[sha256];
   try {
-    if (!library && !comes_with_the_program(path)) library = opened_copy(path, sha256);
+    if (!library && !is_loaded_in_place(path)) library = opened_copy(path, sha256);
     if (!library) library = opened(path);
   } catch (const Refusal&) {
     throw;
