@@ -847,6 +847,7 @@ threads = 1
         torch.testing.assert_close(found, F.normalize(rows), rtol=1e-6, atol=1e-6)
         info = json.loads(bitfall("head", "info", self.folder / "again.pt", "--json")[0])
         self.assertEqual(info["difference"]["parameters"], 8 * 6 + 6 + 6 * 5 + 1 - (8 * 5 + 5))
+        self.assertEqual(info["plugin"]["name"], "head_inits")
 
     def test_a_published_checkpoint_becomes_the_model_that_attaching_makes(self):
         attached, exported = self.folder / "attached.pt", self.folder / "exported.pt"

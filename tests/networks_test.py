@@ -1451,6 +1451,14 @@ class Protected(Networks):
         self.assertEqual((row["prevented"], row["caused"]), (both.count((1, 0)), both.count((0, 1))))
         self.assertGreater(row["prevented"], 0)
 
+    def test_learning_from_the_attacked_images_is_told_of(self):
+        for images, told in (("x", True), ("lx", False)):
+            learn = f'[[protect]]\nprotection = "range"\n[learn]\npath = "{images}.npy"\nlabels = "{images[:-1]}y.npy"\n'
+            self.campaign(extra=learn)
+            self.bitfall("run", "c.toml", "--force")
+            self.assertEqual("these are the images that are attacked" in self.output, told, self.output)
+            self.assertEqual(", the images that are attacked" in self.bitfall("report", "run"), told)
+
     def test_the_way_of_running_changes_nothing(self):
         digests = set()
         for run in ("", "suffix = false", "regions = false", "early_stop = false\nshare = false"):

@@ -305,7 +305,7 @@ TEST(Engine, TakesItsShortcuts) {
       0);
 }
 
-// "metric 'x' failed: metric 'x' of plugin y failed in measure: ..."
+// "metric 'x' failed: metric 'x' of plugin y failed in measure, at site 'stem', trial 7: ..."
 TEST(Engine, WhatAPluginThrowsIsToldOnce) {
   data_folder();
   std::string text =
@@ -322,10 +322,11 @@ TEST(Engine, WhatAPluginThrowsIsToldOnce) {
     }
     return std::string("nothing thrown");
   };
-  const std::string metric =
-      "metric 'throwing' of plugin fragile failed in measure: beyond measure";
-  EXPECT_EQ(told(text), metric);
-  EXPECT_EQ(told(text + "workers = 2\n"), metric);  // by whichever of the two
+  const auto metric = testing::MatchesRegex(
+      "metric 'throwing' of plugin fragile failed in measure, at site '[a-z0-9.]+', trial [0-9]+: "
+      "beyond measure");
+  EXPECT_THAT(told(text), metric);
+  EXPECT_THAT(told(text + "workers = 2\n"), metric);  // by whichever of the two
   text.replace(text.find("throwing"), 8, "mismatch");
   EXPECT_EQ(told(text + "[[faults]]\nerror_model = \"throwing\"\nsites = \"fc\"\n"),
             "error_model 'throwing' of plugin fragile has a population that is not a count at site "

@@ -546,6 +546,22 @@ TEST(Image, RefusesGiantImagesBeforeDecoding) {
                   43));
   EXPECT_THAT(error_of([&] { decode_image(folder / "hollow.png"); }),
               HasSubstr("the PNG is truncated: 43 bytes cannot hold 9000 x 9000 pixels"));
+  // 333 bytes for 891 MB of samples, by a compression that is for one bit a pixel; then by others.
+  std::string fax =
+      read_bytes(fs::path(BITFALL_SOURCE_DIR) / "tests/fuzz/regressions/image/wide_fax.tif");
+  write_bytes(folder / "fax.tif", fax);
+  EXPECT_THAT(error_of([&] { decode_image(folder / "fax.tif"); }),
+              EndsWith("fax.tif: broken TIFF: its compression is for one bit a pixel"));
+  const std::size_t compression = fax.find(std::string("\x03\x01\x03\x00", 4)) + 8;
+  for (const int kind : {1, 5, 8, 32773}) {  // none, LZW, deflate, PackBits
+    fax[compression] = static_cast<char>(kind & 255);
+    fax[compression + 1] = static_cast<char>(kind >> 8);
+    write_bytes(folder / "wide.tif", fax);
+    EXPECT_THAT(error_of([&] { decode_image(folder / "wide.tif"); }),
+                EndsWith("wide.tif: the TIFF is truncated: 333 bytes cannot hold 16515079 x 9 "
+                         "pixels"))
+        << kind;
+  }
   const Image small{1, 1, 1, {9}};
   EXPECT_THAT(error_of([&] { resize(small, 20000, 20000, Interpolation::kBilinear); }),
               HasSubstr("the limit is"));

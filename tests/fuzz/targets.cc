@@ -477,7 +477,11 @@ const FuzzTarget kTargets[] = {
     {"signature", "x.minisig", read_signature, signature_seeds,
      "trusted untrusted comment: RUT = =="},
     {"public_key", "x.pub", read_key, key_seeds, "RW = == untrusted comment:"},
-    {"library_note", "x.so", [](const fs::path& file) { named(file, [&] { read_note(file); }); },
+    {"library_note", "x.so",
+     [](const fs::path& file) {
+       needs_text(library_needs(file));
+       named(file, [&] { read_note(file); });
+     },
      library_seeds,
      "Bitfall \x7f"
      "ELF abi headers components metric format"},

@@ -124,6 +124,20 @@ TEST(PluginCheck, FindsWhatEndsTheProcess) {
   EXPECT_THAT(found("format/bad_at_the_end"), HasSubstr("with power = 40"));
 }
 
+TEST(PluginCheck, TakesWhatAComponentStandsOn) {
+  CheckRequest request;
+  request.file = library("grouped");
+  request.only = "clamped (width|codes)|file needs";
+  request.options = {"base=log8"};
+  const fs::path log8 = fs::path(BITFALL_BUILD_DIR) / "tests/plugins/examples/log8.so";
+  EXPECT_EQ(check_plugin(request, [](const auto&) {}).failures(), 2U);  // log8 is unknown
+  request.plugins = {log8};
+  const CheckReport report = check_plugin(request, [](const auto&) {});
+  ASSERT_EQ(report.results.size(), 3U);
+  EXPECT_EQ(report.failures(), 0U);
+  EXPECT_THAT(report.results[0].detail, HasSubstr("libstdc++.so.6 ("));
+}
+
 TEST(PluginCheck, EndsWhatDoesNotEnd) {
   CheckRequest request;
   request.file = library("faulty");

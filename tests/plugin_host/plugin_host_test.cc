@@ -9,13 +9,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <regex>
+#include <sstream>
 #include <stdexcept>
 
 #include "config.h"
 #include "error.h"
 #include "loaded_plugins.h"
+#include "plugin_note.h"
 #include "plugin_tables.h"
 #include "sha256.h"
 
@@ -438,6 +442,52 @@ TEST(LoadPlugins, ANamedFileWinsOverOneThatOnlyLiesThere) {
   EXPECT_THAT(host.refused()[0].reason, HasSubstr("is already registered by plugin log8"));
 }
 
+/// What readelf says of a file, a match of `pattern` an entry.
+std::vector<std::string> said_by_readelf(const fs::path& file, const std::string& pattern) {
+  FILE* pipe = popen(("LC_ALL=C readelf -W -d -V " + file.string()).c_str(), "r");
+  std::string text(1 << 20, '\0');
+  text.resize(std::fread(text.data(), 1, text.size(), pipe));
+  pclose(pipe);
+  std::vector<std::string> found;
+  const std::regex one(pattern);
+  for (std::sregex_iterator match(text.begin(), text.end(), one), end; match != end; ++match) {
+    found.push_back((*match)[1]);
+  }
+  return found;
+}
+
+std::vector<int> numbers_of(const std::string& version) {
+  std::vector<int> numbers;
+  std::istringstream parts(version.substr(version.find('_') + 1));
+  for (std::string part; std::getline(parts, part, '.');) numbers.push_back(std::stoi(part));
+  return numbers;
+}
+
+TEST(PluginNote, TellsWhatALibraryNeedsAsReadelfDoes) {
+  for (const fs::path& file : {test_plugin("intruder"), built_plugin_folder() / "metrics.so"}) {
+    std::vector<std::string> libraries, versions;
+    for (const LibraryNeed& need : library_needs(file)) {
+      libraries.push_back(need.library);
+      versions.insert(versions.end(), need.versions.begin(), need.versions.end());
+    }
+    EXPECT_THAT(libraries, testing::IsSupersetOf({"libc.so.6", "libstdc++.so.6"}));
+    EXPECT_EQ(libraries, said_by_readelf(file, "Shared library: \\[(.*?)\\]"));
+    // Each kind once, by the newest of those that it tells.
+    std::map<std::string, std::vector<std::string>> kinds;
+    for (const std::string& name : said_by_readelf(file, "Name: (\\S+)  Flags")) {
+      kinds[name.substr(0, name.find('_'))].push_back(name);
+    }
+    EXPECT_THAT(kinds, testing::SizeIs(testing::Ge(2)));
+    for (const std::string& version : versions) {
+      EXPECT_EQ(kinds.count(version.substr(0, version.find('_'))), 1U) << version;
+    }
+    for (auto& [kind, names] : kinds) {
+      EXPECT_THAT(versions, testing::Contains(*std::ranges::max_element(names, {}, numbers_of)));
+    }
+  }
+  EXPECT_TRUE(library_needs("/dev/null").empty());
+}
+
 /// A file of a search path may hold anything: what is read of it stays within it, and is told.
 TEST(PluginNote, TakesAnyBytes) {
   std::ifstream file(test_plugin("intruder"), std::ios::binary);
@@ -457,6 +507,7 @@ TEST(PluginNote, TakesAnyBytes) {
     std::ofstream(changed, std::ios::binary) << bytes;
     PluginHost host;
     host.know(changed);
+    needs_text(library_needs(changed));
     EXPECT_EQ(host.plugins().size() + host.refused().size(), 1u);
   }
   const auto refused = [&](const std::string& from, const std::string& to) {

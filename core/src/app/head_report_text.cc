@@ -20,6 +20,12 @@ std::string grouped(std::int64_t number, bool sign = false) {
   return (number < 0 ? "-" : sign ? "+" : "") + digits;
 }
 
+// Null of a head that was made before it was recorded, or by another program.
+Json plugin_json(const PluginOfHead& plugin) {
+  if (plugin.name.empty()) return nullptr;
+  return {{"name", plugin.name}, {"version", plugin.version}, {"sha256", plugin.sha256}};
+}
+
 }  // namespace
 
 std::string head_report_text(const HeadReport& report) {
@@ -29,6 +35,9 @@ std::string head_report_text(const HeadReport& report) {
             std::to_string(report.features) + " features, " + std::to_string(report.classes) +
             " classes";
     if (!report.card->options.empty()) text += " (" + report.card->options + ")";
+    if (const PluginOfHead& plugin = report.card->plugin; !plugin.name.empty()) {
+      text += ", by plugin " + plugin.name + " " + plugin.version;
+    }
   } else {
     text += "no head attached; its last layer is '" + report.module + "'";
   }
@@ -82,6 +91,7 @@ std::string head_report_json(const HeadReport& report) {
       {"module", report.module},
       {"init", report.card ? Json(report.card->init) : Json(nullptr)},
       {"options", report.card ? Json(report.card->options) : Json(nullptr)},
+      {"plugin", report.card ? plugin_json(report.card->plugin) : Json(nullptr)},
       {"features", report.features},
       {"classes", report.classes},
       {"layers", layers},

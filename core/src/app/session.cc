@@ -457,7 +457,15 @@ void Session::check_protections() const {
     }
   }
   diagnostics.throw_if_any();
-  if (learns) open_learned(images_to_learn());
+  if (!learns) return;
+  const Dataset images = open_learned(images_to_learn());
+  std::error_code ignored;
+  if (std::filesystem::equivalent(campaign_.learn.path, campaign_.data.path, ignored) &&
+      images.digest() == dataset_->digest()) {
+    log_warning(
+        "[learn]: these are the images that are attacked, on which what was learned from them shows "
+        "fewer false alarms than on others; name images of the training set");
+  }
 }
 
 DataConfig Session::images_to_learn() const {

@@ -33,6 +33,9 @@ class PluginCheckCommand final : public Command {
     app->add_option("--options", request_.options,
                     "KEY=VALUE, for components with such an option; may be repeated")
         ->allow_extra_args(false);
+    app->add_option("--plugin", request_.plugins,
+                    "another plugin's file, on which components of this one stand; may be repeated")
+        ->allow_extra_args(false);
     app->add_option("--limit", request_.limits.call_s, "seconds that one call may take")
         ->capture_default_str()
         ->check(CLI::Range(0.1, 3600.0));

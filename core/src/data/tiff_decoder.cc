@@ -137,13 +137,42 @@ class TiffReader {
       photometric_ = PHOTOMETRIC_RGB;
     }
     check_kind();
-    const std::uint64_t row = (std::uint64_t{width_} * samples_ * bits_ + 7) / 8;
-    if (compression == COMPRESSION_NONE && row * height_ > source_.file.size()) {
-      fail("the TIFF is truncated");  // before memory is taken for what it claims
+    const bool fax = compression == COMPRESSION_CCITTRLE || compression == COMPRESSION_CCITTFAX3 ||
+                     compression == COMPRESSION_CCITTFAX4 || compression == COMPRESSION_CCITTRLEW;
+    if (fax && (bits_ != 1 || samples_ != 1)) {
+      fail("broken TIFF: its compression is for one bit a pixel");
     }
+    // Before memory is taken for what it claims.
+    check_image_data("TIFF", width_, height_, samples_ * bits_ / most_shrunk(compression),
+                     source_.file.size());
     if (photometric_ == PHOTOMETRIC_PALETTE &&
         !TIFFGetField(tiff, TIFFTAG_COLORMAP, &palette_[0], &palette_[1], &palette_[2])) {
       broken();
+    }
+  }
+
+  /// How many times fewer bytes a compression can make of the same value again and again.
+  double most_shrunk(int compression) const {
+    switch (compression) {
+      case COMPRESSION_NONE:
+        return 1;
+      case COMPRESSION_PACKBITS:  // 128 values in two bytes
+        return 64;
+      case COMPRESSION_LZW:  // a code of 12 bits stands for 4096 values at most
+        return 4096 / 1.5;
+      case COMPRESSION_DEFLATE:
+      case COMPRESSION_ADOBE_DEFLATE:
+        return 1032;
+      case COMPRESSION_JPEG:  // a bit at least for each block of 64 pixels
+        return 64 * bits_ * samples_;
+      case COMPRESSION_CCITTRLE:
+      case COMPRESSION_CCITTRLEW:
+      case COMPRESSION_CCITTFAX3:  // a code of 12 bits for 2560 pixels
+        return 2560.0 / 12;
+      case COMPRESSION_CCITTFAX4:  // a bit for a row like the one before
+        return width_;
+      default:
+        return 1e9;
     }
   }
 

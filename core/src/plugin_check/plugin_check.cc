@@ -18,6 +18,7 @@
 #include "json_file.h"
 #include "numbers.h"
 #include "plugin_host.h"
+#include "plugin_note.h"
 #include "sha256.h"
 #include "text_table.h"
 #include "words.h"
@@ -49,8 +50,9 @@ std::vector<Check> checks_of_kind(ComponentKind kind) {
 }
 
 constexpr const char* kFile = "file";
-constexpr std::array<std::pair<const char*, const char*>, 3> kFileChecks = {{
+constexpr std::array<std::pair<const char*, const char*>, 4> kFileChecks = {{
     {"loads", "it is loaded and registered, its entry and its options hold together"},
+    {"needs", "tells the libraries that a machine must have, and how new; none by its path"},
     {"quiet", "loading leaves signals, locale, working directory and standard output alone"},
     {"quick", "loading takes less than half a second of the processor"},
 }};
@@ -133,6 +135,7 @@ class Checker {
 
   /// In a child. Index of the plugin.
   std::size_t load() {
+    for (const fs::path& other : request_.plugins) host_.load(other);
     now_trying("to load it");
     const std::string opening = "plugin " + request_.file.string() + " is refused: ";
     try {
@@ -208,6 +211,7 @@ class Checker {
 
   void check_file(const ChildEnd& loaded) {
     if (wanted(kFile, "loads")) add(kFile, "loads", {loaded.verdict, "", loaded.seconds});
+    if (wanted(kFile, "needs")) add(kFile, "needs", needs());
     if (wanted(kFile, "quiet")) {
       add(kFile, "quiet",
           run_in_child(
@@ -237,6 +241,16 @@ class Checker {
               },
               request_.limits));
     }
+  }
+
+  ChildEnd needs() const {
+    const std::vector<LibraryNeed> all = library_needs(request_.file);
+    for (const LibraryNeed& need : all) {
+      if (need.library.find('/') == need.library.npos) continue;
+      return {CheckVerdict::kFail, "is linked with " + in_quotes(need.library) +
+                                       ", which other machines do not have at that place"};
+    }
+    return {CheckVerdict::kPass, needs_text(all)};
   }
 
   void check_component(const Json& told) {

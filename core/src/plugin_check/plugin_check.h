@@ -15,6 +15,7 @@ struct CheckRequest {
   std::filesystem::path file;
   std::string only;                  // a regular expression in "format/nf4 slices"; empty = all
   std::vector<std::string> options;  // "key=value", for components that declare the key
+  std::vector<std::filesystem::path> plugins;  // loaded before it: what its components stand on
   std::uint64_t seed = 1;
   ChildLimits limits = {};
 };

@@ -3,6 +3,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <fstream>
@@ -29,6 +30,15 @@ class LibraryFile {
   bool read(std::uint64_t offset, T& value) {
     return read(offset, reinterpret_cast<char*>(&value), sizeof value);
   }
+  /// Up to a zero; empty where there is none nearby.
+  std::string text(std::uint64_t offset) {
+    std::array<char, 256> bytes{};
+    file_.clear();
+    file_.seekg(static_cast<std::streamoff>(offset));
+    file_.read(bytes.data(), bytes.size());
+    const std::string_view got(bytes.data(), static_cast<std::size_t>(file_.gcount()));
+    return std::string(got.substr(0, got.find('\0') == got.npos ? 0 : got.find('\0')));
+  }
   bool read(std::uint64_t offset, char* to, std::size_t size) {
     file_.clear();
     file_.seekg(static_cast<std::streamoff>(offset));
@@ -38,6 +48,92 @@ class LibraryFile {
 
  private:
   std::ifstream file_;
+};
+
+bool read_header(LibraryFile& file, ElfW(Ehdr) & header) {
+  return file.read(0, header) && std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
+         header.e_ident[EI_CLASS] == (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32) &&
+         header.e_phentsize == sizeof(ElfW(Phdr));
+}
+
+/// What the dynamic section of a library's file says.
+class DynamicSection {
+ public:
+  explicit DynamicSection(LibraryFile& file) : file_(file) {
+    ElfW(Ehdr) header{};
+    if (!read_header(file, header)) return;
+    ElfW(Phdr) section{};
+    for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
+      ElfW(Phdr) segment{};
+      if (!file.read(header.e_phoff + i * sizeof segment, segment)) return;
+      if (segment.p_type == PT_LOAD) segments_.push_back(segment);
+      if (segment.p_type == PT_DYNAMIC) section = segment;
+    }
+    const std::uint64_t count = std::min<std::uint64_t>(section.p_filesz, kMostBytes) / sizeof(ElfW(Dyn));
+    for (std::uint64_t i = 0; i < count; ++i) {
+      ElfW(Dyn) entry{};
+      if (!file.read(section.p_offset + i * sizeof entry, entry) || entry.d_tag == DT_NULL) return;
+      entries_.push_back(entry);
+    }
+  }
+
+  std::vector<LibraryNeed> needs() {
+    std::vector<LibraryNeed> needs;
+    for (const auto& entry : entries_) {
+      if (entry.d_tag == DT_NEEDED) needs.push_back({name(entry.d_un.d_val), {}});
+    }
+    std::uint64_t at = place(DT_VERNEED);
+    for (std::uint64_t left = std::min<std::uint64_t>(value(DT_VERNEEDNUM), kMost); left > 0; --left) {
+      ElfW(Verneed) of{};
+      if (!file_.read(at, of)) break;
+      const std::string library = name(of.vn_file);
+      for (LibraryNeed& need : needs) {
+        if (need.library == library) need.versions = versions(at + of.vn_aux, std::min<std::size_t>(of.vn_cnt, kMost));
+      }
+      at += of.vn_next;
+    }
+    return needs;
+  }
+
+ private:
+  static constexpr std::uint64_t kMost = 200;  // libraries of a library, versions of one
+
+  std::uint64_t value(std::int64_t tag) const {
+    for (const auto& entry : entries_) {
+      if (entry.d_tag == tag) return entry.d_un.d_val;
+    }
+    return 0;
+  }
+  /// In the file, of what lies at that address once it is loaded.
+  std::uint64_t place(std::int64_t tag) const {
+    const std::uint64_t address = value(tag);
+    for (const auto& segment : segments_) {
+      if (address - segment.p_vaddr < segment.p_filesz) {
+        return address - segment.p_vaddr + segment.p_offset;
+      }
+    }
+    return 0;
+  }
+  std::string name(std::uint64_t offset) { return file_.text(place(DT_STRTAB) + offset); }
+
+  std::vector<std::string> versions(std::uint64_t at, std::size_t count) {
+    std::map<std::string, std::string> newest;  // by kind: "GLIBC"
+    for (; count > 0; --count) {
+      ElfW(Vernaux) of{};
+      if (!file_.read(at, of)) break;
+      const std::string version = name(of.vna_name);
+      std::string& known = newest[version.substr(0, version.find('_'))];
+      if (strverscmp(version.c_str(), known.c_str()) > 0) known = version;
+      at += of.vna_next;
+    }
+    std::vector<std::string> names;
+    for (auto& [kind, version] : newest) names.push_back(std::move(version));
+    return names;
+  }
+
+  LibraryFile& file_;
+  std::vector<ElfW(Phdr)> segments_;
+  std::vector<ElfW(Dyn)> entries_;
 };
 
 /// The text of Bitfall's note among those of a segment.
@@ -75,11 +171,7 @@ std::uint64_t number_of(std::string_view text, int base) {
 std::optional<std::string> note_text(const fs::path& library) {
   LibraryFile file(library);
   ElfW(Ehdr) header{};
-  const bool readable =
-      file.read(0, header) && std::memcmp(header.e_ident, ELFMAG, SELFMAG) == 0 &&
-      header.e_ident[EI_CLASS] == (sizeof(void*) == 8 ? ELFCLASS64 : ELFCLASS32) &&
-      header.e_phentsize == sizeof(ElfW(Phdr));
-  if (!readable) return std::nullopt;
+  if (!read_header(file, header)) return std::nullopt;
   std::uint64_t left = kMostBytes;
   for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
     ElfW(Phdr) segment{};
@@ -124,6 +216,19 @@ PluginNote parse_note(std::string_view text) {
     }  // what later versions tell is left alone
   }
   return note;
+}
+
+std::vector<LibraryNeed> library_needs(const fs::path& library) {
+  LibraryFile file(library);
+  return DynamicSection(file).needs();
+}
+
+std::string needs_text(const std::vector<LibraryNeed>& needs) {
+  std::vector<std::string> texts;
+  for (const LibraryNeed& need : needs) {
+    texts.push_back(need.library + (need.versions.empty() ? "" : " (" + joined(need.versions) + ")"));
+  }
+  return texts.empty() ? "no library" : printable(joined(texts));
 }
 
 std::optional<PluginNote> read_note(const fs::path& library) {

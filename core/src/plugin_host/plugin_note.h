@@ -41,6 +41,17 @@ std::optional<std::string> note_text(const std::filesystem::path& library);
 /// Throws std::runtime_error with what is wrong where the text is no note.
 PluginNote parse_note(std::string_view text);
 
+struct LibraryNeed {
+  std::string library;                // "libstdc++.so.6"
+  std::vector<std::string> versions;  // the newest of each kind that it must have, "GLIBCXX_3.4.30"
+};
+
+/// The libraries that a shared library is linked with, in its order, and how new they must be: what
+/// a machine must have to load it. Empty where the file is none. Nothing is read outside of it.
+std::vector<LibraryNeed> library_needs(const std::filesystem::path& library);
+/// "libstdc++.so.6 (GLIBCXX_3.4.30), libm.so.6"
+std::string needs_text(const std::vector<LibraryNeed>& needs);
+
 /// The note of a shared library; none where it has none. Throws as parse_note() does.
 std::optional<PluginNote> read_note(const std::filesystem::path& library);
 

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "json_file.h"
+#include "plugin_note.h"
 #include "plugin_options.h"
 #include "text_table.h"
 #include "words.h"
@@ -231,7 +232,8 @@ std::vector<std::pair<const char*, std::string>> further(const PluginDescription
   std::vector<std::pair<const char*, std::string>> told = {
       {"group", plugin.group},       {"licence", plugin.licence},
       {"url", plugin.url},           {"cite", plugin.cite},
-      {"compiler", plugin.compiler}, {"standard_library", plugin.standard_library}};
+      {"compiler", plugin.compiler}, {"standard_library", plugin.standard_library},
+      {"needs", needs_text(library_needs(plugin.path))}};
   std::erase_if(told, [](const auto& entry) { return entry.second.empty(); });
   return told;
 }

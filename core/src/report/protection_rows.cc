@@ -51,6 +51,9 @@ ProtectionRow row_of(const ArmData& arm) {
   row.detail = facts.protection_detail.value_or("");
   row.cost = facts.protection_cost.value_or("");
   row.learned_from = facts.learned_from.value_or("");
+  if (row.learned_from.ends_with(", " + facts.data_digest)) {
+    row.learned_from += ", the images that are attacked";
+  }
   row.accuracy = arm.data.golden_accuracy;
   row.nll = arm.data.golden_nll;
   row.mismatch = arm.data.network.mismatch;
