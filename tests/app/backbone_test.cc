@@ -131,7 +131,10 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
             {static_cast<const char*>(images.data_ptr()), images.nbytes()});
   write_npy(folder_ / "labels.npy", "<i8", "2,", std::string(16, '\0'));
   Collected results[2];
+  // Whole passes of MaxViT take most of a minute for what the six others show.
+  const bool both = std::string(GetParam().name) != "maxvit_t";
   for (const bool suffix : {true, false}) {
+    if (!suffix && !both) break;
     const std::string text =
         "[model]\npath = \"model.pt\"\n[data]\npath = \"images.npy\"\nlabels = \"labels.npy\"\n"
         "classes = \"classes.txt\"\n[format]\nid = \"fp16\"\n[plugins]\npaths = [\"" +
@@ -146,11 +149,12 @@ TEST_P(BackboneTest, GoldenEqualsForwardAndEveryKindOfSiteCanBeHit) {
                                      stop, nullptr));
     EXPECT_EQ(session.model().program().checksum(), before);
   }
-  EXPECT_GE(results[0].trials.size(), 8U) << "kinds of sites";
-  expect_equal(results[true], results[false]);
+  const auto& trials = results[true].trials;
+  EXPECT_GE(trials.size(), 8U) << "kinds of sites";
+  if (both) expect_equal(results[true], results[false]);
   int activated = 0;
-  for (const auto& [id, trial] : results[0].trials) activated += trial.activated;
-  EXPECT_EQ(activated, static_cast<int>(results[0].trials.size()))
+  for (const auto& [id, trial] : trials) activated += trial.activated;
+  EXPECT_EQ(activated, static_cast<int>(trials.size()))
       << "a flip of a stored bit changes its value";
 }
 
