@@ -232,6 +232,7 @@ class Tables {
 
   ReportTable metrics_by_layer() const {
     ReportTable table = metrics_table("Metrics by layer");
+    table.note = "Of each layer's trials, each arm by itself.";
     for (const LayerRow& row : data_.layers) {
       Groups groups;
       for (const auto& layer : row.arms) groups.push_back(layer ? &layer->summary : nullptr);
