@@ -117,8 +117,9 @@ TEST(PluginCheck, FindsWhatEndsTheProcess) {
 #else
   EXPECT_THAT(found("format/exits_at_once"), HasSubstr("EXIT: ended the process in encode"));
 #endif
-  EXPECT_THAT(found("format/dies_in_a_thread"),
-              HasSubstr("crashed in code that was not called, such as a thread of its own (abort)"));
+  EXPECT_THAT(
+      found("format/dies_in_a_thread"),
+      HasSubstr("crashed in code that was not called, such as a thread of its own (abort)"));
   EXPECT_THAT(found("format/bad_at_the_end"),
               HasSubstr("options CRASH: crashed in encode (abort), while trying "));
   EXPECT_THAT(found("format/bad_at_the_end"), HasSubstr("with power = 40"));

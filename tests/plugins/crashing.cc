@@ -48,10 +48,11 @@ void act(std::string_view deed) {
   }
 }
 
-constexpr OptionSpec kDeed[] = {{"deed", OptionType::kText, "pointer", 0, 0,
-                                 "pointer|abort|exit|exit_at_once|system_call|thread|kill|throw|stack|"
-                                 "endless|memory",
-                                 "what it does"}};
+constexpr OptionSpec kDeed[] = {
+    {"deed", OptionType::kText, "pointer", 0, 0,
+     "pointer|abort|exit|exit_at_once|system_call|thread|kill|throw|stack|"
+     "endless|memory",
+     "what it does"}};
 
 /// Ends where the answer is another.
 class Fragile final : public Metric {

@@ -22,7 +22,9 @@ void overflow_stack(volatile int* depth) {
   frame[1] = frame[0];
 }
 
-enum class Deed { kPointer, kStack, kAbort, kExit, kExitAtOnce, kThread, kEndless, kRounding, kSlow };
+enum class Deed {
+  kPointer, kStack, kAbort, kExit, kExitAtOnce, kThread, kEndless, kRounding, kSlow
+};
 
 template <Deed kDeed>
 void act() {

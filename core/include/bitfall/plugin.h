@@ -71,8 +71,8 @@ struct Plugin {
 #define BITFALL_LIBRARY "unknown"
 #endif
 
-// A hash of the files that the plugin is made of, which bitfall_add_plugin and packs define: machines
-// that compile the same files each for themselves can share a campaign.
+// A hash of the files that the plugin is made of, which bitfall_add_plugin and packs define:
+// machines that compile the same files each for themselves can share a campaign.
 #ifndef BITFALL_SOURCES
 #define BITFALL_SOURCES ""
 #endif

@@ -309,9 +309,9 @@ class Supervisor {
     std::int64_t trial = -1;
     std::string text =
         code == -SIGKILL ? "a worker was killed, as for want of memory"
-        : code >= 0      ? "a worker was ended by a plugin's code (exit code " + std::to_string(code) + ")"
-                         : "a worker crashed outside of a plugin's code (signal " +
-                               std::to_string(-code) + ")";
+        : code >= 0
+            ? "a worker was ended by a plugin's code (exit code " + std::to_string(code) + ")"
+            : "a worker crashed outside of a plugin's code (signal " + std::to_string(-code) + ")";
     if (const auto end = words.find('\n'); end != words.npos) {
       trial = parse_integer(words.substr(0, end)).value_or(-1);
       text = words.substr(end + 1);

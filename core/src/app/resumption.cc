@@ -16,7 +16,8 @@ namespace {
 void say_finished(const Store& store, const ExecutionOptions& options) {
   const std::string run = store.directory().string();
   const std::int64_t done = store.count_done();
-  if (!options.state_file.empty()) note_state(store, options.state_file, done, !options.more_follows);
+  if (!options.state_file.empty())
+    note_state(store, options.state_file, done, !options.more_follows);
   if (options.json) {
     print_end_record(store, done);
     return;

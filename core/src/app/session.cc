@@ -463,7 +463,8 @@ void Session::check_protections() const {
   if (std::filesystem::equivalent(campaign_.learn.path, campaign_.data.path, ignored) &&
       images.digest() == dataset_->digest()) {
     log_warning(
-        "[learn]: these are the images that are attacked, on which what was learned from them shows "
+        "[learn]: these are the images that are attacked, on which what was learned from them "
+        "shows "
         "fewer false alarms than on others; name images of the training set");
   }
 }

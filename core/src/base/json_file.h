@@ -26,12 +26,12 @@ std::int64_t whole_number(const Json& value) {
       (!value.is_number_unsigned() || value.template get<std::uint64_t>() <= kMost)) {
     return value.template get<std::int64_t>();
   }
-  throw Json::type_error::create(302, "a whole number is needed in place of " + json_text(value, -1),
-                                 &value);
+  throw Json::type_error::create(
+      302, "a whole number is needed in place of " + json_text(value, -1), &value);
 }
 
-/// What the program stored as text itself, such as a list in a database, and others may have changed.
-/// Throws Json::exception: no JSON, or a number that no integer of 64 bits can become.
+/// What the program stored as text itself, such as a list in a database, and others may have
+/// changed. Throws Json::exception: no JSON, or a number that no integer of 64 bits can become.
 nlohmann::json stored_json(std::string_view text);
 
 /// How deep brackets may lie in documents of strangers: copying and writing them needs a call a

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "plugin_commands.h"
 #include "error.h"
 #include "plugin_check.h"
+#include "plugin_commands.h"
 
 namespace bitfall {
 namespace {

@@ -440,7 +440,8 @@ class Tables {
         for (const GroupSummary* group : groups) {
           row.emplace_back("-");
           if (!group) continue;
-          const auto found = std::ranges::find(group->metrics, metric.column, &MetricSummary::column);
+          const auto found =
+              std::ranges::find(group->metrics, metric.column, &MetricSummary::column);
           if (found != group->metrics.end()) row.back() = metric_text(*found, 2);
         }
         table.rows.push_back(std::move(row));

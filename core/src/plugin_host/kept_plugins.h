@@ -18,8 +18,9 @@ struct PluginPlaces {
   std::filesystem::path run;                 // whose copies are taken; empty = none
   bool trust = false;                        // also where another user made them
   std::vector<std::filesystem::path> files;  // or folders, ahead of BITFALL_PLUGIN_PATH
-  std::vector<std::filesystem::path> named;  // by the run's campaign, which others may have written:
-                                             // as its copies, only where this user owns them
+  // By the run's campaign, which others may have written: as its copies, only where this user or
+  // root owns them.
+  std::vector<std::filesystem::path> named = {};
   // In the place of the wanted plugins of the same names, whatever their hashes.
   std::vector<std::filesystem::path> mended = {};
 };

@@ -64,8 +64,8 @@ std::string place_of_call();
 std::int64_t trial_of_call();
 /// Notes that trial for failed_trial(): the call throws.
 void note_failed_call();
-/// That of the last call that threw, of any thread; -1 where it was about none, kNoFailedCall before
-/// any.
+/// That of the last call that threw, of any thread; -1 where it was about none, kNoFailedCall
+/// before any.
 std::int64_t failed_trial();
 inline constexpr std::int64_t kNoFailedCall = -2;
 

@@ -38,12 +38,12 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
     throw;  // ours, passing through a plugin (from an EditSink, say)
   } catch (const std::exception& error) {
     note_failed_call();
-    throw Error(ExitCode::kPlugin, who + " failed in " + what + place_of_call() + ": " + error.what());
+    throw Error(ExitCode::kPlugin,
+                who + " failed in " + what + place_of_call() + ": " + error.what());
   } catch (...) {
     note_failed_call();
-    throw Error(ExitCode::kPlugin,
-                who + " failed in " + what + place_of_call() +
-                    ": it threw something that is not a std::exception");
+    throw Error(ExitCode::kPlugin, who + " failed in " + what + place_of_call() +
+                                       ": it threw something that is not a std::exception");
   }
 }
 

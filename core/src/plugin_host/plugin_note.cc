@@ -69,7 +69,8 @@ class DynamicSection {
       if (segment.p_type == PT_LOAD) segments_.push_back(segment);
       if (segment.p_type == PT_DYNAMIC) section = segment;
     }
-    const std::uint64_t count = std::min<std::uint64_t>(section.p_filesz, kMostBytes) / sizeof(ElfW(Dyn));
+    const std::uint64_t count =
+        std::min<std::uint64_t>(section.p_filesz, kMostBytes) / sizeof(ElfW(Dyn));
     for (std::uint64_t i = 0; i < count; ++i) {
       ElfW(Dyn) entry{};
       if (!file.read(section.p_offset + i * sizeof entry, entry) || entry.d_tag == DT_NULL) return;
@@ -83,12 +84,14 @@ class DynamicSection {
       if (entry.d_tag == DT_NEEDED) needs.push_back({name(entry.d_un.d_val), {}});
     }
     std::uint64_t at = place(DT_VERNEED);
-    for (std::uint64_t left = std::min<std::uint64_t>(value(DT_VERNEEDNUM), kMost); left > 0; --left) {
+    for (std::uint64_t left = std::min<std::uint64_t>(value(DT_VERNEEDNUM), kMost); left > 0;
+         --left) {
       ElfW(Verneed) of{};
       if (!file_.read(at, of)) break;
       const std::string library = name(of.vn_file);
       for (LibraryNeed& need : needs) {
-        if (need.library == library) need.versions = versions(at + of.vn_aux, std::min<std::size_t>(of.vn_cnt, kMost));
+        if (need.library == library)
+          need.versions = versions(at + of.vn_aux, std::min<std::size_t>(of.vn_cnt, kMost));
       }
       at += of.vn_next;
     }
@@ -226,7 +229,8 @@ std::vector<LibraryNeed> library_needs(const fs::path& library) {
 std::string needs_text(const std::vector<LibraryNeed>& needs) {
   std::vector<std::string> texts;
   for (const LibraryNeed& need : needs) {
-    texts.push_back(need.library + (need.versions.empty() ? "" : " (" + joined(need.versions) + ")"));
+    texts.push_back(need.library +
+                    (need.versions.empty() ? "" : " (" + joined(need.versions) + ")"));
   }
   return texts.empty() ? "no library" : printable(joined(texts));
 }

@@ -230,9 +230,12 @@ Json option_json(const DeclaredOption& option) {
 /// What a plugin tells of itself beyond its summary, in the order of bitfall::About.
 std::vector<std::pair<const char*, std::string>> further(const PluginDescription& plugin) {
   std::vector<std::pair<const char*, std::string>> told = {
-      {"group", plugin.group},       {"licence", plugin.licence},
-      {"url", plugin.url},           {"cite", plugin.cite},
-      {"compiler", plugin.compiler}, {"standard_library", plugin.standard_library},
+      {"group", plugin.group},
+      {"licence", plugin.licence},
+      {"url", plugin.url},
+      {"cite", plugin.cite},
+      {"compiler", plugin.compiler},
+      {"standard_library", plugin.standard_library},
       {"needs", needs_text(library_needs(plugin.path))}};
   std::erase_if(told, [](const auto& entry) { return entry.second.empty(); });
   return told;

@@ -68,8 +68,8 @@ bool same_campaign(const ReportData& a, const ReportData& b) {
          a.facts.data_digest == b.facts.data_digest && a.facts.model_sha256 == b.facts.model_sha256;
 }
 
-// Trials of one number and one fault, where nearly all are, as in `compare`. Where a protection's own
-// registers can be hit, the numbers name other faults.
+// Trials of one number and one fault, where nearly all are, as in `compare`. Where a protection's
+// own registers can be hit, the numbers name other faults.
 void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
   if (!same_campaign(base.data, arm.data)) return;
   std::int64_t both = 0, same = 0;
