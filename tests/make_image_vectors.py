@@ -444,6 +444,12 @@ def tiffs(folder):
         image.convert("YCbCr").save(path, compression="jpeg", quality=80)
     noise.convert("RGB").save(os.path.join(folder, "big.tif"), big_tiff=True)
     noise.convert("RGB").save(os.path.join(folder, "pages.tif"), save_all=True, append_images=[smooth.convert("RGB")])
+    # As small as each compression makes a file: of nothing but white.
+    wide, page = Image.new("1", (30000, 60), 1), Image.new("L", (4000, 100), 255)
+    for name, more in (("group3", {}), ("group3", {"tiffinfo": {292: 1}}), ("group4", {}), ("tiff_ccitt", {})):
+        wide.save(os.path.join(folder, f"white_{name}{'_2d' if more else ''}.tif"), compression=name, **more)
+    for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        page.save(os.path.join(folder, f"white_{name}.tif"), compression=name)
     lzw = {"compression": "tiff_lzw", "tiffinfo": {274: 6}}
     noise.convert("RGB").save(os.path.join(folder, "lzw_turned.tif"), **lzw)
 

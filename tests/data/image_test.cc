@@ -188,7 +188,7 @@ TEST(Image, DecodesPnmsAsPillow) {
 
 TEST(Image, DecodesTiffsAsPillow) {
   SKIP_WITHOUT_PYTHON();
-  expect_folder_as_pillow(folder_of("tiffs", "image_tiffs"), 239);
+  expect_folder_as_pillow(folder_of("tiffs", "image_tiffs"), 247);
 }
 
 TEST(Image, DecodesWebpsAsPillow) {

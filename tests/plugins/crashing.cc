@@ -50,8 +50,7 @@ void act(std::string_view deed) {
 
 constexpr OptionSpec kDeed[] = {
     {"deed", OptionType::kText, "pointer", 0, 0,
-     "pointer|abort|exit|exit_at_once|system_call|thread|kill|throw|stack|"
-     "endless|memory",
+     "pointer|abort|exit|exit_at_once|system_call|thread|kill|throw|stack|endless|memory",
      "what it does"}};
 
 /// Ends where the answer is another.

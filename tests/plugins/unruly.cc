@@ -1,6 +1,4 @@
 // Registers well; each component does in a call what no code should.
-#include <unistd.h>
-
 #include <atomic>
 #include <cfenv>
 #include <chrono>

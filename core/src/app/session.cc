@@ -464,8 +464,7 @@ void Session::check_protections() const {
       images.digest() == dataset_->digest()) {
     log_warning(
         "[learn]: these are the images that are attacked, on which what was learned from them "
-        "shows "
-        "fewer false alarms than on others; name images of the training set");
+        "shows fewer false alarms than on others; name images of the training set");
   }
 }
 

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <type_traits>
 
+#include "atomic_file.h"
+
 namespace bitfall {
 namespace {
 
@@ -59,16 +61,6 @@ class Unpacker {
   const std::string& body_;
   std::size_t at_ = 0;
 };
-
-void write_all(int file, const char* bytes, std::size_t size) {
-  while (size > 0) {
-    const ssize_t written = ::write(file, bytes, size);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) throw std::runtime_error("the process that collects the results is gone");
-    bytes += written;
-    size -= static_cast<std::size_t>(written);
-  }
-}
 
 bool read_all(int file, char* bytes, std::size_t size) {
   while (size > 0) {
@@ -180,7 +172,9 @@ void send_frame(int file, FrameKind kind, const std::string& body) {
   Packer packer;
   packer.add(kind);
   packer.add(body);
-  write_all(file, packer.body.data(), packer.body.size());
+  if (!write_all(file, packer.body)) {
+    throw std::runtime_error("the process that collects the results is gone");
+  }
 }
 
 std::optional<Frame> receive_frame(int file) {

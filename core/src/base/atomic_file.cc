@@ -17,9 +17,6 @@
 #include "run_lock.h"
 
 namespace bitfall {
-namespace {
-
-namespace fs = std::filesystem;
 
 bool write_all(int file, std::string_view text) {
   while (!text.empty()) {
@@ -30,6 +27,10 @@ bool write_all(int file, std::string_view text) {
   }
   return true;
 }
+
+namespace {
+
+namespace fs = std::filesystem;
 
 fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");

@@ -7,6 +7,9 @@
 
 namespace bitfall {
 
+/// Writes all of it to an open file or pipe; false, with errno, where that fails.
+bool write_all(int file, std::string_view text);
+
 /// Throws Error(kUsage) where something stands at `path` that an output must not take the place of:
 /// a folder, a device, a pipe, or a database (of a run).
 void prove_replaceable(const std::filesystem::path& path);

@@ -13,9 +13,6 @@ namespace bitfall {
 namespace {
 
 constexpr double kInfinite = std::numeric_limits<double>::infinity();
-// Of the smaller arm's trials, for two arms to count as one experiment. Two fault lists that were
-// drawn apart agree in few places.
-constexpr double kMost = 0.9;
 constexpr double kReliableEvents = 5;
 
 // Whether an interval of the mean is not to be relied on.
@@ -160,7 +157,7 @@ Pairing TrialPairs::pairing() const {
   pairing.matched = true;
   const auto smaller = static_cast<double>(std::min(baseline_.size(), arm_.size()));
   pairing.pairs = static_cast<std::int64_t>(same_.size());
-  pairing.paired = !same_.empty() && static_cast<double>(same_.size()) >= kMost * smaller;
+  pairing.paired = !same_.empty() && static_cast<double>(same_.size()) >= kPairedShare * smaller;
   if (!pairing.paired) {
     for (const LayerTrials* trials : {&baseline_, &arm_}) {
       pairing.by_fault |= units(*trials).size() < trials->size();

@@ -214,10 +214,11 @@ class Tables {
     Groups all;
     for (const Arm& arm : data_.arms) all.push_back(&arm.report.network);
     add_metrics(table, "all trials", all);
+    if (!full_) return table;
     std::set<std::string> seen;
     for (const Arm& named : data_.arms) {
       for (const GroupSummary& of_class : named.report.bit_classes) {
-        if (!full_ || !seen.insert(of_class.name).second) continue;
+        if (!seen.insert(of_class.name).second) continue;
         Groups groups;
         for (const Arm& arm : data_.arms) {
           const auto& classes = arm.report.bit_classes;

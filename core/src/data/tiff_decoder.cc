@@ -166,9 +166,9 @@ class TiffReader {
       case COMPRESSION_JPEG:  // a bit at least for each block of 64 pixels
         return 64 * bits_ * samples_;
       case COMPRESSION_CCITTRLE:
-      case COMPRESSION_CCITTRLEW:
-      case COMPRESSION_CCITTFAX3:  // a code of 12 bits for 2560 pixels
+      case COMPRESSION_CCITTRLEW:  // a code of 12 bits for 2560 pixels
         return 2560.0 / 12;
+      case COMPRESSION_CCITTFAX3:
       case COMPRESSION_CCITTFAX4:  // a bit for a row like the one before
         return width_;
       default:

@@ -85,6 +85,9 @@ bool is_mismatch(const TrialResult& result);
 /// two others share all of its 64 bits is not to be expected of any number of trials that a run can
 /// have.
 std::uint64_t place_of_fault(const TrialResult& trial);
+/// Of two runs' trials, of the smaller, that must be of the same faults for the runs to count as one
+/// experiment. Two fault lists that were drawn apart agree in few places.
+inline constexpr double kPairedShare = 0.9;
 
 /// The same bits in every number, but that every NaN is the same. Messages may differ: of several
 /// threads of a kernel any may be the first to raise.

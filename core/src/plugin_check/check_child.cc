@@ -17,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "atomic_file.h"
 #include "error.h"
 #include "plugin_calls.h"
 #include "timer.h"
@@ -90,17 +91,6 @@ void set_limit(int resource, std::size_t most) {
   getrlimit(static_cast<__rlimit_resource_t>(resource), &limit);
   limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, most);
   setrlimit(static_cast<__rlimit_resource_t>(resource), &limit);
-}
-
-bool write_all(int file, const std::string& text) {
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const auto written = write(file, text.data() + done, text.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    done += static_cast<std::size_t>(written);
-  }
-  return true;
 }
 
 /// In the child. The last byte says that the end was reached.

@@ -110,38 +110,34 @@ std::string noted_name(const fs::path& file) {
 }
 
 void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& places) {
-  std::vector<fs::path> sought = {default_plugin_folder()};
-  std::string untrusted;
-  if (!places.run.empty()) {
-    const fs::path copy = places.run / kFolder / copy_name(wanted);
-    if (has_hash(copy, wanted.sha256)) {
-      if (places.trust || is_ours(copy)) return host.load(copy);
-      untrusted = "\n  the run has a copy, which another user made: " + copy.string() +
-                  "; --trust-plugins loads it";
-    }
-    sought.push_back(places.run / kFolder);
-  }
-  sought.insert(sought.end(), places.files.begin(), places.files.end());
-  for (const auto& more : {plugin_search_path(), installed_plugin_folders()}) {
-    sought.insert(sought.end(), more.begin(), more.end());
-  }
   std::vector<std::string> told;
   std::vector<fs::path> files;
-  for (const fs::path& place : places.named) {
+  std::string untrusted;
+  const auto seek = [&](const fs::path& place, bool trusted) {
     told.push_back(place.string());
     for (fs::path& file : libraries_in(place)) {
-      if (places.trust || is_ours(file)) {
+      if (trusted || is_ours(file)) {
         files.push_back(std::move(file));
       } else if (has_hash(file, wanted.sha256)) {
         untrusted += "\n  the run's campaign names " + file.string() +
                      ", which another user made; --trust-plugins loads it";
       }
     }
+  };
+  seek(default_plugin_folder(), true);
+  if (!places.run.empty()) {
+    const fs::path copy = places.run / kFolder / copy_name(wanted);
+    if (has_hash(copy, wanted.sha256)) {
+      if (places.trust || is_ours(copy)) return host.load(copy);
+      untrusted += "\n  the run has a copy, which another user made: " + copy.string() +
+                  "; --trust-plugins loads it";
+    }
+    told.push_back((places.run / kFolder).string());  // no other file of it is loaded
   }
-  for (const fs::path& place : sought) {
-    told.push_back(place.string());
-    if (!places.run.empty() && place == places.run / kFolder) continue;  // looked at above
-    for (fs::path& file : libraries_in(place)) files.push_back(std::move(file));
+  for (const fs::path& place : places.files) seek(place, true);
+  for (const fs::path& place : places.named) seek(place, places.trust);
+  for (const auto& more : {plugin_search_path(), installed_plugin_folders()}) {
+    for (const fs::path& place : more) seek(place, true);
   }
   for (const fs::path& file : files) {
     if (has_hash(file, wanted.sha256)) return host.load(file);

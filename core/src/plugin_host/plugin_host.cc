@@ -23,6 +23,7 @@
 #include <utility>
 #include <variant>
 
+#include "atomic_file.h"
 #include "error.h"
 #include "log.h"
 #include "plugin_guard.h"
@@ -209,21 +210,18 @@ std::unique_ptr<Library> opened_copy(const fs::path& path, const std::string& sh
   if (sha256_text(bytes) != sha256) {
     throw Refusal("it changes while it is being loaded: run the command again");
   }
-  // Never closed: the loader takes two libraries of one name for one.
   const int file = memfd_create(path.filename().c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  for (std::size_t done = 0; file >= 0 && done < bytes.size();) {
-    const auto more = ::write(file, bytes.data() + done, bytes.size() - done);
-    if (more < 0 && errno != EINTR) return nullptr;
-    done += static_cast<std::size_t>(std::max<ssize_t>(more, 0));
-  }
-  if (file < 0 || ::fcntl(file, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
-    return nullptr;
-  }
+  if (file < 0) return nullptr;
+  constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
   try {
-    return opened("/proc/self/fd/" + std::to_string(file));
-  } catch (const std::exception&) {
-    return nullptr;
+    // Where that works it stays open: the loader takes two libraries of one name for one.
+    if (write_all(file, bytes) && ::fcntl(file, F_ADD_SEALS, kSeals) == 0) {
+      return opened("/proc/self/fd/" + std::to_string(file));
+    }
+  } catch (const std::exception&) {  // of the loader
   }
+  ::close(file);
+  return nullptr;
 }
 
 bool is_loaded_in_place(const fs::path& path) {

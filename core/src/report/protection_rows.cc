@@ -82,7 +82,7 @@ void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
     row.only_without += other->second.mismatch && !trial.mismatch;
     row.only_with += trial.mismatch && !other->second.mismatch;
   }
-  row.paired = same > 0 && 10 * same >= 9 * both;
+  row.paired = same > 0 && static_cast<double>(same) >= kPairedShare * static_cast<double>(both);
   if (row.paired) row.p = mcnemar_exact(row.only_without, row.only_with);
 }
 
