@@ -1441,6 +1441,36 @@ class Protected(Networks):
                 for column in ("image", "element", "mask"):
                     self.assertEqual(row[column], base[row["trial"]][column])
 
+    def test_entries_of_one_name_are_one_run(self):
+        def mixture(*more):
+            return [f'{entry}\nname = "mixture"' for entry in (
+                'protection = "range"\nsites = ["act"]',
+                'protection = {id = "range", scope = "neuron", action = "zero"}\nsites = ["act2"]', *more)]
+
+        self.protect(*mixture(), 'protection = "range"', faults='sites = ["conv"]', per_site=200)
+        acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}
+        guards = {"act": self.clamp(acts["act"].min(), acts["act"].max()),
+                  "act2": self.clamp(acts["act2"].min(0), acts["act2"].max(0), zero=True)}
+        self.assert_guarded("mixture", "conv", guards)
+        rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
+        self.assertEqual([row["name"] for row in rows[-2:]], ["mixture", "range"])
+        detail = self.protection_row("mixture")["detail"]
+        self.assertEqual(detail.count("1 site guarded"), 2, detail)
+        # The answer by one, sites by another.
+        self.protect(*mixture('protection = "logit_bound"', 'protection = "duplicate"\noperations = ["linear"]'),
+                     faults='sites = ["fc"]', per_site=20)
+        detail = self.protection_row("mixture")["detail"]
+        self.assertRegex(detail, "logit_bound.*: the answer guarded; duplicate.*: 1 site computed twice")
+        self.assertIn('"detected"', self.bitfall("report", "run", "--json"))
+        for entries, words in (
+            (mixture('protection = "nan_guard"\nsites = ["act"]'), "site 'act' is guarded by another"),
+            (mixture('protection = "logit_bound"', 'protection = "rerun"'), "the answer is guarded by another"),
+            (mixture('protection = "nan_guard"\nsites = ["conv"]\noperations = "*"\nexposed = true'), "must be alike"),
+        ):
+            with self.subTest(words):
+                self.protect(*entries, rc=2, per_site=20)
+                self.assertRegex(self.output, rf"c.toml:\d+:\d+: .*{words}")
+
     def test_faults_in_guarded_values(self):
         self.protect('protection = "range"', faults='sites = ["act"]\noperations = "*"', per_site=200)
         acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}

@@ -97,7 +97,7 @@ TEST(PluginCheck, FindsFaultyFormats) {
   EXPECT_THAT(found("format/not_idempotent"), HasSubstr("idempotent FAIL: stores "));
   EXPECT_THAT(found("format/other_emulate"), HasSubstr("emulate FAIL: emulate makes "));
   EXPECT_THAT(found("format/wide_metadata"),
-              HasSubstr("width FAIL: gives register 'scale' the code 0x"));
+              HasSubstr("FAIL: gives register 'scale' codes of more than its 2 bits in encode"));
   EXPECT_THAT(found("format/wrong_block"), HasSubstr("slices FAIL"));
   EXPECT_THAT(found("format/place_in_slice"), HasSubstr("slices FAIL"));
   EXPECT_THAT(found("format/throws_in_a_thread"),
@@ -159,7 +159,7 @@ TEST(PluginCheck, FindsFaultyErrorModels) {
   EXPECT_THAT(found("error_model/mask_too_wide"),
               HasSubstr("edits FAIL: gives an edit of bits 0x80000000"));
   EXPECT_THAT(found("error_model/adds_nan"),
-              HasSubstr("edits FAIL: gives an edit of the operation add with NaN"));
+              HasSubstr("FAIL: draws the operation add with NaN"));
   EXPECT_THAT(found("error_model/draws_nothing"),
               HasSubstr("edits FAIL: draws a fault without an edit"));
   EXPECT_THAT(found("error_model/too_many_edits"),

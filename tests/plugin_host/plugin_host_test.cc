@@ -733,6 +733,10 @@ TEST_F(Unruly, FormatsAreChecked) {
   std::vector<std::uint32_t> codes(3);
   EXPECT_EQ(plugin_error([&] { format("wide_codes")->encode(values, {shape}, {}, codes); }),
             "format 'wide_codes' of plugin unruly gives codes of more than its 4 bits in encode");
+  std::vector<std::uint32_t> metadata(4);
+  EXPECT_EQ(plugin_error([&] { format("wide_metadata")->calibrate({}, shape, metadata); }),
+            "format 'wide_metadata' of plugin unruly gives register 'narrow' codes of more than its "
+            "4 bits in calibrate");
   EXPECT_EQ(plugin_error([&] { format("no_largest")->largest({}); }),
             "format 'no_largest' of plugin unruly has a largest number that is not one: nan");
   EXPECT_THAT(plugin_error([&] { format("far_block")->block(1, shape); }),
@@ -759,6 +763,8 @@ TEST_F(Unruly, ErrorModelsAreChecked) {
   EXPECT_EQ(draw_error("endless_draw"),
             "error_model 'endless_draw' of plugin unruly draws more edits for one fault than site "
             "'conv' has registers");
+  EXPECT_EQ(draw_error("adds_nan"),
+            "error_model 'adds_nan' of plugin unruly draws the operation add with NaN");
   EXPECT_THAT(draw_error("changing_population"),
               HasSubstr("has a population that changes from call to call at site 'conv': 1"));
 }

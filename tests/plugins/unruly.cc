@@ -87,6 +87,25 @@ class WideCodes final : public Base {
   }
 };
 
+/// Has a register of four bits and one of six; both hold 16 after calibrate.
+class WideMetadata final : public Base {
+ public:
+  View<const Register> registers() const override {
+    static constexpr BitClass kSix[] = {BitClass::kMetadata, BitClass::kMetadata,
+                                        BitClass::kMetadata, BitClass::kMetadata,
+                                        BitClass::kMetadata, BitClass::kMetadata};
+    static constexpr Register kRegisters[] = {
+        {"payload", 4, kClasses}, {"wide", 6, kSix}, {"narrow", 4, View<const BitClass>(kSix, 4)}};
+    return kRegisters;
+  }
+  std::int64_t register_count(int, View<const std::int64_t>) const override { return 2; }
+  bool calibrated() const override { return true; }
+  void calibrate(View<const Range>, View<const std::int64_t>,
+                 View<std::uint32_t> metadata) const override {
+    for (std::uint32_t& code : metadata) code = 16;
+  }
+};
+
 class NoLargest final : public Base {
  public:
   float largest(View<const std::uint32_t>) const override {
@@ -119,6 +138,16 @@ class EndlessDraw final : public ErrorModel {
   double population(const SiteView&) const override { return 1; }
   void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
     for (;;) edits.add({.element = 0, .mask = 1});
+  }
+};
+
+class AddsNan final : public ErrorModel {
+ public:
+  double population(const SiteView&) const override { return 1; }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0,
+               .operation = EditOperation::kAdd,
+               .value = std::numeric_limits<float>::quiet_NaN()});
   }
 };
 
@@ -194,6 +223,7 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, Format<Deed::kRounding>>("rounds_up"));
   registrar.add(component<NumberFormat, Format<Deed::kSlow>>("slow"));
   registrar.add(component<NumberFormat, WideCodes>("wide_codes"));
+  registrar.add(component<NumberFormat, WideMetadata>("wide_metadata"));
   registrar.add(component<NumberFormat, NoLargest>("no_largest"));
   registrar.add(component<NumberFormat, FarBlock>("far_block"));
   registrar.add(component<NumberFormat, ManyRegisters>("many_registers"));
@@ -202,6 +232,7 @@ void register_all(Registrar& registrar) {
   registrar.add(component<ErrorModel, OwnRandom>("own_random"));
   registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));
+  registrar.add(component<ErrorModel, AddsNan>("adds_nan"));
   registrar.add(component<ErrorModel, ChangingPopulation>("changing_population"));
   registrar.add(component<Metric, OddMetric<0>>("half_event"));
   registrar.add(component<Metric, OddMetric<1>>("nan_event"));

@@ -46,12 +46,7 @@ int start_arm(const fs::path& run, const RunDescription& base, const std::string
 
 std::vector<std::string> names_of_arms(const RunDescription& run) {
   Diagnostics ignored("", "");  // it was read without an error once
-  std::vector<std::string> names;
-  for (const ProtectConfig& entry :
-       parse_campaign(run.facts.campaign_file, run.campaign_text, ignored).protect) {
-    names.push_back(entry.name);
-  }
-  return names;
+  return parse_campaign(run.facts.campaign_file, run.campaign_text, ignored).protected_runs();
 }
 
 /// Brings the runs of a campaign's protections to their ends, and prints the table of them.

@@ -32,7 +32,7 @@ class ResumeCommand final : public Command {
   int run() override {
     if (with_parent_) end_with_parent();
     if (isolation_.is_worker()) {
-      confine_worker({run_});
+      confine_worker(isolation_, {run_}, Store::open_read_only(run_)->facts().device);
       if (!isolation_.arm.empty()) return work_at_arm(run_, plugins_, isolation_);
       return resume_run(run_, plugins_, {.json = json_, .worker = &isolation_});
     }

@@ -86,7 +86,9 @@ int RunCommand::run() {
   }
   refuse_goals(text, shard);
   if (isolation_.is_worker()) {
-    confine_worker({nearest_existing(std::filesystem::absolute(output_).parent_path())});
+    Diagnostics ignored(campaign_.string(), text);
+    confine_worker(isolation_, {nearest_existing(std::filesystem::absolute(output_).parent_path())},
+                   parse_campaign(campaign_, text, ignored).device);
   } else if (isolation_.wanted) {
     return run_isolated_with_arms(isolated(text, shard));
   }

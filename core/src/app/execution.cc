@@ -19,6 +19,7 @@
 #include "report.h"
 #include "report_number.h"
 #include "sampling.h"
+#include "sandbox.h"
 #include "self_replay.h"
 #include "stop.h"
 #include "text_table.h"
@@ -142,6 +143,17 @@ class StateNotes {
   Clock::time_point written_ = start_;
 };
 
+/// A plugin that takes without end is told that there is no more, and has a name then; the system
+/// would end any process for it. Memory of a GPU's driver looks like one's own, so not there.
+void limit_memory_of_plugins(const Session& session) {
+  const Campaign& campaign = session.campaign();
+  if (!session.uses_foreign_plugins() || campaign.device != "cpu") return;
+  std::optional<std::int64_t> most = free_memory();
+  if (most) most = *most / 10 * 9;
+  if (campaign.plugin_memory > 0) most = campaign.plugin_memory << 20;
+  if (most) limit_memory(*most);
+}
+
 /// What the store does not hold yet; false if it was stopped.
 /// notes: told of every few trials; may be null.
 bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
@@ -155,6 +167,7 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginWatch watch(kept, stop_requested, watch_limits(session.campaign()));
   if (options.explain) session.engine().count_traffic();
+  limit_memory_of_plugins(session);
   try {
     if (options.ahead) options.ahead(session, store);
     before > 0 ? replay_stored(session, store) : replay_ahead(session);

@@ -32,6 +32,7 @@
 #include "stop.h"
 #include "timer.h"
 #include "torch_message.h"
+#include "torch_runtime.h"
 #include "words.h"
 #include "worker_frames.h"
 
@@ -97,7 +98,7 @@ std::map<std::int64_t, std::string> given_up_of(const Orders& orders) {
 }
 
 /// Shuts what the worker needs no more, and says what of it the kernel can.
-std::string confine(const Session& session, const fs::path& run) {
+std::string confine(const Session& session, const fs::path& run, const std::string& calls) {
   std::vector<fs::path> readable = session.files();
   readable.push_back(run);
   for (const char* place : {"/usr", "/lib", "/lib64", "/etc", "/proc", "/sys", "/dev"}) {
@@ -106,15 +107,18 @@ std::string confine(const Session& session, const fs::path& run) {
   std::error_code ignored;
   const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
   readable.push_back(program.parent_path().parent_path());
-  const std::int64_t more = session.campaign().memory_bytes() + (std::int64_t{4} << 30);
+  const std::int64_t chosen = session.campaign().plugin_memory << 20;
+  const std::int64_t more =
+      chosen > 0 ? chosen : session.campaign().memory_bytes() + (std::int64_t{4} << 30);
   const std::string files = allow_reading_only(readable);
-  const std::string calls = forbid_sockets_and_programs();
   limit_memory(more);
+  forbid_core_files();
   return files + ", " + calls + ", at most " + std::to_string(more >> 20) +
          " MiB more than the network needs";
 }
 
-bool run_worker(Session& session, std::unique_ptr<Store> store, const Link& link) {
+bool run_worker(Session& session, std::unique_ptr<Store> store, const Isolation& isolation) {
+  const Link link = link_of(isolation.link);
   const Orders orders = Orders::parse(read_whole(link.orders));
   Engine& engine = session.engine();
   const auto given_up = given_up_of(orders);
@@ -125,7 +129,7 @@ bool run_worker(Session& session, std::unique_ptr<Store> store, const Link& link
   }
   const std::vector<bool> done = store->trials_done();
   const std::vector<bool> golden_done = expect_stored_golden(session, *store);
-  send_frame(link.results, FrameKind::kConfined, confine(session, store->directory()));
+  send_frame(link.results, FrameKind::kConfined, confine(session, store->directory(), isolation.calls));
   const PluginWatch watch("", stop_requested, watch_limits(session.campaign()));
   if (store->count_done() > 0) {
     replay_stored(session, *store);
@@ -391,10 +395,13 @@ void Isolation::add_options(CLI::App& app) {
 
 int run_isolated(const IsolatedRun& run) { return Supervisor(run).run(); }
 
-void confine_worker(const std::vector<fs::path>& folders) {
+void confine_worker(Isolation& worker, const std::vector<fs::path>& folders,
+                    const std::string& device) {
   std::vector<fs::path> writable = folders;
   writable.push_back(fs::temp_directory_path());
   allow_writing_only_below(writable);
+  TorchRuntime::get().wake(device);
+  worker.calls = forbid_sockets_and_programs();
 }
 
 void tell_own_end(const Isolation& isolation) {
@@ -409,7 +416,7 @@ int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolatio
     [[maybe_unused]] const auto written = ::write(link.crashes, words.data(), words.size());
   };
   try {
-    const bool finished = run_worker(session, std::move(store), link);
+    const bool finished = run_worker(session, std::move(store), isolation);
     send_frame(link.results, finished ? FrameKind::kFinished : FrameKind::kStopped);
     return finished ? 0 : static_cast<int>(ExitCode::kInterrupted);
   } catch (const Error& error) {

@@ -31,6 +31,7 @@ struct Isolation {
   std::int64_t most_crashes = 0;  // trials that may be stored as crashed
   std::string link;               // of a worker; empty = this is none
   std::string arm;                // of a worker: the protection whose run it works at; empty: none
+  std::string calls;              // of a worker: what keeps it from sockets and programs
 
   void add_options(CLI::App& app);
   bool is_worker() const { return !link.empty(); }
@@ -49,8 +50,11 @@ struct IsolatedRun {
 /// worker crashed more often than allowed, or not in a trial.
 int run_isolated(const IsolatedRun& run);
 
-/// Of a worker, before it opens anything: from here on it changes files only below these folders.
-void confine_worker(const std::vector<std::filesystem::path>& folders);
+/// Of a worker, before it opens anything, so that no plugin's code runs freely: from here on it
+/// changes files only below these folders, and opens no sockets and starts no programs. device: that
+/// of the campaign, which is woken first, as a driver may need either.
+void confine_worker(Isolation& worker, const std::vector<std::filesystem::path>& folders,
+                    const std::string& device);
 
 /// Of a worker that ends before its work begins, as there is none: it was no plugin that ended it.
 void tell_own_end(const Isolation& isolation);

@@ -15,49 +15,88 @@
 
 namespace bitfall {
 
-ProtectedArm::ProtectedArm(std::unique_ptr<Protection> protection, const ProtectConfig& entry,
+ProtectedArm::ProtectedArm(std::vector<ProtectionEntry> entries,
                            const std::vector<FaultsConfig>& faults)
-    : protection_(std::move(protection)), entry_(entry) {
+    : entries_(std::move(entries)) {
   for (const FaultsConfig& one : faults) guarding_.permanent.push_back(one.permanent);
-}
-
-void ProtectedArm::guard_answer(const Model& model) {
-  answer_shape_ = {model.classes()};
-  const ProtectedSite site{sizeof(ProtectedSite), "answer", "answer",
-                           answer_shape_,         0,        std::numeric_limits<float>::max()};
-  if (!protection_->wants(site)) return;
-  answer_ = AnswerGuard{protection_.get(), site, {}};
-  guarding_.answer = &*answer_;
 }
 
 void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberFormat*>& by_site,
                                 Diagnostics& diagnostics) {
   model_ = &model;
-  guard_answer(model);
-  const auto& sites = model.sites();
+  answer_shape_ = {model.classes()};
+  guarding_.twice.assign(model.sites().size(), false);
+  for (const ProtectionEntry& entry : entries_) guard_sites(entry, by_site, diagnostics);
+  for (const auto& [site, guarded] : guarded_) sites_.push_back(site);
+  for (const auto& [site, entry] : twice_) sites_.push_back(site);
+  std::sort(sites_.begin(), sites_.end());
+}
+
+void ProtectedArm::guard_sites(const ProtectionEntry& entry,
+                               std::vector<const NumberFormat*>& by_site,
+                               Diagnostics& diagnostics) {
+  const ProtectConfig& config = entry.config;
+  const bool answers = guard_answer(entry, diagnostics);
   // What guards the answer alone needs no sites, and the file then names none.
-  const bool named = !entry_.operations_where.empty() || !entry_.sites_where.empty();
+  const bool named = !config.operations_where.empty() || !config.sites_where.empty();
   Diagnostics ignored("", "");
-  const bool needed = named || !answer_;
-  guarding_.twice.assign(sites.size(), false);
-  for (const std::int32_t index : select_sites(sites, entry_, needed ? diagnostics : ignored)) {
-    const auto place = static_cast<std::size_t>(index);
-    const NumberFormat& format = *by_site[place];
-    if (format.refusal(sites[place].shape) != nullptr) continue;  // told by who checks formats
-    const ProtectedSite site = protected_site(sites[place], format);
-    if (!protection_->wants(site)) continue;
-    sites_.push_back(index);
-    guarding_.twice[place] = protection_->computed_twice(site);
-    if (guarding_.twice[place]) continue;
-    formats_.push_back(
-        std::make_unique<ProtectedFormat>(format, *protection_, sites[place], guarding_.record));
-    by_site[place] = formats_.back().get();
+  const auto chosen =
+      select_sites(model_->sites(), config, named || !answers ? diagnostics : ignored);
+  bool any = answers;
+  for (const std::int32_t site : chosen) {
+    any = guard_site(entry, site, by_site, diagnostics) || any;
   }
-  if (sites_.empty() && !answer_ && diagnostics.empty()) {
-    diagnostics.add(entry_.where,
-                    "protection '" + entry_.protection.id + "' guards none of the selected sites",
+  if (!any && diagnostics.empty()) {
+    diagnostics.add(config.where,
+                    "protection '" + config.protection.id + "' guards none of the selected sites",
                     "choose others by 'operations' and 'sites'");
   }
+}
+
+bool ProtectedArm::guard_answer(const ProtectionEntry& entry, Diagnostics& diagnostics) {
+  const ProtectedSite site{sizeof(ProtectedSite), "answer", "answer",
+                           answer_shape_,         0,        std::numeric_limits<float>::max()};
+  if (!entry.protection->wants(site)) return false;
+  if (answer_by_ != nullptr) refuse_second(entry, "the answer", diagnostics);
+  answer_by_ = &entry;
+  answer_ = AnswerGuard{entry.protection.get(), site, {}};
+  guarding_.answer = &*answer_;
+  return true;
+}
+
+/// True where the entry guards it.
+bool ProtectedArm::guard_site(const ProtectionEntry& entry, std::int32_t index,
+                              std::vector<const NumberFormat*>& by_site,
+                              Diagnostics& diagnostics) {
+  const auto place = static_cast<std::size_t>(index);
+  const Site& site = model_->sites()[place];
+  const NumberFormat& format = *by_site[place];
+  if (format.refusal(site.shape) != nullptr) return false;  // told by who checks formats
+  const ProtectedSite guarded = protected_site(site, format);
+  if (!entry.protection->wants(guarded)) return false;
+  if (guarded_.count(index) + twice_.count(index) > 0) {
+    refuse_second(entry, "site '" + site.name + "'", diagnostics);
+    return true;
+  }
+  if (entry.protection->computed_twice(guarded)) {
+    guarding_.twice[place] = true;
+    twice_[index] = &entry;
+    return true;
+  }
+  auto made =
+      std::make_unique<ProtectedFormat>(format, *entry.protection, site, guarding_.record);
+  by_site[place] = made.get();
+  guarded_[index] = {std::move(made), &entry};
+  return true;
+}
+
+void ProtectedArm::refuse_second(const ProtectionEntry& entry, const std::string& what,
+                                 Diagnostics& diagnostics) const {
+  diagnostics.add(entry.config.where,
+                  what + " is guarded by another [[protect]] entry of the name '" + name() +
+                      "', too",
+                  "entries of one name are one run, in which each guards places of its own; "
+                  "choose them by 'operations' and 'sites'");
 }
 
 Dataset open_learned(const DataConfig& data) {
@@ -70,18 +109,17 @@ Dataset open_learned(const DataConfig& data) {
 
 std::vector<LearnPlace> ProtectedArm::learn_places() const {
   std::vector<LearnPlace> places;
-  for (const std::int32_t site : sites_) {
-    if (guarding_.twice[static_cast<std::size_t>(site)]) continue;
-    places.push_back({protection_.get(), &formats_[places.size()]->site(), site, {}});
+  for (const auto& [site, guarded] : guarded_) {
+    places.push_back({guarded.by->protection.get(), &guarded.format->site(), site, {}});
   }
-  if (answer_) places.push_back({protection_.get(), &answer_->site, -1, {}});
+  if (answer_) places.push_back({answer_->protection, &answer_->site, -1, {}});
   return places;
 }
 
 bool ProtectedArm::learns() const {
   const auto places = learn_places();
   return std::any_of(places.begin(), places.end(), [&](const LearnPlace& place) {
-    return protection_->passes() > 0 && protection_->state_size(*place.site) > 0;
+    return place.protection->passes() > 0 && place.protection->state_size(*place.site) > 0;
   });
 }
 
@@ -89,7 +127,7 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
   if (!learns()) return true;
   std::vector<LearnPlace> places = learn_places();
   if (data.path.empty()) {
-    throw Error(ExitCode::kUsage, "protection '" + entry_.protection.id +
+    throw Error(ExitCode::kUsage, "protection '" + name() +
                                       "' learns from images: give [learn] path, images of the "
                                       "training set, not those that are attacked");
   }
@@ -99,7 +137,8 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
                                    [&](std::int64_t count) { progress.update(count); });
   progress.finish();
   if (!done) return false;
-  for (std::size_t i = 0; i < formats_.size(); ++i) formats_[i]->set_state(places[i].state);
+  std::size_t next = 0;
+  for (const auto& [site, guarded] : guarded_) guarded.format->set_state(places[next++].state);
   if (answer_) answer_->state = places.back().state;
   learned_from_ =
       data.path.string() + ", " + std::to_string(images.size()) + " images, " + images.digest();
@@ -107,12 +146,9 @@ bool ProtectedArm::learn(const DataConfig& data, const std::atomic<bool>& stop) 
 }
 
 std::vector<SiteProfile> ProtectedArm::with_state(std::vector<SiteProfile> profiles) const {
-  std::size_t guarded = 0;
-  for (const std::int32_t site : sites_) {
-    const auto place = static_cast<std::size_t>(site);
-    if (guarding_.twice[place]) continue;
-    auto& metadata = profiles.at(place).metadata;
-    metadata = formats_[guarded++]->with_state(std::move(metadata));
+  for (const auto& [site, guarded] : guarded_) {
+    auto& metadata = profiles.at(static_cast<std::size_t>(site)).metadata;
+    metadata = guarded.format->with_state(std::move(metadata));
   }
   return profiles;
 }
@@ -138,41 +174,57 @@ void ProtectedArm::set_answer_state(const std::string& text) {
   }
 }
 
-void ProtectedArm::tell(RunFacts& facts) const {
-  facts.protection = entry_.name;
+ProtectionCost ProtectedArm::cost() const {
   ProtectionCost cost;
-  const auto add = [&](const ProtectedSite& site) {
-    const ProtectionCost own = protection_->cost(site);
+  const auto add = [&](const Protection& protection, const ProtectedSite& site) {
+    const ProtectionCost own = protection.cost(site);
     cost.operations += own.operations;
     cost.stored_bits += own.stored_bits;
   };
-  for (const auto& format : formats_) add(format->site());
-  if (answer_) add(answer_->site);
+  for (const auto& [site, guarded] : guarded_) add(*guarded.by->protection, guarded.format->site());
+  if (answer_) add(*answer_->protection, answer_->site);
   const ModelCosts costs = model_costs(*model_);
-  std::size_t twice = 0;
-  for (std::size_t site = 0; site < guarding_.twice.size(); ++site) {
-    if (!guarding_.twice[site]) continue;
-    ++twice;
-    const std::string& name = model_->sites()[site].name;
+  for (const auto& [site, entry] : twice_) {
+    const std::string& name = model_->sites()[static_cast<std::size_t>(site)].name;
     const std::string module = name.substr(0, name.find('/'));
     cost.operations += static_cast<double>(costs_below(costs, module).operations);
   }
+  return cost;
+}
+
+/// "range 1.0 (granularity = neuron): 3 sites guarded".
+std::string ProtectedArm::guarded_by(const ProtectionEntry& entry) const {
   std::string guarded;
   const auto list = [&](const std::string& part) {
     guarded += (guarded.empty() ? "" : ", ") + part;
   };
-  const auto sites = [](std::size_t count) {
+  const auto sites = [](std::ptrdiff_t count) {
     return std::to_string(count) + (count == 1 ? " site " : " sites ");
   };
-  if (!formats_.empty()) list(sites(formats_.size()) + "guarded");
+  const auto formats = std::count_if(guarded_.begin(), guarded_.end(), [&](const auto& guarded) {
+    return guarded.second.by == &entry;
+  });
+  const auto twice = std::count_if(twice_.begin(), twice_.end(),
+                                   [&](const auto& site) { return site.second == &entry; });
+  if (formats > 0) list(sites(formats) + "guarded");
   if (twice > 0) list(sites(twice) + "computed twice");
-  if (answer_) list("the answer guarded");
-  facts.protection_detail = to_string(component_fact(entry_.protection)) + ": " + guarded;
+  if (answer_by_ == &entry) list("the answer guarded");
+  return to_string(component_fact(entry.config.protection)) + ": " + guarded;
+}
+
+void ProtectedArm::tell(RunFacts& facts) const {
+  facts.protection = name();
+  std::string detail;
+  for (const ProtectionEntry& entry : entries_) {
+    detail += (detail.empty() ? "" : "; ") + guarded_by(entry);
+  }
+  facts.protection_detail = detail;
+  const ProtectionCost cost = this->cost();
+  const auto whole = static_cast<double>(model_costs(*model_).operations);
   char share[128];
-  std::snprintf(
-      share, sizeof share, "%.0f operations (%.3g %% of the network's), %lld bits", cost.operations,
-      costs.operations > 0 ? 100 * cost.operations / static_cast<double>(costs.operations) : 0,
-      static_cast<long long>(cost.stored_bits));
+  std::snprintf(share, sizeof share, "%.0f operations (%.3g %% of the network's), %lld bits",
+                cost.operations, whole > 0 ? 100 * cost.operations / whole : 0,
+                static_cast<long long>(cost.stored_bits));
   facts.protection_cost = share;
   if (!learned_from_.empty()) facts.learned_from = learned_from_;
   if (const std::string state = answer_state(); !state.empty()) facts.answer_state = state;

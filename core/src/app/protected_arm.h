@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,10 +29,16 @@ struct ArmRequest {
 /// The images that protections learn from. Throws as Dataset::open, naming [learn].
 Dataset open_learned(const DataConfig& data);
 
+/// One [[protect]] entry with its protection.
+struct ProtectionEntry {
+  std::unique_ptr<Protection> protection;
+  ProtectConfig config;
+};
+
 class ProtectedArm {
  public:
-  ProtectedArm(std::unique_ptr<Protection> protection, const ProtectConfig& entry,
-               const std::vector<FaultsConfig>& faults);
+  /// entries: those of one name, one or more, each guarding sites of its own.
+  ProtectedArm(std::vector<ProtectionEntry> entries, const std::vector<FaultsConfig>& faults);
 
   /// Puts guards around the formats of the sites. by_site: the formats without protection, replaced
   /// where a site is guarded. Borrows model and formats.
@@ -52,25 +59,38 @@ class ProtectedArm {
   std::string answer_state() const;
   void set_answer_state(const std::string& text);
 
-  const std::string& name() const { return entry_.name; }
+  const std::string& name() const { return entries_.front().config.name; }
   /// Whether drawn faults hit what it has learned, too.
-  bool exposed() const { return entry_.exposed; }
+  bool exposed() const { return entries_.front().config.exposed; }
 
   Guarding& guarding() { return guarding_; }
   /// Name, what it guards, what it learned from, what it costs.
   void tell(RunFacts& facts) const;
 
  private:
-  void guard_answer(const Model& model);
-  std::vector<LearnPlace> learn_places() const;
+  struct GuardedSite {
+    std::unique_ptr<ProtectedFormat> format;
+    const ProtectionEntry* by;
+  };
 
-  std::unique_ptr<Protection> protection_;
-  ProtectConfig entry_;
+  bool guard_answer(const ProtectionEntry& entry, Diagnostics& diagnostics);
+  void guard_sites(const ProtectionEntry& entry, std::vector<const NumberFormat*>& by_site,
+                   Diagnostics& diagnostics);
+  bool guard_site(const ProtectionEntry& entry, std::int32_t site,
+                  std::vector<const NumberFormat*>& by_site, Diagnostics& diagnostics);
+  void refuse_second(const ProtectionEntry& entry, const std::string& what,
+                     Diagnostics& diagnostics) const;
+  std::vector<LearnPlace> learn_places() const;
+  ProtectionCost cost() const;
+  std::string guarded_by(const ProtectionEntry& entry) const;
+
+  std::vector<ProtectionEntry> entries_;
   const Model* model_ = nullptr;
   Guarding guarding_;
-  std::vector<std::int32_t> sites_;
-  std::vector<std::unique_ptr<ProtectedFormat>>
-      formats_;  // of the sites that are not computed twice
+  std::vector<std::int32_t> sites_;               // in order
+  std::map<std::int32_t, GuardedSite> guarded_;  // but those that are computed twice
+  std::map<std::int32_t, const ProtectionEntry*> twice_;
+  const ProtectionEntry* answer_by_ = nullptr;
   std::vector<std::int64_t> answer_shape_;
   std::optional<AnswerGuard> answer_;
   std::string learned_from_;

@@ -420,13 +420,24 @@ void Session::add_condition_columns(Diagnostics& diagnostics) {
   columns_.push_back({missed.name, "condition", ColumnKind::kEvent, "1"});
 }
 
+std::vector<ProtectionEntry> Session::entries_of(const std::string& arm,
+                                                 Diagnostics& diagnostics) const {
+  std::vector<ProtectionEntry> entries;
+  for (const ProtectConfig& entry : campaign_.protect) {
+    if (entry.name != arm) continue;
+    auto protection = host_->make_protection(entry.protection, diagnostics);
+    if (protection) entries.push_back({std::move(protection), entry});
+  }
+  return entries;
+}
+
 // All of the file's, so that an error of any is told before the first run.
 void Session::open_protections(const ArmRequest& arm, Diagnostics& diagnostics) {
-  for (const ProtectConfig& entry : campaign_.protect) {
-    auto protection = host_->make_protection(entry.protection, diagnostics);
-    if (!protection || entry.name != arm.name) continue;
-    arm_ = std::make_unique<ProtectedArm>(std::move(protection), entry, campaign_.faults);
-    facts_.protection = entry.name;
+  for (const std::string& name : campaign_.protected_runs()) {
+    std::vector<ProtectionEntry> entries = entries_of(name, diagnostics);
+    if (entries.empty() || name != arm.name) continue;
+    arm_ = std::make_unique<ProtectedArm>(std::move(entries), campaign_.faults);
+    facts_.protection = name;
     for (const GuardColumn& column : kGuardColumns) {
       columns_.push_back({column.name, "protection", ColumnKind::kEvent, "1"});
     }
@@ -442,17 +453,19 @@ void Session::open_protections(const ArmRequest& arm, Diagnostics& diagnostics) 
 void Session::check_protections() const {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   bool learns = false;
-  for (const ProtectConfig& entry : campaign_.protect) {
-    ProtectedArm arm(host_->make_protection(entry.protection, diagnostics), entry,
-                     campaign_.faults);
+  for (const std::string& name : campaign_.protected_runs()) {
+    std::vector<ProtectionEntry> entries = entries_of(name, diagnostics);
+    if (entries.empty()) continue;
+    const SourceRange where = entries.front().config.where;
+    ProtectedArm arm(std::move(entries), campaign_.faults);
     std::vector<const NumberFormat*> formats = bare_;
     arm.choose_sites(*model_, formats, diagnostics);
     if (!arm.learns()) continue;
     learns = true;
     if (campaign_.learn.path.empty()) {
       diagnostics.add(
-          entry.where,
-          "protection '" + entry.protection.id + "' learns from images, and none are named",
+          where,
+          "protection '" + name + "' learns from images, and none are named",
           "give [learn] path, images of the training set, not those that are attacked");
     }
   }

@@ -135,6 +135,7 @@ class Session {
   void check_division(const SiteFormats& formats) const;
   void add_condition_columns(Diagnostics& diagnostics);
   void describe_guarded(RunDescription& run) const;
+  std::vector<ProtectionEntry> entries_of(const std::string& arm, Diagnostics& diagnostics) const;
   void open_protections(const ArmRequest& arm, Diagnostics& diagnostics);
   void open_plugins(const std::optional<StoredRun>& stored, Diagnostics& diagnostics);
   void open_data();

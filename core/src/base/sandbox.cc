@@ -10,11 +10,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 namespace bitfall {
 namespace {
@@ -82,6 +84,32 @@ constexpr std::uint32_t kMachine = AUDIT_ARCH_AARCH64;
 constexpr std::uint32_t kMachine = 0;
 #endif
 
+/// The whole number behind this word, the first of a line; of an empty word: at the file's begin.
+std::optional<std::int64_t> number_after(const std::filesystem::path& file,
+                                         const std::string& word) {
+  std::ifstream in(file);
+  std::string line, first;
+  std::int64_t number = 0;
+  while (std::getline(in, line)) {
+    std::istringstream words(line);
+    if ((word.empty() || (words >> first && first == word)) && words >> number) return number;
+  }
+  return std::nullopt;
+}
+
+/// Of cgroup v2: the folder of this process's group, as far as a container lets it be seen.
+std::filesystem::path own_control_group() {
+  const std::filesystem::path all = "/sys/fs/cgroup";
+  std::ifstream in("/proc/self/cgroup");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("0::/")) continue;
+    const std::filesystem::path own = all / line.substr(4);
+    std::error_code ignored;
+    if (std::filesystem::exists(own / "memory.max", ignored)) return own;
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string allow_writing_only_below(const std::vector<std::filesystem::path>& folders) {
@@ -121,16 +149,38 @@ std::string forbid_sockets_and_programs() {
          (other > 0 ? "a thread has a filter of its own" : std::strerror(errno)) + ")";
 }
 
+// RLIMIT_DATA counts what can be written and is not shared. RLIMIT_AS would count what threads and
+// drivers only reserve, which grows with the number of cores.
 void limit_memory(std::int64_t more) {
-  std::int64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
+  std::int64_t skipped = 0, pages = 0;
+  std::ifstream counts("/proc/self/statm");
+  for (int i = 0; i < 5; ++i) counts >> skipped;
+  counts >> pages;  // those of data and stack
   rlimit limit{};
-  ::getrlimit(RLIMIT_AS, &limit);
+  ::getrlimit(RLIMIT_DATA, &limit);
   const auto wanted = static_cast<rlim_t>(pages * ::sysconf(_SC_PAGESIZE) + more);
-  if (limit.rlim_max == RLIM_INFINITY || wanted < limit.rlim_max) limit.rlim_cur = wanted;
-  ::setrlimit(RLIMIT_AS, &limit);
+  limit.rlim_cur = std::min(limit.rlim_cur, wanted);  // RLIM_INFINITY is the largest number
+  ::setrlimit(RLIMIT_DATA, &limit);
+}
+
+void forbid_core_files() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
+}
+
+std::optional<std::int64_t> free_memory() {
+  std::optional<std::int64_t> least = number_after("/proc/meminfo", "MemAvailable:");
+  if (least) *least *= 1024;
+  const std::filesystem::path group = own_control_group();
+  const auto most = number_after(group / "memory.max", "");
+  const auto taken = number_after(group / "memory.current", "");
+  if (most && taken) {
+    // What the group has read of files can be given back.
+    const std::int64_t cached = number_after(group / "memory.stat", "inactive_file").value_or(0);
+    const std::int64_t left = std::max<std::int64_t>(*most - *taken + cached, 0);
+    least = std::min(least.value_or(left), left);
+  }
+  return least;
 }
 
 }  // namespace bitfall

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,15 @@ std::string allow_reading_only(const std::vector<std::filesystem::path>& paths);
 /// process (seccomp); what tries is told that it is not permitted. Returns what is in force.
 std::string forbid_sockets_and_programs();
 
-/// From here on the process may take `more` bytes of address space beyond what it has, and writes
-/// no core file.
+/// From here on the process may take `more` bytes of memory of its own beyond what it has: what asks
+/// for more is told that there is none. A limit that is lower already stays.
 void limit_memory(std::int64_t more);
+
+/// From here on the process writes no core file.
+void forbid_core_files();
+
+/// Bytes that the system and the process's control group could still give; nothing where neither
+/// tells.
+std::optional<std::int64_t> free_memory();
 
 }  // namespace bitfall

@@ -13,7 +13,9 @@
 #include "log.h"
 #include "numbers.h"
 #include "report.h"
+#include "report_text.h"
 #include "store.h"
+#include "utf8.h"
 #include "words.h"
 
 namespace bitfall {
@@ -42,6 +44,9 @@ class ReportCommand final : public Command {
         ->check(CLI::IsMember({"all", "correct"}));
     app->add_flag("--json", json_, "JSON on stdout");
     app->add_flag("--markdown", markdown_, "a markdown table on stdout");
+    app->add_flag("--metrics", metrics_,
+                  "every column of every metric by layer and bit class, with intervals, on stdout; "
+                  "write nothing");
     app->add_flag("--charts", charts_,
                   "the page's Vega-Lite charts as JSON on stdout; write nothing");
     app->add_option("--png", png_, "a folder: the page's charts as PNG files; write nothing else");
@@ -66,6 +71,7 @@ class ReportCommand final : public Command {
   std::string only_ = "all";
   bool json_ = false;
   bool markdown_ = false;
+  bool metrics_ = false;
   bool charts_ = false;        // print the Vega-Lite specs
   std::filesystem::path png_;  // folder of pictures; empty = none
   std::optional<double> confidence_;
@@ -102,6 +108,10 @@ int ReportCommand::run() {
   const FitReport* fit = failures ? &*failures : nullptr;
   if (charts_) {
     std::printf("%s\n", report_charts_json(data).c_str());
+    return judge_all(data, gates);
+  }
+  if (metrics_) {
+    std::printf("%s", printable(table_text(metrics_in_full(data), 110)).c_str());
     return judge_all(data, gates);
   }
   if (!png_.empty()) {

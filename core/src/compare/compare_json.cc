@@ -113,6 +113,10 @@ Json to_json(const Arm& arm, bool baseline) {
                {"last_layer", to_json(arm.last, baseline)},
                {"networks", networks},
                {"pooled", to_json(report.network)}};
+  if (report.facts.protection) {
+    json["protection"] = {{"detail", report.facts.protection_detail.value_or("")},
+                          {"cost", report.facts.protection_cost.value_or("")}};
+  }
   if (baseline) return json;
   json["golden_accuracy_change"] = to_json(arm.accuracy_change);
   json["fp32_accuracy_change"] = to_json(arm.fp32_change);

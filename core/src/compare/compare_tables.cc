@@ -205,6 +205,39 @@ class Tables {
     return table;
   }
 
+  ReportTable protections() const {
+    ReportTable table;
+    table.title = "Protections";
+    table.note =
+        "Prevented, caused: trials that mismatch in the baseline alone, and in the arm alone, "
+        "where both ran the same trials; p: McNemar's exact test of these. Detected, false alarm: "
+        "share of trials in which the protection noticed the fault, or doubts the image without "
+        "one.";
+    table.columns = {"arm"};
+    if (full_) table.columns.insert(table.columns.end(), {"protection", "costs"});
+    table.text_columns = table.columns.size();
+    table.columns.insert(table.columns.end(), {"detected" + level_, "false alarm" + level_,
+                                               "prevented", "caused", "p"});
+    for (const Arm& arm : data_.arms) {
+      const RunFacts& facts = arm.report.facts;
+      const bool pairs = arm.mismatches && &arm != &data_.arms.front();
+      const auto count = [&](std::int64_t Discordance::* of) {
+        return pairs ? std::to_string((*arm.mismatches).*of) : std::string();
+      };
+      std::vector<std::string> row = {arm.label};
+      if (full_) {
+        row.push_back(facts.protection_detail.value_or("none"));
+        row.push_back(facts.protection_cost.value_or(""));
+      }
+      row.insert(row.end(),
+                 {event_text(arm, "protect_detected"), event_text(arm, "protect_false_alarm"),
+                  count(&Discordance::only_baseline), count(&Discordance::only_arm),
+                  pairs ? p_text(arm.mismatches) : ""});
+      table.rows.push_back(std::move(row));
+    }
+    return table;
+  }
+
   // On the terminal of all trials, else by the class of the bit, too.
   ReportTable metrics() const {
     ReportTable table = metrics_table("Metrics");
@@ -333,6 +366,14 @@ class Tables {
   // The terminal has no room for the interval of the ratio that is not the headline.
   bool shows_interval(bool clipped) const { return full_ || clipped == headline_is_clipped(); }
   std::string interval_of(bool clipped) const { return shows_interval(clipped) ? level_ : ""; }
+
+  /// Of an event that a metric column counts; empty where the arm has none.
+  static std::string event_text(const Arm& arm, const std::string& column) {
+    for (const MetricSummary& metric : arm.report.network.metrics) {
+      if (metric.column == column) return percent(metric.rate, 2);
+    }
+    return "";
+  }
 
   // The network's mean by bits; null where the arm has none.
   static const Improvement* by_bits(const Arm& arm) {
@@ -464,6 +505,10 @@ std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) 
                                    tables.metrics()};
   if (detail == Detail::kFull) list.push_back(tables.metrics_by_layer());
   if (has_due(data)) list.insert(list.begin() + 3, tables.due());
+  if (std::any_of(data.arms.begin(), data.arms.end(),
+                  [](const Arm& arm) { return arm.report.facts.protection.has_value(); })) {
+    list.insert(list.begin() + 3, tables.protections());
+  }
   if (!data.equal_scale.empty()) list.insert(list.begin() + 1, tables.equal_scale());
   return list;
 }

@@ -179,7 +179,8 @@ const KeySpec kKeys[] = {
     {"protect", "protection", KeyType::kComponent, std::nullopt, -kUnbounded, kUnbounded, kClosed, {},
      "Protection, from `bitfall plugin list`: its id, or a table with `id` and its options."},
     {"protect", "name", KeyType::kText, "", -kUnbounded, kUnbounded, kClosed, {},
-     "Name of its run, which lies in `protected/NAME` of the run directory; unset: the id."},
+     "Name of its run, which lies in `protected/NAME` of the run directory; unset: the id. Entries of one name are one run, in which each "
+     "guards places of its own."},
     {"protect", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kUnbounded, kUnbounded, kClosed,
      kTargetNames, "What is guarded: outputs of operations, parameters, or the model's input."},
     {"protect", "operations", KeyType::kTexts, "[\"relu\"]", -kUnbounded, kUnbounded, kClosed, {},
@@ -235,6 +236,9 @@ const KeySpec kKeys[] = {
     {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kUnbounded, kClosed, {},
      "Seconds that one call of a plugin may take; then the run ends with the plugin's name, and what is "
      "stored is kept."},
+    {"run", "plugin_memory", KeyType::kInteger, toml_text(kSilent.plugin_memory), 0, 1 << 30, kClosed, {},
+     "MiB that the process may take while plugins of others run, beyond what the opened network takes; then "
+     "the run ends with the plugin's name. 0 = nine tenths of what is free; with --isolate 4096 more than `memory_budget`."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
      "computed twice. No effect on results."},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <map>
+#include <set>
 
 #include "error.h"
 #include "key_table.h"
@@ -241,16 +242,28 @@ void CampaignReader::read_protect(const Section& section, ProtectConfig& out) co
   }
 }
 
-// By their ids where they have no name, counted where that is not one alone.
+// By their ids where they have no name, counted where that is not one alone. Entries that the file
+// gives one name are one run.
 void CampaignReader::name_protections() {
-  std::map<std::string, int> met;
-  for (ProtectConfig& entry : campaign_.protect) {
-    if (entry.name.empty()) {
-      entry.name = entry.protection.id;
-      std::replace(entry.name.begin(), entry.name.end(), '/', '-');
+  std::map<std::string, const ProtectConfig*> given;
+  for (const ProtectConfig& entry : campaign_.protect) {
+    if (entry.name.empty()) continue;
+    const auto [first, fresh] = given.emplace(entry.name, &entry);
+    if (!fresh && entry.exposed != first->second->exposed) {
+      diagnostics_.add(entry.where,
+                       "'exposed' of the entries of one name, '" + entry.name + "', must be alike");
     }
-    const int count = ++met[entry.name];
-    if (count > 1) entry.name += "-" + std::to_string(count);
+  }
+  std::set<std::string> met;
+  for (const auto& [name, entry] : given) met.insert(name);
+  for (ProtectConfig& entry : campaign_.protect) {
+    if (!entry.name.empty()) continue;
+    std::string id = entry.protection.id;
+    std::replace(id.begin(), id.end(), '/', '-');
+    entry.name = id;
+    for (int count = 2; !met.insert(entry.name).second; ++count) {
+      entry.name = id + "-" + std::to_string(count);
+    }
   }
 }
 
@@ -288,6 +301,7 @@ void CampaignReader::read_run(const Section& section) {
   section.read("pass_limit", campaign_.pass_limit);
   section.read("self_replay", campaign_.self_replay);
   section.read("plugin_limit", campaign_.plugin_limit);
+  section.read("plugin_memory", campaign_.plugin_memory);
   section.read("memory_budget", campaign_.memory_budget);
   section.read("workers", campaign_.workers);
   section.read("commit_every", campaign_.commit_every);
@@ -304,6 +318,16 @@ Campaign parse_campaign(const fs::path& file, const std::string& text, Diagnosti
     CampaignReader(campaign, *root, diagnostics).read();
   }
   return campaign;
+}
+
+std::vector<std::string> Campaign::protected_runs() const {
+  std::vector<std::string> names;
+  for (const ProtectConfig& entry : protect) {
+    if (std::find(names.begin(), names.end(), entry.name) == names.end()) {
+      names.push_back(entry.name);
+    }
+  }
+  return names;
 }
 
 }  // namespace bitfall

@@ -68,7 +68,8 @@ struct FormatsConfig : SiteSelection {
   PluginChoice format{"fp32", {}, {}};
 };
 
-/// One [[protect]] entry: the same trials are run once more with it.
+/// One [[protect]] entry: the same trials are run once more with it, and with the others of its
+/// name.
 struct ProtectConfig : SiteSelection {
   PluginChoice protection{"", {}, {}};
   std::string name;      // of its run directory; empty in the file: the protection's id
@@ -100,6 +101,9 @@ struct Campaign : RunSettings {
   DataConfig learn;      // what protections learn from; path empty = not given
   DataConfig calibrate;  // what formats and bounds learn from; path empty = `data`
   std::vector<std::filesystem::path> plugins;  // [plugins] paths: further shared libraries
+
+  /// The names of the [[protect]] entries, in order, each once.
+  std::vector<std::string> protected_runs() const;
 };
 
 /// All data that a campaign reads; what is not given has no path.

@@ -59,6 +59,7 @@ struct RunSettings {
 
   std::int64_t self_replay = 8;  // trials that are run again with components made anew
   double plugin_limit = 600;     // seconds that one call of a plugin may take
+  std::int64_t plugin_memory = 0;  // MiB that a run with plugins of others may take; 0 = chosen
   double pass_limit = 0;  // seconds that a faulty pass may take; 0 = by the time of a golden one
 
   /// Of a faulty pass at most, where a golden one takes so many seconds: loops whose number of

@@ -49,6 +49,14 @@ void TorchRuntime::set_threads(std::int64_t threads) {
   if (threads > 0) at::set_num_threads(static_cast<int>(threads));
 }
 
+void TorchRuntime::wake(const std::string& device) {
+  if (device == "cpu") return;
+  try {
+    at::empty({1}, at::TensorOptions().device(device));
+  } catch (const std::exception&) {  // told where it is opened
+  }
+}
+
 void TorchRuntime::load_library(const std::filesystem::path& path) {
   std::error_code status;
   const std::filesystem::path whole = std::filesystem::absolute(path, status);

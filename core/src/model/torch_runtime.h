@@ -30,6 +30,10 @@ class TorchRuntime {
   /// that library's code. Throws Error(kInput) naming the file.
   void load_library(const std::filesystem::path& path);
 
+  /// Has the device's driver started: what it needs of the system once is then done. "cpu" needs none; where it fails,
+  /// opening the device tells why.
+  void wake(const std::string& device);
+
   /// Keeps LibTorch, oneDNN and MKL to the instructions of AVX2. To be called ahead of the first
   /// operation. Throws Error(kInput) where the processor has no AVX2, or LibTorch has chosen already.
   void keep_to_avx2();

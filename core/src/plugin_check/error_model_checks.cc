@@ -206,9 +206,6 @@ void require_edit(const Edit& edit, const TriedSite& site) {
   if (!is_real(edit.operation) && reg.bits < 32 && edit.mask >> reg.bits != 0) {
     refuse("bits " + hex(edit.mask) + " of a register of " + std::to_string(reg.bits) + " bits");
   }
-  if (edit.operation > EditOperation::kValue && std::isnan(edit.value)) {
-    refuse(std::string("the operation ") + to_string(edit.operation) + " with NaN");
-  }
 }
 
 void check_edits(const Subject& subject) {

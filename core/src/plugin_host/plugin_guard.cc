@@ -76,6 +76,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   void calibrate(View<const Range> ranges, View<const std::int64_t> shape,
                  View<std::uint32_t> metadata) const override {
     call_plugin(who_, "calibrate", [&] { format_->calibrate(ranges, shape, metadata); });
+    check_metadata(shape, metadata, "calibrate");
   }
   bool elementwise() const override {
     return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
@@ -105,6 +106,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
       refuse(who_, "gives codes of more than its " + std::to_string(std::popcount(mask_)) +
                        " bits in encode");
     }
+    if (is_whole(slice, values.size())) check_metadata(slice.shape, metadata, "encode");
   }
   void decode(View<const std::uint32_t> codes, const Slice& slice,
               View<const std::uint32_t> metadata, View<float> values) const override {
@@ -144,26 +146,55 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
 
  private:
+  static bool is_whole(const Slice& slice, std::size_t values) {
+    return static_cast<std::int64_t>(values) == element_count(slice.shape);
+  }
+  /// metadata: the whole tensor's.
+  void check_metadata(View<const std::int64_t> shape, View<const std::uint32_t> metadata,
+                      const char* method) const {
+    if (metadata.empty()) return;
+    const View<const Register> kinds = registers();
+    const std::uint32_t* code = metadata.begin();
+    for (std::size_t kind = 1; kind < kinds.size(); ++kind) {
+      const int bits = kinds[kind].bits;
+      for (auto left = register_count(static_cast<int>(kind), shape);
+           left > 0 && code != metadata.end(); --left, ++code) {
+        if (bits < 32 && *code >> bits != 0) {
+          refuse(who_, "gives register '" + std::string(kinds[kind].name) + "' codes of more than "
+                       "its " + std::to_string(bits) + " bits in " + method);
+        }
+      }
+    }
+  }
+
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
   const MemoryCode* code_ = nullptr;        // null: it has none
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
 };
 
-/// Ends a draw that does not end by itself.
+/// Ends a draw that does not end by itself, or draws what no register could take.
 class LimitedEdits final : public EditSink {
  public:
-  LimitedEdits(EditSink& edits, std::int64_t most, std::string problem)
-      : edits_(edits), left_(most), problem_(std::move(problem)) {}
+  /// Borrows all.
+  LimitedEdits(EditSink& edits, std::int64_t most, const std::string& who, std::string site)
+      : edits_(edits), left_(most), who_(who), site_(std::move(site)) {}
   void add(const Edit& edit) override {
-    if (left_-- <= 0) throw Error(ExitCode::kPlugin, problem_ + place_of_call());
+    if (left_-- <= 0) {
+      refuse(who_, "draws more edits for one fault than site '" + site_ + "' has registers");
+    }
+    if (edit.operation > EditOperation::kValue && is_real(edit.operation) &&
+        std::isnan(edit.value)) {
+      refuse(who_, std::string("draws the operation ") + to_string(edit.operation) + " with NaN");
+    }
     edits_.add(edit);
   }
 
  private:
   EditSink& edits_;
   std::int64_t left_;
-  std::string problem_;
+  const std::string& who_;
+  std::string site_;
 };
 
 class GuardedErrorModel final : public ErrorModel, public EditCondition {
@@ -201,9 +232,7 @@ class GuardedErrorModel final : public ErrorModel, public EditCondition {
   void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
     std::int64_t most = 1024;  // edits that one register of each may need, and some
     for (const SiteRegister& kind : site.registers) most = std::max(most, kind.count);
-    LimitedEdits limited(edits, most,
-                         who_ + " draws more edits for one fault than site '" +
-                             std::string(site.name) + "' has registers");
+    LimitedEdits limited(edits, most, who_, std::string(site.name));
     call_plugin(who_, "draw", [&] { model_->draw(site, random, limited); });
   }
 

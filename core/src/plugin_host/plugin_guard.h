@@ -36,6 +36,10 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
   } catch (const Error&) {
     note_failed_call();
     throw;  // ours, passing through a plugin (from an EditSink, say)
+  } catch (const std::bad_alloc&) {
+    note_failed_call();
+    throw Error(ExitCode::kPlugin, who + " asks for more memory in " + what + place_of_call() +
+                                       " than there is (see [run] plugin_memory)");
   } catch (const std::exception& error) {
     note_failed_call();
     throw Error(ExitCode::kPlugin,

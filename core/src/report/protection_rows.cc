@@ -19,6 +19,7 @@ struct ArmTrial {
   std::int32_t site = 0;
   std::uint64_t place = 0;  // of its fault
   bool mismatch = false;
+  bool detected = false;
 };
 
 struct ArmData {
@@ -30,8 +31,14 @@ ArmData arm_of(const fs::path& run, SummaryOptions options) {
   const auto store = Store::open_read_only(run);
   ArmData arm;
   options.estimate_means = false;
+  const auto columns = store->description().metric_columns;
+  const auto detected = std::find_if(columns.begin(), columns.end(), [](const auto& column) {
+                          return column.name == "protect_detected";
+                        }) - columns.begin();
   options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
-    arm.trials[trial.trial] = {trial.site, place_of_fault(trial), effect.mismatch};
+    const auto column = static_cast<std::size_t>(detected);
+    arm.trials[trial.trial] = {trial.site, place_of_fault(trial), effect.mismatch,
+                               column < trial.metrics.size() && trial.metrics[column] > 0};
   };
   arm.data = summarise(*store, options);
   return arm;
@@ -72,7 +79,7 @@ bool same_campaign(const ReportData& a, const ReportData& b) {
 // own registers can be hit, the numbers name other faults.
 void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
   if (!same_campaign(base.data, arm.data)) return;
-  std::int64_t both = 0, same = 0;
+  std::int64_t both = 0, same = 0, damaging = 0, covered = 0;
   for (const auto& [number, trial] : arm.trials) {
     const auto other = base.trials.find(number);
     if (other == base.trials.end()) continue;
@@ -81,9 +88,15 @@ void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
     ++same;
     row.only_without += other->second.mismatch && !trial.mismatch;
     row.only_with += trial.mismatch && !other->second.mismatch;
+    damaging += other->second.mismatch;
+    covered += other->second.mismatch && (!trial.mismatch || trial.detected);
   }
   row.paired = same > 0 && static_cast<double>(same) >= kPairedShare * static_cast<double>(both);
-  if (row.paired) row.p = mcnemar_exact(row.only_without, row.only_with);
+  if (!row.paired) return;
+  row.p = mcnemar_exact(row.only_without, row.only_with);
+  const double confidence = base.data.confidence;
+  row.corrected = proportion(row.only_without, damaging, confidence);
+  row.covered = proportion(covered, damaging, confidence);
 }
 
 }  // namespace
@@ -112,31 +125,49 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
   ReportTable table;
   table.title = "Protections";
   table.note =
-      "The same trials without and with each. Detected, false alarm: share of the trials in which "
-      "the protection noticed the fault, or doubts the image without one. Prevented, caused: "
-      "trials "
-      "that mismatch without it alone, and with it alone; p: McNemar's exact test of these; -: "
-      "its trials have other faults, as where its own registers are hit.";
-  table.columns = {"protection", "accuracy", "NLL",         "mismatch [" + confidence + "]",
-                   "clipped",    "detected", "false alarm", "prevented",
-                   "caused",     "p"};
+      "The same trials without and with each. Prevented, caused: trials that mismatch without it "
+      "alone, and with it alone; p: McNemar's exact test of these; -: its trials have other "
+      "faults, as where its own registers are hit.";
+  table.columns = {"protection", "accuracy",  "NLL",    "mismatch [" + confidence + "]",
+                   "clipped",    "prevented", "caused", "p"};
   for (const ProtectionRow& row : rows) {
-    const auto rate = [](const std::optional<Proportion>& share) {
-      return share ? percent(share->rate, 2) : "-";
-    };
     const bool paired = row.paired;
     table.rows.push_back(
         {row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
          quantity(row.nll.value), percent(row.mismatch, 2), quantity(row.clipped),
-         rate(row.detected), rate(row.false_alarm), paired ? std::to_string(row.only_without) : "-",
+         paired ? std::to_string(row.only_without) : "-",
          paired ? std::to_string(row.only_with) : "-", paired ? quantity(row.p) : "-"});
+  }
+  return table;
+}
+
+ReportTable detection_table(const std::vector<ProtectionRow>& rows, const std::string& confidence) {
+  ReportTable table;
+  table.title = "Detection";
+  table.note =
+      "Detected, false alarm: share of the trials in which the protection noticed the fault, or "
+      "doubts the image without one. Corrected, covered: of the trials that mismatch without it, "
+      "the share whose answer is the right one again, and of those with that or noticed.";
+  const std::string level = " [" + confidence + "]";
+  table.columns = {"protection", "detected" + level, "false alarm" + level, "corrected" + level,
+                   "covered" + level};
+  for (const ProtectionRow& row : rows) {
+    if (row.name.empty()) continue;
+    const auto rate = [](const std::optional<Proportion>& share) {
+      return share ? percent(*share, 2) : "-";
+    };
+    table.rows.push_back({row.name, rate(row.detected), rate(row.false_alarm),
+                          row.paired ? percent(row.corrected, 2) : "-",
+                          row.paired ? percent(row.covered, 2) : "-"});
   }
   return table;
 }
 
 std::string protections_text(const std::vector<ProtectionRow>& rows, double confidence) {
   if (rows.empty()) return "";
-  std::string text = table_text(protections_table(rows, confidence_text(confidence)), 120) + "\n";
+  const std::string level = confidence_text(confidence);
+  std::string text = table_text(protections_table(rows, level), 120) + "\n" +
+                     table_text(detection_table(rows, level), 120) + "\n";
   for (const ProtectionRow& row : rows) {
     if (row.name.empty()) continue;
     text += row.name + ": " + row.detail + "\n  costs " + row.cost + "\n";

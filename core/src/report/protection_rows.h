@@ -26,6 +26,9 @@ struct ProtectionRow {
   bool paired = false;
   std::int64_t only_without = 0, only_with = 0;
   double p = 1;
+  // Of the trials that mismatch without it: the answer is the right one again; or it is, or the
+  // fault was noticed. Where paired.
+  Proportion corrected, covered;
 };
 
 /// The run's own row, then those of the runs in RUN/protected, by name; empty where there is none.
@@ -37,7 +40,10 @@ std::vector<ProtectionRow> protection_rows(const std::filesystem::path& run,
 ReportTable protections_table(const std::vector<ProtectionRow>& rows,
                               const std::string& confidence);
 
-/// The table, and below it what each guards and costs; empty without rows.
+/// How much it notices and mends, with intervals.
+ReportTable detection_table(const std::vector<ProtectionRow>& rows, const std::string& confidence);
+
+/// The tables, and below it what each guards and costs; empty without rows.
 std::string protections_text(const std::vector<ProtectionRow>& rows, double confidence);
 
 }  // namespace bitfall

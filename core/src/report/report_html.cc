@@ -259,9 +259,12 @@ class ReportPage {
 
   void protections() {
     if (data_.protections.empty()) return;
-    const ReportTable table = protections_table(data_.protections, confidence_text(data_));
-    html_ += "<h2>Protections</h2>\n<p>" + html_escaped(table.note) + "</p>\n" + table_html(table) +
-             "<ul>\n";
+    html_ += "<h2>Protections</h2>\n";
+    for (const auto& table : {protections_table(data_.protections, confidence_text(data_)),
+                              detection_table(data_.protections, confidence_text(data_))}) {
+      html_ += "<p>" + html_escaped(table.note) + "</p>\n" + table_html(table);
+    }
+    html_ += "<ul>\n";
     for (const ProtectionRow& row : data_.protections) {
       if (row.name.empty()) continue;
       const std::string learned =

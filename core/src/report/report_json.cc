@@ -202,6 +202,8 @@ Json to_json(const ProtectionRow& row) {
     json["prevented"] = row.only_without;
     json["caused"] = row.only_with;
     json["p"] = number(row.p);
+    json["corrected"] = to_json(row.corrected);
+    json["covered"] = to_json(row.covered);
   }
   return json;
 }

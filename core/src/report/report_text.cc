@@ -190,6 +190,12 @@ ReportTable provenance_table(const RunFacts& facts, bool whole) {
   return table;
 }
 
+/// "delta_loss (nats)".
+static std::string metric_name(const MetricSummary& metric) {
+  const bool number = metric.event || metric.unit.empty() || metric.unit == "1";
+  return metric.column + (number ? "" : " (" + metric.unit + ")");
+}
+
 ReportTable metrics_table(const ReportData& data, bool intervals) {
   const int decimals = percent_decimals(data);
   ReportTable table;
@@ -197,9 +203,7 @@ ReportTable metrics_table(const ReportData& data, bool intervals) {
   for (const GroupSummary& of_class : data.bit_classes) table.columns.push_back(of_class.name);
   for (std::size_t i = 0; i < data.network.metrics.size(); ++i) {
     const MetricSummary& metric = data.network.metrics[i];
-    const bool number = metric.event || metric.unit.empty() || metric.unit == "1";
-    std::vector<std::string> row = {metric.column + (number ? "" : " (" + metric.unit + ")"),
-                                    metric_text(metric, decimals)};
+    std::vector<std::string> row = {metric_name(metric), metric_text(metric, decimals)};
     for (const GroupSummary& of_class : data.bit_classes) {
       const MetricSummary& part = of_class.metrics[i];
       row.push_back(intervals    ? metric_text(part, decimals)
@@ -225,6 +229,25 @@ ReportTable metrics_by_layer(const ReportData& data) {
   return table;
 }
 
+ReportTable metrics_in_full(const ReportData& data) {
+  const int decimals = percent_decimals(data);
+  ReportTable table;
+  table.columns = {"metric", "trials", "value [" + confidence_text(data) + "]", "maximum"};
+  for (std::size_t i = 0; i < data.network.metrics.size(); ++i) {
+    const MetricSummary& metric = data.network.metrics[i];
+    table.rows.push_back({metric_name(metric)});
+    const auto add = [&](const std::string& name, const GroupSummary& group) {
+      const MetricSummary& part = group.metrics[i];
+      table.rows.push_back({"  " + name, std::to_string(group.trials), metric_text(part, decimals),
+                            part.event ? "" : quantity(part.maximum)});
+    };
+    for (const GroupSummary& layer : data.layers) add(layer.name, layer);
+    for (const GroupSummary& of_class : data.bit_classes) add("bits: " + of_class.name, of_class);
+    add("all", data.network);
+  }
+  return table;
+}
+
 std::string report_text(const ReportData& data, int width, const FitReport* fit) {
   const auto line_width = static_cast<std::size_t>(std::max(40, width));
   std::string text;
@@ -236,7 +259,10 @@ std::string report_text(const ReportData& data, int width, const FitReport* fit)
   if (!data.bit_classes.empty()) {
     text += table_text(table_of(data, "bit class", data.bit_classes), width) + "\n";
   }
-  if (!data.network.metrics.empty()) text += table_text(metrics_table(data, false), width) + "\n";
+  if (!data.network.metrics.empty()) {
+    text += table_text(metrics_table(data, false), width) +
+            "by layer and bit class, with intervals: bitfall report RUN --metrics\n\n";
+  }
   constexpr std::size_t kNames = 17;
   std::vector<Line> lines = totals(data);
   for (Line& line : raised_lines(data)) lines.push_back(std::move(line));
@@ -281,9 +307,11 @@ std::string report_markdown(const ReportData& data, const FitReport* fit) {
             table_markdown(metrics_by_layer(data));
   }
   if (!data.protections.empty()) {
-    const ReportTable table = protections_table(data.protections, confidence_text(data));
-    text +=
-        "\n## Protections\n\n" + table_markdown(table) + "\n" + markdown_text(table.note) + "\n";
+    text += "\n## Protections\n";
+    for (const auto& table : {protections_table(data.protections, confidence_text(data)),
+                              detection_table(data.protections, confidence_text(data))}) {
+      text += "\n" + table_markdown(table) + "\n" + markdown_text(table.note) + "\n";
+    }
   }
   if (has_due(data)) text += "\n## What was raised\n\n" + table_markdown(raised_table(data));
   if (fit) {

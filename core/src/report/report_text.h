@@ -30,6 +30,9 @@ ReportTable metrics_table(const ReportData& data, bool intervals);
 /// The same by layer: a row a layer, a column for each of the metrics'.
 ReportTable metrics_by_layer(const ReportData& data);
 
+/// The same for the terminal: metric by metric over all trials, each class of bits and each layer.
+ReportTable metrics_in_full(const ReportData& data);
+
 /// With what Markdown would read as markup escaped.
 std::string markdown_text(const std::string& text);
 

@@ -2,8 +2,9 @@
 // (its end).
 #include "zip_archive.h"
 
+#include <zlib.h>
+
 #include <algorithm>
-#include <boost/crc.hpp>
 #include <boost/interprocess/file_mapping.hpp>
 #include <boost/interprocess/mapped_region.hpp>
 #include <cstring>
@@ -121,9 +122,10 @@ std::string_view ZipArchive::read(const std::string& name) const {
   }
   const std::string_view bytes = content_.substr(data, record.size);
   if (record.crc == 0) return bytes;  // empty, or written by PyTorch without checksums
-  boost::crc_32_type crc;
-  crc.process_bytes(bytes.data(), bytes.size());
-  if (crc.checksum() != record.crc) fail("the record '" + name + "' is damaged (CRC-32)");
+  const auto* first = reinterpret_cast<const Bytef*>(bytes.data());
+  if (crc32_z(0, first, bytes.size()) != record.crc) {
+    fail("the record '" + name + "' is damaged (CRC-32)");
+  }
   return bytes;
 }
 
