@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # libFuzzer on every reader of files, under AddressSanitizer and UBSan, in an optimised build
 # (build/fuzz): SECONDS a target (default 20), on the named targets or all of them. The tests do the
-# same for 8 seconds a target in the dev build. What was found stays in
+# same for 6 seconds a target in the dev build. What was found stays in
 # build/fuzz/tests/fuzz/found/TARGET, an input that goes wrong in build/fuzz/tests/fuzz/failed: put
 # it into tests/fuzz/regressions/TARGET once it is mended.
 #

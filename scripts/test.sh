@@ -57,7 +57,7 @@ if build release -DBITFALL_TESTS=ON -DBITFALL_TEXT_TESTS=OFF; then
 fi
 if build dev -DBITFALL_TESTS=ON; then
   run_tests dev dev "$((jobs + 1))" -LE libfuzzer
-  # Each takes its 8 seconds however many there are, so many go at once.
+  # Each takes its 6 seconds however many there are, so many go at once.
   run_tests libfuzzer dev "$((jobs * 3))" -L libfuzzer
 fi
 

@@ -22,8 +22,9 @@ void leave(int status, void*) {
 }  // namespace
 
 int main(int argc, char** argv) {
-#ifdef __GLIBC__
-  ::on_exit(leave, nullptr);
+#if defined(__GLIBC__) && defined(NDEBUG)
+  // Profilers and the like that are loaded ahead have their own to do at the end.
+  if (::getenv("LD_PRELOAD") == nullptr) ::on_exit(leave, nullptr);
 #endif
   return bitfall::program_main(argc, argv, bitfall::all_commands());
 }
