@@ -7,6 +7,7 @@
 #include "error.h"
 #include "numbers.h"
 #include "stop.h"
+#include "words.h"
 
 namespace bitfall {
 namespace {
@@ -15,6 +16,17 @@ bool same_edit(const Edit& a, const Edit& b) {
   return a.element == b.element && a.register_index == b.register_index &&
          a.operation == b.operation && a.mask == b.mask &&
          std::bit_cast<std::uint32_t>(a.value) == std::bit_cast<std::uint32_t>(b.value);
+}
+
+/// Who may have made the answer another: what of others changes values in a pass.
+std::string suspects(const Session& session) {
+  std::vector<std::string> found;
+  for (const std::string& use : session.foreign_uses()) {
+    if (use.starts_with("format ") || use.starts_with("protection ")) found.push_back(use);
+  }
+  if (found.empty()) return "something in the network does";
+  return (found.size() == 1 ? "" : "one of these does: ") + joined(found) +
+         (found.size() == 1 ? " does" : "");
 }
 
 /// The first stage at which two results of a trial part, and whose code that is.
@@ -41,8 +53,7 @@ std::string difference(const Session& session, const TrialResult& a, const Trial
       a.golden_top1 != b.golden_top1 || a.faulty_top1 != b.faulty_top1 || a.outcome != b.outcome) {
     return "the answer is another (loss " + exact_text(a.golden_loss) + " -> " +
            exact_text(a.faulty_loss) + ", then " + exact_text(b.golden_loss) + " -> " +
-           exact_text(b.faulty_loss) + "): a format of the campaign" +
-           (session.facts().protection ? " or its protection" : "") + " does";
+           exact_text(b.faulty_loss) + "): " + suspects(session);
   }
   for (std::size_t i = 0; i < a.metrics.size() && i < b.metrics.size(); ++i) {
     if (same_number(a.metrics[i], b.metrics[i])) continue;

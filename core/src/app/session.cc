@@ -153,6 +153,16 @@ bool Session::uses_foreign_plugins() const {
   });
 }
 
+std::vector<std::string> Session::foreign_uses() const {
+  std::vector<std::string> all;
+  for (const std::size_t index : host_->plugins_in_use()) {
+    if (comes_with_the_program(host_->plugins()[index].path)) continue;
+    const std::vector<std::string> uses = host_->uses_of(index);
+    all.insert(all.end(), uses.begin(), uses.end());
+  }
+  return all;
+}
+
 std::string Session::error_model_name(std::int32_t entry) const {
   const auto index = static_cast<std::size_t>(std::max(entry, 0));
   if (fault_list_ || index >= campaign_.faults.size()) return "the fault list";

@@ -108,6 +108,8 @@ class Session {
   std::unique_ptr<Session> fresh() const;
   /// Whether a plugin in use does not come with the program.
   bool uses_foreign_plugins() const;
+  /// "format 'nf4'": the components in use that do not come with the program.
+  std::vector<std::string> foreign_uses() const;
   /// "error model 'bit_flip'", of a [[faults]] entry.
   std::string error_model_name(std::int32_t entry) const;
 
