@@ -54,6 +54,8 @@ packages=(
   minisign
   "clang-16|clang-19|clang-18" # sanitizers and libFuzzer
   "libclang-rt-16-dev|libclang-rt-19-dev|libclang-rt-18-dev"
+  "libc++-16-dev|libc++-19-dev|libc++-18-dev" # plugins that are built with it
+  "libc++abi-16-dev|libc++abi-19-dev|libc++abi-18-dev"
 )
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "about_checks.h"
 #include "bitfall/plugin.h"
 #include "plugin_commands.h"
 #include "error.h"
@@ -150,6 +151,8 @@ int PluginPackCommand::run() {
   manifest.components = note.components;
   if (note.licence.empty()) {
     log_warning("it tells no licence (About::licence): without one nobody may use or share it");
+  } else if (const std::string problem = licence_problem(note.licence); !problem.empty()) {
+    log_warning(problem);
   }
   manifest.prepare = prepared(manifest, copy.path());
   fs::rename(copy.path() / "build/first.so", copy.path() / manifest.library());

@@ -15,6 +15,7 @@
 #include "any_kind_checks.h"
 #include "check_subject.h"
 #include "error.h"
+#include "about_checks.h"
 #include "json_file.h"
 #include "numbers.h"
 #include "plugin_host.h"
@@ -50,8 +51,9 @@ std::vector<Check> checks_of_kind(ComponentKind kind) {
 }
 
 constexpr const char* kFile = "file";
-constexpr std::array<std::pair<const char*, const char*>, 4> kFileChecks = {{
+constexpr std::array<std::pair<const char*, const char*>, 5> kFileChecks = {{
     {"loads", "it is loaded and registered, its entry and its options hold together"},
+    {"about", "licence (an SPDX expression), address and citation are what they should be"},
     {"needs", "tells the libraries that a machine must have, and how new; none by its path"},
     {"quiet", "loading leaves signals, locale, working directory and standard output alone"},
     {"quick", "loading takes less than half a second of the processor"},
@@ -211,6 +213,9 @@ class Checker {
 
   void check_file(const ChildEnd& loaded) {
     if (wanted(kFile, "loads")) add(kFile, "loads", {loaded.verdict, "", loaded.seconds});
+    if (wanted(kFile, "about")) {
+      add(kFile, "about", run_in_child([this] { return about(); }, request_.limits));
+    }
     if (wanted(kFile, "needs")) add(kFile, "needs", needs());
     if (wanted(kFile, "quiet")) {
       add(kFile, "quiet",
@@ -241,6 +246,20 @@ class Checker {
               },
               request_.limits));
     }
+  }
+
+  /// In a child. Throws what is wrong.
+  std::string about() {
+    const PluginDescription& plugin = host_.plugins()[load()];
+    for (const auto& [text, problem] :
+         {std::pair(&plugin.licence, &licence_problem), std::pair(&plugin.url, &url_problem),
+          std::pair(&plugin.cite, &citation_problem)}) {
+      if (text->empty()) continue;
+      if (const std::string told = problem(*text); !told.empty()) throw CheckFailure(told);
+    }
+    return plugin.licence.empty()
+               ? "no licence is told (About::licence): nobody may use or share it"
+               : plugin.licence;
   }
 
   ChildEnd needs() const {
