@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # protections.sh [--trials N] [--weights M] [FORMAT...]: N (default 1024) single-bit flips in the
 # activations of each layer, then M (default N / 8) in its weights, of a trained ResNet-20 on real
-# CIFAR-10 images, without and with each of nine protections that learn from 1000 training images, in
+# CIFAR-10 images, without and with each of ten protections that learn from 1000 training images, in
 # each number format (default: fp32 fp16); prints a table for each. Beside them the same network with
 # a text-guided head, trained on for an epoch of 10 000 images, under the same faults. Writes to
 # runs/protections. Resumes where it was interrupted.

@@ -283,6 +283,67 @@ workers = 2
             answers = torch.jit.load(str(self.folder / "h.pt"))(images).double()
         torch.testing.assert_close(answers, expected, rtol=1e-3, atol=1e-3)
 
+    def test_a_head_with_an_activation_between_its_layers(self):
+        plugin = PROGRAM.parent.parent / "tests/plugins/telling.so"
+        images = torch.from_numpy(self.images)
+        weights = [0.01 * (torch.arange(n) % 19 - 9).float() for n in (7 * 128, 5 * 7)]
+        attach = ("head", "attach", "m.pt", "--init", "two_layers", "--plugin", plugin, "--input", "3x8x8", "-o", "t.pt")
+        functions = {"relu": torch.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu,
+                     "sigmoid": torch.sigmoid, "tanh": torch.tanh}
+        for name, function in functions.items():
+            with self.subTest(name):
+                self.bitfall(*attach, "--set", f"function={name}")
+                with torch.inference_mode():
+                    hidden = self.network[:5](images) @ weights[0].view(7, 128).T + 0.25
+                    expected = function(hidden) @ weights[1].view(5, 7).T
+                    torch.testing.assert_close(torch.jit.load(str(self.folder / "t.pt"))(images), expected)
+                told = self.bitfall("head", "info", "t.pt", "--input", "3x8x8")
+                self.assertRegex(told, rf"5.between +activation +{name}")
+        self.assertIn("known are gelu, relu, sigmoid, silu, tanh", self.bitfall(*attach, "--set", "function=swish", code=3))
+        self.assertIn("computes", self.bitfall("head", "fuse", "t.pt", "-o", "f.pt", code=4))
+        # Faults hit all three, and the answers are those of PyTorch.
+        file = self.campaign("two_layers", faults='operations = "*"\nsites = ["5*"]\nper_site = 40', batch=5)
+        text = (self.folder / file).read_text().replace('"m.pt"', '"t.pt"')
+        (self.folder / file).write_text(text)
+        self.bitfall("run", file, "--force", "-q")
+        trials = self.trials("two_layers")
+        self.assertEqual({trial["site"] for trial in trials}, {"5.hidden", "5.between", "5.last"})
+        between = [t for t in trials if t["site"] == "5.between" and t["op"] == "flip"]
+        with torch.inference_mode():
+            for trial in between:
+                number, label = int(trial["image"]), int(self.labels[int(trial["image"])])
+                hidden = torch.tanh(self.network[:5](images[number : number + 1]) @ weights[0].view(7, 128).T + 0.25)
+                code = hidden.numpy().view(numpy.uint32)
+                code[0, int(trial["element"])] ^= int(trial["mask"], 16)
+                answer = (hidden @ weights[1].view(5, 7).T).double()
+                loss = nn.functional.cross_entropy(answer, torch.tensor([label])).item()
+                if numpy.isfinite(loss):
+                    self.assertAlmostEqual(float(trial["faulty_loss"]), loss, delta=1e-4 * max(1, loss))
+
+    def test_what_an_error_model_is_told_of_a_place(self):
+        plugin = PROGRAM.parent.parent / "tests/plugins/telling.so"
+
+        def told(target):
+            faults = f'error_model = "place"\ntarget = "{target}"\noperations = "*"\nper_site = 1'
+            file = self.campaign(f"place_{target}", faults=faults)
+            strata = json.loads(self.bitfall("run", file, "--plugin", plugin, "--dry-run", "--json"))["strata"]
+            return {s["site"]: int(s["population"]) // IMAGES for s in strata}  # in each image
+
+        def population(place, fan_in, axis, operation):
+            return place * 10**8 + fan_in * 10**4 + (axis + 1) * 100 + len(operation)
+
+        kinds = ("conv", "relu", "conv", "relu", "flatten", "linear")
+        places = told("activation")
+        for site, found in places.items():
+            self.assertEqual(found % 10**8, population(0, 0, 0, kinds[int(site)]), site)
+        order = [found // 10**8 for found in places.values()]
+        self.assertEqual(order, sorted(order))
+        self.assertEqual(len(set(order)), len(places))
+        weights = told("weight")
+        for site, fan_in, kind in (("0.weight", 27, "conv"), ("2.weight", 54, "conv"), ("5.weight", 128, "linear"), ("0.bias", 0, "conv")):
+            self.assertEqual(weights[site] % 10**8, population(0, fan_in, 0, kind), site)
+            self.assertGreater(weights[site] // 10**8, max(order))
+
 
 if __name__ == "__main__":
     unittest.main()
