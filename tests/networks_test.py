@@ -1476,10 +1476,19 @@ class Protected(Networks):
         acts = {name: self.learned(getattr(self.network, name)) for name in ("act", "act2")}
         self.assert_guarded("range", "act", {n: self.clamp(v.min(), v.max()) for n, v in acts.items()})
         without, guarded = csv.DictReader(io.StringIO(self.bitfall("export", "run", "--csv"))), self.protected_rows("range")
-        both = [(float(a["mismatch"]), float(b["mismatch"])) for a, b in zip(without, guarded, strict=True)]
+        pairs = list(zip(without, guarded, strict=True))
+        both = [(float(a["mismatch"]), float(b["mismatch"])) for a, b in pairs]
         row = self.protection_row("range")
         self.assertEqual((row["prevented"], row["caused"]), (both.count((1, 0)), both.count((0, 1))))
         self.assertGreater(row["prevented"], 0)
+        damaging = [b for a, b in pairs if float(a["mismatch"])]
+        noticed = [b for b in damaging if not float(b["mismatch"]) or float(b["protect_detected"])]
+        for share, events in ((row["corrected"], row["prevented"]), (row["covered"], len(noticed))):
+            self.assertEqual((share["events"], share["trials"]), (events, len(damaging)))
+        self.assertIn("corrected [99 %]", self.bitfall("report", "run"))
+        compared = self.bitfall("compare", "run", "run/protected/range", "--markdown")
+        self.assertRegex(compared, rf"\| {row['prevented']} \| {row['caused']} \|")
+        self.assertIn(row["cost"], compared.replace("\\", ""))
 
     def test_learning_from_the_attacked_images_is_told_of(self):
         for images, told in (("x", True), ("lx", False)):

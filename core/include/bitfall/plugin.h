@@ -39,14 +39,14 @@ namespace bitfall {
 /// no new number: what is new goes through extension() and has a header in extensions/.
 inline constexpr std::uint32_t kAbi = 4;
 /// Of the headers in this folder, without comments and white space; a test says what it must be.
-inline constexpr std::uint64_t kHeaders = 0x0e7e9955a289ea4f;
+inline constexpr std::uint64_t kHeaders = 0x8ecd4f009b0e9af0;
 
 /// How a plugin was built, compared by the host before it calls anything.
 struct BuiltWith {
   const char* compiler;  // as it calls itself
   const char* library;   // "libstdc++ 12"
   std::uint32_t cplusplus;
-  std::uint32_t sizes[12];  // of the structs that cross, in the order of kSizes
+  std::uint32_t sizes[20];  // of the structs that cross, in the order of built_with()
   std::uint64_t headers;    // kHeaders
   /// a x b + c in one rounding where products and sums are fused, in two otherwise.
   float (*multiply_add)(float a, float b, float c);
@@ -87,7 +87,9 @@ constexpr BuiltWith built_with() {
           static_cast<std::uint32_t>(__cplusplus),
           {sizeof(Text), sizeof(View<float>), sizeof(OptionSpec), sizeof(Component<Metric>),
            sizeof(About), sizeof(Register), sizeof(Slice), sizeof(FormatTraits), sizeof(Edit),
-           sizeof(SiteRegister), sizeof(MetricColumn), sizeof(Verdict)},
+           sizeof(SiteRegister), sizeof(MetricColumn), sizeof(Verdict), sizeof(ElementRun),
+           sizeof(Range), sizeof(SiteView), sizeof(Setting), sizeof(Observation),
+           sizeof(HeadRequest), sizeof(ProtectedSite), sizeof(ProtectionCost)},
           kHeaders,
           &multiply_add};
 }
