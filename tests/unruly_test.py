@@ -175,6 +175,30 @@ workers = 2
         # The same file twice is one plugin, whichever is looked at first.
         self.assertEqual(done.stderr.count("does not tell what it offers"), 1)
 
+    def test_two_files_with_one_id(self):
+        self.start("nf4").communicate()  # the network and the images
+        text = (self.folder / "c.toml").read_text().replace('id = "nf4"', 'id = "fp32"')
+        text = text.replace("[plugins]", '[metrics]\nids = ["friendly"]\n[plugins]')
+        (self.folder / "two.toml").write_text(text.replace(str(PLUGINS / "unruly.so"), str(PLUGINS / "friendly.so")))
+        path = self.folder / "search"
+        path.mkdir()
+        (path / "friendly_changed.so").write_bytes((PLUGINS / "friendly_changed.so").read_bytes())
+
+        def run(*arguments, code=0, **environment):
+            done = subprocess.run([PROGRAM, "run", "two.toml", "--force", "--json", *arguments], cwd=self.folder,
+                                  capture_output=True, text=True, env={**os.environ, **environment})
+            self.assertEqual(done.returncode, code, done.stderr)
+            return done
+
+        # Named both: an error that names both. Found beside the one that is named: left out, and told of.
+        err = run("--plugin", PLUGINS / "friendly_changed.so", code=3).stderr
+        self.assertRegex(err, r"friendly_changed.so is refused: metric 'friendly' is already .*/friendly.so\)")
+        alone = run()
+        self.assertNotIn("offers one, too", alone.stderr)
+        beside = run(BITFALL_PLUGIN_PATH=str(path))
+        self.assertRegex(beside.stderr, r"metric 'friendly' is that of .*/friendly.so; .*/search/friendly_changed.so offers one, too")
+        self.assertEqual(json.loads(beside.stdout)["digest"], json.loads(alone.stdout)["digest"])
+
     def test_a_run_keeps_its_plugins(self):
         library = self.folder / "mine.so"
         library.write_bytes((PLUGINS / "friendly.so").read_bytes())

@@ -158,8 +158,7 @@ TEST(PluginCheck, FindsFaultyErrorModels) {
               HasSubstr("edits FAIL: gives an edit of element "));
   EXPECT_THAT(found("error_model/mask_too_wide"),
               HasSubstr("edits FAIL: gives an edit of bits 0x80000000"));
-  EXPECT_THAT(found("error_model/adds_nan"),
-              HasSubstr("FAIL: draws the operation add with NaN"));
+  EXPECT_THAT(found("error_model/adds_nan"), HasSubstr("FAIL: draws the operation add with NaN"));
   EXPECT_THAT(found("error_model/draws_nothing"),
               HasSubstr("edits FAIL: draws a fault without an edit"));
   EXPECT_THAT(found("error_model/too_many_edits"),

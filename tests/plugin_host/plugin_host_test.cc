@@ -734,9 +734,10 @@ TEST_F(Unruly, FormatsAreChecked) {
   EXPECT_EQ(plugin_error([&] { format("wide_codes")->encode(values, {shape}, {}, codes); }),
             "format 'wide_codes' of plugin unruly gives codes of more than its 4 bits in encode");
   std::vector<std::uint32_t> metadata(4);
-  EXPECT_EQ(plugin_error([&] { format("wide_metadata")->calibrate({}, shape, metadata); }),
-            "format 'wide_metadata' of plugin unruly gives register 'narrow' codes of more than its "
-            "4 bits in calibrate");
+  EXPECT_EQ(
+      plugin_error([&] { format("wide_metadata")->calibrate({}, shape, metadata); }),
+      "format 'wide_metadata' of plugin unruly gives register 'narrow' codes of more than its "
+      "4 bits in calibrate");
   EXPECT_EQ(plugin_error([&] { format("no_largest")->largest({}); }),
             "format 'no_largest' of plugin unruly has a largest number that is not one: nan");
   EXPECT_THAT(plugin_error([&] { format("far_block")->block(1, shape); }),

@@ -21,7 +21,15 @@ void overflow_stack(volatile int* depth) {
 }
 
 enum class Deed {
-  kPointer, kStack, kAbort, kExit, kExitAtOnce, kThread, kEndless, kRounding, kSlow
+  kPointer,
+  kStack,
+  kAbort,
+  kExit,
+  kExitAtOnce,
+  kThread,
+  kEndless,
+  kRounding,
+  kSlow
 };
 
 template <Deed kDeed>

@@ -1,8 +1,8 @@
 // bitfall resume: an interrupted run, to its end.
 #include <CLI/CLI.hpp>
 
-#include "arms.h"
 #include "all_commands.h"
+#include "arms.h"
 #include "isolation.h"
 #include "resumption.h"
 #include "sampling.h"

@@ -1,8 +1,8 @@
 // bitfall run: a campaign file to its end.
 #include <CLI/CLI.hpp>
 
-#include "arms.h"
 #include "all_commands.h"
+#include "arms.h"
 #include "config.h"
 #include "dry_run.h"
 #include "error.h"

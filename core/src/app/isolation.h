@@ -51,8 +51,8 @@ struct IsolatedRun {
 int run_isolated(const IsolatedRun& run);
 
 /// Of a worker, before it opens anything, so that no plugin's code runs freely: from here on it
-/// changes files only below these folders, and opens no sockets and starts no programs. device: that
-/// of the campaign, which is woken first, as a driver may need either.
+/// changes files only below these folders, and opens no sockets and starts no programs. device:
+/// that of the campaign, which is woken first, as a driver may need either.
 void confine_worker(Isolation& worker, const std::vector<std::filesystem::path>& folders,
                     const std::string& device);
 

@@ -66,8 +66,7 @@ bool ProtectedArm::guard_answer(const ProtectionEntry& entry, Diagnostics& diagn
 
 /// True where the entry guards it.
 bool ProtectedArm::guard_site(const ProtectionEntry& entry, std::int32_t index,
-                              std::vector<const NumberFormat*>& by_site,
-                              Diagnostics& diagnostics) {
+                              std::vector<const NumberFormat*>& by_site, Diagnostics& diagnostics) {
   const auto place = static_cast<std::size_t>(index);
   const Site& site = model_->sites()[place];
   const NumberFormat& format = *by_site[place];
@@ -83,8 +82,7 @@ bool ProtectedArm::guard_site(const ProtectionEntry& entry, std::int32_t index,
     twice_[index] = &entry;
     return true;
   }
-  auto made =
-      std::make_unique<ProtectedFormat>(format, *entry.protection, site, guarding_.record);
+  auto made = std::make_unique<ProtectedFormat>(format, *entry.protection, site, guarding_.record);
   by_site[place] = made.get();
   guarded_[index] = {std::move(made), &entry};
   return true;
@@ -92,11 +90,11 @@ bool ProtectedArm::guard_site(const ProtectionEntry& entry, std::int32_t index,
 
 void ProtectedArm::refuse_second(const ProtectionEntry& entry, const std::string& what,
                                  Diagnostics& diagnostics) const {
-  diagnostics.add(entry.config.where,
-                  what + " is guarded by another [[protect]] entry of the name '" + name() +
-                      "', too",
-                  "entries of one name are one run, in which each guards places of its own; "
-                  "choose them by 'operations' and 'sites'");
+  diagnostics.add(
+      entry.config.where,
+      what + " is guarded by another [[protect]] entry of the name '" + name() + "', too",
+      "entries of one name are one run, in which each guards places of its own; "
+      "choose them by 'operations' and 'sites'");
 }
 
 Dataset open_learned(const DataConfig& data) {

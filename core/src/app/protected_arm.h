@@ -87,7 +87,7 @@ class ProtectedArm {
   std::vector<ProtectionEntry> entries_;
   const Model* model_ = nullptr;
   Guarding guarding_;
-  std::vector<std::int32_t> sites_;               // in order
+  std::vector<std::int32_t> sites_;              // in order
   std::map<std::int32_t, GuardedSite> guarded_;  // but those that are computed twice
   std::map<std::int32_t, const ProtectionEntry*> twice_;
   const ProtectionEntry* answer_by_ = nullptr;

@@ -473,10 +473,8 @@ void Session::check_protections() const {
     if (!arm.learns()) continue;
     learns = true;
     if (campaign_.learn.path.empty()) {
-      diagnostics.add(
-          where,
-          "protection '" + name + "' learns from images, and none are named",
-          "give [learn] path, images of the training set, not those that are attacked");
+      diagnostics.add(where, "protection '" + name + "' learns from images, and none are named",
+                      "give [learn] path, images of the training set, not those that are attacked");
     }
   }
   diagnostics.throw_if_any();

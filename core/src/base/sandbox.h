@@ -22,8 +22,8 @@ std::string allow_reading_only(const std::vector<std::filesystem::path>& paths);
 /// process (seccomp); what tries is told that it is not permitted. Returns what is in force.
 std::string forbid_sockets_and_programs();
 
-/// From here on the process may take `more` bytes of memory of its own beyond what it has: what asks
-/// for more is told that there is none. A limit that is lower already stays.
+/// From here on the process may take `more` bytes of memory of its own beyond what it has: what
+/// asks for more is told that there is none. A limit that is lower already stays.
 void limit_memory(std::int64_t more);
 
 /// From here on the process writes no core file.

@@ -5,12 +5,12 @@
 
 #include "about_checks.h"
 #include "bitfall/plugin.h"
-#include "plugin_commands.h"
 #include "error.h"
 #include "log.h"
 #include "opened_pack.h"
 #include "pack_archive.h"
 #include "pack_trial.h"
+#include "plugin_commands.h"
 #include "sha256.h"
 #include "stop.h"
 #include "words.h"

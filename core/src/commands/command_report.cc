@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "chart_pictures.h"
-#include "file_commands.h"
 #include "error.h"
+#include "file_commands.h"
 #include "fit.h"
 #include "gate.h"
 #include "html_page.h"

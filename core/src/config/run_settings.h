@@ -32,7 +32,8 @@ struct Calibration {
 enum class AnswerKind { kLogits, kProbabilities };
 inline constexpr std::array kAnswerKindNames = {"logits", "probabilities"};  // by value
 
-/// Which instructions of the processor networks are run with: all that it has, or those of AVX2 alone.
+/// Which instructions of the processor networks are run with: all that it has, or those of AVX2
+/// alone.
 enum class CpuInstructions { kNative, kAvx2 };
 inline constexpr std::array kCpuInstructionsNames = {"native", "avx2"};  // by value
 
@@ -57,8 +58,8 @@ struct RunSettings {
                                       // once more
   std::int64_t commit_every = 256;    // trials per transaction of the store
 
-  std::int64_t self_replay = 8;  // trials that are run again with components made anew
-  double plugin_limit = 600;     // seconds that one call of a plugin may take
+  std::int64_t self_replay = 8;    // trials that are run again with components made anew
+  double plugin_limit = 600;       // seconds that one call of a plugin may take
   std::int64_t plugin_memory = 0;  // MiB that a run with plugins of others may take; 0 = chosen
   double pass_limit = 0;  // seconds that a faulty pass may take; 0 = by the time of a golden one
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <iterator>
 #include <regex>
+#include <sstream>
 #include <vector>
 
 #include "words.h"
@@ -13,17 +15,15 @@ namespace {
 
 /// Those that most code is under (https://spdx.org/licenses).
 const std::vector<std::string>& usual_licences() {
-  static const std::vector<std::string> names = {
-      "0BSD",          "AGPL-3.0-only",  "AGPL-3.0-or-later", "Apache-2.0",
-      "Artistic-2.0",  "BSD-2-Clause",   "BSD-3-Clause",      "BSD-3-Clause-Clear",
-      "BSD-4-Clause",  "BSL-1.0",        "CC-BY-4.0",         "CC-BY-SA-4.0",
-      "CC0-1.0",       "CECILL-2.1",     "CECILL-B",          "CECILL-C",
-      "ECL-2.0",       "EPL-2.0",        "EUPL-1.2",          "GPL-2.0-only",
-      "GPL-2.0-or-later", "GPL-3.0-only", "GPL-3.0-or-later", "ISC",
-      "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0-only",  "LGPL-3.0-or-later",
-      "MIT",           "MIT-0",          "MPL-2.0",           "MS-PL",
-      "NCSA",          "PSF-2.0",        "Python-2.0",        "Unlicense",
-      "Zlib"};
+  static const std::vector<std::string> names = [] {
+    std::istringstream text(
+        "0BSD AGPL-3.0-only AGPL-3.0-or-later Apache-2.0 Artistic-2.0 BSD-2-Clause BSD-3-Clause "
+        "BSD-3-Clause-Clear BSD-4-Clause BSL-1.0 CC-BY-4.0 CC-BY-SA-4.0 CC0-1.0 CECILL-2.1 "
+        "CECILL-B CECILL-C ECL-2.0 EPL-2.0 EUPL-1.2 GPL-2.0-only GPL-2.0-or-later GPL-3.0-only "
+        "GPL-3.0-or-later ISC LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0-only LGPL-3.0-or-later MIT "
+        "MIT-0 MPL-2.0 MS-PL NCSA PSF-2.0 Python-2.0 Unlicense Zlib");
+    return std::vector<std::string>(std::istream_iterator<std::string>(text), {});
+  }();
   return names;
 }
 
@@ -89,9 +89,8 @@ std::string disorder(const std::vector<std::string>& tokens) {
   int open = 0;
   bool wants_name = true;
   for (const std::string& token : tokens) {
-    const bool fits = token == "(" || (token != ")" && !is_operator(token)) ? wants_name
-                                                                            : !wants_name;
-    if (!fits) return in_quotes(token) + " does not belong there";
+    const bool begins_one = token == "(" || (token != ")" && !is_operator(token));
+    if (begins_one != wants_name) return in_quotes(token) + " does not belong there";
     if (token == "(") ++open;
     if (token == ")" && --open < 0) return "a ')' without its '('";
     if (token != "(" && token != ")") wants_name = is_operator(token);

@@ -12,10 +12,10 @@
 #include <optional>
 #include <regex>
 
+#include "about_checks.h"
 #include "any_kind_checks.h"
 #include "check_subject.h"
 #include "error.h"
-#include "about_checks.h"
 #include "json_file.h"
 #include "numbers.h"
 #include "plugin_host.h"

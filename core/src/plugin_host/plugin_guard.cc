@@ -160,8 +160,9 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
       for (auto left = register_count(static_cast<int>(kind), shape);
            left > 0 && code != metadata.end(); --left, ++code) {
         if (bits < 32 && *code >> bits != 0) {
-          refuse(who_, "gives register '" + std::string(kinds[kind].name) + "' codes of more than "
-                       "its " + std::to_string(bits) + " bits in " + method);
+          refuse(who_, "gives register '" + std::string(kinds[kind].name) +
+                           "' codes of more than its " + std::to_string(bits) + " bits in " +
+                           method);
         }
       }
     }

@@ -32,9 +32,10 @@ ArmData arm_of(const fs::path& run, SummaryOptions options) {
   ArmData arm;
   options.estimate_means = false;
   const auto columns = store->description().metric_columns;
-  const auto detected = std::find_if(columns.begin(), columns.end(), [](const auto& column) {
-                          return column.name == "protect_detected";
-                        }) - columns.begin();
+  const auto detected =
+      std::find_if(columns.begin(), columns.end(),
+                   [](const auto& column) { return column.name == "protect_detected"; }) -
+      columns.begin();
   options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
     const auto column = static_cast<std::size_t>(detected);
     arm.trials[trial.trial] = {trial.site, place_of_fault(trial), effect.mismatch,
@@ -132,11 +133,11 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
                    "clipped",    "prevented", "caused", "p"};
   for (const ProtectionRow& row : rows) {
     const bool paired = row.paired;
-    table.rows.push_back(
-        {row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
-         quantity(row.nll.value), percent(row.mismatch, 2), quantity(row.clipped),
-         paired ? std::to_string(row.only_without) : "-",
-         paired ? std::to_string(row.only_with) : "-", paired ? quantity(row.p) : "-"});
+    table.rows.push_back({row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
+                          quantity(row.nll.value), percent(row.mismatch, 2), quantity(row.clipped),
+                          paired ? std::to_string(row.only_without) : "-",
+                          paired ? std::to_string(row.only_with) : "-",
+                          paired ? quantity(row.p) : "-"});
   }
   return table;
 }
