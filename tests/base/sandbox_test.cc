@@ -24,16 +24,17 @@ TEST(FreeMemory, IsAPartOfTheMachines) {
   EXPECT_LE(*free, ::sysconf(_SC_PHYS_PAGES) * ::sysconf(_SC_PAGESIZE));
 }
 
-TEST(LimitMemory, HoldsForWhatIsTakenLater) {
+[[noreturn]] void limit_and_take() {
   constexpr std::int64_t kMiB = 1 << 20;
-  EXPECT_EXIT(
-      {
-        limit_memory(64 * kMiB);
-        const bool small = can_take(32 * kMiB), large = can_take(96 * kMiB);
-        limit_memory(1024 * kMiB);  // does not lift it
-        std::_Exit(small && !large && !can_take(96 * kMiB) ? 7 : 1);
-      },
-      testing::ExitedWithCode(7), "");
+  limit_memory(64 * kMiB);
+  const bool small = can_take(32 * kMiB);
+  const bool large = can_take(96 * kMiB);
+  limit_memory(1024 * kMiB);  // does not lift it
+  std::_Exit(small && !large && !can_take(96 * kMiB) ? 7 : 1);
+}
+
+TEST(LimitMemory, HoldsForWhatIsTakenLater) {
+  EXPECT_EXIT(limit_and_take(), testing::ExitedWithCode(7), "");
 }
 
 }  // namespace
