@@ -54,6 +54,7 @@ class RunCommand final : public Command {
  private:
   IsolatedRun isolated(const std::string& text, const std::optional<Shard>& shard) const;
   std::optional<Shard> wanted_shard() const;
+  Campaign parsed(const std::string& text) const;
   void refuse_goals(const std::string& text, const std::optional<Shard>& shard) const;
   bool can_resume(const std::string& text, const std::optional<Shard>& shard) const;
   void keep_to_shard(Session& session, const Shard& shard) const;
@@ -78,17 +79,15 @@ int RunCommand::run() {
   const std::string text = read_text(campaign_);
   const std::optional<Shard> shard = wanted_shard();
   if (output_.empty()) {
-    Diagnostics ignored(campaign_.string(), text);  // the session reports them all
-    output_ = parse_campaign(campaign_, text, ignored).output;
+    output_ = parsed(text).output;
     if (shard) {
       output_ += "-" + std::to_string(shard->index) + "of" + std::to_string(shard->count);
     }
   }
   refuse_goals(text, shard);
   if (isolation_.is_worker()) {
-    Diagnostics ignored(campaign_.string(), text);
     confine_worker(isolation_, {nearest_existing(std::filesystem::absolute(output_).parent_path())},
-                   parse_campaign(campaign_, text, ignored).device);
+                   parsed(text).device);
   } else if (isolation_.wanted) {
     return run_isolated_with_arms(isolated(text, shard));
   }
@@ -108,10 +107,15 @@ int RunCommand::run() {
   return code == 0 ? run_arms(output_, {plugins_, true}, json_) : code;
 }
 
+/// Ahead of the session, which reports what is wrong with it.
+Campaign RunCommand::parsed(const std::string& text) const {
+  Diagnostics ignored(campaign_.string(), text);
+  return parse_campaign(campaign_, text, ignored);
+}
+
 void RunCommand::refuse_goals(const std::string& text, const std::optional<Shard>& shard) const {
   if (!shard && !isolation_.wanted) return;
-  Diagnostics ignored(campaign_.string(), text);  // the session reports them all
-  const Campaign campaign = parse_campaign(campaign_, text, ignored);
+  const Campaign campaign = parsed(text);
   if (faults_.empty()) bitfall::refuse_goals(campaign, shard ? "--shard" : "--isolate");
 }
 

@@ -57,8 +57,7 @@ bool ProtectedArm::guard_answer(const ProtectionEntry& entry, Diagnostics& diagn
   const ProtectedSite site{sizeof(ProtectedSite), "answer", "answer",
                            answer_shape_,         0,        std::numeric_limits<float>::max()};
   if (!entry.protection->wants(site)) return false;
-  if (answer_by_ != nullptr) refuse_second(entry, "the answer", diagnostics);
-  answer_by_ = &entry;
+  if (answer_) refuse_second(entry, "the answer", diagnostics);
   answer_ = AnswerGuard{entry.protection.get(), site, {}};
   guarding_.answer = &*answer_;
   return true;
@@ -172,7 +171,7 @@ void ProtectedArm::set_answer_state(const std::string& text) {
   }
 }
 
-ProtectionCost ProtectedArm::cost() const {
+ProtectionCost ProtectedArm::cost(const ModelCosts& costs) const {
   ProtectionCost cost;
   const auto add = [&](const Protection& protection, const ProtectedSite& site) {
     const ProtectionCost own = protection.cost(site);
@@ -181,7 +180,6 @@ ProtectionCost ProtectedArm::cost() const {
   };
   for (const auto& [site, guarded] : guarded_) add(*guarded.by->protection, guarded.format->site());
   if (answer_) add(*answer_->protection, answer_->site);
-  const ModelCosts costs = model_costs(*model_);
   for (const auto& [site, entry] : twice_) {
     const std::string& name = model_->sites()[static_cast<std::size_t>(site)].name;
     const std::string module = name.substr(0, name.find('/'));
@@ -206,7 +204,7 @@ std::string ProtectedArm::guarded_by(const ProtectionEntry& entry) const {
                                    [&](const auto& site) { return site.second == &entry; });
   if (formats > 0) list(sites(formats) + "guarded");
   if (twice > 0) list(sites(twice) + "computed twice");
-  if (answer_by_ == &entry) list("the answer guarded");
+  if (answer_ && answer_->protection == entry.protection.get()) list("the answer guarded");
   return to_string(component_fact(entry.config.protection)) + ": " + guarded;
 }
 
@@ -217,8 +215,9 @@ void ProtectedArm::tell(RunFacts& facts) const {
     detail += (detail.empty() ? "" : "; ") + guarded_by(entry);
   }
   facts.protection_detail = detail;
-  const ProtectionCost cost = this->cost();
-  const auto whole = static_cast<double>(model_costs(*model_).operations);
+  const ModelCosts costs = model_costs(*model_);
+  const ProtectionCost cost = this->cost(costs);
+  const auto whole = static_cast<double>(costs.operations);
   char share[128];
   std::snprintf(share, sizeof share, "%.0f operations (%.3g %% of the network's), %lld bits",
                 cost.operations, whole > 0 ? 100 * cost.operations / whole : 0,

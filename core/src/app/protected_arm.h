@@ -13,6 +13,7 @@
 #include "dataset.h"
 #include "guarding.h"
 #include "model.h"
+#include "model_costs.h"
 #include "plan.h"
 #include "protected_format.h"
 #include "protection_learning.h"
@@ -81,7 +82,7 @@ class ProtectedArm {
   void refuse_second(const ProtectionEntry& entry, const std::string& what,
                      Diagnostics& diagnostics) const;
   std::vector<LearnPlace> learn_places() const;
-  ProtectionCost cost() const;
+  ProtectionCost cost(const ModelCosts& costs) const;
   std::string guarded_by(const ProtectionEntry& entry) const;
 
   std::vector<ProtectionEntry> entries_;
@@ -90,7 +91,6 @@ class ProtectedArm {
   std::vector<std::int32_t> sites_;              // in order
   std::map<std::int32_t, GuardedSite> guarded_;  // but those that are computed twice
   std::map<std::int32_t, const ProtectionEntry*> twice_;
-  const ProtectionEntry* answer_by_ = nullptr;
   std::vector<std::int64_t> answer_shape_;
   std::optional<AnswerGuard> answer_;
   std::string learned_from_;

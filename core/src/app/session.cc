@@ -146,12 +146,7 @@ std::vector<std::filesystem::path> Session::files() const {
   return files;
 }
 
-bool Session::uses_foreign_plugins() const {
-  const auto used = host_->plugins_in_use();
-  return std::any_of(used.begin(), used.end(), [&](std::size_t index) {
-    return !comes_with_the_program(host_->plugins()[index].path);
-  });
-}
+bool Session::uses_foreign_plugins() const { return !foreign_uses().empty(); }
 
 std::vector<std::string> Session::foreign_uses() const {
   std::vector<std::string> all;

@@ -369,10 +369,8 @@ class Tables {
 
   /// Of an event that a metric column counts; empty where the arm has none.
   static std::string event_text(const Arm& arm, const std::string& column) {
-    for (const MetricSummary& metric : arm.report.network.metrics) {
-      if (metric.column == column) return percent(metric.rate, 2);
-    }
-    return "";
+    const MetricSummary* metric = arm.report.network.metric(column);
+    return metric ? percent(metric->rate, 2) : "";
   }
 
   // The network's mean by bits; null where the arm has none.
@@ -480,11 +478,8 @@ class Tables {
         if (!seen.insert(metric.column).second) continue;
         std::vector<std::string> row = {of, metric.column};
         for (const GroupSummary* group : groups) {
-          row.emplace_back("-");
-          if (!group) continue;
-          const auto found =
-              std::ranges::find(group->metrics, metric.column, &MetricSummary::column);
-          if (found != group->metrics.end()) row.back() = metric_text(*found, 2);
+          const MetricSummary* found = group ? group->metric(metric.column) : nullptr;
+          row.push_back(found ? metric_text(*found, 2) : "-");
         }
         table.rows.push_back(std::move(row));
       }

@@ -46,10 +46,8 @@ ArmData arm_of(const fs::path& run, SummaryOptions options) {
 }
 
 std::optional<Proportion> event(const ReportData& data, const std::string& column) {
-  for (const MetricSummary& metric : data.network.metrics) {
-    if (metric.column == column) return metric.rate;
-  }
-  return std::nullopt;
+  const MetricSummary* metric = data.network.metric(column);
+  return metric ? std::optional(metric->rate) : std::nullopt;
 }
 
 ProtectionRow row_of(const ArmData& arm) {

@@ -724,6 +724,11 @@ class Summary {
 
 }  // namespace
 
+const MetricSummary* GroupSummary::metric(const std::string& column) const {
+  const auto found = std::ranges::find(metrics, column, &MetricSummary::column);
+  return found == metrics.end() ? nullptr : &*found;
+}
+
 std::vector<bool> right_answers(const Store& store) {
   const RunDescription run = store.description();
   std::vector<bool> right(run.labels.size(), false);

@@ -65,6 +65,9 @@ struct GroupSummary {
   std::vector<MetricSummary> metrics;  // every column of the run's metrics, in the store's order
 
   std::int64_t count(Outcome outcome) const { return outcomes[static_cast<std::size_t>(outcome)]; }
+
+  /// Of this column; null where there is none.
+  const MetricSummary* metric(const std::string& column) const;
 };
 
 /// One of the trials with the largest finite change of loss.
