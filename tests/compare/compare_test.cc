@@ -637,6 +637,16 @@ TEST(Comparison, ShowsTrialsWithoutAnAnswerWhereThereAreSome) {
   EXPECT_TRUE(document["layers"][1]["arms"][1]["improvement"]["due"].contains("at_most"));
   const json charts = json::parse(compare_charts_json(data));
   EXPECT_EQ(charts["values"]["data"]["values"][3]["DUE"].get<double>(), 0.07);
+  // Both panels of a chart have a line for each of its names, in one order.
+  for (const char* chart : {"values", "improvement"}) {
+    const json& panels = charts[chart]["hconcat"];
+    json names = panels[0]["encoding"]["y"]["scale"]["domain"];
+    EXPECT_EQ(panels[1]["encoding"]["y"]["scale"]["domain"], names) << chart;
+    EXPECT_FALSE(names.empty()) << chart;
+    for (const json& row : charts[chart]["data"]["values"]) {
+      EXPECT_NE(std::find(names.begin(), names.end(), row["name"]), names.end()) << row;
+    }
+  }
   for (const std::string& text : {compare_text(none), compare_markdown(none)}) {
     EXPECT_THAT(text, Not(HasSubstr("DUE")));
     EXPECT_THAT(text, Not(HasSubstr("Without an answer")));

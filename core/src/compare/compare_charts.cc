@@ -71,7 +71,16 @@ void draw(Json& panel, const CompareData& data, const Json& x, const std::string
   panel["layer"] = std::move(layers);
 }
 
-Json chart(const std::string& description, const Json& rows, const Json& left, const Json& right) {
+Json chart(const std::string& description, const Json& rows, Json left, Json right) {
+  // Both have a line for each name: one whose values are all beyond a logarithm's would be missing,
+  // and the lines of the two panels no longer those of one layer.
+  Json names = Json::array();
+  for (const Json& row : rows) {
+    if (std::find(names.begin(), names.end(), row["name"]) == names.end()) {
+      names.push_back(row["name"]);
+    }
+  }
+  for (Json* panel : {&left, &right}) (*panel)["encoding"]["y"]["scale"] = {{"domain", names}};
   return {{"$schema", "https://vega.github.io/schema/vega-lite/v6.json"},
           {"description", description},
           {"data", {{"values", rows}}},
