@@ -508,6 +508,8 @@ def main():
             size = (72, 56) if network is Maps else (8, 8)
             traced = torch.jit.trace(model, torch.randn(2, 3, *size))
             traced.save(folder / f"{network.__name__.lower()}_traced.pt")
+        if network is Residual:
+            torch.jit.script(model.half()).save(folder / "residual_half.pt")
         if network is Maps:
             model = model.to(memory_format=torch.channels_last)
             torch.jit.script(model).save(folder / "maps_last.pt")

@@ -1355,11 +1355,17 @@ class Protected(Networks):
         rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
         return next(row for row in rows if row["name"] == name)
 
-    def oracle(self, trial, site, guards):
-        """(loss, golden loss, noticed, false alarm); guards: {module: values -> values}."""
+    def oracle(self, trial, site, guards, half=False):
+        """(loss, golden loss, noticed, false alarm); guards: {module: values -> values}. half: the
+        site's values are float16."""
         number, mask = int(trial["element"]), int(trial["mask"], 16)
         image = self.images[int(trial["image"])].unsqueeze(0)
         label = int(trial["label"])
+
+        def hit(value):
+            if not half:
+                return flipped(value, mask)
+            return (numpy.array([value], numpy.float16).view(numpy.uint16) ^ numpy.uint16(mask)).view(numpy.float16)[0]
 
         def run(fault):
             changed, handles = {}, []
@@ -1373,10 +1379,12 @@ class Protected(Networks):
             def hook(name):
                 def call(module, inputs, output):
                     values = output[0].detach().numpy().copy()
+                    if half and name == site:
+                        values = values.astype(numpy.float16).astype(numpy.float32)
                     if name in guards:
                         values = guard(name, values)
                     if fault and name == site:
-                        values.ravel()[number] = flipped(values.ravel()[number], mask)
+                        values.ravel()[number] = hit(values.ravel()[number])
                         if name in guards:
                             values = guard(name, values)
                     return torch.from_numpy(values).unsqueeze(0)
@@ -1397,12 +1405,12 @@ class Protected(Networks):
         noticed = any((after[name] & ~before[name]).any() for name in guards)
         return faulty, golden, noticed, any(before[name].any() for name in guards)
 
-    def assert_guarded(self, name, site, guards):
+    def assert_guarded(self, name, site, guards, half=False):
         trials = self.protected_rows(name)
         self.assertGreater(len(trials), 0)
         noticed = 0
         for trial in trials:
-            faulty, golden, detected, alarm = self.oracle(trial, site, guards)
+            faulty, golden, detected, alarm = self.oracle(trial, site, guards, half)
             self.assertTrue(same(trial["golden_loss"], golden), (trial, golden))
             self.assertTrue(same(trial["faulty_loss"], faulty), (trial, faulty))
             self.assertEqual(float(trial["protect_detected"]), detected, trial)
@@ -1440,6 +1448,28 @@ class Protected(Networks):
             for row in self.protected_rows(name):
                 for column in ("image", "element", "mask"):
                     self.assertEqual(row[column], base[row["trial"]][column])
+
+    def test_guards_do_not_round(self):
+        """Values that the campaign stores in no format stay what they are under a guard."""
+        self.protect(
+            'protection = "range"',
+            'protection = "nan_guard"',
+            'protection = {id = "range", scope = "neuron", action = "zero"}\nsites = ["act2"]\nname = "neuron"',
+            'protection = "range"\noperations = ["conv"]\nsites = ["conv"]\nname = "stored"',
+            faults='sites = ["conv"]\n[format]\nid = "fp16"',
+            per_site=200,
+        )
+        acts = {name: self.learned(getattr(self.network, name)) for name in ("conv", "act", "act2")}
+        ends = {name: self.clamp(v.min(), v.max()) for name, v in acts.items()}
+        finite = self.clamp(-numpy.finfo(numpy.float32).max, numpy.finfo(numpy.float32).max, zero=True)
+        self.assert_guarded("range", "conv", {name: ends[name] for name in ("act", "act2")}, half=True)
+        self.assert_guarded("nan_guard", "conv", {"act": finite, "act2": finite}, half=True)
+        neurons = self.clamp(acts["act2"].min(0), acts["act2"].max(0), zero=True)
+        self.assert_guarded("neuron", "conv", {"act2": neurons}, half=True)
+        self.assert_guarded("stored", "conv", {"conv": ends["conv"]}, half=True)
+        base = {row["trial"]: row["golden_loss"] for row in self.rows()}
+        for row in self.protected_rows("nan_guard"):  # which has nothing to do without a fault
+            self.assertEqual(row["golden_loss"], base[row["trial"]])
 
     def test_entries_of_one_name_are_one_run(self):
         def mixture(*more):

@@ -125,6 +125,13 @@ workers = 2
                 self.assertIn(words, err)
                 self.ended(self.start(run="self_replay = 0", **choice), code=0)
 
+    def test_what_is_left_unwritten_ends_the_run(self):
+        for number_format in ("unwritten_code", "unwritten_value", "fickle"):
+            with self.subTest(number_format):
+                err = self.ended(self.start(number_format=number_format, run="self_replay = 0"))
+                self.assertIn(f"format '{number_format}' of plugin unruly gives ", err)
+                self.assertIn("does not write it", err)
+
     def test_an_endless_call_ends(self):
         err = self.ended(self.start("endless", run="plugin_limit = 2"))
         self.assertRegex(err, r"format 'endless' of plugin unruly has been in emulate for \d+ s")

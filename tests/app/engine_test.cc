@@ -20,6 +20,7 @@
 
 #include "answer.h"
 #include "campaign_fixture.h"
+#include "emulated_model.h"
 #include "error.h"
 #include "exported_fixture.h"
 #include "image_chunks.h"
@@ -642,6 +643,134 @@ TEST(Engine, GuardedValuesTreatedAsOnADeviceGiveTheSame) {
   EXPECT_GT(quiet, 100);
   std::printf("%d noticed, %d of guarded images, %d of these not noticed\n", detected, alarms,
               quiet);
+}
+
+constexpr const char* kOtherPlaces = R"(
+[[protect]]
+protection = { id = "range", percentile = 90.0 }
+name = "input"
+target = "input"
+[[protect]]
+protection = { id = "range", percentile = 95.0 }
+name = "all"
+operations = "*"
+[[protect]]
+protection = "nan_guard"
+name = "weights"
+target = "weight"
+operations = "*"
+[[protect]]
+protection = { id = "range", scope = "channel", percentile = 95.0 }
+name = "exposed"
+exposed = true
+)";
+
+/// What a protected run gives, begun from the values that the run without has kept, or by itself.
+struct Begun {
+  Collected results;
+  double operators = 0;  // of its fault-free passes
+};
+
+Begun run_beside(Session& without, const char* protection, EngineOptions options, bool from_kept) {
+  const std::atomic<bool> stop{false};
+  options.emulated = without.emulated().emulated_sites();
+  Engine first(without.model(), without.dataset(), without.formats(), options);
+  EXPECT_TRUE(first.profile(stop, nullptr));
+  if (from_kept) first.keep_golden();
+  Collected bare;
+  EXPECT_TRUE(first.run(without.plan(), {}, {}, without.measure(), bare, stop, nullptr));
+
+  const auto with = without.protected_by(protection);
+  EXPECT_TRUE(with->profile(stop));
+  options.emulated = with->emulated().emulated_sites();
+  options.guarding = with->guarding();
+  options.count_traffic = true;
+  Engine engine(with->model(), with->dataset(), with->formats(), options);
+  engine.begin_beside(first);
+  EXPECT_TRUE(engine.profile(stop, nullptr));
+  Begun begun;
+  EXPECT_TRUE(engine.run(with->plan(), {}, {}, with->measure(), begun.results, stop, nullptr));
+  Collected again;
+  const std::vector<bool> done(static_cast<std::size_t>(with->plan().size()), true);
+  EXPECT_TRUE(engine.run(with->plan(), done, {}, with->measure(), again, stop, nullptr));
+  begun.operators = static_cast<double>(engine.costs().operators);
+  return begun;
+}
+
+void expect_equal_goldens(std::vector<GoldenResult> a, std::vector<GoldenResult> b) {
+  for (auto* goldens : {&a, &b}) {
+    std::sort(goldens->begin(), goldens->end(),
+              [](const GoldenResult& x, const GoldenResult& y) { return x.image < y.image; });
+  }
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(bits(a[i].loss), bits(b[i].loss)) << "image " << a[i].image;
+    EXPECT_EQ(bits(a[i].top2diff), bits(b[i].top2diff)) << "image " << a[i].image;
+    EXPECT_EQ(bits(a[i].fp32_loss), bits(b[i].fp32_loss)) << "image " << a[i].image;
+  }
+}
+
+/// A protected run takes what guards leave alone from the run without: the same results, to the
+/// columns that tell of false alarms, with fewer operators.
+TEST(Engine, ProtectedRunsBeginFromTheValuesOfTheRunWithout) {
+  const std::string rest = R"(
+[[faults]]
+operations = "*"
+per_site = 3
+[[faults]]
+target = "weight"
+operations = "*"
+per_site = 1
+[run]
+batch = 4
+)" + std::string(kProtections) +
+                           kOtherPlaces;
+  const std::pair<const char*, const char*> kCases[] = {
+      {"fp32", "range"}, {"fp16", "nan_guard"}, {"fp16", "neurons"}, {"int8", "channels"},
+      {"bfp", "range"},  {"fp32", "all"},       {"fp16", "weights"}, {"fp16", "input"},
+      {"int8", "all"},   {"fp16", "exposed"}};
+  double alone = 0, beside = 0;
+  for (const char* model : {"residual", "sequence", "maps_last", "residual_half"}) {
+    for (const auto& [format, protection] : kCases) {
+      const bool half = std::string_view(model) == "residual_half";
+      if (half && std::string_view(format) != "fp16") continue;
+      std::string text = campaign(model, format, rest);
+      if (std::string_view(model) == "maps_last") {
+        text.replace(text.rfind("images.npy"), 10, "large_images.npy");
+      }
+      const auto without = open(text);
+      EXPECT_TRUE(without->profile(std::atomic<bool>(false)));
+      for (const bool as_on_device : {false, true}) {
+        SCOPED_TRACE(std::string(model) + ", " + format + ", " + protection +
+                     (as_on_device ? ", as on a device" : ""));
+        EngineOptions options;
+        options.as_on_device = as_on_device;
+        const Begun own = run_beside(*without, protection, options, false);
+        const Begun taken = run_beside(*without, protection, options, true);
+        expect_equal(own.results, taken.results);
+        expect_equal_goldens(own.results.goldens, taken.results.goldens);
+        if (std::string_view(protection) != "nan_guard") continue;  // which does nothing to them
+        alone += own.operators;
+        beside += taken.operators;
+      }
+    }
+  }
+  EXPECT_LT(beside, 0.5 * alone) << alone;
+}
+
+/// No more is kept than memory_budget allows; the rest is computed.
+TEST(Engine, KeepsNoMoreThanTheBudget) {
+  const std::string text =
+      campaign("maps", "fp16", std::string(kEverything) + "[run]\nbatch = 2\n" + kProtections);
+  const auto without = open(text);
+  EXPECT_TRUE(without->profile(std::atomic<bool>(false)));
+  for (const std::int64_t budget : {0, 1, 2, 4, 8, 2048}) {
+    SCOPED_TRACE(budget);
+    EngineOptions options;
+    options.memory_budget = budget;
+    expect_equal(run_beside(*without, "nan_guard", options, false).results,
+                 run_beside(*without, "nan_guard", options, true).results);
+  }
 }
 
 /// Operators and copies of a campaign whose values are treated as on a device, a pass.

@@ -748,6 +748,30 @@ TEST_F(Unruly, FormatsAreChecked) {
             "format 'odd_bit_class' of plugin unruly gives bit 2 an unknown bit class");
 }
 
+TEST_F(Unruly, WhatIsLeftUnwrittenHasAName) {
+  const std::vector<std::int64_t> shape{3};
+  const std::vector<float> values{1, 2, 3};
+  std::vector<std::uint32_t> codes(3), metadata(1);
+  std::vector<float> decoded(3);
+  constexpr const char* kTold =
+      "when called again: it does not write it, or lets it depend on what stood there or on other "
+      "calls";
+  const std::string unwritten =
+      plugin_error([&] { format("unwritten_code")->encode(values, {shape}, {}, codes); });
+  EXPECT_THAT(unwritten, StartsWith("format 'unwritten_code' of plugin unruly gives 0xf as code 2 "
+                                    "in encode, and 0x0 "));
+  EXPECT_THAT(unwritten, HasSubstr(kTold));
+  EXPECT_THAT(plugin_error([&] { format("fickle")->encode(values, {shape}, {}, codes); }),
+              HasSubstr(kTold));
+  EXPECT_THAT(plugin_error([&] { format("unwritten_value")->decode(codes, {shape}, {}, decoded); }),
+              HasSubstr("as value 0 in decode, and 0"));
+  EXPECT_THAT(
+      plugin_error([&] { format("unwritten_metadata")->encode(values, {shape}, metadata, codes); }),
+      HasSubstr("gives 0xff as metadata register 0 in encode, and 0x0 "));
+  const auto good = format("moody");
+  for (int i = 0; i < 200; ++i) EXPECT_NO_THROW(good->encode(values, {shape}, {}, codes));
+}
+
 TEST_F(Unruly, ArithmeticIsPutBack) {
   const std::vector<std::int64_t> shape{3};
   const std::vector<float> values{1, 2, 3};

@@ -177,8 +177,56 @@ class Moody final : public Base {
  public:
   void encode(View<const float> values, const Slice&, View<std::uint32_t>,
               View<std::uint32_t> codes) const override {
+    for (std::size_t i = 0; i < values.size(); ++i) codes[i] = values[i] > 0 ? 8 + mood_ : mood_;
+  }
+
+ private:
+  const std::uint32_t mood_ = calls++ % 7;  // of each instance
+};
+
+class Fickle final : public Base {
+ public:
+  void encode(View<const float> values, const Slice&, View<std::uint32_t>,
+              View<std::uint32_t> codes) const override {
     const std::uint32_t mood = calls++ % 7;
     for (std::size_t i = 0; i < values.size(); ++i) codes[i] = values[i] > 0 ? 8 + mood : mood;
+  }
+};
+
+/// The last code is what stood there.
+class Unwritten final : public Base {
+ public:
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
+    const std::uint32_t before = codes[values.size() - 1];
+    Base::encode(values, slice, metadata, codes);
+    codes[values.size() - 1] = before & 15;
+  }
+};
+
+class UnwrittenValue final : public Base {
+ public:
+  void decode(View<const std::uint32_t> codes, const Slice& slice,
+              View<const std::uint32_t> metadata, View<float> values) const override {
+    Base::decode(codes.subspan(1), slice, metadata, values.subspan(1));
+  }
+};
+
+class UnwrittenMetadata final : public Base {
+ public:
+  View<const Register> registers() const override {
+    static constexpr BitClass kEight[] = {
+        BitClass::kMetadata, BitClass::kMetadata, BitClass::kMetadata, BitClass::kMetadata,
+        BitClass::kMetadata, BitClass::kMetadata, BitClass::kMetadata, BitClass::kMetadata};
+    static constexpr Register kRegisters[] = {{"payload", 4, kClasses}, {"scale", 8, kEight}};
+    return kRegisters;
+  }
+  std::int64_t register_count(int, View<const std::int64_t>) const override { return 1; }
+  bool elementwise() const override { return false; }
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
+    Base::encode(values, slice, metadata, codes);
+    metadata[0] &= 255;
   }
 };
 
@@ -237,6 +285,10 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, ManyRegisters>("many_registers"));
   registrar.add(component<NumberFormat, OddBitClass>("odd_bit_class"));
   registrar.add(component<NumberFormat, Moody>("moody"));
+  registrar.add(component<NumberFormat, Fickle>("fickle"));
+  registrar.add(component<NumberFormat, Unwritten>("unwritten_code"));
+  registrar.add(component<NumberFormat, UnwrittenValue>("unwritten_value"));
+  registrar.add(component<NumberFormat, UnwrittenMetadata>("unwritten_metadata"));
   registrar.add(component<ErrorModel, OwnRandom>("own_random"));
   registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));

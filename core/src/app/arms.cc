@@ -19,10 +19,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// The run without a protection, opened to begin those with one.
+std::unique_ptr<Session> open_base(const fs::path& run, const RunDescription& base,
+                                   const StoredPlugins& plugins) {
+  auto session = reopen(run, base, plugins);
+  RunFacts expected = base.facts;
+  if (!plugins.mended.empty()) expected.plugins = session->facts().plugins;
+  check_same_facts(expected, session->facts());
+  session->use_profiles(base.profiles);
+  return session;
+}
+
 /// The first session of an arm.
-int start_arm(const fs::path& run, const RunDescription& base, const std::string& name,
-              const StoredPlugins& plugins, const ExecutionOptions& options) {
-  const auto session = open_arm(run, base, plugins, name);
+int start_arm(Session& without, const fs::path& run, const RunDescription& base,
+              const std::string& name, const ExecutionOptions& options) {
+  const auto session = without.protected_by(name);
   if (base.facts.shard) session->engine().set_shard(*base.facts.shard);
   const fs::path directory = arm_directory(run, name);
   prove_can_be_made(directory);
@@ -75,16 +86,18 @@ fs::path arm_directory(const fs::path& run, const std::string& protection) {
   return run / "protected" / protection;
 }
 
-int run_arms(const fs::path& run, const StoredPlugins& plugins, bool json,
-             const std::string& how_to_go_on) {
-  const ExecutionOptions options{.report = false,
-                                 .how_to_go_on = how_to_go_on.empty()
+int run_arms(const fs::path& run, const StoredPlugins& plugins, const ArmOptions& given) {
+  const ExecutionOptions options{.explain = given.explain,
+                                 .report = false,
+                                 .how_to_go_on = given.how_to_go_on.empty()
                                                      ? "bitfall resume " + shell_word(run.string())
-                                                     : how_to_go_on};
-  return run_each_arm(run, json, [&](const RunDescription& base, const std::string& name) {
+                                                     : given.how_to_go_on};
+  std::unique_ptr<Session> opened;
+  return run_each_arm(run, given.json, [&](const RunDescription& base, const std::string& name) {
     const fs::path directory = arm_directory(run, name);
-    return holds_run(directory) ? resume_run(directory, plugins, options)
-                                : start_arm(run, base, name, plugins, options);
+    if (holds_run(directory)) return resume_run(directory, plugins, options);
+    if (given.made_by == nullptr && !opened) opened = open_base(run, base, plugins);
+    return start_arm(opened ? *opened : *given.made_by, run, base, name, options);
   });
 }
 
@@ -106,7 +119,8 @@ int work_at_arm(const fs::path& run, const StoredPlugins& plugins, const Isolati
   const ExecutionOptions options{.report = false, .worker = &worker};
   const fs::path directory = arm_directory(run, worker.arm);
   if (holds_run(directory)) return resume_run(directory, plugins, options);
-  return start_arm(run, Store::open_read_only(run)->description(), worker.arm, plugins, options);
+  const RunDescription base = Store::open_read_only(run)->description();
+  return start_arm(*open_base(run, base, plugins), run, base, worker.arm, options);
 }
 
 }  // namespace bitfall

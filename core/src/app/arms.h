@@ -11,11 +11,20 @@
 
 namespace bitfall {
 
+struct ArmOptions {
+  bool explain = false;           // where the time of each went
+  bool json = false;              // no table of them
+  std::string how_to_go_on = {};  // the command that does; empty: bitfall resume RUN
+  /// That made the run, if it was this process: network, images and fault-free values are taken
+  /// from it. Else null.
+  Session* made_by = nullptr;
+};
+
 /// Runs the trials of a finished run with each [[protect]] entry of its campaign, or goes on with
-/// those; then prints the table of them, unless `json`. Does nothing where there is none. Returns
-/// the process's exit code. how_to_go_on: the command that does; empty: bitfall resume RUN.
-int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins, bool json,
-             const std::string& how_to_go_on = {});
+/// those; then prints the table of them. Does nothing where there is none. Returns the process's
+/// exit code.
+int run_arms(const std::filesystem::path& run, const StoredPlugins& plugins,
+             const ArmOptions& options);
 
 /// A run to its end by workers in processes of their own, then those with its protections.
 int run_isolated_with_arms(const IsolatedRun& isolated);

@@ -41,7 +41,7 @@ class ResumeCommand final : public Command {
       return run_isolated_with_arms(isolated());
     }
     const int code = resume_run(run_, plugins_, {.json = json_});
-    return code == 0 ? run_arms(run_, plugins_, json_) : code;
+    return code == 0 ? run_arms(run_, plugins_, {.json = json_}) : code;
   }
 
  private:

@@ -94,7 +94,8 @@ int RunCommand::run() {
   if (resume_ && can_resume(text, shard)) {
     const int code = resume_run(output_, {plugins_, false},
                                 {.explain = explain_, .json = json_, .how_to_go_on = ""});
-    return code == 0 ? run_arms(output_, {plugins_, false}, json_) : code;
+    if (code != 0) return code;
+    return run_arms(output_, {plugins_, false}, {.explain = explain_, .json = json_});
   }
   std::optional<std::filesystem::path> faults;
   if (!faults_.empty()) faults = faults_;
@@ -102,9 +103,12 @@ int RunCommand::run() {
   session.check_protections();
   if (shard) keep_to_shard(session, *shard);
   if (dry_run_) return dry_run(session, output_, json_);
+  const bool arms = !isolation_.is_worker() && !session.campaign().protect.empty();
+  if (arms) session.engine().keep_golden();
   const int code = run_to_end(session, shard);
-  if (isolation_.is_worker()) return code;
-  return code == 0 ? run_arms(output_, {plugins_, true}, json_) : code;
+  if (code != 0 || !arms) return code;
+  return run_arms(output_, {plugins_, true},
+                  {.explain = explain_, .json = json_, .made_by = &session});
 }
 
 /// Ahead of the session, which reports what is wrong with it.

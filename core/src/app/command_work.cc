@@ -2,9 +2,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "all_commands.h"
 #include "arms.h"
 #include "cluster_plan.h"
-#include "all_commands.h"
 #include "config.h"
 #include "error.h"
 #include "execution.h"
@@ -35,7 +35,9 @@ class WorkCommand final : public Command {
  private:
   int work(const ClusterPlan& plan) const;
   RunDescription shard_run(const ClusterPlan& plan, const RunDescription& planned) const;
-  int start(const ClusterPlan& plan, RunDescription planned, const ExecutionOptions& options) const;
+  /// arms: runs with protections follow, of what `session` then keeps.
+  int start(const ClusterPlan& plan, RunDescription planned, const ExecutionOptions& options,
+            bool arms, std::unique_ptr<Session>& session) const;
   int go_on(const ClusterPlan& plan, const RunDescription& planned,
             const ExecutionOptions& options) const;
   std::string place(const ClusterPlan& plan) const {
@@ -87,9 +89,12 @@ int WorkCommand::work(const ClusterPlan& plan) const {
                                                  " " + std::to_string(shard_),
                                  .state_file = progress_file(plan, shard_),
                                  .more_follows = arms};
-  int code = holds_run(run) ? go_on(plan, planned, options) : start(plan, planned, options);
+  std::unique_ptr<Session> session;  // of a shard that begins
+  int code =
+      holds_run(run) ? go_on(plan, planned, options) : start(plan, planned, options, arms, session);
   if (code != 0 || !arms) return code;
-  code = run_arms(run, plugins_, json_, options.how_to_go_on);
+  code = run_arms(run, plugins_,
+                  {.json = json_, .how_to_go_on = options.how_to_go_on, .made_by = session.get()});
   if (code != 0) return code;
   const auto store = Store::open_read_only(run);
   note_state(*store, options.state_file, store->count_done(), true);
@@ -97,9 +102,10 @@ int WorkCommand::work(const ClusterPlan& plan) const {
 }
 
 int WorkCommand::start(const ClusterPlan& plan, RunDescription planned,
-                       const ExecutionOptions& options) const {
+                       const ExecutionOptions& options, bool arms,
+                       std::unique_ptr<Session>& session) const {
   check_machine(planned);
-  const auto session = reopen(pattern_directory(plan), planned, plugins_);
+  session = reopen(pattern_directory(plan), planned, plugins_);
   check_same_facts(planned.facts, session->facts());
   session->use_profiles(planned.profiles);
   if (session->plan().size() != planned.trials) {
@@ -109,6 +115,7 @@ int WorkCommand::start(const ClusterPlan& plan, RunDescription planned,
   }
   const Shard shard{shard_, plan.shards};
   session->engine().set_shard(shard);
+  if (arms) session->engine().keep_golden();
   planned.facts.shard = shard;
   planned.facts.created = now_text();
   const std::filesystem::path run = shard_directory(plan, shard_);

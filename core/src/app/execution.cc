@@ -227,6 +227,7 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const std::string go_on = command_to_go_on(store, options);
   std::optional<StateNotes> notes;
   if (!options.state_file.empty()) notes.emplace(store, options.state_file, planned);
+  if (session.facts().sampling) session.engine().keep_golden();  // for further rounds
   bool finished = run_rest(session, store, options, planned, go_on, notes ? &*notes : nullptr);
   EngineCosts costs = session.engine().costs();
   ExecutionOptions further = options;

@@ -28,8 +28,6 @@ void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberForm
   guarding_.twice.assign(model.sites().size(), false);
   for (const ProtectionEntry& entry : entries_) guard_sites(entry, by_site, diagnostics);
   for (const auto& [site, guarded] : guarded_) sites_.push_back(site);
-  for (const auto& [site, entry] : twice_) sites_.push_back(site);
-  std::sort(sites_.begin(), sites_.end());
 }
 
 void ProtectedArm::guard_sites(const ProtectionEntry& entry,

@@ -17,6 +17,7 @@
 #include "model_card.h"
 #include "model_costs.h"
 #include "numbers.h"
+#include "plain_values.h"
 #include "plan_pack.h"
 #include "preprocess.h"
 #include "progress.h"
@@ -106,7 +107,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
 
 Session::~Session() = default;
 
-Session::Session(const Session& of, Fresh)
+Session::Session(const Session& of, const ArmRequest& arm)
     : campaign_(of.campaign_),
       facts_(of.facts_),
       names_shape_(of.names_shape_),
@@ -120,15 +121,24 @@ Session::Session(const Session& of, Fresh)
       model_(of.model_) {
   Diagnostics diagnostics(campaign_.file.string(), campaign_.text);
   make_components(diagnostics);
-  open_protections({of.arm_ ? of.arm_->name() : "", ""}, diagnostics);
+  open_protections(arm, diagnostics);
   diagnostics.throw_if_any();
   select(diagnostics);
-  if (arm_) arm_->set_answer_state(of.arm_->answer_state());
-  use_profiles(of.engine_->profiles());
+  if (arm_) arm_->set_answer_state(arm.answer_state);
 }
 
 std::unique_ptr<Session> Session::fresh() const {
-  return std::unique_ptr<Session>(new Session(*this, Fresh{}));
+  ArmRequest arm;
+  if (arm_) arm = {arm_->name(), arm_->answer_state()};
+  std::unique_ptr<Session> session(new Session(*this, arm));
+  session->use_profiles(engine_->profiles());
+  return session;
+}
+
+std::unique_ptr<Session> Session::protected_by(const std::string& name) {
+  std::unique_ptr<Session> session(new Session(*this, ArmRequest{name, ""}));
+  session->engine_->begin_beside(*engine_);
+  return session;
 }
 
 std::vector<std::filesystem::path> Session::files() const {
@@ -463,7 +473,7 @@ void Session::check_protections() const {
     if (entries.empty()) continue;
     const SourceRange where = entries.front().config.where;
     ProtectedArm arm(std::move(entries), campaign_.faults);
-    std::vector<const NumberFormat*> formats = bare_;
+    std::vector<const NumberFormat*> formats = guardable_formats();
     arm.choose_sites(*model_, formats, diagnostics);
     if (!arm.learns()) continue;
     learns = true;
@@ -705,15 +715,32 @@ void Session::choose_formats(Diagnostics& diagnostics) {
       named.insert(site);
     }
   }
-  stored_so_.assign(named.begin(), named.end());
+  named_by_formats_ = std::move(named);
   std::vector<const NumberFormat*> by_site;
   for (const std::int32_t format : format_of_) {
     by_site.push_back(formats_[static_cast<std::size_t>(format)].get());
   }
   bare_ = by_site;
-  if (arm_) {
-    arm_->choose_sites(*model_, by_site, diagnostics);
-    stored_so_.insert(stored_so_.end(), arm_->sites().begin(), arm_->sites().end());
+  site_formats_.emplace(std::move(by_site));
+}
+
+// Without a guard: where the campaign stores no values, they stay as they are under one, so that
+// the runs with and without differ by what guards do alone.
+std::vector<const NumberFormat*> Session::guardable_formats() const {
+  static const PlainValues plain;
+  std::vector<const NumberFormat*> formats(bare_.size(), &plain);
+  for (const std::int32_t site : stored_) {
+    formats[static_cast<std::size_t>(site)] = bare_[static_cast<std::size_t>(site)];
+  }
+  return formats;
+}
+
+void Session::guard_sites(Diagnostics& diagnostics) {
+  std::vector<const NumberFormat*> by_site = guardable_formats();
+  const std::vector<const NumberFormat*> unguarded = by_site;
+  arm_->choose_sites(*model_, by_site, diagnostics);
+  for (std::size_t site = 0; site < by_site.size(); ++site) {
+    if (by_site[site] == unguarded[site]) by_site[site] = bare_[site];
   }
   site_formats_.emplace(std::move(by_site));
 }
@@ -759,7 +786,7 @@ void Session::select(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
   choose_formats(diagnostics);
   std::vector<std::vector<std::int32_t>> entries;
-  std::set<std::int32_t> emulated(stored_so_.begin(), stored_so_.end());
+  std::set<std::int32_t> emulated = named_by_formats_;
   // A list names its own sites: the entry that stands in for missing [[faults]] may then match
   // nothing.
   Diagnostics ignored("", "");
@@ -788,6 +815,12 @@ void Session::select(Diagnostics& diagnostics) {
     for (const auto& model : error_models_) needs_ranges |= model->needs_golden_range();
     entries_ = std::move(entries);
   }
+  stored_.assign(emulated.begin(), emulated.end());
+  check_formats(stored_, diagnostics);
+  if (arm_) {
+    guard_sites(diagnostics);
+    emulated.insert(arm_->guarded_sites().begin(), arm_->guarded_sites().end());
+  }
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;
   options.memory_code = memory_code_;
@@ -801,7 +834,6 @@ void Session::select(Diagnostics& diagnostics) {
   }
   if (arm_) options.guarding = &arm_->guarding();
   options.emulated.assign(emulated.begin(), emulated.end());
-  check_formats(options.emulated, diagnostics);
   diagnostics.throw_if_any();
   engine_ = std::make_unique<Engine>(*model_, *dataset_, *site_formats_, std::move(options));
 }
@@ -890,7 +922,7 @@ bool Session::profile_beside(const RunDescription& run, const std::vector<Golden
     return !format(site).calibrated() ||
            std::ssize(profiles[place].metadata) == metadata_size(format(site), shape);
   };
-  if (!std::all_of(stored_so_.begin(), stored_so_.end(), known)) return profile_all(stop, 0);
+  if (!std::all_of(stored_.begin(), stored_.end(), known)) return profile_all(stop, 0);
   use_profiles(std::move(profiles));
   return true;
 }
@@ -1042,10 +1074,11 @@ RunDescription Session::describe() const {
   return run;
 }
 
-// Sites whose format has the registers of a protection, too.
+// Sites that are stored in a format with the registers of a protection, too.
 void Session::describe_guarded(RunDescription& run) const {
   std::map<std::int32_t, std::int32_t> guarded;  // by format: with those registers
-  for (const std::int32_t site : arm_->sites()) {
+  for (const std::int32_t site : arm_->guarded_sites()) {
+    if (!std::binary_search(stored_.begin(), stored_.end(), site)) continue;
     const auto place = static_cast<std::size_t>(site);
     const auto registers = format(site).registers();
     std::int32_t& format = run.site_formats[place];

@@ -106,6 +106,9 @@ class Session {
 
   /// The same campaign with all components made anew, sharing network and data. After profile().
   std::unique_ptr<Session> fresh() const;
+  /// The campaign with one of its protections, sharing network, data and fault-free values, for
+  /// profile_beside() to follow. Borrows this session, which is of the run without and has ended.
+  std::unique_ptr<Session> protected_by(const std::string& name);
   /// Whether a plugin in use does not come with the program.
   bool uses_foreign_plugins() const;
   /// "format 'nf4'": the components in use that do not come with the program.
@@ -122,8 +125,7 @@ class Session {
   void keep_plugins(const std::filesystem::path& run, bool beside = false) const;
 
  private:
-  struct Fresh {};
-  Session(const Session& of, Fresh);
+  Session(const Session& of, const ArmRequest& arm);
   void make_components(Diagnostics& diagnostics);
   void divide_faults(Diagnostics& diagnostics);
   std::vector<FaultsConfig> parts_of(const FaultsConfig& whole);
@@ -150,6 +152,8 @@ class Session {
   void open_network(const std::vector<float>& images);
   void look_at_answer();
   void choose_formats(Diagnostics& diagnostics);
+  std::vector<const NumberFormat*> guardable_formats() const;
+  void guard_sites(Diagnostics& diagnostics);
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
   void select(Diagnostics& diagnostics);
   void complete_plan();
@@ -169,7 +173,8 @@ class Session {
   std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
   std::vector<std::int32_t> format_of_;                 // by site: index into formats_
-  std::vector<std::int32_t> stored_so_;                 // sites that [[formats]] names
+  std::set<std::int32_t> named_by_formats_;             // sites that [[formats]] names
+  std::vector<std::int32_t> stored_;                    // sites that are stored in their format
   std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;
   std::optional<FaultsConfig> undivided_;  // the entry with a goal whose parts campaign_ has

@@ -17,11 +17,9 @@ void StoredPlugins::add_options(CLI::App& app) {
                "another user made them");
 }
 
-namespace {
-
-std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const RunDescription& stored,
-                                     const StoredPlugins& plugins, const ArmRequest& arm,
-                                     const std::optional<std::filesystem::path>& model) {
+std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
+                                const StoredPlugins& plugins,
+                                const std::optional<std::filesystem::path>& model) {
   std::optional<std::filesystem::path> faults;
   if (!stored.fault_list_text.empty()) {
     faults = run / "faults.csv";
@@ -31,6 +29,7 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
     }
   }
   const RunFacts& facts = stored.facts;
+  const ArmRequest arm{facts.protection.value_or(""), facts.answer_state.value_or("")};
   StoredRun held{
       Tuning{facts.batch, facts.threads, facts.workers, ""},
       facts.plugins,
@@ -42,21 +41,6 @@ std::unique_ptr<Session> open_stored(const std::filesystem::path& run, const Run
       facts.sampling ? facts.sampling->rounds : std::vector<std::vector<std::int64_t>>()};
   return std::make_unique<Session>(facts.campaign_file, stored.campaign_text, faults, held,
                                    std::vector<std::filesystem::path>(), arm);
-}
-
-}  // namespace
-
-std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescription& stored,
-                                const StoredPlugins& plugins,
-                                const std::optional<std::filesystem::path>& model) {
-  const RunFacts& facts = stored.facts;
-  return open_stored(run, stored, plugins,
-                     {facts.protection.value_or(""), facts.answer_state.value_or("")}, model);
-}
-
-std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
-                                  const StoredPlugins& plugins, const std::string& protection) {
-  return open_stored(run, stored, plugins, {protection, ""}, std::nullopt);
 }
 
 }  // namespace bitfall

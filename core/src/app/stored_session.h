@@ -29,8 +29,4 @@ std::unique_ptr<Session> reopen(const std::filesystem::path& run, const RunDescr
                                 const StoredPlugins& plugins,
                                 const std::optional<std::filesystem::path>& model = {});
 
-/// A session of one of the run's protections, with the run's batch, threads and workers.
-std::unique_ptr<Session> open_arm(const std::filesystem::path& run, const RunDescription& stored,
-                                  const StoredPlugins& plugins, const std::string& protection);
-
 }  // namespace bitfall

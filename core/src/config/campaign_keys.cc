@@ -241,7 +241,7 @@ const KeySpec kKeys[] = {
      "the run ends with the plugin's name. 0 = nine tenths of what is free; with --isolate 4096 more than `memory_budget`."},
     {"run", "memory_budget", KeyType::kInteger, toml_text(kSilent.memory_budget), 0, 1 << 30, kClosed, {},
      "MiB of fault-free values to keep in addition to what a bare pass needs; what does not fit is "
-     "computed twice. No effect on results."},
+     "computed twice. As many again, up to a quarter of free memory, are kept for runs with a `[[protect]]` and further rounds of a goal. No effect on results."},
     {"run", "workers", KeyType::kInteger, toml_text(kSilent.workers), 0, 4096, kClosed, {},
      "Threads that run chunks of images in parallel on the CPU, each with `threads` of LibTorch; "
      "no effect on results. 0 = chosen."},

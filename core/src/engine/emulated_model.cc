@@ -87,6 +87,10 @@ void EmulatedModel::emulate_parameters() {
         overrides_.emplace_back(view.slot, view_in(memory, view.value));
       }
     }
+    if (beside_ != nullptr && model_.overlaps(site).empty()) {
+      const at::Tensor& other = beside_->parameters_[static_cast<std::size_t>(site)];
+      if (other.defined() && same_bits(other, value)) value = other;
+    }
     parameters_[static_cast<std::size_t>(site)] = value;
     for (const int slot : model_.slots(site)) overrides_.emplace_back(slot, value);
   }
@@ -176,14 +180,16 @@ at::Tensor EmulatedModel::emulated_on_device(std::int32_t site, const NumberForm
 }
 
 at::Tensor EmulatedModel::guarded_on_device(std::int32_t site, const ProtectedFormat& format,
-                                            const at::Tensor& images, const RowImages& rows) const {
+                                            const at::Tensor& images, const RowImages& rows,
+                                            bool held) const {
   const DeviceGuard* guard = device_guard(site, format);
   if (!guard) return {};
-  const at::Tensor held =
-      emulated_on_device(site, format.unguarded(), format.unguarded(metadata(site)), images);
-  if (!held.defined()) return {};
-  const at::Tensor guarded = (*guard)(held);
-  if (rows.golden || !rows.marks.empty()) note_changes(site, format, held, guarded, rows);
+  const at::Tensor bare =
+      held ? images
+           : emulated_on_device(site, format.unguarded(), format.unguarded(metadata(site)), images);
+  if (!bare.defined()) return {};
+  const at::Tensor guarded = (*guard)(bare);
+  if (rows.golden || !rows.marks.empty()) note_changes(site, format, bare, guarded, rows);
   return guarded;
 }
 
@@ -253,46 +259,110 @@ void EmulatedModel::run(Slots& slots, int from, int to, const RowImages& images,
   program.run(slots, done, to, keep, at);
 }
 
+// Whether the values that `without` has at the site are those that this one has before its guard.
+bool EmulatedModel::held_alike(std::int32_t site, const EmulatedModel& without) const {
+  const auto& others = without.emulated_;
+  const auto* guarded = dynamic_cast<const ProtectedFormat*>(&formats_.of(site));
+  const bool exact = guarded != nullptr && guarded->unguarded().exact();
+  // Else a guard sees numbers that the network's own type has not rounded yet.
+  const bool narrow = model_.sites()[static_cast<std::size_t>(site)].type != ValueType::kFloat32;
+  if (guarded != nullptr && narrow && !exact) return false;
+  if (!std::binary_search(others.begin(), others.end(), site)) return exact;
+  const auto own = guarded ? guarded->unguarded(metadata(site)) : metadata(site);
+  const auto other = without.metadata(site);
+  return std::equal(own.begin(), own.end(), other.begin(), other.end());
+}
+
+Slots EmulatedModel::start_beside(const Slots& before, const at::Tensor& input,
+                                  const RowImages& images, double& seconds) const {
+  Slots slots = start(input, images, seconds);
+  const auto place = static_cast<std::size_t>(model_.program().input_slot());
+  if (same_value(slots[place], before[place])) slots[place] = before[place];  // known by identity
+  return slots;
+}
+
+void EmulatedModel::run_beside(Slots& slots, const Slots& before, const EmulatedModel& without,
+                               int step, const RowImages& images, double& seconds) const {
+  const Step& what = model_.program().steps()[static_cast<std::size_t>(step)];
+  const auto same = [&](int slot) {
+    const auto place = static_cast<std::size_t>(slot);
+    return slots[place].is(before[place]);
+  };
+  const int site = site_of_step(step);
+  const bool alike = std::all_of(what.inputs.begin(), what.inputs.end(), same) &&
+                     (site < 0 ? without.site_of_step(step) < 0 : held_alike(site, without));
+  if (!alike) {
+    run(slots, step, step + 1, images, seconds, true);
+    return;
+  }
+  for (const int slot : what.outputs) {
+    slots[static_cast<std::size_t>(slot)] = before[static_cast<std::size_t>(slot)];
+  }
+  if (site < 0) return;
+  c10::IValue& value = slots[static_cast<std::size_t>(model_.slots(site)[0])];
+  if (!value.isTensor() || !value.toTensor().defined()) return;
+  const at::Tensor guarded = emulated(site, value.toTensor(), images, seconds, true);
+  if (!same_bits(guarded, value.toTensor()))
+    value = guarded;  // at once where it is the same tensor
+}
+
 at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
-                                   const RowImages& images, double& seconds) const {
+                                   const RowImages& images, double& seconds, bool held) const {
   const NumberFormat& format = formats_.of(site);
   const Timer timer(seconds);
   check_size(site, value);
+  const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
+  if (held && guarded == nullptr) return value;
   if (exact(site)) return value.is_non_overlapping_and_dense() ? value : value.contiguous();
   const Site& place = model_.sites()[static_cast<std::size_t>(site)];
   const char* const name = place.name.c_str();
   const ImageAxis& axis = model_.images(model_.slots(site)[0]);
   if (on_device(value)) {
-    const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
     // A format of single elements alone does not ask how images lie.
     const bool anyhow = guarded == nullptr && format.elementwise();
     const at::Tensor slabs = (anyhow ? value : by_image(value, axis)).to(at::kFloat);
-    const at::Tensor held = guarded ? guarded_on_device(site, *guarded, slabs, images)
+    const at::Tensor done = guarded ? guarded_on_device(site, *guarded, slabs, images, held)
                                     : emulated_on_device(site, format, metadata(site), slabs);
-    if (held.defined()) {
-      return anyhow ? held.to(value.scalar_type()) : laid_as(value, axis, held);
+    if (done.defined()) {
+      return anyhow ? done.to(value.scalar_type()) : laid_as(value, axis, done);
     }
   }
   at::Tensor slabs = by_image(value, axis);
   slabs = (on_device(value) ? to_host(slabs) : slabs.to(at::kCPU, at::kFloat)).contiguous();
-  if (slabs.is_same(value) || slabs.is_alias_of(value)) slabs = slabs.clone();
-  float* data = slabs.data_ptr<float>();
+  const bool alias = slabs.is_same(value) || slabs.is_alias_of(value);
+  if (alias && !held) slabs = slabs.clone();
   const std::int64_t size = place.values;
   // Blocks of a slab are independent where each element is.
   const std::int64_t block = format.elementwise() ? std::min<std::int64_t>(size, 1 << 16) : size;
   const std::int64_t blocks = (size + block - 1) / block;
+  const std::vector<float> state = held ? guarded->state_in(metadata(site)) : std::vector<float>();
+  const float* const whole = slabs.const_data_ptr<float>();
+  at::Tensor other;  // where held values do not stay as they are
+  std::mutex mutex;  // of it
   at::parallel_for(0, model_.batch() * blocks, 1, [&](std::int64_t from, std::int64_t to) {
     const PluginWork work(name, -1);
+    std::vector<float> copy;
     for (std::int64_t i = from; i < to; ++i) {
       const std::int64_t first = (i % blocks) * block;
-      const std::span<float> part(data + (i / blocks) * size + first,
-                                  static_cast<std::size_t>(std::min(block, size - first)));
+      const std::int64_t at = (i / blocks) * size + first;
+      const auto count = static_cast<std::size_t>(std::min(block, size - first));
       const auto row = static_cast<std::size_t>(i / blocks);
       const std::int32_t image = images[row];
       const GuardScope scope(images.golden, images.mark(row));
-      emulate(format, part, {place.shape, first, 1, stream(site, image)}, metadata(site));
+      const Slice slice{place.shape, first, 1, stream(site, image)};
+      if (!held) {
+        emulate(format, {slabs.data_ptr<float>() + at, count}, slice, metadata(site));
+        continue;
+      }
+      copy.assign(whole + at, whole + at + count);
+      if (!guarded->guard(copy, slice, state)) continue;
+      const std::lock_guard lock(mutex);
+      if (!other.defined()) other = slabs.clone();
+      std::copy(copy.begin(), copy.end(), other.data_ptr<float>() + at);
     }
   });
+  if (held && !other.defined()) return value;
+  if (held) slabs = other;
   if (axis.leads()) {
     if (value.is_contiguous() && value.is_cpu() && value.scalar_type() == at::kFloat) {
       return slabs.view(value.sizes());
@@ -333,8 +403,14 @@ void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, cons
   const auto& shape = model_.sites()[static_cast<std::size_t>(site)].shape;
   const std::int64_t height = shape[1], width = shape[2];
   const std::int64_t channels = windows.size(1), h = windows.size(2), w = windows.size(3);
+  const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
+  const NumberFormat& bare = guarded ? guarded->unguarded() : format;
+  const auto registers = guarded ? guarded->unguarded(metadata(site)) : metadata(site);
+  const std::vector<float> state =
+      guarded ? guarded->state_in(metadata(site)) : std::vector<float>();
   // What has a table does not ask where an element lies.
-  const bool anywhere = device_rounding(site, format, metadata(site)) != nullptr;
+  const bool exact = bare.exact();
+  const bool anywhere = !exact && device_rounding(site, bare, registers) != nullptr;
   float* data = windows.data_ptr<float>();
   at::parallel_for(0, windows.size(0), 1, [&](std::int64_t from, std::int64_t to) {
     for (std::int64_t row = from; row < to; ++row) {
@@ -343,15 +419,17 @@ void EmulatedModel::emulate_windows(std::int32_t site, at::Tensor& windows, cons
       const std::uint64_t key = stream(site, images[index]);
       const GuardScope scope(images.golden, images.mark(index));
       if (anywhere) {
-        emulate(format, {window, static_cast<std::size_t>(channels * h * w)}, {shape, 0, 1, key},
-                metadata(site));
-        continue;
+        emulate(bare, {window, static_cast<std::size_t>(channels * h * w)}, {shape, 0, 1, key},
+                registers);
+        if (!guarded) continue;
       }
       for (std::int64_t line = 0; line < channels * h; ++line) {
         const std::int64_t y = origins.top[index] + line % h;
         const std::int64_t first = (line / h * height + y) * width + origins.left[index];
-        emulate(format, {window + line * w, static_cast<std::size_t>(w)}, {shape, first, 1, key},
-                metadata(site));
+        const std::span<float> values(window + line * w, static_cast<std::size_t>(w));
+        const Slice slice{shape, first, 1, key};
+        if (!anywhere && !exact) emulate(bare, values, slice, registers);
+        if (guarded) guarded->guard(values, slice, state);
       }
     }
   });

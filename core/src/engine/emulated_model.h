@@ -66,6 +66,9 @@ class EmulatedModel {
   const std::vector<SiteProfile>& profiles() const { return profiles_; }
   /// Calibrated metadata and golden ranges; puts the parameters through their formats.
   void set_profiles(std::vector<SiteProfile> profiles);
+  /// From the next set_profiles() on shares the parameters that are the same without a protection.
+  /// Borrows the network without, which has its profiles.
+  void share_parameters(const EmulatedModel& without) { beside_ = &without; }
 
   std::span<const std::uint32_t> metadata(std::int32_t site) const;
   /// As in Slice: a parameter has one value for all images.
@@ -85,13 +88,22 @@ class EmulatedModel {
   void run(Slots& slots, int from, int to, const RowImages& images, double& seconds,
            bool keep = false, int* at = nullptr) const;
 
+  /// The same where `before` holds what every step reads and makes in the fault-free pass of these
+  /// images through `without`, this network without a protection, whose parameters are shared: what
+  /// guards leave as it is there is taken from there, and nothing is dropped.
+  Slots start_beside(const Slots& before, const at::Tensor& input, const RowImages& images,
+                     double& seconds) const;
+  void run_beside(Slots& slots, const Slots& before, const EmulatedModel& without, int step,
+                  const RowImages& images, double& seconds) const;
+
   /// Throws std::runtime_error where a value of a whole batch has not the size that its site was
   /// proven to have.
   void check_size(std::int32_t site, const at::Tensor& value) const;
   /// The value as the format holds it, in the same memory layout; a fresh tensor unless the format
-  /// is exact.
+  /// is exact. `held`: its unguarded format holds it so already, and it is guarded alone; for
+  /// fault-free passes. On the CPU the very same tensor then where nothing changes.
   at::Tensor emulated(std::int32_t site, const at::Tensor& value, const RowImages& images,
-                      double& seconds) const;
+                      double& seconds, bool held = false) const;
   /// True if parts of a value may be put through the format alone.
   bool elementwise(std::int32_t site) const;
   /// Puts windows [rows, C, h, w] of the site's values through its elementwise format, in place.
@@ -110,7 +122,8 @@ class EmulatedModel {
                                 std::span<const std::uint32_t> metadata,
                                 const at::Tensor& images) const;
   at::Tensor guarded_on_device(std::int32_t site, const ProtectedFormat& format,
-                               const at::Tensor& images, const RowImages& rows) const;
+                               const at::Tensor& images, const RowImages& rows, bool held) const;
+  bool held_alike(std::int32_t site, const EmulatedModel& without) const;
   void note_changes(std::int32_t site, const ProtectedFormat& format, const at::Tensor& before,
                     const at::Tensor& after, const RowImages& rows) const;
 
@@ -123,6 +136,7 @@ class EmulatedModel {
   bool exact_ = true;
   bool calibrated_ = false;
   std::vector<SiteProfile> profiles_;
+  const EmulatedModel* beside_ = nullptr;              // of share_parameters()
   std::vector<std::pair<int, at::Tensor>> overrides_;  // slots of emulated parameters
   std::vector<at::Tensor> parameters_;                 // by site
   using RoundingKey = std::pair<const NumberFormat*, std::vector<std::uint32_t>>;

@@ -2,6 +2,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "error.h"
 #include "pilot.h"
 #include "profile.h"
+#include "sandbox.h"
 #include "site_values.h"
 #include "worker.h"
 #include "workload.h"
@@ -120,6 +122,17 @@ bool Engine::run(const Plan& plan, const std::vector<bool>& done,
   const bool finished = runner.run(plan, done, golden_done, measurer, sink, stop, progress);
   state_->costs = runner.costs();
   return finished;
+}
+
+void Engine::keep_golden() {
+  constexpr std::int64_t kShare = 4;
+  const std::int64_t budget = state_->options.memory_bytes();
+  const std::optional<std::int64_t> free = free_memory();
+  state_->workload.keep_golden(free ? std::min(budget, *free / kShare) : budget);
+}
+
+void Engine::begin_beside(Engine& without) {
+  state_->workload.begin_beside(without.state_->workload);
 }
 
 TrialResult Engine::run_one(const Plan& plan, std::int64_t id, const Measurer& measurer) {

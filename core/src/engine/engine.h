@@ -83,6 +83,14 @@ class Engine {
   /// Takes the answers in plain FP32 from a run of the same network, images and arithmetic.
   void know_plain_answers(const std::vector<GoldenResult>& known);
 
+  /// From here on run() keeps fault-free values for further rounds of trials and for runs with a
+  /// protection (begin_beside): up to memory_budget more of them, and a quarter of free memory.
+  void keep_golden();
+  /// Of a run with a protection: takes images and kept values from the engine of the run without,
+  /// which has the same model, images, seed and formats, and its profiles. Before profiles are set
+  /// here. Borrows it.
+  void begin_beside(Engine& without);
+
   /// Runs every trial of the plan that is not done, and gives each image's golden row to the sink
   /// unless `golden_done[image]`. Returns false if `stop` became true first.
   bool run(const Plan& plan, const std::vector<bool>& done, const std::vector<bool>& golden_done,

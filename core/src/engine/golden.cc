@@ -74,20 +74,24 @@ StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
 
 GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
                          std::int64_t chunk, at::Tensor input, RowImages images,
-                         std::int64_t budget, EngineCosts& costs)
+                         std::int64_t budget, GoldenKeep* keep, EngineCosts& costs)
     : model_(model),
       step_costs_(step_costs),
       chunk_(chunk),
       input_(std::move(input)),
       images_(std::move(images)),
-      budget_(budget) {
+      budget_(budget),
+      keep_(keep) {
   images_.golden = true;
   const PartTimer timer(costs.golden_s, costs);
   const Program& program = model.model().program();
-  slots_ = model.start(input_, images_, costs.emulation_s);
+  if (keep != nullptr) before_ = keep->of(chunk);
+  slots_ = before_ ? model.start_beside(*before_, input_, images_, costs.emulation_s)
+                   : model.start(input_, images_, costs.emulation_s);
   if (!program.writes_in_place()) keep_ahead(0, costs);
   if (to_ == step_count(model)) {
     logits_ = program.output(slots_);
+    if (keep != nullptr && &keep->model() == &model) keep->put(chunk, slots_, held_bytes());
   } else {  // the answers are needed at once: the rest is computed once more when steps move on
     Slots once = program.fork(slots_, to_);
     model.run(once, to_, step_count(model), images_, costs.emulation_s);
@@ -143,8 +147,16 @@ void GoldenChunk::keep_ahead(std::int64_t held, EngineCosts& costs) {
   while (to_ < step_count(model_)) {
     held += step_costs_.bytes[static_cast<std::size_t>(to_)];
     if (held > budget_) break;
-    model_.run(slots_, to_, to_ + 1, images_, costs.emulation_s, true);
+    run_step(to_, costs);
     ++to_;
+  }
+}
+
+void GoldenChunk::run_step(int step, EngineCosts& costs) {
+  if (before_) {
+    model_.run_beside(slots_, *before_, keep_->model(), step, images_, costs.emulation_s);
+  } else {
+    model_.run(slots_, step, step + 1, images_, costs.emulation_s, true);
   }
 }
 

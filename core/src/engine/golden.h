@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "emulated_model.h"
 #include "engine_costs.h"
+#include "golden_keep.h"
 #include "guarding.h"
 
 namespace bitfall {
@@ -29,10 +31,12 @@ StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
 class GoldenChunk {
  public:
   /// Runs the whole network once, and keeps the values of its first steps, as far as they fit.
-  /// `budget`: bytes that values may take beyond those that a bare
-  /// pass needs.
+  /// `budget`: bytes that values may take beyond those that a bare pass needs. `keep`: begins with
+  /// what it has of this chunk, and puts what the model makes there if it is the keep's; may be
+  /// null.
   GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
-              at::Tensor input, RowImages images, std::int64_t budget, EngineCosts& costs);
+              at::Tensor input, RowImages images, std::int64_t budget, GoldenKeep* keep,
+              EngineCosts& costs);
 
   /// Makes `step` the first step to run from. Steps may only rise.
   void advance(int step, EngineCosts& costs);
@@ -60,6 +64,7 @@ class GoldenChunk {
 
  private:
   void release(int before);
+  void run_step(int step, EngineCosts& costs);
   void keep_ahead(std::int64_t held, EngineCosts& costs);
   std::int64_t held_bytes() const;
 
@@ -69,6 +74,8 @@ class GoldenChunk {
   at::Tensor input_;
   RowImages images_;
   std::int64_t budget_;
+  const GoldenKeep* keep_;
+  std::shared_ptr<const Slots> before_;  // of keep_; null where it has nothing
   Slots slots_;
   at::Tensor logits_;
   std::vector<bool> doubted_;  // by row

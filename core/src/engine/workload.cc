@@ -11,7 +11,7 @@ Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats
     : dataset_(dataset),
       emulated_(model, formats, options.emulated, options.as_on_device),
       chunks_(options.seed, dataset.size(), model.batch()),
-      images_(dataset),
+      images_(std::make_shared<ImageCache>(dataset)),
       answer_(options.answer),
       guarding_(options.guarding),
       fp32_(static_cast<std::size_t>(dataset.size())) {}
@@ -30,18 +30,25 @@ const StepCosts& Workload::step_costs() {
 }
 
 at::Tensor Workload::load(const RowImages& images) {
-  return images_.batch(images).to(c10::Device(model().device()));
+  return images_->batch(images).to(c10::Device(model().device()));
 }
 
 GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCosts& costs) {
   RowImages images = chunks_.images(chunk);
   const at::Tensor input = load(images);
   ++costs.chunks;
-  GoldenChunk golden(emulated_, step_costs(), chunk, input, std::move(images), budget, costs);
+  GoldenChunk golden(emulated_, step_costs(), chunk, input, std::move(images), budget, keep_.get(),
+                     costs);
   if (guarding_ != nullptr && guarding_->answer != nullptr) {
     golden.guard_answer(*guarding_->answer);
   }
   return golden;
+}
+
+void Workload::begin_beside(Workload& without) {
+  images_ = without.images_;
+  keep_ = without.keep_;
+  emulated_.share_parameters(without.emulated_);
 }
 
 const std::optional<Workload::Fp32Answer>& Workload::fp32(std::int32_t image) const {

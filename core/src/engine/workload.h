@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "engine_costs.h"
 #include "engine_options.h"
 #include "golden.h"
+#include "golden_keep.h"
 #include "image_cache.h"
 #include "image_chunks.h"
 #include "model.h"
@@ -28,7 +30,13 @@ class Workload {
   const EmulatedModel& emulated() const { return emulated_; }
   const Dataset& dataset() const { return dataset_; }
   const ImageChunks& chunks() const { return chunks_; }
-  ImageCache& images() { return images_; }
+  ImageCache& images() { return *images_; }
+  /// Keeps fault-free values of this run from here on, up to so many bytes.
+  void keep_golden(std::int64_t bytes) {
+    if (!keep_) keep_ = std::make_shared<GoldenKeep>(emulated_, bytes);
+  }
+  /// Takes images and kept values from the same workload without a protection. Borrows it.
+  void begin_beside(Workload& without);
 
   /// Calibrated metadata and golden ranges, by site.
   void set_profiles(std::vector<SiteProfile> profiles);
@@ -54,7 +62,8 @@ class Workload {
   const Dataset& dataset_;
   EmulatedModel emulated_;
   ImageChunks chunks_;
-  ImageCache images_;
+  std::shared_ptr<ImageCache> images_;
+  std::shared_ptr<GoldenKeep> keep_;
   AnswerKind answer_;
   const Guarding* guarding_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image

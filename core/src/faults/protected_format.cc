@@ -114,29 +114,33 @@ void ProtectedFormat::put_state(View<std::uint32_t> metadata) const {
 void ProtectedFormat::decode(View<const std::uint32_t> codes, const Slice& slice,
                              View<const std::uint32_t> metadata, View<float> values) const {
   format_.decode(codes, slice, inner(metadata), values);
-  guard(values, slice, metadata);
+  guard_by(metadata, values, slice);
 }
 
 void ProtectedFormat::emulate(View<float> values, const Slice& slice,
                               View<std::uint32_t> metadata) const {
   if (!format_.exact()) format_.emulate(values, slice, inner(metadata));
-  guard(values, slice, metadata);
+  guard_by(metadata, values, slice);
 }
 
-void ProtectedFormat::guard(View<float> values, const Slice& slice,
-                            View<const std::uint32_t> metadata) const {
+void ProtectedFormat::guard_by(View<const std::uint32_t> metadata, View<float> values,
+                               const Slice& slice) const {
   const auto own = metadata.last(static_cast<std::size_t>(size_));
-  // Kept by the thread: a campaign asks for every slice of every pass.
-  thread_local std::vector<float> state, before;
+  thread_local std::vector<float> state;  // kept, as a campaign asks for every slice of every pass
   state.resize(own.size());
   std::memcpy(state.data(), own.data(), own.size_bytes());
+  guard(values, slice, state);
+}
+
+bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const float> state) const {
+  thread_local std::vector<float> before;
   if (!guarding_golden && guarding_mark == nullptr) {
     protection_.guard(place_, values, slice, state);
-    return;
+    return false;
   }
   before.assign(values.begin(), values.end());
   protection_.guard(place_, values, slice, state);
-  if (std::memcmp(before.data(), values.data(), values.size_bytes()) == 0) return;
+  if (std::memcmp(before.data(), values.data(), values.size_bytes()) == 0) return false;
   std::vector<std::int64_t> changed;
   for (std::size_t i = 0; i < before.size(); ++i) {
     if (std::bit_cast<std::uint32_t>(before[i]) != std::bit_cast<std::uint32_t>(values[i])) {
@@ -148,6 +152,7 @@ void ProtectedFormat::guard(View<float> values, const Slice& slice,
   } else if (record_.beyond_golden(slice.stream, changed)) {
     std::atomic_ref(*guarding_mark).store(true, std::memory_order_relaxed);
   }
+  return true;
 }
 
 const GuardRanges* ProtectedFormat::ranges() const {

@@ -72,6 +72,9 @@ class ProtectedFormat final : public NumberFormat {
   /// What the protection has learned, as it stands in the metadata.
   std::vector<float> state_in(std::span<const std::uint32_t> metadata) const;
   GuardRecord& record() const { return record_; }
+  /// What emulate() does behind the unguarded format, to values as that holds them. state:
+  /// state_in(metadata). In a GuardScope that asks returns whether a value is another one now.
+  bool guard(View<float> values, const Slice& slice, View<const float> state) const;
   /// The site as the protection sees it; valid as long as this.
   const ProtectedSite& site() const { return place_; }
   /// What the protection has learned of the site: calibrate() puts it into the metadata.
@@ -121,7 +124,7 @@ class ProtectedFormat final : public NumberFormat {
     return metadata.first(metadata.size() < own ? 0 : metadata.size() - own);
   }
   void put_state(View<std::uint32_t> metadata) const;
-  void guard(View<float> values, const Slice& slice, View<const std::uint32_t> metadata) const;
+  void guard_by(View<const std::uint32_t> metadata, View<float> values, const Slice& slice) const;
 
   const NumberFormat& format_;
   const Protection& protection_;

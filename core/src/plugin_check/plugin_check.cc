@@ -124,6 +124,7 @@ class Checker {
 
   /// What the file's components may stand on, and must not be confused with.
   void load_others() {
+    host_.call_once();  // "written" and "deterministic" look themselves
     std::error_code error;
     std::vector<fs::path> files;
     for (fs::directory_iterator entry(default_plugin_folder(), error), end; !error && entry != end;

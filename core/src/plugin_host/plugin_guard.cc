@@ -1,6 +1,7 @@
 #include "plugin_guard.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <set>
@@ -11,6 +12,7 @@
 #include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "bitfall/extensions/training_features.h"
+#include "numbers.h"
 #include "plugin_options.h"
 #include "words.h"
 
@@ -23,8 +25,8 @@ namespace {
 
 class GuardedFormat final : public NumberFormat, public MemoryCode {
  public:
-  GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who)
-      : format_(std::move(format)), who_(std::move(who)) {
+  GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who, bool twice)
+      : format_(std::move(format)), who_(std::move(who)), twice_(twice) {
     code_ = static_cast<const MemoryCode*>(
         call_plugin(who_, "extension", [&] { return format_->extension(kMemoryCode); }));
   }
@@ -99,7 +101,21 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
+    const bool again = is_looked_at(encodes_);
+    const bool writes_metadata = is_whole(slice, values.size()) && !calibrated();
+    std::vector<std::uint32_t> others, other_metadata;
+    if (again) {  // over other contents than the call that counts
+      others = complement(codes);
+      other_metadata = writes_metadata
+                           ? complement(metadata)
+                           : std::vector<std::uint32_t>(metadata.begin(), metadata.end());
+      call_plugin(who_, "encode", [&] { format_->encode(values, slice, other_metadata, others); });
+    }
     call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });
+    if (again) {
+      refuse_others("encode", "code", codes, others);
+      if (writes_metadata) refuse_others("encode", "metadata register", metadata, other_metadata);
+    }
     std::uint32_t any = 0;
     for (const std::uint32_t code : codes) any |= code;
     if ((any & ~mask_) != 0) {
@@ -110,7 +126,17 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
   void decode(View<const std::uint32_t> codes, const Slice& slice,
               View<const std::uint32_t> metadata, View<float> values) const override {
+    const bool again = is_looked_at(decodes_);
+    std::vector<float> others;
+    if (again) {
+      for (const float value : values) others.push_back(std::bit_cast<float>(~bits_of(value)));
+      call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, others); });
+    }
     call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, values); });
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      if (bits_of(values[i]) == bits_of(others[i])) continue;
+      refuse_other("decode", "value", i, exact_text(others[i]), exact_text(values[i]));
+    }
   }
   void emulate(View<float> values, const Slice& slice,
                View<std::uint32_t> metadata) const override {
@@ -146,6 +172,34 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
 
  private:
+  /// Some calls are made twice, so that what is left unwritten, or is no function of the arguments,
+  /// has a name at once.
+  bool is_looked_at(std::atomic<std::uint32_t>& calls) const {
+    if (!twice_) return false;
+    constexpr std::uint32_t kFirst = 64, kEvery = 64;
+    const std::uint32_t call = calls.fetch_add(1, std::memory_order_relaxed);
+    return call < kFirst || call % kEvery == 0;
+  }
+  static std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
+  static std::vector<std::uint32_t> complement(View<const std::uint32_t> words) {
+    std::vector<std::uint32_t> result;
+    for (const std::uint32_t word : words) result.push_back(~word);
+    return result;
+  }
+  void refuse_others(const char* method, const char* what, View<const std::uint32_t> words,
+                     const std::vector<std::uint32_t>& others) const {
+    for (std::size_t i = 0; i < others.size(); ++i) {
+      if (words[i] == others[i]) continue;
+      refuse_other(method, what, i, hex(others[i]), hex(words[i]));
+    }
+  }
+  [[noreturn]] void refuse_other(const char* method, const char* what, std::size_t index,
+                                 const std::string& first, const std::string& then) const {
+    refuse(who_, "gives " + first + " as " + what + " " + std::to_string(index) + " in " + method +
+                     ", and " + then +
+                     " when called again: it does not write it, or lets it depend on what stood "
+                     "there or on other calls");
+  }
   static bool is_whole(const Slice& slice, std::size_t values) {
     return static_cast<std::int64_t>(values) == element_count(slice.shape);
   }
@@ -170,8 +224,10 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
 
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
+  const bool twice_;
   const MemoryCode* code_ = nullptr;        // null: it has none
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
+  mutable std::atomic<std::uint32_t> encodes_{0}, decodes_{0};
 };
 
 /// Ends a draw that does not end by itself, or draws what no register could take.
@@ -520,8 +576,9 @@ class GuardedProtection final : public Protection {
 
 }  // namespace
 
-std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who) {
-  auto guarded = std::make_unique<GuardedFormat>(std::move(format), who);
+std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
+                                    bool twice) {
+  auto guarded = std::make_unique<GuardedFormat>(std::move(format), who, twice);
   const auto registers = guarded->registers();
   if (registers.empty()) refuse(who, "has no registers");
   std::set<std::string> names;

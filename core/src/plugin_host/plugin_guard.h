@@ -52,8 +52,10 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
 }
 
 /// Takes a plugin's object, checks what it says of itself (registers, columns), and wraps it.
-/// Throws Error(kPlugin) where that does not hold together.
-std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who);
+/// Throws Error(kPlugin) where that does not hold together. twice: some calls of encode and decode
+/// are made twice, over other contents of what they write, and must give the same.
+std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
+                                    bool twice);
 std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who);
 std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who);
 std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who);

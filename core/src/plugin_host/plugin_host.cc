@@ -477,6 +477,7 @@ struct PluginHost::State {
   std::vector<PluginDescription> plugins;
   std::vector<Entry> entries;
   std::vector<RefusedPlugin> refused;
+  bool twice = true;               // see call_once()
   std::set<std::string> left_out;  // SHA-256 of files whose notes were refused: told once
   // Ids that refused files offer, which other files have.
   std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
@@ -799,8 +800,14 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
   });
   if (contradictory) return nullptr;
   if (made == nullptr) throw Error(ExitCode::kPlugin, who + " made nothing in create");
-  return guard(std::move(made), who);
+  if constexpr (kKind == ComponentKind::kFormat) {
+    return guard(std::move(made), who, twice);
+  } else {
+    return guard(std::move(made), who);
+  }
 }
+
+void PluginHost::call_once() { state_->twice = false; }
 
 void PluginHost::State::note_use(std::size_t plugin, const std::string& name,
                                  const std::vector<OptionFile>& given) const {

@@ -105,6 +105,10 @@ class PluginHost {
   std::unique_ptr<Protection> make_protection(const PluginChoice& choice,
                                               Diagnostics& diagnostics) const;
 
+  /// From here on formats are made of which no call is made twice to see what it leaves unwritten:
+  /// for who looks for that by itself.
+  void call_once();
+
   /// Of all that was made so far, formats that others stand on included: indices into plugins().
   std::vector<std::size_t> plugins_in_use() const;
   /// What was made of one of them: "format 'fp16'".
