@@ -35,7 +35,7 @@ class Unruly(unittest.TestCase):
         numpy.save(cls.folder / "x.npy", images)
         numpy.save(cls.folder / "y.npy", numpy.arange(12) % 5)
 
-    def start(self, number_format="fp32", metric=None, error_model=None, run="", name="run"):
+    def start(self, number_format="fp32", metric=None, error_model=None, run="", name="run", extra=""):
         metrics = f'[metrics]\nids = ["{metric}"]' if metric else ""
         model = f'error_model = "{error_model}"' if error_model else ""
         (self.folder / "c.toml").write_text(f"""
@@ -52,6 +52,7 @@ id = "{number_format}"
 per_site = 400
 {model}
 {metrics}
+{extra}
 [plugins]
 paths = ["{PLUGINS / "unruly.so"}"]
 [run]
@@ -131,6 +132,42 @@ workers = 2
                 err = self.ended(self.start(number_format=number_format, run="self_replay = 0"))
                 self.assertIn(f"format '{number_format}' of plugin unruly gives ", err)
                 self.assertIn("does not write it", err)
+
+    def test_a_guard_that_only_notices(self):
+        """Detection without correction, against eager PyTorch."""
+        learn = (0.7 * numpy.random.default_rng(1).standard_normal((6, 3, 8, 8))).astype(numpy.float32)
+        numpy.save(self.folder / "lx.npy", learn)
+        numpy.save(self.folder / "ly.npy", numpy.zeros(6, numpy.int64))
+        guard = '[[protect]]\nprotection = "watches"\n[learn]\npath = "lx.npy"\nlabels = "ly.npy"'
+        self.ended(self.start(extra=guard, name="watched"), code=0)
+
+        def rows(run):
+            out = subprocess.run([PROGRAM, "export", run, "--csv"], cwd=self.folder, capture_output=True, text=True)
+            return list(csv.DictReader(io.StringIO(out.stdout)))
+
+        network = torch.jit.load(str(self.folder / "m.pt"))
+        layers = list(network.children())
+        images = torch.from_numpy(numpy.load(self.folder / "x.npy"))
+        bound = layers[1](layers[0](torch.from_numpy(learn))).max().item()
+        with torch.no_grad():
+            convolved = [layers[0](image.unsqueeze(0)).numpy() for image in images]
+        watched, seen, alarms = rows("watched/protected/watches"), 0, 0
+        self.assertGreater(len(watched), 0)
+        for plain, row in zip(rows("watched"), watched, strict=True):
+            for column in ("trial", "element", "mask", "golden_loss", "faulty_loss", "outcome"):
+                self.assertEqual(row[column], plain[column], row)  # it changes nothing
+            golden = convolved[int(row["image"])].copy()
+            alarm = golden > bound
+            noticed = False
+            if row["site"] == "0":
+                golden.ravel().view(numpy.uint32)[int(row["element"])] ^= numpy.uint32(int(row["mask"], 16))
+                noticed = bool(((golden > bound) & ~alarm).any())
+            self.assertEqual(float(row["protect_detected"]), noticed, row)
+            self.assertEqual(float(row["protect_false_alarm"]), bool(alarm.any()), row)
+            seen, alarms = seen + noticed, alarms + bool(alarm.any())
+        self.assertGreater(seen, 3)
+        self.assertGreater(alarms, 10)
+        self.assertLess(alarms, len(watched))
 
     def test_an_endless_call_ends(self):
         err = self.ended(self.start("endless", run="plugin_limit = 2"))

@@ -263,6 +263,27 @@ class OddMetric final : public Metric {
   }
 };
 
+/// Notices values above the largest of training images, and leaves them as they are.
+class Watches final : public Protection {
+ public:
+  bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
+  std::int64_t scratch_size(const ProtectedSite&) const override { return 1; }
+  void learn(const ProtectedSite&, int, View<const float> values,
+             View<double> scratch) const override {
+    for (const float value : values) scratch[0] = value > scratch[0] ? value : scratch[0];
+  }
+  std::int64_t state_size(const ProtectedSite&) const override { return 1; }
+  void finish(const ProtectedSite&, View<const double> scratch, View<float> state) const override {
+    state[0] = static_cast<float>(scratch[0]);
+  }
+  Verdict guard(const ProtectedSite&, View<float> values, const Slice&,
+                View<const float> state) const override {
+    Verdict verdict;
+    for (const float value : values) verdict.detected += value > state[0];
+    return verdict;
+  }
+};
+
 template <typename Interface, typename Class>
 Component<Interface> component(const char* id) {
   return {id, "for tests", {}, [](const Options&) -> Interface* { return new Class; }};
@@ -289,6 +310,7 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, Unwritten>("unwritten_code"));
   registrar.add(component<NumberFormat, UnwrittenValue>("unwritten_value"));
   registrar.add(component<NumberFormat, UnwrittenMetadata>("unwritten_metadata"));
+  registrar.add(component<Protection, Watches>("watches"));
   registrar.add(component<ErrorModel, OwnRandom>("own_random"));
   registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));

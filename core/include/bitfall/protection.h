@@ -24,7 +24,7 @@ struct ProtectedSite {
 
 /// What a guard found in the values of one image.
 struct Verdict {
-  std::int64_t detected = 0;   // values that cannot be right
+  std::int64_t detected = 0;   // values that cannot be right, whether it changes them or not
   std::int64_t corrected = 0;  // of these the ones that it changed
   bool again = false;  // of the answer only: the host computes the image once more, which clears a
                        // transient fault
@@ -68,8 +68,9 @@ class Protection {
   }
 
   /// Looks at values of one image and changes those that it mends, in place. At sites, what becomes
-  /// of a value may depend on nothing but the value, its place and the state, so that any slice can
-  /// be guarded alone. The answer comes whole. NaN and Inf come too, and any state.
+  /// of a value, and whether it is detected, may depend on nothing but the value, its place and the
+  /// state, so that any slice can be guarded alone. The answer comes whole. NaN and Inf come too,
+  /// and any state.
   virtual Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
                         View<const float> state) const = 0;
 

@@ -139,20 +139,35 @@ bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const f
     return false;
   }
   before.assign(values.begin(), values.end());
-  protection_.guard(place_, values, slice, state);
-  if (std::memcmp(before.data(), values.data(), values.size_bytes()) == 0) return false;
-  std::vector<std::int64_t> changed;
+  const Verdict verdict = protection_.guard(place_, values, slice, state);
+  const bool other = std::memcmp(before.data(), values.data(), values.size_bytes()) != 0;
+  if (!other && verdict.detected == 0) return false;
+  std::vector<std::int64_t> noticed;
+  std::vector<std::size_t> kept;  // what it leaves as it is
   for (std::size_t i = 0; i < before.size(); ++i) {
     if (std::bit_cast<std::uint32_t>(before[i]) != std::bit_cast<std::uint32_t>(values[i])) {
-      changed.push_back(slice.first + static_cast<std::int64_t>(i) * slice.stride);
+      noticed.push_back(slice.first + static_cast<std::int64_t>(i) * slice.stride);
+    } else {
+      kept.push_back(i);
+    }
+  }
+  // Some guards notice without a change. Which values, they say one by one.
+  if (verdict.detected > static_cast<std::int64_t>(noticed.size())) {
+    for (const std::size_t i : kept) {
+      const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+      float value = before[i];
+      const Slice alone{slice.shape, element, 1, slice.stream};
+      if (protection_.guard(place_, {&value, 1}, alone, state).detected > 0) {
+        noticed.push_back(element);
+      }
     }
   }
   if (guarding_golden) {
-    record_.add_golden(slice.stream, changed);
-  } else if (record_.beyond_golden(slice.stream, changed)) {
+    record_.add_golden(slice.stream, noticed);
+  } else if (record_.beyond_golden(slice.stream, noticed)) {
     std::atomic_ref(*guarding_mark).store(true, std::memory_order_relaxed);
   }
-  return true;
+  return other;
 }
 
 const GuardRanges* ProtectedFormat::ranges() const {

@@ -19,17 +19,16 @@
 
 namespace bitfall {
 
-/// Which values guards have changed in fault-free passes, and in which trials they changed others.
-/// Thread-safe.
+/// Which values guards have noticed in fault-free passes, changed or not. Thread-safe.
 class GuardRecord {
  public:
   /// stream: of site and image, as in Slice.
   void add_golden(std::uint64_t stream, std::span<const std::int64_t> elements);
-  /// Whether one of these is not changed in the fault-free pass.
+  /// Whether one of these is not noticed in the fault-free pass.
   bool beyond_golden(std::uint64_t stream, std::span<const std::int64_t> elements) const;
-  /// What was changed in the fault-free pass.
+  /// What was noticed in the fault-free pass.
   std::vector<std::int64_t> golden(std::uint64_t stream) const;
-  /// Whether a guard changed something of this image without a fault.
+  /// Whether a guard noticed something of this image without a fault.
   bool false_alarm(std::int32_t image) const;
 
  private:
@@ -39,7 +38,7 @@ class GuardRecord {
 };
 
 /// What a thread is guarding values for, while one stands: a fault-free pass, or a trial, whose
-/// mark becomes true where a guard changes what it leaves alone without the fault.
+/// mark becomes true where a guard notices what it does not without the fault.
 class GuardScope {
  public:
   GuardScope(bool golden, bool* mark);

@@ -192,6 +192,16 @@ void check_guard_slices(const Subject& subject) {
     if (place.is_answer()) return;
     const Mended whole = mended(protection, place, place.wild, state);
     const auto size = static_cast<std::int64_t>(place.wild.size());
+    std::int64_t detected = 0;
+    for (std::int64_t at = 0; at < size; ++at) {
+      const float value = place.wild[static_cast<std::size_t>(at)];
+      detected += mended(protection, place, {value}, state, at).verdict.detected;
+    }
+    if (detected != whole.verdict.detected) {
+      throw CheckFailure("detects " + std::to_string(whole.verdict.detected) +
+                         " values in the whole and " + std::to_string(detected) +
+                         " of them one by one, at " + place.text());
+    }
     for (int i = 0; i < 16; ++i) {
       const auto first = static_cast<std::int64_t>(random.below(place.wild.size()));
       const auto stride = static_cast<std::int64_t>(1 + random.below(4));
@@ -278,7 +288,8 @@ constexpr Check kBasicProtectionChecks[] = {
 constexpr Check kProtectionChecks[] = {
     {"unchanged", "values that it has learned from pass unchanged and undetected", check_unchanged},
     {"verdicts", "it says that it corrected as many values as it changed", check_verdicts},
-    {"slices", "a slice guarded alone is what it is in the whole", check_guard_slices},
+    {"slices", "a slice guarded alone is what it is in the whole, and so is what is detected there",
+     check_guard_slices},
     {"any_state", "any learned numbers, NaN among them, are taken", check_any_state},
     {"ranges", "where it says that it keeps values in ranges (GuardRanges), it does no more",
      check_ranges},
