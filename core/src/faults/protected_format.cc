@@ -76,7 +76,8 @@ ProtectedFormat::ProtectedFormat(const NumberFormat& format, const Protection& p
       protection_(protection),
       record_(record),
       place_(protected_site(site, format)),
-      size_(protection.state_size(place_)) {
+      size_(protection.state_size(place_)),
+      changes_tell_(ranges() != nullptr) {
   const auto inner_registers = format.registers();
   registers_.assign(inner_registers.begin(), inner_registers.end());
   if (size_ > 0) registers_.push_back({"bound", 32, kBoundClasses});
@@ -141,7 +142,8 @@ bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const f
   before.assign(values.begin(), values.end());
   const Verdict verdict = protection_.guard(place_, values, slice, state);
   const bool other = std::memcmp(before.data(), values.data(), values.size_bytes()) != 0;
-  if (!other && verdict.detected == 0) return false;
+  const bool quiet = changes_tell_ || verdict.detected == 0;
+  if (!other && quiet) return false;
   std::vector<std::int64_t> noticed;
   std::vector<std::size_t> kept;  // what it leaves as it is
   for (std::size_t i = 0; i < before.size(); ++i) {
@@ -152,7 +154,7 @@ bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const f
     }
   }
   // Some guards notice without a change. Which values, they say one by one.
-  if (verdict.detected > static_cast<std::int64_t>(noticed.size())) {
+  if (!quiet && verdict.detected > static_cast<std::int64_t>(noticed.size())) {
     for (const std::size_t i : kept) {
       const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
       float value = before[i];

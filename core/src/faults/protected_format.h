@@ -130,6 +130,7 @@ class ProtectedFormat final : public NumberFormat {
   GuardRecord& record_;
   ProtectedSite place_;
   std::int64_t size_;  // of the state
+  bool changes_tell_;  // it is ranges: what it detects is what it changes, on a GPU too
   std::vector<Register> registers_;
   std::vector<float> state_;
 };

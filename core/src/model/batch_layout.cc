@@ -114,7 +114,8 @@ class SideBySide {
   template <std::size_t N>
   void add_exchanges(const std::array<Exchange, N>& kinds) {
     if (batch_ == 1) return;
-    std::size_t next = 0;
+    // In a batch of two, b_ has another image in the row beside the first.
+    std::size_t next = batch_ == 2 && kinds[0] == Exchange::kOther ? 1 : 0;
     while (next < kinds.size()) {
       at::Tensor rows = images_.batch.clone();
       for (std::int64_t row = 1; row < batch_; ++row, ++next) {
@@ -284,9 +285,9 @@ class SideBySide {
       return "it draws random numbers (" + random_ +
              "), so that two runs on one image differ; export the model after model.eval()";
     }
-    Slots again = program_.start(images_.batch);
-    program_.run(again, 0, static_cast<int>(program_.steps().size()));
-    if (!same_bits(logits, program_.output(again))) {
+    // Images beside which others were exchanged have had several runs already.
+    const std::string of_batches = batch_ > 1 ? misfit_of_batches(logits) : "";
+    if ((batch_ == 1 || !of_batches.empty()) && !same_again(logits)) {
       return "two runs on the same images give different answers (dropout or noise is active, or "
              "the model keeps a state); export the model after model.eval()";
     }
@@ -294,7 +295,13 @@ class SideBySide {
       return "it keeps a state in its attributes, so that its answer depends on what it was asked "
              "before; export one that does not";
     }
-    return batch_ > 1 ? misfit_of_batches(logits) : "";
+    return of_batches;
+  }
+
+  bool same_again(const at::Tensor& logits) const {
+    Slots again = program_.start(images_.batch);
+    program_.run(again, 0, static_cast<int>(program_.steps().size()));
+    return same_bits(logits, program_.output(again));
   }
 
   bool same_each_time(const at::Tensor& logits) const {
