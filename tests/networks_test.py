@@ -1470,6 +1470,9 @@ class Protected(Networks):
         base = {row["trial"]: row["golden_loss"] for row in self.rows()}
         for row in self.protected_rows("nan_guard"):  # which has nothing to do without a fault
             self.assertEqual(row["golden_loss"], base[row["trial"]])
+        told = self.bitfall("run", "c.toml", "--force", "--explain")
+        for name in ("range", "nan_guard", "neuron", "stored"):
+            self.assertEqual(told.count(f"With the protection '{name}':"), 1, told)
 
     def test_entries_of_one_name_are_one_run(self):
         def mixture(*more):

@@ -37,7 +37,8 @@ std::string rate_text(const EngineProgress& count, double confidence) {
 }
 
 // Where the time of a run went.
-void print_costs(const EngineCosts& costs, std::int64_t batch) {
+void print_costs(const EngineCosts& costs, const Session& session) {
+  const std::int64_t batch = session.campaign().batch;
   TextTable table({{"part"}, {"seconds", TextTable::kRight}, {"share", TextTable::kRight}});
   const double all = costs.total_s * static_cast<double>(costs.workers);
   const auto add = [&](const char* part, double seconds) {
@@ -55,6 +56,9 @@ void print_costs(const EngineCosts& costs, std::int64_t batch) {
                                                 costs.suffix_s - costs.emulation_s -
                                                 costs.injection_s - costs.results_s);
   add("all", all);
+  if (const auto& protection = session.facts().protection) {
+    std::printf("\nWith the protection '%s':\n", protection->c_str());
+  }
   std::printf("\n%s\n", table.render().c_str());
   if (costs.workers > 1) {
     std::printf("Seconds of %lld workers together; the run took %.2f.\n",
@@ -238,7 +242,7 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
     costs.add_run(session.engine().costs());
   }
   if (finished) prove(session, store);
-  if (options.explain) print_costs(costs, session.campaign().batch);
+  if (options.explain) print_costs(costs, session);
   const int code = conclude(store, options, planned, finished, seconds_since(start));
   if (notes) notes->finish(finished && !options.more_follows);
   return code;

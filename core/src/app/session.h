@@ -132,6 +132,7 @@ class Session {
   void divide_by_values(std::vector<std::vector<std::int32_t>>& entries, Diagnostics& diagnostics);
   bool hit_any_element(const std::vector<std::vector<std::int32_t>>& entries) const;
   void check_goal(const std::set<std::string>& columns, Diagnostics& diagnostics) const;
+  static Campaign smallest(Campaign campaign);
   void set_pilot(const Plan& smallest);
   bool by_values() const;
   bool profile_all(const std::atomic<bool>& stop, std::int64_t most_images);
