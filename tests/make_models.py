@@ -3,6 +3,7 @@
 usage: make_models.py FOLDER
 """
 
+import copy
 import pathlib
 import sys
 import warnings
@@ -509,7 +510,8 @@ def main():
             traced = torch.jit.trace(model, torch.randn(2, 3, *size))
             traced.save(folder / f"{network.__name__.lower()}_traced.pt")
         if network is Residual:
-            torch.jit.script(model.half()).save(folder / "residual_half.pt")
+            torch.jit.script(copy.deepcopy(model).half()).save(folder / "residual_half.pt")
+            torch.jit.script(copy.deepcopy(model).double()).save(folder / "residual_double.pt")
         if network is Maps:
             model = model.to(memory_format=torch.channels_last)
             torch.jit.script(model).save(folder / "maps_last.pt")

@@ -1474,6 +1474,35 @@ class Protected(Networks):
         for name in ("range", "nan_guard", "neuron", "stored"):
             self.assertEqual(told.count(f"With the protection '{name}':"), 1, told)
 
+    def test_guards_leave_wide_numbers_as_they_are(self):
+        """What a guard does not change keeps all of its 64 bits, golden and faulty alike."""
+        self.network.double()
+        self.save(self.network)
+        self.protect('protection = "nan_guard"', faults='sites = ["conv"]', per_site=100, learn=False)
+        base = {row["trial"]: row for row in self.rows()}
+        for row in self.protected_rows("nan_guard"):
+            plain = base[row["trial"]]
+            self.assertEqual(row["golden_loss"], plain["golden_loss"])
+            if plain["outcome"] != "nonfinite" and float(row["protect_detected"]) == 0:
+                self.assertEqual(row["faulty_loss"], plain["faulty_loss"], row)
+
+    def test_guarded_parameters(self):
+        """What is noticed of them without a fault is no detection, and concerns every image."""
+        guard = 'protection = {id = "range", scope = "neuron", margin = %s}\ntarget = "weight"\noperations = "*"\nname = "%s"'
+        self.protect(guard % (0.9, "tight"), guard % (1.0, "exact"),
+                     faults='target = "weight"\nsites = ["conv.weight"]', per_site=150)
+        weight = self.network.conv.weight.detach().numpy().ravel()
+        for row in self.protected_rows("tight"):
+            self.assertEqual((float(row["protect_detected"]), float(row["protect_false_alarm"])), (0, 1), row)
+        seen = 0
+        for row in self.protected_rows("exact"):  # each number's range is itself
+            number = int(row["element"])
+            changed = flipped(weight[number], int(row["mask"], 16)) != weight[number]
+            self.assertEqual((float(row["protect_detected"]), float(row["protect_false_alarm"])), (changed, 0), row)
+            self.assertEqual(row["faulty_loss"], row["golden_loss"])
+            seen += changed
+        self.assertGreater(seen, 100)
+
     def test_entries_of_one_name_are_one_run(self):
         def mixture(*more):
             return [f'{entry}\nname = "mixture"' for entry in (
@@ -1585,8 +1614,6 @@ class Protected(Networks):
         for row in self.protected_rows("rerun"):
             plain = base[row["trial"]]
             unsure = not float(plain["top2diff_faulty"]) >= 0.5
-            if row["faulty_loss"] == row["golden_loss"] and plain["faulty_loss"] == plain["golden_loss"]:
-                continue
             self.assertEqual(float(row["protect_recomputed"]), unsure, (row, plain))
             again += unsure
             wanted = plain["golden_loss"] if unsure else plain["faulty_loss"]

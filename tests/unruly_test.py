@@ -168,6 +168,11 @@ workers = 2
         self.assertGreater(seen, 3)
         self.assertGreater(alarms, 10)
         self.assertLess(alarms, len(watched))
+        # What changes an answer doubts it, whatever it says.
+        self.ended(self.start(extra='[[protect]]\nprotection = "nudges"', name="nudged"), code=0)
+        nudged = rows("nudged/protected/nudges")
+        self.assertGreater(len(nudged), 0)
+        self.assertEqual({row["protect_false_alarm"] for row in nudged}, {"1"})
 
     def test_an_endless_call_ends(self):
         err = self.ended(self.start("endless", run="plugin_limit = 2"))

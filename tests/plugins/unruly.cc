@@ -284,6 +284,18 @@ class Watches final : public Protection {
   }
 };
 
+/// Halves the answer's first number, and says nothing of it.
+class Nudges final : public Protection {
+ public:
+  bool wants(const ProtectedSite& site) const override { return site.operation == "answer"; }
+  int passes() const override { return 0; }
+  Verdict guard(const ProtectedSite&, View<float> values, const Slice&,
+                View<const float>) const override {
+    values[0] /= 2;
+    return {};
+  }
+};
+
 template <typename Interface, typename Class>
 Component<Interface> component(const char* id) {
   return {id, "for tests", {}, [](const Options&) -> Interface* { return new Class; }};
@@ -311,6 +323,7 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, UnwrittenValue>("unwritten_value"));
   registrar.add(component<NumberFormat, UnwrittenMetadata>("unwritten_metadata"));
   registrar.add(component<Protection, Watches>("watches"));
+  registrar.add(component<Protection, Nudges>("nudges"));
   registrar.add(component<ErrorModel, OwnRandom>("own_random"));
   registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));

@@ -70,11 +70,13 @@ bool ProtectedArm::guard_site(const ProtectionEntry& entry, std::int32_t index,
   if (format.refusal(site.shape) != nullptr) return false;  // told by who checks formats
   const ProtectedSite guarded = protected_site(site, format);
   if (!entry.protection->wants(guarded)) return false;
+  const bool twice = entry.protection->computed_twice(guarded);
+  if (twice && site.target != Target::kActivation) return false;  // no operation makes it
   if (guarded_.count(index) + twice_.count(index) > 0) {
     refuse_second(entry, "site '" + site.name + "'", diagnostics);
     return true;
   }
-  if (entry.protection->computed_twice(guarded)) {
+  if (twice) {
     guarding_.twice[place] = true;
     twice_[index] = &entry;
     return true;

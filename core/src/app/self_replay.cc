@@ -29,6 +29,19 @@ std::string suspects(const Session& session) {
          (found.size() == 1 ? " does" : "");
 }
 
+/// Who may have made codes and values of a site others: its format, or where that comes with the
+/// program, the protections of others around it.
+std::string maker_of_values(const Session& session, std::int32_t site) {
+  const std::string format = "format '" + session.format_name(site) + "'";
+  std::vector<std::string> protections;
+  for (const std::string& use : session.foreign_uses()) {
+    if (use.starts_with("format ")) return format;
+    if (use.starts_with("protection ")) protections.push_back(use);
+  }
+  if (protections.empty() || !session.facts().protection) return format;
+  return "in values of " + format + " " + joined(protections, " or ");
+}
+
 /// The first stage at which two results of a trial part, and whose code that is.
 std::string difference(const Session& session, const TrialResult& a, const TrialResult& b) {
   const auto same_edits = [](const EditRecord& x, const EditRecord& y) {
@@ -37,7 +50,7 @@ std::string difference(const Session& session, const TrialResult& a, const Trial
   if (!std::equal(a.edits.begin(), a.edits.end(), b.edits.begin(), b.edits.end(), same_edits)) {
     return session.error_model_name(a.entry) + " draws other edits";
   }
-  const std::string format = "format '" + session.format_name(a.site) + "'";
+  const std::string format = maker_of_values(session, a.site);
   for (std::size_t i = 0; i < a.edits.size(); ++i) {
     const EditRecord &x = a.edits[i], &y = b.edits[i];
     if (x.code_before != y.code_before || x.code_after != y.code_after) {

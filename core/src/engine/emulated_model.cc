@@ -10,6 +10,7 @@
 #include "device_access.h"
 #include "error.h"
 #include "injection.h"
+#include "plain_values.h"
 #include "plugin_calls.h"
 #include "protected_format.h"
 #include "steps.h"
@@ -35,6 +36,22 @@ at::Tensor laid_as(const at::Tensor& value, const ImageAxis& axis, const at::Ten
   at::Tensor same_layout = at::empty_like(value);
   by_image(same_layout, axis).copy_(images);
   return same_layout;
+}
+
+// The value where float32 numbers of it have become others, and as it is elsewhere, whatever its
+// own type holds beyond float32. In its own layout.
+at::Tensor with_changes(const at::Tensor& value, const at::Tensor& before,
+                        const at::Tensor& after) {
+  const at::Tensor there = after.to(value.device());
+  const at::Tensor same = bits_of(before.to(value.device())).eq(bits_of(there));
+  at::Tensor result = at::empty_like(value);
+  return result.copy_(at::where(same, value, there.to(value.scalar_type())));
+}
+
+// The values of a guard of what the campaign stores in no format.
+bool is_plain(const NumberFormat& format) {
+  const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);
+  return guarded != nullptr && dynamic_cast<const PlainValues*>(&guarded->unguarded()) != nullptr;
 }
 
 }  // namespace
@@ -73,10 +90,13 @@ void EmulatedModel::emulate_parameters() {
     const NumberFormat& format = formats_.of(site);
     const at::Tensor original = model_.parameter(site);
     at::Tensor encoded = original.to(at::kCPU, at::kFloat).contiguous().clone();
+    const GuardScope scope(true, nullptr);
     emulate(format, {encoded.data_ptr<float>(), static_cast<std::size_t>(encoded.numel())},
             {model_.sites()[static_cast<std::size_t>(site)].shape, 0, 1, stream(site, 0)},
             metadata(site));
-    at::Tensor value = exact(site) ? original : encoded.to(original.options());
+    at::Tensor value = exact(site)        ? original
+                       : is_plain(format) ? with_changes(original, original.to(at::kFloat), encoded)
+                                          : encoded.to(original.options());
     if (!model_.overlaps(site).empty() && !exact(site)) {
       check_shared(site);
       at::Tensor& memory = shared[original.storage().unsafeGetStorageImpl()];
@@ -301,14 +321,24 @@ void EmulatedModel::run_beside(Slots& slots, const Slots& before, const Emulated
   if (site < 0) return;
   c10::IValue& value = slots[static_cast<std::size_t>(model_.slots(site)[0])];
   if (!value.isTensor() || !value.toTensor().defined()) return;
-  const at::Tensor guarded = emulated(site, value.toTensor(), images, seconds, true);
-  if (!same_bits(guarded, value.toTensor()))
-    value = guarded;  // at once where it is the same tensor
+  const at::Tensor& whole = value.toTensor();
+  const at::Tensor guarded = emulated(site, whole, images, seconds, true);
+  // The same bits in another layout may have other products.
+  if (guarded.strides() != whole.strides() || !same_bits(guarded, whole)) value = guarded;
 }
 
 at::Tensor EmulatedModel::emulated(std::int32_t site, const at::Tensor& value,
                                    const RowImages& images, double& seconds, bool held) const {
   const NumberFormat& format = formats_.of(site);
+  if (is_plain(format) && value.scalar_type() != at::kFloat) {
+    const at::Tensor before = value.to(at::kFloat);
+    const at::Tensor after = emulated(site, before, images, seconds, held);
+    if (after.is_same(before) && value.is_non_overlapping_and_dense()) return value;
+    return with_changes(value, before, after);
+  }
+  if (held && !value.is_non_overlapping_and_dense()) {
+    return emulated(site, value.contiguous(), images, seconds, held);
+  }
   const Timer timer(seconds);
   check_size(site, value);
   const auto* guarded = dynamic_cast<const ProtectedFormat*>(&format);

@@ -101,12 +101,14 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
 
 void GoldenChunk::guard_answer(const AnswerGuard& answer) {
   logits_ = logits_.clone();
-  doubted_.assign(static_cast<std::size_t>(logits_.size(0)), false);
+  doubted_.clear();
+  again_.clear();
   for (std::int64_t row = 0; row < logits_.size(0); ++row) {
     const auto width = static_cast<std::size_t>(logits_.size(1));
-    const Verdict verdict =
-        answer.guard({logits_.data_ptr<float>() + row * logits_.size(1), width});
-    doubted_[static_cast<std::size_t>(row)] = verdict.detected > 0 || verdict.again;
+    const std::span<float> logits(logits_.data_ptr<float>() + row * logits_.size(1), width);
+    const AnswerVerdict verdict = answer.guard(logits);
+    doubted_.push_back(verdict.noticed);
+    again_.push_back(verdict.again);
   }
 }
 

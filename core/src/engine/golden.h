@@ -57,9 +57,13 @@ class GoldenChunk {
 
   /// Puts the answers through the guard.
   void guard_answer(const AnswerGuard& answer);
-  /// Whether it found something in this row's.
+  /// Whether it found something in this row's, or changed it.
   bool doubted(std::int64_t row) const {
     return !doubted_.empty() && doubted_[static_cast<std::size_t>(row)];
+  }
+  /// Whether it has this row's computed once more.
+  bool again(std::int64_t row) const {
+    return !again_.empty() && again_[static_cast<std::size_t>(row)];
   }
 
  private:
@@ -78,7 +82,7 @@ class GoldenChunk {
   std::shared_ptr<const Slots> before_;  // of keep_; null where it has nothing
   Slots slots_;
   at::Tensor logits_;
-  std::vector<bool> doubted_;  // by row
+  std::vector<bool> doubted_, again_;  // by row
   int to_ = 0;
 };
 

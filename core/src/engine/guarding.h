@@ -13,13 +13,19 @@
 
 namespace bitfall {
 
+/// What a guard makes of an answer.
+struct AnswerVerdict {
+  bool noticed = false;  // it detects something, changes something, or wants another computation
+  bool again = false;
+};
+
 /// The network's answer as a protection guards it.
 struct AnswerGuard {
   const Protection* protection = nullptr;
   ProtectedSite site;
   std::vector<float> state;
 
-  Verdict guard(std::span<float> logits) const;
+  AnswerVerdict guard(std::span<float> logits) const;
 };
 
 /// Borrowed by an engine and the formats of its sites.

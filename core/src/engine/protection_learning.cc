@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "image_cache.h"
+#include "plugin_calls.h"
 #include "program.h"
 
 namespace bitfall {
@@ -76,6 +77,7 @@ class LearningPass {
     if (pass_ >= place.protection->passes()) return;
     const at::Tensor rows = values.to(at::kCPU, at::kFloat).contiguous();
     const auto size = static_cast<std::size_t>(rows.numel() / rows.size(0));
+    const PluginWork work(place.site->name.data(), -1);
     for (std::int64_t row = 0; row < count; ++row) {
       place.protection->learn(
           *place.site, pass_,
@@ -123,6 +125,7 @@ bool learn(const Model& model, const Dataset& images, std::span<LearnPlace> plac
   }
   for (std::size_t i = 0; i < places.size(); ++i) {
     LearnPlace& place = places[i];
+    const PluginWork work(place.site->name.data(), -1);
     place.state.assign(static_cast<std::size_t>(place.protection->state_size(*place.site)), 0);
     place.protection->finish(*place.site, scratch[i], place.state);
   }

@@ -498,12 +498,11 @@ Worker::Guarded Worker::guard_answer(const Flight& one, std::span<const float> f
   const auto clean = one.golden->logits(one.row);
   if (options_.guarding == nullptr || options_.guarding->answer == nullptr ||
       same_bits(clean, faulty)) {
-    return {faulty, false, false};
+    return {faulty, false, one.golden->again(one.row)};
   }
   answer_.assign(faulty.begin(), faulty.end());
-  const Verdict verdict = options_.guarding->answer->guard(answer_);
-  Guarded guarded{answer_, (verdict.detected > 0 || verdict.again) && !one.golden->doubted(one.row),
-                  verdict.again};
+  const AnswerVerdict verdict = options_.guarding->answer->guard(answer_);
+  Guarded guarded{answer_, verdict.noticed && !one.golden->doubted(one.row), verdict.again};
   if (verdict.again && transient(one.trial)) guarded.answer = clean;
   return guarded;
 }

@@ -14,6 +14,7 @@
 #include "csv.h"
 #include "error.h"
 #include "numbers.h"
+#include "protected_format.h"
 #include "words.h"
 
 namespace bitfall {
@@ -113,9 +114,9 @@ class FaultListReader {
   std::span<const Site> sites_;
   const Dataset& dataset_;
   SiteFormats formats_;
-  std::array<NumberOf, kTargetNames.size()> site_numbers_;     // by target
-  std::vector<std::vector<SiteRegister>> site_registers_;  // by site, filled when first met
-  std::array<std::size_t, kColumns> columns_{};            // where each column stands in a row
+  std::array<NumberOf, kTargetNames.size()> site_numbers_;  // by target
+  std::vector<std::vector<SiteRegister>> site_registers_;   // by site, filled when first met
+  std::array<std::size_t, kColumns> columns_{};             // where each column stands in a row
   std::optional<std::size_t> group_column_;
   std::size_t width_ = 0;
   std::vector<ListedFault> faults_;
@@ -300,7 +301,12 @@ std::optional<std::int32_t> FaultListReader::read_register(const CsvField& field
     if (field.text == registers[i].name) return static_cast<std::int32_t>(i);
     names += (i ? ", '" : "'") + std::string(registers[i].name) + "'";
   }
-  errors_.add(field.where, "the format has no register " + shown(field.text) + "; it has " + names);
+  const bool learned = field.text == kBoundRegister;
+  errors_.add(field.where,
+              "the format has no register " + shown(field.text) + "; it has " + names +
+                  (learned ? ": what a protection has learned is hit by drawn faults alone, with "
+                             "exposed = true, as a list is also for the run without it"
+                           : ""));
   return std::nullopt;
 }
 

@@ -25,10 +25,15 @@ std::int32_t image_of_stream(std::uint64_t stream) {
 
 }  // namespace
 
-void GuardRecord::add_golden(std::uint64_t stream, std::span<const std::int64_t> elements) {
+void GuardRecord::add_golden(std::uint64_t stream, std::span<const std::int64_t> elements,
+                             bool every_image) {
   const std::lock_guard lock(mutex_);
   golden_[stream].insert(elements.begin(), elements.end());
-  images_.insert(image_of_stream(stream));
+  if (every_image) {
+    every_image_ = true;
+  } else {
+    images_.insert(image_of_stream(stream));
+  }
 }
 
 bool GuardRecord::beyond_golden(std::uint64_t stream,
@@ -49,7 +54,7 @@ std::vector<std::int64_t> GuardRecord::golden(std::uint64_t stream) const {
 
 bool GuardRecord::false_alarm(std::int32_t image) const {
   const std::lock_guard lock(mutex_);
-  return images_.count(image) > 0;
+  return every_image_ || images_.count(image) > 0;
 }
 
 GuardScope::GuardScope(bool golden, bool* mark)
@@ -77,10 +82,11 @@ ProtectedFormat::ProtectedFormat(const NumberFormat& format, const Protection& p
       record_(record),
       place_(protected_site(site, format)),
       size_(protection.state_size(place_)),
+      parameter_(site.target == Target::kWeight),
       changes_tell_(ranges() != nullptr) {
   const auto inner_registers = format.registers();
   registers_.assign(inner_registers.begin(), inner_registers.end());
-  if (size_ > 0) registers_.push_back({"bound", 32, kBoundClasses});
+  if (size_ > 0) registers_.push_back({kBoundRegister, 32, kBoundClasses});
 }
 
 void ProtectedFormat::set_state(std::vector<float> state) { state_ = std::move(state); }
@@ -165,7 +171,7 @@ bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const f
     }
   }
   if (guarding_golden) {
-    record_.add_golden(slice.stream, noticed);
+    record_.add_golden(slice.stream, noticed, parameter_);
   } else if (record_.beyond_golden(slice.stream, noticed)) {
     std::atomic_ref(*guarding_mark).store(true, std::memory_order_relaxed);
   }

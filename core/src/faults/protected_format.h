@@ -22,8 +22,9 @@ namespace bitfall {
 /// Which values guards have noticed in fault-free passes, changed or not. Thread-safe.
 class GuardRecord {
  public:
-  /// stream: of site and image, as in Slice.
-  void add_golden(std::uint64_t stream, std::span<const std::int64_t> elements);
+  /// stream: of site and image, as in Slice. every_image: of a parameter, which all images meet.
+  void add_golden(std::uint64_t stream, std::span<const std::int64_t> elements,
+                  bool every_image = false);
   /// Whether one of these is not noticed in the fault-free pass.
   bool beyond_golden(std::uint64_t stream, std::span<const std::int64_t> elements) const;
   /// What was noticed in the fault-free pass.
@@ -35,6 +36,7 @@ class GuardRecord {
   mutable std::mutex mutex_;
   std::map<std::uint64_t, std::set<std::int64_t>> golden_;  // elements by stream
   std::set<std::int32_t> images_;
+  bool every_image_ = false;
 };
 
 /// What a thread is guarding values for, while one stands: a fault-free pass, or a trial, whose
@@ -53,6 +55,9 @@ class GuardScope {
 
 /// A site as a protection sees it; it points into `site`.
 ProtectedSite protected_site(const Site& site, const NumberFormat& format);
+
+/// The register of what a protection has learned.
+inline constexpr const char* kBoundRegister = "bound";
 
 class ProtectedFormat final : public NumberFormat {
  public:
@@ -130,6 +135,7 @@ class ProtectedFormat final : public NumberFormat {
   GuardRecord& record_;
   ProtectedSite place_;
   std::int64_t size_;  // of the state
+  bool parameter_;     // the site is one
   bool changes_tell_;  // it is ranges: what it detects is what it changes, on a GPU too
   std::vector<Register> registers_;
   std::vector<float> state_;

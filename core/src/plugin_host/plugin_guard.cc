@@ -531,8 +531,8 @@ class GuardedProtection final : public Protection {
     call_plugin(who_, "finish", [&] { protection_->finish(site, scratch, state); });
     for (const float value : state) {
       if (std::bit_cast<std::uint32_t>(value) != std::bit_cast<std::uint32_t>(unwritten)) continue;
-      refuse(who_,
-             "leaves part of its state of site " + in_quotes(site.name) + " unwritten in finish");
+      refuse_at(site, "leaves part of its state of " + std::to_string(state.size()) +
+                          " numbers (state_size) unwritten in finish");
     }
   }
   Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
@@ -541,9 +541,14 @@ class GuardedProtection final : public Protection {
         call_plugin(who_, "guard", [&] { return protection_->guard(site, values, slice, state); });
     if (verdict.corrected < 0 || verdict.corrected > verdict.detected ||
         verdict.detected > static_cast<std::int64_t>(values.size())) {
-      refuse(who_, "detects " + std::to_string(verdict.detected) + " and corrects " +
-                       std::to_string(verdict.corrected) + " of " + std::to_string(values.size()) +
-                       " values in guard, at site " + in_quotes(site.name));
+      refuse_at(site, "detects " + std::to_string(verdict.detected) + " and corrects " +
+                          std::to_string(verdict.corrected) + " of " +
+                          std::to_string(values.size()) +
+                          " values in guard: it can detect as many as there are, and correct as "
+                          "many as it detects");
+    }
+    if (verdict.again && site.operation != "answer") {
+      refuse_at(site, "asks in guard to compute once more, which is for the answer alone");
     }
     return verdict;
   }
@@ -562,10 +567,14 @@ class GuardedProtection final : public Protection {
   }
 
  private:
+  // The place of the call names the site where a trial or pass is known.
+  [[noreturn]] void refuse_at(const ProtectedSite& site, const std::string& problem) const {
+    refuse(who_, problem + (place_of_call().empty() ? ", at site " + in_quotes(site.name) : ""));
+  }
   std::int64_t checked_size(std::int64_t size, const ProtectedSite& site) const {
     constexpr std::int64_t kMost = std::int64_t{1} << 26;
     if (size < 0 || size > kMost) {
-      refuse(who_, "keeps " + std::to_string(size) + " numbers for site " + in_quotes(site.name));
+      refuse_at(site, "keeps " + std::to_string(size) + " numbers");
     }
     return size;
   }
