@@ -94,6 +94,8 @@ TEST(PluginCheck, FindsFaultyFormats) {
   EXPECT_THAT(found("format/nan_for_codes"), HasSubstr("finite FAIL: stores "));
   EXPECT_THAT(found("format/too_large"), HasSubstr("finite FAIL: stores "));
   EXPECT_THAT(found("format/unwritten_code"), HasSubstr("written FAIL: does not write the code"));
+  EXPECT_THAT(found("format/forgets_zeros"),
+              HasSubstr("written FAIL: does not write all metadata of 4 x 6 x 5 values, all 0"));
   EXPECT_THAT(found("format/not_idempotent"), HasSubstr("idempotent FAIL: stores "));
   EXPECT_THAT(found("format/other_emulate"), HasSubstr("emulate FAIL: emulate makes "));
   EXPECT_THAT(found("format/wide_metadata"),

@@ -114,6 +114,25 @@ class OtherEmulate final : public Fixed {
     for (float& value : values) value = std::round(value * 8) / 8;  // does not saturate
   }
 };
+/// Writes its scale where there is a value that is not 0.
+class ForgetsZeros final : public Fixed {
+ public:
+  View<const Register> registers() const override {
+    static constexpr Register kRegisters[] = {{"payload", 8, kByte}, {"scale", 2, kScale}};
+    return kRegisters;
+  }
+  std::int64_t register_count(int, View<const std::int64_t>) const override { return 1; }
+  bool elementwise() const override { return false; }
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
+    Fixed::encode(values, slice, metadata, codes);
+    metadata[0] &= 3;
+    for (const float value : values) {
+      if (value != 0) metadata[0] = 1;
+    }
+  }
+};
+
 class WideMetadata final : public Fixed {
  public:
   View<const Register> registers() const override {
@@ -413,6 +432,7 @@ void register_formats(Registrar& registrar) {
   add("unwritten_code", static_cast<UnwrittenCode*>(nullptr));
   add("not_idempotent", static_cast<NotIdempotent*>(nullptr));
   add("other_emulate", static_cast<OtherEmulate*>(nullptr));
+  add("forgets_zeros", static_cast<ForgetsZeros*>(nullptr));
   add("wide_metadata", static_cast<WideMetadata*>(nullptr));
   add("wrong_block", static_cast<WrongBlock*>(nullptr));
   add("place_in_slice", static_cast<PlaceInSlice*>(nullptr));

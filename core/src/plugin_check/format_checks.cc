@@ -1,5 +1,6 @@
 // What number formats are tried with.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -16,7 +17,11 @@ constexpr std::uint32_t kPatternA = 0xA5A5A5A5, kPatternB = 0x5A5A5A5A;
 struct Tensor {
   Shape shape;
   std::vector<float> values;
-  std::string text() const { return dimensions_text(shape) + " values"; }
+  bool alike = false;  // all of them
+  std::string text() const {
+    return dimensions_text(shape) + " values" +
+           (alike ? ", all " + exact_text(values.front()) : std::string());
+  }
 };
 
 /// A tensor in a format.
@@ -43,6 +48,10 @@ const std::vector<Shape> kAllShapes = {{1},     {2},           {7},           {3
 std::vector<Tensor> all_tensors(const Subject& subject) {
   auto all = tensors(subject, kAllShapes, false);
   for (auto& wild : tensors(subject, {{7}, {64}, {4, 6, 5}}, true)) all.push_back(std::move(wild));
+  // Where a scale is made of the values, there may be none.
+  constexpr std::array kAlike = {0.0F, std::numeric_limits<float>::quiet_NaN(),
+                                 std::numeric_limits<float>::max(), 1e-45F};
+  for (const float value : kAlike) all.push_back({{4, 6, 5}, std::vector<float>(120, value), true});
   return all;
 }
 
