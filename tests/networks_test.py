@@ -1709,6 +1709,9 @@ class Protected(Networks):
         self.protect_refused('protection = "range"\noperations = ["gelu"]', "gelu", rc=2)
         self.protect_refused('protection = {id = "range", scope = "image"}', "layer, channel, neuron", rc=2)
         self.protect_refused('protection = "range"\nname = "../x"', "names a folder", rc=2)
+        for target in ("input", "weight"):  # which no operation makes
+            self.protect_refused(f'protection = "duplicate"\ntarget = "{target}"\noperations = "*"',
+                                 "guards none of the selected sites", learn=False, rc=2)
         numpy.save(self.folder / "lx.npy", numpy.zeros((4, 3, 9, 9), numpy.float32))
         numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))
         self.protect_refused('protection = "range"', "another shape", rc=4)

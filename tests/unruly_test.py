@@ -133,6 +133,28 @@ workers = 2
                 self.assertIn(f"format '{number_format}' of plugin unruly gives ", err)
                 self.assertIn("does not write it", err)
 
+    def test_guards_that_do_what_they_may_not(self):
+        numpy.save(self.folder / "lx.npy", numpy.zeros((4, 3, 8, 8), numpy.float32))
+        numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))
+        for guard, words, at in (
+            ("again_at_sites", "asks in guard to compute once more, which is for the answer alone", "1"),
+            ("detects_too_many", "it can detect as many as there are", "1"),
+            ("crashes_in_learn", "crashed in learn", "1"),
+            ("moody_guard", "protection 'moody_guard' around format 'fp32' gives ", "0"),
+        ):
+            with self.subTest(guard):
+                # Where faults hit what is guarded, replays see its values.
+                operations = "conv" if at == "0" else "relu"
+                err = self.ended(self.start(name=guard, extra=f'''
+[[protect]]
+protection = "{guard}"
+operations = ["{operations}"]
+[learn]
+path = "lx.npy"
+labels = "ly.npy"'''))
+                self.assertIn(words, err)
+                self.assertEqual(err.count(f"at site '{at}'"), 1, err)
+
     def test_a_guard_that_only_notices(self):
         """Detection without correction, against eager PyTorch."""
         learn = (0.7 * numpy.random.default_rng(1).standard_normal((6, 3, 8, 8))).astype(numpy.float32)

@@ -284,6 +284,37 @@ class Watches final : public Protection {
   }
 };
 
+enum class Ill { kAgain, kTooMany, kLearns, kMoods };
+
+/// What guards may not do.
+template <Ill kIll>
+class IllGuard final : public Protection {
+ public:
+  bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
+  std::int64_t state_size(const ProtectedSite&) const override { return 1; }
+  void learn(const ProtectedSite&, int, View<const float>, View<double>) const override {
+    if (kIll == Ill::kLearns) act<Deed::kPointer>();
+  }
+  void finish(const ProtectedSite&, View<const double>, View<float> state) const override {
+    state[0] = 0;
+  }
+  Verdict guard(const ProtectedSite&, View<float> values, const Slice&,
+                View<const float>) const override {
+    Verdict verdict;
+    verdict.again = kIll == Ill::kAgain;
+    if (kIll == Ill::kTooMany) verdict.detected = static_cast<std::int64_t>(values.size()) + 1;
+    if (kIll == Ill::kMoods) {
+      for (float& value : values) value = static_cast<float>(mood_);
+      verdict = {static_cast<std::int64_t>(values.size()), static_cast<std::int64_t>(values.size()),
+                 false};
+    }
+    return verdict;
+  }
+
+ private:
+  const std::uint32_t mood_ = calls++;  // of each instance
+};
+
 /// Halves the answer's first number, and says nothing of it.
 class Nudges final : public Protection {
  public:
@@ -324,6 +355,10 @@ void register_all(Registrar& registrar) {
   registrar.add(component<NumberFormat, UnwrittenMetadata>("unwritten_metadata"));
   registrar.add(component<Protection, Watches>("watches"));
   registrar.add(component<Protection, Nudges>("nudges"));
+  registrar.add(component<Protection, IllGuard<Ill::kAgain>>("again_at_sites"));
+  registrar.add(component<Protection, IllGuard<Ill::kTooMany>>("detects_too_many"));
+  registrar.add(component<Protection, IllGuard<Ill::kLearns>>("crashes_in_learn"));
+  registrar.add(component<Protection, IllGuard<Ill::kMoods>>("moody_guard"));
   registrar.add(component<ErrorModel, OwnRandom>("own_random"));
   registrar.add(component<Metric, Counting>("counting"));
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));

@@ -39,7 +39,7 @@ std::string maker_of_values(const Session& session, std::int32_t site) {
     if (use.starts_with("protection ")) protections.push_back(use);
   }
   if (protections.empty() || !session.facts().protection) return format;
-  return "in values of " + format + " " + joined(protections, " or ");
+  return joined(protections, " or ") + " around " + format;
 }
 
 /// The first stage at which two results of a trial part, and whose code that is.
