@@ -114,8 +114,8 @@ class OtherEmulate final : public Fixed {
     for (float& value : values) value = std::round(value * 8) / 8;  // does not saturate
   }
 };
-/// Writes its scale where there is a value that is not 0.
-class ForgetsZeros final : public Fixed {
+/// With a register for the whole tensor.
+class Scaled : public Fixed {
  public:
   View<const Register> registers() const override {
     static constexpr Register kRegisters[] = {{"payload", 8, kByte}, {"scale", 2, kScale}};
@@ -123,6 +123,10 @@ class ForgetsZeros final : public Fixed {
   }
   std::int64_t register_count(int, View<const std::int64_t>) const override { return 1; }
   bool elementwise() const override { return false; }
+};
+/// Writes its scale where there is a value that is not 0.
+class ForgetsZeros final : public Scaled {
+ public:
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
     Fixed::encode(values, slice, metadata, codes);
@@ -132,15 +136,8 @@ class ForgetsZeros final : public Fixed {
     }
   }
 };
-
-class WideMetadata final : public Fixed {
+class WideMetadata final : public Scaled {
  public:
-  View<const Register> registers() const override {
-    static constexpr Register kRegisters[] = {{"payload", 8, kByte}, {"scale", 2, kScale}};
-    return kRegisters;
-  }
-  std::int64_t register_count(int, View<const std::int64_t>) const override { return 1; }
-  bool elementwise() const override { return false; }
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
     Fixed::encode(values, slice, metadata, codes);

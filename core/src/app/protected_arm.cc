@@ -27,7 +27,12 @@ void ProtectedArm::choose_sites(const Model& model, std::vector<const NumberForm
   answer_shape_ = {model.classes()};
   guarding_.twice.assign(model.sites().size(), false);
   for (const ProtectionEntry& entry : entries_) guard_sites(entry, by_site, diagnostics);
-  for (const auto& [site, guarded] : guarded_) sites_.push_back(site);
+}
+
+std::vector<std::int32_t> ProtectedArm::guarded_sites() const {
+  std::vector<std::int32_t> sites;
+  for (const auto& [site, guarded] : guarded_) sites.push_back(site);
+  return sites;
 }
 
 void ProtectedArm::guard_sites(const ProtectionEntry& entry,

@@ -46,7 +46,7 @@ class ProtectedArm {
   void choose_sites(const Model& model, std::vector<const NumberFormat*>& by_site,
                     Diagnostics& diagnostics);
   /// Whose values are guarded, in order.
-  const std::vector<std::int32_t>& guarded_sites() const { return sites_; }
+  std::vector<std::int32_t> guarded_sites() const;
   /// Whether it learns anything from images.
   bool learns() const;
   /// Learns from the images of `data`, whose preprocessing is that of the campaign's. False if
@@ -88,7 +88,6 @@ class ProtectedArm {
   std::vector<ProtectionEntry> entries_;
   const Model* model_ = nullptr;
   Guarding guarding_;
-  std::vector<std::int32_t> sites_;              // of guarded_
   std::map<std::int32_t, GuardedSite> guarded_;  // but those that are computed twice
   std::map<std::int32_t, const ProtectionEntry*> twice_;
   std::vector<std::int64_t> answer_shape_;

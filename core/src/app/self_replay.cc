@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <initializer_list>
 #include <set>
 
 #include "error.h"
@@ -18,12 +19,20 @@ bool same_edit(const Edit& a, const Edit& b) {
          std::bit_cast<std::uint32_t>(a.value) == std::bit_cast<std::uint32_t>(b.value);
 }
 
-/// Who may have made the answer another: what of others changes values in a pass.
-std::string suspects(const Session& session) {
+/// "format 'nf4'": what of others in use is of these kinds.
+std::vector<std::string> foreign_uses(const Session& session,
+                                      std::initializer_list<const char*> kinds) {
   std::vector<std::string> found;
   for (const std::string& use : session.foreign_uses()) {
-    if (use.starts_with("format ") || use.starts_with("protection ")) found.push_back(use);
+    const auto is = [&](const char* kind) { return use.starts_with(kind + std::string(" ")); };
+    if (std::any_of(kinds.begin(), kinds.end(), is)) found.push_back(use);
   }
+  return found;
+}
+
+/// Who may have made the answer another: what of others changes values in a pass.
+std::string suspects(const Session& session) {
+  const std::vector<std::string> found = foreign_uses(session, {"format", "protection"});
   if (found.empty()) return "something in the network does";
   return (found.size() == 1 ? "" : "one of these does: ") + joined(found) +
          (found.size() == 1 ? " does" : "");
@@ -33,12 +42,9 @@ std::string suspects(const Session& session) {
 /// program, the protections of others around it.
 std::string maker_of_values(const Session& session, std::int32_t site) {
   const std::string format = "format '" + session.format_name(site) + "'";
-  std::vector<std::string> protections;
-  for (const std::string& use : session.foreign_uses()) {
-    if (use.starts_with("format ")) return format;
-    if (use.starts_with("protection ")) protections.push_back(use);
-  }
-  if (protections.empty() || !session.facts().protection) return format;
+  const std::vector<std::string> protections = foreign_uses(session, {"protection"});
+  const bool own = foreign_uses(session, {"format"}).empty();
+  if (!own || protections.empty() || !session.facts().protection) return format;
   return joined(protections, " or ") + " around " + format;
 }
 

@@ -512,7 +512,7 @@ void Session::open_model() {
   facts_.workers = campaign_.workers;
 }
 
-void Session::choose_formats(Diagnostics& diagnostics) {
+std::set<std::int32_t> Session::choose_formats(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
   format_of_.assign(sites.size(), 0);
   std::set<std::int32_t> named;
@@ -522,13 +522,13 @@ void Session::choose_formats(Diagnostics& diagnostics) {
       named.insert(site);
     }
   }
-  named_by_formats_ = std::move(named);
   std::vector<const NumberFormat*> by_site;
   for (const std::int32_t format : format_of_) {
     by_site.push_back(formats_[static_cast<std::size_t>(format)].get());
   }
   bare_ = by_site;
   site_formats_.emplace(std::move(by_site));
+  return named;
 }
 
 // Without a guard: where the campaign stores no values, they stay as they are under one, so that
@@ -591,9 +591,8 @@ std::string Session::format_name(std::int32_t site) const {
 
 void Session::select(Diagnostics& diagnostics) {
   const auto& sites = model_->sites();
-  choose_formats(diagnostics);
+  std::set<std::int32_t> emulated = choose_formats(diagnostics);
   std::vector<std::vector<std::int32_t>> entries;
-  std::set<std::int32_t> emulated = named_by_formats_;
   // A list names its own sites: the entry that stands in for missing [[faults]] may then match
   // nothing.
   Diagnostics ignored("", "");
@@ -626,7 +625,8 @@ void Session::select(Diagnostics& diagnostics) {
   check_formats(stored_, diagnostics);
   if (arm_) {
     guard_sites(diagnostics);
-    emulated.insert(arm_->guarded_sites().begin(), arm_->guarded_sites().end());
+    const std::vector<std::int32_t> guarded = arm_->guarded_sites();
+    emulated.insert(guarded.begin(), guarded.end());
   }
   EngineOptions options{campaign_};  // its RunSettings
   options.needs_ranges = needs_ranges;

@@ -152,7 +152,8 @@ class Session {
   void tune_and_open(const Tuning& given, const std::vector<float>& images);
   void open_network(const std::vector<float>& images);
   void look_at_answer();
-  void choose_formats(Diagnostics& diagnostics);
+  /// Returns the sites that [[formats]] names.
+  std::set<std::int32_t> choose_formats(Diagnostics& diagnostics);
   std::vector<const NumberFormat*> guardable_formats() const;
   void guard_sites(Diagnostics& diagnostics);
   void check_formats(const std::vector<std::int32_t>& emulated, Diagnostics& diagnostics) const;
@@ -174,7 +175,6 @@ class Session {
   std::shared_ptr<PluginHost> host_ = std::make_shared<PluginHost>();
   std::vector<std::unique_ptr<NumberFormat>> formats_;  // [0] the default, then one an entry
   std::vector<std::int32_t> format_of_;                 // by site: index into formats_
-  std::set<std::int32_t> named_by_formats_;             // sites that [[formats]] names
   std::vector<std::int32_t> stored_;                    // sites that are stored in their format
   std::optional<SiteFormats> site_formats_;
   std::vector<std::unique_ptr<ErrorModel>> error_models_;

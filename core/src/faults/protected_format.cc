@@ -150,23 +150,24 @@ bool ProtectedFormat::guard(View<float> values, const Slice& slice, View<const f
   const bool other = std::memcmp(before.data(), values.data(), values.size_bytes()) != 0;
   const bool quiet = changes_tell_ || verdict.detected == 0;
   if (!other && quiet) return false;
+  const auto element = [&](std::size_t i) {
+    return slice.first + static_cast<std::int64_t>(i) * slice.stride;
+  };
+  const auto is_changed = [&](std::size_t i) {
+    return std::bit_cast<std::uint32_t>(before[i]) != std::bit_cast<std::uint32_t>(values[i]);
+  };
   std::vector<std::int64_t> noticed;
-  std::vector<std::size_t> kept;  // what it leaves as it is
   for (std::size_t i = 0; i < before.size(); ++i) {
-    if (std::bit_cast<std::uint32_t>(before[i]) != std::bit_cast<std::uint32_t>(values[i])) {
-      noticed.push_back(slice.first + static_cast<std::int64_t>(i) * slice.stride);
-    } else {
-      kept.push_back(i);
-    }
+    if (is_changed(i)) noticed.push_back(element(i));
   }
   // Some guards notice without a change. Which values, they say one by one.
   if (!quiet && verdict.detected > static_cast<std::int64_t>(noticed.size())) {
-    for (const std::size_t i : kept) {
-      const std::int64_t element = slice.first + static_cast<std::int64_t>(i) * slice.stride;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (is_changed(i)) continue;
       float value = before[i];
-      const Slice alone{slice.shape, element, 1, slice.stream};
+      const Slice alone{slice.shape, element(i), 1, slice.stream};
       if (protection_.guard(place_, {&value, 1}, alone, state).detected > 0) {
-        noticed.push_back(element);
+        noticed.push_back(element(i));
       }
     }
   }

@@ -101,10 +101,12 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
+    const bool whole = is_whole(slice, values.size());
     const bool again = is_looked_at(encodes_);
-    const bool writes_metadata = is_whole(slice, values.size()) && !calibrated();
+    bool writes_metadata = false;
     std::vector<std::uint32_t> others, other_metadata;
     if (again) {  // over other contents than the call that counts
+      writes_metadata = whole && !calibrated();
       others = complement(codes);
       other_metadata = writes_metadata
                            ? complement(metadata)
@@ -122,7 +124,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
       refuse(who_, "gives codes of more than its " + std::to_string(std::popcount(mask_)) +
                        " bits in encode");
     }
-    if (is_whole(slice, values.size())) check_metadata(slice.shape, metadata, "encode");
+    if (whole) check_metadata(slice.shape, metadata, "encode");
   }
   void decode(View<const std::uint32_t> codes, const Slice& slice,
               View<const std::uint32_t> metadata, View<float> values) const override {
