@@ -6,8 +6,10 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -76,6 +78,16 @@ class BackboneTest : public testing::TestWithParam<Backbone> {
         std::filesystem::path(BITFALL_BUILD_DIR) / "tests" / "models" / file_stem(GetParam().name);
     std::filesystem::create_directories(folder_);
     model_ = folder_ / "model.pt";
+    // The tests of one network run beside each other: one of them makes the file, the others wait,
+    // and nobody reads a file that is then replaced.
+    const int lock = ::open((folder_ / "lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    ASSERT_GE(lock, 0);
+    ASSERT_EQ(::flock(lock, LOCK_EX), 0);
+    make_model();
+    ::close(lock);
+  }
+
+  void make_model() {
     if (std::filesystem::exists(model_)) return;
     const auto fresh = folder_ / ("new_" + std::to_string(::getpid()) + ".pt");
     const std::string command = "\"" + std::string(BITFALL_PYTHON) + "\" \"" + BITFALL_SOURCE_DIR +
