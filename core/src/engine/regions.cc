@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <utility>
 
 #include "spatial.h"
 #include "timer.h"
+#include "window_calls.h"
 #include "windows.h"
 
 // A fault changes a few places of a map, and the next step can change only what its kernel reaches
@@ -76,10 +76,9 @@ struct Regions::State {
   const StepCosts& step_costs;
   std::vector<std::optional<Spatial>> steps;
 
-  // How a step is run on windows of a shape so that it gives the bits of whole maps.
-  enum class Way { kDirect, kTiled, kNone };
-  using Kind = std::tuple<int, std::int64_t, std::int64_t, std::int64_t>;  // step, rows, h, w
-  std::map<Kind, Way> ways;
+  WindowWays& ways;
+  std::map<int, int> calls;  // by step, as WindowWays numbers them
+  bool tried = false;        // the last step had to find its way first
 
   // Seconds that a site's steps took on windows, and of how many trials.
   struct Taken {
@@ -89,8 +88,12 @@ struct Regions::State {
   std::map<std::int32_t, std::map<int, Taken>> taken;
   std::map<std::int32_t, int> stops;  // by site: where windows no longer pay
 
-  State(const EmulatedModel& m, const StepCosts& c)
-      : model(m), program(m.model().program()), step_costs(c), steps(spatial_steps(m.model())) {
+  State(const EmulatedModel& m, const StepCosts& c, WindowWays& w)
+      : model(m),
+        program(m.model().program()),
+        step_costs(c),
+        steps(spatial_steps(m.model())),
+        ways(w) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
       const int site = model.site_of_step(static_cast<int>(i));
       if (site < 0 || model.elementwise(site) || !steps[i]) continue;
@@ -106,10 +109,9 @@ struct Regions::State {
   std::vector<c10::IValue> operands(int step, const Pack& pack,
                                     const std::vector<WindowPlace>& places, const Origins& origins,
                                     std::int64_t h, std::int64_t w, bool golden) const;
-  at::Tensor call(int step, std::vector<c10::IValue> operands, Way way, const Pack& pack,
-                  std::int64_t h, std::int64_t w) const;
-  Way way_of(int step, const Pack& pack, const Origins& origins, std::int64_t h, std::int64_t w,
-             EngineCosts& costs);
+  int call_of(int step, const GoldenChunk& golden);
+  std::optional<WindowWay> find_way(int step, const Pack& pack, const Origins& origins,
+                                    std::int64_t h, std::int64_t w, WindowWay::Kernel likely) const;
   bool apply(int step, Pack& pack, EngineCosts& costs);
   void drop_dead(Pack& pack, const Died& died, EngineCosts& costs);
   int walk(std::int32_t site, Pack& pack, int from, int limit, const Died& died,
@@ -120,8 +122,8 @@ struct Regions::State {
              std::map<int, std::vector<Flight*>>& left, EngineCosts& costs);
 };
 
-Regions::Regions(const EmulatedModel& model, const StepCosts& step_costs)
-    : state_(std::make_unique<State>(model, step_costs)) {}
+Regions::Regions(const EmulatedModel& model, const StepCosts& step_costs, WindowWays& ways)
+    : state_(std::make_unique<State>(model, step_costs, ways)) {}
 
 Regions::~Regions() = default;
 
@@ -203,40 +205,24 @@ std::vector<c10::IValue> Regions::State::operands(int step, const Pack& pack,
   return given;
 }
 
-at::Tensor Regions::State::call(int step, std::vector<c10::IValue> given, Way way, const Pack& pack,
-                                std::int64_t h, std::int64_t w) const {
-  if (way == Way::kDirect) return program.call(step, std::move(given)).toTensor().contiguous();
-  // LibTorch chooses how to sum over channels by the size of a map, so that places of many windows
-  // are laid out as maps of the usual size.
-  const Spatial& how = *steps[static_cast<std::size_t>(step)];
-  const int slot = program.steps()[static_cast<std::size_t>(step)].output;
-  const at::Tensor& whole = pack.trials[0]->golden->tensor(slot);
-  const std::int64_t height = whole.size(2), width = whole.size(3), tile = height * width;
-  const at::Tensor x = given[0]
-                           .toTensor()
-                           .slice(2, 0, std::nullopt, how.stride[0])
-                           .slice(3, 0, std::nullopt, how.stride[1]);
-  const std::int64_t rows = x.size(0), channels = x.size(1), places = rows * h * w;
-  const std::int64_t tiles = (places + tile - 1) / tile;
-  at::Tensor laid = at::zeros({channels, tiles * tile}, at::kFloat);
-  laid.narrow(1, 0, places).copy_(x.permute({1, 0, 2, 3}).reshape({channels, places}));
-  given[0] = laid.view({channels, tiles, height, width}).permute({1, 0, 2, 3}).contiguous();
-  given[3] = c10::List<std::int64_t>({1, 1});
-  const at::Tensor made = program.call(step, std::move(given)).toTensor();
-  return made.permute({1, 0, 2, 3})
-      .reshape({made.size(1), tiles * tile})
-      .narrow(1, 0, places)
-      .view({made.size(1), rows, h, w})
-      .permute({1, 0, 2, 3})
-      .contiguous();
+int Regions::State::call_of(int step, const GoldenChunk& golden) {
+  const auto known = calls.find(step);
+  if (known != calls.end()) return known->second;
+  const Step& what = program.steps()[static_cast<std::size_t>(step)];
+  std::string text = describe_call(what, golden.slots(), golden.tensor(what.output));
+  // Values that are nearly all zero do not show how they are summed: what is found with them is of
+  // this step alone.
+  const at::Tensor& map = golden.tensor(steps[static_cast<std::size_t>(step)]->maps[0]);
+  if (map.count_nonzero().item<std::int64_t>() * 8 < map.numel()) {
+    text += " step " + std::to_string(step);
+  }
+  return calls[step] = ways.call(text);
 }
 
-// Tried on golden windows against golden's own result, once for each shape.
-Regions::State::Way Regions::State::way_of(int step, const Pack& pack, const Origins& origins,
-                                           std::int64_t h, std::int64_t w, EngineCosts& costs) {
-  const Kind kind{step, pack.rows, h, w};
-  const auto known = ways.find(kind);
-  if (known != ways.end()) return known->second;
+// Tried on golden windows against golden's own result.
+std::optional<WindowWay> Regions::State::find_way(int step, const Pack& pack,
+                                                  const Origins& origins, std::int64_t h,
+                                                  std::int64_t w, WindowWay::Kernel likely) const {
   const GoldenChunk& golden = *pack.trials[0]->golden;
   const Step& what = program.steps()[static_cast<std::size_t>(step)];
   const Spatial& how = *steps[static_cast<std::size_t>(step)];
@@ -258,16 +244,10 @@ Regions::State::Way Regions::State::way_of(int step, const Pack& pack, const Ori
             expected.data_ptr<float>() + row * whole.size(1) * h * w);
   }
   const auto given = operands(step, pack, places, origins, h, w, true);
-  Way way = Way::kNone;
-  if (same_bits(call(step, given, Way::kDirect, pack, h, w), expected)) {
-    way = Way::kDirect;
-  } else if (how.pointwise && same_bits(call(step, given, Way::kTiled, pack, h, w), expected)) {
-    way = Way::kTiled;
-  } else {
-    ++costs.refused;
+  for (const WindowWay& way : ways_to_try(how, likely)) {
+    if (same_bits(call_on_windows(program, step, how, given, way, whole), expected)) return way;
   }
-  ways[kind] = way;
-  return way;
+  return std::nullopt;
 }
 
 // Runs one step on the pack's windows. False, and nothing done, where that cannot be or does not
@@ -295,11 +275,20 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   if (h == 0) return true;  // read by no place of the result
   if (!how.local() && h * w * 4 > height * width * 3) return false;
   made.origins = around(made.boxes, pack.rows, h, w, height, width);
-  const Way way = way_of(step, pack, made.origins, h, w, costs);
-  if (way == Way::kNone) return false;
+  const int call = call_of(step, *pack.trials[0]->golden);
+  const WindowWays::Kind kind{call, pack.rows, h, w};
+  auto known = ways.find(kind);
+  if (!known) {
+    tried = true;
+    known = find_way(step, pack, made.origins, h, w, ways.likely(call));
+    ways.note(kind, *known);
+    if (!*known) ++costs.refused;
+  }
+  if (!*known) return false;
   const auto places = pack.places();
-  made.values =
-      call(step, operands(step, pack, places, made.origins, h, w, false), way, pack, h, w);
+  made.values = call_on_windows(program, step, how,
+                                operands(step, pack, places, made.origins, h, w, false), **known,
+      whole);
   const int site = model.site_of_step(step);
   if (site >= 0 && !model.formats().of(site).exact()) {
     for (const auto& [_, window] : pack.live) {
@@ -388,13 +377,13 @@ int Regions::State::walk(std::int32_t site, Pack& pack, int from, int limit, con
       continue;
     }
     const auto begin = Clock::now();
-    const std::size_t known = ways.size();
+    tried = false;
     if (how->convolution) {
       drop_dead(pack, died, costs);
       if (pack.trials.empty()) return step;
     }
     if (!apply(step, pack, costs)) return how->list ? step - 1 : step;
-    if (ways.size() == known) {  // not one that was tried first
+    if (!tried) {
       took[step].seconds += seconds_since(begin);
       took[step].trials += static_cast<std::int64_t>(pack.trials.size());
     }

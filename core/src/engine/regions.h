@@ -11,13 +11,14 @@
 #include <vector>
 
 #include "flight.h"
+#include "window_calls.h"
 
 namespace bitfall {
 
 class Regions {
  public:
-  /// `step_costs`: of whole steps, to stop where windows no longer pay. Borrows both.
-  Regions(const EmulatedModel& model, const StepCosts& step_costs);
+  /// `step_costs`: of whole steps, to stop where windows no longer pay. Borrows all.
+  Regions(const EmulatedModel& model, const StepCosts& step_costs, WindowWays& ways);
   ~Regions();
 
   using Died = std::function<void(const Flight&)>;

@@ -115,10 +115,10 @@ class Classifier {
     if (!may_be_map(step.inputs[0]) || !fixed_from(step, 1)) return std::nullopt;
     Spatial spatial;
     spatial.maps = {step.inputs[0]};
-    if (name == "conv2d") return convolution(step, spatial);
+    if (name == "conv2d") return convolution(step, spatial, 6);
     if (name == "_convolution" || name == "convolution") {
       if (flag(step, 6, true)) return std::nullopt;  // transposed
-      return convolution(step, spatial);
+      return convolution(step, spatial, 8);
     }
     if (name == "max_pool2d") return max_pool(step, spatial);
     if (name == "avg_pool2d") return average_pool(step, spatial);
@@ -139,7 +139,8 @@ class Classifier {
     return spatial;
   }
 
-  std::optional<Spatial> convolution(const Step& step, Spatial spatial) const {
+  std::optional<Spatial> convolution(const Step& step, Spatial spatial,
+                                     std::size_t groups_operand) const {
     const auto stride = pair(step, 3), padding = pair(step, 4), dilation = pair(step, 5);
     const c10::IValue& weight = value(step.inputs[1]);
     if (!stride || !padding || !dilation || !weight.isTensor() || weight.toTensor().dim() != 4) {
@@ -150,6 +151,9 @@ class Classifier {
     spatial.padding = *padding;
     spatial.dilation = *dilation;
     spatial.convolution = true;
+    if (groups_operand < step.inputs.size() && value(step.inputs[groups_operand]).isInt()) {
+      spatial.groups = value(step.inputs[groups_operand]).toInt();
+    }
     spatial.pointwise = spatial.kernel == Spatial::kOne && spatial.padding == Spatial::kNone;
     spatial.on_windows = {{4, no_padding()}};
     return spatial;

@@ -22,7 +22,8 @@ struct Spatial {
   bool list = false;       // its first operand is such a list
   bool pointwise = false;  // a convolution of kernel 1: places may be put together at will
   bool convolution = false;
-  std::vector<int> maps;  // slots of the operands that are maps
+  std::int64_t groups = 1;  // a convolution's
+  std::vector<int> maps;    // slots of the operands that are maps
   /// Operands to give instead of the program's where windows bring their own border.
   std::vector<std::pair<std::size_t, c10::IValue>> on_windows;
 

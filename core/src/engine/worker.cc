@@ -54,7 +54,7 @@ Worker::Worker(Workload& workload, const EngineOptions& options, CampaignRun& ru
       options_(options),
       run_(run),
       budget_(budget),
-      regions_(workload.emulated(), workload.step_costs()),
+      regions_(workload.emulated(), workload.step_costs(), workload.ways()),
       passes_(
           workload.emulated(), options.early_stop,
           std::clamp<std::int64_t>(budget / 8, std::int64_t{16} << 20, std::int64_t{256} << 20)) {}

@@ -48,6 +48,7 @@ GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCost
 void Workload::begin_beside(Workload& without) {
   images_ = without.images_;
   keep_ = without.keep_;
+  ways_ = without.ways_;
   emulated_.share_parameters(without.emulated_);
 }
 

@@ -16,6 +16,7 @@
 #include "image_cache.h"
 #include "image_chunks.h"
 #include "model.h"
+#include "window_calls.h"
 
 namespace bitfall {
 
@@ -31,11 +32,13 @@ class Workload {
   const Dataset& dataset() const { return dataset_; }
   const ImageChunks& chunks() const { return chunks_; }
   ImageCache& images() { return *images_; }
+  WindowWays& ways() { return *ways_; }
   /// Keeps fault-free values of this run from here on, up to so many bytes.
   void keep_golden(std::int64_t bytes) {
     if (!keep_) keep_ = std::make_shared<GoldenKeep>(emulated_, bytes);
   }
-  /// Takes images and kept values from the same workload without a protection. Borrows it.
+  /// Takes images, kept values and ways of windows from the same workload without a protection.
+  /// Borrows it.
   void begin_beside(Workload& without);
 
   /// Calibrated metadata and golden ranges, by site.
@@ -64,6 +67,7 @@ class Workload {
   ImageChunks chunks_;
   std::shared_ptr<ImageCache> images_;
   std::shared_ptr<GoldenKeep> keep_;
+  std::shared_ptr<WindowWays> ways_ = std::make_shared<WindowWays>();
   AnswerKind answer_;
   const Guarding* guarding_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image
