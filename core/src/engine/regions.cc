@@ -286,9 +286,8 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   }
   if (!*known) return false;
   const auto places = pack.places();
-  made.values = call_on_windows(program, step, how,
-                                operands(step, pack, places, made.origins, h, w, false), **known,
-      whole);
+  made.values = call_on_windows(
+      program, step, how, operands(step, pack, places, made.origins, h, w, false), **known, whole);
   const int site = model.site_of_step(step);
   if (site >= 0 && !model.formats().of(site).exact()) {
     for (const auto& [_, window] : pack.live) {

@@ -2,9 +2,9 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/mkldnn_convolution.h>
 #include <ATen/ops/thnn_conv2d.h>
-#include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <sstream>
