@@ -68,6 +68,10 @@ std::int64_t rows_for(std::size_t trials) {
   return rows;
 }
 
+// What a place of a window costs before it was measured, by what one of a whole map does; and by
+// how much more what has to be tried first is thought to cost.
+constexpr double kUsually = 1.5, kTried = 1.5;
+
 }  // namespace
 
 struct Regions::State {
@@ -78,15 +82,6 @@ struct Regions::State {
 
   WindowWays& ways;
   std::map<int, int> calls;  // by step, as WindowWays numbers them
-  bool tried = false;        // the last step had to find its way first
-
-  // Seconds that a site's steps took on windows, and of how many trials.
-  struct Taken {
-    double seconds = 0;
-    std::int64_t trials = 0;
-  };
-  std::map<std::int32_t, std::map<int, Taken>> taken;
-  std::map<std::int32_t, int> stops;  // by site: where windows no longer pay
 
   State(const EmulatedModel& m, const StepCosts& c, WindowWays& w)
       : model(m),
@@ -112,11 +107,16 @@ struct Regions::State {
   int call_of(int step, const GoldenChunk& golden);
   std::optional<WindowWay> find_way(int step, const Pack& pack, const Origins& origins,
                                     std::int64_t h, std::int64_t w, WindowWay::Kernel likely) const;
+  std::optional<Box> reached_by(int step, const GoldenChunk& golden,
+                                const std::map<int, Box>& live) const;
+  template <typename Live>
+  bool reads(const Step& what, const std::optional<Spatial>& how, const Live& live) const;
+  template <typename Live>
+  void drop_read(Live& live, int step) const;
+  int plan(const Pack& pack, int from, int limit);
   bool apply(int step, Pack& pack, EngineCosts& costs);
   void drop_dead(Pack& pack, const Died& died, EngineCosts& costs);
-  int walk(std::int32_t site, Pack& pack, int from, int limit, const Died& died,
-           EngineCosts& costs);
-  void learn(std::int32_t site, int from);
+  int walk(Pack& pack, int from, int limit, const Died& died, EngineCosts& costs);
   void unpack(const Pack& pack) const;
   void carry(std::int32_t site, std::span<const Boxed> trials, const Died& died,
              std::map<int, std::vector<Flight*>>& left, EngineCosts& costs);
@@ -212,8 +212,9 @@ int Regions::State::call_of(int step, const GoldenChunk& golden) {
   std::string text = describe_call(what, golden.slots(), golden.tensor(what.output));
   // Values that are nearly all zero do not show how they are summed: what is found with them is of
   // this step alone.
-  const at::Tensor& map = golden.tensor(steps[static_cast<std::size_t>(step)]->maps[0]);
-  if (map.count_nonzero().item<std::int64_t>() * 8 < map.numel()) {
+  const Spatial& how = *steps[static_cast<std::size_t>(step)];
+  const at::Tensor image = golden.tensor(how.maps[0])[0];
+  if (how.convolution && image.count_nonzero().item<std::int64_t>() * 8 < image.numel()) {
     text += " step " + std::to_string(step);
   }
   return calls[step] = ways.call(text);
@@ -250,6 +251,43 @@ std::optional<WindowWay> Regions::State::find_way(int step, const Pack& pack,
   return std::nullopt;
 }
 
+// Whether a step reads what is damaged. `live`: by slot.
+template <typename Live>
+bool Regions::State::reads(const Step& what, const std::optional<Spatial>& how,
+                           const Live& live) const {
+  const auto& read = how && how->list ? how->maps : what.inputs;
+  return std::any_of(read.begin(), read.end(), [&](int slot) { return live.count(slot) > 0; });
+}
+
+// Drops what no step after this one reads.
+template <typename Live>
+void Regions::State::drop_read(Live& live, int step) const {
+  std::erase_if(live, [&](const auto& entry) {
+    return program.lifetimes()[static_cast<std::size_t>(entry.first)].last <= step;
+  });
+}
+
+// What of a step's result one trial can have changed; nothing where windows are of no use.
+std::optional<Box> Regions::State::reached_by(int step, const GoldenChunk& golden,
+                                              const std::map<int, Box>& live) const {
+  const Spatial& how = *steps[static_cast<std::size_t>(step)];
+  const Step& what = program.steps()[static_cast<std::size_t>(step)];
+  const at::Tensor& whole = golden.tensor(what.output);
+  if (!is_map(whole, batch())) return std::nullopt;
+  const std::int64_t height = whole.size(2), width = whole.size(3);
+  Box made;
+  for (const int slot : how.maps) {
+    const at::Tensor& map = golden.tensor(slot);
+    if (!is_map(map, batch())) return std::nullopt;
+    // Nothing here is stretched over a map.
+    if (how.local() && (map.size(2) != height || map.size(3) != width)) return std::nullopt;
+    const auto damaged = live.find(slot);
+    if (damaged != live.end()) made.include(reached(how, damaged->second, height, width));
+  }
+  if (!how.local() && made.area() * 4 > height * width * 3) return std::nullopt;
+  return made;
+}
+
 // Runs one step on the pack's windows. False, and nothing done, where that cannot be or does not
 // pay.
 bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
@@ -279,12 +317,12 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   const WindowWays::Kind kind{call, pack.rows, h, w};
   auto known = ways.find(kind);
   if (!known) {
-    tried = true;
     known = find_way(step, pack, made.origins, h, w, ways.likely(call));
     ways.note(kind, *known);
     if (!*known) ++costs.refused;
   }
   if (!*known) return false;
+  const auto begin = Clock::now();
   const auto places = pack.places();
   made.values = call_on_windows(
       program, step, how, operands(step, pack, places, made.origins, h, w, false), **known, whole);
@@ -301,6 +339,7 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
     }
     model.emulate_windows(site, made.values, made.origins, images, costs.emulation_s);
   }
+  ways.took(call, seconds_since(begin), pack.rows * h * w);
   pack.live.insert_or_assign(what.output, std::move(made));
   return true;
 }
@@ -360,56 +399,71 @@ void Regions::State::drop_dead(Pack& pack, const Died& died, EngineCosts& costs)
 }
 
 // Carries a pack; returns the step that it stands at.
-int Regions::State::walk(std::int32_t site, Pack& pack, int from, int limit, const Died& died,
-                         EngineCosts& costs) {
-  auto& took = taken[site];
+int Regions::State::walk(Pack& pack, int from, int limit, const Died& died, EngineCosts& costs) {
+  int stop = from;
   for (int step = from; step < limit; ++step) {
     const Step& what = program.steps()[static_cast<std::size_t>(step)];
-    const auto damaged = [&](int slot) { return pack.live.count(slot) > 0; };
     const auto& how = steps[static_cast<std::size_t>(step)];
-    const auto& read = how && how->list ? how->maps : what.inputs;
-    if (std::none_of(read.begin(), read.end(), damaged)) continue;
+    if (!reads(what, how, pack.live)) continue;
     if (!how) return step;
     // A list is made and taken in one go.
     if (how->collects) {
       if (step + 1 >= limit) return step;
       continue;
     }
-    const auto begin = Clock::now();
-    tried = false;
     if (how->convolution) {
       drop_dead(pack, died, costs);
       if (pack.trials.empty()) return step;
     }
-    if (!apply(step, pack, costs)) return how->list ? step - 1 : step;
-    if (!tried) {
-      took[step].seconds += seconds_since(begin);
-      took[step].trials += static_cast<std::int64_t>(pack.trials.size());
-    }
-    const auto& lifetimes = program.lifetimes();
-    std::erase_if(pack.live, [&](const auto& entry) {
-      return lifetimes[static_cast<std::size_t>(entry.first)].last <= step;
-    });
+    // What was dropped may have moved the end.
+    if (step >= stop) stop = plan(pack, step, limit);
+    if (step >= stop || !apply(step, pack, costs)) return how->list ? step - 1 : step;
+    drop_read(pack.live, step);
   }
   return limit;
 }
 
-// The step up to which windows have saved the most.
-void Regions::State::learn(std::int32_t site, int from) {
+// The step up to which windows are expected to save the most, by what they took so far.
+int Regions::State::plan(const Pack& pack, int from, int limit) {
+  const GoldenChunk& golden = *pack.trials[0]->golden;
+  std::map<int, Box> live;  // of one trial in the middle of the maps that has the largest boxes
+  for (const auto& [slot, window] : pack.live) {
+    const auto [h, w] = largest(window.boxes);
+    const at::Tensor& map = golden.tensor(slot);
+    const std::int64_t top = (map.size(2) - h) / 2, left = (map.size(3) - w) / 2;
+    live[slot] = {top, left, top + h, left + w};
+  }
   double saved = 0, most = 0;
   int stop = from;
-  int last = from;
-  for (const auto& [step, took] : taken[site]) {
-    if (took.trials == 0) continue;
-    saved += step_costs.seconds[static_cast<std::size_t>(step)] / static_cast<double>(batch()) -
-             took.seconds / static_cast<double>(took.trials);
-    last = step + 1;
-    if (saved >= most) {
-      most = saved;
-      stop = last;
+  for (int step = from; step < limit; ++step) {
+    const Step& what = program.steps()[static_cast<std::size_t>(step)];
+    const auto& how = steps[static_cast<std::size_t>(step)];
+    if (!reads(what, how, live)) continue;
+    if (!how) break;
+    if (how->collects) continue;
+    const std::optional<Box> made = reached_by(step, golden, live);
+    if (!made) break;
+    if (!made->empty()) {
+      const double whole = step_costs.seconds[static_cast<std::size_t>(step)];
+      const at::Tensor& map = golden.tensor(what.output);
+      const double places = static_cast<double>(batch() * map.size(2) * map.size(3));
+      const int call = call_of(step, golden);
+      const auto known = ways.seconds_a_place(call);
+      double each = known ? *known : kUsually * whole / places;
+      if (how->convolution && !ways.find({call, pack.rows, made->height(), made->width()})) {
+        each *= kTried;
+      }
+      saved += whole / static_cast<double>(batch()) * static_cast<double>(pack.trials.size()) -
+               each * static_cast<double>(pack.rows * made->area());
+      if (saved >= most) {
+        most = saved;
+        stop = step + 1;
+      }
+      live[what.output] = *made;
     }
+    drop_read(live, step);
   }
-  if (stop < last) stops[site] = stop;
+  return stop;
 }
 
 // What a pack that stands at a step holds, as its trials' damage.
@@ -432,16 +486,13 @@ void Regions::State::carry(std::int32_t site, std::span<const Boxed> trials, con
   const int from = model.model().first_step(site);
   int limit = static_cast<int>(steps.size());
   for (const auto& [flight, _] : trials) limit = std::min(limit, flight->golden->to());
-  const auto stop = stops.find(site);
-  if (stop != stops.end()) limit = std::min(limit, stop->second);
   costs.carried += static_cast<std::int64_t>(trials.size());
   Pack pack = start(site, trials);
-  const int step = walk(site, pack, from, limit, died, costs);
+  const int step = walk(pack, from, limit, died, costs);
   if (!pack.trials.empty()) drop_dead(pack, died, costs);
   if (step > from) unpack(pack);
   auto& here = left[step];
   here.insert(here.end(), pack.trials.begin(), pack.trials.end());
-  if (stop == stops.end()) learn(site, from);
 }
 
 std::map<int, std::vector<Flight*>> Regions::carry(std::int32_t site,
@@ -451,11 +502,9 @@ std::map<int, std::vector<Flight*>> Regions::carry(std::int32_t site,
   const int from = state.model.model().first_step(site);
   std::map<int, std::vector<Flight*>> left;
   std::vector<Boxed> carried;
-  const auto stop = state.stops.find(site);
-  const bool pays = stop == state.stops.end() || stop->second > from;
   for (Flight* one : flights) {
     std::optional<Box> box;
-    if (pays && state.usable(site, *one->golden)) box = state.changed_box(site, *one);
+    if (state.usable(site, *one->golden)) box = state.changed_box(site, *one);
     if (box) {
       carried.emplace_back(one, *box);
     } else {

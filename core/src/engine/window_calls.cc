@@ -121,6 +121,19 @@ WindowWay::Kernel WindowWays::likely(int call) const {
   return found == likely_.end() ? WindowWay::Kernel::kProgram : found->second;
 }
 
+void WindowWays::took(int call, double seconds, std::int64_t places) {
+  const std::lock_guard lock(mutex_);
+  taken_[call].seconds += seconds;
+  taken_[call].places += places;
+}
+
+std::optional<double> WindowWays::seconds_a_place(int call) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = taken_.find(call);
+  if (found == taken_.end()) return std::nullopt;
+  return found->second.seconds / static_cast<double>(found->second.places);
+}
+
 std::string describe_call(const Step& step, const Slots& golden, const at::Tensor& made) {
   std::ostringstream out;
   out << at::get_num_threads() << ' ' << step.function;

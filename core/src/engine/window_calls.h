@@ -48,11 +48,21 @@ class WindowWays {
   /// The kernel that was last found for the call.
   WindowWay::Kernel likely(int call) const;
 
+  /// What windows of so many places together took.
+  void took(int call, double seconds, std::int64_t places);
+  /// The mean of what was told; nothing before that.
+  std::optional<double> seconds_a_place(int call) const;
+
  private:
   mutable std::mutex mutex_;
   std::map<Kind, std::optional<WindowWay>> ways_;
   std::map<std::string, int> calls_;
+  struct Taken {
+    double seconds = 0;
+    std::int64_t places = 0;
+  };
   std::map<int, WindowWay::Kernel> likely_;
+  std::map<int, Taken> taken_;
 };
 
 /// The operator of a step, what it is given and makes, as far as kernels are chosen by it.
