@@ -266,6 +266,28 @@ class Maps(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class MapsWide(nn.Module):
+    """Kernels of 1x1 over so many channels that how they are summed depends on rows, threads and the size of maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.widen = nn.Conv2d(16, 1024, 1)
+        self.stride = nn.Conv2d(1024, 48, 1, stride=2, bias=False)
+        self.around = nn.Conv2d(48, 48, 3, padding=1)
+        self.again = nn.Conv2d(48, 1024, 1)
+        self.narrow = nn.Conv2d(1024, 32, 1)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.dilated = nn.Conv2d(32, 32, 3, padding=2, dilation=2)
+        self.fc = nn.Linear(32, 5)
+
+    def forward(self, x):
+        x = F.gelu(self.widen(self.stem(x)))
+        x = F.gelu(self.around(self.stride(x)))
+        x = self.narrow(F.gelu(self.again(x)))
+        return self.fc(self.dilated(F.gelu(self.depthwise(x))).mean((2, 3)))
+
+
 class Carried(nn.Module):
     """Carries a list of maps and one integer an image past convolutions."""
 
@@ -494,7 +516,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, Carried,
+    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, MapsWide, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
                     Overwritten, Tokens, Exported, TwoInputs, Defaults, Dictionary, FeatureMap):
         torch.manual_seed(7)

@@ -306,6 +306,22 @@ TEST(Engine, TakesItsShortcuts) {
       0);
 }
 
+// A convolution's kernel, and by it the last bits, go by rows and threads; what windows have of
+// them is not what whole maps have. They give the same bits all the same, and pass nearly
+// everywhere.
+TEST(Engine, WindowsFindTheKernelOfWholeMaps) {
+  for (const char* settings : {"batch = 4\nthreads = 1", "batch = 4\nthreads = 2",
+                               "batch = 10\nthreads = 1\nworkers = 2", "batch = 20"}) {
+    SCOPED_TRACE(settings);
+    const std::string rest = "[[faults]]\nper_site = 32\n[run]\n" + std::string(settings) + "\n";
+    const std::string text = campaign("mapswide", "fp32", rest);
+    const EngineCosts costs = costs_of(text);
+    EXPECT_GT(costs.carried, 8 * 25);
+    EXPECT_LE(costs.refused, 1);
+    expect_equal(run(text), run(text + "suffix = false\n"));
+  }
+}
+
 // "metric 'x' failed: metric 'x' of plugin y failed in measure, at site 'stem', trial 7: ..."
 TEST(Engine, WhatAPluginThrowsIsToldOnce) {
   data_folder();
