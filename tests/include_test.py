@@ -33,7 +33,7 @@ KEPT_TO = [
                             "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc", "writes.h", "writes.cc",
                             "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",
                             "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc",
-                            "campaign_runner.cc", "cam.cc", "site_slabs.cc", "fault_free.cc", "magnitudes.cc", "worker.cc", "pilot.cc", "profile.cc", "protection_learning.cc", "image_cache.cc",
+                            "campaign_runner.cc", "cam.cc", "site_slabs.cc", "fault_free.cc", "magnitudes.cc", "worker.cc", "pilot.cc", "profile.cc", "protection_learning.cc", "image_cache.cc", "workload.cc",
                             "image_cache.h", "device_blocks.cc", "device_blocks.h", "device_guard.cc", "device_guard.h", "device_rounding.cc", "device_rounding.h", "emulated_model.cc",
                             "emulated_model.h", "golden.cc", "golden.h", "golden_keep.cc", "golden_keep.h", "spatial.cc", "spatial.h", "regions.cc",
                             "regions.h", "device_access.cc", "device_access.h", "golden_rows.cc", "image_axis.cc", "window_calls.cc", "window_calls.h", "windows.cc", "windows.h", "tuning.cc", "passes.cc", "passes.h", "flight.h",

@@ -14,6 +14,11 @@
 
 namespace bitfall {
 
+std::int64_t CampaignRunner::workers_for(std::int64_t chunks) const {
+  const bool cpu = workload_.model().device() == "cpu";
+  return std::clamp<std::int64_t>(cpu ? options_.workers : 1, 1, chunks);
+}
+
 // Enough chunks in a group that the trials of a site fill some passes, as far as all their values
 // fit.
 Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int64_t chunks) {
@@ -22,8 +27,7 @@ Division CampaignRunner::divide(const Plan& plan, std::int64_t trials, std::int6
   for (const Stratum& stratum : plan.strata()) sites.insert(stratum.site);
   const Model& model = workload_.model();
   Division division;
-  division.workers =
-      std::clamp<std::int64_t>(model.device() == "cpu" ? options_.workers : 1, 1, chunks);
+  division.workers = workers_for(chunks);
   division.budget = options_.memory_bytes() / division.workers;
   const std::int64_t bytes = std::max<std::int64_t>(workload_.step_costs().all_bytes(), 1);
   const std::int64_t fit = model.program().writes_in_place() ? 1 : division.budget / bytes;
@@ -74,6 +78,9 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
   if (chunks.empty()) return !stop;
 
   const auto count = static_cast<std::int64_t>(chunks.size());
+  const auto workers = static_cast<std::size_t>(workers_for(count));
+  workload_.measure_on(std::span(chunks).first(workers),
+                       options_.memory_bytes() / workers_for(count));
   const Division division = divide(plan, trials, count);
   costs_.workers = division.workers;
   std::atomic<std::int64_t> next = 0;

@@ -45,6 +45,7 @@ class CampaignRunner {
   Division divide(const Plan& plan, std::int64_t trials, std::int64_t chunks);
 
  private:
+  std::int64_t workers_for(std::int64_t chunks) const;
   std::int64_t deal_trials(const ShardPart& part, CampaignRun& run,
                            const std::vector<bool>& done) const;
   std::vector<std::int64_t> wanted_chunks(const ShardPart& part, const CampaignRun& run) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include "timer.h"
@@ -42,34 +43,43 @@ double StepCosts::seconds_from(int step) const {
   return std::accumulate(seconds.begin() + step, seconds.end(), 0.0);
 }
 
-StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
-                        const RowImages& images) {
-  StepCosts costs;
+MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input, RowImages images,
+                          std::int64_t budget) {
+  images.golden = true;
+  const Program& program = model.model().program();
   const auto steps = static_cast<std::size_t>(step_count(model));
-  for (int round = 0; round < 2; ++round) {  // the second is warm
-    double formats = 0;
-    costs.bytes.assign(steps, 0);
-    costs.seconds.assign(steps, 0);
-    Slots slots = model.start(input, images, formats);
-    for (std::size_t i = 0; i < steps; ++i) {
-      const auto step = static_cast<int>(i);
-      const Step& what = model.model().program().steps()[i];
-      auto known = storages(slots, what.inputs);  // a view's memory is its operand's
-      {
-        const Timer timer(costs.seconds[i]);
-        model.run(slots, step, step + 1, images, formats);
-      }
-      for (const int slot : what.outputs) {
-        const c10::IValue& value = slots[static_cast<std::size_t>(slot)];
-        if (!value.isTensor() || !value.toTensor().defined()) continue;
-        const auto& memory = value.toTensor().storage();
-        if (known.insert(memory.data()).second) {
-          costs.bytes[i] += static_cast<std::int64_t>(memory.nbytes());
-        }
+  MeasuredPass pass;
+  pass.costs.bytes.assign(steps, 0);
+  pass.costs.seconds.assign(steps, 0);
+  pass.slots = model.start(input, images, pass.formats_s);
+  if (program.writes_in_place()) budget = -1;  // a value kept may change later
+  std::int64_t held = 0;
+  std::optional<Slots> rest;  // beyond what is kept
+  if (budget < 0) rest = program.fork(pass.slots, 0);
+  for (std::size_t i = 0; i < steps; ++i) {
+    const auto step = static_cast<int>(i);
+    const Step& what = program.steps()[i];
+    Slots& slots = rest ? *rest : pass.slots;
+    auto known = storages(slots, what.inputs);  // a view's memory is its operand's
+    {
+      const Timer timer(pass.costs.seconds[i]);
+      model.run(slots, step, step + 1, images, pass.formats_s, !rest);
+    }
+    for (const int slot : what.outputs) {
+      const c10::IValue& value = slots[static_cast<std::size_t>(slot)];
+      if (!value.isTensor() || !value.toTensor().defined()) continue;
+      const auto& memory = value.toTensor().storage();
+      if (known.insert(memory.data()).second) {
+        pass.costs.bytes[i] += static_cast<std::int64_t>(memory.nbytes());
       }
     }
+    if (rest) continue;
+    held += pass.costs.bytes[i];
+    pass.to = step + 1;
+    if (held > budget && pass.to < step_count(model)) rest = program.fork(pass.slots, pass.to);
   }
-  return costs;
+  pass.logits = program.output(rest ? *rest : pass.slots);
+  return pass;
 }
 
 GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
@@ -97,6 +107,46 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
     model.run(once, to_, step_count(model), images_, costs.emulation_s);
     logits_ = program.output(once);
   }
+}
+
+GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
+                         std::int64_t chunk, at::Tensor input, RowImages images,
+                         std::int64_t budget, GoldenKeep* keep, EngineCosts& costs,
+                         MeasuredPass measured)
+    : model_(model),
+      step_costs_(step_costs),
+      chunk_(chunk),
+      input_(std::move(input)),
+      images_(std::move(images)),
+      budget_(budget),
+      keep_(keep),
+      slots_(std::move(measured.slots)),
+      logits_(std::move(measured.logits)),
+      to_(measured.to) {
+  images_.golden = true;
+  costs.golden_s += measured.costs.seconds_from(0) - measured.formats_s;
+  costs.emulation_s += measured.formats_s;
+  drop_what_does_not_fit();
+  if (to_ == step_count(model) && keep != nullptr && &keep->model() == &model) {
+    keep->put(chunk, slots_, held_bytes());
+  }
+}
+
+// As keep_ahead() would not have kept it.
+void GoldenChunk::drop_what_does_not_fit() {
+  std::int64_t held = 0;
+  int fit = 0;
+  while (fit < to_) {
+    held += step_costs_.bytes[static_cast<std::size_t>(fit)];
+    if (held > budget_) break;
+    ++fit;
+  }
+  if (fit == to_) return;
+  const auto& lifetimes = model_.model().program().lifetimes();
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    if (lifetimes[slot].made >= fit) slots_[slot] = c10::IValue();
+  }
+  to_ = fit;
 }
 
 void GoldenChunk::guard_answer(const AnswerGuard& answer) {

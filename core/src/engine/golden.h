@@ -23,8 +23,18 @@ struct StepCosts {
   std::int64_t all_bytes() const;
   double seconds_from(int step) const;
 };
-StepCosts measure_steps(const EmulatedModel& model, const at::Tensor& input,
-                        const RowImages& images);
+
+/// A fault-free pass that was timed step by step, and the values that a chunk can begin with.
+struct MeasuredPass {
+  StepCosts costs;
+  double formats_s = 0;  // of its seconds, those of number formats
+  Slots slots;           // what steps before `to` read and made, up to a budget
+  int to = 0;
+  at::Tensor logits = {};
+};
+/// `budget`: as in GoldenChunk. Of a model that has run before: what is cold takes longer.
+MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input, RowImages images,
+                          std::int64_t budget);
 
 /// Holds the values that steps [from, to) read or make: all of them if they fit, else those of some
 /// steps, which move along the network and are computed once more on the way.
@@ -37,6 +47,11 @@ class GoldenChunk {
   GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
               at::Tensor input, RowImages images, std::int64_t budget, GoldenKeep* keep,
               EngineCosts& costs);
+
+  /// The same, of a pass over this input that was measured, and whose time is added now.
+  GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
+              at::Tensor input, RowImages images, std::int64_t budget, GoldenKeep* keep,
+              EngineCosts& costs, MeasuredPass measured);
 
   /// Makes `step` the first step to run from. Steps may only rise.
   void advance(int step, EngineCosts& costs);
@@ -68,6 +83,7 @@ class GoldenChunk {
 
  private:
   void release(int before);
+  void drop_what_does_not_fit();
   void run_step(int step, EngineCosts& costs);
   void keep_ahead(std::int64_t held, EngineCosts& costs);
   std::int64_t held_bytes() const;

@@ -1,8 +1,12 @@
 #include "workload.h"
 
+#include <c10/core/InferenceMode.h>
+
+#include <atomic>
 #include <utility>
 
 #include "answer.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 
@@ -19,14 +23,31 @@ Workload::Workload(const Model& model, const Dataset& dataset, const SiteFormats
 void Workload::set_profiles(std::vector<SiteProfile> profiles) {
   emulated_.set_profiles(std::move(profiles));
   step_costs_.reset();
+  measured_.clear();
 }
 
 const StepCosts& Workload::step_costs() {
   if (!step_costs_) {
+    const c10::InferenceMode guard;
     const RowImages images = chunks_.images(0);
-    step_costs_ = measure_steps(emulated_, load(images), images);
+    step_costs_ = measure_pass(emulated_, load(images), images, 0).costs;
   }
   return *step_costs_;
+}
+
+void Workload::measure_on(std::span<const std::int64_t> chunks, std::int64_t budget) {
+  // What is guarded is noted, once, where golden values are made; what is kept is not made anew.
+  if (step_costs_ || guarding_ != nullptr || (keep_ && keep_->of(chunks.front()))) return;
+  std::atomic<std::size_t> next = 0;
+  run_on(static_cast<std::int64_t>(chunks.size()), [&] {
+    const c10::InferenceMode guard;
+    const std::int64_t chunk = chunks[next++];
+    const RowImages images = chunks_.images(chunk);
+    MeasuredPass pass = measure_pass(emulated_, load(images), images, budget);
+    const std::lock_guard lock(measured_mutex_);
+    measured_.emplace(chunk, std::move(pass));
+  });
+  step_costs_ = measured_.at(chunks.front()).costs;
 }
 
 at::Tensor Workload::load(const RowImages& images) {
@@ -37,6 +58,15 @@ GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCost
   RowImages images = chunks_.images(chunk);
   const at::Tensor input = load(images);
   ++costs.chunks;
+  std::optional<MeasuredPass> measured;
+  {
+    const std::lock_guard lock(measured_mutex_);
+    if (auto found = measured_.extract(chunk)) measured = std::move(found.mapped());
+  }
+  if (measured) {
+    return {emulated_, step_costs(),        chunk, input, std::move(images), budget, keep_.get(),
+            costs,     std::move(*measured)};
+  }
   GoldenChunk golden(emulated_, step_costs(), chunk, input, std::move(images), budget, keep_.get(),
                      costs);
   if (guarding_ != nullptr && guarding_->answer != nullptr) {

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "dataset.h"
@@ -20,7 +23,8 @@
 
 namespace bitfall {
 
-/// Shared by the workers of a run. Thread-safe but for set_profiles() and the first step_costs().
+/// Shared by the workers of a run. Thread-safe but for set_profiles(), the first step_costs() and
+/// measure_on().
 class Workload {
  public:
   /// Borrows model, dataset and formats.
@@ -45,6 +49,9 @@ class Workload {
   void set_profiles(std::vector<SiteProfile> profiles);
   /// Measured when first asked for after set_profiles().
   const StepCosts& step_costs();
+  /// The same, measured on chunks whose golden() is asked for soon, in a thread for each; then no
+  /// pass is run for them there.
+  void measure_on(std::span<const std::int64_t> chunks, std::int64_t budget);
 
   /// A chunk's images on the model's device.
   at::Tensor load(const RowImages& images);
@@ -72,6 +79,8 @@ class Workload {
   const Guarding* guarding_;
   std::vector<std::optional<Fp32Answer>> fp32_;  // by image
   std::optional<StepCosts> step_costs_;
+  std::mutex measured_mutex_;
+  std::map<std::int64_t, MeasuredPass> measured_;  // by chunk, until they are taken
 };
 
 }  // namespace bitfall
