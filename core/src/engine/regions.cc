@@ -68,8 +68,8 @@ std::int64_t rows_for(std::size_t trials) {
   return rows;
 }
 
-// What a place of a window costs before it was measured, by what one of a whole map does; and by
-// how much more what has to be tried first is thought to cost.
+// Before windows of a step were timed, a place of them is thought to cost so much more than one of
+// a whole map; and windows of a shape that has to be tried first, so much more than those known.
 constexpr double kUsually = 1.5, kTried = 1.5;
 
 }  // namespace
@@ -448,11 +448,11 @@ int Regions::State::plan(const Pack& pack, int from, int limit) {
       const at::Tensor& map = golden.tensor(what.output);
       const double places = static_cast<double>(batch() * map.size(2) * map.size(3));
       const int call = call_of(step, golden);
-      const auto known = ways.seconds_a_place(call);
-      double each = known ? *known : kUsually * whole / places;
-      if (how->convolution && !ways.find({call, pack.rows, made->height(), made->width()})) {
-        each *= kTried;
-      }
+      const auto way = ways.find({call, pack.rows, made->height(), made->width()});
+      if (way && !*way) break;
+      const auto timed = ways.seconds_a_place(call);
+      double each = timed ? *timed : kUsually * whole / places;
+      if (how->convolution && !way) each *= kTried;
       saved += whole / static_cast<double>(batch()) * static_cast<double>(pack.trials.size()) -
                each * static_cast<double>(pack.rows * made->area());
       if (saved >= most) {

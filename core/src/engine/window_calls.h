@@ -25,8 +25,6 @@ struct WindowWay {
   enum class Kernel : std::uint8_t { kProgram, kOneDnn, kProduct };
   Kernel kernel = Kernel::kProgram;
   bool tiled = false;  // places of many windows laid out as maps of the usual size; for 1x1
-
-  friend bool operator==(const WindowWay&, const WindowWay&) = default;
 };
 
 /// What was learnt by trying: a way by which a call gives windows of a shape the bits of whole
