@@ -72,6 +72,11 @@ std::int64_t rows_for(std::size_t trials) {
 // a whole map; and windows of a shape that has to be tried first, so much more than those known.
 constexpr double kUsually = 1.5, kTried = 1.5;
 
+// Windows that cover three quarters of a map, with what lies around them, save next to nothing.
+bool too_large(const Spatial& how, std::int64_t places, const at::Tensor& whole) {
+  return !how.local() && places * 4 > whole.size(2) * whole.size(3) * 3;
+}
+
 }  // namespace
 
 struct Regions::State {
@@ -107,8 +112,7 @@ struct Regions::State {
   int call_of(int step, const GoldenChunk& golden);
   std::optional<WindowWay> find_way(int step, const Pack& pack, const Origins& origins,
                                     std::int64_t h, std::int64_t w, WindowWay::Kernel likely) const;
-  std::optional<Box> reached_by(int step, const GoldenChunk& golden,
-                                const std::map<int, Box>& live) const;
+  bool makes_maps(int step, const GoldenChunk& golden) const;
   template <typename Live>
   bool reads(const Step& what, const std::optional<Spatial>& how, const Live& live) const;
   template <typename Live>
@@ -267,25 +271,15 @@ void Regions::State::drop_read(Live& live, int step) const {
   });
 }
 
-// What of a step's result one trial can have changed; nothing where windows are of no use.
-std::optional<Box> Regions::State::reached_by(int step, const GoldenChunk& golden,
-                                              const std::map<int, Box>& live) const {
+// Whether a step makes maps of maps, and stretches none over another.
+bool Regions::State::makes_maps(int step, const GoldenChunk& golden) const {
   const Spatial& how = *steps[static_cast<std::size_t>(step)];
-  const Step& what = program.steps()[static_cast<std::size_t>(step)];
-  const at::Tensor& whole = golden.tensor(what.output);
-  if (!is_map(whole, batch())) return std::nullopt;
-  const std::int64_t height = whole.size(2), width = whole.size(3);
-  Box made;
-  for (const int slot : how.maps) {
-    const at::Tensor& map = golden.tensor(slot);
-    if (!is_map(map, batch())) return std::nullopt;
-    // Nothing here is stretched over a map.
-    if (how.local() && (map.size(2) != height || map.size(3) != width)) return std::nullopt;
-    const auto damaged = live.find(slot);
-    if (damaged != live.end()) made.include(reached(how, damaged->second, height, width));
-  }
-  if (!how.local() && made.area() * 4 > height * width * 3) return std::nullopt;
-  return made;
+  const at::Tensor& whole = golden.tensor(program.steps()[static_cast<std::size_t>(step)].output);
+  return is_map(whole, batch()) && std::all_of(how.maps.begin(), how.maps.end(), [&](int slot) {
+           const at::Tensor& map = golden.tensor(slot);
+           return is_map(map, batch()) &&
+                  (!how.local() || map.sizes().slice(2) == whole.sizes().slice(2));
+         });
 }
 
 // Runs one step on the pack's windows. False, and nothing done, where that cannot be or does not
@@ -293,16 +287,13 @@ std::optional<Box> Regions::State::reached_by(int step, const GoldenChunk& golde
 bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   const Spatial& how = *steps[static_cast<std::size_t>(step)];
   const Step& what = program.steps()[static_cast<std::size_t>(step)];
-  const at::Tensor& whole = pack.trials[0]->golden->tensor(what.output);
-  if (!is_map(whole, batch())) return false;
+  const GoldenChunk& golden = *pack.trials[0]->golden;
+  if (!makes_maps(step, golden)) return false;
+  const at::Tensor& whole = golden.tensor(what.output);
   const std::int64_t height = whole.size(2), width = whole.size(3);
   Window made;
   made.boxes.resize(pack.trials.size());
   for (const int slot : how.maps) {
-    const at::Tensor& map = pack.trials[0]->golden->tensor(slot);
-    if (!is_map(map, batch())) return false;
-    // Nothing here is stretched over a map.
-    if (how.local() && (map.size(2) != height || map.size(3) != width)) return false;
     const auto damaged = pack.live.find(slot);
     if (damaged == pack.live.end()) continue;
     for (std::size_t i = 0; i < pack.trials.size(); ++i) {
@@ -311,9 +302,9 @@ bool Regions::State::apply(int step, Pack& pack, EngineCosts& costs) {
   }
   const auto [h, w] = largest(made.boxes);
   if (h == 0) return true;  // read by no place of the result
-  if (!how.local() && h * w * 4 > height * width * 3) return false;
+  if (too_large(how, h * w, whole)) return false;
   made.origins = around(made.boxes, pack.rows, h, w, height, width);
-  const int call = call_of(step, *pack.trials[0]->golden);
+  const int call = call_of(step, golden);
   const WindowWays::Kind kind{call, pack.rows, h, w};
   auto known = ways.find(kind);
   if (!known) {
@@ -441,25 +432,31 @@ int Regions::State::plan(const Pack& pack, int from, int limit) {
     if (!reads(what, how, live)) continue;
     if (!how) break;
     if (how->collects) continue;
-    const std::optional<Box> made = reached_by(step, golden, live);
-    if (!made) break;
-    if (!made->empty()) {
-      const double whole = step_costs.seconds[static_cast<std::size_t>(step)];
-      const at::Tensor& map = golden.tensor(what.output);
-      const double places = static_cast<double>(batch() * map.size(2) * map.size(3));
+    if (!makes_maps(step, golden)) break;
+    const at::Tensor& map = golden.tensor(what.output);
+    Box made;
+    for (const int slot : how->maps) {
+      const auto damaged = live.find(slot);
+      if (damaged == live.end()) continue;
+      made.include(reached(*how, damaged->second, map.size(2), map.size(3)));
+    }
+    if (too_large(*how, made.area(), map)) break;
+    if (!made.empty()) {
       const int call = call_of(step, golden);
-      const auto way = ways.find({call, pack.rows, made->height(), made->width()});
+      const auto way = ways.find({call, pack.rows, made.height(), made.width()});
       if (way && !*way) break;
+      const double whole = step_costs.seconds[static_cast<std::size_t>(step)];
+      const double places = static_cast<double>(batch() * map.size(2) * map.size(3));
       const auto timed = ways.seconds_a_place(call);
       double each = timed ? *timed : kUsually * whole / places;
       if (how->convolution && !way) each *= kTried;
       saved += whole / static_cast<double>(batch()) * static_cast<double>(pack.trials.size()) -
-               each * static_cast<double>(pack.rows * made->area());
+               each * static_cast<double>(pack.rows * made.area());
       if (saved >= most) {
         most = saved;
         stop = step + 1;
       }
-      live[what.output] = *made;
+      live[what.output] = made;
     }
     drop_read(live, step);
   }
