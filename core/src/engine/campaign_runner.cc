@@ -78,9 +78,9 @@ bool CampaignRunner::run(const Plan& plan, const std::vector<bool>& done,
   if (chunks.empty()) return !stop;
 
   const auto count = static_cast<std::int64_t>(chunks.size());
-  const auto workers = static_cast<std::size_t>(workers_for(count));
-  workload_.measure_on(std::span(chunks).first(workers),
-                       options_.memory_bytes() / workers_for(count));
+  const std::int64_t workers = workers_for(count);
+  workload_.measure_on(std::span(chunks).first(static_cast<std::size_t>(workers)),
+                       options_.memory_bytes() / workers);
   const Division division = divide(plan, trials, count);
   costs_.workers = division.workers;
   std::atomic<std::int64_t> next = 0;

@@ -43,19 +43,17 @@ double StepCosts::seconds_from(int step) const {
   return std::accumulate(seconds.begin() + step, seconds.end(), 0.0);
 }
 
-MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input, RowImages images,
-                          std::int64_t budget) {
-  images.golden = true;
+MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input,
+                          const RowImages& images, std::int64_t budget) {
   const Program& program = model.model().program();
   const auto steps = static_cast<std::size_t>(step_count(model));
   MeasuredPass pass;
   pass.costs.bytes.assign(steps, 0);
   pass.costs.seconds.assign(steps, 0);
   pass.slots = model.start(input, images, pass.formats_s);
-  if (program.writes_in_place()) budget = -1;  // a value kept may change later
   std::int64_t held = 0;
-  std::optional<Slots> rest;  // beyond what is kept
-  if (budget < 0) rest = program.fork(pass.slots, 0);
+  std::optional<Slots> rest;                                          // beyond what is kept
+  if (program.writes_in_place()) rest = program.fork(pass.slots, 0);  // a value may change later
   for (std::size_t i = 0; i < steps; ++i) {
     const auto step = static_cast<int>(i);
     const Step& what = program.steps()[i];
@@ -84,7 +82,8 @@ MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input, R
 
 GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
                          std::int64_t chunk, at::Tensor input, RowImages images,
-                         std::int64_t budget, GoldenKeep* keep, EngineCosts& costs)
+                         std::int64_t budget, GoldenKeep* keep, EngineCosts& costs,
+                         std::optional<MeasuredPass> measured)
     : model_(model),
       step_costs_(step_costs),
       chunk_(chunk),
@@ -93,43 +92,39 @@ GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs
       budget_(budget),
       keep_(keep) {
   images_.golden = true;
+  if (measured) {
+    take(std::move(*measured), costs);
+  } else {
+    run_first(costs);
+  }
+  if (to_ == step_count(model) && keep != nullptr && &keep->model() == &model) {
+    keep->put(chunk, slots_, held_bytes());
+  }
+}
+
+void GoldenChunk::run_first(EngineCosts& costs) {
   const PartTimer timer(costs.golden_s, costs);
-  const Program& program = model.model().program();
-  if (keep != nullptr) before_ = keep->of(chunk);
-  slots_ = before_ ? model.start_beside(*before_, input_, images_, costs.emulation_s)
-                   : model.start(input_, images_, costs.emulation_s);
+  const Program& program = model_.model().program();
+  if (keep_ != nullptr) before_ = keep_->of(chunk_);
+  slots_ = before_ ? model_.start_beside(*before_, input_, images_, costs.emulation_s)
+                   : model_.start(input_, images_, costs.emulation_s);
   if (!program.writes_in_place()) keep_ahead(0, costs);
-  if (to_ == step_count(model)) {
+  if (to_ == step_count(model_)) {
     logits_ = program.output(slots_);
-    if (keep != nullptr && &keep->model() == &model) keep->put(chunk, slots_, held_bytes());
   } else {  // the answers are needed at once: the rest is computed once more when steps move on
     Slots once = program.fork(slots_, to_);
-    model.run(once, to_, step_count(model), images_, costs.emulation_s);
+    model_.run(once, to_, step_count(model_), images_, costs.emulation_s);
     logits_ = program.output(once);
   }
 }
 
-GoldenChunk::GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs,
-                         std::int64_t chunk, at::Tensor input, RowImages images,
-                         std::int64_t budget, GoldenKeep* keep, EngineCosts& costs,
-                         MeasuredPass measured)
-    : model_(model),
-      step_costs_(step_costs),
-      chunk_(chunk),
-      input_(std::move(input)),
-      images_(std::move(images)),
-      budget_(budget),
-      keep_(keep),
-      slots_(std::move(measured.slots)),
-      logits_(std::move(measured.logits)),
-      to_(measured.to) {
-  images_.golden = true;
+void GoldenChunk::take(MeasuredPass measured, EngineCosts& costs) {
   costs.golden_s += measured.costs.seconds_from(0) - measured.formats_s;
   costs.emulation_s += measured.formats_s;
+  slots_ = std::move(measured.slots);
+  logits_ = std::move(measured.logits);
+  to_ = measured.to;
   drop_what_does_not_fit();
-  if (to_ == step_count(model) && keep != nullptr && &keep->model() == &model) {
-    keep->put(chunk, slots_, held_bytes());
-  }
 }
 
 // As keep_ahead() would not have kept it.

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,8 +34,8 @@ struct MeasuredPass {
   at::Tensor logits = {};
 };
 /// `budget`: as in GoldenChunk. Of a model that has run before: what is cold takes longer.
-MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input, RowImages images,
-                          std::int64_t budget);
+MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input,
+                          const RowImages& images, std::int64_t budget);
 
 /// Holds the values that steps [from, to) read or make: all of them if they fit, else those of some
 /// steps, which move along the network and are computed once more on the way.
@@ -43,15 +44,10 @@ class GoldenChunk {
   /// Runs the whole network once, and keeps the values of its first steps, as far as they fit.
   /// `budget`: bytes that values may take beyond those that a bare pass needs. `keep`: begins with
   /// what it has of this chunk, and puts what the model makes there if it is the keep's; may be
-  /// null.
+  /// null. `measured`: that pass, if it was run already; its time is added now.
   GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
               at::Tensor input, RowImages images, std::int64_t budget, GoldenKeep* keep,
-              EngineCosts& costs);
-
-  /// The same, of a pass over this input that was measured, and whose time is added now.
-  GoldenChunk(const EmulatedModel& model, const StepCosts& step_costs, std::int64_t chunk,
-              at::Tensor input, RowImages images, std::int64_t budget, GoldenKeep* keep,
-              EngineCosts& costs, MeasuredPass measured);
+              EngineCosts& costs, std::optional<MeasuredPass> measured);
 
   /// Makes `step` the first step to run from. Steps may only rise.
   void advance(int step, EngineCosts& costs);
@@ -82,6 +78,8 @@ class GoldenChunk {
   }
 
  private:
+  void run_first(EngineCosts& costs);
+  void take(MeasuredPass measured, EngineCosts& costs);
   void release(int before);
   void drop_what_does_not_fit();
   void run_step(int step, EngineCosts& costs);

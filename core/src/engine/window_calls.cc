@@ -28,51 +28,46 @@ void describe(std::ostream& out, const c10::IValue& value) {
   }
 }
 
-// Calls copy(map, from, to, count) for the runs of places that windows share with maps of `tile`
-// places into which all places of all windows are laid, one after the other.
+// All places of windows [rows, C, h, w], one after the other, as places of maps [n, C, height,
+// width]. Calls copy(in windows, in maps, count) for the runs of numbers that lie together in both.
 template <typename Copy>
-void for_runs(std::int64_t rows, std::int64_t window, std::int64_t tile, const Copy& copy) {
-  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+void for_runs(const at::Tensor& windows, const at::Tensor& maps, const Copy& copy) {
+  const std::int64_t channels = windows.size(1), window = windows.size(2) * windows.size(3);
+  const std::int64_t tile = maps.size(2) * maps.size(3);
+  at::parallel_for(0, windows.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      for (std::int64_t done = 0; done < window;) {
-        const std::int64_t place = row * window + done, to = place % tile;
-        const std::int64_t count = std::min(window - done, tile - to);
-        copy(row, done, place / tile, to, count);
-        done += count;
+      for (std::int64_t done = 0, count = 0; done < window; done += count) {
+        const std::int64_t place = row * window + done, map = place / tile, to = place % tile;
+        count = std::min(window - done, tile - to);
+        for (std::int64_t c = 0; c < channels; ++c) {
+          copy((row * channels + c) * window + done, (map * channels + c) * tile + to, count);
+        }
       }
     }
   });
 }
 
-// Windows [rows, C, h, w] as maps [n, C, height, width], zero where no place is left.
+// Windows as maps, zero where no place is left.
 at::Tensor laid_out(const at::Tensor& windows, std::int64_t height, std::int64_t width) {
-  const std::int64_t rows = windows.size(0), channels = windows.size(1);
-  const std::int64_t window = windows.size(2) * windows.size(3), tile = height * width;
-  const std::int64_t maps = (rows * window + tile - 1) / tile;
-  at::Tensor laid = at::empty({maps, channels, height, width}, at::kFloat);
-  if (rows * window < maps * tile) laid[maps - 1].zero_();
+  const std::int64_t places = windows.size(0) * windows.size(2) * windows.size(3);
+  const std::int64_t tile = height * width, maps = (places + tile - 1) / tile;
+  at::Tensor laid = at::empty({maps, windows.size(1), height, width}, at::kFloat);
+  if (places < maps * tile) laid[maps - 1].zero_();
   const float* from = windows.const_data_ptr<float>();
   float* to = laid.data_ptr<float>();
-  for_runs(rows, window, tile, [&](auto row, auto first, auto map, auto place, auto count) {
-    for (std::int64_t c = 0; c < channels; ++c) {
-      std::copy_n(from + (row * channels + c) * window + first, count,
-                  to + (map * channels + c) * tile + place);
-    }
+  for_runs(windows, laid, [&](std::int64_t in_windows, std::int64_t in_maps, std::int64_t count) {
+    std::copy_n(from + in_windows, count, to + in_maps);
   });
   return laid;
 }
 
 // The other way round.
 at::Tensor taken_back(const at::Tensor& laid, std::int64_t rows, std::int64_t h, std::int64_t w) {
-  const std::int64_t channels = laid.size(1), window = h * w, tile = laid.size(2) * laid.size(3);
-  at::Tensor windows = at::empty({rows, channels, h, w}, at::kFloat);
+  at::Tensor windows = at::empty({rows, laid.size(1), h, w}, at::kFloat);
   const float* from = laid.const_data_ptr<float>();
   float* to = windows.data_ptr<float>();
-  for_runs(rows, window, tile, [&](auto row, auto first, auto map, auto place, auto count) {
-    for (std::int64_t c = 0; c < channels; ++c) {
-      std::copy_n(from + (map * channels + c) * tile + place, count,
-                  to + (row * channels + c) * window + first);
-    }
+  for_runs(windows, laid, [&](std::int64_t in_windows, std::int64_t in_maps, std::int64_t count) {
+    std::copy_n(from + in_maps, count, to + in_windows);
   });
   return windows;
 }
@@ -82,8 +77,8 @@ std::optional<at::Tensor> bias_of(const c10::IValue& given) {
                                                         : std::nullopt;
 }
 
-at::Tensor convolve(const Program& program, int step, const Spatial& how,
-                    std::vector<c10::IValue> given, WindowWay::Kernel kernel) {
+at::Tensor call(const Program& program, int step, const Spatial& how,
+                std::vector<c10::IValue> given, WindowWay::Kernel kernel) {
   if (kernel == WindowWay::Kernel::kProgram) return program.call(step, std::move(given)).toTensor();
   const at::Tensor x = given[0].toTensor(), weight = given[1].toTensor();
   const auto stride =
@@ -165,7 +160,7 @@ at::Tensor call_on_windows(const Program& program, int step, const Spatial& how,
                            std::vector<c10::IValue> given, const WindowWay& way,
                            const at::Tensor& whole) {
   if (!way.tiled) {
-    return convolve(program, step, how, std::move(given), way.kernel).contiguous();
+    return call(program, step, how, std::move(given), way.kernel).contiguous();
   }
   const at::Tensor x = given[0]
                            .toTensor()
@@ -174,7 +169,7 @@ at::Tensor call_on_windows(const Program& program, int step, const Spatial& how,
                            .contiguous();
   given[0] = laid_out(x, whole.size(2), whole.size(3));
   given[3] = c10::List<std::int64_t>({1, 1});
-  const at::Tensor made = convolve(program, step, how, std::move(given), way.kernel);
+  const at::Tensor made = call(program, step, how, std::move(given), way.kernel);
   return taken_back(made.contiguous(), x.size(0), x.size(2), x.size(3));
 }
 

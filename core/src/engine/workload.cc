@@ -63,12 +63,8 @@ GoldenChunk Workload::golden(std::int64_t chunk, std::int64_t budget, EngineCost
     const std::lock_guard lock(measured_mutex_);
     if (auto found = measured_.extract(chunk)) measured = std::move(found.mapped());
   }
-  if (measured) {
-    return {emulated_, step_costs(),        chunk, input, std::move(images), budget, keep_.get(),
-            costs,     std::move(*measured)};
-  }
   GoldenChunk golden(emulated_, step_costs(), chunk, input, std::move(images), budget, keep_.get(),
-                     costs);
+                     costs, std::move(measured));
   if (guarding_ != nullptr && guarding_->answer != nullptr) {
     golden.guard_answer(*guarding_->answer);
   }
