@@ -177,6 +177,7 @@ class Alone(nn.Module):
         x.relu_()
         first, second = flat.chunk(2, 1)
         first.mul_(2)
+        flat.view(torch.int32).bitwise_and_(-16)
         return self.fc(mean + torch.cat([first, second], 1).mean(2) + x.amax((2, 3)))
 
 
@@ -218,8 +219,8 @@ class Trains(Small):
 
 
 # Networks of make_models.py by the size of their images.
-SIZES = {"maps": (72, 56)}
-SCRIPTED = ("Residual", "Attention", "Windows", "Sequence", "Masked", "Shared", "Mixing", "Pointwise", "Dead", "Maps", "Carried",
+SIZES = {"maps": (72, 56), "mapsgrowing": (72, 56)}
+SCRIPTED = ("Residual", "Attention", "Windows", "Sequence", "Masked", "Shared", "Mixing", "Pointwise", "Dead", "Maps", "MapsGrowing", "Carried",
             "Products", "Softmaxed", "Functional", "Nested", "Twins", "Tied", "TiedLast", "Overwritten",
             "Tokens", "Defaults", "Dictionary")  # fmt: skip
 

@@ -288,6 +288,32 @@ class MapsWide(nn.Module):
         return self.fc(self.dilated(F.gelu(self.depthwise(x))).mean((2, 3)))
 
 
+class MapsGrowing(nn.Module):
+    """A list that grows while layers read it (DenseNet), and steps that write in place to views that
+    nothing else reads (GhostNet, EfficientNet)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(4 * i, 4, 3, padding=1) for i in (1, 2, 3))
+        self.point = nn.Conv2d(16, 8, 1)
+        self.cheap = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.short = nn.Conv2d(4, 12, 1)
+        self.last = nn.Conv2d(12, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        maps = [self.stem(x)]
+        for layer in self.layers:
+            maps.append(F.relu(layer(torch.cat(maps, 1))))
+        x = self.point(torch.cat(maps, 1))
+        x = torch.cat([x, self.cheap(x)], 1)[:, :12]
+        x += self.short(maps[0])
+        x *= torch.sigmoid(x)
+        x = F.gelu(self.last(x)).mean((2, 3), keepdim=True).flatten(1)
+        return self.fc(F.dropout(x, 0.2, self.training, inplace=True))
+
+
 class Carried(nn.Module):
     """Carries a list of maps and one integer an image past convolutions."""
 
@@ -516,7 +542,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, MapsWide, Carried,
+    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, MapsWide, MapsGrowing, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
                     Overwritten, Tokens, Exported, TwoInputs, Defaults, Dictionary, FeatureMap):
         torch.manual_seed(7)

@@ -35,7 +35,7 @@ constexpr int kImages = 10;
 
 [[maybe_unused]] const bool kExported =
     (exported_networks = {"residual", "attention", "windows", "sequence", "masked", "shared",
-                          "maps", "carried", "views", "transformer", "alone"},
+                          "maps", "mapsgrowing", "carried", "views", "transformer", "alone"},
      true);
 
 /// `growing`: each image is twice as large as the one before.
@@ -288,7 +288,7 @@ TEST_P(EngineOnBothForms, TrialsAreTheSame) {
 
 INSTANTIATE_TEST_SUITE_P(Networks, EngineOnBothForms,
                          testing::Values("residual", "attention", "windows", "sequence", "masked",
-                                         "shared", "maps", "carried", "views"));
+                                         "shared", "maps", "mapsgrowing", "carried", "views"));
 
 /// The shortcuts are taken where they can be: else nothing would be shown by equal results.
 TEST(Engine, TakesItsShortcuts) {
@@ -319,6 +319,21 @@ TEST(Engine, WindowsFindTheKernelOfWholeMaps) {
     EXPECT_GT(costs.carried, 8 * 25);
     EXPECT_LE(costs.refused, 1);
     expect_equal(run(text), run(text + "suffix = false\n"));
+  }
+}
+
+// Lists that grow and writes in place that nobody else sees take no shortcut away.
+TEST(Engine, ValuesThatStayWhatTheyAreAreCutIntoWindows) {
+  for (const char* model : {"mapsgrowing", "mapsgrowing.pt2"}) {
+    for (const char* settings : {"batch = 4\nthreads = 1", "batch = 10\nworkers = 2"}) {
+      SCOPED_TRACE(std::string(model) + ", " + settings);
+      const std::string rest = "[[faults]]\nper_site = 32\n[run]\n" + std::string(settings) + "\n";
+      const std::string text = campaign(model, "fp32", rest);
+      const EngineCosts costs = costs_of(text);
+      EXPECT_GT(costs.carried, 8 * 25) << "of 288 trials at nine layers, eight of them convolutions";
+      EXPECT_LE(costs.refused, 1);
+      expect_equal(run(text), run(text + "suffix = false\n"));
+    }
   }
 }
 

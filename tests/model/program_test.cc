@@ -81,7 +81,7 @@ TEST_P(ProgramOfModel, WritesToNoParameterAndNotToTheInput) {
 INSTANTIATE_TEST_SUITE_P(Small, ProgramOfModel,
                          testing::Values("residual", "residual_traced", "defaults", "encoder",
                                          "attention", "attention_traced", "masked", "branches",
-                                         "shared", "mixing", "pair"));
+                                         "shared", "mixing", "pair", "mapsgrowing"));
 
 TEST(Program, TakesTheBranchThatTheValuesChoose) {
   const c10::InferenceMode guard;

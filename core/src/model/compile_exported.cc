@@ -15,6 +15,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "copy_on_write.h"
 #include "error.h"
 #include "exported_operands.h"
 #include "exported_program.h"
@@ -99,6 +100,7 @@ class ExportedCompiler {
       set_operator(compiled_.steps[write.step], write.instead, fittings_[write.step]);
     }
     compiled_.writes = find_writes_by_schema(compiled_);
+    copy_on_write(compiled_);
     return std::move(compiled_);
   }
 

@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "copy_on_write.h"
 #include "value_flow.h"
 #include "writes.h"
 
@@ -112,6 +113,7 @@ class Compiler {
           {known->second, attribute.name, attribute.value.toTensor(), attribute.learned});
     }
     compiled_.writes = find_writes(compiled_);
+    copy_on_write(compiled_);
     return std::move(compiled_);
   }
 

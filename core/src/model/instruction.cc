@@ -43,20 +43,44 @@ void execute_loop(const Instruction& instruction, Slots& slots, const CallObserv
   for (std::size_t j = 0; j < carried.size(); ++j) slots[instruction.out[j]] = carried[j];
 }
 
-// Clones what lies in a table: one clone for each storage, so that views stay views.
+// Clones what lies in a table: one clone for each storage and each container, so that views stay
+// views and a list within another stays the same list.
 class Cloner {
  public:
   c10::IValue clone(const c10::IValue& value) {
     if (value.isTensor()) return value.toTensor().defined() ? clone(value.toTensor()) : value;
-    if (value.isTensorList()) {
-      c10::List<at::Tensor> list;
-      for (const at::Tensor& one : value.toTensorVector()) list.push_back(clone(one));
-      return list;
+    if (!value.isList() && !value.isTuple() && !value.isGenericDict()) return value;
+    for (const auto& [known, copy] : containers_) {
+      if (value.is(known)) return copy;
     }
-    return value.isList() || value.isGenericDict() ? value.deepcopy() : value;
+    if (value.isTuple()) return clone_tuple(value);
+    return value.isList() ? clone_list(value) : clone_dictionary(value);
   }
 
  private:
+  c10::IValue clone_list(const c10::IValue& value) {
+    c10::impl::GenericList copy = value.toList().copy();
+    containers_.emplace_back(value, copy);
+    for (std::size_t i = 0; i < copy.size(); ++i) copy.set(i, clone(copy.get(i)));
+    return copy;
+  }
+
+  c10::IValue clone_dictionary(const c10::IValue& value) {
+    c10::impl::GenericDict copy = value.toGenericDict().copy();
+    containers_.emplace_back(value, copy);
+    for (const auto& entry : copy) entry.setValue(clone(entry.value()));
+    return copy;
+  }
+
+  c10::IValue clone_tuple(const c10::IValue& value) {
+    std::vector<c10::IValue> elements;
+    for (const c10::IValue& one : value.toTupleRef().elements()) elements.push_back(clone(one));
+    c10::IValue copy =
+        c10::ivalue::Tuple::createNamed(std::move(elements), value.toTupleRef().type());
+    containers_.emplace_back(value, copy);
+    return copy;
+  }
+
   at::Tensor clone(const at::Tensor& tensor) {
     at::Tensor& whole = memory_[tensor.storage().unsafeGetStorageImpl()];
     if (!whole.defined()) {
@@ -64,10 +88,13 @@ class Cloner {
       const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
       whole = tensor.as_strided({items}, {1}, 0).clone();
     }
-    return whole.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
+    // Views of one memory may be of different types.
+    return at::empty({0}, tensor.options())
+        .set_(whole.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
   }
 
   std::map<const void*, at::Tensor> memory_;
+  std::vector<std::pair<c10::IValue, c10::IValue>> containers_;
 };
 
 }  // namespace

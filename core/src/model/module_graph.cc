@@ -16,6 +16,8 @@
 #include <sstream>
 #include <utility>
 
+#include "known_lists.h"
+
 namespace bitfall {
 namespace {
 
@@ -546,6 +548,7 @@ void clean(std::shared_ptr<jit::Graph>& graph) {
   jit::ConstantPropagation(graph);
   jit::UnrollConstantLoops(graph);
   jit::ConstantPropagation(graph);
+  make_lists_at_once(*graph);
   jit::EliminateDeadCode(graph);
 }
 

@@ -71,7 +71,12 @@ const std::unordered_set<std::string>& moving_operations() {
                                                          "lift_fresh",
                                                          "lift_fresh_copy",
                                                          "_autocast_to_reduced_precision",
-                                                         "_autocast_to_full_precision"};
+                                                         "_autocast_to_full_precision",
+                                                         // out of lists and dictionaries
+                                                         "__getitem_",
+                                                         "get",
+                                                         "pop",
+                                                         "setdefault"};
   return kNames;
 }
 

@@ -24,6 +24,25 @@ void collect_written(const jit::Node* node, std::vector<const jit::Value*>& writ
   }
 }
 
+// A list or a dictionary; a tensor's memory is another's.
+bool is_container(const c10::TypePtr& type) {
+  return type->kind() == c10::TypeKind::ListType || type->kind() == c10::TypeKind::DictType;
+}
+
+// Whether a write to the target may change the value. A list of tensors that grows changes none of
+// the tensors, nor another list of them.
+bool may_change(jit::AliasDb& aliases, const jit::Value* value, const jit::Value* target) {
+  auto* const left = const_cast<jit::Value*>(value);
+  auto* const right = const_cast<jit::Value*>(target);
+  if (value == target) return true;
+  if (!is_container(target->type())) return aliases.mayContainAlias(left, right);
+  if (value->type()->kind() == c10::TypeKind::TensorType) return false;
+  const auto inner = value->type()->containedTypes();
+  const bool flat = is_container(value->type()) && !inner.empty() &&
+                    inner.back()->kind() == c10::TypeKind::TensorType;
+  return flat ? aliases.mayAlias(left, right) : aliases.mayContainAlias(left, right);
+}
+
 }  // namespace
 
 std::vector<Write> find_writes(const CompiledGraph& compiled) {
@@ -38,10 +57,7 @@ std::vector<Write> find_writes(const CompiledGraph& compiled) {
   jit::AliasDb aliases(compiled.graph);
   for (const auto& [value, slot] : compiled.slots) {
     for (const auto& [step, target] : targets) {
-      if (value == target || aliases.mayContainAlias(const_cast<jit::Value*>(value),
-                                                     const_cast<jit::Value*>(target))) {
-        writes.push_back({step, slot});
-      }
+      if (may_change(aliases, value, target)) writes.push_back({step, slot});
     }
   }
   return writes;

@@ -1,0 +1,19 @@
+// Lists that grow step by step become lists made at once, as tracing has them:
+//
+//   %l = [%a]                                 %y = cat([%a])
+//   %y = cat(%l)                              %z = cat([%a, %b])
+//   %l.append(%b)                  ──>
+//   %z = cat(%l)
+//
+// LibTorch does so (RemoveListMutation) where nothing reads the list in between; DenseNet's layers do.
+#pragma once
+
+#include <torch/csrc/jit/ir/ir.h>
+
+namespace bitfall {
+
+/// Of lists that are made and grow (append, extend, +=) outside of conditionals and loops, and are
+/// never handed on: not put into another value, nor returned.
+void make_lists_at_once(torch::jit::Graph& graph);
+
+}  // namespace bitfall
