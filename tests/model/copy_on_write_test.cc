@@ -105,25 +105,7 @@ def forward(self, x):
     n += 1
   return z
 )"},
-                    Case{"an element of a list that is exchanged", R"(
-def forward(self, x):
-  l = [x, x * 2.0]
-  y = torch.cat(l, 1)
-  l[0] = y[:, 1:]
-  return torch.cat(l, 1) + torch.cat(l[:1], 1).sum() + y.sum()
-)"}));
-
-TEST_P(Shared, WritesStayWhereAnotherNameReads) {
-  const c10::InferenceMode guard;
-  const auto module = scripted_module(GetParam().code);
-  const CompiledGraph compiled = compile(module_graph(module));
-  EXPECT_FALSE(compiled.writes.empty());
-  expect_right(compiled, module);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Writes, Shared,
-    testing::Values(Case{"the whole of it, later", R"(
+                    Case{"the whole of it, later", R"(
 def forward(self, x):
   whole = x * 2.0
   part = whole[:, 1:]
@@ -147,7 +129,42 @@ def forward(self, x):
   whole[:, 0] = 0.0
   return whole
 )"},
-                    Case{"a list that holds it", R"(
+                    Case{"several parts, of which one lies in another", R"(
+def forward(self, x):
+  whole = x * 2.0
+  left, right = whole[:, :3], whole[:, 2:]
+  left.add_(1.0)
+  right.mul_(2.0)
+  left[:, 1:].sub_(right[:, :2] * 3.0)
+  bits = whole.flatten()
+  bits[::2] = 0.0
+  return whole + left.sum() + right.sum() + x
+)"},
+                    Case{"the image by a name that is read again", R"(
+def forward(self, x):
+  part = x[:, 1:]
+  part.add_(1.0)
+  return x + part.sum()
+)"},
+                    Case{"an element of a list that is exchanged", R"(
+def forward(self, x):
+  l = [x, x * 2.0]
+  y = torch.cat(l, 1)
+  l[0] = y[:, 1:]
+  return torch.cat(l, 1) + torch.cat(l[:1], 1).sum() + y.sum()
+)"}));
+
+TEST_P(Shared, WritesStayWhereAContainerReads) {
+  const c10::InferenceMode guard;
+  const auto module = scripted_module(GetParam().code);
+  const CompiledGraph compiled = compile(module_graph(module));
+  EXPECT_FALSE(compiled.writes.empty());
+  expect_right(compiled, module);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Writes, Shared,
+    testing::Values(Case{"a list that holds it", R"(
 def forward(self, x):
   part = (x * 2.0)[:, 1:]
   l = [part, x[:, 1:]]
@@ -163,6 +180,13 @@ def forward(self, x):
     both = (part, x[:, 1:])
   again = part.add_(1.0)
   return both[0] + again.sum()
+)"},
+                    Case{"what a branch writes to", R"(
+def forward(self, x):
+  whole = x * 2.0
+  if bool(x.sum() > -1000.0):
+    whole.add_(1.0)
+  return whole
 )"},
                     Case{"a list by its other name", R"(
 def forward(self, x):

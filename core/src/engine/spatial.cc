@@ -110,6 +110,7 @@ class Classifier {
   std::optional<Spatial> judge(const Step& step) const {
     const std::string name = plain_name(step.function);
     if (name.empty() || step.output < 0 || step.inputs.empty()) return std::nullopt;
+    if (step.in_place && step.outputs.size() > 1) return std::nullopt;  // see copy_on_write.h
     if (name == "cat") return concatenation(step);
     if (is_binary(name)) return binary(step);
     if (!may_be_map(step.inputs[0]) || !fixed_from(step, 1)) return std::nullopt;

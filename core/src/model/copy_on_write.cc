@@ -13,48 +13,169 @@
 namespace bitfall {
 namespace {
 
-at::Tensor copy_of(const at::Tensor& tensor) {
-  if (!tensor.defined() || tensor.layout() != at::kStrided || tensor.numel() == 0) {
-    return tensor.defined() ? tensor.clone() : tensor;
+// Tensors of one memory, moved to another one: strides and places stay.
+class Moved {
+ public:
+  explicit Moved(const at::Tensor& written) {
+    if (!written.defined() || !written.has_storage()) return;
+    from_ = written.storage().unsafeGetStorageImpl();
+    const auto bytes = static_cast<std::int64_t>(written.storage().nbytes());
+    const auto items = bytes / static_cast<std::int64_t>(written.element_size());
+    to_ = written.as_strided({items}, {1}, 0).clone();
   }
-  std::int64_t span = 1;
-  for (std::int64_t d = 0; d < tensor.dim(); ++d) span += (tensor.size(d) - 1) * tensor.stride(d);
-  return tensor.as_strided({span}, {1}).clone().as_strided(tensor.sizes(), tensor.strides(), 0);
+
+  // Of other memory: itself.
+  at::Tensor of(const at::Tensor& tensor) const {
+    if (!tensor.defined() || !tensor.has_storage() ||
+        tensor.storage().unsafeGetStorageImpl() != from_) {
+      return tensor;
+    }
+    return at::empty({0}, tensor.options())
+        .set_(to_.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
+  }
+
+ private:
+  const void* from_ = nullptr;
+  at::Tensor to_;
+};
+
+// The step's operation, on a copy of the operand that it writes to.
+torch::jit::Operation on_copy(torch::jit::Operation run, std::size_t operand, std::size_t names) {
+  return [run = std::move(run), operand, names](torch::jit::Stack& stack) mutable {
+    if (!stack[operand].isTensor()) {
+      stack[operand] = stack[operand].toList().copy();
+      return run(stack);
+    }
+    const Moved moved(stack[operand].toTensor());
+    stack[operand] = moved.of(stack[operand].toTensor());
+    const torch::jit::Stack others(stack.end() - static_cast<std::ptrdiff_t>(names), stack.end());
+    stack.resize(stack.size() - names);
+    run(stack);
+    for (const c10::IValue& other : others) stack.emplace_back(moved.of(other.toTensor()));
+  };
 }
 
-// Operators that make a tensor of other memory than it had, beyond what it reached.
-bool moves_memory(const std::string& function) {
-  static const std::set<std::string> kNames = {"aten::as_strided_", "aten::resize_",
-                                               "aten::resize_as_", "aten::set_"};
+// Operators that give a tensor another memory, or make its own larger.
+bool exchanges_memory(const std::string& function) {
+  static const std::set<std::string> kNames = {"aten::resize_", "aten::resize_as_", "aten::set_"};
   return kNames.count(function) > 0;
+}
+
+// Which operand the step writes to, if it is one, and comes back as its one result.
+std::optional<std::size_t> written_operand(const Instruction& step) {
+  if (step.kind != Instruction::Kind::kCall || !step.in_place() || step.out.size() != 1 ||
+      step.schema->is_vararg() || step.schema->returns().size() != 1 ||
+      step.schema->returns()[0].alias_info() == nullptr || exchanges_memory(step.function)) {
+    return std::nullopt;
+  }
+  std::optional<std::size_t> operand;
+  const auto& arguments = step.schema->arguments();
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const c10::AliasInfo* alias = arguments[i].alias_info();
+    if (alias == nullptr || !alias->isWrite()) continue;
+    if (operand || i >= step.in.size()) return std::nullopt;
+    operand = i;
+  }
+  if (!operand) return std::nullopt;
+  const c10::TypeKind kind = arguments[*operand].type()->kind();
+  const bool copied = kind == c10::TypeKind::TensorType || kind == c10::TypeKind::ListType;
+  const bool comes_back = arguments[*operand].alias_info()->beforeSets() ==
+                          step.schema->returns()[0].alias_info()->beforeSets();
+  return copied && comes_back ? operand : std::nullopt;
 }
 
 class Copier {
  public:
   explicit Copier(Instructions& program)
-      : program_(program), made_(program.fixed.size(), -1), last_(program.fixed.size(), -1) {
+      : program_(program), slots_(program.fixed.size()), now_(program.fixed.size()) {
+    for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<int>(i);
+    of(program.input).tensor = true;
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
-      make(program.steps[i], static_cast<int>(i));
-      read(program.steps[i], static_cast<int>(i));
+      const Instruction& step = program.steps[i];
+      for (std::size_t j = 0; j < step.out.size(); ++j) {
+        of(step.out[j]).tensor = step.types[j] == ResultType::kTensor;
+      }
+      note(step, static_cast<int>(i));
     }
-    last_[slot(program.output)] = static_cast<int>(program.steps.size());
+    of(program.output).read = static_cast<int>(program.steps.size());
   }
 
   void run() {
-    std::map<int, std::vector<int>> written;  // slots, by step
-    for (const Write& write : program_.writes) written[write.step].push_back(write.slot);
-    std::set<int> freed;
+    std::map<int, std::set<int>> written;  // slots, by step
+    for (const Write& write : program_.writes) written[write.step].insert(write.slot);
+    std::set<int> copied;
     for (const auto& [step, slots] : written) {
-      if (copy(step, slots)) freed.insert(step);
+      std::set<int> known;
+      for (const int slot : slots) known.insert(now_[static_cast<std::size_t>(slot)]);
+      if (copy(step, known)) copied.insert(step);
     }
     std::erase_if(program_.writes,
-                  [&](const Write& write) { return freed.count(write.step) > 0; });
+                  [&](const Write& write) { return copied.count(write.step) > 0; });
   }
 
  private:
-  static std::size_t slot(int index) { return static_cast<std::size_t>(index); }
+  struct Slot {
+    int made = -1, read = -1;  // by which step, and by which one last
+    bool tensor = false;
+  };
 
-  // Reads the one slot from now on where it read the other.
+  Slot& of(int slot) { return slots_[static_cast<std::size_t>(slot)]; }
+
+  void note(const Instruction& step, int at) {
+    for (const int out : step.out) of(out).made = at;
+    for (const int in : step.in) of(in).read = at;
+    for (const CompiledBranch& branch : step.branches) {
+      for (const int input : branch.inputs) of(input).made = at;
+      for (const Instruction& inner : branch.instructions) note(inner, at);
+      for (const int output : branch.outputs) of(output).read = at;
+    }
+  }
+
+  bool copy(int index, const std::set<int>& written) {
+    Instruction& step = program_.steps[static_cast<std::size_t>(index)];
+    const auto operand = written_operand(step);
+    if (!operand) return false;
+    const int target = step.in[*operand], result = step.out[0];
+    std::vector<int> names;  // that are read later
+    for (const int other : written) {
+      if (of(other).made < 0 && other != program_.input) return false;  // the network's own
+      // What is made later is made of what these are then.
+      if (other == target || of(other).made >= index || of(other).read <= index) continue;
+      if (!of(other).tensor || !of(target).tensor) return false;
+      names.push_back(other);
+    }
+    step.run = on_copy(std::move(step.run), *operand, names.size());
+    step.names = names.size();
+    if (!names.empty()) {
+      for (const int one : written) {  // also those by which the target comes to its memory
+        const int last = std::min(index, of(one).read);
+        if (of(one).made < last) program_.shared.push_back({one, of(one).made, last});
+      }
+    }
+    exchange_behind(index, target, result);
+    for (const int name : names) {
+      const auto fresh = static_cast<int>(slots_.size());
+      slots_.push_back({index, of(name).read, true});
+      program_.fixed.emplace_back();
+      step.in.push_back(name);
+      step.out.push_back(fresh);
+      step.types.push_back(ResultType::kTensor);
+      exchange_behind(index, name, fresh);
+    }
+    return true;
+  }
+
+  // All later steps read another slot instead.
+  void exchange_behind(int index, int from, int to) {
+    for (std::size_t i = static_cast<std::size_t>(index) + 1; i < program_.steps.size(); ++i) {
+      exchange(program_.steps[i], from, to);
+    }
+    if (program_.output == from) program_.output = to;
+    std::replace(now_.begin(), now_.end(), from, to);
+    of(to).read = std::max(of(to).read, of(from).read);
+    of(from).read = index;
+  }
+
   static void exchange(Instruction& step, int from, int to) {
     std::replace(step.in.begin(), step.in.end(), from, to);
     for (CompiledBranch& branch : step.branches) {
@@ -63,73 +184,9 @@ class Copier {
     }
   }
 
-  void make(const Instruction& step, int at) {
-    for (const int out : step.out) made_[slot(out)] = at;
-    for (const CompiledBranch& branch : step.branches) {
-      for (const int input : branch.inputs) made_[slot(input)] = at;
-      for (const Instruction& inner : branch.instructions) make(inner, at);
-    }
-  }
-
-  void read(const Instruction& step, int at) {
-    for (const int in : step.in) last_[slot(in)] = at;
-    for (const CompiledBranch& branch : step.branches) {
-      for (const Instruction& inner : branch.instructions) read(inner, at);
-      for (const int output : branch.outputs) last_[slot(output)] = at;
-    }
-  }
-
-  // Which operand the step writes to, if it is one and comes back as its one result.
-  static std::optional<std::size_t> written_operand(const Instruction& step) {
-    if (step.kind != Instruction::Kind::kCall || !step.in_place() || step.out.size() != 1 ||
-        step.schema->is_vararg() || step.schema->returns().size() != 1 ||
-        step.schema->returns()[0].alias_info() == nullptr || moves_memory(step.function)) {
-      return std::nullopt;
-    }
-    std::optional<std::size_t> operand;
-    const auto& arguments = step.schema->arguments();
-    for (std::size_t i = 0; i < arguments.size(); ++i) {
-      const c10::AliasInfo* alias = arguments[i].alias_info();
-      if (alias == nullptr || !alias->isWrite()) continue;
-      if (operand || i >= step.in.size()) return std::nullopt;
-      operand = i;
-    }
-    if (!operand) return std::nullopt;
-    const c10::TypeKind kind = arguments[*operand].type()->kind();
-    const bool copied = kind == c10::TypeKind::TensorType || kind == c10::TypeKind::ListType;
-    const bool comes_back = arguments[*operand].alias_info()->beforeSets() ==
-                            step.schema->returns()[0].alias_info()->beforeSets();
-    return copied && comes_back ? operand : std::nullopt;
-  }
-
-  bool copy(int index, const std::vector<int>& written) {
-    Instruction& step = program_.steps[slot(index)];
-    const auto operand = written_operand(step);
-    if (!operand) return false;
-    const int target = step.in[*operand], result = step.out[0];
-    for (const int other : written) {
-      const int made = made_[slot(other)];
-      if (made < 0 && other != program_.input) return false;  // the network's own
-      // What is made later is made of the result, or of what is read by another name then.
-      if (other != target && made < index && last_[slot(other)] >= index) return false;
-    }
-    step.run = [run = step.run, at = *operand](torch::jit::Stack& stack) mutable {
-      c10::IValue& value = stack[at];
-      value = value.isTensor() ? c10::IValue(copy_of(value.toTensor()))
-                               : c10::IValue(value.toList().copy());
-      run(stack);
-    };
-    for (std::size_t i = slot(index) + 1; i < program_.steps.size(); ++i) {
-      exchange(program_.steps[i], target, result);
-    }
-    if (program_.output == target) program_.output = result;
-    last_[slot(result)] = std::max(last_[slot(result)], last_[slot(target)]);
-    last_[slot(target)] = index;
-    return true;
-  }
-
   Instructions& program_;
-  std::vector<int> made_, last_;  // by slot: the steps that make it and read it last
+  std::vector<Slot> slots_;
+  std::vector<int> now_;  // by the slots of `writes`: where what they named is now
 };
 
 }  // namespace

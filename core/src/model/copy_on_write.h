@@ -1,21 +1,23 @@
-// Steps that write in place get a copy to write to, where nobody can tell.
+// Steps that write in place write to a copy instead, which later steps read.
 //
 //   slot 4 = slice(slot 3)                    slot 4 = slice(slot 3)
-//   slot 5 = add_(slot 4, slot 2)      ──>    slot 5 = add_(copy of slot 4, slot 2)
+//   slot 5 = add_(slot 4, slot 2)      ──>    slot 5, slot 8 = add_(copy of slot 4, slot 2; slot 3)
 //   slot 6 = conv(slot 4)                     slot 6 = conv(slot 5)
+//   slot 7 = relu(slot 3)                     slot 7 = relu(slot 8)
 //
-// So that a value, once computed, stays what it is: it can be kept, be read by many passes, be cut
-// into windows. A list that grows gets a copy of the list, with the very same tensors in it.
+// Slot 8 is of the copy what slot 3 is of the memory that slot 4 lies in, found as it runs: who puts
+// values into one of them between the two steps must have them in the other, too (fork(), by
+// `shared`). So a value, once computed, stays what it is: it can be kept, be read by many passes, be
+// cut into windows. A list that grows gets a copy of the list, with the very same tensors in it.
 #pragma once
 
 #include "instruction.h"
 
 namespace bitfall {
 
-/// To be called when `program.writes` is known, of which those stay that are needed: where a later
-/// step, or the answer, reads the memory by another name than the step's operand or result, where it
-/// is a parameter's or a buffer's, or where the write lies in a branch or a loop. Copies have the
-/// strides of what they are of, so that all later steps compute the same bits.
+/// To be called when `program.writes` is known, of which those stay that are needed: to parameters and
+/// buffers, to lists that have another name, to tensors that a list holds, and within branches and
+/// loops. Copies have the strides of what they are of, so that all later steps compute the same bits.
 void copy_on_write(Instructions& program);
 
 }  // namespace bitfall

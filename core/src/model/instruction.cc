@@ -163,10 +163,15 @@ Slots fork(const Instructions& program, const Slots& slots, int at) {
   const c10::InferenceMode guard;
   Slots copy = slots;
   Cloner cloner;
-  std::set<int> seen;
+  std::set<int> cloned;
   for (const Write& write : program.writes) {
-    if (write.step < at || !seen.insert(write.slot).second) continue;
-    c10::IValue& value = copy[static_cast<std::size_t>(write.slot)];
+    if (write.step >= at) cloned.insert(write.slot);
+  }
+  for (const SharedMemory& one : program.shared) {
+    if (one.from < at && at <= one.to) cloned.insert(one.slot);
+  }
+  for (const int slot : cloned) {
+    c10::IValue& value = copy[static_cast<std::size_t>(slot)];
     value = cloner.clone(value);
   }
   return copy;

@@ -61,11 +61,14 @@ struct Instruction {
   std::vector<int> in, out;
   std::vector<CompiledBranch> branches;
   std::vector<ResultType> types;  // by result
+  // The last so many operands are further names of the memory that it writes to, and the last so many
+  // results what they name then (copy_on_write.h).
+  std::size_t names = 0;
   // Of an operator: what its arguments are called, and which of them it writes to. Else null.
   const c10::FunctionSchema* schema = nullptr;
   OperatorTags tags;
 
-  bool one_tensor() const { return types.size() == 1 && types[0] == ResultType::kTensor; }
+  bool one_tensor() const { return types.size() == names + 1 && types[0] == ResultType::kTensor; }
   bool in_place() const { return schema != nullptr && schema->is_mutable(); }
   /// The operand of that name, as it lies in the table; null if there is none.
   const c10::IValue* argument(const std::string& name, const Slots& slots) const;
@@ -85,12 +88,21 @@ struct Write {
   int slot = 0;
 };
 
+/// Behind the one step, up to the other, the slot shares memory with other slots, and a step at that
+/// place or behind it goes by that.
+struct SharedMemory {
+  int slot = 0;
+  int from = 0;
+  int to = 0;
+};
+
 /// A whole network.
 struct Instructions {
   std::vector<Instruction> steps;
   Slots fixed;  // constants and the module's state; the rest empty
   std::vector<StateTensor> state;
   std::vector<Write> writes;
+  std::vector<SharedMemory> shared;  // see copy_on_write.h
   int input = -1;
   int output = -1;
 };
@@ -103,7 +115,8 @@ using CallObserver =
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
 
 /// A table that may be run from step `at` on without harm to `slots`: values that those steps write to
-/// are cloned (shared memory stays shared among the clones).
+/// are cloned (shared memory stays shared among the clones), and so are values that share memory
+/// where that matters to them: what is put into one is then seen in the others.
 Slots fork(const Instructions& program, const Slots& slots, int at);
 
 }  // namespace bitfall

@@ -213,6 +213,11 @@ void ValueFlow::follow(int i, const Slots& slots) {
   for (const Write& write : program_.writes) {
     if (write.step == i) at(write.slot) |= written;
   }
+  for (std::size_t k = 0; k < instruction.names; ++k) {  // what was written to, by further names
+    ValueMarks& name = at(instruction.out[instruction.out.size() - 1 - k]);
+    name = of(instruction.in[instruction.in.size() - 1 - k]);
+    name |= written;
+  }
 }
 
 void ValueFlow::follow(const Instruction& instruction, const Slots& slots, bool runs) {
