@@ -22,15 +22,15 @@ LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/"
                       r"|(instruction|program|steps|batch_layout|front_end|value_flow|answer_form|tensor_shape)\.h")
 KEPT_TO = [
     (TORCHSCRIPT, "TorchScript", {"known_lists.h", "known_lists.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
-                                  "compile_graph.h", "compile_graph.cc", "writes.cc", "torchscript_front_end.cc",
+                                  "compile_graph.h", "compile_graph.cc", "torchscript_front_end.cc",
                                   "head_module.cc", "trainable_model.cc"}),
     (LIBTORCH, "LibTorch", {"known_lists.h", "known_lists.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
                             "instruction.h", "instruction.cc", "copy_on_write.h", "copy_on_write.cc", "compile_graph.h", "compile_graph.cc", "front_end.h",
                             "torchscript_front_end.cc", "compile_exported.h", "compile_exported.cc",
                             "exported_front_end.cc", "exported_operands.h", "exported_operands.cc",
-                            "gpu_facts.cc", "python_numbers.h", "python_numbers.cc", "shared_memory.h", "shared_memory.cc",
+                            "gpu_facts.cc", "python_numbers.h", "python_numbers.cc", "memory_flow.h", "memory_flow.cc",
                             "value_flow.h", "value_flow.cc", "answer_form.h",
-                            "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc", "writes.h", "writes.cc",
+                            "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc",
                             "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",
                             "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc",
                             "campaign_runner.cc", "cam.cc", "site_slabs.cc", "fault_free.cc", "magnitudes.cc", "worker.cc", "pilot.cc", "profile.cc", "protection_learning.cc", "image_cache.cc", "workload.cc",

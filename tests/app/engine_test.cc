@@ -330,7 +330,8 @@ TEST(Engine, ValuesThatStayWhatTheyAreAreCutIntoWindows) {
       const std::string rest = "[[faults]]\nper_site = 32\n[run]\n" + std::string(settings) + "\n";
       const std::string text = campaign(model, "fp32", rest);
       const EngineCosts costs = costs_of(text);
-      EXPECT_GT(costs.carried, 8 * 25) << "of 288 trials at nine layers, eight of them convolutions";
+      EXPECT_GT(costs.carried, 8 * 25)
+          << "of 288 trials at nine layers, eight of them convolutions";
       EXPECT_LE(costs.refused, 1);
       expect_equal(run(text), run(text + "suffix = false\n"));
     }

@@ -71,27 +71,27 @@ TEST_P(Copied, ValuesStayWhatTheyAre) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Writes, Copied,
-    testing::Values(Case{"a part of a concatenation that nothing else reads", R"(
+INSTANTIATE_TEST_SUITE_P(Writes, Copied,
+                         testing::Values(Case{"a part of a concatenation that nothing else reads",
+                                              R"(
 def forward(self, x):
   y = torch.cat([x, x * 2.0], 1)[:, :5]
   y.add_(x[:, :1])
   y.mul_(torch.sigmoid(y))
   return y.relu() + y
 )"},
-                    Case{"a transposed view, whose strides the answer has", R"(
+                                         Case{"a transposed view, whose strides the answer has", R"(
 def forward(self, x):
   y = (x * 2.0).transpose(1, 2)[:, :, 1:]
   y.mul_(3.0)
   return y
 )"},
-                    Case{"the image itself", R"(
+                                         Case{"the image itself", R"(
 def forward(self, x):
   x.sub_(0.5)
   return x.mul_(2.0).flatten(1)
 )"},
-                    Case{"what a conditional and a loop read behind it", R"(
+                                         Case{"what a conditional and a loop read behind it", R"(
 def forward(self, x):
   y = x.view([2, -1])
   y.mul_(2.0)
@@ -105,14 +105,14 @@ def forward(self, x):
     n += 1
   return z
 )"},
-                    Case{"the whole of it, later", R"(
+                                         Case{"the whole of it, later", R"(
 def forward(self, x):
   whole = x * 2.0
   part = whole[:, 1:]
   part.add_(1.0)
   return whole + part.sum()
 )"},
-                    Case{"the whole of it, in a branch", R"(
+                                         Case{"the whole of it, in a branch", R"(
 def forward(self, x):
   whole = x * 2.0
   part = whole[:, 1:]
@@ -123,13 +123,13 @@ def forward(self, x):
     y = whole
   return y
 )"},
-                    Case{"the answer", R"(
+                                         Case{"the answer", R"(
 def forward(self, x):
   whole = x * 2.0
   whole[:, 0] = 0.0
   return whole
 )"},
-                    Case{"several parts, of which one lies in another", R"(
+                                         Case{"several parts, of which one lies in another", R"(
 def forward(self, x):
   whole = x * 2.0
   left, right = whole[:, :3], whole[:, 2:]
@@ -140,13 +140,23 @@ def forward(self, x):
   bits[::2] = 0.0
   return whole + left.sum() + right.sum() + x
 )"},
-                    Case{"the image by a name that is read again", R"(
+                                         Case{"the image by a name that is read again", R"(
 def forward(self, x):
   part = x[:, 1:]
   part.add_(1.0)
   return x + part.sum()
 )"},
-                    Case{"an element of a list that is exchanged", R"(
+                                         Case{"what an operator has handed back", R"(
+def forward(self, x):
+  whole = torch.sigmoid(x)
+  same = whole.type_as(x)
+  again = same.mul_(2.0)
+  other = torch.tanh(x)
+  kept = torch.dropout(other, 0.5, False)
+  other.relu_()
+  return whole + again + kept
+)"},
+                                         Case{"an element of a list that is exchanged", R"(
 def forward(self, x):
   l = [x, x * 2.0]
   y = torch.cat(l, 1)
@@ -162,16 +172,15 @@ TEST_P(Shared, WritesStayWhereAContainerReads) {
   expect_right(compiled, module);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Writes, Shared,
-    testing::Values(Case{"a list that holds it", R"(
+INSTANTIATE_TEST_SUITE_P(Writes, Shared,
+                         testing::Values(Case{"a list that holds it", R"(
 def forward(self, x):
   part = (x * 2.0)[:, 1:]
   l = [part, x[:, 1:]]
   again = part.add_(1.0)
   return torch.cat(l, 1) + again.sum()
 )"},
-                    Case{"a tuple that holds it", R"(
+                                         Case{"a tuple that holds it", R"(
 def forward(self, x):
   part = (x * 2.0)[:, 1:]
   if bool(x.sum() > 100.0):
@@ -181,14 +190,14 @@ def forward(self, x):
   again = part.add_(1.0)
   return both[0] + again.sum()
 )"},
-                    Case{"what a branch writes to", R"(
+                                         Case{"what a branch writes to", R"(
 def forward(self, x):
   whole = x * 2.0
   if bool(x.sum() > -1000.0):
     whole.add_(1.0)
   return whole
 )"},
-                    Case{"a list by its other name", R"(
+                                         Case{"a list by its other name", R"(
 def forward(self, x):
   l = [x]
   both = [l, l]

@@ -19,9 +19,9 @@
 #include "error.h"
 #include "exported_operands.h"
 #include "exported_program.h"
+#include "memory_flow.h"
 #include "outside_operators.h"
 #include "python_numbers.h"
-#include "shared_memory.h"
 #include "tensor_shape.h"
 
 namespace bitfall {
@@ -99,7 +99,7 @@ class ExportedCompiler {
     for (const NeedlessWrite& write : take_out_needless_writes(compiled_)) {
       set_operator(compiled_.steps[write.step], write.instead, fittings_[write.step]);
     }
-    compiled_.writes = find_writes_by_schema(compiled_);
+    compiled_.writes = find_writes(compiled_);
     copy_on_write(compiled_);
     return std::move(compiled_);
   }

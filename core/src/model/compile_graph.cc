@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "copy_on_write.h"
+#include "memory_flow.h"
 #include "value_flow.h"
-#include "writes.h"
 
 namespace bitfall {
 namespace {
@@ -154,8 +154,8 @@ class Compiler {
       instruction.types.push_back(result_type(value->type()));
     }
     if (node->kind() == c10::prim::If || node->kind() == c10::prim::Loop) {
-      instruction.kind = node->kind() == c10::prim::If ? Instruction::Kind::kIf
-                                                       : Instruction::Kind::kLoop;
+      instruction.kind =
+          node->kind() == c10::prim::If ? Instruction::Kind::kIf : Instruction::Kind::kLoop;
       for (Block* block : node->blocks()) instruction.branches.push_back(compile_branch(block));
     } else {
       instruction.run = operation_of(node);

@@ -5,19 +5,20 @@
 //   slot 6 = conv(slot 4)                     slot 6 = conv(slot 5)
 //   slot 7 = relu(slot 3)                     slot 7 = relu(slot 8)
 //
-// Slot 8 is of the copy what slot 3 is of the memory that slot 4 lies in, found as it runs: who puts
-// values into one of them between the two steps must have them in the other, too (fork(), by
-// `shared`). So a value, once computed, stays what it is: it can be kept, be read by many passes, be
-// cut into windows. A list that grows gets a copy of the list, with the very same tensors in it.
+// Slot 8 is of the copy what slot 3 is of the memory that slot 4 lies in, found as it runs: who
+// puts values into one of them between the two steps must have them in the other, too (fork(), by
+// `shared`). So a value, once computed, stays what it is: it can be kept, be read by many passes,
+// be cut into windows. A list that grows gets a copy of the list, with the very same tensors in it.
 #pragma once
 
 #include "instruction.h"
 
 namespace bitfall {
 
-/// To be called when `program.writes` is known, of which those stay that are needed: to parameters and
-/// buffers, to lists that have another name, to tensors that a list holds, and within branches and
-/// loops. Copies have the strides of what they are of, so that all later steps compute the same bits.
+/// To be called when `program.writes` is known, of which those stay that are needed: to parameters
+/// and buffers, to lists that have another name, to tensors that a list holds, and within branches
+/// and loops. Copies have the strides of what they are of, so that all later steps compute the same
+/// bits.
 void copy_on_write(Instructions& program);
 
 }  // namespace bitfall

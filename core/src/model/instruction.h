@@ -1,5 +1,5 @@
-// A step as it is run: an operation, and the slots of its operands and results. Front ends make them of a file:
-// compile_graph.h of TorchScript, compile_exported.h of a torch.export archive.
+// A step as it is run: an operation, and the slots of its operands and results. Front ends make
+// them of a file: compile_graph.h of TorchScript, compile_exported.h of a torch.export archive.
 //
 //   %7 : Tensor = aten::add(%3, %5, %2)            in = {3, 5, 2}, out = {7}
 //
@@ -61,8 +61,8 @@ struct Instruction {
   std::vector<int> in, out;
   std::vector<CompiledBranch> branches;
   std::vector<ResultType> types;  // by result
-  // The last so many operands are further names of the memory that it writes to, and the last so many
-  // results what they name then (copy_on_write.h).
+  // The last so many operands are further names of the memory that it writes to, and the last so
+  // many results what they name then (copy_on_write.h).
   std::size_t names = 0;
   // Of an operator: what its arguments are called, and which of them it writes to. Else null.
   const c10::FunctionSchema* schema = nullptr;
@@ -88,8 +88,8 @@ struct Write {
   int slot = 0;
 };
 
-/// Behind the one step, up to the other, the slot shares memory with other slots, and a step at that
-/// place or behind it goes by that.
+/// Behind the one step, up to the other, the slot shares memory with other slots, and a step at
+/// that place or behind it goes by that.
 struct SharedMemory {
   int slot = 0;
   int from = 0;
@@ -114,8 +114,8 @@ using CallObserver =
 /// Runs one instruction on the table. Throws what the operation throws.
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
 
-/// A table that may be run from step `at` on without harm to `slots`: values that those steps write to
-/// are cloned (shared memory stays shared among the clones), and so are values that share memory
+/// A table that may be run from step `at` on without harm to `slots`: values that those steps write
+/// to are cloned (shared memory stays shared among the clones), and so are values that share memory
 /// where that matters to them: what is put into one is then seen in the others.
 Slots fork(const Instructions& program, const Slots& slots, int at);
 

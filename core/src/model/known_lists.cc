@@ -74,7 +74,8 @@ class GrowingLists {
     if (use.offset == 0 && appends(user)) return true;
     if (use.offset == 0 && extends(user)) {
       const Value* more = user->input(1);
-      const bool for_this = more->node()->kind() == c10::prim::ListConstruct && more->uses().size() == 1;
+      const bool for_this =
+          more->node()->kind() == c10::prim::ListConstruct && more->uses().size() == 1;
       return for_this || list_of(more) != nullptr;
     }
     if (user->kind() == c10::prim::ListUnpack) return true;

@@ -5,7 +5,8 @@
 //   %l.append(%b)                  ──>
 //   %z = cat(%l)
 //
-// LibTorch does so (RemoveListMutation) where nothing reads the list in between; DenseNet's layers do.
+// LibTorch does so (RemoveListMutation) where nothing reads the list in between; DenseNet's layers
+// do.
 #pragma once
 
 #include <torch/csrc/jit/ir/ir.h>

@@ -7,6 +7,7 @@
 #include <torch/csrc/jit/passes/freeze_module.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/passes/loop_unrolling.h>
+#include <torch/csrc/jit/passes/remove_dropout.h>
 #include <torch/csrc/jit/passes/remove_mutation.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include "known_lists.h"
+#include "memory_flow.h"
 
 namespace bitfall {
 namespace {
@@ -261,7 +263,8 @@ std::string name_of(const c10::ivalue::Object& object, const at::Tensor& tensor)
   return "";
 }
 
-// Lists of a module's own tensors, as torch.nn.LSTM keeps its weights, are made of them by their names.
+// Lists of a module's own tensors, as torch.nn.LSTM keeps its weights, are made of them by their
+// names.
 void open_lists(Block* block, const jit::Module& module) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
     Node* node = *it++;
@@ -431,9 +434,9 @@ class AttributePromoter {
 
   Graph& graph_;
   const jit::Module& module_;
-  std::map<Key, c10::TypePtr> types_;          // of all attributes that are set
-  std::set<const void*> made_;                 // objects that forward makes
-  std::map<const void*, Value*> owners_;       // a value of each object
+  std::map<Key, c10::TypePtr> types_;     // of all attributes that are set
+  std::set<const void*> made_;            // objects that forward makes
+  std::map<const void*, Value*> owners_;  // a value of each object
   std::map<Key, Value*> initial_;
 };
 
@@ -485,8 +488,8 @@ class AttributeFinder {
     make_constant(node->output(), value);
   }
 
-  // To the beginning, out of loops and branches: copies of a body shall not have attributes of their
-  // own.
+  // To the beginning, out of loops and branches: copies of a body shall not have attributes of
+  // their own.
   void hoist(Node* node) {
     Node* const first = *found_.graph->block()->nodes().begin();
     if (last_ != nullptr) {
@@ -540,11 +543,27 @@ void give_defaults(Graph& graph, const c10::FunctionSchema& forward) {
   }
 }
 
+// False where the value that a node writes to may be, or lie in the memory of, what an operator has
+// handed back, which LibTorch's analysis does not know.
+bool is_known_apart(Node* node) {
+  if (node->inputs().empty()) return true;
+  const auto hands_back = [](const Node* other) {
+    return may_hand_back(other->kind().toQualString());
+  };
+  const auto& uses = node->input(0)->uses();
+  return !hands_back(node->input(0)->node()) &&
+         std::none_of(uses.begin(), uses.end(), [&](const jit::Use& use) {
+           return hands_back(use.user) &&
+                  (use.user->owningBlock() != node->owningBlock() || use.user->isBefore(node));
+         });
+}
+
 }  // namespace
 
 void clean(std::shared_ptr<jit::Graph>& graph) {
+  jit::removeDropout(graph);  // it hands its operand back, see is_known_apart()
   jit::RemoveListMutation(graph);
-  jit::RemoveTensorMutation(graph);
+  jit::RemoveTensorMutation(graph, is_known_apart);
   jit::ConstantPropagation(graph);
   jit::UnrollConstantLoops(graph);
   jit::ConstantPropagation(graph);
@@ -561,8 +580,8 @@ ModuleGraph module_graph(const jit::Module& module) {
   open_lists(forward->block(), module);
   ModuleGraph source;
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
-  // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart (that
-  // would be torch::jit::freeze). Without it in-place operations survive in scripted models.
+  // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
+  // (that would be torch::jit::freeze). Without it in-place operations survive in scripted models.
   const jit::Module frozen =
       jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
   source.graph = frozen.get_method("forward").graph()->copy();
