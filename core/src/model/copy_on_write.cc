@@ -168,20 +168,12 @@ class Copier {
   // All later steps read another slot instead.
   void exchange_behind(int index, int from, int to) {
     for (std::size_t i = static_cast<std::size_t>(index) + 1; i < program_.steps.size(); ++i) {
-      exchange(program_.steps[i], from, to);
+      exchange_reads(program_.steps[i], from, to);
     }
     if (program_.output == from) program_.output = to;
     std::replace(now_.begin(), now_.end(), from, to);
     of(to).read = std::max(of(to).read, of(from).read);
     of(from).read = index;
-  }
-
-  static void exchange(Instruction& step, int from, int to) {
-    std::replace(step.in.begin(), step.in.end(), from, to);
-    for (CompiledBranch& branch : step.branches) {
-      for (Instruction& inner : branch.instructions) exchange(inner, from, to);
-      std::replace(branch.outputs.begin(), branch.outputs.end(), from, to);
-    }
   }
 
   Instructions& program_;

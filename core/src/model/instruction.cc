@@ -142,6 +142,22 @@ const c10::IValue* Instruction::argument(const std::string& name, const Slots& s
   return nullptr;
 }
 
+void collect_reads(const Instruction& instruction, std::set<int>& reads) {
+  reads.insert(instruction.in.begin(), instruction.in.end());
+  for (const CompiledBranch& branch : instruction.branches) {
+    for (const Instruction& inner : branch.instructions) collect_reads(inner, reads);
+    reads.insert(branch.outputs.begin(), branch.outputs.end());
+  }
+}
+
+void exchange_reads(Instruction& instruction, int from, int to) {
+  std::replace(instruction.in.begin(), instruction.in.end(), from, to);
+  for (CompiledBranch& branch : instruction.branches) {
+    for (Instruction& inner : branch.instructions) exchange_reads(inner, from, to);
+    std::replace(branch.outputs.begin(), branch.outputs.end(), from, to);
+  }
+}
+
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer) {
   if (instruction.kind == Instruction::Kind::kIf) return execute_if(instruction, slots, observer);
   if (instruction.kind == Instruction::Kind::kLoop) {

@@ -14,6 +14,7 @@
 #include <ATen/core/stack.h>
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -106,6 +107,12 @@ struct Instructions {
   int input = -1;
   int output = -1;
 };
+
+/// The slots that an instruction reads from outside itself, those of its branches included.
+void collect_reads(const Instruction& instruction, std::set<int>& reads);
+
+/// From now on it, and what it holds, reads the one slot in place of the other.
+void exchange_reads(Instruction& instruction, int from, int to);
 
 /// Told of each call as it has run, also within conditionals and loops: its operands and results.
 using CallObserver =

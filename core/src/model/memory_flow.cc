@@ -275,18 +275,13 @@ std::optional<c10::OperatorHandle> without_writing(const Instruction& step) {
 // Whether any of those steps reads the memory.
 bool is_read(const Instructions& program, const MemoryFlow& flow, int memory, int from, int to) {
   for (int i = from; i < to; ++i) {
-    for (const int slot : program.steps[static_cast<std::size_t>(i)].in) {
+    std::set<int> reads;
+    collect_reads(program.steps[static_cast<std::size_t>(i)], reads);
+    for (const int slot : reads) {
       if (flow.of(slot).count(memory) > 0) return true;
     }
   }
   return false;
-}
-
-void rename(Instructions& program, std::size_t from, int slot, int to) {
-  for (std::size_t i = from; i < program.steps.size(); ++i) {
-    std::replace(program.steps[i].in.begin(), program.steps[i].in.end(), slot, to);
-  }
-  if (program.output == slot) program.output = to;
 }
 
 }  // namespace
@@ -302,10 +297,18 @@ std::vector<NeedlessWrite> take_out_needless_writes(Instructions& program) {
     if (flow.of(written).size() != 1) continue;
     const int memory = *flow.of(written).begin();
     const int maker = flow.maker(memory);
-    if (maker < 0 || is_read(program, flow, memory, maker + 1, static_cast<int>(i))) continue;
+    // A conditional or a loop may give one memory by several names.
+    if (maker < 0 ||
+        program.steps[static_cast<std::size_t>(maker)].kind != Instruction::Kind::kCall ||
+        is_read(program, flow, memory, maker + 1, static_cast<int>(i))) {
+      continue;
+    }
     found.push_back({i, *operation});
     flow.set_maker(memory, static_cast<int>(i));
-    rename(program, i + 1, written, step.out[0]);
+    for (std::size_t later = i + 1; later < program.steps.size(); ++later) {
+      exchange_reads(program.steps[later], written, step.out[0]);
+    }
+    if (program.output == written) program.output = step.out[0];
   }
   return found;
 }

@@ -120,15 +120,6 @@ bool answers_first(const std::string& kind) {
   return kKinds.count(kind) > 0;
 }
 
-// The slots that an instruction reads from outside itself, those of its branches included.
-void collect_reads(const Instruction& instruction, std::set<int>& reads) {
-  reads.insert(instruction.in.begin(), instruction.in.end());
-  for (const CompiledBranch& branch : instruction.branches) {
-    for (const Instruction& inner : branch.instructions) collect_reads(inner, reads);
-    reads.insert(branch.outputs.begin(), branch.outputs.end());
-  }
-}
-
 bool any_of_slots(const std::vector<int>& slots, const std::set<int>& wanted) {
   return std::any_of(slots.begin(), slots.end(),
                      [&](int slot) { return wanted.count(slot) > 0; });
