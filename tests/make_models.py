@@ -314,6 +314,22 @@ class MapsGrowing(nn.Module):
         return self.fc(F.dropout(x, 0.2, self.training, inplace=True))
 
 
+class Held(nn.Module):
+    """A step that writes in place to what a list holds that is read later."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        maps = [x, torch.sigmoid(x)]
+        y = self.conv2(F.relu_(x))
+        return self.fc((torch.cat(maps, 1) * torch.cat([y, x], 1)).mean((2, 3)))
+
+
 class Carried(nn.Module):
     """Carries a list of maps and one integer an image past convolutions."""
 
@@ -542,7 +558,7 @@ class FeatureMap(nn.Module):
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, MapsWide, MapsGrowing, Carried,
+    for network in (Residual, Attention, Encoder, Windows, Sequence, Masked, Branches, Shared, Mixing, Pair, Pointwise, Dead, Maps, MapsWide, MapsGrowing, Held, Carried,
                     Products, Softmaxed, Functional, Nested, Twins, Tied, Repeated, TiedLast, Cut,
                     Overwritten, Tokens, Exported, TwoInputs, Defaults, Dictionary, FeatureMap):
         torch.manual_seed(7)

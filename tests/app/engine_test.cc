@@ -338,6 +338,16 @@ TEST(Engine, ValuesThatStayWhatTheyAreAreCutIntoWindows) {
   }
 }
 
+// Where no copy can be written to, nothing is kept: slow, said, and right.
+TEST(Engine, KeepsNothingWhereAWriteMustBeSeen) {
+  const std::string text = campaign("held", "fp32", std::string(kEverything) + "[run]\nbatch = 4\n");
+  EXPECT_EQ(costs_of(text).carried, 0);
+  expect_equal(run(text), run(text + "suffix = false\n"));
+  data_folder();
+  EXPECT_EQ(Model(small_model("held"), {{3, 8, 8}, 4}).writer(), "relu_");
+  EXPECT_EQ(Model(small_model("mapsgrowing"), {{3, 8, 8}, 4}).writer(), "");
+}
+
 // "metric 'x' failed: metric 'x' of plugin y failed in measure, at site 'stem', trial 7: ..."
 TEST(Engine, WhatAPluginThrowsIsToldOnce) {
   data_folder();

@@ -92,6 +92,12 @@ void print_costs(const EngineCosts& costs, const Session& session) {
         each(costs.operators).c_str(), each(costs.device_copies).c_str(),
         each(costs.device_bytes / 1000).c_str());
   }
+  if (const std::string writer = session.model().writer(); !writer.empty()) {
+    std::printf(
+        "The step %s writes in place to what something else holds: no golden value is kept, and no "
+        "window carries a fault.\n",
+        writer.c_str());
+  }
   if (costs.refused > 0) {
     tell(costs.refused,
          "kinds of step and window gave other bits than whole maps and were run whole");

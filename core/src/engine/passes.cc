@@ -58,14 +58,6 @@ bool short_of_memory(const std::exception& error) {
   return bytes <= machine;
 }
 
-// "layer1.conv/conv2d: index 7 is out of bounds".
-std::string told(const Step& step, const std::string& problem) {
-  const auto colons = step.function.find("::");
-  const std::string name =
-      colons == std::string::npos ? step.function : step.function.substr(colons + 2);
-  return (step.path.empty() ? "" : step.path + "/") + name + ": " + problem;
-}
-
 at::Tensor copy_of(const at::Tensor& value) {
   at::Tensor copy = at::empty_like(value);
   copy.copy_(value);
@@ -542,7 +534,7 @@ void Passes::run_faulty(Slots& slots, int from, int to, const RowImages& images,
   const auto failure = [&](Outcome outcome, const std::exception& error) {
     const auto step = static_cast<std::size_t>(std::min(at, steps() - 1));
     images.tell();
-    return PassFailure{outcome, told(program_.steps()[step], torch_message(error))};
+    return PassFailure{outcome, program_.steps()[step].place() + ": " + torch_message(error)};
   };
   try {
     model_.run(slots, from, to, images, costs.emulation_s, false, &at);

@@ -313,6 +313,11 @@ std::int64_t Model::classes() const { return state_->layout.classes; }
 std::int64_t Model::batch() const { return state_->batch; }
 std::array<std::int64_t, 3> Model::input() const { return state_->input; }
 const std::string& Model::device() const { return state_->device; }
+std::string Model::writer() const {
+  const auto& writes = state_->program->instructions().writes;
+  if (writes.empty()) return "";
+  return state_->program->steps()[static_cast<std::size_t>(writes.front().step)].place();
+}
 const Program& Model::program() const { return *state_->program; }
 bool Model::is_weight(std::int32_t site) const {
   return state_->sites.at(static_cast<std::size_t>(site)).target == Target::kWeight;

@@ -56,6 +56,10 @@ class Model {
   std::array<std::int64_t, 3> input() const;
   const std::string& device() const;
 
+  /// The first step that writes in place to what may be told apart from a copy (copy_on_write.h), as
+  /// "blocks.0/append"; empty if there is none. With one no fault-free value can be kept.
+  std::string writer() const;
+
   const Program& program() const;
   bool is_weight(std::int32_t site) const;
   /// The slots that hold the site's value (several for a parameter read in several places).

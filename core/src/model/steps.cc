@@ -176,6 +176,12 @@ int first_reading(const std::vector<std::set<int>>& reads, const std::vector<int
 
 }  // namespace
 
+std::string Step::place() const {
+  const auto colons = function.find("::");
+  const std::string name = colons == std::string::npos ? function : function.substr(colons + 2);
+  return (path.empty() ? "" : path + "/") + name;
+}
+
 std::vector<Step> describe_steps(const Instructions& program) {
   std::vector<Step> steps;
   for (const Instruction& instruction : program.steps) {

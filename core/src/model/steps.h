@@ -32,6 +32,8 @@ struct Step {
   int output = -1;           // slot of the result if it is one tensor (of lstm, gru and kin the first
                            // of several), else -1
   bool in_place = false;     // writes to one of its inputs
+
+  std::string place() const;  // "layer1.0.conv2/conv2d", for people
 };
 
 /// Which steps a slot's value lives between.
