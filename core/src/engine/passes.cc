@@ -58,11 +58,15 @@ bool short_of_memory(const std::exception& error) {
   return bytes <= machine;
 }
 
-at::Tensor copy_of(const at::Tensor& value) {
-  at::Tensor copy = at::empty_like(value);
-  copy.copy_(value);
-  return copy;
+// Memory for such a value, with its strides, by which kernels choose how they compute.
+at::Tensor room_for(const at::Tensor& value) {
+  const bool expanded = std::any_of(value.strides().begin(), value.strides().end(),
+                                    [](std::int64_t stride) { return stride == 0; });
+  return expanded ? at::empty_like(value)
+                  : at::empty_strided(value.sizes(), value.strides(), value.options());
 }
+
+at::Tensor copy_of(const at::Tensor& value) { return room_for(value).copy_(value); }
 
 std::size_t index(int slot) { return static_cast<std::size_t>(slot); }
 
@@ -228,7 +232,7 @@ Slots Passes::table(int cut, const Pass& pass, std::vector<bool>& own) {
     if (!axis.exists() || !lifetimes[slot].lives_at(cut) || !slots[slot].isTensor()) continue;
     at::Tensor value = slots[slot].toTensor();
     if (on_device) {
-      if (!own[slot]) value = at::empty_like(value);
+      if (!own[slot]) value = room_for(value);
       by_image(value, axis).copy_(golden_rows_.gather(cut, number, numbers));
     } else {
       if (!own[slot]) value = copy_of(value);

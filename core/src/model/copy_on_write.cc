@@ -103,14 +103,13 @@ class Copier {
   void run() {
     std::map<int, std::set<int>> written;  // slots, by step
     for (const Write& write : program_.writes) written[write.step].insert(write.slot);
-    std::set<int> copied;
+    program_.writes.clear();
     for (const auto& [step, slots] : written) {
       std::set<int> known;
       for (const int slot : slots) known.insert(now_[static_cast<std::size_t>(slot)]);
-      if (copy(step, known)) copied.insert(step);
+      if (copy(step, known)) continue;
+      for (const int slot : known) program_.writes.push_back({step, slot});
     }
-    std::erase_if(program_.writes,
-                  [&](const Write& write) { return copied.count(write.step) > 0; });
   }
 
  private:

@@ -23,12 +23,12 @@ bool extends(const Node* node) {
          node->input(0)->type()->kind() == c10::TypeKind::ListType;
 }
 
-class GrowingLists {
+class KnownLists {
  public:
-  explicit GrowingLists(jit::Graph& graph) : graph_(graph) {}
+  explicit KnownLists(jit::Graph& graph) : graph_(graph) {}
 
-  void make_at_once() {
-    find();
+  void make_for_each_reader(bool growing) {
+    find(growing);
     while (drop_unknown()) {  // those that take elements of an unknown list are unknown as well
     }
     const std::vector<Node*> nodes(graph_.nodes().begin(), graph_.nodes().end());
@@ -43,17 +43,22 @@ class GrowingLists {
     return known == lists_.end() ? nullptr : known->second;
   }
 
-  void find() {
-    std::set<const Value*> growing;
+  void find(bool growing) {
+    std::set<const Value*> grown;
     for (Node* node : graph_.nodes()) {
       if (node->kind() == c10::prim::ListConstruct) lists_[node->output()] = node->output();
       if (!appends(node) && !extends(node)) continue;
       Value* const list = list_of(node->input(0));
       if (list == nullptr) continue;
-      growing.insert(list);
+      grown.insert(list);
       for (Value* again : node->outputs()) lists_[again] = list;
     }
-    std::erase_if(lists_, [&](const auto& one) { return growing.count(one.second) == 0; });
+    std::erase_if(lists_, [&](const auto& one) {
+      const Value* list = one.second;
+      if (growing) return grown.count(list) == 0;
+      return grown.count(list) > 0 || list->uses().size() < 2 ||
+             *list->type() != *c10::ListType::ofTensors();
+    });
   }
 
   bool drop_unknown() {
@@ -132,6 +137,12 @@ class GrowingLists {
 
 }  // namespace
 
-void make_lists_at_once(jit::Graph& graph) { GrowingLists(graph).make_at_once(); }
+void make_lists_at_once(jit::Graph& graph) {
+  KnownLists(graph).make_for_each_reader(/*growing=*/true);
+}
+
+void make_lists_for_each_reader(jit::Graph& graph) {
+  KnownLists(graph).make_for_each_reader(/*growing=*/false);
+}
 
 }  // namespace bitfall

@@ -30,10 +30,10 @@ struct NeedlessWrite {
   c10::OperatorHandle instead;
 };
 
-/// Steps that write to what an earlier step has made and nobody has read since: whether they do makes
-/// no difference. From there on their results take the place of what they wrote to; the caller
-/// exchanges the operators. They are sites then, which steps that work in place are not. To be called
-/// ahead of find_writes().
+/// Steps that write to what an earlier step has made and nobody has read since: whether they do
+/// makes no difference. From there on their results take the place of what they wrote to; the
+/// caller exchanges the operators. They are sites then, which steps that work in place are not. To
+/// be called ahead of find_writes().
 std::vector<NeedlessWrite> take_out_needless_writes(Instructions& program);
 
 /// Each slot that may hold memory which a step, or one within it, writes to; or a list or

@@ -292,6 +292,22 @@ void open_lists(Block* block, const jit::Module& module) {
   }
 }
 
+// Whether modules train is known from the beginning.
+void fold_training(Block* block, const jit::Module& module) {
+  for (auto it = block->nodes().begin(); it != block->nodes().end();) {
+    Node* node = *it++;
+    for (Block* inner : node->blocks()) fold_training(inner, module);
+    if (node->kind() != c10::prim::GetAttr || node->s(c10::attr::name) != "training") continue;
+    const auto owner = value_at(module, object_path(node->input()));
+    if (!owner || !owner->isObject() || *owner->type() != *node->input()->type()) continue;
+    const auto flag = value_at(module, object_path(node->output()));
+    if (!flag || !flag->isBool()) continue;
+    const jit::WithInsertPoint here(node);
+    node->output()->replaceAllUsesWith(node->owningGraph()->insertConstant(flag->toBool()));
+    node->destroy();
+  }
+}
+
 // Attributes that forward sets become values, as if they were local variables:
 //
 //   self.last = y                      (nothing)
@@ -561,7 +577,6 @@ bool is_known_apart(Node* node) {
 }  // namespace
 
 void clean(std::shared_ptr<jit::Graph>& graph) {
-  jit::removeDropout(graph);  // it hands its operand back, see is_known_apart()
   jit::RemoveListMutation(graph);
   jit::RemoveTensorMutation(graph, is_known_apart);
   jit::ConstantPropagation(graph);
@@ -578,6 +593,11 @@ ModuleGraph module_graph(const jit::Module& module) {
   erase_futures_and_words(forward->block());
   make_casts_explicit(forward);
   open_lists(forward->block(), module);
+  fold_training(forward->block(), module);
+  // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so to
+  // nothing below.
+  jit::removeDropout(forward);
+  make_lists_for_each_reader(*forward);
   ModuleGraph source;
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
