@@ -5,10 +5,13 @@ usage: networks_test.py PROGRAM [unittest arguments]
 """
 
 import csv
+import importlib.util
 import io
 import json
 import math
 import os
+import random
+import re
 import shutil
 import struct
 import subprocess
@@ -1128,6 +1131,91 @@ class Outcomes(Networks):
         self.assertTrue({"hung", "crashed"} & outcomes, outcomes)
 
 
+class Written(Networks):
+    """Random networks full of views, of lists that grow, and of steps that write in place."""
+
+    CHANNELS = 8
+
+    def setUp(self):
+        super().setUp()
+        images = numpy.random.default_rng(1).standard_normal((8, 3, 24, 24))
+        self.write_images(images.astype(numpy.float32), numpy.arange(8) % CLASSES)
+
+    def network(self, seed):
+        """The network and the names of its convolutions."""
+        choose, width = random.Random(seed), self.CHANNELS
+        layers = {"stem": f"nn.Conv2d(3, {width}, 3, padding=1)"}
+        lines, maps, lists = ["v0 = self.stem(x)", "l0 = [v0]"], ["v0"], ["l0"]
+
+        def layer(name, code):
+            layers[name] = code
+            return f"self.{name}"
+
+        for n in range(1, choose.randint(8, 18)):
+            a, b, held, v = choose.choice(maps), choose.choice(maps), choose.choice(lists), f"v{n}"
+            size, here = choose.choice([1, 3, 5]), choose.choice(["True", "False"])
+            convolution = f"nn.Conv2d({width}, {width}, {size}, padding={size // 2})"
+            kind = choose.randrange(14)
+            if kind < 3:
+                lines.append(f"{v} = {layer(f'conv{n}', convolution)}({a})")
+            elif kind == 3:
+                norm = layer(f"norm{n}", f"nn.BatchNorm2d({width})")
+                lines.append(f"{v} = torch.relu_({norm}({a}))")
+            elif kind == 4:
+                lines.append(f"{v} = F.silu({a}, inplace={here})")
+            elif kind == 5:
+                lines.append(f"{v} = {a}.add_({b} * 0.5)")
+            elif kind == 6:
+                lines.append(f"{v} = {a} + {b}")
+            elif kind == 7:  # GhostNet
+                lines += [f"p{n} = torch.cat([{a}, {b}], 1)[:, 3:{width + 3}]", f"p{n} *= 0.5"]
+                lines.append(f"{v} = {layer(f'conv{n}', convolution)}(p{n})")
+            elif kind == 8:  # the whole is read by another name
+                lines += [f"{v} = {a} * 1.0", f"{v}[:, ::2] = {v}[:, 1::2] * 2.0"]
+            elif kind == 9:
+                lines += [f"{held}.append({a})", f"{v} = {b}"]
+            elif kind == 10:
+                lines += [f"l{n} = [{a}, {b}]", f"{v} = torch.stack({held}).mean(0)"]
+                lists.append(f"l{n}")
+            elif kind == 11:
+                lines += [f"a{n}, b{n} = {a}.chunk(2, 1)", f"{v} = torch.cat([b{n}.relu_(), a{n}], 1)"]
+            elif kind == 12:
+                lines.append(f"{v} = {a} * torch.sigmoid({b}.mean((2, 3), keepdim=True))")
+            else:
+                lines.append(f"{v} = F.dropout({a}, 0.5, self.training, inplace={here})")
+            maps.append(v)
+        lines.append(f"return self.fc(torch.relu({' + '.join(maps)}).mean((2, 3)))")
+        code = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n\n"
+        code += "class Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        code += f"        self.fc = nn.Linear({width}, {CLASSES})\n"
+        code += "".join(f"        self.{name} = {made}\n" for name, made in layers.items())
+        code += "\n    def forward(self, x):\n" + "".join(f"        {line}\n" for line in lines)
+        file = self.folder / f"net{seed}.py"  # torch.jit.script reads it
+        file.write_text(code)
+        spec = importlib.util.spec_from_file_location(f"net{seed}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        torch.manual_seed(seed)
+        network = module.Net().eval().requires_grad_(False)
+        return network, [name for name in layers if not name.startswith("norm")]
+
+    def test_are_those_of_pytorch(self):
+        carried = 0
+        for seed in range(10):
+            network, convolutions = self.network(seed)
+            with self.subTest(seed=seed):
+                site = random.Random(seed).choice(convolutions)
+                self.assert_right(network, site, batch=4)
+                stored = []
+                for suffix in ("true", "false"):  # from the fault on, or all of it
+                    self.campaign(batch=4, per_site=3, faults='operations = "*"', run=f"suffix = {suffix}")
+                    told = self.bitfall("run", "c.toml", "--force", "--explain")
+                    carried += int(re.search(r"(\d+) were carried", told)[1])
+                    stored.append(self.rows())
+                self.assertEqual(*stored)
+        self.assertGreater(carried, 150)
+
+
 class ByExport:
     """The same networks as archives of torch.export, which are told by what the file holds."""
 
@@ -1138,6 +1226,10 @@ class ByExport:
             program = torch.export.export(network, (self.images[:2],), dynamic_shapes=({0: batch},))
         with open(self.folder / "m.pt", "wb") as file:
             torch.export.save(program, file)
+
+
+class WrittenAndExported(ByExport, Written):
+    pass
 
 
 class Exported(ByExport, Weights, Batches, Sizes, Outcomes):
