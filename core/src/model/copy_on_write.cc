@@ -1,7 +1,7 @@
 #include "copy_on_write.h"
 
-#include <ATen/ATen.h>
 #include <ATen/core/List.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <map>
@@ -13,32 +13,6 @@
 namespace bitfall {
 namespace {
 
-// Tensors of one memory, moved to another one: strides and places stay.
-class Moved {
- public:
-  explicit Moved(const at::Tensor& written) {
-    if (!written.defined() || !written.has_storage()) return;
-    from_ = written.storage().unsafeGetStorageImpl();
-    const auto bytes = static_cast<std::int64_t>(written.storage().nbytes());
-    const auto items = bytes / static_cast<std::int64_t>(written.element_size());
-    to_ = written.as_strided({items}, {1}, 0).clone();
-  }
-
-  // Of other memory: itself.
-  at::Tensor of(const at::Tensor& tensor) const {
-    if (!tensor.defined() || !tensor.has_storage() ||
-        tensor.storage().unsafeGetStorageImpl() != from_) {
-      return tensor;
-    }
-    return at::empty({0}, tensor.options())
-        .set_(to_.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
-  }
-
- private:
-  const void* from_ = nullptr;
-  at::Tensor to_;
-};
-
 // The step's operation, on a copy of the operand that it writes to.
 torch::jit::Operation on_copy(torch::jit::Operation run, std::size_t operand, std::size_t names) {
   return [run = std::move(run), operand, names](torch::jit::Stack& stack) mutable {
@@ -46,8 +20,9 @@ torch::jit::Operation on_copy(torch::jit::Operation run, std::size_t operand, st
       stack[operand] = stack[operand].toList().copy();
       return run(stack);
     }
-    const Moved moved(stack[operand].toTensor());
-    stack[operand] = moved.of(stack[operand].toTensor());
+    const at::Tensor written = stack[operand].toTensor();
+    const MovedMemory moved(written);
+    stack[operand] = moved.moved() || !written.defined() ? moved.of(written) : written.clone();
     const torch::jit::Stack others(stack.end() - static_cast<std::ptrdiff_t>(names), stack.end());
     stack.resize(stack.size() - names);
     run(stack);

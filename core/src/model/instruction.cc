@@ -13,6 +13,27 @@
 #include "pass_limit.h"
 
 namespace bitfall {
+
+MovedMemory::MovedMemory(const at::Tensor& tensor) {
+  if (!tensor.defined() || !tensor.has_storage()) return;
+  from_ = tensor.storage().unsafeGetStorageImpl();
+  const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
+  const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
+  to_ = tensor.as_strided({items}, {1}, 0).clone();
+}
+
+at::Tensor MovedMemory::of(const at::Tensor& tensor) const {
+  if (!tensor.defined() || !tensor.has_storage() ||
+      tensor.storage().unsafeGetStorageImpl() != from_) {
+    return tensor;
+  }
+  if (tensor.scalar_type() == to_.scalar_type()) {
+    return to_.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
+  }
+  return at::empty({0}, tensor.options())
+      .set_(to_.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
+}
+
 namespace {
 
 void execute_if(const Instruction& instruction, Slots& slots, const CallObserver* observer) {
@@ -82,18 +103,13 @@ class Cloner {
   }
 
   at::Tensor clone(const at::Tensor& tensor) {
-    at::Tensor& whole = memory_[tensor.storage().unsafeGetStorageImpl()];
-    if (!whole.defined()) {
-      const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
-      const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
-      whole = tensor.as_strided({items}, {1}, 0).clone();
-    }
-    // Views of one memory may be of different types.
-    return at::empty({0}, tensor.options())
-        .set_(whole.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
+    if (!tensor.has_storage()) return tensor.clone();
+    MovedMemory& memory = memory_[tensor.storage().unsafeGetStorageImpl()];
+    if (!memory.moved()) memory = MovedMemory(tensor);
+    return memory.of(tensor);
   }
 
-  std::map<const void*, at::Tensor> memory_;
+  std::map<const void*, MovedMemory> memory_;
   std::vector<std::pair<c10::IValue, c10::IValue>> containers_;
 };
 

@@ -10,6 +10,7 @@
 // A conditional or a loop holds instructions of its own, over the same table.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <ATen/core/function_schema.h>
 #include <ATen/core/stack.h>
 
@@ -120,6 +121,23 @@ using CallObserver =
 
 /// Runs one instruction on the table. Throws what the operation throws.
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
+
+/// A copy of the memory that a tensor lies in, and in it what all that lies there is there: views stay
+/// views, with their strides, and of their types.
+class MovedMemory {
+ public:
+  MovedMemory() = default;
+  /// Nothing is moved where the tensor has no such memory (undefined, sparse).
+  explicit MovedMemory(const at::Tensor& tensor);
+
+  bool moved() const { return to_.defined(); }
+  /// A tensor of other memory: itself.
+  at::Tensor of(const at::Tensor& tensor) const;
+
+ private:
+  const void* from_ = nullptr;
+  at::Tensor to_;
+};
 
 /// A table that may be run from step `at` on without harm to `slots`: values that those steps write
 /// to are cloned (shared memory stays shared among the clones), and so are values that share memory
