@@ -315,7 +315,7 @@ class MapsGrowing(nn.Module):
 
 
 class Held(nn.Module):
-    """A step that writes in place to what a list holds that is read later."""
+    """A step that writes in place to what a list within a list holds, which is read later."""
 
     def __init__(self):
         super().__init__()
@@ -326,8 +326,9 @@ class Held(nn.Module):
     def forward(self, x):
         x = self.conv(x)
         maps = [x, torch.sigmoid(x)]
+        nested = [maps, maps]
         y = self.conv2(F.relu_(x))
-        return self.fc((torch.cat(maps, 1) * torch.cat([y, x], 1)).mean((2, 3)))
+        return self.fc((torch.cat(nested[x.dim() - 4], 1) * torch.cat([y, x], 1)).mean((2, 3)))
 
 
 class Carried(nn.Module):

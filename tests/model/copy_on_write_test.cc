@@ -177,8 +177,9 @@ INSTANTIATE_TEST_SUITE_P(Writes, Shared,
 def forward(self, x):
   part = (x * 2.0)[:, 1:]
   l = [part, x[:, 1:]]
+  both = [l, l]
   again = part.add_(1.0)
-  return torch.cat(l, 1) + again.sum()
+  return torch.cat(both[x.dim() - 4], 1) + again.sum()
 )"},
                                          Case{"a tuple that holds it", R"(
 def forward(self, x):

@@ -6,6 +6,7 @@
 #include <array>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "error.h"
 #include "program.h"
@@ -84,6 +85,8 @@ class SideBySide {
     turned_ = program.start(images.batch.roll(1, 0));
     add_exchanges(kUsual);
     add_exchanges(kExtreme);
+    for (const Write& write : program.instructions().writes) written_later_.insert(write.slot);
+    for (const SharedMemory& one : program.instructions().shared) written_later_.insert(one.slot);
   }
 
   BatchLayout run() {
@@ -97,6 +100,7 @@ class SideBySide {
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
       look_at(program_.instructions().steps[static_cast<std::size_t>(i)], i);
       flow_.follow(i, a_);
+      note_operands(program_.instructions().steps[static_cast<std::size_t>(i)]);
       for (Slots* slots : {&a_, &b_, &turned_}) program_.run(*slots, i, i + 1);
       run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
@@ -110,6 +114,24 @@ class SideBySide {
   }
 
  private:
+  static const void* memory_of(const c10::IValue& value) {
+    const bool has =
+        value.isTensor() && value.toTensor().defined() && value.toTensor().has_storage();
+    return has ? value.toTensor().storage().unsafeGetStorageImpl() : nullptr;
+  }
+
+  // Before the step runs, which may be the last to read them.
+  void note_operands(const Instruction& instruction) {
+    operands_.clear();
+    for (const int slot : instruction.in) {
+      const c10::IValue& value = a_[static_cast<std::size_t>(slot)];
+      operands_.insert(memory_of(value));
+      if (!value.isTensorList()) continue;
+      for (const at::Tensor& one : value.toTensorVector()) operands_.insert(memory_of(one));
+    }
+    operands_.erase(nullptr);
+  }
+
   // Batches in which each of these stands in some row, the first row kept.
   template <std::size_t N>
   void add_exchanges(const std::array<Exchange, N>& kinds) {
@@ -172,6 +194,11 @@ class SideBySide {
       return;
     }
     layout.type = *type;
+    if (written_later_.count(static_cast<int>(slot)) > 0 &&
+        operands_.count(memory_of(a_[slot])) > 0) {
+      layout.refusal = "it lies in the memory of another value, which a later step writes to";
+      return;
+    }
     if (flow_.of(static_cast<int>(slot)).size || a.sizes() != b.sizes() ||
         a.sizes() != turned.sizes() || a.scalar_type() != b.scalar_type() ||
         a.scalar_type() != turned.scalar_type()) {
@@ -348,7 +375,9 @@ class SideBySide {
   const Program& program_;
   const ProofImages& images_;
   const std::int64_t batch_;
-  const std::int64_t changed_;  // the row of b with another image
+  const std::int64_t changed_;      // the row of b with another image
+  std::set<int> written_later_;     // slots whose memory a later step may write to
+  std::set<const void*> operands_;  // memory of the operands of the step that runs
   Slots a_, b_, turned_;
   std::vector<Slots> exchanged_;
   ValueFlow flow_;

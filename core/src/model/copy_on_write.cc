@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "memory_flow.h"
+
 namespace bitfall {
 namespace {
 
@@ -30,9 +32,13 @@ torch::jit::Operation on_copy(torch::jit::Operation run, std::size_t operand, st
   };
 }
 
-// Operators that give a tensor another memory, or make its own larger.
-bool exchanges_memory(const std::string& function) {
-  static const std::set<std::string> kNames = {"aten::resize_", "aten::resize_as_", "aten::set_"};
+// Operators that give a tensor another memory, sizes or strides, which other names of the same
+// tensor have then, too.
+bool changes_tensor(const std::string& function) {
+  static const std::set<std::string> kNames = {
+      "aten::set_",       "aten::resize_",    "aten::resize_as_", "aten::as_strided_",
+      "aten::transpose_", "aten::t_",         "aten::swapaxes_",  "aten::swapdims_",
+      "aten::squeeze_",   "aten::unsqueeze_", "aten::detach_"};
   return kNames.count(function) > 0;
 }
 
@@ -40,7 +46,7 @@ bool exchanges_memory(const std::string& function) {
 std::optional<std::size_t> written_operand(const Instruction& step) {
   if (step.kind != Instruction::Kind::kCall || !step.in_place() || step.out.size() != 1 ||
       step.schema->is_vararg() || step.schema->returns().size() != 1 ||
-      step.schema->returns()[0].alias_info() == nullptr || exchanges_memory(step.function)) {
+      step.schema->returns()[0].alias_info() == nullptr || changes_tensor(step.function)) {
     return std::nullopt;
   }
   std::optional<std::size_t> operand;
@@ -52,8 +58,8 @@ std::optional<std::size_t> written_operand(const Instruction& step) {
     operand = i;
   }
   if (!operand) return std::nullopt;
-  const c10::TypeKind kind = arguments[*operand].type()->kind();
-  const bool copied = kind == c10::TypeKind::TensorType || kind == c10::TypeKind::ListType;
+  const c10::TypePtr& type = arguments[*operand].type();
+  const bool copied = type->kind() == c10::TypeKind::TensorType || is_any_list(type);
   const bool comes_back = arguments[*operand].alias_info()->beforeSets() ==
                           step.schema->returns()[0].alias_info()->beforeSets();
   return copied && comes_back ? operand : std::nullopt;
@@ -62,7 +68,10 @@ std::optional<std::size_t> written_operand(const Instruction& step) {
 class Copier {
  public:
   explicit Copier(Instructions& program)
-      : program_(program), slots_(program.fixed.size()), now_(program.fixed.size()) {
+      : program_(program),
+        slots_(program.fixed.size()),
+        now_(program.fixed.size()),
+        before_(program.fixed.size()) {
     for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<int>(i);
     of(program.input).tensor = true;
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
@@ -76,15 +85,18 @@ class Copier {
   }
 
   void run() {
-    std::map<int, std::set<int>> written;  // slots, by step
-    for (const Write& write : program_.writes) written[write.step].insert(write.slot);
+    const std::vector<Write> writes = std::move(program_.writes);  // by step
     program_.writes.clear();
-    for (const auto& [step, slots] : written) {
+    for (auto first = writes.begin(); first != writes.end();) {
+      const int step = first->step;
+      const auto end =
+          std::find_if(first, writes.end(), [&](const Write& write) { return write.step != step; });
       std::set<int> known;
-      for (const int slot : slots) known.insert(now_[static_cast<std::size_t>(slot)]);
-      if (copy(step, known)) continue;
-      for (const int slot : known) program_.writes.push_back({step, slot});
+      for (auto write = first; write != end; ++write) known.insert(now_[index(write->slot)]);
+      if (!copy(step, known)) keep(step, first, end);
+      first = end;
     }
+    for (const auto& [slot, to] : shared_) program_.shared.push_back({slot, of(slot).made, to});
   }
 
  private:
@@ -93,7 +105,19 @@ class Copier {
     bool tensor = false;
   };
 
-  Slot& of(int slot) { return slots_[static_cast<std::size_t>(slot)]; }
+  static std::size_t index(int slot) { return static_cast<std::size_t>(slot); }
+  Slot& of(int slot) { return slots_[index(slot)]; }
+
+  // A table at an earlier step has the value by an earlier name.
+  void keep(int step, std::vector<Write>::const_iterator write,
+            std::vector<Write>::const_iterator end) {
+    std::set<int> names;
+    for (; write != end; ++write) {
+      names.insert(now_[index(write->slot)]);
+      names.insert(before_[index(write->slot)].begin(), before_[index(write->slot)].end());
+    }
+    for (const int name : names) program_.writes.push_back({step, name});
+  }
 
   void note(const Instruction& step, int at) {
     for (const int out : step.out) of(out).made = at;
@@ -105,8 +129,8 @@ class Copier {
     }
   }
 
-  bool copy(int index, const std::set<int>& written) {
-    Instruction& step = program_.steps[static_cast<std::size_t>(index)];
+  bool copy(int at, const std::set<int>& written) {
+    Instruction& step = program_.steps[index(at)];
     const auto operand = written_operand(step);
     if (!operand) return false;
     const int target = step.in[*operand], result = step.out[0];
@@ -114,7 +138,7 @@ class Copier {
     for (const int other : written) {
       if (of(other).made < 0 && other != program_.input) return false;  // the network's own
       // What is made later is made of what these are then.
-      if (other == target || of(other).made >= index || of(other).read <= index) continue;
+      if (other == target || of(other).made >= at || of(other).read <= at) continue;
       if (!of(other).tensor || !of(target).tensor) return false;
       names.push_back(other);
     }
@@ -122,37 +146,43 @@ class Copier {
     step.names = names.size();
     if (!names.empty()) {
       for (const int one : written) {  // also those by which the target comes to its memory
-        const int last = std::min(index, of(one).read);
-        if (of(one).made < last) program_.shared.push_back({one, of(one).made, last});
+        const int last = std::min(at, of(one).read);
+        if (of(one).made < last) shared_[one] = last;
       }
     }
-    exchange_behind(index, target, result);
+    exchange_behind(at, target, result);
     for (const int name : names) {
       const auto fresh = static_cast<int>(slots_.size());
-      slots_.push_back({index, of(name).read, true});
+      slots_.push_back({at, of(name).read, true});
       program_.fixed.emplace_back();
       step.in.push_back(name);
       step.out.push_back(fresh);
       step.types.push_back(ResultType::kTensor);
-      exchange_behind(index, name, fresh);
+      exchange_behind(at, name, fresh);
     }
     return true;
   }
 
   // All later steps read another slot instead.
-  void exchange_behind(int index, int from, int to) {
-    for (std::size_t i = static_cast<std::size_t>(index) + 1; i < program_.steps.size(); ++i) {
+  void exchange_behind(int at, int from, int to) {
+    for (std::size_t i = index(at) + 1; i < program_.steps.size(); ++i) {
       exchange_reads(program_.steps[i], from, to);
     }
     if (program_.output == from) program_.output = to;
-    std::replace(now_.begin(), now_.end(), from, to);
+    for (std::size_t slot = 0; slot < now_.size(); ++slot) {
+      if (now_[slot] != from) continue;
+      before_[slot].push_back(from);
+      now_[slot] = to;
+    }
     of(to).read = std::max(of(to).read, of(from).read);
-    of(from).read = index;
+    of(from).read = at;
   }
 
   Instructions& program_;
   std::vector<Slot> slots_;
-  std::vector<int> now_;  // by the slots of `writes`: where what they named is now
+  std::vector<int> now_;                  // by the slots of `writes`: where what they named is now
+  std::vector<std::vector<int>> before_;  // and where it was, one after the other
+  std::map<int, int> shared_;             // by slot: up to which step
 };
 
 }  // namespace

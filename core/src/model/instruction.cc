@@ -18,8 +18,13 @@ MovedMemory::MovedMemory(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.has_storage()) return;
   from_ = tensor.storage().unsafeGetStorageImpl();
   const auto bytes = static_cast<std::int64_t>(tensor.storage().nbytes());
-  const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
-  to_ = tensor.as_strided({items}, {1}, 0).clone();
+  if (tensor.is_quantized()) {
+    const auto items = bytes / static_cast<std::int64_t>(tensor.element_size());
+    to_ = tensor.as_strided({items}, {1}, 0).clone();
+    return;
+  }
+  to_ = at::empty({0}, tensor.options().dtype(at::kByte)).set_(tensor.storage(), 0, {bytes}, {1});
+  to_ = to_.clone();
 }
 
 at::Tensor MovedMemory::of(const at::Tensor& tensor) const {
@@ -27,11 +32,13 @@ at::Tensor MovedMemory::of(const at::Tensor& tensor) const {
       tensor.storage().unsafeGetStorageImpl() != from_) {
     return tensor;
   }
-  if (tensor.scalar_type() == to_.scalar_type()) {
-    return to_.as_strided(tensor.sizes(), tensor.strides(), tensor.storage_offset());
-  }
-  return at::empty({0}, tensor.options())
-      .set_(to_.storage(), tensor.storage_offset(), tensor.sizes(), tensor.strides());
+  const auto offset = tensor.storage_offset();
+  if (to_.is_quantized()) return to_.as_strided(tensor.sizes(), tensor.strides(), offset);
+  at::Tensor there = at::empty({0}, tensor.options());
+  there.set_(to_.storage(), offset, tensor.sizes(), tensor.strides());
+  there._set_conj(tensor.is_conj());
+  there._set_neg(tensor.is_neg());
+  return there;
 }
 
 namespace {

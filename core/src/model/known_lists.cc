@@ -1,6 +1,9 @@
 #include "known_lists.h"
 
+#include <torch/csrc/jit/ir/constants.h>
+
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <set>
 #include <vector>
@@ -33,7 +36,7 @@ class KnownLists {
     }
     const std::vector<Node*> nodes(graph_.nodes().begin(), graph_.nodes().end());
     for (Node* node : nodes) pass(node);
-    for (auto node = grown_.rbegin(); node != grown_.rend(); ++node) (*node)->destroy();
+    for (auto node = gone_.rbegin(); node != gone_.rend(); ++node) (*node)->destroy();
   }
 
  private:
@@ -56,8 +59,7 @@ class KnownLists {
     std::erase_if(lists_, [&](const auto& one) {
       const Value* list = one.second;
       if (growing) return grown.count(list) == 0;
-      return grown.count(list) > 0 || list->uses().size() < 2 ||
-             *list->type() != *c10::ListType::ofTensors();
+      return grown.count(list) > 0 || *list->type() != *c10::ListType::ofTensors();
     });
   }
 
@@ -105,6 +107,9 @@ class KnownLists {
     }
     const bool grows = appends(node) || extends(node);
     if (grows && list_of(node->input(0)) != nullptr) return grow(node);
+    if (is_called(node, "aten::__getitem__") && list_of(node->input(0)) != nullptr && take(node)) {
+      return;
+    }
     for (std::size_t i = 0; i < node->inputs().size(); ++i) {
       if (list_of(node->input(i)) != nullptr) {
         node->replaceInput(i, made_for(node, node->input(i)));
@@ -117,7 +122,20 @@ class KnownLists {
         appends(node) ? std::vector<Value*>{node->input(1)} : elements_of(node->input(1));
     std::vector<Value*>& elements = elements_.at(list_of(node->input(0)));
     elements.insert(elements.end(), more.begin(), more.end());
-    grown_.push_back(node);
+    gone_.push_back(node);
+  }
+
+  // An element at a place that is known is what was put there.
+  bool take(Node* node) {
+    const std::vector<Value*>& elements = elements_.at(list_of(node->input(0)));
+    const auto place = jit::toIValue(node->input(1));
+    if (!place || !place->isInt()) return false;
+    const auto count = static_cast<std::int64_t>(elements.size());
+    const std::int64_t i = place->toInt() < 0 ? place->toInt() + count : place->toInt();
+    if (i < 0 || i >= count) return false;
+    node->output()->replaceAllUsesWith(elements[static_cast<std::size_t>(i)]);
+    gone_.push_back(node);
+    return true;
   }
 
   // The list as it is ahead of its reader.
@@ -132,7 +150,7 @@ class KnownLists {
   jit::Graph& graph_;
   std::map<const Value*, Value*> lists_;                  // by each of its names
   std::map<const Value*, std::vector<Value*>> elements_;  // of each list, where the walk has come
-  std::vector<Node*> grown_;
+  std::vector<Node*> gone_;
 };
 
 }  // namespace

@@ -17,10 +17,10 @@ namespace bitfall {
 /// never handed on: not put into another value, nor returned.
 void make_lists_at_once(torch::jit::Graph& graph);
 
-/// Lists of tensors that do not grow, and that several nodes read, are made for each of these. To
-/// be called ahead of LibTorch's elimination of common subexpressions (as a part of freezing),
-/// which takes two readers of one list for the same though a tensor in it is written to between
-/// them.
+/// Lists of tensors that do not grow are made in front of each node that reads them. To be called
+/// ahead of what LibTorch does to a graph: it takes two readers of one list for the same though a
+/// tensor in it is written to between them (common subexpressions, as a part of freezing), and a
+/// write for idle that only a list shows (dead code).
 void make_lists_for_each_reader(torch::jit::Graph& graph);
 
 }  // namespace bitfall

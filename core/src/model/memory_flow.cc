@@ -37,17 +37,18 @@ bool may_hand_back(std::string_view name) {
                                                               "aten::conj_physical",
                                                               "aten::sum_to_size",
                                                               "aten::flatten_dense_tensors",
-                                                              "aten::unflatten_dense_tensors"};
+                                                              "aten::unflatten_dense_tensors",
+                                                              "aten::dequantize",
+                                                              "aten::set_"};
   return kNames.count(name) > 0 || name.starts_with("aten::_cast_");
 }
 
-namespace {
-
-// A list of whatever it is, which TorchScript's own operators take: t[].
 bool is_any_list(const c10::TypePtr& type) {
   const auto list = type->cast<c10::ListType>();
   return list && list->getElementType()->kind() == c10::TypeKind::VarType;
 }
+
+namespace {
 
 bool is_container(const c10::TypePtr& type) {
   return type->kind() == c10::TypeKind::ListType || type->kind() == c10::TypeKind::DictType ||
@@ -224,6 +225,7 @@ class MemoryFlow {
   void pass(const Instruction& step, int at) {
     if (step.kind == Instruction::Kind::kCall) {
       for (std::size_t j = 0; j < step.types.size(); ++j) make(step, j, at);
+      if (step.function == "aten::set_") add(step.in[0], of_operands(step));
       return put(step);
     }
     const bool loop = step.kind == Instruction::Kind::kLoop;

@@ -24,6 +24,9 @@ namespace bitfall {
 /// Operators that may give an operand back, or a view of it, and do not say so in their schemas.
 bool may_hand_back(std::string_view function);
 
+/// A list of whatever it is, which TorchScript's own operators take: t[].
+bool is_any_list(const c10::TypePtr& type);
+
 /// A step that works in place, and the operator that gives a new value instead: relu for relu_.
 struct NeedlessWrite {
   std::size_t step = 0;

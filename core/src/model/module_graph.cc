@@ -578,11 +578,13 @@ bool is_known_apart(Node* node) {
 
 void clean(std::shared_ptr<jit::Graph>& graph) {
   jit::RemoveListMutation(graph);
+  make_lists_for_each_reader(*graph);
   jit::RemoveTensorMutation(graph, is_known_apart);
   jit::ConstantPropagation(graph);
   jit::UnrollConstantLoops(graph);
   jit::ConstantPropagation(graph);
   make_lists_at_once(*graph);
+  make_lists_for_each_reader(*graph);
   jit::EliminateDeadCode(graph);
 }
 
