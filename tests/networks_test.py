@@ -1216,6 +1216,27 @@ class Written(Networks):
         self.assertGreater(carried, 150)
 
 
+    def test_a_view_of_what_is_written_later(self):
+        """A fault in it alone would not be one in what shares its memory."""
+
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+
+            def forward(self, x):
+                y = self.conv(x)
+                z = torch.einsum("bchw->bcwh", y)
+                z.mul_(2.0)
+                return self.fc((y + self.conv2(z)).mean((2, 3)))
+
+        self.assert_right(Net(), "conv")
+        self.assert_right(Net(), "conv2")
+        sites = json.loads(self.bitfall("sites", "m.pt", "--input", "3x24x24", "--all", "--json"))
+        told = [site["refusal"] for site in sites["sites"] if site["refusal"]]
+        self.assertTrue(any("in the memory of another value" in one for one in told), told)
+
+
 class ByExport:
     """The same networks as archives of torch.export, which are told by what the file holds."""
 

@@ -140,6 +140,14 @@ def forward(self, x):
   bits[::2] = 0.0
   return whole + left.sum() + right.sum() + x
 )"},
+                                         Case{"what its conjugate names", R"(
+def forward(self, x):
+  z = torch.fft_fft(x)
+  c = z.conj()
+  c.add_(1.0)
+  c[:, 1:].mul_(2.0)
+  return torch.view_as_real(z)[:, :, :, :, 1] + torch.view_as_real(torch.resolve_conj(c)).sum()
+)"},
                                          Case{"the image by a name that is read again", R"(
 def forward(self, x):
   part = x[:, 1:]
@@ -190,6 +198,32 @@ def forward(self, x):
     both = (part, x[:, 1:])
   again = part.add_(1.0)
   return both[0] + again.sum()
+)"},
+                                         Case{"what takes other sizes in place", R"(
+def forward(self, x):
+  y = x * 2.0
+  z = y.contiguous()
+  z.transpose_(2, 3)
+  return y * 3.0 + z.sum()
+)"},
+                                         Case{"what has been given another's memory", R"(
+def forward(self, x):
+  y = x * 2.0
+  z = torch.zeros([0])
+  z.set_(y)
+  z.mul_(3.0)
+  return y + z.sum()
+)"},
+                                         Case{"by a name that it has had earlier", R"(
+def forward(self, x):
+  y = x * 2.0
+  l = [y, x * 3.0]
+  both = [l, l]
+  l[0] = l[1] * 2.0
+  first = both[x.dim() - 4]
+  first[0].relu_()
+  second = first[1].mul_(2.0)
+  return torch.cat(l, 1) + second.sum()
 )"},
                                          Case{"what a branch writes to", R"(
 def forward(self, x):

@@ -71,8 +71,8 @@ void execute_loop(const Instruction& instruction, Slots& slots, const CallObserv
   for (std::size_t j = 0; j < carried.size(); ++j) slots[instruction.out[j]] = carried[j];
 }
 
-// Clones what lies in a table: one clone for each storage and each container, so that views stay
-// views and a list within another stays the same list.
+// Clones what lies in a table: one clone for each storage, tensor and container, so that views stay
+// views, and a list within another, or a tensor by two names, stays the same.
 class Cloner {
  public:
   c10::IValue clone(const c10::IValue& value) {
@@ -110,13 +110,16 @@ class Cloner {
   }
 
   at::Tensor clone(const at::Tensor& tensor) {
-    if (!tensor.has_storage()) return tensor.clone();
+    at::Tensor& copy = tensors_[tensor.unsafeGetTensorImpl()];
+    if (copy.defined()) return copy;
+    if (!tensor.has_storage()) return copy = tensor.clone();
     MovedMemory& memory = memory_[tensor.storage().unsafeGetStorageImpl()];
     if (!memory.moved()) memory = MovedMemory(tensor);
-    return memory.of(tensor);
+    return copy = memory.of(tensor);
   }
 
   std::map<const void*, MovedMemory> memory_;
+  std::map<const void*, at::Tensor> tensors_;
   std::vector<std::pair<c10::IValue, c10::IValue>> containers_;
 };
 

@@ -567,7 +567,7 @@ bool is_known_apart(Node* node) {
     return may_hand_back(other->kind().toQualString());
   };
   const auto& uses = node->input(0)->uses();
-  return !hands_back(node->input(0)->node()) &&
+  return !hands_back(node) && !hands_back(node->input(0)->node()) &&
          std::none_of(uses.begin(), uses.end(), [&](const jit::Use& use) {
            return hands_back(use.user) &&
                   (use.user->owningBlock() != node->owningBlock() || use.user->isBefore(node));
@@ -596,8 +596,8 @@ ModuleGraph module_graph(const jit::Module& module) {
   make_casts_explicit(forward);
   open_lists(forward->block(), module);
   fold_training(forward->block(), module);
-  // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so to
-  // nothing below.
+  // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so
+  // to nothing below.
   jit::removeDropout(forward);
   make_lists_for_each_reader(*forward);
   ModuleGraph source;
