@@ -19,7 +19,6 @@
 #include "error.h"
 #include "exported_operands.h"
 #include "exported_program.h"
-#include "memory_flow.h"
 #include "outside_operators.h"
 #include "python_numbers.h"
 #include "tensor_shape.h"
@@ -96,11 +95,9 @@ class ExportedCompiler {
     std::size_t next = 0;
     compiled_.output = answer(source_.form, scope, next);
     add_state();
-    for (const NeedlessWrite& write : take_out_needless_writes(compiled_)) {
-      set_operator(compiled_.steps[write.step], write.instead, fittings_[write.step]);
-    }
-    compiled_.writes = find_writes(compiled_);
-    copy_on_write(compiled_);
+    settle_writes(compiled_, [this](const NeedlessWrite& write) {
+      set_fitted(compiled_.steps[write.step], write.instead, fittings_[write.step]);
+    });
     return std::move(compiled_);
   }
 
@@ -311,15 +308,13 @@ class ExportedCompiler {
     if (node.operands.size() > schema.arguments().size()) {
       throw unfit_graph("more operands than it takes");
     }
-    set_operator(call, *handle, fitting);
+    set_fitted(call, *handle, fitting);
     add_results(std::move(call), std::move(fitting), node, scope);
   }
 
-  static void set_operator(Instruction& step, const c10::OperatorHandle& operation,
-                           const Fitting& fitting) {
-    step.schema = &operation.schema();
-    step.function = step.schema->name();
-    step.tags = tags_of(*step.schema);
+  static void set_fitted(Instruction& step, const c10::OperatorHandle& operation,
+                         const Fitting& fitting) {
+    set_operator(step, operation);
     step.run = [operation, fitting](torch::jit::Stack& stack) {
       for (const auto& [i, type] : fitting.numbers) stack[i] = fitted_number(stack[i], type);
       std::optional<AutocastGuard> guard;

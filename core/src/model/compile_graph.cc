@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "copy_on_write.h"
-#include "memory_flow.h"
 #include "value_flow.h"
 
 namespace bitfall {
@@ -112,11 +111,9 @@ class Compiler {
       compiled_.state.push_back(
           {known->second, attribute.name, attribute.value.toTensor(), attribute.learned});
     }
-    for (const NeedlessWrite& write : take_out_needless_writes(compiled_)) {
+    settle_writes(compiled_, [this](const NeedlessWrite& write) {
       set_operator(compiled_.steps[write.step], write.instead);
-    }
-    compiled_.writes = find_writes(compiled_);
-    copy_on_write(compiled_);
+    });
     return std::move(compiled_);
   }
 
@@ -167,13 +164,6 @@ class Compiler {
     }
     to.push_back(std::move(instruction));
     return true;
-  }
-
-  static void set_operator(Instruction& step, const c10::OperatorHandle& operation) {
-    step.schema = &operation.schema();
-    step.function = step.schema->name();
-    step.tags = tags_of(*step.schema);
-    step.run = [operation](torch::jit::Stack& stack) { operation.callBoxed(stack); };
   }
 
   bool fix(const Value* value, c10::IValue constant) {

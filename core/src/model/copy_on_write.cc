@@ -10,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "memory_flow.h"
-
 namespace bitfall {
 namespace {
 
@@ -67,12 +65,8 @@ std::optional<std::size_t> written_operand(const Instruction& step) {
 
 class Copier {
  public:
-  explicit Copier(Instructions& program)
-      : program_(program),
-        slots_(program.fixed.size()),
-        now_(program.fixed.size()),
-        before_(program.fixed.size()) {
-    for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<int>(i);
+  explicit Copier(Instructions& program) : program_(program), slots_(program.fixed.size()) {
+    for (std::size_t i = 0; i < slots_.size(); ++i) names_.push_back({static_cast<int>(i)});
     of(program.input).tensor = true;
     for (std::size_t i = 0; i < program.steps.size(); ++i) {
       const Instruction& step = program.steps[i];
@@ -92,7 +86,8 @@ class Copier {
       const auto end =
           std::find_if(first, writes.end(), [&](const Write& write) { return write.step != step; });
       std::set<int> known;
-      for (auto write = first; write != end; ++write) known.insert(now_[index(write->slot)]);
+      for (auto write = first; write != end; ++write)
+        known.insert(names_[index(write->slot)].back());
       if (!copy(step, known)) keep(step, first, end);
       first = end;
     }
@@ -113,8 +108,8 @@ class Copier {
             std::vector<Write>::const_iterator end) {
     std::set<int> names;
     for (; write != end; ++write) {
-      names.insert(now_[index(write->slot)]);
-      names.insert(before_[index(write->slot)].begin(), before_[index(write->slot)].end());
+      const std::vector<int>& all = names_[index(write->slot)];
+      names.insert(all.begin(), all.end());
     }
     for (const int name : names) program_.writes.push_back({step, name});
   }
@@ -169,10 +164,8 @@ class Copier {
       exchange_reads(program_.steps[i], from, to);
     }
     if (program_.output == from) program_.output = to;
-    for (std::size_t slot = 0; slot < now_.size(); ++slot) {
-      if (now_[slot] != from) continue;
-      before_[slot].push_back(from);
-      now_[slot] = to;
+    for (std::vector<int>& names : names_) {
+      if (names.back() == from) names.push_back(to);
     }
     of(to).read = std::max(of(to).read, of(from).read);
     of(from).read = at;
@@ -180,13 +173,18 @@ class Copier {
 
   Instructions& program_;
   std::vector<Slot> slots_;
-  std::vector<int> now_;                  // by the slots of `writes`: where what they named is now
-  std::vector<std::vector<int>> before_;  // and where it was, one after the other
-  std::map<int, int> shared_;             // by slot: up to which step
+  std::vector<std::vector<int>>
+      names_;                  // by the slots of `writes`: where what they named has been, and is
+  std::map<int, int> shared_;  // by slot: up to which step
 };
 
 }  // namespace
 
-void copy_on_write(Instructions& program) { Copier(program).run(); }
+void settle_writes(Instructions& program,
+                   const std::function<void(const NeedlessWrite&)>& exchange) {
+  for (const NeedlessWrite& write : take_out_needless_writes(program)) exchange(write);
+  program.writes = find_writes(program);
+  Copier(program).run();
+}
 
 }  // namespace bitfall

@@ -11,14 +11,19 @@
 // be cut into windows. A list that grows gets a copy of the list, with the very same tensors in it.
 #pragma once
 
+#include <functional>
+
 #include "instruction.h"
+#include "memory_flow.h"
 
 namespace bitfall {
 
-/// To be called when `program.writes` is known, of which those stay that are needed: to parameters
-/// and buffers, to lists that have another name, to tensors that a list holds, and within branches
-/// and loops. Copies have the strides of what they are of, so that all later steps compute the same
-/// bits.
-void copy_on_write(Instructions& program);
+/// What becomes of a network's writes in place. Those that make no difference are taken out:
+/// `exchange` gives their steps the other operator. Of the rest, `program.writes` and `shared`,
+/// those writes stay that are needed: to parameters and buffers, to lists that have another name,
+/// to tensors that a list holds, of sizes and strides, and within branches and loops. Copies have
+/// the strides of what they are of, so that all later steps compute the same bits.
+void settle_writes(Instructions& program,
+                   const std::function<void(const NeedlessWrite&)>& exchange);
 
 }  // namespace bitfall

@@ -168,6 +168,13 @@ const c10::IValue* Instruction::argument(const std::string& name, const Slots& s
   return nullptr;
 }
 
+void set_operator(Instruction& instruction, const c10::OperatorHandle& operation) {
+  instruction.schema = &operation.schema();
+  instruction.function = instruction.schema->name();
+  instruction.tags = tags_of(*instruction.schema);
+  instruction.run = [operation](torch::jit::Stack& stack) { operation.callBoxed(stack); };
+}
+
 void collect_reads(const Instruction& instruction, std::set<int>& reads) {
   reads.insert(instruction.in.begin(), instruction.in.end());
   for (const CompiledBranch& branch : instruction.branches) {

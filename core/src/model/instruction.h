@@ -21,6 +21,10 @@
 
 #include "steps.h"
 
+namespace c10 {
+class OperatorHandle;
+}
+
 namespace bitfall {
 
 struct Instruction;
@@ -108,6 +112,9 @@ struct Instructions {
   int input = -1;
   int output = -1;
 };
+
+/// Makes it a call of the operator, on its operands as they are.
+void set_operator(Instruction& instruction, const c10::OperatorHandle& operation);
 
 /// The slots that an instruction reads from outside itself, those of its branches included.
 void collect_reads(const Instruction& instruction, std::set<int>& reads);

@@ -121,33 +121,32 @@ class MemoryFlow {
     return known->second;
   }
 
+  // Of a tensor that was there before the first step; nothing for what is no tensor.
+  std::optional<int> memory_of(const c10::IValue& value) {
+    if (!value.isTensor() || !value.toTensor().defined() || !value.toTensor().has_storage()) {
+      return std::nullopt;
+    }
+    const void* storage = value.toTensor().storage().unsafeGetStorageImpl();
+    const auto [known, fresh] = storages_.try_emplace(storage, -1);
+    if (fresh) known->second = new_memory(-1, false);
+    return known->second;
+  }
+
   // Constants and the network's own. What is not a tensor may hold every one of them.
   void add_fixed(std::size_t slot) {
     const c10::IValue& value = program_.fixed[slot];
-    if (value.isTensor() && value.toTensor().defined() && value.toTensor().has_storage()) {
-      const void* storage = value.toTensor().storage().unsafeGetStorageImpl();
-      const auto [known, fresh] = storages_.try_emplace(storage, -1);
-      if (fresh) known->second = new_memory(-1, false);
-      add(static_cast<int>(slot), {known->second});
-      return;
-    }
-    if (!value.isList() && !value.isTuple() && !value.isGenericDict() && !value.isObject()) return;
-    if (value.isIntList() || value.isDoubleList() || value.isBoolList()) {
-      add(static_cast<int>(slot), {new_memory(-1, true)});
-      return;
-    }
-    Memory all;
-    for (const c10::IValue& other : program_.fixed) {
-      if (!other.isTensor() || !other.toTensor().defined() || !other.toTensor().has_storage()) {
-        continue;
+    Memory memory;
+    if (const auto own_memory = memory_of(value)) {
+      memory.insert(*own_memory);
+    } else if (value.isIntList() || value.isDoubleList() || value.isBoolList()) {
+      memory.insert(new_memory(-1, true));
+    } else if (value.isList() || value.isTuple() || value.isGenericDict() || value.isObject()) {
+      memory.insert(own(nullptr, 1, -1, true));
+      for (const c10::IValue& other : program_.fixed) {
+        if (const auto held = memory_of(other)) memory.insert(*held);
       }
-      const void* storage = other.toTensor().storage().unsafeGetStorageImpl();
-      const auto [known, fresh] = storages_.try_emplace(storage, -1);
-      if (fresh) known->second = new_memory(-1, false);
-      all.insert(known->second);
     }
-    all.insert(own(nullptr, 1, -1, true));
-    add(static_cast<int>(slot), all);
+    add(static_cast<int>(slot), memory);
   }
 
   Memory of_operands(const Instruction& step) const {
