@@ -36,6 +36,9 @@ from torch import nn
 import checkpoints
 import cifar_resnet
 import export_pt2
+import kept_builtins
+
+kept_builtins.keep_builtins()
 
 CIFAR10_CLASSES = [
     "airplane",

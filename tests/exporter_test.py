@@ -17,6 +17,7 @@ import sys
 import tempfile
 import textwrap
 import unittest
+import weakref
 from unittest import mock
 
 import numpy
@@ -341,6 +342,17 @@ class PublishedWeights(Case):
             with torch.no_grad():
                 expected, found = model.eval()(images), loaded(images)
             torch.testing.assert_close(found, expected)
+
+
+class Builtins(unittest.TestCase):
+    def test_no_object_that_pytorch_knows_by_its_address_is_freed(self):
+        library = torch.library.Library("bitfall_exporter_test", "DEF")
+        self.addCleanup(library._destroy)
+        library.define("twice(Tensor x) -> Tensor")
+        first = weakref.ref(torch.ops.bitfall_exporter_test.twice._op)
+        library.define("twice.out(Tensor x, *, Tensor(a!) out) -> Tensor(a!)")
+        self.assertIsNot(torch.ops.bitfall_exporter_test.twice._op, first())
+        self.assertIsNotNone(first())
 
 
 class Fallback(Case):

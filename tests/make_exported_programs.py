@@ -18,12 +18,15 @@ import warnings
 import zipfile
 
 warnings.filterwarnings("ignore")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "scripts"))
+import kept_builtins  # noqa: E402
 import make_models  # noqa: E402
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils import _pytree  # noqa: E402
 
+kept_builtins.keep_builtins()
 BATCH = torch.export.Dim("batch", min=1)
 
 

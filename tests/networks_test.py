@@ -29,6 +29,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+import kept_builtins
+
+kept_builtins.keep_builtins()
 PROGRAM = os.path.abspath(sys.argv.pop(1))
 torch.set_num_threads(1)
 CLASSES = 5
