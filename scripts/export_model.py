@@ -593,7 +593,10 @@ class Program:
             said = done.stderr.strip().removeprefix("bitfall: error: ")
             said = said.removeprefix(f"{model}: ").strip()
             raise ExportError(f"bitfall refuses it: {said or f'status {done.returncode}'}")
-        return json.loads(done.stdout)
+        listing = json.loads(done.stdout)
+        if listing.get("unfit"):
+            raise ExportError(f"bitfall runs no campaign on it: {listing['unfit']}")
+        return listing
 
 
 def find_program(given: Optional[Path]) -> Optional[Program]:

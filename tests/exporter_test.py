@@ -377,15 +377,16 @@ class Fallback(Case):
                 if method in os.environ.get("REFUSE", "").split():
                     print(f"bitfall: error: {sys.argv[2]}: is not liked\\n  give another", file=sys.stderr)
                     sys.exit(4)
-                print(json.dumps({"sites": [{"refusal": None}, {"refusal": "x"}]}))
+                unfit = "is random" if method in os.environ.get("UNFIT", "").split() else None
+                print(json.dumps({"unfit": unfit, "sites": [{"refusal": None}, {"refusal": "x"}]}))
                 """
             )
         )
         self.program.chmod(0o755)
         self.out = self.folder / "m.pt"
 
-    def export(self, *more, refuse="", crash=""):
-        environment = {"REFUSE": refuse, "CRASH": crash, "BITFALL": str(self.program)}
+    def export(self, *more, refuse="", crash="", unfit=""):
+        environment = {"REFUSE": refuse, "CRASH": crash, "UNFIT": unfit, "BITFALL": str(self.program)}
         with mock.patch.dict(os.environ, environment):
             return super().export(NAME, "--random", "-o", self.out, *more)
 
@@ -407,6 +408,9 @@ class Fallback(Case):
         status, said, _ = self.export(crash="script")
         self.assertEqual((status, self.method()), (0, "trace"))
         self.assertIn("not by script: bitfall sites was ended by signal 9", said)
+        status, said, _ = self.export(unfit="script")
+        self.assertEqual((status, self.method()), (0, "trace"))
+        self.assertIn("not by script: bitfall runs no campaign on it: is random", said)
 
     def test_nothing_is_written_where_all_is_refused(self):
         for more, refuse in (

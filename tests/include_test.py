@@ -21,10 +21,10 @@ TORCHSCRIPT = re.compile(r"torch/(script\.h|jit\.h|csrc/jit/)|ATen/core/(functio
 LIBTORCH = re.compile(r"(torch|ATen|c10|caffe2)/"
                       r"|(instruction|program|steps|batch_layout|front_end|value_flow|answer_form|tensor_shape)\.h")
 KEPT_TO = [
-    (TORCHSCRIPT, "TorchScript", {"known_lists.h", "known_lists.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
+    (TORCHSCRIPT, "TorchScript", {"known_lists.h", "known_lists.cc", "unseen_writes.h", "unseen_writes.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
                                   "compile_graph.h", "compile_graph.cc", "torchscript_front_end.cc",
                                   "head_module.cc", "trainable_model.cc"}),
-    (LIBTORCH, "LibTorch", {"known_lists.h", "known_lists.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
+    (LIBTORCH, "LibTorch", {"known_lists.h", "known_lists.cc", "unseen_writes.h", "unseen_writes.cc", "torch_runtime.cc", "torchscript_file.cc", "module_graph.h", "module_graph.cc",
                             "instruction.h", "instruction.cc", "copy_on_write.h", "copy_on_write.cc", "compile_graph.h", "compile_graph.cc", "front_end.h",
                             "torchscript_front_end.cc", "compile_exported.h", "compile_exported.cc",
                             "exported_front_end.cc", "exported_operands.h", "exported_operands.cc",

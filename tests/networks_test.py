@@ -192,9 +192,13 @@ workers = 1
         for word in words:
             self.assertIn(word, self.output)
 
+    def listing(self, *arguments):
+        return json.loads(
+            self.bitfall("sites", "m.pt", "--input", "3x8x8", "--all", "--json", *arguments)
+        )
+
     def sites(self, *arguments):
-        text = self.bitfall("sites", "m.pt", "--input", "3x8x8", "--all", "--json", *arguments)
-        return {site["name"]: site for site in json.loads(text)["sites"]}
+        return {site["name"]: site for site in self.listing(*arguments)["sites"]}
 
 
 class Tokens(nn.Module):
@@ -756,6 +760,9 @@ class Batches(Networks):
         self.campaign(batch=0)
         self.bitfall("run", "c.toml")
         self.assertIn("[run] batch = 1", self.output)
+        self.assertIsNone(self.listing()["unfit"])
+        self.assertIn("the sites are those of [run] batch = 1", self.output)
+        self.assertIn("batch = 1", self.listing("--batch", "3")["unfit"])
 
     def test_random_but_rarely(self):
         class Net(Base):
@@ -769,6 +776,9 @@ class Batches(Networks):
 
         self.assert_refused(Net(), "draws random numbers", batch=1)
         self.assert_refused(Leaky(), "draws random numbers")
+        self.assertIn("draws random numbers", self.listing()["unfit"])
+        self.bitfall("sites", "m.pt", "--input", "3x8x8")
+        self.assertIn("warning: no campaign runs on it: it draws random numbers", self.output)
 
     def test_dropout_in_evaluation_is_not_random(self):
         class Net(Base):
@@ -1159,7 +1169,7 @@ class Written(Networks):
             a, b, held, v = choose.choice(maps), choose.choice(maps), choose.choice(lists), f"v{n}"
             size, here = choose.choice([1, 3, 5]), choose.choice(["True", "False"])
             convolution = f"nn.Conv2d({width}, {width}, {size}, padding={size // 2})"
-            kind = choose.randrange(14)
+            kind = choose.randrange(20)
             if kind < 3:
                 lines.append(f"{v} = {layer(f'conv{n}', convolution)}({a})")
             elif kind == 3:
@@ -1185,8 +1195,23 @@ class Written(Networks):
                 lines += [f"a{n}, b{n} = {a}.chunk(2, 1)", f"{v} = torch.cat([b{n}.relu_(), a{n}], 1)"]
             elif kind == 12:
                 lines.append(f"{v} = {a} * torch.sigmoid({b}.mean((2, 3), keepdim=True))")
-            else:
+            elif kind == 13:
                 lines.append(f"{v} = F.dropout({a}, 0.5, self.training, inplace={here})")
+            elif kind == 14:
+                lines.append(f'd{n} = {{"a": [{a}, {b}]}}')
+                lines += [f'd{n}["a"][0].mul_(0.9)', f'{v} = d{n}["a"][1] * 0.5 + d{n}["a"][0]']
+            elif kind == 15:
+                lines += [f"t{n} = (({a}, {b}), {a})", f"t{n}[0][1].relu_()"]
+                lines.append(f"{v} = t{n}[1] + t{n}[0][0] * 0.5")
+            elif kind == 16:  # hands its operand back
+                lines += [f"{v} = {a}.type_as({b})", f"{v}[:, 0].add_(0.1)"]
+            elif kind == 17:
+                lines += [f"{v} = {a} if x.size(2) > 40 else {b}", f"{v}.mul_(0.9)"]
+            elif kind == 18:
+                lines += [f"for one in {held}:", "    one.mul_(0.95)"]
+                lines.append(f"{v} = torch.stack({held}).mean(0)")
+            else:
+                lines.append(f"{v} = torch.stack({held}).sum(0) * 0.5")
             maps.append(v)
         lines.append(f"return self.fc(torch.relu({' + '.join(maps)}).mean((2, 3)))")
         code = "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n\n"
@@ -1218,7 +1243,6 @@ class Written(Networks):
                     stored.append(self.rows())
                 self.assertEqual(*stored)
         self.assertGreater(carried, 150)
-
 
     def test_a_view_of_what_is_written_later(self):
         """A fault in it alone would not be one in what shares its memory."""

@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/library.h>
 #include <unistd.h>
 
 #include "program.h"
@@ -34,10 +35,10 @@ struct Seen {
 };
 
 /// Of images [4, 3, 4, 4].
-Seen seen(const std::string& code) {
+Seen seen(const torch::jit::Module& module) {
   const c10::InferenceMode guard;
   const std::string path = testing::TempDir() + "/layout_" + std::to_string(::getpid()) + ".pt";
-  scripted_module(code).save(path);
+  module.save(path);
   Program program(path, "cpu");
   auto random = at::make_generator<at::CPUGeneratorImpl>(1);
   const at::Tensor images = at::randn({kBatch, 3, 4, 4}, random, at::kFloat);
@@ -45,6 +46,8 @@ Seen seen(const std::string& code) {
   const at::Tensor others = at::randn({kBatch, 3, 4, 4}, random, at::kFloat);
   return {find_batch_layout(program, {images, others}), program.steps()};
 }
+
+Seen seen(const std::string& code) { return seen(scripted_module(code)); }
 
 TEST(BatchLayout, CountsWindowsThatAreFoldedIntoTheBatch) {
   const Seen windows = seen(R"(
@@ -189,6 +192,34 @@ def forward(self, x):
               HasSubstr("it branches or loops on values"));
   EXPECT_THAT(error_of([] { seen("def forward(self, x):\n  return x.relu()\n"); }),
               HasSubstr("answer has shape [4x3x4x4]; a classifier gives [4 x classes]"));
+}
+
+// An operator that hands its operand back and does not say so: LibTorch drops the write to what it
+// has handed back.
+at::Tensor itself(const at::Tensor& tensor) { return tensor; }
+TORCH_LIBRARY(bitfall_test, library) { library.def("itself(Tensor x) -> Tensor", &itself); }
+
+TEST(BatchLayout, ANetworkThatIsReadAsAnotherIsUnfit) {
+  const auto module = scripted_module(R"(
+def forward(self, x):
+  y = x.flatten(1) * 2.0
+  z = torch.relu(y)
+  z.add_(1.0)
+  return z if x.size(0) > 40 else y
+)");
+  EXPECT_EQ(seen(module).layout.unfit, "");
+  for (torch::jit::Node* node : module.get_method("forward").graph()->nodes()) {
+    if (node->kind() != c10::aten::relu) continue;
+    node->replaceWithNewSymbol(c10::Symbol::fromQualString("bitfall_test::itself"));
+    node->destroy();
+    break;
+  }
+  EXPECT_THAT(seen(module).layout.unfit,
+              testing::MatchesRegex("LibTorch's freezing changes what it computes: its answers are "
+                                    "off by [0-9.]+ % of the largest; export it as .*pt2.*"));
+  // What the network itself cannot tell apart is not different.
+  EXPECT_EQ(seen("def forward(self, x):\n  y = x.flatten(1) * 0.0 / 0.0\n  return y\n").layout.unfit,
+            "");
 }
 
 // One row exchanged shows none of these: the extremes lie in other rows, or are always reached.

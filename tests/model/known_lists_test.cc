@@ -1,40 +1,12 @@
-// Growing lists made at once. The oracle is TorchScript's own interpreter.
+// Growing lists made at once.
 #include "known_lists.h"
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/equal.h>
-#include <ATen/ops/randn.h>
-#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 
-#include "compile_graph.h"
-#include "scripted_module.h"
+#include "compiled_module.h"
 
 namespace bitfall::known_lists_test {
 namespace {
-
-std::size_t count(const CompiledGraph& compiled, const std::string& function) {
-  std::size_t found = 0;
-  for (const Instruction& step : compiled.steps) found += step.function == function ? 1 : 0;
-  return found;
-}
-
-// The compiled network, which answers as TorchScript does.
-CompiledGraph compiled_and_right(const std::string& code) {
-  const c10::InferenceMode guard;
-  const auto module = scripted_module(code);
-  CompiledGraph compiled = compile(module_graph(module));
-  const at::Tensor image = at::randn({2, 3});
-  Slots slots = compiled.fixed;
-  slots[static_cast<std::size_t>(compiled.input)] = image.clone();
-  for (const Instruction& step : compiled.steps) execute(step, slots);
-  auto copy = module;
-  const torch::jit::GraphOptimizerEnabledGuard as_written(false);
-  EXPECT_TRUE(at::equal(slots[static_cast<std::size_t>(compiled.output)].toTensor(),
-                        copy.forward({image.clone()}).toTensor()));
-  return compiled;
-}
 
 TEST(KnownLists, GrowWhileTheyAreRead) {
   const CompiledGraph compiled = compiled_and_right(R"(

@@ -112,7 +112,13 @@ Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
   options.answer.any = true;
   for (const auto& library : libraries_) TorchRuntime::get().load_library(library);
   try {
-    return Model(model_, options);
+    Model model(model_, options);
+    if (model.unfit().empty() || batch_ > 0) return model;
+    options.batch = 1;  // as `run` does
+    Model alone(model_, options);
+    if (!alone.unfit().empty()) return model;
+    log_info("the sites are those of [run] batch = 1: " + model.unfit());
+    return alone;
   } catch (const Error& error) {
     const auto fixed = find_fixed_batch(model_, options);
     if (!fixed || error.code() != ExitCode::kInput) throw;
@@ -150,7 +156,7 @@ int SitesCommand::run() {
   }
   const Coverage covered = coverage(model);
   if (json_) {
-    std::printf("%s", sites_json(shown, *format, site_coverage(covered)).c_str());
+    std::printf("%s", sites_json(shown, *format, site_coverage(covered), model.unfit()).c_str());
     return 0;
   }
   std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
@@ -160,6 +166,7 @@ int SitesCommand::run() {
               choice.id.c_str());
   if (hidden > 0) std::printf("; %zu more with --all", hidden);
   std::printf("\n%s", coverage_text(site_coverage(covered)).c_str());
+  if (!model.unfit().empty()) log_warning("no campaign runs on it: " + model.unfit());
   return 0;
 }
 

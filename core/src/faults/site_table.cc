@@ -85,7 +85,10 @@ std::string coverage_text(const SiteCoverage& coverage) {
 }
 
 std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format,
-                       const SiteCoverage& coverage) {
+                       const SiteCoverage& coverage, const std::string& unfit) {
+  const auto reason = [](const std::string& text) {
+    return text.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(text);
+  };
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Site& site : sites) {
     nlohmann::ordered_json row;
@@ -97,8 +100,7 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
     row["values"] = site.values;
     row["type"] = to_string(site.type);
     row["bits"] = site.values > 0 ? stored_bits(site, format) : 0;
-    row["refusal"] = site.refusal.empty() ? nlohmann::ordered_json(nullptr)
-                                          : nlohmann::ordered_json(site.refusal);
+    row["refusal"] = reason(site.refusal);
     list.push_back(std::move(row));
   }
   nlohmann::ordered_json missed = nlohmann::ordered_json::array();
@@ -108,6 +110,7 @@ std::string sites_json(const std::vector<Site>& sites, const NumberFormat& forma
   }
   nlohmann::ordered_json document;
   document["schema"] = "bitfall.sites/1";
+  document["unfit"] = reason(unfit);
   document["coverage"] = {{"operations", coverage.operations},
                           {"covered_operations", coverage.covered_operations},
                           {"parameters", coverage.parameters},

@@ -27,8 +27,8 @@ struct SiteCoverage {
 /// Two lines: "sites cover 98.5 % of 3.1 M multiplications and 100 % of 11.2 M parameters", and
 /// what they do not.
 std::string coverage_text(const SiteCoverage& coverage);
-/// {"schema": "bitfall.sites/1", ...}
+/// {"schema": "bitfall.sites/1", ...}. `unfit`: why no campaign runs on the network; empty = they do.
 std::string sites_json(const std::vector<Site>& sites, const NumberFormat& format,
-                       const SiteCoverage& coverage = {});
+                       const SiteCoverage& coverage = {}, const std::string& unfit = "");
 
 }  // namespace bitfall

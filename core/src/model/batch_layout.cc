@@ -4,14 +4,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <iomanip>
 #include <limits>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include "error.h"
+#include "model.h"
 #include "program.h"
 #include "sites.h"
 #include "tensor_shape.h"
+#include "torch_message.h"
 #include "value_flow.h"
 
 namespace bitfall {
@@ -64,6 +69,21 @@ bool are_probabilities(const at::Tensor& answer) {
   if (!answer.ge(0).logical_and(answer.le(1)).all().item<bool>()) return false;
   const bool sums = answer.sum(1).sub(1).abs().max().item<float>() < 1e-3F;
   return sums || answer.numel() >= 16;  // as sigmoid gives
+}
+
+constexpr const char* kTwoRuns =
+    "two runs on the same images give different answers (dropout or noise is active, or the model "
+    "keeps a state); export the model after model.eval()";
+
+// The largest difference, of the largest value; infinite where one is finite or a number and the
+// other is not.
+double difference(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor same = a.eq(b).logical_or(a.isnan().logical_and(b.isnan()));
+  const double off = at::where(same, 0, (a - b).abs().to(at::kDouble)).max().item<double>();
+  const double largest = b.abs().to(at::kDouble).nan_to_num(0, 0, 0).max().item<double>();
+  if (off == 0) return 0;
+  return std::isfinite(off) && largest > 0 ? off / largest
+                                           : std::numeric_limits<double>::infinity();
 }
 
 class SideBySide {
@@ -315,14 +335,34 @@ class SideBySide {
     // Images beside which others were exchanged have had several runs already.
     const std::string of_batches = batch_ > 1 ? misfit_of_batches(logits) : "";
     if ((batch_ == 1 || !of_batches.empty()) && !same_again(logits)) {
-      return "two runs on the same images give different answers (dropout or noise is active, or "
-             "the model keeps a state); export the model after model.eval()";
+      return kTwoRuns;
     }
     if (program_.keeps_state() && !same_each_time(logits)) {
       return "it keeps a state in its attributes, so that its answer depends on what it was asked "
              "before; export one that does not";
     }
-    return of_batches;
+    return of_batches.empty() ? misfit_of_reading(logits) : of_batches;
+  }
+
+  // LibTorch's freezing changes what some networks compute.
+  std::string misfit_of_reading(const at::Tensor& logits) const {
+    if (!program_.forward_runs_otherwise()) return "";
+    const std::string advice = "; export it as an archive of torch.export (.pt2)";
+    double off = 0;
+    try {
+      off = difference(program_.forward(images_.batch), logits);
+    } catch (const std::exception& error) {
+      if (out_of_memory(error)) throw;
+      return "TorchScript itself cannot run it (" + torch_message(error) +
+             "), though LibTorch's freezing has made steps of it that run" + advice;
+    }
+    constexpr double kMost = 1e-3;  // of the largest; mostly they are the same to the bit
+    if (off <= kMost) return "";
+    if (!same_again(logits)) return kTwoRuns;
+    std::ostringstream text;
+    text << "LibTorch's freezing changes what it computes: its answers are off by " << std::setprecision(2)
+         << 100 * off << " % of the largest";
+    return text.str() + advice;
   }
 
   bool same_again(const at::Tensor& logits) const {

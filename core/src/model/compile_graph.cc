@@ -136,8 +136,9 @@ class Compiler {
     return branch;
   }
 
-  // False for what is known beforehand.
+  // False for what is known beforehand, and for what only shows LibTorch a write.
   bool compile_node(Node* node, std::vector<Instruction>& to) {
+    if (node->kind() == c10::prim::Print) return false;
     if (node->kind() == c10::prim::Constant) {
       return fix(node->output(), *jit::toIValue(node->output()));
     }

@@ -24,8 +24,11 @@ class FrontEnd {
   /// Decides what depends on shapes alone, for a run that begins with `slots`; the instructions are
   /// then others, and there may be more to decide. False if nothing changed.
   virtual bool specialise(const Slots& slots) = 0;
-  /// The answer of the network as it was loaded, by the file's own rules: the oracle.
+  /// The answer of the network as it was loaded, by the file's own rules: the oracle. What it keeps
+  /// from call to call is apart from instructions().
   virtual c10::IValue forward(const at::Tensor& input) const = 0;
+  /// forward() is not the instructions, one after the other.
+  virtual bool runs_otherwise() const { return false; }
   /// How many numbers the network's parameters hold, used or not; memory of two names once.
   virtual std::int64_t learned_numbers() const = 0;
   /// All parameters, used or not, in the order in which their modules were registered.

@@ -18,7 +18,7 @@
 #include <utility>
 
 #include "known_lists.h"
-#include "memory_flow.h"
+#include "unseen_writes.h"
 
 namespace bitfall {
 namespace {
@@ -241,12 +241,13 @@ bool enters_autocast(Block* block) {
   return false;
 }
 
-// `with torch.autocast(...)` becomes the casts that it stands for.
-void make_casts_explicit(std::shared_ptr<Graph>& graph) {
-  if (!enters_autocast(graph->block())) return;
+// `with torch.autocast(...)` becomes the casts that it stands for. False if there is none.
+bool make_casts_explicit(std::shared_ptr<Graph>& graph) {
+  if (!enters_autocast(graph->block())) return false;
   fold_autocast_arguments(graph->block());
   jit::Autocast(graph);
   leave_autocast(graph->block());
+  return true;
 }
 
 // The attribute of an object that holds this very tensor; empty if none does.
@@ -559,27 +560,12 @@ void give_defaults(Graph& graph, const c10::FunctionSchema& forward) {
   }
 }
 
-// False where the value that a node writes to may be, or lie in the memory of, what an operator has
-// handed back, which LibTorch's analysis does not know.
-bool is_known_apart(Node* node) {
-  if (node->inputs().empty()) return true;
-  const auto hands_back = [](const Node* other) {
-    return may_hand_back(other->kind().toQualString());
-  };
-  const auto& uses = node->input(0)->uses();
-  return !hands_back(node) && !hands_back(node->input(0)->node()) &&
-         std::none_of(uses.begin(), uses.end(), [&](const jit::Use& use) {
-           return hands_back(use.user) &&
-                  (use.user->owningBlock() != node->owningBlock() || use.user->isBefore(node));
-         });
-}
-
 }  // namespace
 
 void clean(std::shared_ptr<jit::Graph>& graph) {
   jit::RemoveListMutation(graph);
   make_lists_for_each_reader(*graph);
-  jit::RemoveTensorMutation(graph, is_known_apart);
+  if (!writes_to_handed_back(*graph)) jit::RemoveTensorMutation(graph);
   jit::ConstantPropagation(graph);
   jit::UnrollConstantLoops(graph);
   jit::ConstantPropagation(graph);
@@ -593,20 +579,21 @@ ModuleGraph module_graph(const jit::Module& module) {
   std::shared_ptr<Graph> forward = inlined.get_method("forward").graph();
   Inliner().run(forward->block(), "");
   erase_futures_and_words(forward->block());
-  make_casts_explicit(forward);
+  ModuleGraph source;
+  source.casts = make_casts_explicit(forward);
   open_lists(forward->block(), module);
-  fold_training(forward->block(), module);
+  fold_training(forward->block(), inlined);
   // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so
   // to nothing below.
   jit::removeDropout(forward);
-  make_lists_for_each_reader(*forward);
-  ModuleGraph source;
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
   // (that would be torch::jit::freeze). Without it in-place operations survive in scripted models.
+  show_unseen_writes(forward);
   const jit::Module frozen =
       jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
   source.graph = frozen.get_method("forward").graph()->copy();
+  take_marks_off(*source.graph);
   source.attributes[source.graph->inputs()[0]].value = frozen._ivalue();
   give_defaults(*source.graph, module.get_method("forward").function().getSchema());
   AttributeFinder(module, source).run();

@@ -26,6 +26,7 @@ struct ModuleGraph {
   std::shared_ptr<torch::jit::Graph> graph;
   std::unordered_map<const torch::jit::Value*, ModuleAttribute> attributes;
   bool sets_attributes = false;  // forward may keep a state from call to call
+  bool casts = false;            // a part of it runs under autocast
 };
 
 /// The tensors are the module's own. Throws what TorchScript throws.

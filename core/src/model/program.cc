@@ -155,6 +155,8 @@ at::Tensor Program::forward(const at::Tensor& input) const {
                    state_->answer);
 }
 
+bool Program::forward_runs_otherwise() const { return state_->network->runs_otherwise(); }
+
 std::string Program::checksum() const {
   const c10::InferenceMode guard;
   std::string bits;

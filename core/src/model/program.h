@@ -92,8 +92,9 @@ class Program {
   /// The model's answer, [batch, classes] float32 on the CPU, as chosen.
   at::Tensor output(const Slots& slots) const;
 
-  /// The answer of Module::forward of the untouched module: the oracle.
+  /// As FrontEnd has it: the oracle.
   at::Tensor forward(const at::Tensor& input) const;
+  bool forward_runs_otherwise() const;
 
   /// SHA-256 over the bits of every parameter and buffer of the module that run() reads.
   std::string checksum() const;

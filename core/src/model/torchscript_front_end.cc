@@ -1,5 +1,7 @@
 #include <c10/core/InferenceMode.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -15,7 +17,7 @@ namespace {
 class TorchScriptFrontEnd : public FrontEnd {
  public:
   TorchScriptFrontEnd(const std::filesystem::path& path, const std::string& device)
-      : module_(load_torchscript(path, device)) {
+      : module_(load_torchscript(path, device)), own_(module_) {
     const auto refused = [&](const std::string& problem) {
       return Error(ExitCode::kInput, path.string() + ": " + problem);
     };
@@ -30,6 +32,8 @@ class TorchScriptFrontEnd : public FrontEnd {
                       " inputs without a default; a classifier of images takes one");
       }
       compiled_ = compile(source_);
+      if (writes_state()) own_ = load_torchscript(path, device);
+      own_.eval();
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
@@ -45,10 +49,15 @@ class TorchScriptFrontEnd : public FrontEnd {
     return true;
   }
 
+  /// The interpreter's, which then computes what is written and optimises nothing; but autocast is
+  /// one of its optimisations.
   c10::IValue forward(const at::Tensor& input) const override {
-    torch::jit::Module module = module_;
+    const torch::jit::GraphOptimizerEnabledGuard optimised(source_.casts);
+    torch::jit::Module module = own_;
     return module.forward({input});
   }
+
+  bool runs_otherwise() const override { return true; }
 
   std::int64_t learned_numbers() const override {
     std::set<const void*> seen;
@@ -70,7 +79,16 @@ class TorchScriptFrontEnd : public FrontEnd {
   bool keeps_state() const override { return source_.sets_attributes; }
 
  private:
+  bool writes_state() const {
+    return source_.sets_attributes ||
+           std::any_of(compiled_.writes.begin(), compiled_.writes.end(), [&](const Write& write) {
+             const c10::IValue& value = compiled_.fixed[static_cast<std::size_t>(write.slot)];
+             return value.isTensor() && value.toTensor().defined();
+           });
+  }
+
   torch::jit::Module module_;  // as it was loaded
+  torch::jit::Module own_;     // forward()'s: another one where it writes to its state
   ModuleGraph source_;
   CompiledGraph compiled_;
 };
