@@ -53,6 +53,28 @@ def forward(self, x):
 )");
 }
 
+// One step is then the site of both, as it always was.
+TEST(UnseenWrites, WhatNothingWritesToIsOneStep) {
+  torch::jit::Module module("test");
+  module.register_attribute("inplace", c10::BoolType::get(), false);
+  module.define(R"(
+def act(self, x):
+  if self.inplace:
+    y = torch.relu_(x)
+  else:
+    y = torch.relu(x)
+  return y
+
+def forward(self, x):
+  y = torch.tanh(x)
+  return self.act(y) + self.act(y) * 2.0
+)");
+  module.eval();
+  EXPECT_EQ(count(compiled_and_right(module), "aten::relu"), 1U);
+  module.setattr("inplace", true);
+  EXPECT_EQ(count(compiled_and_right(module), "aten::relu"), 2U);
+}
+
 // As a script is compiled, LibTorch itself drops what nothing reads: here something may.
 TEST(UnseenWrites, ToWhatIsHandedBackAreKept) {
   for (const char* operation : {"y.type_as(x)", "torch.atleast_2d(y)", "torch.broadcast_tensors(y)[0]",

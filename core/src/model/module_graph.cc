@@ -293,12 +293,19 @@ void open_lists(Block* block, const jit::Module& module) {
   }
 }
 
-// Whether modules train is known from the beginning.
-void fold_training(Block* block, const jit::Module& module) {
+void collect_set(const Block* block, std::set<std::string>& names) {
+  for (const Node* node : block->nodes()) {
+    for (const Block* inner : node->blocks()) collect_set(inner, names);
+    if (node->kind() == c10::prim::SetAttr) names.insert(node->s(c10::attr::name));
+  }
+}
+
+// Flags that forward does not set, such as `training` and `inplace`, are known from the beginning.
+void fold_flags(Block* block, const jit::Module& module, const std::set<std::string>& set) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
     Node* node = *it++;
-    for (Block* inner : node->blocks()) fold_training(inner, module);
-    if (node->kind() != c10::prim::GetAttr || node->s(c10::attr::name) != "training") continue;
+    for (Block* inner : node->blocks()) fold_flags(inner, module, set);
+    if (node->kind() != c10::prim::GetAttr || set.count(node->s(c10::attr::name)) > 0) continue;
     const auto owner = value_at(module, object_path(node->input()));
     if (!owner || !owner->isObject() || *owner->type() != *node->input()->type()) continue;
     const auto flag = value_at(module, object_path(node->output()));
@@ -582,7 +589,9 @@ ModuleGraph module_graph(const jit::Module& module) {
   ModuleGraph source;
   source.casts = make_casts_explicit(forward);
   open_lists(forward->block(), module);
-  fold_training(forward->block(), inlined);
+  std::set<std::string> set;
+  collect_set(forward->block(), set);
+  fold_flags(forward->block(), inlined, set);
   // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so
   // to nothing below.
   jit::removeDropout(forward);

@@ -1,5 +1,6 @@
 #include "unseen_writes.h"
 
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/loop_unrolling.h>
 
@@ -84,18 +85,28 @@ class MemoryClasses {
 
   void visit(Block* block) {
     for (Node* node : block->nodes()) {
-      for (Block* inner : node->blocks()) visit(inner);
+      for (Block* inner : run_of(node)) visit(inner);
       pass(node);
       if (hands_back(node)) handed_back_.push_back(node);
     }
   }
 
-  void pass(const Node* node) {
+  // The node's blocks that can run: of a conditional, as in F.relu(x, inplace), it may be known.
+  static std::vector<Block*> run_of(Node* node) {
+    const auto blocks = node->blocks();
+    if (node->kind() == c10::prim::If) {
+      const auto condition = jit::toIValue(node->input(0));
+      if (condition && condition->isBool()) return {blocks[condition->toBool() ? 0 : 1]};
+    }
+    return {blocks.begin(), blocks.end()};
+  }
+
+  void pass(Node* node) {
     switch (node->kind()) {
       case c10::prim::Constant:
         return;
       case c10::prim::If:
-        for (const Block* branch : node->blocks()) {
+        for (const Block* branch : run_of(node)) {
           for (std::size_t i = 0; i < node->outputs().size(); ++i) {
             join(node->output(i), branch->outputs()[i]);
           }
