@@ -764,6 +764,17 @@ class Batches(Networks):
         self.assertIn("the sites are those of [run] batch = 1", self.output)
         self.assertIn("batch = 1", self.listing("--batch", "3")["unfit"])
 
+    def test_what_a_network_says_is_no_output(self):
+        class Net(Base):
+            def forward(self, x):
+                print("of shape", x.shape)
+                warnings.warn("of a network")
+                return self.fc(self.features(x))
+
+        self.save(Net().eval())
+        self.listing()
+        self.assertNotIn("of ", self.output)
+
     def test_random_but_rarely(self):
         class Net(Base):
             def forward(self, x):

@@ -1,5 +1,7 @@
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
 
 #include <algorithm>
 #include <set>
@@ -13,6 +15,10 @@
 
 namespace bitfall {
 namespace {
+
+struct NoWarnings : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
 
 class TorchScriptFrontEnd : public FrontEnd {
  public:
@@ -50,9 +56,12 @@ class TorchScriptFrontEnd : public FrontEnd {
   }
 
   /// The interpreter's, which then computes what is written and optimises nothing; but autocast is
-  /// one of its optimisations.
+  /// one of its optimisations. What the network prints and warns of is no output of ours.
   c10::IValue forward(const at::Tensor& input) const override {
     const torch::jit::GraphOptimizerEnabledGuard optimised(source_.casts);
+    NoWarnings no_warnings;
+    const c10::WarningUtils::WarningHandlerGuard quiet(&no_warnings);
+    torch::jit::setPrintHandler([](const std::string&) {});
     torch::jit::Module module = own_;
     return module.forward({input});
   }
