@@ -800,6 +800,59 @@ class Batches(Networks):
         self.assert_right(Net())
 
 
+class Decided(Networks):
+    """Conditionals and loops that values decide, in a batch of one."""
+
+    class Net(Base):
+        """A branch reads what is made ahead of it, and a loop without a turn hands its value back."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+            self.conv3 = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            z = self.conv2(y)
+            if float(y.mean()) > 0.05:
+                w = y * 0.9
+            else:
+                w = z + 0.1
+            v = z * 1.0
+            u = v
+            while float(u.abs().mean()) > 0.3:
+                u = u * 0.7
+            w = w + self.conv3(torch.relu_(u))
+            return self.fc((w + v).mean((2, 3)))
+
+    def test_are_those_of_pytorch(self):
+        for site in ("conv", "conv2", "conv3"):
+            with self.subTest(site=site):
+                self.assert_right(self.Net(), site, batch=1)
+
+    def test_shortcuts_change_nothing(self):
+        self.save(self.Net().eval())
+        numpy.save(self.folder / "learn.npy", self.images[:4].numpy())
+        numpy.save(self.folder / "learned.npy", self.labels[:4])
+        protection = """
+[[protect]]
+protection = { id = "range", percentile = 60 }
+name = "guarded"
+operations = "*"
+[learn]
+path = "learn.npy"
+labels = "learned.npy"
+"""
+        stored = []
+        for run in ("", "suffix = false", "regions = false", "memory_budget = 0"):
+            self.campaign(batch=1, faults='operations = "*"', run=run, extra=protection)
+            self.bitfall("run", "c.toml", "--force")
+            guarded = self.bitfall("export", "run/protected/guarded", "--csv")
+            stored.append((self.rows(), guarded))
+        for other in stored[1:]:
+            self.assertEqual(stored[0], other)
+
+
 class Sizes(Networks):
     """Sizes and row orders that depend on values."""
 

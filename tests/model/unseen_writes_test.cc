@@ -90,6 +90,37 @@ TEST(UnseenWrites, ToWhatIsHandedBackAreKept) {
   }
 }
 
+// Of two that are made alike one may be written to.
+TEST(UnseenWrites, WhatIsMadeTwiceStaysTwo) {
+  compiled_and_right(R"(
+def forward(self, x):
+  y = torch.tanh(x)
+  w = torch.tanh(x)
+  z = y
+  while bool(z.sum() > 1e9):
+    z = z * 0.7
+  torch.relu_(z)
+  return w + y
+)");
+}
+
+TEST(UnseenWrites, ToWhatALoopWithoutATurnHandsBackAreKept) {
+  for (const char* least : {"-1.0", "1e9"}) {  // one that ends after some turns, and one of none
+    compiled_and_right(std::string(R"(
+def forward(self, x):
+  y = torch.tanh(x)
+  z = y
+  turns = 0
+  while turns < 2 and bool(z.sum() > )") +
+                       least + R"():
+    z = z * 0.7
+    turns += 1
+  torch.relu_(z)
+  return y * 2.0
+)");
+  }
+}
+
 // They would be where what they make is written to.
 TEST(UnseenWrites, StepsAreNotMovedOverThem) {
   compiled_and_right(R"(

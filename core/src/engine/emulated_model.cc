@@ -309,7 +309,7 @@ void EmulatedModel::run_beside(Slots& slots, const Slots& before, const Emulated
     return slots[place].is(before[place]);
   };
   const int site = site_of_step(step);
-  const bool alike = std::all_of(what.inputs.begin(), what.inputs.end(), same) &&
+  const bool alike = std::all_of(what.reads.begin(), what.reads.end(), same) &&
                      (site < 0 ? without.site_of_step(step) < 0 : held_alike(site, without));
   if (!alike) {
     run(slots, step, step + 1, images, seconds, true);

@@ -58,7 +58,7 @@ MeasuredPass measure_pass(const EmulatedModel& model, const at::Tensor& input,
     const auto step = static_cast<int>(i);
     const Step& what = program.steps()[i];
     Slots& slots = rest ? *rest : pass.slots;
-    auto known = storages(slots, what.inputs);  // a view's memory is its operand's
+    auto known = storages(slots, what.reads);  // a view's memory is its operand's
     {
       const Timer timer(pass.costs.seconds[i]);
       model.run(slots, step, step + 1, images, pass.formats_s, !rest);

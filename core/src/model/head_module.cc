@@ -320,7 +320,7 @@ void refuse_computed_answer(const std::vector<Step>& steps, int linear,
   std::set<int> reached(last.outputs.begin(), last.outputs.end());
   for (std::size_t i = static_cast<std::size_t>(linear) + 1; i < steps.size(); ++i) {
     const Step& step = steps[i];
-    const bool reads = std::any_of(step.inputs.begin(), step.inputs.end(),
+    const bool reads = std::any_of(step.reads.begin(), step.reads.end(),
                                    [&](int slot) { return reached.count(slot) > 0; });
     if (!reads) continue;
     if (!step.operation.empty()) {

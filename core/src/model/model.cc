@@ -192,7 +192,8 @@ std::string advice_for(const std::string& message) {
     return "\n  it holds tensors on another device than its weights: export it on the CPU";
   }
   if (says("Half") || says("BFloat16") || says("Double") || says("same dtype")) {
-    return "\n  its types do not fit float32 images: save model.float()";
+    return "\n  its types do not fit float32 images: save model.float(), or, where it casts by itself "
+           "(torch.autocast), export it as an archive of torch.export (.pt2)";
   }
   if (says("is invalid for input of size")) {
     return "\n  give the shape that it expects (data preprocess, or --input CxHxW); or its trace "

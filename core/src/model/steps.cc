@@ -189,6 +189,9 @@ std::vector<Step> describe_steps(const Instructions& program) {
     step.path = instruction.path;
     step.function = instruction.function;
     step.inputs = instruction.in;
+    std::set<int> reads;
+    collect_reads(instruction, reads);
+    step.reads.assign(reads.begin(), reads.end());
     step.outputs = instruction.out;
     const std::string kind = operation_kind(step.function);
     if (instruction.one_tensor() || answers_first(kind)) {

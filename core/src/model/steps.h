@@ -28,6 +28,7 @@ struct Step {
                           // only moves or inspects values
   std::string function;   // the operator: "aten::conv2d", "prim::ListConstruct"
   std::vector<int> inputs;   // slots of its operands, in the operator's order
+  std::vector<int> reads;    // slots of all that it reads, in the branches of a conditional too
   std::vector<int> outputs;  // slots of its results
   int output = -1;           // slot of the result if it is one tensor (of lstm, gru and kin the first
                            // of several), else -1

@@ -29,9 +29,11 @@ const c10::Symbol& mark() {
 
 bool holds_memory(const Value* value) { return result_type(value->type()) != ResultType::kNumber; }
 
-// Whether it may hand an operand back without a word in its schema.
+// Whether it may hand an operand back, and LibTorch does not know: operators without a word in
+// their schema, and loops, of which it forgets that they may have no turn.
 bool hands_back(const Node* node) {
-  return node->maybeSchema() != nullptr && may_hand_back(node->schema().name());
+  return node->kind() == c10::prim::Loop ||
+         (node->maybeSchema() != nullptr && may_hand_back(node->schema().name()));
 }
 
 // The values of a graph in classes: two that may lie in one memory, or hold it, are in one class.
@@ -40,14 +42,17 @@ class MemoryClasses {
   explicit MemoryClasses(Graph& graph) : self_(graph.inputs()[0]) {
     visit(graph.block());
     for (const Value* value : written_) written_classes_.insert(class_of(value));
-    std::erase_if(handed_back_, [&](Node* node) { return !reads_written(node); });
+    std::erase_if(handed_back_, [&](Node* node) { return !touches_written(node); });
   }
 
-  bool reads_written(const Node* node) {
-    const auto inputs = node->inputs();
-    return std::any_of(inputs.begin(), inputs.end(), [&](const Value* value) {
+  /// A node may read, or make, what is written to.
+  bool touches_written(const Node* node) {
+    const auto is_written = [&](const Value* value) {
       return holds_memory(value) && written_classes_.count(class_of(value)) > 0;
-    });
+    };
+    const auto inputs = node->inputs(), outputs = node->outputs();
+    return std::any_of(inputs.begin(), inputs.end(), is_written) ||
+           std::any_of(outputs.begin(), outputs.end(), is_written);
   }
 
   /// Nodes that may hand back what is written to.
@@ -179,22 +184,22 @@ class MemoryClasses {
   std::vector<Node*> handed_back_;
 };
 
-// Marks all that reads what is written to. True if a loop holds one of them.
-bool mark_reads(Block* block, MemoryClasses& classes, bool within_loop, std::int64_t& next) {
+// Marks all that reads or makes what is written to. True if a loop holds one of them.
+bool mark_nodes(Block* block, MemoryClasses& classes, bool within_loop, std::int64_t& next) {
   bool looped = false;
   for (Node* node : block->nodes()) {
     const bool loop = within_loop || node->kind() == c10::prim::Loop;
-    for (Block* inner : node->blocks()) looped |= mark_reads(inner, classes, loop, next);
-    if (!node->blocks().empty() || !classes.reads_written(node)) continue;
+    for (Block* inner : node->blocks()) looped |= mark_nodes(inner, classes, loop, next);
+    if (!node->blocks().empty() || !classes.touches_written(node)) continue;
     node->i_(mark(), next++);
     looped |= within_loop;
   }
   return looped;
 }
 
-bool mark_reads(Graph& graph, MemoryClasses& classes) {
+bool mark_nodes(Graph& graph, MemoryClasses& classes) {
   std::int64_t next = 0;
-  return mark_reads(graph.block(), classes, false, next);
+  return mark_nodes(graph.block(), classes, false, next);
 }
 
 void take_off(Block* block) {
@@ -212,11 +217,11 @@ void show_unseen_writes(std::shared_ptr<Graph>& graph) {
     const jit::WithInsertPoint here(node->owningBlock());
     graph->insertNode(graph->create(c10::prim::Print, node->outputs(), 0));
   }
-  if (!mark_reads(*graph, classes)) return;
+  if (!mark_nodes(*graph, classes)) return;
   jit::ConstantPropagation(graph);
   if (!jit::UnrollConstantLoops(graph)) return;
   MemoryClasses unrolled(*graph);
-  mark_reads(*graph, unrolled);
+  mark_nodes(*graph, unrolled);
 }
 
 bool writes_to_handed_back(Graph& graph) { return !MemoryClasses(graph).handed_back().empty(); }

@@ -3,8 +3,9 @@
 //   %a = stack(%l)                 [0]    Two nodes of the same operator and operands are taken for
 //   %y = add_(%x, 1)    # %x in %l [1]    one unless there is known to be a write between them. It is
 //   %b = stack(%l)                 [2]    not where it is to what a container holds or to what an
-//                                         operator has handed back. So all readings get marks: an
-//                                         attribute whose number no other node has.
+//                                         operator has handed back. So all that reads or makes such
+//                                         memory gets a mark: an attribute whose number no other
+//                                         node has.
 //
 //   %y = type_as(%x, %w)                  What nothing reads is taken out, and with it writes to it.
 //   %z = add_(%y, 1)                      That %y is %x is not known: so %y is printed, which counts
@@ -22,7 +23,7 @@
 
 namespace bitfall {
 
-/// To be called once, ahead of freezing. Loops of known length in which there are such readings are
+/// To be called once, ahead of freezing. Loops of known length in which there are such nodes are
 /// unrolled: a turn must not have the marks of another. prim::Print is to be passed over from then on.
 void show_unseen_writes(std::shared_ptr<torch::jit::Graph>& graph);
 
