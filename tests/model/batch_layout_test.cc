@@ -218,8 +218,8 @@ def forward(self, x):
               testing::MatchesRegex("LibTorch's freezing changes what it computes: its answers are "
                                     "off by [0-9.]+ % of the largest; export it as .*pt2.*"));
   // What the network itself cannot tell apart is not different.
-  EXPECT_EQ(seen("def forward(self, x):\n  y = x.flatten(1) * 0.0 / 0.0\n  return y\n").layout.unfit,
-            "");
+  EXPECT_EQ(
+      seen("def forward(self, x):\n  y = x.flatten(1) * 0.0 / 0.0\n  return y\n").layout.unfit, "");
 }
 
 // One row exchanged shows none of these: the extremes lie in other rows, or are always reached.

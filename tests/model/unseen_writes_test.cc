@@ -77,8 +77,9 @@ def forward(self, x):
 
 // As a script is compiled, LibTorch itself drops what nothing reads: here something may.
 TEST(UnseenWrites, ToWhatIsHandedBackAreKept) {
-  for (const char* operation : {"y.type_as(x)", "torch.atleast_2d(y)", "torch.broadcast_tensors(y)[0]",
-                                "torch.dropout(y, 0.5, False)", "torch.conj_physical(y)"}) {
+  for (const char* operation :
+       {"y.type_as(x)", "torch.atleast_2d(y)", "torch.broadcast_tensors(y)[0]",
+        "torch.dropout(y, 0.5, False)", "torch.conj_physical(y)"}) {
     SCOPED_TRACE(operation);
     for (const char* write : {"z", "z[:, 0]"}) {
       const std::string code = std::string("def forward(self, x):\n  y = torch.tanh(x)\n  z = ") +

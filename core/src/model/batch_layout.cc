@@ -360,8 +360,8 @@ class SideBySide {
     if (off <= kMost) return "";
     if (!same_again(logits)) return kTwoRuns;
     std::ostringstream text;
-    text << "LibTorch's freezing changes what it computes: its answers are off by " << std::setprecision(2)
-         << 100 * off << " % of the largest";
+    text << "LibTorch's freezing changes what it computes: its answers are off by "
+         << std::setprecision(2) << 100 * off << " % of the largest";
     return text.str() + advice;
   }
 

@@ -1,20 +1,28 @@
-// Writes that LibTorch's passes over a graph do not see, shown to them.
+// Writes that LibTorch's passes over a graph do not see, shown to them: writes to what a container
+// holds, and to what an operator or a loop without a turn has handed back.
 //
-//   %a = stack(%l)                 [0]    Two nodes of the same operator and operands are taken for
-//   %y = add_(%x, 1)    # %x in %l [1]    one unless there is known to be a write between them. It is
-//   %b = stack(%l)                 [2]    not where it is to what a container holds or to what an
-//                                         operator has handed back. So all that reads or makes such
-//                                         memory gets a mark: an attribute whose number no other
-//                                         node has.
+//   %a = stack(%l)                        [0]
+//   %y = add_(%x, 1)     # %x is in %l    [1]
+//   %b = stack(%l)                        [2]
 //
-//   %y = type_as(%x, %w)                  What nothing reads is taken out, and with it writes to it.
-//   %z = add_(%y, 1)                      That %y is %x is not known: so %y is printed, which counts
-//   return %x           print(%y)         as a reading. Nothing of it remains in the steps.
+// Two nodes of the same operator and operands are taken for one unless a write between them is
+// known. So all that reads or makes such memory gets a mark: an attribute of a number that no other
+// node has.
 //
-//   %z = add(%x, %x)                      Steps are moved to where what they make is written to, also
-//   %y = type_as(%x, %w)                  over such a write: then none may be moved.
+//   %y = type_as(%x, %w)                  # %x itself
+//   %z = add_(%y, 1)
+//   return %x                             print(%y)
+//
+// What nothing reads is taken out, and writes to it as well. So %y is printed, which counts as a
+// reading; nothing of it remains in the steps.
+//
+//   %z = add(%x, %x)
+//   %y = type_as(%x, %w)
 //   add_(%y, 1)
 //   relu_(%z)
+//
+// Steps are moved to where what they make is written to, also over such a write: where there are
+// such writes, none may be moved.
 #pragma once
 
 #include <torch/csrc/jit/ir/ir.h>
@@ -24,7 +32,8 @@
 namespace bitfall {
 
 /// To be called once, ahead of freezing. Loops of known length in which there are such nodes are
-/// unrolled: a turn must not have the marks of another. prim::Print is to be passed over from then on.
+/// unrolled: a turn must not have the marks of another. prim::Print is to be passed over from then
+/// on.
 void show_unseen_writes(std::shared_ptr<torch::jit::Graph>& graph);
 
 /// Whether what an operator may have handed back is written to.
