@@ -764,6 +764,15 @@ class Batches(Networks):
         self.assertIn("the sites are those of [run] batch = 1", self.output)
         self.assertIn("batch = 1", self.listing("--batch", "3")["unfit"])
 
+    def test_sites_of_a_network_that_needs_two_images(self):
+        class Net(Base):
+            def forward(self, x):
+                y = self.features(x)
+                return self.fc(y) + y[1].sum()
+
+        self.save(Net().eval())
+        self.assertIn("depends on the other images", self.listing()["unfit"])
+
     def test_what_a_network_says_is_no_output(self):
         class Net(Base):
             def forward(self, x):

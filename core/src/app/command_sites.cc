@@ -114,11 +114,16 @@ Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
   try {
     Model model(model_, options);
     if (model.unfit().empty() || batch_ > 0) return model;
-    options.batch = 1;  // as `run` does
-    Model alone(model_, options);
-    if (!alone.unfit().empty()) return model;
-    log_info("the sites are those of [run] batch = 1: " + model.unfit());
-    return alone;
+    ModelOptions of_one = options;  // as `run` does
+    of_one.batch = 1;
+    try {
+      Model alone(model_, of_one);
+      if (!alone.unfit().empty()) return model;
+      log_info("the sites are those of [run] batch = 1: " + model.unfit());
+      return alone;
+    } catch (const Error&) {  // it needs more images
+      return model;
+    }
   } catch (const Error& error) {
     const auto fixed = find_fixed_batch(model_, options);
     if (!fixed || error.code() != ExitCode::kInput) throw;
