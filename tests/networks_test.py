@@ -861,6 +861,48 @@ labels = "learned.npy"
         for other in stored[1:]:
             self.assertEqual(stored[0], other)
 
+    class Path(Base):
+        """A damaged value takes another path, and comes out as large but lying otherwise."""
+
+        def __init__(self, kind: str):
+            super().__init__()
+            self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+            self.kind = kind
+
+        def forward(self, x):
+            y = self.conv(x) * 1.0
+            z = y[:, :2] if self.kind == "part" else y
+            if float(y.abs().max()) > 6.0:
+                if self.kind == "strides":
+                    z = y.transpose(2, 3)
+                if self.kind == "type":
+                    z = y.double() / 3.0
+                if self.kind == "part":
+                    z = y[:, 2:]
+                if self.kind == "memory":
+                    z = y * 0.5
+            w = self.conv2(self.conv2(x[:, :1].expand(-1, 4, -1, -1)))
+            if self.kind == "strides":
+                w = w + z.view(z.size(0), -1, z.size(3) * z.size(2)).reshape(w.shape)
+            if self.kind == "type":
+                w = w + (z * 1.1).float()
+            if self.kind == "part" or self.kind == "memory":
+                y.relu_()
+                w = w + self.conv2(torch.cat([z[:, :2], y[:, :2]], 1))
+            return self.fc(w.mean((2, 3)))
+
+    def test_another_path_leaves_other_tensors(self):
+        for kind in ("strides", "type", "part", "memory"):
+            with self.subTest(kind=kind):
+                self.save(self.Path(kind).eval())
+                stored = []
+                for run in ("", "early_stop = false"):
+                    self.campaign(batch=1, faults='operations = "*"', run=run,
+                                  per_site=100)
+                    self.bitfall("run", "c.toml", "--force")
+                    stored.append(self.rows())
+                self.assertEqual(*stored)
+
 
 class Sizes(Networks):
     """Sizes and row orders that depend on values."""

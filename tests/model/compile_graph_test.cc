@@ -15,25 +15,13 @@
 
 #include <map>
 
-#include "scripted_module.h"
+#include "compiled_module.h"
 #include "value_flow.h"
 
 namespace bitfall::compile_graph_test {
 namespace {
 
 namespace jit = torch::jit;
-
-Slots start(const CompiledGraph& compiled, const at::Tensor& image) {
-  Slots slots = compiled.fixed;
-  slots[static_cast<std::size_t>(compiled.input)] = image;
-  return slots;
-}
-
-at::Tensor answer(const CompiledGraph& compiled, const at::Tensor& image) {
-  Slots slots = start(compiled, image);
-  for (const Instruction& instruction : compiled.steps) execute(instruction, slots);
-  return slots[static_cast<std::size_t>(compiled.output)].toTensor();
-}
 
 int conditionals(const CompiledGraph& compiled) {
   int count = 0;

@@ -1,6 +1,7 @@
 // bitfall sites: the places of a model that a fault can hit.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -78,6 +79,7 @@ class SitesCommand final : public Command {
  private:
   std::vector<std::filesystem::path> plugins_;
   Model open(std::array<std::int64_t, 3> input) const;
+  std::optional<Model> fit_alone(ModelOptions options) const;
 
   std::filesystem::path model_;
   std::string input_;       // "3x224x224"; empty = recorded in the model, else 3x224x224
@@ -103,6 +105,17 @@ SiteCoverage site_coverage(const Coverage& covered) {
   return told;
 }
 
+// With one image a pass, where that makes the model fit for campaigns.
+std::optional<Model> SitesCommand::fit_alone(ModelOptions options) const {
+  options.batch = 1;
+  try {
+    Model model(model_, options);
+    if (model.unfit().empty()) return model;
+  } catch (const Error&) {  // it needs more images
+  }
+  return std::nullopt;
+}
+
 // At the batch that is asked for, else at one that its trace may hold.
 Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
   ModelOptions options;
@@ -114,16 +127,10 @@ Model SitesCommand::open(std::array<std::int64_t, 3> input) const {
   try {
     Model model(model_, options);
     if (model.unfit().empty() || batch_ > 0) return model;
-    ModelOptions of_one = options;  // as `run` does
-    of_one.batch = 1;
-    try {
-      Model alone(model_, of_one);
-      if (!alone.unfit().empty()) return model;
-      log_info("the sites are those of [run] batch = 1: " + model.unfit());
-      return alone;
-    } catch (const Error&) {  // it needs more images
-      return model;
-    }
+    auto alone = fit_alone(options);  // as `run` does
+    if (!alone) return model;
+    log_info("the sites are those of [run] batch = 1: " + model.unfit());
+    return std::move(*alone);
   } catch (const Error& error) {
     const auto fixed = find_fixed_batch(model_, options);
     if (!fixed || error.code() != ExitCode::kInput) throw;

@@ -58,12 +58,29 @@ bool short_of_memory(const std::exception& error) {
   return bytes <= machine;
 }
 
+bool is_expanded(const at::Tensor& value) {
+  return std::any_of(value.strides().begin(), value.strides().end(),
+                     [](std::int64_t stride) { return stride == 0; });
+}
+
 // Memory for such a value, with its strides, by which kernels choose how they compute.
 at::Tensor room_for(const at::Tensor& value) {
-  const bool expanded = std::any_of(value.strides().begin(), value.strides().end(),
-                                    [](std::int64_t stride) { return stride == 0; });
-  return expanded ? at::empty_like(value)
-                  : at::empty_strided(value.sizes(), value.strides(), value.options());
+  return is_expanded(value) ? at::empty_like(value)
+                            : at::empty_strided(value.sizes(), value.strides(), value.options());
+}
+
+// True if what room_for(golden) holds after a copy from `mine` is `mine` to every step: of its
+// type, shape and strides. Another path through a network that decides by values may have made it
+// otherwise.
+bool fits(const c10::IValue& mine, const c10::IValue& golden) {
+  if (!mine.isTensor() || !golden.isTensor() || !mine.toTensor().defined()) return false;
+  const at::Tensor &a = mine.toTensor(), &b = golden.toTensor();
+  if (a.sizes() != b.sizes() || a.scalar_type() != b.scalar_type() || a.layout() != b.layout() ||
+      a.is_conj() != b.is_conj() || a.is_neg() != b.is_neg()) {
+    return false;
+  }
+  if (a.layout() != at::kStrided) return true;
+  return a.strides() == (is_expanded(b) ? room_for(b).strides() : b.strides());
 }
 
 at::Tensor copy_of(const at::Tensor& value) { return room_for(value).copy_(value); }
@@ -356,13 +373,10 @@ std::optional<std::vector<int>> Passes::changed_slots(std::int32_t site, const S
     }
     // Copies of other chunks' golden rows are no change.
     if (lifetimes[slot].made < from && !damaged[slot]) continue;
-    const c10::IValue& golden = base.slots()[slot];
-    if (!slots[slot].isTensor() || !golden.isTensor() || !slots[slot].toTensor().defined() ||
-        slots[slot].toTensor().sizes() != golden.toTensor().sizes()) {
-      return std::nullopt;
-    }
+    if (!fits(slots[slot], base.slots()[slot])) return std::nullopt;
     changed.push_back(static_cast<int>(slot));
   }
+  if (!program_.share_alike(slots, base.slots(), cut)) return std::nullopt;
   return changed;
 }
 

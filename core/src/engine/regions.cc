@@ -246,7 +246,7 @@ std::optional<WindowWay> Regions::State::find_way(int step, const Pack& pack, st
     std::vector<c10::IValue> given;
     at::Tensor expected;
   };
-  const std::int64_t numbers = pack.rows * whole.size(1) * h * w;
+  const std::int64_t numbers = std::max<std::int64_t>(1, pack.rows * whole.size(1) * h * w);
   const std::int64_t wanted = std::clamp<std::int64_t>(kEnough / numbers, 1, kMostRounds);
   std::vector<Round> rounds;
   std::minstd_rand random;

@@ -74,12 +74,8 @@ class ExportedFrontEnd : public FrontEnd {
  private:
   // Buffers that the steps write to: forward()'s own, apart from those of instructions().
   void keep_own_state() {
-    start_ = compiled_.fixed;
-    for (const Write& write : compiled_.writes) {
-      const c10::IValue& value = compiled_.fixed[static_cast<std::size_t>(write.slot)];
-      keeps_state_ |= value.isTensor() && value.toTensor().defined();
-    }
-    if (keeps_state_) start_ = fork(compiled_, compiled_.fixed, 0);
+    keeps_state_ = writes_to_state(compiled_);
+    start_ = keeps_state_ ? fork(compiled_, compiled_.fixed, 0) : compiled_.fixed;
   }
 
   Instructions compiled_;

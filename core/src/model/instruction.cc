@@ -123,6 +123,47 @@ class Cloner {
   std::vector<std::pair<c10::IValue, c10::IValue>> containers_;
 };
 
+// What a table taken at step `at` needs of its own: slots that are written to from there on, and
+// slots that share memory where that matters.
+std::set<int> slots_of_own(const Instructions& program, int at) {
+  std::set<int> slots;
+  for (const Write& write : program.writes) {
+    if (write.step >= at) slots.insert(write.slot);
+  }
+  for (const SharedMemory& one : program.shared) {
+    if (one.from < at && at <= one.to) slots.insert(one.slot);
+  }
+  return slots;
+}
+
+// Two values of one table: whether they are, or hold, the same memory in the same way as another
+// table's two.
+bool lie_alike(const c10::IValue& a, const c10::IValue& b, const c10::IValue& other_a,
+               const c10::IValue& other_b) {
+  if (!a.isTensor() || !b.isTensor()) return a.is(b) == other_a.is(other_b);
+  const at::Tensor &left = a.toTensor(), &right = b.toTensor();
+  const at::Tensor &other_left = other_a.toTensor(), &other_right = other_b.toTensor();
+  const bool shared = left.is_alias_of(right);
+  if (shared != other_left.is_alias_of(other_right)) return false;
+  return !shared ||
+         (left.storage_offset() - right.storage_offset() ==
+              other_left.storage_offset() - other_right.storage_offset() &&
+          left.strides() == other_left.strides() && right.strides() == other_right.strides());
+}
+
+// The tensors, lists and objects in slots, and the tensors and lists that those hold.
+std::vector<c10::IValue> held_by(const Slots& slots, const std::set<int>& wanted) {
+  std::vector<c10::IValue> held;
+  for (const int slot : wanted) {
+    slots[static_cast<std::size_t>(slot)].visit([&](const c10::IValue& value) {
+      const bool memory = value.isTensor() ? value.toTensor().has_storage() : value.isPtrType();
+      if (memory) held.push_back(value);
+      return false;
+    });
+  }
+  return held;
+}
+
 }  // namespace
 
 ResultType result_type(const c10::TypePtr& type) {
@@ -166,6 +207,13 @@ const c10::IValue* Instruction::argument(const std::string& name, const Slots& s
     if (arguments[i].name() == name) return &slots[static_cast<std::size_t>(in[i])];
   }
   return nullptr;
+}
+
+bool writes_to_state(const Instructions& program) {
+  return std::any_of(program.writes.begin(), program.writes.end(), [&](const Write& write) {
+    const c10::IValue& value = program.fixed[static_cast<std::size_t>(write.slot)];
+    return value.isTensor() && value.toTensor().defined();
+  });
 }
 
 void set_operator(Instruction& instruction, const c10::OperatorHandle& operation) {
@@ -212,18 +260,25 @@ Slots fork(const Instructions& program, const Slots& slots, int at) {
   const c10::InferenceMode guard;
   Slots copy = slots;
   Cloner cloner;
-  std::set<int> cloned;
-  for (const Write& write : program.writes) {
-    if (write.step >= at) cloned.insert(write.slot);
-  }
-  for (const SharedMemory& one : program.shared) {
-    if (one.from < at && at <= one.to) cloned.insert(one.slot);
-  }
-  for (const int slot : cloned) {
+  for (const int slot : slots_of_own(program, at)) {
     c10::IValue& value = copy[static_cast<std::size_t>(slot)];
     value = cloner.clone(value);
   }
   return copy;
+}
+
+bool share_alike(const Instructions& program, const Slots& one, const Slots& other, int at) {
+  const std::set<int> slots = slots_of_own(program, at);
+  if (slots.empty()) return true;
+  const std::vector<c10::IValue> mine = held_by(one, slots), others = held_by(other, slots);
+  if (mine.size() != others.size()) return false;
+  for (std::size_t i = 0; i < mine.size(); ++i) {
+    if (mine[i].isTensor() != others[i].isTensor()) return false;
+    for (std::size_t j = 0; j <= i; ++j) {
+      if (!lie_alike(mine[i], mine[j], others[i], others[j])) return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace bitfall

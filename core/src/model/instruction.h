@@ -113,6 +113,10 @@ struct Instructions {
   int output = -1;
 };
 
+/// Whether the steps write to the network's own tensors: what they hold is then another from call
+/// to call.
+bool writes_to_state(const Instructions& program);
+
 /// Makes it a call of the operator, on its operands as they are.
 void set_operator(Instruction& instruction, const c10::OperatorHandle& operation);
 
@@ -129,8 +133,8 @@ using CallObserver =
 /// Runs one instruction on the table. Throws what the operation throws.
 void execute(const Instruction& instruction, Slots& slots, const CallObserver* observer = nullptr);
 
-/// A copy of the memory that a tensor lies in, and in it what all that lies there is there: views stay
-/// views, with their strides, and of their types.
+/// A copy of the memory that a tensor lies in, and in it what all that lies there is there: views
+/// stay views, with their strides, and of their types.
 class MovedMemory {
  public:
   MovedMemory() = default;
@@ -150,5 +154,10 @@ class MovedMemory {
 /// to are cloned (shared memory stays shared among the clones), and so are values that share memory
 /// where that matters to them: what is put into one is then seen in the others.
 Slots fork(const Instructions& program, const Slots& slots, int at);
+
+/// Whether the values that fork(program, ..., at) clones share memory in one table in the same way
+/// as in the other. A step that decides by values may give the one an operand itself and the other
+/// what it makes of it: what is put into a fork of one is then not what the other is.
+bool share_alike(const Instructions& program, const Slots& one, const Slots& other, int at);
 
 }  // namespace bitfall

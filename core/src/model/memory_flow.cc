@@ -43,6 +43,21 @@ bool may_hand_back(std::string_view name) {
   return kNames.count(name) > 0 || name.starts_with("aten::_cast_");
 }
 
+SharedWith shared_with(const c10::FunctionSchema& schema, std::size_t result, ResultType type) {
+  if (schema.name().starts_with("prim::") || may_hand_back(schema.name()) ||
+      result >= schema.returns().size()) {
+    return SharedWith::kAll;
+  }
+  const c10::Argument& made = schema.returns()[result];
+  const c10::AliasInfo* alias = made.alias_info();
+  const bool new_tensors = *made.type() == *c10::ListType::ofTensors();
+  if (alias == nullptr && (type != ResultType::kOther || new_tensors)) return SharedWith::kNone;
+  if (alias == nullptr || alias->isWildcardBefore() || alias->isWildcardAfter()) {
+    return SharedWith::kAll;
+  }
+  return SharedWith::kNamed;
+}
+
 bool is_any_list(const c10::TypePtr& type) {
   const auto list = type->cast<c10::ListType>();
   return list && list->getElementType()->kind() == c10::TypeKind::VarType;
@@ -157,18 +172,12 @@ class MemoryFlow {
 
   // Memory of the operands that a result may lie in, or hold, by what the operator says.
   Memory shared(const Instruction& step, std::size_t result) const {
-    if (step.schema == nullptr || step.function.starts_with("prim::") ||
-        may_hand_back(step.function) || result >= step.schema->returns().size()) {
-      return of_operands(step);
-    }
-    const c10::Argument& made = step.schema->returns()[result];
-    const c10::AliasInfo* alias = made.alias_info();
-    const bool new_tensors = *made.type() == *c10::ListType::ofTensors();
-    if (alias == nullptr && (step.types[result] != ResultType::kOther || new_tensors)) return {};
-    if (alias == nullptr || alias->isWildcardBefore() || alias->isWildcardAfter()) {
-      return of_operands(step);
-    }
+    const SharedWith with = step.schema == nullptr
+                                ? SharedWith::kAll
+                                : shared_with(*step.schema, result, step.types[result]);
+    if (with == SharedWith::kAll) return of_operands(step);
     Memory memory;
+    if (with == SharedWith::kNone) return memory;
     const auto& arguments = step.schema->arguments();
     for (std::size_t i = 0; i < arguments.size() && i < step.in.size(); ++i) {
       if (arguments[i].alias_info() == nullptr) continue;

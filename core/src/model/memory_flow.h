@@ -24,6 +24,15 @@ namespace bitfall {
 /// Operators that may give an operand back, or a view of it, and do not say so in their schemas.
 bool may_hand_back(std::string_view function);
 
+/// Which operands a result may lie in the memory of, or hold, by what the operator says of it.
+enum class SharedWith {
+  kNone,   // it is new
+  kNamed,  // those that the schema names for it
+  kAll
+};
+
+SharedWith shared_with(const c10::FunctionSchema& schema, std::size_t result, ResultType type);
+
 /// A list of whatever it is, which TorchScript's own operators take: t[].
 bool is_any_list(const c10::TypePtr& type);
 

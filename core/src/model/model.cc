@@ -186,16 +186,14 @@ std::string advice_for(const std::string& message) {
   const auto says = [&](const char* words) { return message.find(words) != message.npos; };
   if (says("does not have a deterministic implementation")) {
     return "\n  a campaign must give the same bits each time: run it with device = \"cpu\", or "
-           "export "
-           "the network with another operator there";
+           "export the network with another operator there";
   }
   if (says("cuda:") && says("cpu")) {
     return "\n  it holds tensors on another device than its weights: export it on the CPU";
   }
   if (says("Half") || says("BFloat16") || says("Double") || says("same dtype")) {
     return "\n  its types do not fit float32 images: save model.float(), or, where it casts by "
-           "itself "
-           "(torch.autocast), export it as an archive of torch.export (.pt2)";
+           "itself (torch.autocast), export it as an archive of torch.export (.pt2)";
   }
   if (says("is invalid for input of size")) {
     return "\n  give the shape that it expects (data preprocess, or --input CxHxW); or its trace "

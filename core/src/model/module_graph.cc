@@ -293,6 +293,7 @@ void open_lists(Block* block, const jit::Module& module) {
   }
 }
 
+// The names of all attributes that are set.
 void collect_set(const Block* block, std::set<std::string>& names) {
   for (const Node* node : block->nodes()) {
     for (const Block* inner : node->blocks()) collect_set(inner, names);
@@ -300,7 +301,6 @@ void collect_set(const Block* block, std::set<std::string>& names) {
   }
 }
 
-// Flags that forward does not set, such as `training` and `inplace`, are known from the beginning.
 void fold_flags(Block* block, const jit::Module& module, const std::set<std::string>& set) {
   for (auto it = block->nodes().begin(); it != block->nodes().end();) {
     Node* node = *it++;
@@ -314,6 +314,13 @@ void fold_flags(Block* block, const jit::Module& module, const std::set<std::str
     node->output()->replaceAllUsesWith(node->owningGraph()->insertConstant(flag->toBool()));
     node->destroy();
   }
+}
+
+// Flags that forward does not set, such as `training` and `inplace`, are known from the beginning.
+void fold_flags(Graph& graph, const jit::Module& module) {
+  std::set<std::string> set;
+  collect_set(graph.block(), set);
+  fold_flags(graph.block(), module, set);
 }
 
 // Attributes that forward sets become values, as if they were local variables:
@@ -589,16 +596,14 @@ ModuleGraph module_graph(const jit::Module& module) {
   ModuleGraph source;
   source.casts = make_casts_explicit(forward);
   open_lists(forward->block(), module);
-  std::set<std::string> set;
-  collect_set(forward->block(), set);
-  fold_flags(forward->block(), inlined, set);
+  fold_flags(*forward, inlined);
   // What hands its operand back is not known to LibTorch's analysis of what shares memory, and so
   // to nothing below.
   jit::removeDropout(forward);
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
+  show_unseen_writes(forward);
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
   // (that would be torch::jit::freeze). Without it in-place operations survive in scripted models.
-  show_unseen_writes(forward);
   const jit::Module frozen =
       jit::freeze_module(inlined, {}, /*freezeInterfaces=*/true, /*preserveParameters=*/true);
   source.graph = frozen.get_method("forward").graph()->copy();

@@ -140,6 +140,10 @@ Slots Program::fork(const Slots& slots, int at) const {
   return bitfall::fork(state_->instructions(), slots, at);
 }
 
+bool Program::share_alike(const Slots& one, const Slots& other, int at) const {
+  return bitfall::share_alike(state_->instructions(), one, other, at);
+}
+
 void Program::choose_answer(AnswerChoice choice) { state_->answer = std::move(choice); }
 
 at::Tensor Program::output(const Slots& slots) const {

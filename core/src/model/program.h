@@ -85,6 +85,8 @@ class Program {
   /// A table that may be run from step `at` on without harm to `slots`: values that those steps
   /// write to are cloned (shared memory stays shared among the clones).
   Slots fork(const Slots& slots, int at) const;
+  /// True if fork() of one table, with the other's values put into it, is the other.
+  bool share_alike(const Slots& one, const Slots& other, int at) const;
 
   /// Which of forward's results is the answer; by default the only one that can be.
   void choose_answer(AnswerChoice choice);

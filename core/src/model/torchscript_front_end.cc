@@ -3,7 +3,6 @@
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
 
-#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -38,7 +37,7 @@ class TorchScriptFrontEnd : public FrontEnd {
                       " inputs without a default; a classifier of images takes one");
       }
       compiled_ = compile(source_);
-      if (writes_state()) own_ = load_torchscript(path, device);
+      if (keeps_state() || writes_to_state(compiled_)) own_ = load_torchscript(path, device);
       own_.eval();
     } catch (const Error&) {
       throw;
@@ -88,14 +87,6 @@ class TorchScriptFrontEnd : public FrontEnd {
   bool keeps_state() const override { return source_.sets_attributes; }
 
  private:
-  bool writes_state() const {
-    return source_.sets_attributes ||
-           std::any_of(compiled_.writes.begin(), compiled_.writes.end(), [&](const Write& write) {
-             const c10::IValue& value = compiled_.fixed[static_cast<std::size_t>(write.slot)];
-             return value.isTensor() && value.toTensor().defined();
-           });
-  }
-
   torch::jit::Module module_;  // as it was loaded
   torch::jit::Module own_;     // forward()'s: another one where it writes to its state
   ModuleGraph source_;

@@ -150,10 +150,9 @@ class MemoryClasses {
   void pass_operator(const Node* node) {
     const c10::FunctionSchema& schema = node->schema();
     const auto& arguments = schema.arguments();
-    const std::size_t known = std::min(arguments.size(), node->inputs().size());
-    bool all = schema.is_vararg() || schema.is_varret() || hands_back(node);
     const Value* named = nullptr;  // an operand that the schema says is written to or given back
-    for (std::size_t i = 0; i < known; ++i) {
+    bool all = false;
+    for (std::size_t i = 0; i < arguments.size() && i < node->inputs().size(); ++i) {
       const c10::AliasInfo* alias = arguments[i].alias_info();
       if (alias == nullptr) continue;
       all |= alias->isWildcardBefore() || alias->isWildcardAfter();
@@ -161,17 +160,11 @@ class MemoryClasses {
       if (named != nullptr) join(node->input(i), named);
       named = node->input(i);
     }
-    for (std::size_t i = 0; i < node->outputs().size() && i < schema.returns().size(); ++i) {
-      const c10::Argument& made = schema.returns()[i];
-      if (made.alias_info() == nullptr) {  // new, but for what a new container holds
-        const bool tensors = made.type()->kind() == c10::TypeKind::TensorType ||
-                             *made.type() == *c10::ListType::ofTensors();
-        all |= !tensors && holds_memory(node->output(i));
-      } else if (named != nullptr) {
-        join(node->output(i), named);
-      } else {
-        all = true;
-      }
+    for (std::size_t i = 0; i < node->outputs().size(); ++i) {
+      const Value* const made = node->output(i);
+      const SharedWith with = shared_with(schema, i, result_type(made->type()));
+      all |= with == SharedWith::kAll;
+      if (with == SharedWith::kNamed && named != nullptr) join(made, named);
     }
     if (all) join_all(node);
   }
