@@ -306,6 +306,20 @@ TEST(Engine, TakesItsShortcuts) {
       0);
 }
 
+/// A few trials at each of many sites fill passes together, weight faults as well.
+TEST(Engine, TrialsOfManySitesShareAPass) {
+  for (const char* target : {"activation", "weight"}) {
+    SCOPED_TRACE(target);
+    const std::string faults = "[[faults]]\nper_site = 3\ntarget = \"" + std::string(target) +
+                               "\"\n[run]\nbatch = 10\nregions = false\n";
+    const EngineCosts together = costs_of(campaign("residual", "fp32", faults));
+    const EngineCosts apart =
+        costs_of(campaign("residual", "fp32", faults + "early_stop = false\n"));
+    EXPECT_EQ(together.rows + together.died, apart.rows);
+    EXPECT_LT(2 * together.passes, apart.passes);
+  }
+}
+
 // A convolution's kernel, and by it the last bits, go by rows and threads; what windows have of
 // them is not what whole maps have. They give the same bits all the same, and pass nearly
 // everywhere.
@@ -340,7 +354,8 @@ TEST(Engine, ValuesThatStayWhatTheyAreAreCutIntoWindows) {
 
 // Where no copy can be written to, nothing is kept: slow, said, and right.
 TEST(Engine, KeepsNothingWhereAWriteMustBeSeen) {
-  const std::string text = campaign("held", "fp32", std::string(kEverything) + "[run]\nbatch = 4\n");
+  const std::string text =
+      campaign("held", "fp32", std::string(kEverything) + "[run]\nbatch = 4\n");
   EXPECT_EQ(costs_of(text).carried, 0);
   expect_equal(run(text), run(text + "suffix = false\n"));
   data_folder();

@@ -221,7 +221,7 @@ const KeySpec kKeys[] = {
      "results)."},
     {"run", "early_stop", KeyType::kFlag, toml_text(kSilent.early_stop), -kUnbounded, kUnbounded, kClosed, {},
      "Finish a trial as soon as nothing of its damage is left, and pack the others into fewer "
-     "passes; false: same results, slower."},
+     "passes, together with those of other layers; false: same results, slower."},
     {"run", "share", KeyType::kFlag, toml_text(kSilent.share), -kUnbounded, kUnbounded, kClosed, {},
      "Run faults that put the same values into the same image once; false: same results."},
     {"run", "regions", KeyType::kFlag, toml_text(kSilent.regions), -kUnbounded, kUnbounded, kClosed, {},

@@ -26,6 +26,8 @@
 //     |  pass 2: e f g h  |  pass 2: h k      |                   |
 //     |  pass 3: i j k l  |                   |                   |
 //              b c f i j l are done      d e are done
+//
+// A pass with free rows stops where trials of later sites may come by: its own then wait for them.
 namespace bitfall {
 namespace {
 
@@ -450,13 +452,26 @@ void Passes::finish(std::span<const BatchPlace> pass, const Slots& slots,
   }
 }
 
-// The next few expensive steps, before which it may pay to see which trials are left.
-std::vector<int> Passes::cuts_after(int step) const {
+// The first few expensive steps from `step` on, before which it may pay to see which trials are
+// left.
+std::vector<int> Passes::cuts_from(int step) const {
   std::vector<int> cuts;
-  for (++step; step < steps() && cuts.size() < 3; ++step) {
+  for (; step < steps() && cuts.size() < 3; ++step) {
     if (is_expensive(program_.steps()[static_cast<std::size_t>(step)])) cuts.push_back(step);
   }
   return cuts;
+}
+
+// Where a pass stops. One that is not full does where others may fill it.
+std::vector<int> Passes::cuts_of(int from, const Pass& pass, const Course& course,
+                                 const PassReport& report) const {
+  if (course.look) return cuts_from(from + 1);
+  if (!early_stop_ || !report.keep || static_cast<std::int64_t>(pass.size()) >= batch()) return {};
+  const int first = course.site < 0 ? from + 1 : from;  // it has waited here already
+  const auto ahead = waiting_.lower_bound({first, {}});
+  const int others =
+      ahead == waiting_.end() ? course.others : std::min(course.others, ahead->first.first);
+  return cuts_from(std::max(first, others));
 }
 
 // Runs a pass up to the first of the cuts at which its trials can be told apart, and gives what may
@@ -481,9 +496,11 @@ std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, 
 }
 
 // Ends the trials of a pass at the cut whose damage is gone; the others wait with theirs.
-void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
+void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vector<int>& changed,
                   const PassReport& report) {
-  const std::vector<bool> left = alive(waiting.cut, slots, waiting.changed, pass);
+  const bool on_device = model_.on_device(pass.front().flight->golden->input());
+  Waiting& waiting = waiting_[{cut, on_device ? changed : std::vector<int>()}];
+  const std::vector<bool> left = alive(cut, slots, changed, pass);
   waiting.met += static_cast<std::int64_t>(pass.size());
   std::vector<std::int64_t> rows;
   std::vector<Flight*> living;
@@ -492,7 +509,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
     one.damage.clear();
     if (left[i]) {
       rows.push_back(pass[i].row);
-      living.push_back(&one);
+      living.push_back(report.keep ? report.keep(one) : &one);
       continue;
     }
     ++waiting.died;
@@ -500,8 +517,8 @@ void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
     report.done(one, one.golden->logits(one.row));
   }
   if (rows.empty()) return;
-  const at::Tensor taken = to_device(rows, slots[index(waiting.changed[0])].toTensor());
-  for (const int slot : waiting.changed) {
+  const at::Tensor taken = to_device(rows, slots[index(changed[0])].toTensor());
+  for (const int slot : changed) {
     const at::Tensor mine =
         by_image(slots[index(slot)].toTensor(), model_.model().images(slot)).index_select(0, taken);
     waiting.bytes += static_cast<std::int64_t>(mine.nbytes());
@@ -510,6 +527,22 @@ void Passes::wait(const Pass& pass, const Slots& slots, Waiting& waiting,
     }
   }
   waiting.flights.insert(waiting.flights.end(), living.begin(), living.end());
+}
+
+// Trials wait where they stand, with the damage that they have.
+void Passes::wait_here(const Pass& pass, int cut, const PassReport& report) {
+  Waiting& waiting = waiting_[{cut, {}}];
+  waiting.met += static_cast<std::int64_t>(pass.size());
+  for (const BatchPlace& place : pass) {
+    Flight* one = report.keep(*place.flight);
+    for (Damage& part : one->damage) {
+      // Not the memory of all that were carried together.
+      if (!part.whole) part.values = part.values.clone();
+      waiting.bytes += static_cast<std::int64_t>(part.whole ? part.values[part.row].nbytes()
+                                                            : part.values.nbytes());
+    }
+    waiting.flights.push_back(one);
+  }
 }
 
 // The damage of all that wait as one tensor a slot, so that a pass takes its own from there at
@@ -532,16 +565,38 @@ void Passes::put_together(std::span<Flight* const> flights) {
   }
 }
 
-// Runs what waits, which came in so many passes. Looks again on the way while that pays.
-void Passes::run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
-                         const PassReport& report) {
+// Runs what waits at a place, looking again on the way while that pays.
+void Passes::run_place(Place place, int others, const PassReport& report) {
+  Waiting waiting = std::move(waiting_.at(place));
+  waiting_.erase(place);
   if (waiting.flights.empty()) return;
   if (model_.on_device(waiting.flights.front()->golden->input())) put_together(waiting.flights);
-  const std::vector<Pass> packed = pack(waiting.cut, std::move(waiting.flights));
-  waiting.flights.clear();
-  waiting.bytes = 0;
-  const bool paid = waiting.died * 10 >= waiting.met || packed.size() * 10 <= passes * 9;
-  run_passes(site, waiting.cut, packed, paid && packed.size() > 1, report);
+  const bool paid = waiting.died * 10 >= waiting.met;
+  const std::vector<Pass> packed = pack(place.first, std::move(waiting.flights));
+  run_passes(place.first, packed, {-1, others, paid && packed.size() > 1}, report);
+}
+
+void Passes::run_waiting(int others, const PassReport& report) {
+  const PartTimer timer(report.costs.suffix_s, report.costs);
+  while (!waiting_.empty() && waiting_.begin()->first.first < others && !report.stop) {
+    run_place(waiting_.begin()->first, others, report);
+  }
+}
+
+// Runs on what takes more memory than it may, the largest part first.
+void Passes::bound_waiting(int others, const PassReport& report) {
+  const auto bytes = [&] {
+    std::int64_t sum = 0;
+    for (const auto& [_, waiting] : waiting_) sum += waiting.bytes;
+    return sum;
+  };
+  while (bytes() > waiting_bytes_ && !report.stop) {
+    const auto largest = std::max_element(
+        waiting_.begin(), waiting_.end(),
+        [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
+    const Place place = largest->first;
+    run_place(place, others, report);
+  }
 }
 
 // Runs steps of a pass with faults in it. Throws PassFailure for what a fault has made of the
@@ -595,60 +650,49 @@ void Passes::run_apart(std::int32_t site, int from, std::span<const BatchPlace> 
 }
 
 // One pass, up to where its trials wait for others', or else to its end.
-void Passes::run_pass(std::int32_t site, int from, const Pass& pass, std::size_t passes,
-                      std::span<const int> cuts, Waiting& waiting, const PassReport& report) {
-  ++report.costs.begun;
-  Slots slots = at_cut(site, from, pass);
-  int at = from;
-  const auto changed = run_to_cut(site, from, pass, cuts, slots, at, report.costs);
-  if (!changed) {
-    run_faulty(slots, at, steps(), images_of(pass), report.costs);
-    finish(pass, slots, report);
-    return;
+void Passes::run_pass(int from, const Pass& pass, const Course& course, const PassReport& report) {
+  const std::vector<int> cuts = cuts_of(from, pass, course, report);
+  if (!cuts.empty() && cuts[0] == from && !pass.front().flight->damage.empty() &&
+      !model_.on_device(pass.front().flight->golden->input())) {
+    return wait_here(pass, from, report);
   }
-  if (at != waiting.cut || *changed != waiting.changed) run_waiting(site, passes, waiting, report);
-  waiting.cut = at;
-  waiting.changed = *changed;
-  wait(pass, slots, waiting, report);
-  if (waiting.bytes > waiting_bytes_) run_waiting(site, passes, waiting, report);
+  ++report.costs.begun;
+  Slots slots = at_cut(course.site, from, pass);
+  int at = from;
+  if (const auto changed = run_to_cut(course.site, from, pass, cuts, slots, at, report.costs)) {
+    return wait(pass, slots, at, *changed, report);
+  }
+  run_faulty(slots, at, steps(), images_of(pass), report.costs);
+  finish(pass, slots, report);
 }
 
-// Runs passes from step `from` on. If they `look`, they stop before the next expensive step: trials
+// Runs passes from step `from` on. If they look, they stop before the next expensive step: trials
 // whose row is golden's there are finished, and those left are packed again, into fewer passes.
-void Passes::run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
+void Passes::run_passes(int from, const std::vector<Pass>& passes, const Course& course,
                         const PassReport& report) {
-  const std::vector<int> cuts = look ? cuts_after(from) : std::vector<int>();
-  Waiting waiting;
   for (const Pass& pass : passes) {
     if (report.stop) return;
     report.begin();
     try {
-      run_pass(site, from, pass, passes.size(), cuts, waiting, report);
+      run_pass(from, pass, course, report);
     } catch (const PassFailure&) {
       const std::size_t half = pass.size() / 2;
-      if (half > 0) run_apart(site, from, std::span(pass).first(half), report);
-      run_apart(site, from, std::span(pass).subspan(half), report);
+      if (half > 0) run_apart(course.site, from, std::span(pass).first(half), report);
+      run_apart(course.site, from, std::span(pass).subspan(half), report);
     }
+    bound_waiting(course.others, report);
   }
-  run_waiting(site, passes.size(), waiting, report);
 }
 
-void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights,
+void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights, int others,
                  const PassReport& report) {
   if (flights.empty()) return;
   const PartTimer timer(report.costs.suffix_s, report.costs);
-  std::vector<const GoldenChunk*> chunks;
-  for (const Flight* flight : flights) {
-    if (std::find(chunks.begin(), chunks.end(), flight->golden) == chunks.end()) {
-      chunks.push_back(flight->golden);
-    }
-  }
-  golden_rows_.set_chunks(chunks);
   const bool weights = flights.front()->damage.empty() && model_.model().is_weight(site);
   const std::vector<Pass> passes =
       weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));
   // One pass cannot become fewer, and looking costs.
-  run_passes(site, step, passes, early_stop_ && passes.size() > 1, report);
+  run_passes(step, passes, {site, others, early_stop_ && passes.size() > 1}, report);
 }
 
 void Passes::run_whole_pass(std::int32_t site, const Pass& pass, const at::Tensor& input,

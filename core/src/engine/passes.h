@@ -1,5 +1,5 @@
 // Whole passes: runs trials from a cut of the network to its end, one per image row, trials of
-// several chunks together where that gives the same bits.
+// several sites and chunks together where that gives the same bits.
 #pragma once
 
 #include <atomic>
@@ -28,6 +28,8 @@ struct PassReport {
   std::function<void(const Flight&, std::span<const float> logits)> done;
   std::function<void(const Flight&, Outcome outcome, const std::string& message)> failed;
   std::function<void()> begin;  // before each pass
+  /// Of a flight that will be taken up after run() has returned: where it is then. Empty: none may.
+  std::function<Flight*(Flight&)> keep;
   const std::atomic<bool>& stop;
   EngineCosts& costs;
 };
@@ -39,16 +41,27 @@ class Passes {
   Passes(const EmulatedModel& model, bool early_stop, std::int64_t waiting_bytes);
 
   /// Runs flights that stand at `step`. Those without damage stand at the first step after `site`.
+  /// Those that do not fill a pass wait at a cut at or behind `others`, the step at which further
+  /// ones may come to stand; Program's count of steps and more: none will.
   /// Stops early if `report.stop` becomes true.
-  void run(std::int32_t site, int step, std::vector<Flight*> flights, const PassReport& report);
+  void run(std::int32_t site, int step, std::vector<Flight*> flights, int others,
+           const PassReport& report);
+
+  /// Runs what waits before `others`: by then golden values ahead of it may go.
+  void run_waiting(int others, const PassReport& report);
 
   /// The oracle: whole networks from the image, the fault put in on the way.
   void run_whole(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
 
-  /// Forgets what it knows of golden chunks, before they go.
+  /// Forgets what it knows of golden chunks, and what waits, before they go.
   void new_group() {
+    waiting_.clear();
     mixable_.clear();
     golden_rows_.set_chunks({});
+  }
+  /// Those of the group, from which images come.
+  void set_chunks(const std::vector<const GoldenChunk*>& chunks) {
+    golden_rows_.set_chunks(chunks);
   }
 
  private:
@@ -60,11 +73,17 @@ class Passes {
   using Pass = std::vector<BatchPlace>;
   /// Trials that wait at a cut to be packed into fewer passes.
   struct Waiting {
-    int cut = 0;
-    std::vector<int> changed;  // the slots that differ from golden
     std::vector<Flight*> flights;
     std::int64_t bytes = 0;          // of their damage
-    std::int64_t met = 0, died = 0;  // trials that came to cuts, and that ended there
+    std::int64_t met = 0, died = 0;  // trials that came to the cut, and that ended there
+  };
+  /// A cut; and on a device the slots that differ from golden, the same for all that wait there.
+  using Place = std::pair<int, std::vector<int>>;
+  /// What holds for the passes that run() or run_waiting() makes.
+  struct Course {
+    std::int32_t site = -1;  // at which flights without damage are hit
+    int others = 0;
+    bool look = false;  // stop before the next expensive step, to see which trials are left
   };
 
   std::int64_t batch() const { return model_.model().batch(); }
@@ -87,18 +106,21 @@ class Passes {
                           const Pass& pass);
   bool differs(const Slots& slots, std::span<const int> changed, const BatchPlace& place) const;
   void finish(std::span<const BatchPlace> pass, const Slots& slots, const PassReport& report) const;
-  std::vector<int> cuts_after(int step) const;
+  std::vector<int> cuts_from(int step) const;
+  std::vector<int> cuts_of(int from, const Pass& pass, const Course& course,
+                           const PassReport& report) const;
   std::optional<std::vector<int>> run_to_cut(std::int32_t site, int from, const Pass& pass,
                                              std::span<const int> cuts, Slots& slots, int& at,
                                              EngineCosts& costs) const;
-  void wait(const Pass& pass, const Slots& slots, Waiting& waiting, const PassReport& report);
+  void wait(const Pass& pass, const Slots& slots, int cut, const std::vector<int>& changed,
+            const PassReport& report);
+  void wait_here(const Pass& pass, int cut, const PassReport& report);
   static void put_together(std::span<Flight* const> flights);
-  void run_waiting(std::int32_t site, std::size_t passes, Waiting& waiting,
-                   const PassReport& report);
-  void run_passes(std::int32_t site, int from, const std::vector<Pass>& passes, bool look,
+  void run_place(Place place, int others, const PassReport& report);
+  void bound_waiting(int others, const PassReport& report);
+  void run_passes(int from, const std::vector<Pass>& passes, const Course& course,
                   const PassReport& report);
-  void run_pass(std::int32_t site, int from, const Pass& pass, std::size_t passes,
-                std::span<const int> cuts, Waiting& waiting, const PassReport& report);
+  void run_pass(int from, const Pass& pass, const Course& course, const PassReport& report);
   void run_faulty(Slots& slots, int from, int to, const RowImages& images,
                   EngineCosts& costs) const;
   void run_apart(std::int32_t site, int from, std::span<const BatchPlace> trials,
@@ -112,6 +134,7 @@ class Passes {
   bool early_stop_;
   std::int64_t waiting_bytes_;
   GoldenRows golden_rows_;
+  std::map<Place, Waiting> waiting_;
   std::map<int, bool> movable_;  // by cut
   /// Whether all that lives at a cut, besides images' own values, is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;

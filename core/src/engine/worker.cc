@@ -61,6 +61,7 @@ Worker::Worker(Workload& workload, const EngineOptions& options, CampaignRun& ru
 
 bool Worker::group(std::span<const std::int64_t> chunks) {
   passes_.new_group();
+  kept_.clear();
   std::vector<GoldenChunk> goldens;
   goldens.reserve(chunks.size());
   std::map<std::int32_t, std::vector<GroupTrial>> by_site;
@@ -91,9 +92,15 @@ bool Worker::group(std::span<const std::int64_t> chunks) {
   std::stable_sort(sites.begin(), sites.end(), [&](std::int32_t a, std::int32_t b) {
     return model.first_step(a) < model.first_step(b);
   });
-  return std::all_of(sites.begin(), sites.end(), [&](std::int32_t index) {
-    return site(index, std::exchange(by_site[index], {}), goldens);
-  });
+  std::vector<const GoldenChunk*> sources;
+  for (const GoldenChunk& golden : goldens) sources.push_back(&golden);
+  passes_.set_chunks(sources);
+  for (std::size_t i = 0; i < sites.size(); ++i) {
+    const int next =
+        i + 1 < sites.size() ? model.first_step(sites[i + 1]) : std::numeric_limits<int>::max();
+    if (!site(sites[i], std::exchange(by_site[sites[i]], {}), goldens, next)) return false;
+  }
+  return true;
 }
 
 void Worker::store_golden(const GoldenChunk& golden) {
@@ -144,9 +151,9 @@ void Worker::check_golden(const GoldenChunk& golden) const {
 }
 
 // Runs the trials of one site, which come chunk by chunk: a slice of them at a time, so that memory
-// does not grow with their number.
-bool Worker::site(std::int32_t site, std::vector<GroupTrial> trials,
-                  std::span<GoldenChunk> goldens) {
+// does not grow with their number. `next`: the first step of the next site's trials.
+bool Worker::site(std::int32_t site, std::vector<GroupTrial> trials, std::span<GoldenChunk> goldens,
+                  int next) {
   constexpr std::size_t kInjected = 8;  // as many as are carried together: some need no carrying
   const std::size_t most = kInjected * options_.flights_at_once;
   // An image's trials in one slice, as those that change the same are run once. Not where a pass
@@ -156,13 +163,14 @@ bool Worker::site(std::int32_t site, std::vector<GroupTrial> trials,
   if (trials.size() > most && by_image) std::sort(trials.begin(), trials.end());
   for (std::size_t from = 0; from < trials.size(); from += most) {
     const std::size_t count = std::min(most, trials.size() - from);
-    if (!slice(site, std::span(trials).subspan(from, count), goldens)) return false;
+    const int others = from + count < trials.size() ? workload_.model().first_step(site) : next;
+    if (!slice(site, std::span(trials).subspan(from, count), goldens, others)) return false;
   }
   return true;
 }
 
 bool Worker::slice(std::int32_t site, std::span<const GroupTrial> its,
-                   std::span<GoldenChunk> goldens) {
+                   std::span<GoldenChunk> goldens, int others) {
   if (run_.stopped()) return false;
   std::vector<Trial> trials;
   trials.reserve(its.size());
@@ -172,8 +180,10 @@ bool Worker::slice(std::int32_t site, std::span<const GroupTrial> its,
   std::vector<Flight> flights = inject_all(site, trials, goldens);
   Twins twins;
   const std::vector<Flight*> wanted = distinct(flights, twins);
-  for (std::size_t from = 0; from < wanted.size(); from += options_.flights_at_once) {
-    const std::size_t end = std::min(from + options_.flights_at_once, wanted.size());
+  std::size_t end = 0;
+  do {
+    const std::size_t from = end;
+    end = std::min(from + options_.flights_at_once, wanted.size());
     const auto at = [&](std::size_t place) {
       return wanted.begin() + static_cast<std::ptrdiff_t>(place);
     };
@@ -184,8 +194,9 @@ bool Worker::slice(std::int32_t site, std::span<const GroupTrial> its,
       work.emplace(workload_.model().sites()[static_cast<std::size_t>(site)].name.c_str(), trial);
       if (options_.begins) options_.begins(trial);
     }
-    if (!fly(site, together, twins)) return false;
-  }
+    const int more = end < wanted.size() ? workload_.model().first_step(site) : others;
+    if (!fly(site, together, twins, more)) return false;
+  } while (end < wanted.size());
   tell();
   return true;
 }
@@ -390,37 +401,60 @@ std::vector<Flight*> Worker::distinct(std::span<Flight> flights, Twins& twins) {
   return wanted;
 }
 
-// Takes trials from the site to their answers. False if stopped.
-bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins) {
+// Tells of each trial that changes the same as this one.
+void Worker::for_twins(const Flight& one, const Twins& twins,
+                       const std::function<void(Flight&)>& tell) {
+  if (const auto kept = kept_.find(&one); kept != kept_.end()) {
+    for (Flight& twin : kept->second->twins) tell(twin);
+  } else if (const auto others = twins.find(&one); others != twins.end()) {
+    for (Flight* twin : others->second) tell(*twin);
+  }
+}
+
+// A trial that is to outlive those of its site.
+Flight* Worker::keep(Flight& one, Twins& twins) {
+  if (kept_.count(&one) > 0) return &one;
+  auto kept = std::make_unique<Kept>();
+  for_twins(one, twins, [&](Flight& twin) { kept->twins.push_back(std::move(twin)); });
+  twins.erase(&one);
+  kept->flight = std::move(one);
+  Flight* place = &kept->flight;
+  kept_.emplace(place, std::move(kept));
+  return place;
+}
+
+// Takes trials from the site on, and those that wait before `others`. False if stopped.
+bool Worker::fly(std::int32_t site, std::vector<Flight*> flights, Twins& twins, int others) {
   const auto done = [&](const Flight& one, std::span<const float> logits) {
     finish(one, logits);
-    const auto others = twins.find(&one);
-    if (others == twins.end()) return;
-    for (Flight* twin : others->second) {
-      twin->detected |= one.detected;
-      finish(*twin, logits);
-    }
+    for_twins(one, twins, [&](Flight& twin) {
+      twin.detected |= one.detected;
+      finish(twin, logits);
+    });
+    kept_.erase(&one);
   };
   const auto failed = [&](const Flight& one, Outcome outcome, const std::string& message) {
     fail(one, outcome, message);
-    const auto others = twins.find(&one);
-    if (others == twins.end()) return;
-    for (const Flight* twin : others->second) fail(*twin, outcome, message);
+    for_twins(one, twins, [&](const Flight& twin) { fail(twin, outcome, message); });
+    kept_.erase(&one);
   };
   PassLimit limit(options_.pass_seconds(workload_.step_costs().seconds_from(0)), &run_.stop);
   const auto begin = [&] {
     limit.restart();
     tell();
   };
-  const PassReport report{done, failed, begin, run_.stop, costs_};
+  std::function<Flight*(Flight&)> kept;
+  if (options_.flights_at_once > 1) kept = [&](Flight& one) { return keep(one, twins); };
+  const PassReport report{done, failed, begin, kept, run_.stop, costs_};
   try {
-    return pass_through(site, std::move(flights), report);
+    return pass_through(site, std::move(flights), kept ? others : std::numeric_limits<int>::max(),
+                        report);
   } catch (const PassStopped&) {
     return false;
   }
 }
 
-bool Worker::pass_through(std::int32_t site, std::vector<Flight*> flights,
+bool Worker::pass_through(std::int32_t site, std::vector<Flight*> flights, int others,
                           const PassReport& report) {
   if (!options_.suffix) {
     passes_.run_whole(site, std::move(flights), report);
@@ -434,11 +468,14 @@ bool Worker::pass_through(std::int32_t site, std::vector<Flight*> flights,
   } else {
     by_step[workload_.model().first_step(site)] = std::move(flights);
   }
-  for (auto& [step, standing] : by_step) {
-    passes_.run(site, step, std::move(standing), report);
+  for (auto it = by_step.begin(); it != by_step.end(); ++it) {
+    const int behind =
+        std::next(it) == by_step.end() ? others : std::min(others, std::next(it)->first);
+    passes_.run(site, it->first, std::move(it->second), behind, report);
     if (run_.stopped()) return false;
   }
-  return true;
+  passes_.run_waiting(others, report);
+  return !run_.stopped();
 }
 
 // What is known without an answer.

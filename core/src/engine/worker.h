@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -73,6 +74,11 @@ class Worker {
  private:
   // The trials that change the same as one that is run.
   using Twins = std::map<const Flight*, std::vector<Flight*>>;
+  // One that is taken up again when its site is done, and its twins.
+  struct Kept {
+    Flight flight;
+    std::vector<Flight> twins;
+  };
   // An answer after the protection.
   struct Guarded {
     std::span<const float> answer;
@@ -82,8 +88,10 @@ class Worker {
 
   void store_golden(const GoldenChunk& golden);
   void check_golden(const GoldenChunk& golden) const;
-  bool site(std::int32_t site, std::vector<GroupTrial> trials, std::span<GoldenChunk> goldens);
-  bool slice(std::int32_t site, std::span<const GroupTrial> trials, std::span<GoldenChunk> goldens);
+  bool site(std::int32_t site, std::vector<GroupTrial> trials, std::span<GoldenChunk> goldens,
+            int next);
+  bool slice(std::int32_t site, std::span<const GroupTrial> trials, std::span<GoldenChunk> goldens,
+             int others);
   std::vector<Flight> inject_all(std::int32_t site, std::span<const Trial> trials,
                                  std::span<GoldenChunk> goldens);
   void inject_chunk(std::int32_t site, std::span<const Trial> trials, const GoldenChunk& golden,
@@ -99,8 +107,11 @@ class Worker {
                                                        std::span<const std::vector<Edit>> edits,
                                                        std::int64_t most) const;
   std::vector<Flight*> distinct(std::span<Flight> flights, Twins& twins);
-  bool fly(std::int32_t site, std::vector<Flight*> flights, const Twins& twins);
-  bool pass_through(std::int32_t site, std::vector<Flight*> flights, const PassReport& report);
+  void for_twins(const Flight& one, const Twins& twins, const std::function<void(Flight&)>& tell);
+  Flight* keep(Flight& one, Twins& twins);
+  bool fly(std::int32_t site, std::vector<Flight*> flights, Twins& twins, int others);
+  bool pass_through(std::int32_t site, std::vector<Flight*> flights, int others,
+                    const PassReport& report);
   TrialResult result_of(const Flight& one) const;
   TrialResult result_of(const Flight& one, std::span<const float> faulty);
   void finish(const Flight& one, std::span<const float> faulty);
@@ -115,6 +126,7 @@ class Worker {
   EngineCosts costs_;
   Regions regions_;
   Passes passes_;
+  std::map<const Flight*, std::unique_ptr<Kept>> kept_;
   std::vector<std::uint32_t> scratch_;  // of inject()
   std::vector<float> answer_;           // of guard_answer()
   std::vector<float> slab_;             // of a value on a device: what inject() reads of it
