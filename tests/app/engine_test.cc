@@ -890,7 +890,8 @@ TEST(Engine, AsksADeviceForNoMoreInLargerBatches) {
           "bytes\n",
           model, format, protection, small.operators, small.copies, large.operators, large.copies,
           large.bytes);
-      EXPECT_LT(large.operators, 1.1 * small.operators) << model << ", " << format;
+      // How many passes stop on the way is another with each batch.
+      EXPECT_LT(large.operators, 1.25 * small.operators) << model << ", " << format;
       EXPECT_LT(large.copies, 1.1 * small.copies + 0.5) << model << ", " << format;
       EXPECT_LT(large.copies, 3 + guards) << model << ", " << format << protection;
       // A value of one site alone, of ten images, is 20 kB. Guards by neuron change many without a

@@ -22,6 +22,10 @@ constexpr std::int64_t kUsualBatch = 32;
 constexpr std::int64_t kSmallBatch = 8;
 constexpr double kClearly = 1.25;
 constexpr double kLongPass = 0.25;  // seconds; a larger batch is then not worth a try
+// How many times as fast one worker of all cores has to run bare passes. It computes golden values
+// once, and shares memory with nobody, which counts where passes are long. What lies between their
+// kernels is the work of one thread there, which counts where they are short.
+constexpr double kTogether = 1.1, kTogetherInLongPasses = 0.9;
 
 class Bench {
  public:
@@ -130,7 +134,8 @@ std::string time_workers(Tuning& chosen, const Bench& bench, std::int64_t cores)
   const double together = bench.rate(chosen.batch, cores, 1);
   need_room(together);
   const double apart = bench.rate(chosen.batch, 1, cores);
-  const bool one = together > kClearly * apart;
+  const bool long_passes = static_cast<double>(chosen.batch) / together > kLongPass;
+  const bool one = together > (long_passes ? kTogetherInLongPasses : kTogether) * apart;
   chosen.threads = one ? cores : 1;
   chosen.workers = one ? 1 : cores;
   return rate_text(apart) + " by " + std::to_string(cores) + " workers of one thread, " +

@@ -465,8 +465,10 @@ std::vector<int> Passes::cuts_from(int step) const {
 // Where a pass stops. One that is not full does where others may fill it.
 std::vector<int> Passes::cuts_of(int from, const Pass& pass, const Course& course,
                                  const PassReport& report) const {
-  if (course.look) return cuts_from(from + 1);
-  if (!early_stop_ || !report.keep || static_cast<std::int64_t>(pass.size()) >= batch()) return {};
+  const bool full = static_cast<std::int64_t>(pass.size()) >= batch();
+  const bool may_wait = early_stop_ && report.keep && !full;
+  if (course.look == Look::kAlways || (course.looks() && !may_wait)) return cuts_from(from + 1);
+  if (!may_wait) return {};
   const int first = course.site < 0 ? from + 1 : from;  // it has waited here already
   const auto ahead = waiting_.lower_bound({first, {}});
   const int others =
@@ -501,7 +503,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vect
   const bool on_device = model_.on_device(pass.front().flight->golden->input());
   Waiting& waiting = waiting_[{cut, on_device ? changed : std::vector<int>()}];
   const std::vector<bool> left = alive(cut, slots, changed, pass);
-  waiting.met += static_cast<std::int64_t>(pass.size());
+  waiting.deaths.met += static_cast<std::int64_t>(pass.size());
   std::vector<std::int64_t> rows;
   std::vector<Flight*> living;
   for (std::size_t i = 0; i < pass.size(); ++i) {
@@ -512,7 +514,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vect
       living.push_back(report.keep ? report.keep(one) : &one);
       continue;
     }
-    ++waiting.died;
+    ++waiting.deaths.died;
     ++report.costs.died;
     report.done(one, one.golden->logits(one.row));
   }
@@ -532,7 +534,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vect
 // Trials wait where they stand, with the damage that they have.
 void Passes::wait_here(const Pass& pass, int cut, const PassReport& report) {
   Waiting& waiting = waiting_[{cut, {}}];
-  waiting.met += static_cast<std::int64_t>(pass.size());
+  waiting.deaths.met += static_cast<std::int64_t>(pass.size());
   for (const BatchPlace& place : pass) {
     Flight* one = report.keep(*place.flight);
     for (Damage& part : one->damage) {
@@ -571,9 +573,9 @@ void Passes::run_place(Place place, int others, const PassReport& report) {
   waiting_.erase(place);
   if (waiting.flights.empty()) return;
   if (model_.on_device(waiting.flights.front()->golden->input())) put_together(waiting.flights);
-  const bool paid = waiting.died * 10 >= waiting.met;
   const std::vector<Pass> packed = pack(place.first, std::move(waiting.flights));
-  run_passes(place.first, packed, {-1, others, paid && packed.size() > 1}, report);
+  const bool fewer = (packed.size() > 1 || report.keep) && waiting.deaths.pay();
+  run_passes(place.first, packed, {-1, others, fewer ? Look::kWhileItPays : Look::kNever}, report);
 }
 
 void Passes::run_waiting(int others, const PassReport& report) {
@@ -650,7 +652,7 @@ void Passes::run_apart(std::int32_t site, int from, std::span<const BatchPlace> 
 }
 
 // One pass, up to where its trials wait for others', or else to its end.
-void Passes::run_pass(int from, const Pass& pass, const Course& course, const PassReport& report) {
+void Passes::run_pass(int from, const Pass& pass, Course& course, const PassReport& report) {
   const std::vector<int> cuts = cuts_of(from, pass, course, report);
   if (!cuts.empty() && cuts[0] == from && !pass.front().flight->damage.empty() &&
       !model_.on_device(pass.front().flight->golden->input())) {
@@ -660,7 +662,11 @@ void Passes::run_pass(int from, const Pass& pass, const Course& course, const Pa
   Slots slots = at_cut(course.site, from, pass);
   int at = from;
   if (const auto changed = run_to_cut(course.site, from, pass, cuts, slots, at, report.costs)) {
-    return wait(pass, slots, at, *changed, report);
+    const std::int64_t before = report.costs.died;
+    wait(pass, slots, at, *changed, report);
+    course.deaths.met += static_cast<std::int64_t>(pass.size());
+    course.deaths.died += report.costs.died - before;
+    return;
   }
   run_faulty(slots, at, steps(), images_of(pass), report.costs);
   finish(pass, slots, report);
@@ -668,7 +674,7 @@ void Passes::run_pass(int from, const Pass& pass, const Course& course, const Pa
 
 // Runs passes from step `from` on. If they look, they stop before the next expensive step: trials
 // whose row is golden's there are finished, and those left are packed again, into fewer passes.
-void Passes::run_passes(int from, const std::vector<Pass>& passes, const Course& course,
+void Passes::run_passes(int from, const std::vector<Pass>& passes, Course course,
                         const PassReport& report) {
   for (const Pass& pass : passes) {
     if (report.stop) return;
@@ -691,8 +697,10 @@ void Passes::run(std::int32_t site, int step, std::vector<Flight*> flights, int 
   const bool weights = flights.front()->damage.empty() && model_.model().is_weight(site);
   const std::vector<Pass> passes =
       weights ? pack_weights(std::move(flights)) : pack(step, std::move(flights));
-  // One pass cannot become fewer, and looking costs.
-  run_passes(step, passes, {site, others, early_stop_ && passes.size() > 1}, report);
+  // Looking costs. One pass becomes fewer with those of other sites; a weight fault has its own.
+  const bool fewer = early_stop_ && (passes.size() > 1 || report.keep);
+  const Look look = !fewer ? Look::kNever : weights ? Look::kAlways : Look::kWhileItPays;
+  run_passes(step, passes, {site, others, look}, report);
 }
 
 void Passes::run_whole_pass(std::int32_t site, const Pass& pass, const at::Tensor& input,

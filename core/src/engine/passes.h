@@ -71,19 +71,34 @@ class Passes {
     std::int64_t row = 0;  // of the pass
   };
   using Pass = std::vector<BatchPlace>;
+  /// Trials that came to cuts, and that ended there.
+  struct Deaths {
+    std::int64_t met = 0, died = 0;
+    /// So often that fewer passes are left to run.
+    bool pay() const { return died * 10 >= met; }
+  };
   /// Trials that wait at a cut to be packed into fewer passes.
   struct Waiting {
     std::vector<Flight*> flights;
-    std::int64_t bytes = 0;          // of their damage
-    std::int64_t met = 0, died = 0;  // trials that came to the cut, and that ended there
+    std::int64_t bytes = 0;  // of their damage
+    Deaths deaths;
   };
   /// A cut; and on a device the slots that differ from golden, the same for all that wait there.
   using Place = std::pair<int, std::vector<int>>;
+  /// When passes stop before the next expensive step, to see which trials are left.
+  enum class Look { kNever, kWhileItPays, kAlways };
   /// What holds for the passes that run() or run_waiting() makes.
   struct Course {
     std::int32_t site = -1;  // at which flights without damage are hit
     int others = 0;
-    bool look = false;  // stop before the next expensive step, to see which trials are left
+    Look look = Look::kNever;
+    Deaths deaths = {};  // of such trials, so far
+
+    bool looks() const {
+      // Nobody knows whether it pays until some trials have come by.
+      return look == Look::kAlways ||
+             (look == Look::kWhileItPays && (deaths.met < 16 || deaths.pay()));
+    }
   };
 
   std::int64_t batch() const { return model_.model().batch(); }
@@ -118,9 +133,9 @@ class Passes {
   static void put_together(std::span<Flight* const> flights);
   void run_place(Place place, int others, const PassReport& report);
   void bound_waiting(int others, const PassReport& report);
-  void run_passes(int from, const std::vector<Pass>& passes, const Course& course,
+  void run_passes(int from, const std::vector<Pass>& passes, Course course,
                   const PassReport& report);
-  void run_pass(int from, const Pass& pass, const Course& course, const PassReport& report);
+  void run_pass(int from, const Pass& pass, Course& course, const PassReport& report);
   void run_faulty(Slots& slots, int from, int to, const RowImages& images,
                   EngineCosts& costs) const;
   void run_apart(std::int32_t site, int from, std::span<const BatchPlace> trials,
@@ -135,6 +150,8 @@ class Passes {
   std::int64_t waiting_bytes_;
   GoldenRows golden_rows_;
   std::map<Place, Waiting> waiting_;
+  Deaths recent_;                // at the first cut behind a site
+  int without_a_look_ = 0;       // calls of run()
   std::map<int, bool> movable_;  // by cut
   /// Whether all that lives at a cut, besides images' own values, is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;
