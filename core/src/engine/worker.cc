@@ -189,7 +189,7 @@ bool Worker::slice(std::int32_t site, std::span<const GroupTrial> its,
     };
     const std::vector<Flight*> together{at(from), at(end)};
     std::optional<PluginWork> work;  // formats are asked for many trials at once, or for this one
-    if (together.size() == 1) {
+    if (together.size() == 1 && kept_.empty()) {
       const std::int64_t trial = together[0]->trial.id;
       work.emplace(workload_.model().sites()[static_cast<std::size_t>(site)].name.c_str(), trial);
       if (options_.begins) options_.begins(trial);
