@@ -33,7 +33,8 @@ struct Flight {
   std::vector<Damage> damage = {};
   std::int64_t draws = 1;  // of its fault, until the error model's condition held
   bool given_up = false;   // it never did: the fault changes nothing
-  bool detected = false;   // a guard changed what it leaves alone without the fault
+  bool detected = false;   // behind its site a guard changed what it leaves alone without the fault
+  bool detected_at_site = false;  // at its site one did; another that changes the same may differ
 };
 
 }  // namespace bitfall

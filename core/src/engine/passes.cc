@@ -186,10 +186,17 @@ std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight*> flights) con
   std::vector<Pass> passes;
   std::map<std::pair<const GoldenChunk*, std::vector<std::uint64_t>>, std::size_t> pass_of;
   for (Flight* flight : flights) {
-    const auto [it, fresh] =
-        pass_of.try_emplace({flight->golden, key_of(flight->injection.changes)}, passes.size());
-    if (fresh) passes.emplace_back();
-    passes[it->second].push_back({flight, flight->row});
+    std::size_t& number =
+        pass_of.try_emplace({flight->golden, key_of(flight->injection.changes)}, passes.size())
+            .first->second;
+    // Two trials of one image need a row each: a guard marks by row what it detects.
+    if (number < passes.size() && std::ranges::any_of(passes[number], [&](const BatchPlace& place) {
+          return place.row == flight->row;
+        })) {
+      number = passes.size();
+    }
+    if (number == passes.size()) passes.emplace_back();
+    passes[number].push_back({flight, flight->row});
   }
   return passes;
 }

@@ -277,7 +277,7 @@ void Worker::inject_chunk(std::int32_t site, std::span<const Trial> trials,
     }
     Flight one{trial, &golden, row, {}};
     {
-      const GuardScope scope(false, &one.detected);
+      const GuardScope scope(false, &one.detected_at_site);
       const auto injected = [&](std::span<const Edit> drawn) {
         return inject(format, slab, place.shape, emulated.metadata(site), drawn, clamp, scratch_,
                       emulated.stream(site, trial.image));
@@ -344,7 +344,7 @@ void Worker::compare_twice(std::int32_t site, Flight& one) const {
   const auto index = static_cast<std::size_t>(site);
   if (index >= guarding->twice.size() || !guarding->twice[index] || !transient(one.trial)) return;
   one.injection.changes.clear();
-  one.detected = true;
+  one.detected_at_site = true;
 }
 
 // Whether computing once more meets the trial's fault no more.
@@ -517,7 +517,8 @@ TrialResult Worker::result_of(const Flight& one, std::span<const float> faulty) 
   if (const Guarding* guarding = options_.guarding) {
     const bool alarm =
         one.golden->doubted(one.row) || guarding->record.false_alarm(one.trial.image);
-    for (const bool event : {one.detected || guarded.detected, guarded.again, alarm}) {
+    const bool detected = one.detected || one.detected_at_site || guarded.detected;
+    for (const bool event : {detected, guarded.again, alarm}) {
       result.metrics.push_back(event ? 1 : 0);
     }
   }
