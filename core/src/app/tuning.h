@@ -21,8 +21,9 @@ struct Tuning {
 /// choice seldom differs from run to run: batches of 32 (128 on CUDA; others by 25 %), one thread
 /// in each of as many workers as there are cores (one worker of all cores by 10 %, or where passes
 /// are long if it is not slower by 10 %). `images` bounds the batch. On CUDA only the batch is
-/// chosen. values: of images [any, C, H, W] to time it on; empty = noise. Throws Error(kInput) when
-/// the model cannot run on such an input.
+/// chosen.
+/// values: of images [any, C, H, W] to time it on; empty = noise.
+/// Throws Error(kInput) when the model cannot run on such an input.
 Tuning tune(const Tuning& given, const std::filesystem::path& model,
             std::array<std::int64_t, 3> input, const std::string& device, std::int64_t images,
             const std::vector<float>& values = {});

@@ -183,20 +183,13 @@ std::vector<Passes::Pass> Passes::pack_at_home(std::vector<Flight*> flights) con
 
 // All images of a chunk that meet the same weight fault share a pass.
 std::vector<Passes::Pass> Passes::pack_weights(std::vector<Flight*> flights) const {
-  std::vector<Pass> passes;
-  std::map<std::pair<const GoldenChunk*, std::vector<std::uint64_t>>, std::size_t> pass_of;
+  std::map<std::pair<std::int64_t, std::vector<std::uint64_t>>, std::vector<Flight*>> alike;
   for (Flight* flight : flights) {
-    std::size_t& number =
-        pass_of.try_emplace({flight->golden, key_of(flight->injection.changes)}, passes.size())
-            .first->second;
-    // Two trials of one image need a row each: a guard marks by row what it detects.
-    if (number < passes.size() && std::ranges::any_of(passes[number], [&](const BatchPlace& place) {
-          return place.row == flight->row;
-        })) {
-      number = passes.size();
-    }
-    if (number == passes.size()) passes.emplace_back();
-    passes[number].push_back({flight, flight->row});
+    alike[{flight->golden->chunk(), key_of(flight->injection.changes)}].push_back(flight);
+  }
+  std::vector<Pass> passes;
+  for (auto& [_, some] : alike) {
+    for (Pass& pass : pack_at_home(std::move(some))) passes.push_back(std::move(pass));
   }
   return passes;
 }
@@ -505,12 +498,12 @@ std::optional<std::vector<int>> Passes::run_to_cut(std::int32_t site, int from, 
 }
 
 // Ends the trials of a pass at the cut whose damage is gone; the others wait with theirs.
-void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vector<int>& changed,
-                  const PassReport& report) {
+Passes::Deaths Passes::wait(const Pass& pass, const Slots& slots, int cut,
+                            const std::vector<int>& changed, const PassReport& report) {
   const bool on_device = model_.on_device(pass.front().flight->golden->input());
   Waiting& waiting = waiting_[{cut, on_device ? changed : std::vector<int>()}];
   const std::vector<bool> left = alive(cut, slots, changed, pass);
-  waiting.deaths.met += static_cast<std::int64_t>(pass.size());
+  Deaths deaths{static_cast<std::int64_t>(pass.size())};
   std::vector<std::int64_t> rows;
   std::vector<Flight*> living;
   for (std::size_t i = 0; i < pass.size(); ++i) {
@@ -521,11 +514,12 @@ void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vect
       living.push_back(report.keep ? report.keep(one) : &one);
       continue;
     }
-    ++waiting.deaths.died;
-    ++report.costs.died;
+    ++deaths.died;
     report.done(one, one.golden->logits(one.row));
   }
-  if (rows.empty()) return;
+  waiting.deaths.add(deaths);
+  report.costs.died += deaths.died;
+  if (rows.empty()) return deaths;
   const at::Tensor taken = to_device(rows, slots[index(changed[0])].toTensor());
   for (const int slot : changed) {
     const at::Tensor mine =
@@ -536,6 +530,7 @@ void Passes::wait(const Pass& pass, const Slots& slots, int cut, const std::vect
     }
   }
   waiting.flights.insert(waiting.flights.end(), living.begin(), living.end());
+  return deaths;
 }
 
 // Trials wait where they stand, with the damage that they have.
@@ -575,20 +570,22 @@ void Passes::put_together(std::span<Flight* const> flights) {
 }
 
 // Runs what waits at a place, looking again on the way while that pays.
-void Passes::run_place(Place place, int others, const PassReport& report) {
-  Waiting waiting = std::move(waiting_.at(place));
-  waiting_.erase(place);
-  if (waiting.flights.empty()) return;
-  if (model_.on_device(waiting.flights.front()->golden->input())) put_together(waiting.flights);
-  const std::vector<Pass> packed = pack(place.first, std::move(waiting.flights));
-  const bool fewer = (packed.size() > 1 || report.keep) && waiting.deaths.pay();
-  run_passes(place.first, packed, {-1, others, fewer ? Look::kWhileItPays : Look::kNever}, report);
+void Passes::run_place(std::map<Place, Waiting>::iterator place, int others,
+                       const PassReport& report) {
+  auto taken = waiting_.extract(place);
+  const int cut = taken.key().first;
+  auto& [flights, bytes, deaths] = taken.mapped();
+  if (flights.empty()) return;
+  if (model_.on_device(flights.front()->golden->input())) put_together(flights);
+  const std::vector<Pass> packed = pack(cut, std::move(flights));
+  const bool fewer = (packed.size() > 1 || report.keep) && deaths.pay();
+  run_passes(cut, packed, {-1, others, fewer ? Look::kWhileItPays : Look::kNever}, report);
 }
 
 void Passes::run_waiting(int others, const PassReport& report) {
   const PartTimer timer(report.costs.suffix_s, report.costs);
   while (!waiting_.empty() && waiting_.begin()->first.first < others && !report.stop) {
-    run_place(waiting_.begin()->first, others, report);
+    run_place(waiting_.begin(), others, report);
   }
 }
 
@@ -600,11 +597,10 @@ void Passes::bound_waiting(int others, const PassReport& report) {
     return sum;
   };
   while (bytes() > waiting_bytes_ && !report.stop) {
-    const auto largest = std::max_element(
-        waiting_.begin(), waiting_.end(),
-        [](const auto& a, const auto& b) { return a.second.bytes < b.second.bytes; });
-    const Place place = largest->first;
-    run_place(place, others, report);
+    const auto smaller = [](const auto& a, const auto& b) {
+      return a.second.bytes < b.second.bytes;
+    };
+    run_place(std::max_element(waiting_.begin(), waiting_.end(), smaller), others, report);
   }
 }
 
@@ -669,10 +665,7 @@ void Passes::run_pass(int from, const Pass& pass, Course& course, const PassRepo
   Slots slots = at_cut(course.site, from, pass);
   int at = from;
   if (const auto changed = run_to_cut(course.site, from, pass, cuts, slots, at, report.costs)) {
-    const std::int64_t before = report.costs.died;
-    wait(pass, slots, at, *changed, report);
-    course.deaths.met += static_cast<std::int64_t>(pass.size());
-    course.deaths.died += report.costs.died - before;
+    course.deaths.add(wait(pass, slots, at, *changed, report));
     return;
   }
   run_faulty(slots, at, steps(), images_of(pass), report.costs);

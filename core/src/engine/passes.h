@@ -74,6 +74,10 @@ class Passes {
   /// Trials that came to cuts, and that ended there.
   struct Deaths {
     std::int64_t met = 0, died = 0;
+    void add(const Deaths& other) {
+      met += other.met;
+      died += other.died;
+    }
     /// So often that fewer passes are left to run.
     bool pay() const { return died * 10 >= met; }
   };
@@ -127,11 +131,11 @@ class Passes {
   std::optional<std::vector<int>> run_to_cut(std::int32_t site, int from, const Pass& pass,
                                              std::span<const int> cuts, Slots& slots, int& at,
                                              EngineCosts& costs) const;
-  void wait(const Pass& pass, const Slots& slots, int cut, const std::vector<int>& changed,
-            const PassReport& report);
+  Deaths wait(const Pass& pass, const Slots& slots, int cut, const std::vector<int>& changed,
+              const PassReport& report);
   void wait_here(const Pass& pass, int cut, const PassReport& report);
   static void put_together(std::span<Flight* const> flights);
-  void run_place(Place place, int others, const PassReport& report);
+  void run_place(std::map<Place, Waiting>::iterator place, int others, const PassReport& report);
   void bound_waiting(int others, const PassReport& report);
   void run_passes(int from, const std::vector<Pass>& passes, Course course,
                   const PassReport& report);
@@ -150,8 +154,6 @@ class Passes {
   std::int64_t waiting_bytes_;
   GoldenRows golden_rows_;
   std::map<Place, Waiting> waiting_;
-  Deaths recent_;                // at the first cut behind a site
-  int without_a_look_ = 0;       // calls of run()
   std::map<int, bool> movable_;  // by cut
   /// Whether all that lives at a cut, besides images' own values, is equal in two chunks.
   std::map<std::tuple<int, const GoldenChunk*, const GoldenChunk*>, bool> mixable_;

@@ -403,7 +403,7 @@ std::vector<Flight*> Worker::distinct(std::span<Flight> flights, Twins& twins) {
 
 // Tells of each trial that changes the same as this one.
 void Worker::for_twins(const Flight& one, const Twins& twins,
-                       const std::function<void(Flight&)>& tell) {
+                       const std::function<void(Flight&)>& tell) const {
   if (const auto kept = kept_.find(&one); kept != kept_.end()) {
     for (Flight& twin : kept->second->twins) tell(twin);
   } else if (const auto others = twins.find(&one); others != twins.end()) {

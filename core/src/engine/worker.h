@@ -107,7 +107,8 @@ class Worker {
                                                        std::span<const std::vector<Edit>> edits,
                                                        std::int64_t most) const;
   std::vector<Flight*> distinct(std::span<Flight> flights, Twins& twins);
-  void for_twins(const Flight& one, const Twins& twins, const std::function<void(Flight&)>& tell);
+  void for_twins(const Flight& one, const Twins& twins,
+                 const std::function<void(Flight&)>& tell) const;
   Flight* keep(Flight& one, Twins& twins);
   bool fly(std::int32_t site, std::vector<Flight*> flights, Twins& twins, int others);
   bool pass_through(std::int32_t site, std::vector<Flight*> flights, int others,
