@@ -1607,6 +1607,34 @@ class Protected(Networks):
     def protected_rows(self, name):
         return list(csv.DictReader(io.StringIO(self.bitfall("export", f"run/protected/{name}", "--csv"))))
 
+    def test_trials_that_change_the_same_are_noticed_one_by_one(self):
+        """A guard may have clamped the one at its site and not the other, which is run for both."""
+        for target, place, trials in (
+            ("activation", 'operations = ["relu"]', 4000),
+            ("weight", 'operations = "*"', 150),
+        ):
+            stored = []
+            for run in ("suffix = false\nshare = false", "share = false", "", "early_stop = false"):
+                self.protect(
+                    'protection = { id = "range", scope = "channel" }\noperations = "*"\nname = "guarded"',
+                    model='[format]\nid = "fp4_e2m1"',
+                    faults='error_model = { id = "random_value", mode = "code" }\n'
+                    f'{place}\ntarget = "{target}"',
+                    per_site=trials,
+                    batch=2,
+                    run=run,
+                )
+                stored.append(self.protected_rows("guarded"))
+            noticed = {}
+            for row in stored[0]:
+                same_value = tuple(row[key] for key in ("site", "image", "element", "faulty_loss"))
+                noticed.setdefault(same_value, set()).add(row["protect_detected"])
+            self.assertGreater(len(stored[0]), len(noticed))
+            if target == "activation":
+                self.assertGreater(sum(len(said) > 1 for said in noticed.values()), 20)
+            for other in stored[1:]:
+                self.assertTrue(stored[0] == other, target)
+
     def protection_row(self, name):
         rows = json.loads(self.bitfall("report", "run", "--json"))["protections"]
         return next(row for row in rows if row["name"] == name)
