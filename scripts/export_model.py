@@ -716,6 +716,8 @@ def write_and_judge(
         f"{method}: " + (str(error) if isinstance(error, ExportError) else first_line(error))
         for method, error in reasons.items()
     ]
+    if "export" not in methods:
+        lines.append("try: torch.export, which takes more kinds of code: --format pt2 (export_pt2.export_pt2)")
     raise ExportError(f"{facts['name']} could not be exported:\n  " + "\n  ".join(lines))
 
 

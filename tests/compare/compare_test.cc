@@ -878,6 +878,37 @@ TEST(Comparison, ShowsEveryColumnOfEveryMetric) {
   }
 }
 
+TEST(Comparison, MetricsAreSetSideBySideInLayersThatAllArmsHave) {
+  const CompareData data = compared({make_run("a", {}, mixed), make_run("b", kHead, mixed)});
+  ASSERT_LT(data.common_layers, static_cast<std::int64_t>(data.layers.size()));
+  for (std::size_t i = 0; i < data.arms.size(); ++i) {
+    double sum = 0;
+    std::int64_t layers = 0, trials = 0;
+    for (const LayerRow& row : data.layers) {
+      if (!std::ranges::all_of(row.arms, [](const auto& cell) { return cell.has_value(); })) continue;
+      const MetricSummary& metric = row.arms[i]->summary.metrics.at(0);
+      sum += metric.event ? metric.rate.rate : metric.mean;
+      trials += metric.trials;
+      ++layers;
+    }
+    EXPECT_EQ(layers, data.common_layers);
+    ASSERT_TRUE(data.arms[i].common);
+    const MetricSummary& metric = data.arms[i].common->metrics.at(0);
+    EXPECT_DOUBLE_EQ(metric.event ? metric.rate.rate : metric.mean,
+                     sum / static_cast<double>(layers));
+    EXPECT_EQ(metric.trials, trials);
+    EXPECT_THAT(compare_text(data), HasSubstr(metric_text(metric, 2)));
+  }
+  EXPECT_THAT(compare_text(data), HasSubstr("that all arms have"));
+}
+
+TEST(Comparison, OfTheSameLayersNeedsNoSecondMetricsRow) {
+  const CompareData data = compared({make_run("a", {}, mixed), make_run("b", {}, mixed)});
+  EXPECT_FALSE(data.arms[0].common);
+  EXPECT_FALSE(data.arms[1].common);
+  EXPECT_THAT(compare_text(data), Not(HasSubstr("that all arms have")));
+}
+
 TEST(Comparison, PageHoldsTablesAndCharts) {
   const CompareData data =
       compared({make_run("a", {}, mixed), make_run("b<script>", kHead, mixed)});

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "combined_group.h"
 #include "compare_golden.h"
 #include "compare_last.h"
 #include "compare_match.h"
@@ -92,6 +93,7 @@ class Comparison {
       add_rows(i, matched);
       finish_networks(i, matched);
       finish_last_layer(i, matched);
+      finish_common(i, matched);
       finish_golden(i);
     }
     note_layers();
@@ -274,6 +276,23 @@ class Comparison {
       std::transform(common_.begin(), common_.end(), met.begin(), common_.begin(),
                      std::logical_and<>());
     }
+    data_.common_layers = std::count(common_.begin(), common_.end(), true);
+    layers_differ_ = std::ranges::any_of(runs_, [&](const auto& run) {
+      return static_cast<std::int64_t>(run->trials.size()) != data_.common_layers;
+    });
+  }
+
+  // The columns of the metrics where all arms were hit: over all trials they are of other places.
+  void finish_common(std::size_t i, const Matched& matched) {
+    if (!layers_differ_ || data_.common_layers == 0) return;
+    Arm& arm = data_.arms[i];
+    std::vector<WeightedGroup> parts;
+    for (std::size_t layer = 0; layer < arm.report.layers.size(); ++layer) {
+      const int of_baseline = i == 0 ? static_cast<int>(layer) : matched.baseline_layer[layer];
+      if (of_baseline < 0 || !common_[static_cast<std::size_t>(of_baseline)]) continue;
+      parts.push_back({1, &arm.report.layers[layer]});
+    }
+    arm.common = combined(parts, data_.confidence);
   }
 
   // Whether the layer counts in the usual mean: no arithmetic of a head other than its products,
@@ -508,6 +527,7 @@ class Comparison {
   std::vector<bool> images_;  // by image: whether its trials count; empty = all do
   std::vector<Resamples> baseline_samples_;
   std::vector<bool> common_;  // by the baseline's layer: whether all arms have it
+  bool layers_differ_ = false;
   CompareData data_;
 };
 

@@ -134,6 +134,9 @@ struct Arm {
   std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
   std::optional<Discordance> mismatches, dues;  // of all trials, where all layers are paired
+  /// The mean over the layers that all arms have, with equal weights; none where they are all that
+  /// any arm has, or there are none.
+  std::optional<GroupSummary> common;
 };
 
 /// An arm against the baseline with its logits divided by a temperature (`bitfall head rescale`),
@@ -155,6 +158,7 @@ struct CompareData {
   std::vector<Arm> arms;                // the baseline first
   std::vector<EqualScale> equal_scale;  // each arm with each rescaled baseline
   std::vector<LayerRow> layers;  // the baseline's in network order, then those of others alone
+  std::int64_t common_layers = 0;  // of the baseline, that all arms have
   std::optional<std::int64_t> images_counted;  // where trials of some images alone count
   std::vector<std::string> warnings;           // what makes the figures doubtful
   std::vector<std::string> notes;              // layers without a match, and which were not paired

@@ -113,6 +113,7 @@ Json to_json(const Arm& arm, bool baseline) {
                {"last_layer", to_json(arm.last, baseline)},
                {"networks", networks},
                {"pooled", to_json(report.network)}};
+  if (arm.common) json["in_common_layers"] = to_json(*arm.common)["metrics"];
   if (report.facts.protection) {
     json["protection"] = {{"detail", report.facts.protection_detail.value_or("")},
                           {"cost", report.facts.protection_cost.value_or("")}};
@@ -172,6 +173,7 @@ std::string compare_json(const CompareData& data) {
       {"confidence", data.confidence},
       {"clip", data.clip},
       {"headline", data.plain_mean_misleads ? "delta_loss_clipped" : "delta_loss"},
+      {"common_layers", data.common_layers},
       {"images_counted", data.images_counted ? Json(*data.images_counted) : Json(nullptr)},
       {"warnings", data.warnings},
       {"notes", data.notes},

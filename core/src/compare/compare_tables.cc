@@ -244,8 +244,19 @@ class Tables {
     table.note =
         "Every column of the campaigns' metrics, each arm by itself: of an event the share of "
         "trials, of a quantity the mean of the finite ones.";
-    Groups all;
-    for (const Arm& arm : data_.arms) all.push_back(&arm.report.network);
+    Groups all, common;
+    for (const Arm& arm : data_.arms) {
+      all.push_back(&arm.report.network);
+      if (arm.common) common.push_back(&*arm.common);
+    }
+    if (!common.empty()) {
+      add_metrics(table, "in common", common);
+      table.note += " In common: the mean over the " +
+                    (data_.common_layers == 1 ? std::string("layer")
+                                              : std::to_string(data_.common_layers) + " layers") +
+                    " that all arms have. All trials: each arm's own, of layers too that another "
+                    "lacks.";
+    }
     add_metrics(table, "all trials", all);
     if (!full_) return table;
     std::set<std::string> seen;
