@@ -546,6 +546,25 @@ class Archives(Case):
             export_model.export(Fixed(), self.folder / "m.pt2", facts, ["export"], say=lambda _: None)
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_what_torchscript_cannot_hold_is_sent_to_torch_export(self):
+        class Swish(torch.autograd.Function):  # of efficientnet_pytorch
+            @staticmethod
+            def forward(ctx, x):
+                ctx.save_for_backward(x)
+                return x * torch.sigmoid(x)
+
+        class Network(nn.Module):
+            def forward(self, x):
+                return Swish.apply(x).mean((2, 3))
+
+        facts = {"name": "swish", "input": [3, 4, 4], "classes": 3}
+        with self.assertRaisesRegex(export_model.ExportError, "Swish(?s:.*)--format pt2"):
+            export_model.export(Network(), self.folder / "m.pt", facts, say=lambda _: None)
+        export_model.export(Network(), self.folder / "m.pt2", facts, ["export"], say=lambda _: None)
+        program, _ = self.read(self.folder / "m.pt2")
+        images = torch.randn(2, 3, 4, 4)
+        torch.testing.assert_close(program.module()(images), Network()(images))
+
 
 class ZeroLayers(Case):
     def test_heads_and_norms_of_zeros(self):
