@@ -488,8 +488,10 @@ def fill_zero_layers(model: nn.Module) -> list:
 
 
 def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return (text.splitlines() or [""])[0] or type(error).__name__
+    lines = str(error).strip().splitlines() or [""]
+    # TorchScript's interpreter ends with what was wrong, behind its trace.
+    told = lines[-1] if "in the TorchScript interpreter" in lines[0] else lines[0]
+    return told or type(error).__name__
 
 
 def shape_text(size: list) -> str:

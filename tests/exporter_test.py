@@ -546,6 +546,15 @@ class Archives(Case):
             export_model.export(Fixed(), self.folder / "m.pt2", facts, ["export"], say=lambda _: None)
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    def test_what_a_traced_network_fails_by_is_told(self):
+        class Fixed(nn.Module):
+            def forward(self, x):
+                return torch.stack([*x.flatten(1)])  # traced for one number of images
+
+        facts = {"name": "fixed", "input": [3, 4, 4], "classes": 48}
+        with self.assertRaisesRegex(export_model.ExportError, "trace: RuntimeError: Expected . elements"):
+            export_model.export(Fixed(), self.folder / "m.pt", facts, ["trace"], say=lambda _: None)
+
     def test_what_torchscript_cannot_hold_is_sent_to_torch_export(self):
         class Swish(torch.autograd.Function):  # of efficientnet_pytorch
             @staticmethod
