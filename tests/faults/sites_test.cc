@@ -186,7 +186,7 @@ TEST(SelectSites, NothingSelectedIsAnError) {
             "kinds add (1), conv (1) (most of those that it names are refused: mixed)\n");
   EXPECT_EQ(select(entry(Target::kWeight, {"*"}, {"*"}), sites).messages,
             "c.toml: [[faults]] selects no weight site that can be hit; the model has none "
-            "(torch.jit.freeze makes constants of parameters: export without it)\n");
+            "(torch.jit.freeze makes constants of parameters, and quantised layers pack them: export without either)\n");
 }
 
 TEST(FindSite, TellsTargetsApartAndKnowsAliases) {

@@ -55,10 +55,31 @@ struct ArrayLayout {
 
 bool is_channel_count(std::int64_t size) { return size == 1 || size == 3; }
 
+// How inputs of another rank reach a network: as images of the same values.
+std::string advice_on_rank(const std::vector<std::int64_t>& shape) {
+  if (shape.size() < 2) return "";
+  const auto list = [](std::span<const std::int64_t> sizes) {
+    std::string text;
+    for (const std::int64_t size : sizes) text += ", " + std::to_string(size);
+    return text;
+  };
+  const std::span<const std::int64_t> sizes(shape.data() + 1, shape.size() - 1);
+  std::vector<std::int64_t> image(sizes.begin(), sizes.end());
+  while (image.size() < 3) image.insert(image.begin(), 1);
+  while (image.size() > 3) {
+    image[image.size() - 2] *= image.back();
+    image.pop_back();
+  }
+  return " (save array.reshape(" + std::to_string(shape[0]) + list(image) +
+         "); a network that takes no such images: let it begin with x = x.reshape(-1" +
+         list(sizes) + "))";
+}
+
 ArrayLayout float_layout(const fs::path& path, const NpyFile& array, const Preprocess& steps) {
   const auto& shape = array.shape();
   if (shape.size() != 4) {
-    fail(path, "float32 images must be [N, C, H, W]; this array is " + array.shape_text());
+    fail(path, "float32 images must be [N, C, H, W]; this array is " + array.shape_text() +
+                   advice_on_rank(shape));
   }
   if (steps.resize || steps.crop) {
     fail(

@@ -119,7 +119,8 @@ void report_no_match(std::span<const Site> sites, const SiteSelection& entry, st
   }
   if (names.empty() && entry.target == Target::kWeight) {
     diagnostics.add(where, what + " matches '" + pattern + "': the model has no parameters",
-                    "torch.jit.freeze makes constants of them: export the model without it");
+                    "torch.jit.freeze makes constants of them, and quantised layers pack them: export the model "
+                    "without either");
     return;
   }
   const std::string near = nearest(pattern, names);
@@ -228,7 +229,8 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSe
                         (kinds.empty() ? "none" : "sites of kinds " + kinds),
                     !refusal.empty() ? "most of those that it names are refused: " + refusal
                     : kinds.empty() && entry.target == Target::kWeight
-                        ? "torch.jit.freeze makes constants of parameters: export without it"
+                        ? "torch.jit.freeze makes constants of parameters, and quantised layers pack them: "
+                          "export without either"
                         : "");
   }
   return indices;

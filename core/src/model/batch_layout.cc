@@ -387,8 +387,8 @@ class SideBySide {
         return depends + " (they decide the size of " + sized_ + "); set [run] batch = 1";
       }
       return depends +
-             " (batch normalisation in training mode, or a mean over the batch); export the model "
-             "after model.eval(), or set [run] batch = 1";
+             " (batch normalisation in training mode, a mean over the batch, or a scale of dynamic "
+             "quantisation); export the model after model.eval(), or set [run] batch = 1";
     }
     for (const Slots& slots : exchanged_) {
       const at::Tensor others = program_.output(slots);
