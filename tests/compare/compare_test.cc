@@ -76,7 +76,7 @@ fs::path make_run(const std::string& name, const MadeRun& made, const Effects& e
     run.strata.push_back({layer.entry, site, 1e6, made.trials, made.permanent});
   }
   run.site_formats.assign(run.sites.size(), 0);
-  run.metric_columns.resize(1);
+  run.metric_columns[1] = {"mismatch", "mismatch", ColumnKind::kEvent, "1"};
   const fs::path directory = fresh_directory(name);
   const auto store = Store::create(directory, run, 1000);
   for (std::int32_t image = 0; image < 5; ++image) {
@@ -98,7 +98,7 @@ fs::path make_run(const std::string& name, const MadeRun& made, const Effects& e
       trial.outcome = effect.mismatch    ? Outcome::kTop1Changed
                       : effect.loss != 0 ? Outcome::kTop1Same
                                          : Outcome::kMasked;
-      trial.metrics = {std::abs(effect.loss)};
+      trial.metrics = {std::abs(effect.loss), effect.mismatch ? 1.0 : 0.0};
       EditRecord record;
       const std::int64_t fault = made.permanent ? n / 5 : n;
       record.edit.element = effect.element >= 0 ? effect.element : fault % 10;
@@ -900,6 +900,67 @@ TEST(Comparison, MetricsAreSetSideBySideInLayersThatAllArmsHave) {
     EXPECT_THAT(compare_text(data), HasSubstr(metric_text(metric, 2)));
   }
   EXPECT_THAT(compare_text(data), HasSubstr("that all arms have"));
+}
+
+const MetricChange& change(const std::vector<MetricChange>& changes, const std::string& column) {
+  return *std::ranges::find(changes, column, &MetricChange::column);
+}
+
+TEST(Comparison, MetricsChangeOverTheTrialsThatBothRan) {
+  // conv1: 3 more at every other trial; fc: the event moves; of the last half of `extra` the faults
+  // are others.
+  const MadeRun three{{{"conv1"}, {"fc", "linear", 3}, {"extra"}}, 40};
+  const auto a = make_run("a", three, [](std::size_t, std::int64_t n) {
+    return Effect{1, n < 4};
+  });
+  const auto b = make_run("b", three, [](std::size_t layer, std::int64_t n) {
+    if (layer == 0) return Effect{n % 2 == 0 ? 4.0 : 1.0, n < 4};
+    if (layer == 1) return n == 39 ? Effect{kNan, true} : Effect{1, n >= 2 && n < 10};
+    return Effect{9, false, n >= 10 ? 9 - n % 10 : -1};
+  });
+  const CompareData data = compared({a, b});
+  const auto& conv = cell(data, 0, 1).metric_changes;
+  EXPECT_EQ(change(conv, "delta_loss").pairs, 40);
+  EXPECT_DOUBLE_EQ(change(conv, "delta_loss").difference, 1.5);
+  // Of 20 threes and 20 noughts, by the normal distribution at 95 %.
+  EXPECT_NEAR(change(conv, "delta_loss").interval.high,
+              1.5 + 1.959964 * 1.5 * std::sqrt(40. / 39) / std::sqrt(40.), 1e-6);
+  EXPECT_TRUE(std::isnan(change(conv, "mismatch").interval.low));
+  EXPECT_EQ(change(conv, "mismatch").difference, 0);
+  const auto& fc = cell(data, 1, 1).metric_changes;
+  EXPECT_EQ(change(fc, "delta_loss").pairs, 39);  // one is not finite
+  EXPECT_EQ(change(fc, "delta_loss").difference, 0);
+  const MetricChange& moved = change(fc, "mismatch");
+  EXPECT_EQ(moved.pairs, 40);
+  ASSERT_TRUE(moved.split);
+  EXPECT_EQ(moved.split->only_baseline, 2);
+  EXPECT_EQ(moved.split->only_arm, 7);
+  EXPECT_DOUBLE_EQ(moved.difference, 5. / 40);
+  EXPECT_DOUBLE_EQ(moved.split->p, mcnemar_exact(2, 7));
+  EXPECT_TRUE(cell(data, 2, 1).metric_changes.empty());  // not paired: most faults are others
+  EXPECT_EQ(change(data.arms[1].metric_changes, "mismatch").pairs, 80);
+  EXPECT_DOUBLE_EQ(change(data.arms[1].metric_changes, "delta_loss").difference, 60. / 79);
+  EXPECT_THAT(compare_text(data), HasSubstr("+6.25 % (7 : 2, p "));
+  EXPECT_THAT(compare_markdown(data), HasSubstr("+12.50 % (7 : 2, p "));
+  const json of_arm = json::parse(compare_json(data))["arms"][1]["metric_changes"];
+  EXPECT_EQ(of_arm["mismatch"]["mcnemar"]["only_arm"], 7);
+  EXPECT_DOUBLE_EQ(of_arm["delta_loss"]["difference"], 60. / 79);
+}
+
+TEST(Comparison, ChangesOfMetricsHaveIntervalsBetweenFaultsOfSeveralImages) {
+  MadeRun made;
+  made.permanent = true;
+  const auto a = make_run("a", made, same_everywhere(1, false));
+  const auto b = make_run("b", made, [](std::size_t, std::int64_t n) {
+    return Effect{n / 5 % 2 == 0 ? 3.0 : 1.0, n / 5 % 2 == 0};  // all images of a fault alike
+  });
+  const CompareData data = compared({a, b});
+  const auto& changes = cell(data, 0, 1).metric_changes;
+  EXPECT_DOUBLE_EQ(change(changes, "delta_loss").difference, 1);
+  EXPECT_NEAR(change(changes, "delta_loss").interval.high,
+              1 + 1.959964 * std::sqrt(20. / 19) / std::sqrt(20.), 1e-6);  // 20 faults
+  EXPECT_DOUBLE_EQ(change(changes, "mismatch").difference, 0.5);
+  EXPECT_FALSE(change(changes, "mismatch").split);
 }
 
 TEST(Comparison, OfTheSameLayersNeedsNoSecondMetricsRow) {

@@ -22,6 +22,8 @@ struct Matched {
   std::vector<Resamples> of_baseline;  // by the baseline's layer
   std::vector<Resamples> of_arm;       // by the arm's layer
   std::vector<Pairing> pairings;       // by the arm's layer
+  std::vector<std::vector<MetricChange>> metric_changes;  // by the arm's layer
+  std::vector<MetricChange> all_metric_changes;
 };
 
 std::string label_of(const ArmSource& source) {
@@ -191,6 +193,7 @@ class Comparison {
     }
     matched.baseline_layer.assign(run.trials.size(), -1);
     matched.pairings.resize(run.trials.size());
+    matched.metric_changes.resize(run.trials.size());
     baseline_samples_ = matched.of_arm;
     return matched;
   }
@@ -204,6 +207,9 @@ class Comparison {
     Matched matched;
     matched.baseline_layer = matching_layers(first, other);
     matched.of_baseline = baseline_samples_;
+    matched.metric_changes.resize(other.trials.size());
+    const MetricChanges none(first.run.metric_columns, other.run.metric_columns);
+    MetricChanges all = none;
     for (std::size_t layer = 0; layer < other.trials.size(); ++layer) {
       const std::uint64_t stream = (static_cast<std::uint64_t>(i) << 32) + 2 * layer;
       const int partner = matched.baseline_layer[layer];
@@ -214,6 +220,12 @@ class Comparison {
         const auto p = static_cast<std::size_t>(partner);
         const TrialPairs pairs(first.trials[p], other.trials[layer]);
         matched.pairings.push_back(pairs.pairing());
+        if (matched.pairings.back().paired) {
+          MetricChanges changes = none;
+          changes.add(pairs);
+          matched.metric_changes[layer] = changes.finish(data_.confidence);
+          all.add(pairs);
+        }
         auto [baseline, arm] = pairs.samples(stream);
         limit(baseline, 0, p);
         matched.of_baseline[p] = std::move(baseline);
@@ -221,6 +233,7 @@ class Comparison {
       }
       limit(matched.of_arm.back(), i, layer);
     }
+    matched.all_metric_changes = all.finish(data_.confidence);
     return matched;
   }
 
@@ -242,6 +255,7 @@ class Comparison {
 
   void add_rows(std::size_t i, const Matched& matched) {
     Arm& arm = data_.arms[i];
+    arm.metric_changes = matched.all_metric_changes;
     std::optional<Discordance> mismatches, dues;
     bool whole = true;
     for (std::size_t layer = 0; layer < matched.of_arm.size(); ++layer) {
@@ -250,6 +264,7 @@ class Comparison {
       cell.summary = arm.report.layers[layer];
       cell.values = values_of(matched.of_arm[layer], data_.confidence);
       cell.pairing = matched.pairings[layer];
+      cell.metric_changes = matched.metric_changes[layer];
       const int partner = matched.baseline_layer[layer];
       if (cell.pairing.matched) {
         cell.improvement = improvement_of(matched.of_baseline[static_cast<std::size_t>(partner)],

@@ -63,6 +63,18 @@ struct Pairing {
   std::optional<Discordance> mismatches, dues;  // if paired, and not by fault
 };
 
+/// A column of a metric over the trials that both arms ran, arm minus baseline.
+struct MetricChange {
+  std::string column, unit;
+  bool event = false;
+  std::int64_t pairs = 0;  // of an event all, of a quantity those where both have a finite one
+  double difference = 0;   // of the shares, or of the means; NaN without pairs
+  /// Of a quantity's, by the normal distribution, between faults where these meet several images;
+  /// NaN for an event or fewer than two faults.
+  Interval interval;
+  std::optional<Discordance> split;  // of an event; none where faults meet several images
+};
+
 /// A layer in one arm.
 struct LayerOfArm {
   std::string site;  // the arm's own name for it
@@ -70,6 +82,7 @@ struct LayerOfArm {
   Values values;
   Pairing pairing;          // against the baseline; not matched in the baseline itself
   Improvement improvement;  // where matched
+  std::vector<MetricChange> metric_changes;  // where matched: of the trials that agree
 };
 
 struct LayerRow {
@@ -134,6 +147,7 @@ struct Arm {
   std::vector<NetworkValue> networks;  // [0] is the headline: kLayers, not by bits
   LastLayer last;
   std::optional<Discordance> mismatches, dues;  // of all trials, where all layers are paired
+  std::vector<MetricChange> metric_changes;  // of the trials that agree, of all layers
   /// The mean over the layers that all arms have, with equal weights; none where they are all that
   /// any arm has, or there are none.
   std::optional<GroupSummary> common;

@@ -48,6 +48,22 @@ Json to_json(const std::optional<Discordance>& test) {
           {"p", test->p}};
 }
 
+Json to_json(const std::vector<MetricChange>& changes) {
+  Json json = Json::object();
+  for (const MetricChange& change : changes) {
+    Json& column = json[change.column];
+    column = {{"unit", change.unit},
+              {"pairs", change.pairs},
+              {"difference", number(change.difference)}};
+    if (change.event) {
+      column["mcnemar"] = to_json(change.split);
+    } else {
+      column["interval"] = ends(change.interval);
+    }
+  }
+  return json;
+}
+
 Json to_json(const Pairing& pairing) {
   return {{"statistics", pairing.paired ? "paired" : "independent"},
           {"resampled_by", pairing.by_fault ? "fault" : "trial"},
@@ -124,6 +140,7 @@ Json to_json(const Arm& arm, bool baseline) {
   json["top2diff_change"] = to_json(arm.top2diff_change);
   json["nll_change"] = to_json(arm.nll_change);
   json["other_scale"] = arm.other_scale;
+  json["metric_changes"] = to_json(arm.metric_changes);
   json["mcnemar"] = to_json(arm.mismatches);
   json["mcnemar_due"] = to_json(arm.dues);
   return json;
@@ -155,6 +172,7 @@ Json to_json(const LayerRow& row) {
     if (layer->pairing.matched) {
       json["pairing"] = to_json(layer->pairing);
       json["improvement"] = to_json(layer->improvement);
+      json["metric_changes"] = to_json(layer->metric_changes);
     }
     arms.push_back(std::move(json));
   }

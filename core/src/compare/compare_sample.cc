@@ -131,6 +131,10 @@ void LayerTrials::add(const TrialEffect& effect, const TrialResult& trial) {
   trials_.push_back({trial.trial, effect.fault, place_of_fault(trial),
                      std::isfinite(delta) ? delta : kNan, effect.clipped, effect.mismatch,
                      is_due(effect.outcome)});
+  for (const double value : trial.metrics) {
+    metrics_.push_back(is_due(effect.outcome) ? std::numeric_limits<float>::quiet_NaN()
+                                              : static_cast<float>(value));
+  }
 }
 
 TrialSums LayerTrials::SampledTrial::sums() const {
@@ -150,6 +154,66 @@ TrialPairs::TrialPairs(const LayerTrials& baseline, const LayerTrials& arm)
       left.id < right.id ? ++a : ++b;
     }
   }
+}
+
+MetricChanges::MetricChanges(std::span<const StoredColumn> baseline,
+                             std::span<const StoredColumn> arm)
+    : width_of_baseline_(baseline.size()), width_of_arm_(arm.size()) {
+  for (std::size_t i = 0; i < baseline.size(); ++i) {
+    const auto found = std::ranges::find(arm, baseline[i].name, &StoredColumn::name);
+    if (found == arm.end()) continue;
+    StoredColumn quantity = baseline[i];
+    quantity.kind = ColumnKind::kQuantity;
+    columns_.push_back({baseline[i].kind == ColumnKind::kEvent, i,
+                        static_cast<std::size_t>(found - arm.begin()), MetricTally(quantity)});
+  }
+}
+
+void MetricChanges::add(const TrialPairs& pairs) {
+  const LayerTrials &baseline = pairs.baseline_, &arm = pairs.arm_;
+  std::int64_t before = -1;
+  for (const auto& [a, b] : pairs.same_) {
+    const std::int64_t fault = baseline.trials_[a].fault;
+    by_fault_ |= fault == before;
+    before = fault;
+    ++pairs_;
+    for (Column& column : columns_) {
+      const double left = baseline.metrics_[a * width_of_baseline_ + column.in_baseline];
+      const double right = arm.metrics_[b * width_of_arm_ + column.in_arm];
+      if (column.event) {  // without an answer, without the event
+        column.only_baseline += left == 1 && right != 1;
+        column.only_arm += right == 1 && left != 1;
+      } else {
+        column.change.add(fault, true, right - left);
+      }
+    }
+  }
+}
+
+std::vector<MetricChange> MetricChanges::finish(double confidence) const {
+  std::vector<MetricChange> changes;
+  if (pairs_ == 0) return changes;
+  for (const Column& column : columns_) {
+    const MetricSummary summary = column.change.finish(confidence);
+    MetricChange& change = changes.emplace_back();
+    change.column = summary.column;
+    change.unit = summary.unit;
+    change.event = column.event;
+    if (!column.event) {
+      change.pairs = pairs_ - summary.nonfinite;
+      change.difference = summary.mean;
+      change.interval = summary.interval;
+      continue;
+    }
+    change.pairs = pairs_;
+    change.difference = static_cast<double>(column.only_arm - column.only_baseline) /
+                        static_cast<double>(pairs_);
+    change.interval = {kNan, kNan};
+    if (by_fault_) continue;
+    change.split = {pairs_, column.only_baseline, column.only_arm,
+                    mcnemar_exact(column.only_baseline, column.only_arm)};
+  }
+  return changes;
 }
 
 Pairing TrialPairs::pairing() const {

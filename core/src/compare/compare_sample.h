@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "compare.h"
+#include "metric_tally.h"
 
 namespace bitfall {
 
@@ -32,6 +34,7 @@ class LayerTrials {
 
  private:
   friend class TrialPairs;
+  friend class MetricChanges;
   struct SampledTrial {
     std::int64_t id = 0;
     std::int64_t fault = 0;
@@ -42,6 +45,9 @@ class LayerTrials {
     TrialSums sums() const;
   };
   std::deque<SampledTrial> trials_;  // some 50 bytes a trial: all of a run are kept
+  // Of each trial a number for every column of the metrics, NaN without an answer. Short: a change
+  // is as exact as what it is a change of.
+  std::deque<float> metrics_;
 };
 
 /// How few draws carry a mean of losses: its value over the draws, and sum of d^2 / n^2.
@@ -76,6 +82,7 @@ class TrialPairs {
   static Resamples sample(const LayerTrials& arm, std::uint64_t stream);
 
  private:
+  friend class MetricChanges;
   struct Unit {
     TrialSums baseline, arm;
   };
@@ -88,6 +95,28 @@ class TrialPairs {
   const LayerTrials& baseline_;
   const LayerTrials& arm_;
   std::vector<std::pair<std::size_t, std::size_t>> same_;  // places in the two arms
+};
+
+/// What the columns of the metrics that both arms have are in the one and the other.
+class MetricChanges {
+ public:
+  MetricChanges(std::span<const StoredColumn> baseline, std::span<const StoredColumn> arm);
+  /// The trials of a layer that agree.
+  void add(const TrialPairs& pairs);
+  /// Empty without pairs.
+  std::vector<MetricChange> finish(double confidence) const;
+
+ private:
+  struct Column {
+    bool event = false;
+    std::size_t in_baseline = 0, in_arm = 0;
+    MetricTally change;  // of a quantity
+    std::int64_t only_baseline = 0, only_arm = 0;
+  };
+  std::vector<Column> columns_;
+  std::size_t width_of_baseline_, width_of_arm_;
+  std::int64_t pairs_ = 0;
+  bool by_fault_ = false;
 };
 
 /// Adds limits to a layer's sample: of the rates from their intervals; of the clipped mean from the

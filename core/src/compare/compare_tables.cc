@@ -286,6 +286,36 @@ class Tables {
     return table;
   }
 
+  // Empty where no arm ran trials of the baseline. On the terminal of all layers, else by layer, too.
+  ReportTable metric_changes() const {
+    ReportTable table;
+    table.title = "Change of the metrics";
+    table.note =
+        "Arm minus baseline over the trials that both ran (same image, edits and place), of all "
+        "layers that have such: of a quantity the mean with its interval, over those where both "
+        "are finite; of an event the share, and how many of the trials had it in the arm : in the "
+        "baseline alone, p of McNemar's exact test.";
+    table.columns = {"of", "metric"};
+    table.text_columns = 2;
+    for (std::size_t i = 1; i < data_.arms.size(); ++i) {
+      table.columns.push_back(data_.arms[i].label + level_);
+    }
+    Changes all;
+    for (std::size_t i = 1; i < data_.arms.size(); ++i) {
+      all.push_back(&data_.arms[i].metric_changes);
+    }
+    add_changes(table, "all pairs", all);
+    if (!full_) return table;
+    for (const LayerRow& row : data_.layers) {
+      Changes changes;
+      for (std::size_t i = 1; i < row.arms.size(); ++i) {
+        changes.push_back(row.arms[i] ? &row.arms[i]->metric_changes : nullptr);
+      }
+      add_changes(table, row.name, changes);
+    }
+    return table;
+  }
+
   ReportTable last_layer() const {
     ReportTable table;
     table.title = "Last layer";
@@ -497,6 +527,42 @@ class Tables {
     }
   }
 
+  using Changes = std::vector<const std::vector<MetricChange>*>;  // by arm; null: it has none
+
+  static void add_changes(ReportTable& table, const std::string& of, const Changes& changes) {
+    std::set<std::string> seen;
+    for (const auto* named : changes) {
+      if (!named) continue;
+      for (const MetricChange& change : *named) {
+        if (!seen.insert(change.column).second) continue;
+        std::vector<std::string> row = {of, change.column};
+        for (const auto* list : changes) {
+          const auto found = list ? std::ranges::find(*list, change.column, &MetricChange::column)
+                                  : std::vector<MetricChange>::const_iterator();
+          row.push_back(list && found != list->end() ? metric_change_text(*found) : "-");
+        }
+        table.rows.push_back(std::move(row));
+      }
+    }
+  }
+
+  static std::string with_sign(double value, std::string text) {
+    return value > 0 ? "+" + std::move(text) : std::move(text);
+  }
+
+  static std::string metric_change_text(const MetricChange& change) {
+    if (!change.event) {
+      std::string text = with_sign(change.difference, quantity(change.difference));
+      if (std::isnan(change.interval.low)) return text;
+      return text + " [" + with_sign(change.interval.low, quantity(change.interval.low)) + ", " +
+             with_sign(change.interval.high, quantity(change.interval.high)) + "]";
+    }
+    const std::string text = with_sign(change.difference, percent(change.difference, 2));
+    if (!change.split) return text;
+    return text + " (" + std::to_string(change.split->only_arm) + " : " +
+           std::to_string(change.split->only_baseline) + ", p " + p_text(change.split) + ")";
+  }
+
   const CompareData& data_;
   bool full_;
   std::string level_;
@@ -509,6 +575,8 @@ std::vector<ReportTable> compare_tables(const CompareData& data, Detail detail) 
   std::vector<ReportTable> list = {tables.summary(),    tables.golden(),  tables.kept(),
                                    tables.last_layer(), tables.network(), tables.layers(),
                                    tables.metrics()};
+  ReportTable changes = tables.metric_changes();
+  if (!changes.rows.empty()) list.push_back(std::move(changes));
   if (detail == Detail::kFull) list.push_back(tables.metrics_by_layer());
   if (has_due(data)) list.insert(list.begin() + 3, tables.due());
   if (std::any_of(data.arms.begin(), data.arms.end(),
