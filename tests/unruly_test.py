@@ -133,6 +133,57 @@ workers = 2
                 self.assertIn(f"format '{number_format}' of plugin unruly gives ", err)
                 self.assertIn("does not write it", err)
 
+    def test_what_a_plugin_catches_ends_the_run_all_the_same(self):
+        err = self.ended(self.start(error_model="swallows"))
+        self.assertRegex(err, r"'swallows' of plugin unruly draws the operation add with NaN.*, trial \d+")
+
+    def test_golden_ranges_are_for_those_that_ask(self):
+        err = self.ended(self.start(error_model="by_range_unsaid"))
+        self.assertIn("(SiteView::golden is NaN unless needs_golden_range() is true)", err)
+        # Not where others made them known either.
+        other = '[[faults]]\nper_site = 4\nerror_model = "by_range"'
+        self.assertIn("'by_range_unsaid'", self.ended(self.start(error_model="by_range_unsaid", extra=other)))
+        self.ended(self.start(error_model="by_range"), code=0)
+
+    def test_an_extension_is_not_the_component_itself(self):
+        err = self.ended(self.start(error_model="itself"))
+        self.assertIn("'itself' of plugin unruly gives itself in extension for 'bitfall.edit_condition/1'", err)
+
+    def test_calls_ahead_of_the_trials_come_back(self):
+        for error_model, method in (("hangs_in_create", "create"), ("hangs_in_population", "population")):
+            with self.subTest(method):
+                err = self.ended(self.start(error_model=error_model, run="plugin_limit = 1"))
+                self.assertIn(f"'{error_model}' of plugin unruly does not come back from {method}", err)
+
+    def test_columns_are_asked_for_once(self):
+        self.ended(self.start(metric="growing"), code=0)
+        table = subprocess.run(
+            [PROGRAM, "export", "run", "--csv"], cwd=self.folder, capture_output=True, text=True
+        )
+        rows = list(csv.DictReader(io.StringIO(table.stdout)))
+        self.assertEqual({row["grown_0"] for row in rows}, {"2"})
+        self.assertNotIn("grown_1", rows[0])
+        err = self.ended(self.start(metric="many_columns"))
+        self.assertIn("2500 of them metric 'many_columns'; together they can have 1950", err)
+
+    def test_destructors_are_calls(self):
+        err = self.ended(self.start(metric="ends_in_abort"))
+        self.assertIn("metric 'ends_in_abort' of plugin unruly crashed in its destructor (abort)", err)
+        err = self.ended(self.start(metric="ends_never", run="plugin_limit = 1"))
+        self.assertIn("metric 'ends_never' of plugin unruly does not come back from its destructor", err)
+
+    def test_a_child_of_a_plugin_may_end(self):
+        err = self.ended(self.start(metric="forks"), code=0)
+        self.assertNotIn("ended the process", err)
+
+    def test_a_second_interrupt_is_not_laid_to_a_plugin(self):
+        process = self.start(error_model="hangs_in_create", run="plugin_limit = 30")
+        self.wait_for(process, "has been in create")
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        self.assertNotIn("ended the process", self.ended(process, code=130))
+
     def test_guards_that_do_what_they_may_not(self):
         numpy.save(self.folder / "lx.npy", numpy.zeros((4, 3, 8, 8), numpy.float32))
         numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))

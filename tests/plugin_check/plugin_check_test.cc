@@ -205,6 +205,7 @@ TEST(PluginCheck, FindsFaultyProtections) {
   EXPECT_THAT(found("protection/state_too_small"), HasSubstr("CRASH: crashed in finish"));
   EXPECT_THAT(found("protection/fears_any_state"),
               HasSubstr("any_state FAIL: failed in guard: the bound is NaN"));
+  EXPECT_THAT(found("protection/remembers"), HasSubstr("state FAIL: guards otherwise in an"));
   EXPECT_THAT(found("protection/claims_ranges"), HasSubstr("ranges FAIL: makes nan of nan"));
 }
 

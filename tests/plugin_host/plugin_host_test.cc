@@ -789,7 +789,8 @@ TEST_F(Unruly, ErrorModelsAreChecked) {
             "error_model 'endless_draw' of plugin unruly draws more edits for one fault than site "
             "'conv' has registers");
   EXPECT_EQ(draw_error("adds_nan"),
-            "error_model 'adds_nan' of plugin unruly draws the operation add with NaN");
+            "error_model 'adds_nan' of plugin unruly draws the operation add with NaN "
+            "(SiteView::golden is NaN unless needs_golden_range() is true)");
   EXPECT_THAT(draw_error("changing_population"),
               HasSubstr("has a population that changes from call to call at site 'conv': 1"));
 }

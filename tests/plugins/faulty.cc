@@ -395,6 +395,20 @@ class FearsAnyState final : public Bound {
   }
 };
 
+class Remembers final : public Bound {
+ public:
+  std::int64_t scratch_size(const ProtectedSite&) const override { return 0; }
+  void learn(const ProtectedSite&, int, View<const float> values, View<double>) const override {
+    for (const float value : values) bound_ = std::fmax(bound_, value);
+  }
+  std::int64_t state_size(const ProtectedSite&) const override { return 0; }
+  void finish(const ProtectedSite&, View<const double>, View<float>) const override {}
+  float bound(View<const float>) const override { return bound_; }
+
+ private:
+  mutable float bound_ = 0;
+};
+
 class ClaimsRanges final : public Bound {  // and leaves NaN
  public:
   std::int64_t state_size(const ProtectedSite&) const override { return 2; }
@@ -480,6 +494,7 @@ void register_others(Registrar& registrar) {
   guard("guards_by_part", static_cast<GuardsByPart*>(nullptr));
   guard("state_too_small", static_cast<StateTooSmall*>(nullptr));
   guard("fears_any_state", static_cast<FearsAnyState*>(nullptr));
+  guard("remembers", static_cast<Remembers*>(nullptr));
   guard("claims_ranges", static_cast<ClaimsRanges*>(nullptr));
 }
 

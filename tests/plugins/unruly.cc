@@ -1,12 +1,18 @@
 // Registers well; each component does in a call what no code should.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cfenv>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <limits>
+#include <string>
 #include <thread>
+#include <vector>
 
+#include "bitfall/extensions/edit_condition.h"
 #include "echo.h"
 
 namespace bitfall {
@@ -159,6 +165,63 @@ class AddsNan final : public ErrorModel {
   }
 };
 
+/// Catches what it is refused.
+class Swallows final : public ErrorModel {
+ public:
+  double population(const SiteView&) const override { return 1; }
+  void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
+    edits.add({.element = 0, .mask = 1});
+    try {
+      AddsNan().draw(site, random, edits);
+    } catch (...) {
+    }
+  }
+};
+
+/// Reads golden ranges, with or without saying so.
+template <bool kSays>
+class ByRange final : public ErrorModel {
+ public:
+  bool needs_golden_range() const override { return kSays; }
+  double population(const SiteView&) const override { return 1; }
+  void draw(const SiteView& site, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0, .operation = EditOperation::kAdd, .value = site.golden.absolute()});
+  }
+};
+
+/// Its condition begins where it itself does not.
+class Itself final : public ErrorModel, public EditCondition {
+ public:
+  double population(const SiteView&) const override { return 1; }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0, .mask = 1});
+  }
+  bool holds(const EditFinds&) const override { return true; }
+  const void* extension(const char* name) const override {
+    return std::string(name) == kEditCondition ? this : nullptr;
+  }
+};
+
+template <int kMethod>
+class Hangs final : public ErrorModel {
+ public:
+  Hangs() {
+    if (kMethod == 0) hang();
+  }
+  double population(const SiteView&) const override {
+    if (kMethod == 1) hang();
+    return 1;
+  }
+  void draw(const SiteView&, RandomStream&, EditSink& edits) const override {
+    edits.add({.element = 0, .mask = 1});
+  }
+
+ private:
+  static void hang() {
+    for (;;) std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+};
+
 class ChangingPopulation final : public ErrorModel {
  public:
   double population(const SiteView&) const override { return ++calls_; }
@@ -263,6 +326,75 @@ class OddMetric final : public Metric {
   }
 };
 
+/// Has one column more at each call.
+class Growing final : public Metric {
+ public:
+  View<const MetricColumn> columns() const override {
+    names_.push_back("grown_" + std::to_string(names_.size()));
+    columns_.clear();
+    for (const std::string& name : names_) {
+      columns_.push_back({name.c_str(), ColumnKind::kQuantity, "1", "one more"});
+    }
+    return columns_;
+  }
+  void measure(const Observation&, View<double> values) const override {
+    for (double& value : values) value = 2;
+  }
+
+ private:
+  mutable std::vector<std::string> names_;
+  mutable std::vector<MetricColumn> columns_;
+};
+
+/// Measures well, and does not end so.
+template <Deed kDeed>
+class EndsBadly final : public Metric {
+ public:
+  ~EndsBadly() override { act<kDeed>(); }
+  View<const MetricColumn> columns() const override {
+    static constexpr MetricColumn kColumns[] = {{"one", ColumnKind::kQuantity, "1", "one"}};
+    return kColumns;
+  }
+  void measure(const Observation&, View<double> values) const override { values[0] = 1; }
+};
+
+class ManyColumns final : public Metric {
+ public:
+  View<const MetricColumn> columns() const override {
+    static std::vector<std::string>& names = *new std::vector<std::string>;
+    static std::vector<MetricColumn>& columns = *new std::vector<MetricColumn>;
+    if (names.empty()) {
+      for (int i = 0; i < 2500; ++i) names.push_back("column_" + std::to_string(i));
+      for (const auto& name : names) {
+        columns.push_back({name.c_str(), ColumnKind::kQuantity, "1", "one of many"});
+      }
+    }
+    return columns;
+  }
+  void measure(const Observation&, View<double> values) const override {
+    for (double& value : values) value = 1;
+  }
+};
+
+/// Asks a program that is not there.
+class Forks final : public Metric {
+ public:
+  View<const MetricColumn> columns() const override {
+    static constexpr MetricColumn kColumns[] = {{"status", ColumnKind::kQuantity, "1", "its end"}};
+    return kColumns;
+  }
+  void measure(const Observation&, View<double> values) const override {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl("/no/such/program", "program", nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    values[0] = WEXITSTATUS(status);
+  }
+};
+
 /// Notices values above the largest of training images, and leaves them as they are.
 class Watches final : public Protection {
  public:
@@ -364,6 +496,17 @@ void register_all(Registrar& registrar) {
   registrar.add(component<ErrorModel, EndlessDraw>("endless_draw"));
   registrar.add(component<ErrorModel, AddsNan>("adds_nan"));
   registrar.add(component<ErrorModel, ChangingPopulation>("changing_population"));
+  registrar.add(component<ErrorModel, Swallows>("swallows"));
+  registrar.add(component<ErrorModel, ByRange<false>>("by_range_unsaid"));
+  registrar.add(component<ErrorModel, ByRange<true>>("by_range"));
+  registrar.add(component<ErrorModel, Itself>("itself"));
+  registrar.add(component<ErrorModel, Hangs<0>>("hangs_in_create"));
+  registrar.add(component<ErrorModel, Hangs<1>>("hangs_in_population"));
+  registrar.add(component<Metric, Growing>("growing"));
+  registrar.add(component<Metric, EndsBadly<Deed::kAbort>>("ends_in_abort"));
+  registrar.add(component<Metric, EndsBadly<Deed::kEndless>>("ends_never"));
+  registrar.add(component<Metric, ManyColumns>("many_columns"));
+  registrar.add(component<Metric, Forks>("forks"));
   registrar.add(component<Metric, OddMetric<0>>("half_event"));
   registrar.add(component<Metric, OddMetric<1>>("nan_event"));
   registrar.add(component<Metric, OddMetric<2>>("unwritten"));

@@ -66,7 +66,7 @@ struct SiteView {
   Target target;
   View<const std::int64_t> shape;      // one image's slab, or the parameter
   View<const SiteRegister> registers;  // [0] is the payload
-  Range golden;   // range of the site's golden values; zero unless needs_golden_range()
+  Range golden;   // range of the site's golden values; NaN unless needs_golden_range()
   float largest;  // largest finite magnitude of the payload in its format
   // Kind: "conv", "linear", "matmul", "relu", ...; of a parameter, of the operation that reads it.
   Text operation = "";

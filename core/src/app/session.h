@@ -16,6 +16,7 @@
 #include "measurer.h"
 #include "model.h"
 #include "plan.h"
+#include "plugin_calls.h"
 #include "plugin_host.h"
 #include "protected_arm.h"
 #include "store.h"
@@ -166,6 +167,7 @@ class Session {
   void tell_provenance();
   void name_components_in_full();
 
+  std::unique_ptr<PluginWatch> watch_;  // outlives what it looks at
   Campaign campaign_;
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;

@@ -1,10 +1,10 @@
 #include "stop.h"
 
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
 
 namespace bitfall {
 namespace {
@@ -12,7 +12,8 @@ namespace {
 std::atomic<bool> interrupted{false};
 
 void on_signal(int signal) {
-  if (signal == SIGINT && interrupted.exchange(true)) std::_Exit(130);
+  // Not by _exit, which would lay it to a plugin that is just being called.
+  if (signal == SIGINT && interrupted.exchange(true)) ::syscall(SYS_exit_group, 130);
   stop_requested = true;
 }
 

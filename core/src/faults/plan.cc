@@ -167,7 +167,7 @@ struct Plan::State {
   double faults_at(const FaultsEntry& entry, std::int32_t site) const;
   std::span<const std::uint32_t> values_found(const FaultsEntry& entry, std::int32_t site) const;
   std::int32_t image(const TrialRank& of) const;
-  SiteView view(std::int32_t site) const;
+  SiteView view(std::int32_t site, const ErrorModel& model) const;
   void add_entry(std::int32_t index, const FaultsConfig& config,
                  std::span<const std::int32_t> selected, const ErrorModel& model,
                  Diagnostics& diagnostics);
@@ -199,7 +199,11 @@ void Plan::State::set_registers(std::int32_t site) {
   own.largest = format.largest(metadata);
 }
 
-SiteView Plan::State::view(std::int32_t site) const {
+constexpr Range kNoRange{std::numeric_limits<float>::quiet_NaN(),
+                         std::numeric_limits<float>::quiet_NaN()};
+
+// A model that does not say that it reads golden ranges has none, whether others made them known.
+SiteView Plan::State::view(std::int32_t site, const ErrorModel& model) const {
   const Site& described = sites[static_cast<std::size_t>(site)];
   const SiteRegisters& own = registers[static_cast<std::size_t>(site)];
   return {sizeof(SiteView),
@@ -207,7 +211,7 @@ SiteView Plan::State::view(std::int32_t site) const {
           described.target,
           described.shape,
           own.registers,
-          own.golden,
+          model.needs_golden_range() ? own.golden : kNoRange,
           own.largest,
           described.operation,
           site,
@@ -216,7 +220,7 @@ SiteView Plan::State::view(std::int32_t site) const {
 }
 
 double Plan::State::population(const FaultsEntry& entry, std::int32_t site) const {
-  const double count = entry.model->population(view(site));
+  const double count = entry.model->population(view(site, *entry.model));
   if (std::isfinite(count) && count >= 0) return count;
   throw Error(ExitCode::kPlugin, entry.name + " gives " + std::to_string(count) +
                                      " as its population of faults at site '" +
@@ -387,7 +391,7 @@ std::vector<Edit> Plan::State::draw_edits(const Trial& trial, PhiloxStream& rand
   const FaultsEntry& entry = entries[static_cast<std::size_t>(trial.entry)];
   const Site& site = sites[static_cast<std::size_t>(trial.site)];
   Edits sink;
-  entry.model->draw(view(trial.site), random, sink);
+  entry.model->draw(view(trial.site, *entry.model), random, sink);
   if (sink.edits.empty()) {
     throw Error(ExitCode::kPlugin, describe(entry.name + " drew no edit", site, trial.id));
   }

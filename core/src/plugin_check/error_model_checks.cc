@@ -29,7 +29,8 @@ class TriedSite {
     registers_.push_back({"payload", static_cast<int>(payload.size()), count, payload_.view()});
     if (block > 0) registers_.push_back({"scale", 8, (count + block - 1) / block, kScale});
   }
-  SiteView view() const {
+  SiteView view(const ErrorModel& model) const {
+    constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
     const bool weight = target_ == Target::kWeight;
     const bool channels = shape_.size() > 1;
     std::int64_t fan_in = 1;
@@ -39,7 +40,7 @@ class TriedSite {
             .target = target_,
             .shape = shape_.view(),
             .registers = registers_,
-            .golden = {-1.5F, 3},
+            .golden = model.needs_golden_range() ? Range{-1.5F, 3} : Range{kNone, kNone},
             .largest = 480,
             .operation = operation_,
             .place = 3,
@@ -138,7 +139,7 @@ Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
   const auto sites = std::make_shared<std::vector<TriedSite>>(sites_to_try());
   for (std::size_t s = 0; s < sites->size(); ++s) {
     cases.push_back({"draw at site " + in_quotes((*sites)[s].name()), [=](const ErrorModel& model) {
-                       const SiteView site = (*sites)[s].view();
+                       const SiteView site = (*sites)[s].view(model);
                        Words words;
                        const double population = model.population(site);
                        add_word(words, population);
@@ -165,17 +166,17 @@ Cases<ErrorModel> few_model_cases(const Subject& subject) { return cases_over(su
 void check_population(const Subject& subject) {
   const auto model = subject.make<ErrorModel>(), other = subject.make<ErrorModel>();
   for (const TriedSite& site : sites_to_try()) {
-    const double count = model->population(site.view());
+    const double count = model->population(site.view(*model));
     const std::string at = " at site " + in_quotes(site.name());
     if (!std::isfinite(count)) {
       throw CheckFailure("has a population of " + exact_text(count) + at);
     }
-    if (other->population(site.view()) != count) {
+    if (other->population(site.view(*other)) != count) {
       throw CheckFailure("has another population in a new instance" + at);
     }
     if (count <= 0) continue;
-    drawn(*model, site.view(), subject.random(7));
-    if (model->population(site.view()) != count) {
+    drawn(*model, site.view(*model), subject.random(7));
+    if (model->population(site.view(*model)) != count) {
       throw CheckFailure("has another population after a draw" + at);
     }
   }
@@ -212,10 +213,10 @@ void check_edits(const Subject& subject) {
   constexpr std::uint64_t kDraws = 300;
   const auto model = subject.make<ErrorModel>();
   for (const TriedSite& site : sites_to_try()) {
-    if (model->population(site.view()) <= 0) continue;
+    if (model->population(site.view(*model)) <= 0) continue;
     now_trying("draw at site " + in_quotes(site.name()));
     for (std::uint64_t i = 0; i < kDraws; ++i) {
-      const auto edits = drawn(*model, site.view(), subject.random(1000 + i));
+      const auto edits = drawn(*model, site.view(*model), subject.random(1000 + i));
       if (edits.empty()) {
         throw CheckFailure("draws a fault without an edit at site " + in_quotes(site.name()) +
                            ", whose population is not 0");

@@ -174,6 +174,27 @@ void check_unchanged(const Subject& subject) {
   });
 }
 
+// A run hands the state from process to process, stores it and lets faults hit it: nothing else.
+void check_state(const Subject& subject) {
+  for_each_place(subject, [&](const Protection& protection, const GuardedPlace& place,
+                              const BoundedArray<float>& state) {
+    const auto other = subject.make<Protection>();
+    for (const auto& values : {place.training[0], place.wild}) {
+      const Mended mine = mended(protection, place, values, state);
+      const Mended theirs = mended(*other, place, values, state);
+      const bool alike = std::equal(mine.values.data(), mine.values.data() + values.size(),
+                                    theirs.values.data(), [](float a, float b) {
+                                      return bits_of_float(a) == bits_of_float(b);
+                                    });
+      if (alike && mine.verdict.detected == theirs.verdict.detected) continue;
+      throw CheckFailure(
+          "guards otherwise in an instance that is given what was learned and has not learned it "
+          "itself, at " +
+          place.text() + ": what learn() finds must be in scratch and state (state_size)");
+    }
+  });
+}
+
 void check_verdicts(const Subject& subject) {
   for_each_place(subject, [](const Protection& protection, const GuardedPlace& place,
                              const BoundedArray<float>& state) {
@@ -287,6 +308,7 @@ constexpr Check kBasicProtectionChecks[] = {
 
 constexpr Check kProtectionChecks[] = {
     {"unchanged", "values that it has learned from pass unchanged and undetected", check_unchanged},
+    {"state", "what it learns is in its state, which another instance can be given", check_state},
     {"verdicts", "it says that it corrected as many values as it changed", check_verdicts},
     {"slices", "a slice guarded alone is what it is in the whole, and so is what is detected there",
      check_guard_slices},

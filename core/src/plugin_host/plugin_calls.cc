@@ -145,6 +145,7 @@ Line told(const Slot& slot, const char* verb, const char* how) {
 
 std::atomic<int> report_file{-1};
 std::atomic<bool> catching{false};
+std::atomic<pid_t> own_process{0};  // a child of a plugin's may end as it likes
 std::atomic<std::int64_t> failed{kNoFailedCall};
 
 std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.load() : -1; }
@@ -218,6 +219,7 @@ void on_crash(int signal) {
 }
 
 void end_call(const char* how) {
+  if (::getpid() != own_process.load()) return;
   if (current != nullptr && current->who.load() != nullptr) {
     end_process(*current, " ended the process in ", how);
   }
@@ -228,6 +230,7 @@ void on_exit() { end_call(" (it called exit)"); }
 
 void catch_plugin_crashes() {
   catching = true;
+  own_process = ::getpid();
   void* frame = nullptr;
   backtrace(&frame, 1);  // loads what unwinds, for which a handler may have no memory
   struct sigaction action{};
@@ -251,7 +254,10 @@ void note_plugin_library(const void* symbol, const std::string& who) {
   }  // of one more, such a crash has no name
 }
 
-void report_crashes_to(int file) { report_file = file; }
+void report_crashes_to(int file) {
+  report_file = file;
+  own_process = ::getpid();
+}
 
 std::string place_of_call() {
   Line line;
@@ -303,6 +309,7 @@ struct PluginWatch::State {
   std::condition_variable wake = {};
   bool ended = false;
   std::thread thread = {};
+  decltype(advice_text) advice_before = advice_text;
 
   using Clock = std::chrono::steady_clock;
   struct Seen {
@@ -364,7 +371,7 @@ PluginWatch::~PluginWatch() {
   }
   state_->wake.notify_all();
   state_->thread.join();
-  advice_text[0] = '\0';
+  advice_text = state_->advice_before;
   delete state_;
 }
 

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <deque>
+#include <exception>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -23,13 +25,44 @@ namespace {
   throw Error(ExitCode::kPlugin, who + " " + problem + place_of_call());
 }
 
+// Copies of texts that a plugin gave.
+class Names {
+ public:
+  const char* keep(const char* text) { return text ? kept_.emplace_back(text).c_str() : nullptr; }
+
+ private:
+  std::deque<std::string> kept_;
+};
+
+// What a component answers extension(name) with; null: it has none.
+template <typename Extension, typename Component>
+const Extension* extension_of(const Component& component, const std::string& who,
+                              const char* name) {
+  const void* const found =
+      call_plugin(who, "extension", [&] { return component.extension(name); });
+  // Two interfaces never lie at one address: this is `this`, taken for another class.
+  if (found != nullptr && found == static_cast<const void*>(&component)) {
+    refuse(who, std::string("gives itself in extension for '") + name +
+                    "', as if it were that class: return static_cast<const X*>(this), X being the "
+                    "extension's class");
+  }
+  return static_cast<const Extension*>(found);
+}
+
+// Its destructor is a call like others: it may crash, or not come back.
+template <typename Component>
+void destroy(std::unique_ptr<Component>& component, const std::string& who) {
+  const PluginCall here(who.c_str(), "its destructor");
+  component.reset();
+}
+
 class GuardedFormat final : public NumberFormat, public MemoryCode {
  public:
   GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who, bool twice)
       : format_(std::move(format)), who_(std::move(who)), twice_(twice) {
-    code_ = static_cast<const MemoryCode*>(
-        call_plugin(who_, "extension", [&] { return format_->extension(kMemoryCode); }));
+    code_ = extension_of<MemoryCode>(*format_, who_, kMemoryCode);
   }
+  ~GuardedFormat() override { destroy(format_, who_); }
 
   const void* extension(const char* name) const override {
     if (std::string_view(name) != kMemoryCode) {
@@ -47,9 +80,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     return verdict;
   }
 
-  View<const Register> registers() const override {
-    return call_plugin(who_, "registers", [&] { return format_->registers(); });
-  }
+  View<const Register> registers() const override { return registers_; }
   std::int64_t register_count(int index, View<const std::int64_t> shape) const override {
     const auto count =
         call_plugin(who_, "register_count", [&] { return format_->register_count(index, shape); });
@@ -167,6 +198,15 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     return largest;
   }
 
+  /// Asks for them, once: another answer to another call would be of another format.
+  void ask_registers() {
+    const View<const Register> given =
+        call_plugin(who_, "registers", [&] { return format_->registers(); });
+    for (const Register& one : given) {
+      classes_.emplace_back(one.bit_classes.begin(), one.bit_classes.end());
+      registers_.push_back({names_.keep(one.name), one.bits, classes_.back()});
+    }
+  }
   /// Once its registers are known to be good.
   void know_registers() {
     const int bits = registers()[0].bits;
@@ -227,42 +267,79 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
   const bool twice_;
-  const MemoryCode* code_ = nullptr;        // null: it has none
+  const MemoryCode* code_ = nullptr;  // null: it has none
+  Names names_;
+  std::deque<std::vector<BitClass>> classes_;
+  std::vector<Register> registers_;
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
   mutable std::atomic<std::uint32_t> encodes_{0}, decodes_{0};
+};
+
+// What the host threw through a plugin's code, which may have caught it.
+class HeldError {
+ public:
+  template <typename Call>
+  void keep(const Call& call) {
+    check();
+    try {
+      call();
+    } catch (...) {
+      thrown_ = std::current_exception();
+      throw;
+    }
+  }
+  void check() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  std::exception_ptr thrown_;
 };
 
 /// Ends a draw that does not end by itself, or draws what no register could take.
 class LimitedEdits final : public EditSink {
  public:
   /// Borrows all.
-  LimitedEdits(EditSink& edits, std::int64_t most, const std::string& who, std::string site)
-      : edits_(edits), left_(most), who_(who), site_(std::move(site)) {}
+  LimitedEdits(EditSink& edits, std::int64_t most, const std::string& who, std::string site,
+               bool knows_range)
+      : edits_(edits), left_(most), who_(who), site_(std::move(site)), knows_range_(knows_range) {}
   void add(const Edit& edit) override {
-    if (left_-- <= 0) {
-      refuse(who_, "draws more edits for one fault than site '" + site_ + "' has registers");
-    }
-    if (edit.operation > EditOperation::kValue && is_real(edit.operation) &&
-        std::isnan(edit.value)) {
-      refuse(who_, std::string("draws the operation ") + to_string(edit.operation) + " with NaN");
-    }
-    edits_.add(edit);
+    held_.keep([&] {
+      if (left_-- <= 0) {
+        refuse(who_, "draws more edits for one fault than site '" + site_ + "' has registers");
+      }
+      if (edit.operation > EditOperation::kValue && is_real(edit.operation) &&
+          std::isnan(edit.value)) {
+        refuse(who_, std::string("draws the operation ") + to_string(edit.operation) +
+                         " with NaN" +
+                         (knows_range_ ? ""
+                                       : " (SiteView::golden is NaN unless needs_golden_range() is "
+                                         "true)"));
+      }
+      edits_.add(edit);
+    });
   }
+  /// Once the draw is over.
+  void check() const { held_.check(); }
 
  private:
   EditSink& edits_;
   std::int64_t left_;
   const std::string& who_;
   std::string site_;
+  bool knows_range_;
+  HeldError held_;
 };
 
 class GuardedErrorModel final : public ErrorModel, public EditCondition {
  public:
   GuardedErrorModel(std::unique_ptr<ErrorModel> model, std::string who)
       : model_(std::move(model)), who_(std::move(who)) {
-    condition_ = static_cast<const EditCondition*>(
-        call_plugin(who_, "extension", [&] { return model_->extension(kEditCondition); }));
+    condition_ = extension_of<EditCondition>(*model_, who_, kEditCondition);
+    needs_range_ =
+        call_plugin(who_, "needs_golden_range", [&] { return model_->needs_golden_range(); });
   }
+  ~GuardedErrorModel() override { destroy(model_, who_); }
 
   const void* extension(const char* name) const override {
     if (std::string_view(name) != kEditCondition) {
@@ -274,9 +351,7 @@ class GuardedErrorModel final : public ErrorModel, public EditCondition {
     return call_plugin(who_, "holds", [&] { return condition_->holds(finds); });
   }
 
-  bool needs_golden_range() const override {
-    return call_plugin(who_, "needs_golden_range", [&] { return model_->needs_golden_range(); });
-  }
+  bool needs_golden_range() const override { return needs_range_; }
   double population(const SiteView& site) const override {
     const double count = call_plugin(who_, "population", [&] { return model_->population(site); });
     const std::string at = " at site '" + std::string(site.name) + "'";
@@ -291,24 +366,37 @@ class GuardedErrorModel final : public ErrorModel, public EditCondition {
   void draw(const SiteView& site, RandomStream& random, EditSink& edits) const override {
     std::int64_t most = 1024;  // edits that one register of each may need, and some
     for (const SiteRegister& kind : site.registers) most = std::max(most, kind.count);
-    LimitedEdits limited(edits, most, who_, std::string(site.name));
-    call_plugin(who_, "draw", [&] { model_->draw(site, random, limited); });
+    LimitedEdits limited(edits, most, who_, std::string(site.name), needs_range_);
+    call_plugin(who_, "draw", [&] {
+      model_->draw(site, random, limited);
+      limited.check();
+    });
   }
 
  private:
   std::unique_ptr<ErrorModel> model_;
   std::string who_;
   const EditCondition* condition_ = nullptr;  // null: it has none
+  bool needs_range_ = false;
 };
 
 class GuardedMetric final : public Metric {
  public:
   GuardedMetric(std::unique_ptr<Metric> metric, std::string who)
-      : metric_(std::move(metric)), who_(std::move(who)) {}
-
-  View<const MetricColumn> columns() const override {
-    return call_plugin(who_, "columns", [&] { return metric_->columns(); });
+      : metric_(std::move(metric)), who_(std::move(who)) {
+    // Once: a metric of other columns from call to call would be none.
+    const View<const MetricColumn> given =
+        call_plugin(who_, "columns", [&] { return metric_->columns(); });
+    for (MetricColumn column : given) {
+      column.name = names_.keep(column.name);
+      column.unit = names_.keep(column.unit);
+      column.help = names_.keep(column.help);
+      columns_.push_back(column);
+    }
   }
+  ~GuardedMetric() override { destroy(metric_, who_); }
+
+  View<const MetricColumn> columns() const override { return columns_; }
   void measure(const Observation& observation, View<double> values) const override {
     // A number that nobody means, so that what was not written shows, with one more behind.
     const double unwritten = std::bit_cast<double>(std::uint64_t{0x7FF8B17FA11B17FA});
@@ -332,15 +420,10 @@ class GuardedMetric final : public Metric {
     std::copy(written.begin(), written.end() - 1, values.begin());
   }
 
-  /// Once its columns are known to be good.
-  void know_columns() {
-    const auto columns = this->columns();
-    columns_.assign(columns.begin(), columns.end());
-  }
-
  private:
   std::unique_ptr<Metric> metric_;
   std::string who_;
+  Names names_;
   std::vector<MetricColumn> columns_;
 };
 
@@ -360,44 +443,55 @@ class CheckedHeadLayers final : public HeadLayers {
 
   void linear(const char* name, std::int64_t outputs, std::int64_t inputs, View<const float> weight,
               View<const float> bias, bool trainable) override {
-    check_matrix(name, outputs, inputs, weight, bias, "weight");
-    layers_.linear(name, outputs, inputs, weight, bias, trainable);
+    held_.keep([&] {
+      check_matrix(name, outputs, inputs, weight, bias, "weight");
+      layers_.linear(name, outputs, inputs, weight, bias, trainable);
+    });
   }
   void normalise(const char* name, double epsilon) override {
-    check_layer(name);
-    if (!(epsilon > 0) || !std::isfinite(epsilon)) {
-      refuse(who_, "builds a layer '" + std::string(name) + "' whose epsilon is not positive");
-    }
-    layers_.normalise(name, epsilon);
+    held_.keep([&] {
+      check_layer(name);
+      if (!(epsilon > 0) || !std::isfinite(epsilon)) {
+        refuse(who_, "builds a layer '" + std::string(name) + "' whose epsilon is not positive");
+      }
+      layers_.normalise(name, epsilon);
+    });
   }
   void scale(const char* name, double log_factor, bool trainable) override {
-    check_layer(name);
-    if (!std::isfinite(log_factor)) {
-      refuse(who_,
-             "builds a layer '" + std::string(name) + "' whose factor is not a finite number");
-    }
-    layers_.scale(name, log_factor, trainable);
+    held_.keep([&] {
+      check_layer(name);
+      if (!std::isfinite(log_factor)) {
+        refuse(who_,
+               "builds a layer '" + std::string(name) + "' whose factor is not a finite number");
+      }
+      layers_.scale(name, log_factor, trainable);
+    });
   }
 
   void activation(const char* name, Text function) override {
-    check_layer(name);
-    static const std::set<std::string_view> kKnown = {"gelu", "relu", "sigmoid", "silu", "tanh"};
-    if (kKnown.count(function) == 0) {
-      refuse(who_, "builds a layer '" + std::string(name) + "' of the function " +
-                       in_quotes(function) + "; known are gelu, relu, sigmoid, silu, tanh");
-    }
-    layers_.activation(name, function);
+    held_.keep([&] {
+      check_layer(name);
+      static const std::set<std::string_view> kKnown = {"gelu", "relu", "sigmoid", "silu", "tanh"};
+      if (kKnown.count(function) == 0) {
+        refuse(who_, "builds a layer '" + std::string(name) + "' of the function " +
+                         in_quotes(function) + "; known are gelu, relu, sigmoid, silu, tanh");
+      }
+      layers_.activation(name, function);
+    });
   }
   void distance(const char* name, std::int64_t outputs, std::int64_t inputs,
                 View<const float> centres, double factor, bool trainable) override {
-    check_matrix(name, outputs, inputs, centres, {}, "centre");
-    if (!(factor > 0) || !std::isfinite(factor)) {
-      refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is not positive");
-    }
-    layers_.distance(name, outputs, inputs, centres, factor, trainable);
+    held_.keep([&] {
+      check_matrix(name, outputs, inputs, centres, {}, "centre");
+      if (!(factor > 0) || !std::isfinite(factor)) {
+        refuse(who_, "builds a layer '" + std::string(name) + "' whose factor is not positive");
+      }
+      layers_.distance(name, outputs, inputs, centres, factor, trainable);
+    });
   }
 
   void check_end(std::size_t classes) const {
+    held_.check();
     if (linear_ && width_ == static_cast<std::int64_t>(classes)) return;
     refuse(who_, "builds a head that ends in " + std::to_string(width_) + " values for " +
                      std::to_string(classes) + " classes" +
@@ -449,15 +543,16 @@ class CheckedHeadLayers final : public HeadLayers {
   bool linear_ = false;
   const std::string& who_;
   std::set<std::string> names_;
+  HeldError held_;
 };
 
 class GuardedHeadInit final : public HeadInit, public FeatureLearner {
  public:
   GuardedHeadInit(std::unique_ptr<HeadInit> init, std::string who)
       : init_(std::move(init)), who_(std::move(who)) {
-    learner_ = static_cast<const FeatureLearner*>(
-        call_plugin(who_, "extension", [&] { return init_->extension(kTrainingFeatures); }));
+    learner_ = extension_of<FeatureLearner>(*init_, who_, kTrainingFeatures);
   }
+  ~GuardedHeadInit() override { destroy(init_, who_); }
 
   const void* extension(const char* name) const override {
     if (std::string_view(name) != kTrainingFeatures) {
@@ -503,6 +598,7 @@ class GuardedProtection final : public Protection {
  public:
   GuardedProtection(std::unique_ptr<Protection> protection, std::string who)
       : protection_(std::move(protection)), who_(std::move(who)) {}
+  ~GuardedProtection() override { destroy(protection_, who_); }
 
   bool wants(const ProtectedSite& site) const override {
     return call_plugin(who_, "wants", [&] { return protection_->wants(site); });
@@ -590,6 +686,7 @@ class GuardedProtection final : public Protection {
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
                                     bool twice) {
   auto guarded = std::make_unique<GuardedFormat>(std::move(format), who, twice);
+  guarded->ask_registers();
   const auto registers = guarded->registers();
   if (registers.empty()) refuse(who, "has no registers");
   std::set<std::string> names;
@@ -634,7 +731,6 @@ std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string&
       refuse(who, "has a column '" + std::string(column.name) + "' without unit or help");
     }
   }
-  guarded->know_columns();
   return guarded;
 }
 

@@ -369,7 +369,12 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
              text ? did_you_mean(*text, choices_of(*spec)) : "");
       continue;
     }
-    if (spec->type == OptionType::kFile) {
+    const auto* const file = spec->type == OptionType::kFile ? &std::get<std::string>(*value) : nullptr;
+    if (file && file->empty() && (!default_value || !std::get<std::string>(*default_value).empty())) {
+      refuse(given->value_where, option + "names no file", "");
+      continue;
+    }
+    if (file && !file->empty()) {
       const fs::path path = fs::absolute(choice.folder / std::get<std::string>(*value));
       std::error_code ignored;
       if (!fs::is_regular_file(path, ignored)) {

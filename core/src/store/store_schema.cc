@@ -457,6 +457,16 @@ void check_metric_columns(const std::vector<StoredColumn>& columns) {
     }
     taken.push_back(name);
   }
+  constexpr std::size_t kMost = 1950;  // of some 2000 that a table of SQLite can have
+  if (columns.size() <= kMost) return;
+  std::map<std::string, std::size_t> counts;
+  for (const StoredColumn& column : columns) ++counts[column.metric];
+  const auto most = std::ranges::max_element(
+      counts, {}, [](const auto& count) { return count.second; });
+  throw Error(ExitCode::kPlugin,
+              "the metrics have " + std::to_string(columns.size()) + " columns, " +
+                  std::to_string(most->second) + " of them metric '" + most->first +
+                  "'; together they can have " + std::to_string(kMost) + ": leave some out");
 }
 
 void write_schema(Database& database, const RunDescription& run) {
