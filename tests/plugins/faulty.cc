@@ -8,8 +8,10 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <map>
 #include <random>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <thread>
 
@@ -395,18 +397,29 @@ class FearsAnyState final : public Bound {
   }
 };
 
-class Remembers final : public Bound {
+class Remembers final : public Protection {  // in itself, by site
  public:
-  std::int64_t scratch_size(const ProtectedSite&) const override { return 0; }
-  void learn(const ProtectedSite&, int, View<const float> values, View<double>) const override {
-    for (const float value : values) bound_ = std::fmax(bound_, value);
+  bool wants(const ProtectedSite& site) const override { return site.operation != "answer"; }
+  void learn(const ProtectedSite& site, int, View<const float> values,
+             View<double>) const override {
+    float& bound = bounds_[std::string(site.name.data(), site.name.size())];
+    for (const float value : values) bound = std::fmax(bound, value);
   }
-  std::int64_t state_size(const ProtectedSite&) const override { return 0; }
-  void finish(const ProtectedSite&, View<const double>, View<float>) const override {}
-  float bound(View<const float>) const override { return bound_; }
+  Verdict guard(const ProtectedSite& site, View<float> values, const Slice&,
+                View<const float>) const override {
+    const auto bound = bounds_.find(std::string(site.name.data(), site.name.size()));
+    Verdict verdict;
+    for (float& value : values) {
+      if (bound == bounds_.end() || !(value > bound->second)) continue;
+      value = bound->second;
+      ++verdict.detected;
+      ++verdict.corrected;
+    }
+    return verdict;
+  }
 
  private:
-  mutable float bound_ = 0;
+  mutable std::map<std::string, float> bounds_;
 };
 
 class ClaimsRanges final : public Bound {  // and leaves NaN
