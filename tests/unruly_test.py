@@ -35,8 +35,19 @@ class Unruly(unittest.TestCase):
         numpy.save(cls.folder / "x.npy", images)
         numpy.save(cls.folder / "y.npy", numpy.arange(12) % 5)
 
-    def start(self, number_format="fp32", metric=None, error_model=None, run="", name="run", extra=""):
-        metrics = f'[metrics]\nids = ["{metric}"]' if metric else ""
+    def start(
+        self,
+        number_format="fp32",
+        metric=None,
+        error_model=None,
+        run="",
+        name="run",
+        extra="",
+        plugins=("unruly",),
+    ):
+        ids = [metric] if isinstance(metric, str) else metric
+        metrics = f"[metrics]\nids = {json.dumps(ids)}" if metric else ""
+        paths = json.dumps([str(PLUGINS / f"{plugin}.so") for plugin in plugins])
         model = f'error_model = "{error_model}"' if error_model else ""
         (self.folder / "c.toml").write_text(f"""
 [campaign]
@@ -54,7 +65,7 @@ per_site = 400
 {metrics}
 {extra}
 [plugins]
-paths = ["{PLUGINS / "unruly.so"}"]
+paths = {paths}
 [run]
 batch = 4
 threads = 1
@@ -171,6 +182,17 @@ workers = 2
         self.assertIn("metric 'ends_in_abort' of plugin unruly crashed in its destructor (abort)", err)
         err = self.ended(self.start(metric="ends_never", run="plugin_limit = 1"))
         self.assertIn("metric 'ends_never' of plugin unruly does not come back from its destructor", err)
+
+    def test_variables_that_plugins_share_are_told_of(self):
+        both = ("sharing", "sharing_too")
+        symbols = subprocess.run(["nm", "-D", PLUGINS / "sharing.so"], capture_output=True, text=True)
+        if " u " not in symbols.stdout:
+            self.skipTest("this compiler makes no variables that libraries share")
+        err = self.ended(self.start(metric=both, plugins=both), code=0)
+        self.assertRegex(err, r"warning: plugins .*sharing(_too)?\.so and .*sharing(_too)?\.so share the variable")
+        self.assertIn("share the variable 'bitfall::table(int)::made': ", err)
+        err = self.ended(self.start(metric="sharing", plugins=("sharing",)), code=0)
+        self.assertNotIn("share the variable", err)
 
     def test_a_child_of_a_plugin_may_end(self):
         err = self.ended(self.start(metric="forks"), code=0)

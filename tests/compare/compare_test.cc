@@ -885,7 +885,8 @@ TEST(Comparison, MetricsAreSetSideBySideInLayersThatAllArmsHave) {
     double sum = 0;
     std::int64_t layers = 0, trials = 0;
     for (const LayerRow& row : data.layers) {
-      if (!std::ranges::all_of(row.arms, [](const auto& cell) { return cell.has_value(); })) continue;
+      if (!std::ranges::all_of(row.arms, [](const auto& cell) { return cell.has_value(); }))
+        continue;
       const MetricSummary& metric = row.arms[i]->summary.metrics.at(0);
       sum += metric.event ? metric.rate.rate : metric.mean;
       trials += metric.trials;
@@ -910,9 +911,7 @@ TEST(Comparison, MetricsChangeOverTheTrialsThatBothRan) {
   // conv1: 3 more at every other trial; fc: the event moves; of the last half of `extra` the faults
   // are others.
   const MadeRun three{{{"conv1"}, {"fc", "linear", 3}, {"extra"}}, 40};
-  const auto a = make_run("a", three, [](std::size_t, std::int64_t n) {
-    return Effect{1, n < 4};
-  });
+  const auto a = make_run("a", three, [](std::size_t, std::int64_t n) { return Effect{1, n < 4}; });
   const auto b = make_run("b", three, [](std::size_t layer, std::int64_t n) {
     if (layer == 0) return Effect{n % 2 == 0 ? 4.0 : 1.0, n < 4};
     if (layer == 1) return n == 39 ? Effect{kNan, true} : Effect{1, n >= 2 && n < 10};

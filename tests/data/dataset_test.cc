@@ -647,10 +647,11 @@ TEST_F(DatasetTest, RefusesBadArrays) {
     EXPECT_THAT(message, StartsWith(config_.path.string() + ": "));
     return message;
   };
-  EXPECT_THAT(of("<f4", "(2, 12)"),
-              HasSubstr("float32 images must be [N, C, H, W]; this array is [2, 12] "
-                        "(save array.reshape(2, 1, 1, 12); a network that takes no such images: let "
-                        "it begin with x = x.reshape(-1, 12))"));
+  EXPECT_THAT(
+      of("<f4", "(2, 12)"),
+      HasSubstr("float32 images must be [N, C, H, W]; this array is [2, 12] "
+                "(save array.reshape(2, 1, 1, 12); a network that takes no such images: let "
+                "it begin with x = x.reshape(-1, 12))"));
   EXPECT_THAT(of("<f4", "(2, 3, 4)"), HasSubstr("array.reshape(2, 1, 3, 4); "));
   EXPECT_THAT(of("<f4", "(2, 3, 2, 1, 2)"), HasSubstr("array.reshape(2, 3, 2, 2); "));
   EXPECT_THAT(of("|u1", "(2, 2, 2, 2)"),

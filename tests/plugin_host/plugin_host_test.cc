@@ -824,6 +824,10 @@ class Fragile : public testing::Test {
 TEST_F(Fragile, FailuresInCreateAreNamed) {
   EXPECT_EQ(metric_error("create_throws"),
             "metric 'create_throws' of plugin fragile failed in create: out of luck");
+  EXPECT_EQ(metric_error("create_throws_lines"),
+            "metric 'create_throws_lines' of plugin fragile failed in create: out of; bitfall: "
+            "error: \\x1b[31m" +
+                std::string(972, 'x') + "...");
   EXPECT_EQ(
       metric_error("create_throws_other"),
       "metric 'create_throws_other' of plugin fragile failed in create: it threw something that is "

@@ -1,6 +1,7 @@
 // Registers well; each component fails later, in a way of its own.
 #include <limits>
 #include <stdexcept>
+#include <string>
 
 #include "echo.h"
 
@@ -10,6 +11,9 @@ namespace {
 // --- create ---
 
 Metric* create_throws(const Options&) { throw std::runtime_error("out of luck"); }
+Metric* create_throws_lines(const Options&) {
+  throw std::runtime_error("out of\nbitfall: error: \x1b[31m" + std::string(5000, 'x'));
+}
 Metric* create_throws_other(const Options&) { throw 1; }
 Metric* create_makes_nothing(const Options&) { return nullptr; }
 Metric* create_asks_undeclared(const Options& options) {
@@ -118,6 +122,7 @@ Component<Interface> component(const char* id) {
 
 void register_all(Registrar& registrar) {
   registrar.add(Component<Metric>{"create_throws", "", {}, create_throws});
+  registrar.add(Component<Metric>{"create_throws_lines", "", {}, create_throws_lines});
   registrar.add(Component<Metric>{"create_throws_other", "", {}, create_throws_other});
   registrar.add(Component<Metric>{"create_makes_nothing", "", {}, create_makes_nothing});
   registrar.add(Component<Metric>{"create_asks_undeclared", "", {}, create_asks_undeclared});

@@ -6,8 +6,8 @@
 //       [](const bitfall::Options&) -> bitfall::NumberFormat* { return new Fp16; }};
 //   BITFALL_PLUGIN("ieee_formats", "1.0", "IEEE-like number formats", kFp16);
 //
-// Compile with g++ or clang as C++20 with -fPIC -shared -ffp-contract=off; CMake does so by
-// find_package(Bitfall) and bitfall_add_plugin(NAME source...). `bitfall plugin new` writes one.
+// Compile with `bitfall plugin flags`: C++20, -fPIC -shared -ffp-contract=off -fvisibility=hidden;
+// or by CMake: find_package(Bitfall), bitfall_add_plugin(NAME source...). See `bitfall plugin new`.
 #pragma once
 
 #if __cplusplus < 202002L

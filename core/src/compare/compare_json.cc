@@ -52,9 +52,8 @@ Json to_json(const std::vector<MetricChange>& changes) {
   Json json = Json::object();
   for (const MetricChange& change : changes) {
     Json& column = json[change.column];
-    column = {{"unit", change.unit},
-              {"pairs", change.pairs},
-              {"difference", number(change.difference)}};
+    column = {
+        {"unit", change.unit}, {"pairs", change.pairs}, {"difference", number(change.difference)}};
     if (change.event) {
       column["mcnemar"] = to_json(change.split);
     } else {

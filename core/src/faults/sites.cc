@@ -119,7 +119,8 @@ void report_no_match(std::span<const Site> sites, const SiteSelection& entry, st
   }
   if (names.empty() && entry.target == Target::kWeight) {
     diagnostics.add(where, what + " matches '" + pattern + "': the model has no parameters",
-                    "torch.jit.freeze makes constants of them, and quantised layers pack them: export the model "
+                    "torch.jit.freeze makes constants of them, and quantised layers pack them: "
+                    "export the model "
                     "without either");
     return;
   }
@@ -223,15 +224,16 @@ std::vector<std::int32_t> select_sites(std::span<const Site> sites, const SiteSe
   if (indices.empty() && !error) {
     const std::string kinds = kinds_with_counts(sites, entry.target);
     const std::string refusal = commonest_refusal(sites, entry);
-    diagnostics.add(entry.where,
-                    std::string(entry.section) + " selects no " + to_string(entry.target) +
-                        " site that can be hit; the model has " +
-                        (kinds.empty() ? "none" : "sites of kinds " + kinds),
-                    !refusal.empty() ? "most of those that it names are refused: " + refusal
-                    : kinds.empty() && entry.target == Target::kWeight
-                        ? "torch.jit.freeze makes constants of parameters, and quantised layers pack them: "
-                          "export without either"
-                        : "");
+    diagnostics.add(
+        entry.where,
+        std::string(entry.section) + " selects no " + to_string(entry.target) +
+            " site that can be hit; the model has " +
+            (kinds.empty() ? "none" : "sites of kinds " + kinds),
+        !refusal.empty() ? "most of those that it names are refused: " + refusal
+        : kinds.empty() && entry.target == Target::kWeight
+            ? "torch.jit.freeze makes constants of parameters, and quantised layers pack them: "
+              "export without either"
+            : "");
   }
   return indices;
 }

@@ -182,10 +182,9 @@ void check_state(const Subject& subject) {
     for (const auto& values : {place.training[0], place.wild}) {
       const Mended mine = mended(protection, place, values, state);
       const Mended theirs = mended(*other, place, values, state);
-      const bool alike = std::equal(mine.values.data(), mine.values.data() + values.size(),
-                                    theirs.values.data(), [](float a, float b) {
-                                      return bits_of_float(a) == bits_of_float(b);
-                                    });
+      const bool alike =
+          std::equal(mine.values.data(), mine.values.data() + values.size(), theirs.values.data(),
+                     [](float a, float b) { return bits_of_float(a) == bits_of_float(b); });
       if (alike && mine.verdict.detected == theirs.verdict.detected) continue;
       throw CheckFailure(
           "guards otherwise in an instance that is given what was learned and has not learned it "

@@ -16,6 +16,7 @@
 #include "bitfall/extensions/training_features.h"
 #include "numbers.h"
 #include "plugin_options.h"
+#include "utf8.h"
 #include "words.h"
 
 namespace bitfall {
@@ -310,8 +311,7 @@ class LimitedEdits final : public EditSink {
       }
       if (edit.operation > EditOperation::kValue && is_real(edit.operation) &&
           std::isnan(edit.value)) {
-        refuse(who_, std::string("draws the operation ") + to_string(edit.operation) +
-                         " with NaN" +
+        refuse(who_, std::string("draws the operation ") + to_string(edit.operation) + " with NaN" +
                          (knows_range_ ? ""
                                        : " (SiteView::golden is NaN unless needs_golden_range() is "
                                          "true)"));
@@ -682,6 +682,17 @@ class GuardedProtection final : public Protection {
 };
 
 }  // namespace
+
+std::string told_by(const std::exception& error) {
+  constexpr std::size_t kMost = 1000;
+  const char* const what = error.what();
+  const std::string_view whole = what ? what : "";
+  std::string line;
+  for (const char c : first_code_points(whole, kMost))
+    line += c == '\n' ? std::string("; ") : std::string(1, c);
+  if (first_code_points(whole, kMost).size() < whole.size()) line += "...";
+  return printable(line);
+}
 
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
                                     bool twice) {

@@ -14,6 +14,10 @@
 
 namespace bitfall {
 
+/// What an exception of a plugin says, as one line that a terminal can be given, of some 1000
+/// characters at most.
+std::string told_by(const std::exception& error);
+
 /// Runs plugin code. `who` is "format 'fp16' of plugin formats_ieee", `what` the method.
 template <typename Call>
 auto call_plugin(const std::string& who, const char* what, Call&& call) {
@@ -43,7 +47,7 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
   } catch (const std::exception& error) {
     note_failed_call();
     throw Error(ExitCode::kPlugin,
-                who + " failed in " + what + place_of_call() + ": " + error.what());
+                who + " failed in " + what + place_of_call() + ": " + told_by(error));
   } catch (...) {
     note_failed_call();
     throw Error(ExitCode::kPlugin, who + " failed in " + what + place_of_call() +

@@ -168,7 +168,7 @@ std::string demangled(const std::string& symbol) {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> name(
       abi::__cxa_demangle(symbol.c_str(), nullptr, nullptr, &status), std::free);
-  return status == 0 ? " (" + std::string(name.get()) + ")" : "";
+  return status == 0 ? name.get() : "";
 }
 
 /// What dlopen said, out of Boost.DLL's message, without the path in front.
@@ -183,7 +183,9 @@ std::string loader_reason(std::string text, const fs::path& path) {
   constexpr std::string_view kUndefined = "undefined symbol: ";
   if (text.rfind(kUndefined, 0) == 0) {
     const std::string symbol = text.substr(kUndefined.size());
-    return text + demangled(symbol) + "; link the plugin against what defines it";
+    const std::string name = demangled(symbol);
+    return text + (name.empty() ? "" : " (" + name + ")") +
+           "; link the plugin against what defines it";
   }
   for (const char* opening : {"invalid ELF header", "file too short", "wrong ELF class"}) {
     if (text.rfind(opening, 0) == 0) return "not a shared library: " + text;
@@ -229,6 +231,34 @@ bool is_loaded_in_place(const fs::path& path) {
   return true;
 #endif
   return comes_with_the_program(path) || std::getenv("BITFALL_PLUGINS_IN_PLACE") != nullptr;
+}
+
+/// Warns of variables that a library has in common with one that was loaded before: what one of the
+/// two sets or computes the other would use.
+void warn_of_shared_variables(const fs::path& path) {
+  if (comes_with_the_program(path)) return;
+  struct Owner {
+    fs::path path;
+    std::string content;
+  };
+  static auto& owners = *new std::map<std::string, Owner>;
+  std::map<fs::path, std::vector<std::string>> shared;
+  for (const SharedVariable& variable : shared_variables(path)) {
+    const auto [known, is_new] = owners.try_emplace(variable.name, Owner{path, variable.content});
+    if (is_new || known->second.path == path) continue;
+    // Equal constants are one constant.
+    if (!variable.content.empty() && known->second.content == variable.content) continue;
+    if (variable.name.starts_with("_ZGV")) continue;  // tells whether one is made
+    const std::string name = demangled(variable.name);
+    shared[known->second.path].push_back(name.empty() ? variable.name : name);
+  }
+  for (const auto& [other, names] : shared) {
+    log_warning("plugins " + path.string() + " and " + other.string() + " share the variable " +
+                in_quotes(names.front()) +
+                (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more" : "") +
+                ": what one computes may depend on the other; build both with "
+                "-fvisibility=hidden, as `bitfall plugin flags` has it");
+  }
 }
 
 /// Loads and keeps a library for the rest of the process: objects, strings and code of a plugin may
@@ -544,6 +574,7 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
   const std::string who = "plugin " + description.path.string();
   const PluginCall here(who.c_str(), "loading");
   const Plugin& plugin = read_entry(open_library(description.path, description.sha256));
+  warn_of_shared_variables(description.path);
   description = described(plugin, description.path, description.sha256);
   note_plugin_library(&plugin, "plugin " + description.name);
   StagingRegistrar registrar(host, index, description.group);

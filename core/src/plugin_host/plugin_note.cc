@@ -139,6 +139,19 @@ class DynamicSection {
   std::vector<ElfW(Dyn)> entries_;
 };
 
+/// Of std, its parts and the compiler's own: made alike for every library.
+bool is_standard(std::string_view symbol) {
+  for (const std::string_view before : {"_ZGVZN", "_ZGVN", "_ZZN", "_ZN"}) {
+    if (!symbol.starts_with(before)) continue;
+    std::string_view rest = symbol.substr(before.size());
+    if (rest.starts_with('K')) rest.remove_prefix(1);  // of a const method
+    return rest.starts_with("St") || rest.starts_with("9__gnu_cxx") || rest.starts_with("Ss");
+  }
+  return symbol.starts_with("_ZSt") || symbol.starts_with("_ZZSt") ||
+         symbol.starts_with("_ZGVZSt") || symbol.starts_with("_ZTI") ||
+         symbol.starts_with("_ZTS") || symbol.starts_with("_ZTV");
+}
+
 /// The text of Bitfall's note among those of a segment.
 std::optional<std::string> find_note(std::string_view segment, std::size_t alignment) {
   const auto aligned = [&](std::size_t size) {
@@ -224,6 +237,42 @@ PluginNote parse_note(std::string_view text) {
 std::vector<LibraryNeed> library_needs(const fs::path& library) {
   LibraryFile file(library);
   return DynamicSection(file).needs();
+}
+
+std::vector<SharedVariable> shared_variables(const fs::path& library) {
+  std::vector<SharedVariable> found;
+  LibraryFile file(library);
+  ElfW(Ehdr) header{};
+  if (!read_header(file, header) || header.e_shentsize != sizeof(ElfW(Shdr))) return found;
+  std::vector<ElfW(Shdr)> sections(header.e_shnum);
+  for (std::uint64_t i = 0; i < sections.size(); ++i) {
+    if (!file.read(header.e_shoff + i * sizeof(ElfW(Shdr)), sections[i])) return found;
+  }
+  for (const ElfW(Shdr) & table : sections) {
+    if (table.sh_type != SHT_DYNSYM || table.sh_link >= sections.size()) continue;
+    const std::uint64_t count =
+        std::min<std::uint64_t>(table.sh_size, kMostBytes) / sizeof(ElfW(Sym));
+    for (std::uint64_t i = 0; i < count; ++i) {
+      ElfW(Sym) symbol{};
+      if (!file.read(table.sh_offset + i * sizeof symbol, symbol)) break;
+      constexpr int kUnique = 10;  // STB_GNU_UNIQUE
+      if (symbol.st_info >> 4 != kUnique || symbol.st_shndx >= sections.size() ||
+          symbol.st_shndx == SHN_UNDEF) {
+        continue;
+      }
+      SharedVariable one{file.text(sections[table.sh_link].sh_offset + symbol.st_name), {}};
+      if (one.name.empty() || is_standard(one.name)) continue;
+      const ElfW(Shdr)& held = sections[symbol.st_shndx];
+      const bool constant = (held.sh_flags & SHF_WRITE) == 0 && held.sh_type != SHT_NOBITS;
+      if (constant && symbol.st_size <= kMostBytes) {
+        one.content.resize(symbol.st_size);
+        const std::uint64_t at = symbol.st_value - held.sh_addr + held.sh_offset;
+        if (!file.read(at, one.content.data(), one.content.size())) one.content.clear();
+      }
+      found.push_back(std::move(one));
+    }
+  }
+  return found;
 }
 
 std::string needs_text(const std::vector<LibraryNeed>& needs) {

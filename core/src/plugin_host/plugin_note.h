@@ -52,6 +52,16 @@ std::vector<LibraryNeed> library_needs(const std::filesystem::path& library);
 /// "libstdc++.so.6 (GLIBCXX_3.4.30), libm.so.6"
 std::string needs_text(const std::vector<LibraryNeed>& needs);
 
+/// A variable that all libraries of a process which have one of its name share, whatever else is
+/// kept apart (STB_GNU_UNIQUE: g++ makes such of static variables in inline functions and of inline
+/// variables, unless they are hidden).
+struct SharedVariable {
+  std::string name;
+  std::string content;  // of a constant; empty where it can be written to
+};
+/// Those of a shared library that are not the standard library's. Nothing is read outside of it.
+std::vector<SharedVariable> shared_variables(const std::filesystem::path& library);
+
 /// The note of a shared library; none where it has none. Throws as parse_note() does.
 std::optional<PluginNote> read_note(const std::filesystem::path& library);
 

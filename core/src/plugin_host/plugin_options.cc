@@ -369,8 +369,10 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
              text ? did_you_mean(*text, choices_of(*spec)) : "");
       continue;
     }
-    const auto* const file = spec->type == OptionType::kFile ? &std::get<std::string>(*value) : nullptr;
-    if (file && file->empty() && (!default_value || !std::get<std::string>(*default_value).empty())) {
+    const auto* const file =
+        spec->type == OptionType::kFile ? &std::get<std::string>(*value) : nullptr;
+    if (file && file->empty() &&
+        (!default_value || !std::get<std::string>(*default_value).empty())) {
       refuse(given->value_where, option + "names no file", "");
       continue;
     }

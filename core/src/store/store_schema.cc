@@ -461,8 +461,8 @@ void check_metric_columns(const std::vector<StoredColumn>& columns) {
   if (columns.size() <= kMost) return;
   std::map<std::string, std::size_t> counts;
   for (const StoredColumn& column : columns) ++counts[column.metric];
-  const auto most = std::ranges::max_element(
-      counts, {}, [](const auto& count) { return count.second; });
+  const auto most =
+      std::ranges::max_element(counts, {}, [](const auto& count) { return count.second; });
   throw Error(ExitCode::kPlugin,
               "the metrics have " + std::to_string(columns.size()) + " columns, " +
                   std::to_string(most->second) + " of them metric '" + most->first +
