@@ -178,6 +178,9 @@ TEST(PluginCheck, FindsFaultyErrorModels) {
 TEST(PluginCheck, FindsFaultyMetrics) {
   EXPECT_THAT(found("metric/unwritten_column"),
               HasSubstr("columns FAIL: leaves column 'odd_number' unwritten"));
+  for (const char* id : {"metric/keeps_the_first", "metric/of_the_last_made"}) {
+    EXPECT_THAT(found(id), HasSubstr("alone FAIL: gives another result in a process of its own"));
+  }
   EXPECT_THAT(found("metric/half_event"), HasSubstr("columns FAIL: gives 0.5"));
   EXPECT_THAT(found("metric/column_too_many"), HasSubstr("columns FAIL: writes more columns"));
   EXPECT_THAT(found("metric/reads_past_the_logits"),

@@ -324,6 +324,25 @@ class OddMetric final : public Metric {
   mutable std::atomic<int> calls_{0};
 };
 
+/// What the first call of the process was given, or the options of the last instance.
+template <bool kOptions>
+class Static final : public Metric {
+ public:
+  explicit Static(std::int64_t option = 0) { last() = option; }
+  View<const MetricColumn> columns() const override {
+    static constexpr MetricColumn kColumns[] = {{"odd_number", ColumnKind::kQuantity, "1", "one"}};
+    return kColumns;
+  }
+  void measure(const Observation& trial, View<double> values) const override {
+    static const double first = trial.golden_loss;
+    values[0] = kOptions ? static_cast<double>(last()) : first;
+  }
+  static std::int64_t& last() {
+    static std::int64_t value = 0;
+    return value;
+  }
+};
+
 template <int kCase>
 class OddHead final : public HeadInit {
  public:
@@ -495,6 +514,11 @@ void register_others(Registrar& registrar) {
   registrar.add(component<Metric, OddMetric<Odd::kReadsPast>>("reads_past_the_logits"));
   registrar.add(component<Metric, OddMetric<Odd::kRounds>>("changes_rounding"));
   registrar.add(component<Metric, OddMetric<Odd::kDrift>>("drifts"));
+  registrar.add(component<Metric, Static<false>>("keeps_the_first"));
+  registrar.add(Component<Metric>{"of_the_last_made", "for tests", kPower,
+                                  [](const Options& options) -> Metric* {
+                                    return new Static<true>(options.integer("power"));
+                                  }});
   registrar.add(component<HeadInit, OddHead<0>>("class_too_many"));
   registrar.add(component<HeadInit, OddHead<1>>("own_seed"));
   registrar.add(component<HeadInit, OddHead<2>>("infinite_weight"));

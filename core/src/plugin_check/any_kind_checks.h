@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,6 +56,45 @@ void check_deterministic(const Subject& subject, const Cases<Interface>& cases) 
   const auto second = subject.make<Interface>();
   for (std::size_t i = cases.size(); i-- > 0;) {
     require_same(cases[i], expected[i], tried(cases[i], *second), "in a new instance");
+  }
+}
+
+inline std::uint64_t hash_of(const Words& words) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const std::uint32_t word : words) hash = (hash ^ word) * 0x100000001b3;
+  return hash;
+}
+
+/// What a static variable holds is of whatever came first in a process: here instances with other
+/// options, and the cases the other way round.
+template <typename Interface>
+void check_alone(const Subject& subject, const Cases<Interface>& cases) {
+  const auto elsewhere = in_another_process([&] {
+    constexpr std::size_t kOthers = 8;
+    const auto mine = subject.make<Interface>();
+    std::vector<std::unique_ptr<Interface>> others;
+    for (const auto& options : subject.variations()) {
+      std::string refusal;
+      try {
+        if (auto other = subject.try_make<Interface>(options, refusal)) {
+          others.push_back(std::move(other));
+        }
+      } catch (const std::exception&) {  // for "options" to tell
+      }
+      if (others.size() == kOthers) break;
+    }
+    std::vector<std::uint64_t> hashes(cases.size());
+    for (std::size_t i = cases.size(); i-- > 0;) hashes[i] = hash_of(tried(cases[i], *mine));
+    return hashes;
+  });
+  if (elsewhere.size() != cases.size()) return;
+  const auto component = subject.make<Interface>();
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (hash_of(tried(cases[i], *component)) == elsewhere[i]) continue;
+    throw CheckFailure(
+        "gives another result in a process of its own, in which instances with other options were "
+        "made and the calls came in another order (a static variable?): " +
+        cases[i].name);
   }
 }
 
@@ -127,8 +168,9 @@ struct Check {
 /// All checks of a kind, in their order. basic: what the results of others would stand on.
 template <typename Interface>
 std::vector<Check> checks_of(std::span<const Check> basic, void (*deterministic)(const Subject&),
-                             std::span<const Check> further, void (*threads)(const Subject&),
-                             void (*soak)(const Subject&), void (*options)(const Subject&)) {
+                             void (*alone)(const Subject&), std::span<const Check> further,
+                             void (*threads)(const Subject&), void (*soak)(const Subject&),
+                             void (*options)(const Subject&)) {
   std::vector<Check> all{
       {"create", "it is made, more than once, and says what it has", [](const Subject& subject) {
          const auto one = subject.make<Interface>();
@@ -137,6 +179,9 @@ std::vector<Check> checks_of(std::span<const Check> basic, void (*deterministic)
   all.insert(all.end(), basic.begin(), basic.end());
   all.push_back(
       {"deterministic", "equal results again, in another order, in a new instance", deterministic});
+  all.push_back({"alone",
+                 "equal results in another process, in which other instances and calls came first",
+                 alone});
   all.insert(all.end(), further.begin(), further.end());
   all.push_back({"threads", "equal results in four threads at once", threads});
   all.push_back({"soak", "equal results over 5000 calls, or 2 seconds of them", soak});
@@ -149,7 +194,8 @@ template <typename Interface, Cases<Interface> (*kAll)(const Subject&),
 std::vector<Check> checks_over(std::span<const Check> basic, std::span<const Check> further) {
   return checks_of<Interface>(
       basic, [](const Subject& subject) { check_deterministic<Interface>(subject, kAll(subject)); },
-      further, [](const Subject& subject) { check_threads<Interface>(subject, kFew(subject)); },
+      [](const Subject& subject) { check_alone<Interface>(subject, kFew(subject)); }, further,
+      [](const Subject& subject) { check_threads<Interface>(subject, kFew(subject)); },
       [](const Subject& subject) { check_soak<Interface>(subject, kFew(subject)); },
       [](const Subject& subject) { check_options<Interface>(subject, kFew(subject)); });
 }

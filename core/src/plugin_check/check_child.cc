@@ -242,6 +242,40 @@ ChildEnd run_in_child(const std::function<std::string()>& work, const ChildLimit
   return end;
 }
 
+std::vector<std::uint64_t> in_another_process(
+    const std::function<std::vector<std::uint64_t>()>& work) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) no_process("pipe2");
+  const Descriptor from(ends[0]);
+  Descriptor into(ends[1]);
+  const pid_t child = fork();
+  if (child < 0) no_process("fork");
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    report_crashes_to(open("/dev/null", O_WRONLY | O_CLOEXEC));
+    tells = false;
+    int code = 1;
+    try {
+      const auto numbers = work();
+      const std::string_view bytes(reinterpret_cast<const char*>(numbers.data()),
+                                   numbers.size() * sizeof(std::uint64_t));
+      write_all(into.number(), std::string(bytes));
+      code = 0;
+    } catch (...) {
+    }
+    _exit(code);
+  }
+  into.close_now();
+  std::vector<std::uint64_t> numbers;
+  std::uint64_t number = 0;
+  while (read(from.number(), &number, sizeof number) == sizeof number) numbers.push_back(number);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (status != 0) numbers.clear();
+  return numbers;
+}
+
 void now_trying(const std::string& what) {
   if (!tells) return;
   const std::string text = what + tried_with();

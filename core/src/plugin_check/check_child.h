@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace bitfall {
 
@@ -40,6 +42,11 @@ struct ChildEnd {
 /// throws is kFail with the text, what it prints on standard output, too. Throws Error(kFailure)
 /// where the system gives no process.
 ChildEnd run_in_child(const std::function<std::string()>& work, const ChildLimits& limits);
+
+/// In a child: what `work` gives in a process of its own that is as this one is now. Empty where it
+/// throws or does not end well: that is for other checks to tell.
+std::vector<std::uint64_t> in_another_process(
+    const std::function<std::vector<std::uint64_t>()>& work);
 
 /// In a child, on its first thread: what is tried just now, told where it then crashes: "encode of
 /// 3 x 5 values".
