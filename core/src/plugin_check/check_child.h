@@ -44,7 +44,7 @@ struct ChildEnd {
 ChildEnd run_in_child(const std::function<std::string()>& work, const ChildLimits& limits);
 
 /// In a child: what `work` gives in a process of its own that is as this one is now. Empty where it
-/// throws or does not end well: that is for other checks to tell.
+/// throws or does not end well.
 std::vector<std::uint64_t> in_another_process(
     const std::function<std::vector<std::uint64_t>()>& work);
 
