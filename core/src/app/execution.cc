@@ -175,7 +175,7 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
   const double confidence = session.campaign().confidence;
   const bool alike = !session.facts().sampling;  // else the share of mismatches says nothing
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
-  const PluginWatch watch(kept, stop_requested, watch_limits(session.campaign()));
+  const PluginAdvice advice(kept);
   if (options.explain) session.engine().count_traffic();
   limit_memory_of_plugins(session);
   try {
@@ -222,13 +222,6 @@ std::vector<bool> expect_stored_golden(Session& session, const Store& store) {
   for (const GoldenResult& row : stored) done[static_cast<std::size_t>(row.image)] = true;
   session.engine().expect_golden(stored);
   return done;
-}
-
-WatchLimits watch_limits(const Campaign& campaign) {
-  WatchLimits limits;
-  limits.limit_s = campaign.plugin_limit;
-  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
-  return limits;
 }
 
 int execute(Session& session, Store& store, const ExecutionOptions& options) {

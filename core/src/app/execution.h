@@ -35,8 +35,6 @@ int execute(Session& session, Store& store, const ExecutionOptions& options = {}
 /// Has the engine compare its golden results with those that are stored. Returns, by image, whether
 /// there is one.
 std::vector<bool> expect_stored_golden(Session& session, const Store& store);
-/// How long a plugin may take, of [run] plugin_limit.
-WatchLimits watch_limits(const Campaign& campaign);
 
 /// The end of a session, `seconds` long: facts, the report or how to go on. Returns the exit code.
 int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned, bool finished,

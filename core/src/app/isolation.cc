@@ -131,7 +131,6 @@ bool run_worker(Session& session, std::unique_ptr<Store> store, const Isolation&
   const std::vector<bool> golden_done = expect_stored_golden(session, *store);
   send_frame(link.results, FrameKind::kConfined,
              confine(session, store->directory(), isolation.calls));
-  const PluginWatch watch("", stop_requested, watch_limits(session.campaign()));
   if (store->count_done() > 0) {
     replay_stored(session, *store);
   } else {

@@ -7,7 +7,6 @@
 #include "bitfall/extensions/edit_condition.h"
 #include "bitfall/extensions/memory_code.h"
 #include "error.h"
-#include "execution.h"
 #include "fault_free.h"
 #include "gpu_facts.h"
 #include "log.h"
@@ -58,6 +57,14 @@ RunFacts facts_of(const Campaign& campaign,
   return facts;
 }
 
+/// How long a plugin may take, of [run] plugin_limit.
+WatchLimits watch_limits(const Campaign& campaign) {
+  WatchLimits limits;
+  limits.limit_s = campaign.plugin_limit;
+  limits.warn_s = std::min(limits.warn_s, limits.limit_s / 2);
+  return limits;
+}
+
 }  // namespace
 
 Session::Session(const std::filesystem::path& file, const std::string& text,
@@ -68,7 +75,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
     : fault_list_(fault_list), looked_at_(looked_at) {
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
-  watch_ = std::make_unique<PluginWatch>("", stop_requested, watch_limits(campaign_));
+  watch_ = std::make_unique<PluginWatch>(stop_requested, watch_limits(campaign_));
   if (stored && !stored->pack.empty()) point_into(stored->pack, campaign_);
   campaign_.plugins.insert(campaign_.plugins.end(), plugins.begin(), plugins.end());
   if (campaign_.cpu == CpuInstructions::kAvx2) TorchRuntime::get().keep_to_avx2();

@@ -219,12 +219,13 @@ class Comparison {
       } else {
         const auto p = static_cast<std::size_t>(partner);
         const TrialPairs pairs(first.trials[p], other.trials[layer]);
-        matched.pairings.push_back(pairs.pairing());
-        if (matched.pairings.back().paired) {
+        const Pairing pairing = pairs.pairing();
+        matched.pairings.push_back(pairing);
+        if (pairing.paired) {
           MetricChanges changes = none;
-          changes.add(pairs);
+          changes.add(pairs, pairing.by_fault);
           matched.metric_changes[layer] = changes.finish(data_.confidence);
-          all.add(pairs);
+          all.add(pairs, pairing.by_fault);
         }
         auto [baseline, arm] = pairs.samples(stream);
         limit(baseline, 0, p);

@@ -169,14 +169,12 @@ MetricChanges::MetricChanges(std::span<const StoredColumn> baseline,
   }
 }
 
-void MetricChanges::add(const TrialPairs& pairs) {
+void MetricChanges::add(const TrialPairs& pairs, bool by_fault) {
   const LayerTrials &baseline = pairs.baseline_, &arm = pairs.arm_;
-  std::int64_t before = -1;
+  pairs_ += static_cast<std::int64_t>(pairs.same_.size());
+  by_fault_ |= by_fault;
   for (const auto& [a, b] : pairs.same_) {
     const std::int64_t fault = baseline.trials_[a].fault;
-    by_fault_ |= fault == before;
-    before = fault;
-    ++pairs_;
     for (Column& column : columns_) {
       const double left = baseline.metrics_[a * width_of_baseline_ + column.in_baseline];
       const double right = arm.metrics_[b * width_of_arm_ + column.in_arm];

@@ -101,8 +101,8 @@ class TrialPairs {
 class MetricChanges {
  public:
   MetricChanges(std::span<const StoredColumn> baseline, std::span<const StoredColumn> arm);
-  /// The trials of a layer that agree.
-  void add(const TrialPairs& pairs);
+  /// The trials of a layer that agree. by_fault: as its pairing has it.
+  void add(const TrialPairs& pairs, bool by_fault);
   /// Empty without pairs.
   std::vector<MetricChange> finish(double confidence) const;
 

@@ -244,10 +244,10 @@ class Tables {
     table.note =
         "Every column of the campaigns' metrics, each arm by itself: of an event the share of "
         "trials, of a quantity the mean of the finite ones.";
-    Groups all, common;
+    Lists<MetricSummary> all, common;
     for (const Arm& arm : data_.arms) {
-      all.push_back(&arm.report.network);
-      if (arm.common) common.push_back(&*arm.common);
+      all.push_back(&arm.report.network.metrics);
+      if (arm.common) common.push_back(&arm.common->metrics);
     }
     if (!common.empty()) {
       add_metrics(table, "in common", common);
@@ -263,11 +263,11 @@ class Tables {
     for (const Arm& named : data_.arms) {
       for (const GroupSummary& of_class : named.report.bit_classes) {
         if (!seen.insert(of_class.name).second) continue;
-        Groups groups;
+        Lists<MetricSummary> groups;
         for (const Arm& arm : data_.arms) {
           const auto& classes = arm.report.bit_classes;
           const auto found = std::ranges::find(classes, of_class.name, &GroupSummary::name);
-          groups.push_back(found == classes.end() ? nullptr : &*found);
+          groups.push_back(found == classes.end() ? nullptr : &found->metrics);
         }
         add_metrics(table, of_class.name, groups);
       }
@@ -279,8 +279,8 @@ class Tables {
     ReportTable table = metrics_table("Metrics by layer");
     table.note = "Of each layer's trials, each arm by itself.";
     for (const LayerRow& row : data_.layers) {
-      Groups groups;
-      for (const auto& layer : row.arms) groups.push_back(layer ? &layer->summary : nullptr);
+      Lists<MetricSummary> groups;
+      for (const auto& layer : row.arms) groups.push_back(layer ? &layer->summary.metrics : nullptr);
       add_metrics(table, row.name, groups);
     }
     return table;
@@ -288,30 +288,24 @@ class Tables {
 
   // Empty where no arm ran trials of the baseline. On the terminal of all layers, else by layer, too.
   ReportTable metric_changes() const {
-    ReportTable table;
-    table.title = "Change of the metrics";
+    ReportTable table = metrics_table("Change of the metrics", 1);
     table.note =
         "Arm minus baseline over the trials that both ran (same image, edits and place), of all "
         "layers that have such: of a quantity the mean with its interval, over those where both "
         "are finite; of an event the share, and how many of the trials had it in the arm : in the "
         "baseline alone, p of McNemar's exact test.";
-    table.columns = {"of", "metric"};
-    table.text_columns = 2;
-    for (std::size_t i = 1; i < data_.arms.size(); ++i) {
-      table.columns.push_back(data_.arms[i].label + level_);
-    }
-    Changes all;
+    Lists<MetricChange> all;
     for (std::size_t i = 1; i < data_.arms.size(); ++i) {
       all.push_back(&data_.arms[i].metric_changes);
     }
-    add_changes(table, "all pairs", all);
+    add_metrics(table, "all pairs", all);
     if (!full_) return table;
     for (const LayerRow& row : data_.layers) {
-      Changes changes;
+      Lists<MetricChange> changes;
       for (std::size_t i = 1; i < row.arms.size(); ++i) {
         changes.push_back(row.arms[i] ? &row.arms[i]->metric_changes : nullptr);
       }
-      add_changes(table, row.name, changes);
+      add_metrics(table, row.name, changes);
     }
     return table;
   }
@@ -499,47 +493,36 @@ class Tables {
     }
   }
 
-  using Groups = std::vector<const GroupSummary*>;  // by arm; null: it has none
+  template <typename Column>  // MetricSummary, MetricChange
+  using Lists = std::vector<const std::vector<Column>*>;  // by arm; null: it has none
 
-  ReportTable metrics_table(const char* title) const {
+  ReportTable metrics_table(const char* title, std::size_t first_arm = 0) const {
     ReportTable table;
     table.title = title;
     table.columns = {"of", "metric"};
     table.text_columns = 2;
-    for (const Arm& arm : data_.arms) table.columns.push_back(arm.label + level_);
+    for (std::size_t i = first_arm; i < data_.arms.size(); ++i) {
+      table.columns.push_back(data_.arms[i].label + level_);
+    }
     return table;
   }
 
   // A row for each column that any of them has.
-  static void add_metrics(ReportTable& table, const std::string& of, const Groups& groups) {
+  template <typename Column>
+  static void add_metrics(ReportTable& table, const std::string& of, const Lists<Column>& lists) {
     std::set<std::string> seen;
-    for (const GroupSummary* named : groups) {
+    for (const auto* named : lists) {
       if (!named) continue;
-      for (const MetricSummary& metric : named->metrics) {
+      for (const Column& metric : *named) {
         if (!seen.insert(metric.column).second) continue;
         std::vector<std::string> row = {of, metric.column};
-        for (const GroupSummary* group : groups) {
-          const MetricSummary* found = group ? group->metric(metric.column) : nullptr;
-          row.push_back(found ? metric_text(*found, 2) : "-");
-        }
-        table.rows.push_back(std::move(row));
-      }
-    }
-  }
-
-  using Changes = std::vector<const std::vector<MetricChange>*>;  // by arm; null: it has none
-
-  static void add_changes(ReportTable& table, const std::string& of, const Changes& changes) {
-    std::set<std::string> seen;
-    for (const auto* named : changes) {
-      if (!named) continue;
-      for (const MetricChange& change : *named) {
-        if (!seen.insert(change.column).second) continue;
-        std::vector<std::string> row = {of, change.column};
-        for (const auto* list : changes) {
-          const auto found = list ? std::ranges::find(*list, change.column, &MetricChange::column)
-                                  : std::vector<MetricChange>::const_iterator();
-          row.push_back(list && found != list->end() ? metric_change_text(*found) : "-");
+        for (const auto* list : lists) {
+          std::string cell = "-";
+          if (list) {
+            const auto found = std::ranges::find(*list, metric.column, &Column::column);
+            if (found != list->end()) cell = cell_text(*found);
+          }
+          row.push_back(std::move(cell));
         }
         table.rows.push_back(std::move(row));
       }
@@ -550,7 +533,8 @@ class Tables {
     return value > 0 ? "+" + std::move(text) : std::move(text);
   }
 
-  static std::string metric_change_text(const MetricChange& change) {
+  static std::string cell_text(const MetricSummary& metric) { return metric_text(metric, 2); }
+  static std::string cell_text(const MetricChange& change) {
     if (!change.event) {
       std::string text = with_sign(change.difference, quantity(change.difference));
       if (std::isnan(change.interval.low)) return text;

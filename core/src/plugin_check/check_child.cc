@@ -107,7 +107,7 @@ void set_limit(int resource, std::size_t most) {
   std::string text;
   {
     static std::atomic<bool> never{false};
-    const PluginWatch watch("", never, {.warn_s = 1e6, .limit_s = limits.call_s, .stop_s = 1e6});
+    const PluginWatch watch(never, {.warn_s = 1e6, .limit_s = limits.call_s, .stop_s = 1e6});
     try {
       text = "P" + work();
     } catch (const std::exception& failure) {

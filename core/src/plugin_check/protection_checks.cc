@@ -106,6 +106,13 @@ std::int64_t changed(const std::vector<float>& before, const BoundedArray<float>
   return count;
 }
 
+void add_words(Words& words, const Mended& result) {
+  add_words(words, result.values);
+  add_word(words, result.verdict.detected);
+  add_word(words, result.verdict.corrected);
+  add_word(words, std::int64_t{result.verdict.again});
+}
+
 Words guard_words(const Protection& protection, const GuardedPlace& place) {
   Words words;
   const ProtectedSite site = place.view();
@@ -117,11 +124,7 @@ Words guard_words(const Protection& protection, const GuardedPlace& place) {
   add_word(words, cost.stored_bits);
   add_word(words, std::int64_t{protection.computed_twice(site)});
   for (const auto& values : {place.training[0], place.wild}) {
-    const Mended result = mended(protection, place, values, state);
-    add_words(words, result.values);
-    add_word(words, result.verdict.detected);
-    add_word(words, result.verdict.corrected);
-    add_word(words, std::int64_t{result.verdict.again});
+    add_words(words, mended(protection, place, values, state));
   }
   return words;
 }
@@ -180,12 +183,10 @@ void check_state(const Subject& subject) {
                               const BoundedArray<float>& state) {
     const auto other = subject.make<Protection>();
     for (const auto& values : {place.training[0], place.wild}) {
-      const Mended mine = mended(protection, place, values, state);
-      const Mended theirs = mended(*other, place, values, state);
-      const bool alike =
-          std::equal(mine.values.data(), mine.values.data() + values.size(), theirs.values.data(),
-                     [](float a, float b) { return bits_of_float(a) == bits_of_float(b); });
-      if (alike && mine.verdict.detected == theirs.verdict.detected) continue;
+      Words mine, theirs;
+      add_words(mine, mended(protection, place, values, state));
+      add_words(theirs, mended(*other, place, values, state));
+      if (mine == theirs) continue;
       throw CheckFailure(
           "guards otherwise in an instance that is given what was learned and has not learned it "
           "itself, at " +

@@ -309,7 +309,6 @@ struct PluginWatch::State {
   std::condition_variable wake = {};
   bool ended = false;
   std::thread thread = {};
-  decltype(advice_text) advice_before = advice_text;
 
   using Clock = std::chrono::steady_clock;
   struct Seen {
@@ -356,11 +355,15 @@ struct PluginWatch::State {
   }
 };
 
-PluginWatch::PluginWatch(const std::string& advice, const std::atomic<bool>& stop,
-                         WatchLimits limits)
-    : state_(new State{stop, limits}) {
+PluginAdvice::PluginAdvice(const std::string& advice) {
   std::memset(advice_text.data(), 0, advice_text.size());
   advice.copy(advice_text.data(), advice_text.size() - 1);
+}
+
+PluginAdvice::~PluginAdvice() { advice_text[0] = '\0'; }
+
+PluginWatch::PluginWatch(const std::atomic<bool>& stop, WatchLimits limits)
+    : state_(new State{stop, limits}) {
   state_->thread = std::thread([this] { state_->look(); });
 }
 
@@ -371,7 +374,6 @@ PluginWatch::~PluginWatch() {
   }
   state_->wake.notify_all();
   state_->thread.join();
-  advice_text = state_->advice_before;
   delete state_;
 }
 

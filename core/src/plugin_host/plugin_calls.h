@@ -1,7 +1,8 @@
 // Which plugin's code each thread is in, so that a crash, an exit or an endless call has a name.
 //
 //   main ────── catch_plugin_crashes()       handlers of signals and of exit, for the whole process
-//   execute ─── PluginWatch                  says what to do then, and ends calls that do not end
+//   Session ─── PluginWatch                  ends calls that do not end
+//   execute ─── PluginAdvice                 says what to do then
 //   worker ──── PluginWork work(site, trial) what a call is about
 //   guards ──── PluginCall call(who, what)   around each call
 #pragma once
@@ -69,7 +70,16 @@ void note_failed_call();
 std::int64_t failed_trial();
 inline constexpr std::int64_t kNoFailedCall = -2;
 
-/// While it lives: crashes tell `advice`, and a thread of its own looks at the calls. One that
+/// What crashes tell to do, while it lives.
+class PluginAdvice {
+ public:
+  explicit PluginAdvice(const std::string& advice);
+  ~PluginAdvice();
+  PluginAdvice(const PluginAdvice&) = delete;
+  PluginAdvice& operator=(const PluginAdvice&) = delete;
+};
+
+/// While it lives a thread of its own looks at the calls. One that
 /// takes `warn_s` is told of; one that takes `limit_s`, or that still runs `stop_s` after `stop`
 /// became true, ends the process with exit code 3 and its name.
 struct WatchLimits {
@@ -77,7 +87,7 @@ struct WatchLimits {
 };
 class PluginWatch {
  public:
-  PluginWatch(const std::string& advice, const std::atomic<bool>& stop, WatchLimits limits);
+  PluginWatch(const std::atomic<bool>& stop, WatchLimits limits);
   ~PluginWatch();
   PluginWatch(const PluginWatch&) = delete;
   PluginWatch& operator=(const PluginWatch&) = delete;

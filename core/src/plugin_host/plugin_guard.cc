@@ -62,6 +62,13 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who, bool twice)
       : format_(std::move(format)), who_(std::move(who)), twice_(twice) {
     code_ = extension_of<MemoryCode>(*format_, who_, kMemoryCode);
+    // Once: another answer to another call would be of another format.
+    const View<const Register> given =
+        call_plugin(who_, "registers", [&] { return format_->registers(); });
+    for (const Register& one : given) {
+      classes_.emplace_back(one.bit_classes.begin(), one.bit_classes.end());
+      registers_.push_back({names_.keep(one.name), one.bits, classes_.back()});
+    }
   }
   ~GuardedFormat() override { destroy(format_, who_); }
 
@@ -199,15 +206,6 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     return largest;
   }
 
-  /// Asks for them, once: another answer to another call would be of another format.
-  void ask_registers() {
-    const View<const Register> given =
-        call_plugin(who_, "registers", [&] { return format_->registers(); });
-    for (const Register& one : given) {
-      classes_.emplace_back(one.bit_classes.begin(), one.bit_classes.end());
-      registers_.push_back({names_.keep(one.name), one.bits, classes_.back()});
-    }
-  }
   /// Once its registers are known to be good.
   void know_registers() {
     const int bits = registers()[0].bits;
@@ -686,18 +684,15 @@ class GuardedProtection final : public Protection {
 std::string told_by(const std::exception& error) {
   constexpr std::size_t kMost = 1000;
   const char* const what = error.what();
-  const std::string_view whole = what ? what : "";
+  const std::string_view whole = what ? what : "", told = first_code_points(whole, kMost);
   std::string line;
-  for (const char c : first_code_points(whole, kMost))
-    line += c == '\n' ? std::string("; ") : std::string(1, c);
-  if (first_code_points(whole, kMost).size() < whole.size()) line += "...";
-  return printable(line);
+  for (const char c : told) line += c == '\n' ? std::string("; ") : std::string(1, c);
+  return printable(line) + (told.size() < whole.size() ? "..." : "");
 }
 
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
                                     bool twice) {
   auto guarded = std::make_unique<GuardedFormat>(std::move(format), who, twice);
-  guarded->ask_registers();
   const auto registers = guarded->registers();
   if (registers.empty()) refuse(who, "has no registers");
   std::set<std::string> names;

@@ -377,7 +377,7 @@ std::optional<CheckedOptions> CheckedOptions::check(const PluginChoice& choice,
       continue;
     }
     if (file && !file->empty()) {
-      const fs::path path = fs::absolute(choice.folder / std::get<std::string>(*value));
+      const fs::path path = fs::absolute(choice.folder / *file);
       std::error_code ignored;
       if (!fs::is_regular_file(path, ignored)) {
         refuse(given->value_where, option + "names " + path.string() + ", which is no file", "");
