@@ -44,6 +44,7 @@ class Unruly(unittest.TestCase):
         name="run",
         extra="",
         plugins=("unruly",),
+        arguments=(),
     ):
         ids = [metric] if isinstance(metric, str) else metric
         metrics = f"[metrics]\nids = {json.dumps(ids)}" if metric else ""
@@ -73,7 +74,7 @@ workers = 2
 {run}
 """)
         return subprocess.Popen(
-            [PROGRAM, "run", "c.toml", "--force"],
+            [PROGRAM, "run", "c.toml", "--force", *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -193,6 +194,55 @@ workers = 2
         self.assertIn("share the variable 'bitfall::table(int)::made': ", err)
         err = self.ended(self.start(metric="sharing", plugins=("sharing",)), code=0)
         self.assertNotIn("share the variable", err)
+
+    def test_what_is_the_same_in_one_process_only_ends_the_run(self):
+        choice = {"metric": "since_loading", "plugins": ("meddling",)}
+        err = self.ended(self.start(**choice))
+        self.assertRegex(err, r"trial \d+ at site '\d' gives another result .* metric 'since_loading' gives echo = 1")
+        self.assertIn("in a process started for it", err)
+        self.assert_kept()
+        self.ended(self.start(**choice, run="self_replay = 0"), code=0)
+
+    def test_what_plugins_print_is_no_result(self):
+        process = self.start(metric="printing", plugins=("meddling",), arguments=("--json",))
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertEqual(json.loads(out)["state"], "finished")
+        for words in ("puts, in create", "printf, in measure", "cout, in the destructor"):
+            self.assertIn(words, err)
+
+    def test_what_plugins_change_of_the_process_is_put_back(self):
+        err = self.ended(self.start(metric="meddles_in_create", plugins=("meddling",)), code=0)
+        self.assertIn(
+            "metric 'meddles_in_create' of plugin meddling changes the working directory and the mask of new "
+            "files and handlers of signals and the locale of the process in create; that is put back",
+            err,
+        )
+        self.assert_kept()
+        process = self.start(metric="meddles_in_measure", plugins=("meddling",))
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertRegex(err, "something changed the working directory and the locale of .*'meddles_in_measure'")
+        self.assertNotRegex(out, r"\d,\d+ %")
+        self.assert_kept()
+
+    def test_memory_without_end_ahead_of_the_trials_has_a_name(self):
+        for words, choice in (
+            ("metric 'hoards_in_create' of plugin meddling asks for more memory in create", {"metric": "hoards_in_create"}),
+            (
+                "error_model 'hoards_in_population' of plugin meddling asks for more memory in population",
+                {"error_model": "hoards_in_population"},
+            ),
+        ):
+            with self.subTest(words):
+                self.assertIn(words, self.ended(self.start(**choice, plugins=("meddling",))))
+
+    def test_a_plugin_that_does_not_let_the_process_end(self):
+        process = self.start(metric="lingering", plugins=("meddling",), run="plugin_limit = 2")
+        err = self.ended(process, code=0)
+        self.assertIn("all is done, and plugin meddling keeps the process from ending", err)
+        self.assertIn("ended all the same", err)
+        self.assert_kept()
 
     def test_a_child_of_a_plugin_may_end(self):
         err = self.ended(self.start(metric="forks"), code=0)

@@ -1,12 +1,12 @@
 #include "arms.h"
 
-#include <cstdio>
 #include <functional>
 
 #include "config.h"
 #include "error.h"
 #include "execution.h"
 #include "log.h"
+#include "output.h"
 #include "output_folder.h"
 #include "protection_rows.h"
 #include "report.h"
@@ -72,7 +72,7 @@ int run_each_arm(
   }
   if (json) return 0;
   const auto rows = protection_rows(run, SummaryOptions());
-  std::printf("\n%s", protections_text(rows, base.facts.confidence).c_str());
+  print_result("\n%s", protections_text(rows, base.facts.confidence).c_str());
   return 0;
 }
 

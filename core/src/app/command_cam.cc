@@ -15,6 +15,7 @@
 #include "model_card.h"
 #include "network_with_data.h"
 #include "numbers.h"
+#include "output.h"
 #include "preprocess.h"
 #include "progress.h"
 #include "sha256.h"
@@ -385,8 +386,8 @@ int CamCommand::run() {
   const bool faulty = !trials_.empty() || !faults_.empty();
   const CamReport report = faulty ? with_faults() : without_faults();
   write_cam_pictures(report, output_);
-  std::printf("%s", json_ ? cam_json(report).c_str() : cam_text(report).c_str());
-  std::fprintf(json_ ? stderr : stdout, "\npictures and page: %s\n",
+  print_result("%s", json_ ? cam_json(report).c_str() : cam_text(report).c_str());
+  std::fprintf(json_ ? stderr : result_stream(), "\npictures and page: %s\n",
                (output_ / "cam.html").c_str());
   return stop_requested ? static_cast<int>(ExitCode::kInterrupted) : 0;
 }

@@ -1,12 +1,12 @@
 // bitfall completion: what a shell needs to complete command lines, made from the commands
 // themselves.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "all_commands.h"
+#include "output.h"
 
 namespace bitfall {
 namespace {
@@ -126,7 +126,7 @@ class CompletionCommand final : public Command {
             ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" +
                   bash(*root_)
             : bash(*root_);
-    std::fputs(text.c_str(), stdout);
+    print_result("%s", text.c_str());
     return 0;
   }
 

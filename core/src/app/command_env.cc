@@ -1,11 +1,11 @@
 // bitfall env: versions and settings, for bug reports.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "all_commands.h"
 #include "gpu_facts.h"
 #include "json_file.h"
+#include "output.h"
 #include "plugin_host.h"
 #include "torch_runtime.h"
 
@@ -50,19 +50,19 @@ int EnvCommand::run() {
   if (json_) {
     nlohmann::ordered_json document = {{"schema", "bitfall.env/1"}};
     document.update(facts);
-    std::printf("%s\n", json_text(document).c_str());
+    print_result("%s\n", json_text(document).c_str());
     return 0;
   }
   for (const auto& [key, value] : facts.items()) {
     if (value.is_object()) {
       for (const auto& [part, text] : value.items()) {
-        std::printf("%-16s %s: %s\n", key.c_str(), part.c_str(), text.get<std::string>().c_str());
+        print_result("%-16s %s: %s\n", key.c_str(), part.c_str(), text.get<std::string>().c_str());
       }
       continue;
     }
     if (value.is_null()) continue;
     const std::string text = value.is_string() ? value.get<std::string>() : json_text(value, -1);
-    std::printf("%-16s %s\n", key.c_str(), text.c_str());
+    print_result("%-16s %s\n", key.c_str(), text.c_str());
   }
   return 0;
 }

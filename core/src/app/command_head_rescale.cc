@@ -1,18 +1,18 @@
 // bitfall head rescale: the same answers at another scale.
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "all_commands.h"
 #include "answer.h"
 #include "atomic_file.h"
-#include "all_commands.h"
 #include "error.h"
 #include "fault_free.h"
 #include "head_exchange.h"
 #include "log.h"
 #include "network_with_data.h"
 #include "numbers.h"
+#include "output.h"
 #include "progress.h"
 #include "report_json.h"
 #include "sha256.h"
@@ -176,15 +176,16 @@ void HeadRescaleCommand::print(const Found& found, const ScaledAnswers& before,
     json["changed_answers"] = changed;
   }
   if (json_) {
-    std::printf("%s\n", json_text(json).c_str());
+    print_result("%s\n", json_text(json).c_str());
     return;
   }
-  std::printf("temperature %s (%s)\n", exact_text(found.temperature).c_str(), found.how.c_str());
+  print_result("temperature %s (%s)\n", exact_text(found.temperature).c_str(), found.how.c_str());
   if (images == 0) return;
-  std::printf("NLL         %s -> %s nats\ntop2diff    %s -> %s\nanswers     %lld of %lld changed\n",
-              short_text(before.nll(1)).c_str(), short_text(after.nll(1)).c_str(),
-              short_text(before.top2diff(1)).c_str(), short_text(after.top2diff(1)).c_str(),
-              static_cast<long long>(changed), static_cast<long long>(images));
+  print_result(
+      "NLL         %s -> %s nats\ntop2diff    %s -> %s\nanswers     %lld of %lld changed\n",
+      short_text(before.nll(1)).c_str(), short_text(after.nll(1)).c_str(),
+      short_text(before.top2diff(1)).c_str(), short_text(after.top2diff(1)).c_str(),
+      static_cast<long long>(changed), static_cast<long long>(images));
 }
 
 int HeadRescaleCommand::run() {

@@ -1,13 +1,12 @@
 // bitfall import: a fault list of another tool as one of ours.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "atomic_file.h"
 #include "all_commands.h"
+#include "atomic_file.h"
 #include "error.h"
 #include "faults.h"
 #include "foreign_faults.h"
@@ -15,6 +14,7 @@
 #include "log.h"
 #include "network_with_data.h"
 #include "numbers.h"
+#include "output.h"
 #include "text_file.h"
 #include "words.h"
 
@@ -176,13 +176,14 @@ void ImportCommand::tell(const ForeignFaults& found, std::int64_t rows) const {
     for (const LeftOut& row : found.left_out) {
       document["left_out"].push_back({{"row", row.row}, {"reason", row.reason}});
     }
-    std::printf("%s\n", json_text(document).c_str());
+    print_result("%s\n", json_text(document).c_str());
     return;
   }
-  std::printf("%s: %zu faults of %s, %lld trials; %zu left out\n", output_.string().c_str(),
-              found.faults.size(), found.tool.c_str(), static_cast<long long>(rows), left);
-  std::printf("next: bitfall run %s --faults %s   (the bits are those of float32: [format] fp32)\n",
-              shell_word(campaign_.string()).c_str(), shell_word(output_.string()).c_str());
+  print_result("%s: %zu faults of %s, %lld trials; %zu left out\n", output_.string().c_str(),
+               found.faults.size(), found.tool.c_str(), static_cast<long long>(rows), left);
+  print_result(
+      "next: bitfall run %s --faults %s   (the bits are those of float32: [format] fp32)\n",
+      shell_word(campaign_.string()).c_str(), shell_word(output_.string()).c_str());
 }
 
 int ImportCommand::run() {

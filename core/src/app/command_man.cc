@@ -1,9 +1,9 @@
 // bitfall man: the manual page, made from the commands themselves.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <string>
 
 #include "all_commands.h"
+#include "output.h"
 
 namespace bitfall {
 namespace {
@@ -64,7 +64,7 @@ class ManCommand final : public Command {
         roff(root_->get_description()) + "\n.fi\n.SH OPTIONS\n" + options_of(*root_) +
         ".SH COMMANDS\n" + commands_of(*root_, "bitfall") + ".SH EXIT STATUS\n.nf\n" +
         roff(root_->get_footer()) + "\n.fi\n";
-    std::fputs(text.c_str(), stdout);
+    print_result("%s", text.c_str());
     return 0;
   }
 

@@ -1,14 +1,14 @@
 // bitfall merge: the shards of a campaign become one run.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 
+#include "all_commands.h"
 #include "arms.h"
 #include "cluster_plan.h"
-#include "all_commands.h"
 #include "error.h"
 #include "execution.h"
 #include "log.h"
+#include "output.h"
 #include "report.h"
 #include "shards.h"
 #include "words.h"
@@ -134,9 +134,9 @@ int MergeCommand::show(const std::filesystem::path& run) const {
     print_end_record(*store, store->count_done());
     return 0;
   }
-  std::printf("%s", report_text(summarise(*store)).c_str());
-  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", run.string().c_str(),
-              shell_word(run.string()).c_str());
+  print_result("%s", report_text(summarise(*store)).c_str());
+  print_result("\nrun directory: %s\nnext: bitfall report %s\n", run.string().c_str(),
+               shell_word(run.string()).c_str());
   return 0;
 }
 

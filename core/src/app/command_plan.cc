@@ -1,14 +1,14 @@
 // bitfall plan: a campaign, divided among machines.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "cluster_plan.h"
 #include "all_commands.h"
+#include "cluster_plan.h"
 #include "error.h"
 #include "execution.h"
 #include "json_file.h"
 #include "log.h"
+#include "output.h"
 #include "output_folder.h"
 #include "plan_pack.h"
 #include "progress.h"
@@ -137,21 +137,21 @@ int PlanCommand::show(const ClusterPlan& plan) const {
       document["seconds"] = *plan.seconds;
       document["seconds_per_shard"] = *plan.seconds / static_cast<double>(plan.shards);
     }
-    std::printf("%s\n", json_text(document).c_str());
+    print_result("%s\n", json_text(document).c_str());
     return 0;
   }
-  std::printf("%lld shards of %lld trials", static_cast<long long>(plan.shards),
-              static_cast<long long>(each));
+  print_result("%lld shards of %lld trials", static_cast<long long>(plan.shards),
+               static_cast<long long>(each));
   if (plan.seconds) {
     const double seconds = *plan.seconds / static_cast<double>(plan.shards);
-    std::printf(", each about %s on this machine and the time to open the network",
-                short_duration(std::max(seconds, 1.0)).c_str());
+    print_result(", each about %s on this machine and the time to open the network",
+                 short_duration(std::max(seconds, 1.0)).c_str());
   }
   const std::string word = shell_word(directory);
-  std::printf("\neach: bitfall work %s SHARD   (1 to %lld)\nthen: bitfall merge %s\n", word.c_str(),
-              static_cast<long long>(plan.shards), word.c_str());
+  print_result("\neach: bitfall work %s SHARD   (1 to %lld)\nthen: bitfall merge %s\n",
+               word.c_str(), static_cast<long long>(plan.shards), word.c_str());
   if (!pack_of(plan.directory).empty()) {
-    std::printf(
+    print_result(
         "where machines do not share it: copy it to each, and what they make of it, %s/shards/*, "
         "back\n",
         word.c_str());

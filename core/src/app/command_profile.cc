@@ -9,6 +9,7 @@
 #include "html_page.h"
 #include "magnitudes.h"
 #include "network_with_data.h"
+#include "output.h"
 #include "profile_page.h"
 #include "progress.h"
 #include "stop.h"
@@ -129,12 +130,13 @@ int ProfileCommand::run() {
     }
   }
   if (charts_) {
-    std::printf("%s\n", profile_charts_json(profiled).c_str());
+    print_result("%s\n", profile_charts_json(profiled).c_str());
     return 0;
   }
   if (!html_.empty()) write_profile_html(profiled, vega_bundle(), html_);
-  std::printf("%s", json_ ? profile_json(profiled).c_str() : profile_text(profiled).c_str());
-  if (!html_.empty()) std::fprintf(json_ ? stderr : stdout, "\nprofile: %s\n", html_.c_str());
+  print_result("%s", json_ ? profile_json(profiled).c_str() : profile_text(profiled).c_str());
+  if (!html_.empty())
+    std::fprintf(json_ ? stderr : result_stream(), "\nprofile: %s\n", html_.c_str());
   return 0;
 }
 

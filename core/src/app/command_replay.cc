@@ -1,6 +1,5 @@
-// bitfall replay: one stored trial once more.
+// bitfall replay: stored trials once more.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "all_commands.h"
@@ -9,6 +8,8 @@
 #include "json_file.h"
 #include "log.h"
 #include "numbers.h"
+#include "output.h"
+#include "self_replay.h"
 #include "stored_session.h"
 
 namespace bitfall {
@@ -58,7 +59,7 @@ nlohmann::ordered_json message_json(const TrialResult& result) {
                                 : nlohmann::ordered_json(nullptr);
 }
 
-void print_json(const Replay& replay) {
+nlohmann::ordered_json to_json(const Replay& replay) {
   const TrialResult& now = replay.now;
   nlohmann::ordered_json document = {{"schema", "bitfall.replay/1"},
                                      {"trial", now.trial},
@@ -77,7 +78,7 @@ void print_json(const Replay& replay) {
   for (const EditRecord& record : now.edits) {
     document["edits"].push_back(edit_json(replay, record));
   }
-  std::printf("%s\n", json_text(document).c_str());
+  return document;
 }
 
 void print_edit(const Replay& replay, const EditRecord& record) {
@@ -88,10 +89,10 @@ void print_edit(const Replay& replay, const EditRecord& record) {
     what += " " + hex(record.edit.mask);
   else
     what += " bit " + bits_text(record.edit.mask);
-  std::printf("edit      %s %lld, %s\n  code    %s -> %s\n  value   %s -> %s\n",
-              replay.register_name(record), static_cast<long long>(record.edit.element),
-              what.c_str(), hex(record.code_before).c_str(), hex(record.code_after).c_str(),
-              exact_text(record.value_before).c_str(), exact_text(record.value_after).c_str());
+  print_result("edit      %s %lld, %s\n  code    %s -> %s\n  value   %s -> %s\n",
+               replay.register_name(record), static_cast<long long>(record.edit.element),
+               what.c_str(), hex(record.code_before).c_str(), hex(record.code_after).c_str(),
+               exact_text(record.value_before).c_str(), exact_text(record.value_after).c_str());
 }
 
 std::string class_name(const Replay& replay, std::int32_t index) {
@@ -103,20 +104,20 @@ std::string class_name(const Replay& replay, std::int32_t index) {
 
 void print_answer(const Replay& replay) {
   const TrialResult& now = replay.now;
-  std::printf("outcome   %s%s\n", to_string(now.outcome),
-              now.activated ? "" : " (no value at the site changed)");
+  print_result("outcome   %s%s\n", to_string(now.outcome),
+               now.activated ? "" : " (no value at the site changed)");
   if (is_due(now.outcome)) {
-    std::printf("raised    %s\nloss      %s nats -> no answer\ntop-1     %s -> no answer\n",
-                message_line(now.message).c_str(), exact_text(now.golden_loss).c_str(),
-                class_name(replay, now.golden_top1).c_str());
+    print_result("raised    %s\nloss      %s nats -> no answer\ntop-1     %s -> no answer\n",
+                 message_line(now.message).c_str(), exact_text(now.golden_loss).c_str(),
+                 class_name(replay, now.golden_top1).c_str());
     return;
   }
-  std::printf("loss      %s -> %s nats\ntop-1     %s -> %s\n", exact_text(now.golden_loss).c_str(),
-              exact_text(now.faulty_loss).c_str(), class_name(replay, now.golden_top1).c_str(),
-              class_name(replay, now.faulty_top1).c_str());
+  print_result("loss      %s -> %s nats\ntop-1     %s -> %s\n", exact_text(now.golden_loss).c_str(),
+               exact_text(now.faulty_loss).c_str(), class_name(replay, now.golden_top1).c_str(),
+               class_name(replay, now.faulty_top1).c_str());
   for (std::size_t i = 0; i < now.metrics.size(); ++i) {
-    std::printf("metric    %s = %s\n", replay.session.columns()[i].name.c_str(),
-                exact_text(now.metrics[i]).c_str());
+    print_result("metric    %s = %s\n", replay.session.columns()[i].name.c_str(),
+                 exact_text(now.metrics[i]).c_str());
   }
 }
 
@@ -124,28 +125,28 @@ void print_stored(const Replay& replay) {
   const TrialResult& before = replay.before;
   const std::string raised = message_line(before.message);
   if (replay.equal) {
-    std::printf("equal to the stored trial, every bit\n");
+    print_result("equal to the stored trial, every bit\n");
     if (raised != message_line(replay.now.message)) {
-      std::printf("other words than then: %s\n", raised.c_str());
+      print_result("other words than then: %s\n", raised.c_str());
     }
   } else if (is_due(before.outcome)) {
-    std::printf("DIFFERS from the stored trial: outcome %s, %s\n", to_string(before.outcome),
-                raised.c_str());
+    print_result("DIFFERS from the stored trial: outcome %s, %s\n", to_string(before.outcome),
+                 raised.c_str());
   } else {
-    std::printf("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
-                to_string(before.outcome), exact_text(before.golden_loss).c_str(),
-                exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
+    print_result("DIFFERS from the stored trial: outcome %s, loss %s -> %s, top-1 %d -> %d\n",
+                 to_string(before.outcome), exact_text(before.golden_loss).c_str(),
+                 exact_text(before.faulty_loss).c_str(), before.golden_top1, before.faulty_top1);
   }
 }
 
 void print_text(const Replay& replay) {
   const TrialResult& now = replay.now;
-  std::printf("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
-              static_cast<long long>(now.trial), replay.site().name.c_str(),
-              to_string(replay.site().target), replay.site().operation.c_str(),
-              replay.session.dataset().name(now.image).c_str(),
-              class_name(replay, replay.label()).c_str(),
-              replay.session.format_name(now.site).c_str());
+  print_result("trial     %lld\nsite      %s (%s, %s)\nimage     %s, label %s\nformat    %s\n",
+               static_cast<long long>(now.trial), replay.site().name.c_str(),
+               to_string(replay.site().target), replay.site().operation.c_str(),
+               replay.session.dataset().name(now.image).c_str(),
+               class_name(replay, replay.label()).c_str(),
+               replay.session.format_name(now.site).c_str());
   for (const EditRecord& record : now.edits) print_edit(replay, record);
   print_answer(replay);
   print_stored(replay);
@@ -155,42 +156,70 @@ class ReplayCommand final : public Command {
  public:
   CLI::App* add(CLI::App& parent) override {
     CLI::App* app =
-        parent.add_subcommand("replay", "run one stored trial again and compare every bit");
+        parent.add_subcommand("replay", "run stored trials again and compare every bit");
     app->add_option("run", run_, "the run directory")->required();
     plugins_.add_options(*app);
-    app->add_option("--trial", trial_, "the trial's number")->required();
-    app->add_flag("--json", json_, "JSON on stdout");
+    app->add_option("--trial", trials_, "the trial's number, or several: 7,12")
+        ->required()
+        ->delimiter(',')
+        ->allow_extra_args(false);
+    app->add_flag("--json", json_, "JSON on stdout; of several trials, a list");
+    app->add_flag("--for-the-run", for_the_run_)->group("");
     return app;
   }
   int run() override;
 
  private:
+  void check_trials(std::int64_t all) const;
+
   std::filesystem::path run_;
   StoredPlugins plugins_;
-  std::int64_t trial_ = 0;
+  std::vector<std::int64_t> trials_;
   bool json_ = false;
+  bool for_the_run_ = false;  // what replay_in_new_process() starts
 };
+
+void ReplayCommand::check_trials(std::int64_t all) const {
+  for (const std::int64_t trial : trials_) {
+    if (trial >= 0 && trial < all) continue;
+    throw Error(ExitCode::kUsage, "trial " + std::to_string(trial) + ": this run has trials 0 to " +
+                                      std::to_string(all - 1));
+  }
+}
 
 int ReplayCommand::run() {
   const auto store = Store::open_read_only(run_);
   const RunDescription stored = store->description();
-  if (trial_ < 0 || trial_ >= stored.trials) {
-    throw Error(ExitCode::kUsage, "trial " + std::to_string(trial_) +
-                                      ": this run has trials 0 to " +
-                                      std::to_string(stored.trials - 1));
-  }
-  TrialResult before = store->read_trial(trial_);
+  check_trials(stored.trials);
+  std::vector<TrialResult> then;
+  for (const std::int64_t trial : trials_) then.push_back(store->read_trial(trial));
   const auto session = reopen(run_, stored, plugins_);
+  session->use_profiles(stored.profiles);
+  if (for_the_run_) {
+    replay_given(*session, then);
+    return 0;
+  }
   try {
     check_same_facts(stored.facts, session->facts());
   } catch (const Error& error) {
     log_warning(error.what());
   }
-  session->use_profiles(stored.profiles);
-  const Replay replay(*session, std::move(before),
-                      session->engine().run_one(session->plan(), trial_, session->measure()));
-  json_ ? print_json(replay) : print_text(replay);
-  return replay.equal ? 0 : static_cast<int>(ExitCode::kFailure);
+  bool equal = true;
+  auto documents = nlohmann::ordered_json::array();
+  for (const TrialResult& before : then) {
+    const Replay replay(
+        *session, before,
+        session->engine().run_one(session->plan(), before.trial, session->measure()));
+    equal = equal && replay.equal;
+    if (json_) {
+      documents.push_back(to_json(replay));
+      continue;
+    }
+    if (&before != then.data()) print_result("\n");
+    print_text(replay);
+  }
+  if (json_) print_result("%s\n", json_text(then.size() == 1 ? documents[0] : documents).c_str());
+  return equal ? 0 : static_cast<int>(ExitCode::kFailure);
 }
 
 }  // namespace

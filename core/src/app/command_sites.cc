@@ -1,6 +1,5 @@
 // bitfall sites: the places of a model that a fault can hit.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -11,6 +10,7 @@
 #include "model.h"
 #include "model_card.h"
 #include "model_costs.h"
+#include "output.h"
 #include "plugin_host.h"
 #include "site_table.h"
 #include "torch_runtime.h"
@@ -168,16 +168,16 @@ int SitesCommand::run() {
   }
   const Coverage covered = coverage(model);
   if (json_) {
-    std::printf("%s", sites_json(shown, *format, site_coverage(covered), model.unfit()).c_str());
+    print_result("%s", sites_json(shown, *format, site_coverage(covered), model.unfit()).c_str());
     return 0;
   }
-  std::printf("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
-              sites_text(shown, *format).c_str(), shown.size(),
-              static_cast<long long>(model.classes()), static_cast<long long>(input[0]),
-              static_cast<long long>(input[1]), static_cast<long long>(input[2]),
-              choice.id.c_str());
-  if (hidden > 0) std::printf("; %zu more with --all", hidden);
-  std::printf("\n%s", coverage_text(site_coverage(covered)).c_str());
+  print_result("%s\n%zu sites, %lld classes, input %lldx%lldx%lld, bits in %s",
+               sites_text(shown, *format).c_str(), shown.size(),
+               static_cast<long long>(model.classes()), static_cast<long long>(input[0]),
+               static_cast<long long>(input[1]), static_cast<long long>(input[2]),
+               choice.id.c_str());
+  if (hidden > 0) print_result("; %zu more with --all", hidden);
+  print_result("\n%s", coverage_text(site_coverage(covered)).c_str());
   if (!model.unfit().empty()) log_warning("no campaign runs on it: " + model.unfit());
   return 0;
 }

@@ -3,12 +3,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "atomic_file.h"
 #include "all_commands.h"
+#include "atomic_file.h"
 #include "error.h"
 #include "html_page.h"
 #include "json_file.h"
 #include "log.h"
+#include "output.h"
 #include "report_number.h"
 #include "stop.h"
 #include "text_file.h"
@@ -160,8 +161,8 @@ int TrainCommand::run() {
     const std::string line =
         options_.json ? json_text(epoch_json(result), -1) : epoch_text(result, training.epochs);
     make_room();
-    std::printf("%s\n", line.c_str());
-    std::fflush(stdout);
+    print_result("%s\n", line.c_str());
+    flush_results();
   });
   if (end == TrainEnd::kInterrupted) {
     log_info("stopped; go on with: bitfall train " + shell_word(options_.training.string()) +

@@ -1,6 +1,5 @@
 // bitfall work: a shard of a plan, to its end.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "all_commands.h"
 #include "arms.h"
@@ -9,6 +8,7 @@
 #include "error.h"
 #include "execution.h"
 #include "log.h"
+#include "output.h"
 #include "plan_pack.h"
 #include "resumption.h"
 #include "stop.h"
@@ -71,7 +71,7 @@ int WorkCommand::run() {
   try {
     if (!shard_state(plan, shard_).finished) return work(plan);
     shard_run(plan, planned_run(plan));
-    std::printf("%s: finished already\n", place(plan).c_str());
+    print_result("%s: finished already\n", place(plan).c_str());
     return 0;
   } catch (const Error& error) {
     throw Error(error.code(), place(plan) + ": " + error.what());

@@ -9,6 +9,7 @@
 #include "json_file.h"
 #include "log.h"
 #include "numbers.h"
+#include "output.h"
 #include "output_folder.h"
 #include "report_number.h"
 #include "stop.h"
@@ -110,7 +111,7 @@ void print_json(const Outlook& outlook) {
     const std::string bits = outlook.bits(stratum);
     if (!bits.empty()) document["strata"].back()["bits"] = bits;
   }
-  std::printf("%s\n", json_text(document).c_str());
+  print_result("%s\n", json_text(document).c_str());
 }
 
 void print_text(const Outlook& outlook) {
@@ -127,9 +128,9 @@ void print_text(const Outlook& outlook) {
                std::to_string(stratum.trials), percent(outlook.width(stratum, 0.5), 2),
                percent(outlook.width(stratum, 0.01), 2)});
   }
-  std::printf("%s\n", table.render().c_str());
+  print_result("%s\n", table.render().c_str());
   const Campaign& campaign = outlook.session.campaign();
-  std::printf(
+  print_result(
       "%lld trials of a population of %s (faults x images) on %d images; interval half-widths at "
       "%s confidence,\n"
       "if the rate is 50 %% (the widest) or 1 %%.\n"
@@ -143,7 +144,7 @@ void print_text(const Outlook& outlook) {
       static_cast<long long>(campaign.threads));
   const auto& sampling = outlook.session.facts().sampling;
   if (!sampling) return;
-  std::printf(
+  print_result(
       "These are the pilot. Rounds follow, drawn by what it shows, until %s over %s is known to "
       "+-%s points\nor there are %lld trials; drawn alike, a rate of 2 %% would take %.0f.\n",
       sampling->of.c_str(), sampling->over_layers ? "layers" : "bits",

@@ -14,12 +14,13 @@
 #include "error.h"
 #include "json_file.h"
 #include "log.h"
+#include "output.h"
 #include "plugin_calls.h"
+#include "process_state.h"
 #include "progress.h"
 #include "report.h"
 #include "report_number.h"
 #include "sampling.h"
-#include "sandbox.h"
 #include "self_replay.h"
 #include "stop.h"
 #include "text_table.h"
@@ -57,20 +58,20 @@ void print_costs(const EngineCosts& costs, const Session& session) {
                                                 costs.injection_s - costs.results_s);
   add("all", all);
   if (const auto& protection = session.facts().protection) {
-    std::printf("\nWith the protection '%s':\n", protection->c_str());
+    print_result("\nWith the protection '%s':\n", protection->c_str());
   }
-  std::printf("\n%s\n", table.render().c_str());
+  print_result("\n%s\n", table.render().c_str());
   if (costs.workers > 1) {
-    std::printf("Seconds of %lld workers together; the run took %.2f.\n",
-                static_cast<long long>(costs.workers), costs.total_s);
+    print_result("Seconds of %lld workers together; the run took %.2f.\n",
+                 static_cast<long long>(costs.workers), costs.total_s);
   }
   const auto share_of = [](std::int64_t part, std::int64_t whole) {
     return percent(whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0, 0);
   };
-  std::printf("%lld chunks of %lld images. Of the trials\n", static_cast<long long>(costs.chunks),
-              static_cast<long long>(batch));
+  print_result("%lld chunks of %lld images. Of the trials\n", static_cast<long long>(costs.chunks),
+               static_cast<long long>(batch));
   const auto tell = [](std::int64_t count, const std::string& what) {
-    std::printf("%12lld %s\n", static_cast<long long>(count), what.c_str());
+    print_result("%12lld %s\n", static_cast<long long>(count), what.c_str());
   };
   tell(costs.unchanged, "changed no value");
   tell(costs.shared, "changed the same values as another trial");
@@ -86,14 +87,14 @@ void print_costs(const EngineCosts& costs, const Session& session) {
                     static_cast<double>(count) / static_cast<double>(costs.begun));
       return std::string(text);
     };
-    std::printf(
+    print_result(
         "LibTorch was asked for %s operators a pass, golden passes and windows included, and for "
         "%s copies between host and device, of %s kB.\n",
         each(costs.operators).c_str(), each(costs.device_copies).c_str(),
         each(costs.device_bytes / 1000).c_str());
   }
   if (const std::string writer = session.model().writer(); !writer.empty()) {
-    std::printf(
+    print_result(
         "The step %s writes in place to what something else holds: no golden value is kept, and no "
         "window carries a fault.\n",
         writer.c_str());
@@ -153,17 +154,6 @@ class StateNotes {
   Clock::time_point written_ = start_;
 };
 
-/// A plugin that takes without end is told that there is no more, and has a name then; the system
-/// would end any process for it. Memory of a GPU's driver looks like one's own, so not there.
-void limit_memory_of_plugins(const Session& session) {
-  const Campaign& campaign = session.campaign();
-  if (!session.uses_foreign_plugins() || campaign.device != "cpu") return;
-  std::optional<std::int64_t> most = free_memory();
-  if (most) most = *most / 10 * 9;
-  if (campaign.plugin_memory > 0) most = campaign.plugin_memory << 20;
-  if (most) limit_memory(*most);
-}
-
 /// What the store does not hold yet; false if it was stopped.
 /// notes: told of every few trials; may be null.
 bool run_rest(Session& session, Store& store, const ExecutionOptions& options, std::int64_t planned,
@@ -177,7 +167,6 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
   const std::string kept = "what was stored before is kept; when this is fixed: " + go_on;
   const PluginAdvice advice(kept);
   if (options.explain) session.engine().count_traffic();
-  limit_memory_of_plugins(session);
   try {
     if (options.ahead) options.ahead(session, store);
     before > 0 ? replay_stored(session, store) : replay_ahead(session);
@@ -199,13 +188,12 @@ bool run_rest(Session& session, Store& store, const ExecutionOptions& options, s
 }
 
 /// Throws where components made anew give other results than those that are stored.
-void prove(Session& session, const Store& store) {
+void prove(Session& session, const Store& store, double run_s) {
   try {
-    replay_stored(session, store);
+    is_worth_a_process(session, run_s) ? replay_in_new_process(session, store)
+                                       : replay_stored(session, store);
   } catch (const Error& error) {
-    throw Error(error.code(), std::string(error.what()) +
-                                  "\n  the results cannot be relied on; they are kept in " +
-                                  store.directory().string());
+    throw Error(error.code(), error.what() + not_relied_on(store.directory()));
   }
 }
 
@@ -226,6 +214,7 @@ std::vector<bool> expect_stored_golden(Session& session, const Store& store) {
 
 int execute(Session& session, Store& store, const ExecutionOptions& options) {
   const auto start = Clock::now();
+  const ProcessState before;
   std::int64_t planned = session.engine().trials(session.plan());
   const std::string go_on = command_to_go_on(store, options);
   std::optional<StateNotes> notes;
@@ -240,7 +229,13 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
     finished = run_rest(session, store, further, planned, go_on, nullptr);
     costs.add_run(session.engine().costs());
   }
-  if (finished) prove(session, store);
+  if (finished) prove(session, store, seconds_since(start));
+  if (const std::string changed = before.put_back(); !changed.empty()) {
+    log_warning(
+        "while trials ran, something changed " + changed + " of the process" +
+        (session.uses_foreign_plugins() ? ": " + joined(session.foreign_uses(), " or ") : "") +
+        "; that is put back");
+  }
   if (options.explain) print_costs(costs, session);
   const int code = conclude(store, options, planned, finished, seconds_since(start));
   if (notes) notes->finish(finished && !options.more_follows);
@@ -266,9 +261,9 @@ int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned
     return 0;
   }
   if (!options.report) return 0;
-  std::printf("%s", report_text(summarise(store)).c_str());
-  std::printf("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
-              shell_word(directory).c_str());
+  print_result("%s", report_text(summarise(store)).c_str());
+  print_result("\nrun directory: %s\nnext: bitfall report %s\n", directory.c_str(),
+               shell_word(directory).c_str());
   return 0;
 }
 
@@ -283,7 +278,7 @@ void print_end_record(const Store& store, std::int64_t trials) {
                                    {"digest", nullptr},
                                    {"wall_s", facts.wall_s.value_or(0)}};
   if (finished) record["digest"] = store.digest();
-  std::printf("%s\n", json_text(record).c_str());
+  print_result("%s\n", json_text(record).c_str());
 }
 
 void note_state(const Store& store, const std::filesystem::path& file, std::int64_t planned,

@@ -2,13 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdio>
-
 #include "atomic_file.h"
 #include "error.h"
 #include "head_report_text.h"
 #include "json_file.h"
 #include "model.h"
+#include "output.h"
 #include "program.h"
 
 namespace bitfall {
@@ -68,7 +67,7 @@ void write_checked(const std::filesystem::path& from, const std::string& module,
 
 void print_head(const std::filesystem::path& model, std::array<std::int64_t, 3> input, bool json) {
   const HeadReport report = head_report(model, input);
-  std::printf("%s", json ? head_report_json(report).c_str() : head_report_text(report).c_str());
+  print_result("%s", json ? head_report_json(report).c_str() : head_report_text(report).c_str());
 }
 
 }  // namespace bitfall

@@ -70,23 +70,19 @@ std::string read_whole(int file) {
 
 // ---- the worker ----
 
-/// Sends what the engine finds, and keeps a few trials to try again.
+/// Sends what the engine finds.
 class SendingSink final : public ResultSink {
  public:
-  SendingSink(int file, std::set<std::int64_t> wanted) : file_(file), wanted_(std::move(wanted)) {}
+  explicit SendingSink(int file) : file_(file) {}
   void golden(const GoldenResult& result) override {
     send_frame(file_, FrameKind::kGolden, to_body(result));
   }
   void trial(const TrialResult& result) override {
     send_frame(file_, FrameKind::kTrial, to_body(result));
-    if (wanted_.count(result.trial) > 0) kept_.push_back(result);
   }
-  const std::vector<TrialResult>& kept() const { return kept_; }
 
  private:
   int file_;
-  std::set<std::int64_t> wanted_;
-  std::vector<TrialResult> kept_;
 };
 
 std::map<std::int64_t, std::string> given_up_of(const Orders& orders) {
@@ -139,12 +135,9 @@ bool run_worker(Session& session, std::unique_ptr<Store> store, const Isolation&
   store.reset();  // the supervisor's from here on
   send_frame(link.results, FrameKind::kReady,
              to_body(engine.trials(session.plan())) + to_body(session.campaign().commit_every));
-  const auto again = spread_evenly(session.plan().size(), session.campaign().self_replay);
-  SendingSink sink(link.results, {again.begin(), again.end()});
-  const bool finished = engine.run(session.plan(), done, golden_done, session.measure(), sink,
-                                   stop_requested, [](const EngineProgress&) {});
-  if (finished) replay_kept(session, sink.kept());
-  return finished;
+  SendingSink sink(link.results);
+  return engine.run(session.plan(), done, golden_done, session.measure(), sink, stop_requested,
+                    [](const EngineProgress&) {});
 }
 
 // ---- the supervisor ----
@@ -238,6 +231,11 @@ class Supervisor {
       const std::optional<bool> end = collect(worker);
       const int code = worker.wait();
       if (store_) store_->commit();
+      if (end && *end && to_prove_ && !proving_) {  // by one more, which runs stored trials again
+        proving_ = true;
+        store_.reset();
+        continue;
+      }
       if (end) return conclude(*end);
       const std::string words = worker.last_words();
       if (words.empty() && has_said_itself(code)) return code;
@@ -268,6 +266,7 @@ class Supervisor {
           last_begun_ = number_of(frame->body);
           break;
         case FrameKind::kFinished:
+          to_prove_ = number_of(frame->body) != 0;
           return true;
         case FrameKind::kStopped:
           return false;
@@ -320,6 +319,7 @@ class Supervisor {
       trial = parse_integer(words.substr(0, end)).value_or(-1);
       text = words.substr(end + 1);
     }
+    if (proving_) throw Error(ExitCode::kPlugin, text + not_relied_on(run_.directory));
     if (trial == kNoFailedCall) fail(text);  // no plugin's code threw: what it did is wrong
     if (trial < 0 && one_by_one_) trial = last_begun_;
     if (trial >= 0 && given_up_.count(trial) > 0) trial = -1;  // nothing would change
@@ -375,6 +375,7 @@ class Supervisor {
   bool one_by_one_ = false;
   std::int64_t last_begun_ = -1;
   bool confined_ = false, said_ = false;  // the worker
+  bool to_prove_ = false, proving_ = false;
 };
 
 }  // namespace
@@ -416,8 +417,10 @@ int work_isolated(Session& session, std::unique_ptr<Store> store, const Isolatio
     [[maybe_unused]] const auto written = ::write(link.crashes, words.data(), words.size());
   };
   try {
+    const bool replays = replays_trials(session);
     const bool finished = run_worker(session, std::move(store), isolation);
-    send_frame(link.results, finished ? FrameKind::kFinished : FrameKind::kStopped);
+    if (finished) send_frame(link.results, FrameKind::kFinished, to_body(std::int64_t{replays}));
+    if (!finished) send_frame(link.results, FrameKind::kStopped);
     return finished ? 0 : static_cast<int>(ExitCode::kInterrupted);
   } catch (const Error& error) {
     if (error.code() != ExitCode::kPlugin) {

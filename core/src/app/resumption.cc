@@ -1,11 +1,11 @@
 #include "resumption.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "error.h"
 #include "isolation.h"
 #include "log.h"
+#include "output.h"
 #include "self_replay.h"
 #include "stop.h"
 #include "words.h"
@@ -23,8 +23,8 @@ void say_finished(const Store& store, const ExecutionOptions& options) {
     return;
   }
   if (!options.report) return;
-  std::printf("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
-              static_cast<long long>(done), shell_word(run).c_str());
+  print_result("%s: finished already, %lld trials; read it with: bitfall report %s\n", run.c_str(),
+               static_cast<long long>(done), shell_word(run).c_str());
 }
 
 /// A plugin of the run, and what takes its place.
@@ -96,8 +96,10 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
   }
   if (shard) session->engine().set_shard(*shard);
   const std::int64_t planned = session->engine().trials(session->plan());
-  log_info("going on with " + std::to_string(planned - store->count_done()) + " of " +
-           std::to_string(planned) + " trials");
+  if (const std::int64_t left = planned - store->count_done(); left > 0) {
+    log_info("going on with " + std::to_string(left) + " of " + std::to_string(planned) +
+             " trials");
+  }
   if (options.worker) return work_isolated(*session, std::move(store), *options.worker);
   ExecutionOptions all = options;
   if (!mended.empty()) {

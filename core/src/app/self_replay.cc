@@ -5,7 +5,9 @@
 #include <initializer_list>
 #include <set>
 
+#include "child_process.h"
 #include "error.h"
+#include "log.h"
 #include "numbers.h"
 #include "stop.h"
 #include "words.h"
@@ -85,6 +87,7 @@ std::string difference(const Session& session, const TrialResult& a, const Trial
 
 constexpr const char* kNoFunction =
     "what a component gives may depend on nothing but its arguments ([run] self_replay)";
+constexpr double kNoLimit = 1e9;  // seconds; [run] plugin_limit is that of each call
 
 void compare(const Session& session, const TrialResult& a, const TrialResult& b,
              const char* why = kNoFunction) {
@@ -95,14 +98,14 @@ void compare(const Session& session, const TrialResult& a, const TrialResult& b,
                                      difference(session, a, b) + "; " + why);
 }
 
-bool wanted(const Session& session) {
-  return session.campaign().self_replay > 0 && session.uses_foreign_plugins();
-}
-
-/// Of a stratum's stored trials so many, spread evenly.
+/// So many of them, or all where there are fewer, spread evenly.
 std::vector<std::int64_t> spread(const std::vector<std::int64_t>& stored, std::int64_t count) {
-  std::vector<std::int64_t> chosen = spread_evenly(std::ssize(stored), count);
-  for (std::int64_t& place : chosen) place = stored[static_cast<std::size_t>(place)];
+  const std::int64_t all = std::ssize(stored);
+  count = std::min(count, all);
+  std::vector<std::int64_t> chosen;
+  for (std::int64_t i = 0; i < count; ++i) {
+    chosen.push_back(stored[static_cast<std::size_t>((2 * i + 1) * all / (2 * count))]);
+  }
   return chosen;
 }
 
@@ -111,17 +114,33 @@ bool plugin_crashed(const TrialResult& result) {
   return result.outcome == Outcome::kCrashed && result.edits.empty();
 }
 
+/// [run] self_replay of what is stored, other trials than those ahead of the run.
+std::vector<TrialResult> some_stored(const Session& session, const Store& store) {
+  const std::vector<bool> done = store.trials_done();
+  std::vector<std::int64_t> stored;
+  for (std::size_t trial = 0; trial < done.size(); ++trial) {
+    if (done[trial]) stored.push_back(static_cast<std::int64_t>(trial));
+  }
+  std::vector<TrialResult> some;
+  for (const std::int64_t trial : spread(stored, session.campaign().self_replay)) {
+    TrialResult then = store.read_trial(trial);
+    if (!plugin_crashed(then)) some.push_back(std::move(then));
+  }
+  return some;
+}
+
 }  // namespace
 
-std::vector<std::int64_t> spread_evenly(std::int64_t all, std::int64_t count) {
-  count = std::min(count, all);
-  std::vector<std::int64_t> places;
-  for (std::int64_t i = 0; i < count; ++i) places.push_back((2 * i + 1) * all / (2 * count));
-  return places;
+bool replays_trials(const Session& session) {
+  return session.campaign().self_replay > 0 && session.uses_foreign_plugins();
+}
+
+std::string not_relied_on(const std::filesystem::path& run) {
+  return "\n  the results cannot be relied on; they are kept in " + run.string();
 }
 
 void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
-  if (!wanted(session)) return;
+  if (!replays_trials(session)) return;
   const auto fresh = session.fresh();
   const std::int64_t trials = session.plan().size();
   const std::int64_t count = std::min(session.campaign().self_replay, trials);
@@ -134,30 +153,46 @@ void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& g
 }
 
 void replay_stored(Session& session, const Store& store) {
-  if (!wanted(session)) return;
-  const std::vector<bool> done = store.trials_done();
-  std::vector<std::int64_t> stored;
-  for (std::size_t trial = 0; trial < done.size(); ++trial) {
-    if (done[trial]) stored.push_back(static_cast<std::int64_t>(trial));
-  }
-  if (stored.empty()) return;
-  const auto fresh = session.fresh();
-  // Others than those ahead of the run.
-  for (const std::int64_t trial : spread(stored, session.campaign().self_replay)) {
-    if (stop_requested) return;
-    const TrialResult then = store.read_trial(trial);
-    if (plugin_crashed(then)) continue;
-    compare(session, then, fresh->engine().run_one(fresh->plan(), trial, fresh->measure()));
-  }
+  if (!replays_trials(session)) return;
+  const std::vector<TrialResult> stored = some_stored(session, store);
+  if (!stored.empty()) replay_given(*session.fresh(), stored);
 }
 
-void replay_kept(Session& session, std::span<const TrialResult> results) {
-  if (!wanted(session)) return;
-  const auto fresh = session.fresh();
+void replay_in_new_process(Session& session, const Store& store) {
+  if (!replays_trials(session)) return;
+  ChildCommand command{{"/proc/self/exe", "--quiet", "replay", store.directory().string(),
+                        "--trust-plugins", "--for-the-run"},
+                       {},
+                       kNoLimit,
+                       &stop_requested};
+  std::string trials;
+  for (const TrialResult& stored : some_stored(session, store)) {
+    trials += (trials.empty() ? "" : ",") + std::to_string(stored.trial);
+  }
+  if (trials.empty()) return;
+  command.words.insert(command.words.end(), {"--trial", trials});
+  const ChildResult end = run_child(command);
+  if (end.code == 0) return;
+  constexpr std::string_view kOpening = "bitfall: error: ";
+  const auto error = end.err.rfind(kOpening);
+  std::string said = error == end.err.npos ? "it ended with code " + std::to_string(end.code)
+                                           : end.err.substr(error + kOpening.size());
+  while (said.ends_with('\n')) said.pop_back();
+  if (end.code == static_cast<int>(ExitCode::kPlugin)) {
+    throw Error(ExitCode::kPlugin, said + "\n  this was in a process started for it");
+  }
+  log_warning("no process for trials to be run again in: " + said);
+  replay_stored(session, store);
+}
+
+bool is_worth_a_process(const Session& session, double run_s) {
+  return session.opening_s() < std::max(3.0, run_s / 10);
+}
+
+void replay_given(Session& session, std::span<const TrialResult> results) {
   for (const TrialResult& then : results) {
     if (stop_requested) return;
-    if (plugin_crashed(then)) continue;
-    compare(session, then, fresh->engine().run_one(fresh->plan(), then.trial, fresh->measure()));
+    compare(session, then, session.engine().run_one(session.plan(), then.trial, session.measure()));
   }
 }
 

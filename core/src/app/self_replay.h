@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <span>
 #include <string>
@@ -13,8 +14,11 @@
 
 namespace bitfall {
 
-/// `count` places of `all`, or all where there are fewer, spread evenly.
-std::vector<std::int64_t> spread_evenly(std::int64_t all, std::int64_t count);
+/// Whether it does: [run] self_replay is not 0, and a plugin in use does not come with the program.
+bool replays_trials(const Session& session);
+
+/// What errors of the calls below end with: the results of this run cannot be relied on.
+std::string not_relied_on(const std::filesystem::path& run);
 
 /// Before the first trial: [run] self_replay trials, each by two sets of components. Does nothing
 /// where all plugins in use come with the program. Throws Error(kPlugin) naming what differs.
@@ -24,11 +28,18 @@ void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& g
 /// Trials of the store, with components made anew, against what is stored.
 void replay_stored(Session& session, const Store& store);
 
+/// The same in a process that is started for it, with what plugins hold since they were loaded made
+/// anew, too. Where none can be, as for want of memory, in this one.
+void replay_in_new_process(Session& session, const Store& store);
+
+/// Whether opening all once more is little beside a run of so many seconds.
+bool is_worth_a_process(const Session& session, double run_s);
+
 /// 256 of the store's trials, spread over every stratum, or all where there are no more, with the
 /// session's own components: those of a plugin that was mended since. Returns their number.
 std::int64_t replay_mended(Session& session, const Store& store);
 
-/// These results, with components made anew.
-void replay_kept(Session& session, std::span<const TrialResult> results);
+/// These results, with the session's own components.
+void replay_given(Session& session, std::span<const TrialResult> results);
 
 }  // namespace bitfall

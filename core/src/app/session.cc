@@ -16,9 +16,11 @@
 #include "preprocess.h"
 #include "progress.h"
 #include "recipe.h"
+#include "sandbox.h"
 #include "sha256.h"
 #include "stop.h"
 #include "text_file.h"
+#include "timer.h"
 #include "torch_runtime.h"
 #include "words.h"
 
@@ -73,6 +75,7 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
                  const std::vector<std::filesystem::path>& plugins, const ArmRequest& arm,
                  const std::vector<SiteName>& looked_at)
     : fault_list_(fault_list), looked_at_(looked_at) {
+  const auto start = Clock::now();
   Diagnostics diagnostics(file.string(), text);
   campaign_ = parse_campaign(file, text, diagnostics);
   watch_ = std::make_unique<PluginWatch>(stop_requested, watch_limits(campaign_));
@@ -96,9 +99,11 @@ Session::Session(const std::filesystem::path& file, const std::string& text,
   check_metric_columns(columns_);
   open_data();
   open_model();
+  limit_memory_of_plugins();
   keep_images(stored);
   select(diagnostics);
   if (arm_) arm_->set_answer_state(arm.answer_state);
+  opening_s_ = seconds_since(start);
 }
 
 Session::~Session() = default;
@@ -470,6 +475,15 @@ void Session::look_at_answer() {
                 "set [model] answer = \"probabilities\", or export the network without its last "
                 "softmax");
   }
+}
+
+// A plugin that takes without end is told that there is no more, and has a name then; the system
+// would end any process for it. Memory of a GPU's driver looks like one's own, so not there.
+void Session::limit_memory_of_plugins() const {
+  if (!uses_foreign_plugins() || campaign_.device != "cpu") return;
+  std::optional<std::int64_t> most = memory_for_plugins();
+  if (campaign_.plugin_memory > 0) most = campaign_.plugin_memory << 20;
+  if (most) limit_memory(*most);
 }
 
 void Session::open_model() {

@@ -104,6 +104,8 @@ class Session {
   std::vector<std::filesystem::path> files() const;
 
   const Measurer& measure() const { return measurer_; }
+  /// Seconds that opening it has taken.
+  double opening_s() const { return opening_s_; }
 
   /// The same campaign with all components made anew, sharing network and data. After profile().
   std::unique_ptr<Session> fresh() const;
@@ -164,6 +166,7 @@ class Session {
   DataConfig images_to_learn() const;  // by protections
   std::string calibration_text() const;
   std::vector<PluginFact> plugins_in_use() const;
+  void limit_memory_of_plugins() const;
   void tell_provenance();
   void name_components_in_full();
 
@@ -171,6 +174,7 @@ class Session {
   Campaign campaign_;
   RunFacts facts_;  // filled as each part is opened
   bool names_shape_ = false;
+  double opening_s_ = 0;
   std::optional<std::filesystem::path> fault_list_;
   std::vector<SiteName> looked_at_;
   std::string fault_list_text_;  // of a run that is opened again, else read with the sites

@@ -191,7 +191,9 @@ void Session::check_goal(const std::set<std::string>& columns, Diagnostics& diag
   diagnostics.add(campaign_.faults.front().goal->where,
                   "'of' names '" + of + "', which is " +
                       (columns.contains(of) ? "no event but a quantity" : "no metric's column"),
-                  near.empty() ? "its events are " + joined(events, ", ") : near);
+                  !near.empty()    ? near
+                  : events.empty() ? "the metrics of [metrics] ids have none: add 'mismatch'"
+                                   : "its events are " + joined(events, ", "));
 }
 
 void Session::extend_plan(const std::vector<std::int64_t>& more) {

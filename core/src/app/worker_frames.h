@@ -16,7 +16,7 @@ enum class FrameKind : char {
   kGolden = 'G',    // a GoldenResult
   kTrial = 'T',     // a TrialResult
   kBegins = 'B',    // the trial that it carries next, alone
-  kFinished = 'F',  // all trials are sent
+  kFinished = 'F',  // all trials are sent; number: whether some are to be run again
   kStopped = 'I',   // it was stopped before
   kSaid = 'X',      // it ends, and has said itself why
 };

@@ -163,6 +163,20 @@ void limit_memory(std::int64_t more) {
   ::setrlimit(RLIMIT_DATA, &limit);
 }
 
+MemoryLimit::MemoryLimit(std::optional<std::int64_t> more) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_DATA, &limit);
+  before_ = limit.rlim_cur;
+  if (more) limit_memory(*more);
+}
+
+MemoryLimit::~MemoryLimit() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_DATA, &limit);
+  limit.rlim_cur = before_;
+  ::setrlimit(RLIMIT_DATA, &limit);
+}
+
 void forbid_core_files() {
   const rlimit none{0, 0};
   ::setrlimit(RLIMIT_CORE, &none);
@@ -181,6 +195,12 @@ std::optional<std::int64_t> free_memory() {
     least = std::min(least.value_or(left), left);
   }
   return least;
+}
+
+std::optional<std::int64_t> memory_for_plugins() {
+  std::optional<std::int64_t> most = free_memory();
+  if (most) most = *most / 10 * 9;
+  return most;
 }
 
 }  // namespace bitfall

@@ -26,11 +26,25 @@ std::string forbid_sockets_and_programs();
 /// asks for more is told that there is none. A limit that is lower already stays.
 void limit_memory(std::int64_t more);
 
+/// The same while it lives; nothing: no limit.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(std::optional<std::int64_t> more);
+  ~MemoryLimit();
+  MemoryLimit(const MemoryLimit&) = delete;
+  MemoryLimit& operator=(const MemoryLimit&) = delete;
+
+ private:
+  std::uint64_t before_;
+};
+
 /// From here on the process writes no core file.
 void forbid_core_files();
 
 /// Bytes that the system and the process's control group could still give; nothing where neither
 /// tells.
 std::optional<std::int64_t> free_memory();
+/// Of that, what code of others may take: nine tenths.
+std::optional<std::int64_t> memory_for_plugins();
 
 }  // namespace bitfall

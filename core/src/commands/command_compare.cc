@@ -3,10 +3,11 @@
 #include <cstdio>
 
 #include "chart_pictures.h"
-#include "file_commands.h"
 #include "compare.h"
 #include "error.h"
+#include "file_commands.h"
 #include "html_page.h"
+#include "output.h"
 
 namespace bitfall {
 namespace {
@@ -78,7 +79,7 @@ int CompareCommand::run() {
   }
   const CompareData data = compare(sources, only_ == "correct");
   if (charts_) {
-    std::printf("%s\n", compare_charts_json(data).c_str());
+    print_result("%s\n", compare_charts_json(data).c_str());
     return 0;
   }
   if (!png_.empty()) {
@@ -93,13 +94,13 @@ int CompareCommand::run() {
   }
   write_compare_html(data, vega_bundle(), html);
   if (json_) {
-    std::printf("%s", compare_json(data).c_str());
+    print_result("%s", compare_json(data).c_str());
   } else if (markdown_) {
-    std::printf("%s", compare_markdown(data).c_str());
+    print_result("%s", compare_markdown(data).c_str());
   } else {
-    std::printf("%s", compare_text(data).c_str());
+    print_result("%s", compare_text(data).c_str());
   }
-  std::fprintf(json_ || markdown_ ? stderr : stdout, "\ncomparison: %s\n", html.c_str());
+  std::fprintf(json_ || markdown_ ? stderr : result_stream(), "\ncomparison: %s\n", html.c_str());
   return 0;
 }
 

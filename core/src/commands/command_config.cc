@@ -1,10 +1,10 @@
 // bitfall config: every key of a campaign file, or of a training file, with its type, default and
 // meaning.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "file_commands.h"
 #include "key_table.h"
+#include "output.h"
 
 namespace bitfall {
 namespace {
@@ -34,7 +34,7 @@ int ConfigCommand::run() {
   const std::string text = json_          ? keys.json()
                            : json_schema_ ? keys.json_schema()
                                           : keys.markdown();
-  std::fputs(text.c_str(), stdout);
+  print_result("%s", text.c_str());
   return 0;
 }
 

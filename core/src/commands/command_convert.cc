@@ -4,19 +4,20 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "file_commands.h"
 #include "component_choice.h"
 #include "convert.h"
 #include "error.h"
+#include "file_commands.h"
 #include "log.h"
+#include "output.h"
 #include "plugin_host.h"
 
 namespace bitfall {
 namespace {
 
 void write_stdout(std::string_view text) {
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (!written || std::fflush(stdout) != 0) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), result_stream()) == text.size();
+  if (!written || !flush_results()) {
     throw Error(ExitCode::kFailure, "standard output: write failed");
   }
 }

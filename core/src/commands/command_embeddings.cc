@@ -6,11 +6,12 @@
 #include <numeric>
 
 #include "class_names.h"
-#include "file_commands.h"
 #include "descriptions.h"
 #include "embeddings.h"
 #include "error.h"
+#include "file_commands.h"
 #include "json_file.h"
+#include "output.h"
 #include "text_table.h"
 #include "utf8.h"
 
@@ -88,7 +89,7 @@ std::string row_text(const std::vector<std::int64_t>& rows) {
   return text;
 }
 
-void print_json(const Json& document) { std::printf("%s\n", json_text(document).c_str()); }
+void print_json(const Json& document) { print_result("%s\n", json_text(document).c_str()); }
 
 void print_table(const EmbeddingsOptions& options) {
   const EmbeddingTable table = read_table(options.files.table, options.files.key);
@@ -114,13 +115,13 @@ void print_table(const EmbeddingsOptions& options) {
     print_json(document);
     return;
   }
-  std::printf("%s: %lld rows x %lld, %zu classes\n", options.files.table.c_str(),
-              static_cast<long long>(table.rows), static_cast<long long>(table.width),
-              classes.size());
+  print_result("%s: %lld rows x %lld, %zu classes\n", options.files.table.c_str(),
+               static_cast<long long>(table.rows), static_cast<long long>(table.width),
+               classes.size());
   if (pairs) {
-    std::printf("cosine between two classes: min %s, mean %s, max %s\n",
-                decimals(like.smallest).c_str(), decimals(like.mean).c_str(),
-                decimals(like.largest).c_str());
+    print_result("cosine between two classes: min %s, mean %s, max %s\n",
+                 decimals(like.smallest).c_str(), decimals(like.mean).c_str(),
+                 decimals(like.largest).c_str());
   }
   TextTable text({{"class"},
                   {"rows"},
@@ -131,7 +132,7 @@ void print_table(const EmbeddingsOptions& options) {
     text.add({classes[i], row_text(matched[i].rows), decimals(lengths[i], "%.4g"),
               pairs ? classes[like.nearest[i]] : "", pairs ? decimals(like.cosine[i]) : ""});
   }
-  std::printf("\n%s", text.render().c_str());
+  print_result("\n%s", text.render().c_str());
 }
 
 void print_descriptions(const EmbeddingsOptions& options) {
@@ -166,8 +167,8 @@ void print_descriptions(const EmbeddingsOptions& options) {
   if (options.json) {
     print_json(document);
   } else {
-    std::printf("%s: %zu descriptions of %zu classes (longest: in characters)\n\n%s",
-                files.table.c_str(), total, all.size(), text.render().c_str());
+    print_result("%s: %zu descriptions of %zu classes (longest: in characters)\n\n%s",
+                 files.table.c_str(), total, all.size(), text.render().c_str());
   }
 }
 

@@ -1,9 +1,9 @@
 // bitfall formats: the number formats.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 #include "file_commands.h"
 #include "format_tables.h"
+#include "output.h"
 #include "plugin_host.h"
 
 namespace bitfall {
@@ -30,10 +30,10 @@ class FormatsCommand final : public Command {
 int FormatsCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
-  std::printf("%s", (json_       ? formats_json(host)
-                     : markdown_ ? formats_markdown(host)
-                                 : formats_text(host))
-                        .c_str());
+  print_result("%s", (json_       ? formats_json(host)
+                      : markdown_ ? formats_markdown(host)
+                                  : formats_text(host))
+                         .c_str());
   return 0;
 }
 

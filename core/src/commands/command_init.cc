@@ -1,15 +1,15 @@
 // bitfall init: a campaign file for a model and its data, filled in.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "atomic_file.h"
-#include "file_commands.h"
 #include "error.h"
+#include "file_commands.h"
 #include "json_file.h"
 #include "key_table.h"
 #include "log.h"
 #include "model_card.h"
+#include "output.h"
 #include "words.h"
 
 namespace bitfall {
@@ -81,8 +81,8 @@ int InitCommand::run() {
                 output_.string() + ": is there already; give another name with -o");
   }
   write_file_atomically(output_, text());
-  std::printf("%s\nnext: bitfall run %s --dry-run\n", output_.c_str(),
-              shell_word(output_.string()).c_str());
+  print_result("%s\nnext: bitfall run %s --dry-run\n", output_.c_str(),
+               shell_word(output_.string()).c_str());
   return 0;
 }
 

@@ -1,13 +1,13 @@
 // bitfall plugin add: builds, checks and tries a pack's plugin, and installs it for this user.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
-#include "plugin_commands.h"
 #include "error.h"
 #include "log.h"
 #include "opened_pack.h"
+#include "output.h"
 #include "pack_store.h"
 #include "pack_trial.h"
+#include "plugin_commands.h"
 #include "plugin_host.h"
 #include "sha256.h"
 #include "stop.h"
@@ -95,8 +95,8 @@ void require_unchanged(const OpenedPack& opened, const std::filesystem::path& pa
 int PluginAddCommand::run() {
   OpenedPack opened;
   open_pack(pack_, request_, opened);
-  std::printf("%s", pack_text(opened).c_str());
-  std::fflush(stdout);
+  print_result("%s", pack_text(opened).c_str());
+  flush_results();
   const PackManifest& manifest = opened.manifest;
   require_free(manifest, pack_);
   const std::filesystem::path& folder = opened.folder.path();
@@ -111,7 +111,7 @@ int PluginAddCommand::run() {
     const Expectation got =
         try_plugin(manifest, folder, sandbox, [](const std::string& step) { log_info(step); });
     require_unchanged(opened, pack_, sums, library);
-    std::printf("  %s\n", agreement(expected, got).c_str());
+    print_result("  %s\n", agreement(expected, got).c_str());
   } catch (const Error& error) {
     throw Error(error.code(), pack_.string() + ": not added: " + error.what());
   } catch (const std::filesystem::filesystem_error& error) {  // a file in the place of a folder
@@ -119,7 +119,7 @@ int PluginAddCommand::run() {
   }
   const auto place = install_pack(manifest, folder, opened.files, opened.sha256, opened.signed_by);
   if (!opened.key_text.empty()) remember_key(manifest.name, parse_minisign_key(opened.key_text));
-  std::printf("added to %s\n", place.c_str());
+  print_result("added to %s\n", place.c_str());
   return 0;
 }
 

@@ -1,9 +1,9 @@
 // bitfall plugin check: tries a plugin's components, each check in a process of its own.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 
 #include "error.h"
+#include "output.h"
 #include "plugin_check.h"
 #include "plugin_commands.h"
 
@@ -33,6 +33,9 @@ class PluginCheckCommand final : public Command {
     app->add_option("--options", request_.options,
                     "KEY=VALUE, for components with such an option; may be repeated")
         ->allow_extra_args(false);
+    app->add_option("--classes", request_.classes,
+                    "of every answer that metrics are given (default: from 1 to 1000)")
+        ->check(CLI::Range(1, 1000000));
     app->add_option("--plugin", request_.plugins,
                     "another plugin's file, on which components of this one stand; may be repeated")
         ->allow_extra_args(false);
@@ -53,7 +56,7 @@ class PluginCheckCommand final : public Command {
 
 int PluginCheckCommand::run() {
   if (list_) {
-    std::printf("%s", check_list().c_str());
+    print_result("%s", check_list().c_str());
     return 0;
   }
   if (request_.file.empty()) {
@@ -62,10 +65,10 @@ int PluginCheckCommand::run() {
   request_.limits.total_s = std::max(request_.limits.total_s, 2 * request_.limits.call_s);
   const CheckReport report = check_plugin(request_, [&](const CheckResult& result) {
     if (json_) return;
-    std::printf("%s", check_line(result).c_str());
-    std::fflush(stdout);
+    print_result("%s", check_line(result).c_str());
+    flush_results();
   });
-  std::printf("%s", (json_ ? check_json(report) : check_summary(report)).c_str());
+  print_result("%s", (json_ ? check_json(report) : check_summary(report)).c_str());
   return report.failures() == 0 ? 0 : static_cast<int>(ExitCode::kPlugin);
 }
 

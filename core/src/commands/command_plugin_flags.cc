@@ -1,7 +1,7 @@
 // bitfall plugin flags: how plugins are compiled without CMake.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
+#include "output.h"
 #include "plugin_commands.h"
 #include "plugin_template.h"
 #include "words.h"
@@ -19,7 +19,7 @@ class PluginFlagsCommand final : public Command {
   int run() override {
     std::vector<std::string> flags = plugin_flags();
     for (std::string& flag : flags) flag = shell_word(flag);
-    std::printf("%s\n", joined(flags, " ").c_str());
+    print_result("%s\n", joined(flags, " ").c_str());
     return 0;
   }
 };

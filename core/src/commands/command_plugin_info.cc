@@ -1,7 +1,7 @@
 // bitfall plugin info: a component's options.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
+#include "output.h"
 #include "plugin_commands.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
@@ -29,7 +29,7 @@ class PluginInfoCommand final : public Command {
 int PluginInfoCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
-  std::printf("%s", (json_ ? plugin_info_json(host, id_) : plugin_info_text(host, id_)).c_str());
+  print_result("%s", (json_ ? plugin_info_json(host, id_) : plugin_info_text(host, id_)).c_str());
   return 0;
 }
 

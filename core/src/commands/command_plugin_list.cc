@@ -1,7 +1,7 @@
 // bitfall plugin list: all components, and files that were refused.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
+#include "output.h"
 #include "plugin_commands.h"
 #include "plugin_host.h"
 #include "plugin_tables.h"
@@ -27,7 +27,7 @@ class PluginListCommand final : public Command {
 int PluginListCommand::run() {
   PluginHost host;
   load_plugins(host, plugins_);
-  std::printf("%s", (json_ ? plugin_list_json(host) : plugin_list_text(host)).c_str());
+  print_result("%s", (json_ ? plugin_list_json(host) : plugin_list_text(host)).c_str());
   return 0;
 }
 

@@ -2,9 +2,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <cstdlib>
 
+#include "output.h"
 #include "plugin_commands.h"
 #include "plugin_host.h"
 #include "plugin_template.h"
@@ -89,10 +89,10 @@ int PluginNewCommand::run() {
   load_plugins(host, {});
   std::string commands = write_new_plugin(plugin_, host);
   spell_out_flags(commands);
-  std::printf("%s: a working %s; %s.cc is where to begin\n\n  cd %s\n%s", plugin_.folder.c_str(),
-              to_string(plugin_.kind), plugin_.name.c_str(),
-              shell_word(plugin_.folder.string()).c_str(),
-              with_program(commands, program_word()).c_str());
+  print_result("%s: a working %s; %s.cc is where to begin\n\n  cd %s\n%s", plugin_.folder.c_str(),
+               to_string(plugin_.kind), plugin_.name.c_str(),
+               shell_word(plugin_.folder.string()).c_str(),
+               with_program(commands, program_word()).c_str());
   return 0;
 }
 

@@ -1,13 +1,13 @@
 // bitfall plugin pack: a plugin's folder as one file that others add.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 
 #include "about_checks.h"
 #include "bitfall/plugin.h"
 #include "error.h"
 #include "log.h"
 #include "opened_pack.h"
+#include "output.h"
 #include "pack_archive.h"
 #include "pack_trial.h"
 #include "plugin_commands.h"
@@ -165,7 +165,7 @@ int PluginPackCommand::run() {
   files.insert(files.begin(), kSums);
   if (output_.empty()) output_ = manifest.name + "-" + manifest.version + ".bfp";
   write_archive(output_, copy.path(), files);
-  std::printf(
+  print_result(
       "%s: %zu files, SHA-256 %s\nits test campaign gave digest %s in %lld trials\nnext: minisign "
       "-Sm %s\n",
       output_.c_str(), files.size(), sha256_file(output_).c_str(), got.digest.substr(0, 16).c_str(),

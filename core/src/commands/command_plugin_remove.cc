@@ -1,10 +1,10 @@
 // bitfall plugin remove: a pack that was added.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
-#include "plugin_commands.h"
 #include "error.h"
+#include "output.h"
 #include "pack_store.h"
+#include "plugin_commands.h"
 #include "words.h"
 
 namespace bitfall {
@@ -39,7 +39,7 @@ int PluginRemoveCommand::run() {
       throw Error(ExitCode::kFailure,
                   pack.folder.string() + ": cannot be removed: " + error.message());
     }
-    std::printf("removed %s\n", pack.folder.c_str());
+    print_result("removed %s\n", pack.folder.c_str());
     removed = true;
   }
   if (!removed && !forget_) {

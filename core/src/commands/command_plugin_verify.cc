@@ -1,9 +1,9 @@
 // bitfall plugin verify: a pack's sums and signature, without running anything of it.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
-#include "plugin_commands.h"
 #include "opened_pack.h"
+#include "output.h"
+#include "plugin_commands.h"
 
 namespace bitfall {
 namespace {
@@ -24,7 +24,7 @@ class PluginVerifyCommand final : public Command {
   int run() override {
     OpenedPack opened;
     open_pack(pack_, request_, opened);
-    std::printf("%sall sums are right\n", pack_text(opened).c_str());
+    print_result("%sall sums are right\n", pack_text(opened).c_str());
     return 0;
   }
 

@@ -12,6 +12,7 @@
 #include "html_page.h"
 #include "log.h"
 #include "numbers.h"
+#include "output.h"
 #include "report.h"
 #include "report_text.h"
 #include "store.h"
@@ -107,11 +108,11 @@ int ReportCommand::run() {
   if (fit_) failures = fit_report(data, *fit_);
   const FitReport* fit = failures ? &*failures : nullptr;
   if (charts_) {
-    std::printf("%s\n", report_charts_json(data).c_str());
+    print_result("%s\n", report_charts_json(data).c_str());
     return judge_all(data, gates);
   }
   if (metrics_) {
-    std::printf("%s", printable(table_text(metrics_in_full(data), 110)).c_str());
+    print_result("%s", printable(table_text(metrics_in_full(data), 110)).c_str());
     return judge_all(data, gates);
   }
   if (!png_.empty()) {
@@ -122,11 +123,11 @@ int ReportCommand::run() {
   if (html_.empty()) prove_own_page(html, "give another name with --html FILE");
   if (!html_.empty()) write_report_html(data, vega_bundle(), html, fit);
   if (json_)
-    std::printf("%s", report_json(data, fit).c_str());
+    print_result("%s", report_json(data, fit).c_str());
   else if (markdown_)
-    std::printf("%s", report_markdown(data, fit).c_str());
+    print_result("%s", report_markdown(data, fit).c_str());
   else
-    std::printf("%s", report_text(data, 110, fit).c_str());
+    print_result("%s", report_text(data, 110, fit).c_str());
   if (html_.empty()) {  // nobody asked for it here: the tables do without
     try {
       write_report_html(data, vega_bundle(), html, fit);
@@ -137,7 +138,7 @@ int ReportCommand::run() {
       return judge_all(data, gates);
     }
   }
-  std::fprintf(json_ || markdown_ ? stderr : stdout, "\nreport: %s\n", html.c_str());
+  std::fprintf(json_ || markdown_ ? stderr : result_stream(), "\nreport: %s\n", html.c_str());
   return judge_all(data, gates);
 }
 

@@ -1,12 +1,12 @@
 // bitfall status: how far a run is.
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "cluster_plan.h"
 #include "file_commands.h"
 #include "json_file.h"
+#include "output.h"
 #include "progress.h"
 #include "report_number.h"
 #include "statistics.h"
@@ -99,7 +99,7 @@ void print_plan_json(const ClusterPlan& plan, const std::vector<ShardState>& sha
   for (std::size_t i = 0; i < shards.size(); ++i) {
     document["each"].push_back(shard_json(static_cast<std::int64_t>(i) + 1, shards[i]));
   }
-  std::printf("%s\n", json_text(document).c_str());
+  print_result("%s\n", json_text(document).c_str());
 }
 
 void print_shards(const std::vector<ShardState>& shards) {
@@ -122,7 +122,7 @@ void print_shards(const std::vector<ShardState>& shards) {
                short_count(state.rate) + "/s", state.host,
                short_duration(now - state.updated) + " ago"});
   }
-  std::printf("%s\n", table.render().c_str());
+  print_result("%s\n", table.render().c_str());
 }
 
 int StatusCommand::show_plan(const ClusterPlan& plan) const {
@@ -137,20 +137,21 @@ int StatusCommand::show_plan(const ClusterPlan& plan) const {
     return 0;
   }
   print_shards(shards);
-  std::printf("shards    %lld of %lld finished\ntrials    %lld of %lld",
-              static_cast<long long>(total.finished), static_cast<long long>(plan.shards),
-              static_cast<long long>(total.done), static_cast<long long>(plan.trials));
+  print_result("shards    %lld of %lld finished\ntrials    %lld of %lld",
+               static_cast<long long>(total.finished), static_cast<long long>(plan.shards),
+               static_cast<long long>(total.done), static_cast<long long>(plan.trials));
   if (total.rate > 0) {
-    std::printf(", %s/s, ETA %s", short_count(total.rate).c_str(),
-                short_duration(static_cast<double>(plan.trials - total.done) / total.rate).c_str());
+    print_result(
+        ", %s/s, ETA %s", short_count(total.rate).c_str(),
+        short_duration(static_cast<double>(plan.trials - total.done) / total.rate).c_str());
   }
   if (total.done > 0) {
-    std::printf("\nmismatch  %s so far, at 99 %% confidence, trials taken as independent",
-                percent(proportion(total.mismatches, total.done, 0.99), 2).c_str());
+    print_result("\nmismatch  %s so far, at 99 %% confidence, trials taken as independent",
+                 percent(proportion(total.mismatches, total.done, 0.99), 2).c_str());
   }
   const bool all = total.finished == plan.shards;
-  std::printf("\nnext      bitfall %s %s%s\n", all ? "merge" : "work",
-              shell_word(plan.directory.string()).c_str(), all ? "" : " SHARD");
+  print_result("\nnext      bitfall %s %s%s\n", all ? "merge" : "work",
+               shell_word(plan.directory.string()).c_str(), all ? "" : " SHARD");
   return 0;
 }
 
@@ -187,28 +188,28 @@ int StatusCommand::show_run() const {
                                        {"digest", digest},
                                        {"outcomes", outcomes_json(outcomes)},
                                        {"facts", told(facts)}};
-    std::printf("%s\n", json_text(document).c_str());
+    print_result("%s\n", json_text(document).c_str());
     return 0;
   }
-  std::printf("run       %s\nstate     %s\ntrials    %lld of %lld%s\n",
-              printable(run_.string()).c_str(),
-              finished                     ? "finished"
-              : done == description.trials ? "all trials done, not closed"
-                                           : "unfinished",
-              static_cast<long long>(done), static_cast<long long>(description.trials),
-              due_text(outcomes).c_str());
+  print_result("run       %s\nstate     %s\ntrials    %lld of %lld%s\n",
+               printable(run_.string()).c_str(),
+               finished                     ? "finished"
+               : done == description.trials ? "all trials done, not closed"
+                                            : "unfinished",
+               static_cast<long long>(done), static_cast<long long>(description.trials),
+               due_text(outcomes).c_str());
   std::string format = facts.format;
   if (!facts.format_options.empty()) format += " (" + facts.format_options + ")";
   if (!facts.site_formats.empty()) format += "; " + told(facts).at("site_formats");
   if (!facts.calibration.empty()) format += "; calibrated: " + facts.calibration;
-  std::printf(
+  print_result(
       "model     %s\ndata      %s (%lld images)\nformat    %s\nfaults    %s\nseed      %llu\n"
       "digest    %s\n",
       printable(facts.model_path).c_str(), printable(facts.data_path).c_str(),
       static_cast<long long>(facts.images), printable(format).c_str(),
       printable(error_models_text(facts)).c_str(), static_cast<unsigned long long>(facts.seed),
       digest.c_str());
-  if (!finished) std::printf("next      bitfall resume %s\n", shell_word(run_).c_str());
+  if (!finished) print_result("next      bitfall resume %s\n", shell_word(run_).c_str());
   return 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "error.h"
 #include "log.h"
+#include "output.h"
 #include "plugin_calls.h"
 #include "plugin_template.h"
 #include "progress.h"
@@ -125,17 +126,17 @@ void become(const std::string& name, char** argv) {
 int execute(Command& command) {
   if (command.stoppable()) catch_stops();
   const int status = command.run();
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
+  if (!flush_results()) {
     throw Error(ExitCode::kFailure, "standard output: write failed");
   }
+  expect_end(status);
   return status;
 }
 
 int refuse(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) {  // --help, --version
     const int status = app.exit(error);
-    return std::cout.flush() && std::fflush(stdout) == 0 ? status
-                                                         : static_cast<int>(ExitCode::kFailure);
+    return std::cout.flush() && flush_results() ? status : static_cast<int>(ExitCode::kFailure);
   }
   std::string command = "bitfall";
   for (const CLI::App* sub = &app; !sub->get_subcommands().empty();) {

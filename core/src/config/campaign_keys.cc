@@ -231,8 +231,8 @@ const KeySpec kKeys[] = {
      "Seconds of processor time after which a faulty pass counts as hung: a fault may decide how often "
      "a loop runs. 0 = 5 and 50 times those of a fault-free pass."},
     {"run", "self_replay", KeyType::kInteger, toml_text(kSilent.self_replay), 0, 1000000, kClosed, {},
-     "Trials that a run with plugins of others runs again, with all components made anew: ahead of the first, at the end and "
-     "when it goes on; one that differs ends it with the component's name. 0 = none."},
+     "Trials that a run with plugins of others runs again, with all components made anew: ahead of the first, when it goes on, and "
+     "at the end, there in a new process; one that differs ends it with the component's name. 0 = none."},
     {"run", "plugin_limit", KeyType::kNumber, toml_text(kSilent.plugin_limit), 0.1, kUnbounded, kClosed, {},
      "Seconds that one call of a plugin may take; then the run ends with the plugin's name, and what is "
      "stored is kept."},

@@ -103,6 +103,22 @@ void check_alone(const Subject& subject, const Cases<Interface>& cases) {
   }
 }
 
+/// Notes what it gives, for who compares it with that of a process that loaded the plugin anew.
+template <typename Interface>
+void note_results(const Subject& subject, const Cases<Interface>& cases) {
+  const auto component = subject.make<Interface>();
+  std::string lines;
+  for (const auto& one : cases) {
+    lines += one.name + '\t';
+    try {
+      lines += std::to_string(hash_of(tried(one, *component)));
+    } catch (const std::exception&) {  // for "deterministic" to tell
+    }
+    lines += '\n';
+  }
+  note(lines);
+}
+
 template <typename Interface>
 void check_threads(const Subject& subject, const Cases<Interface>& cases) {
   const auto expected = all_results(cases, *subject.make<Interface>());
@@ -170,12 +186,15 @@ struct Check {
   void (*run)(const Subject& subject);
 };
 
+/// Is run at the beginning and at the end, in two processes, which must note the same lines.
+constexpr const char* kReload = "reload";
+
 /// All checks of a kind, in their order. basic: what the results of others would stand on.
 template <typename Interface>
 std::vector<Check> checks_of(std::span<const Check> basic, void (*deterministic)(const Subject&),
                              void (*alone)(const Subject&), std::span<const Check> further,
                              void (*threads)(const Subject&), void (*soak)(const Subject&),
-                             void (*options)(const Subject&)) {
+                             void (*options)(const Subject&), void (*results)(const Subject&)) {
   std::vector<Check> all{
       {"create", "it is made, more than once, and says what it has", [](const Subject& subject) {
          const auto one = subject.make<Interface>();
@@ -191,6 +210,8 @@ std::vector<Check> checks_of(std::span<const Check> basic, void (*deterministic)
   all.push_back({"threads", "equal results in four threads at once", threads});
   all.push_back({"soak", "equal results over 5000 calls, or 2 seconds of them", soak});
   all.push_back({"options", "each option at its ends and at random: refused, or usable", options});
+  all.push_back(
+      {kReload, "equal results in a process that loads it anew, a second later", results});
   return all;
 }
 /// kAll: cases for the first of them; kFew: cases that take little time.
@@ -202,7 +223,8 @@ std::vector<Check> checks_over(std::span<const Check> basic, std::span<const Che
       [](const Subject& subject) { check_alone<Interface>(subject, kFew(subject)); }, further,
       [](const Subject& subject) { check_threads<Interface>(subject, kFew(subject)); },
       [](const Subject& subject) { check_soak<Interface>(subject, kFew(subject)); },
-      [](const Subject& subject) { check_options<Interface>(subject, kFew(subject)); });
+      [](const Subject& subject) { check_options<Interface>(subject, kFew(subject)); },
+      [](const Subject& subject) { note_results<Interface>(subject, kFew(subject)); });
 }
 
 std::vector<Check> format_checks();

@@ -147,8 +147,8 @@ std::string value_text(const OptionValue& value) { return std::visit(ValueText()
 }  // namespace
 
 Subject::Subject(const PluginHost& host, const ComponentDescription& component,
-                 const std::vector<std::string>& given, std::uint64_t seed)
-    : host_(host), component_(component), seed_(seed) {
+                 const std::vector<std::string>& given, std::uint64_t seed, std::size_t classes)
+    : host_(host), component_(component), seed_(seed), classes_(classes) {
   std::vector<std::string> problems;  // none: the host has refused a plugin that has one
   for (const DeclaredOption& option : declare_options(component.options, problems)) {
     if (option.default_value) continue;

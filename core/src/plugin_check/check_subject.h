@@ -19,11 +19,13 @@ using Words = std::vector<std::uint32_t>;
 class Subject {
  public:
   /// Borrows the host. given: options "key=value" of the user, for components that declare them.
+  /// classes: of every answer; 0 = various.
   Subject(const PluginHost& host, const ComponentDescription& component,
-          const std::vector<std::string>& given, std::uint64_t seed);
+          const std::vector<std::string>& given, std::uint64_t seed, std::size_t classes = 0);
 
   const ComponentDescription& component() const { return component_; }
   std::uint64_t seed() const { return seed_; }
+  std::size_t classes() const { return classes_; }
   /// A stream of its own for each number.
   PhiloxStream random(std::uint64_t number) const { return {seed_, RandomDomain::kTrial, number}; }
 
@@ -82,6 +84,7 @@ class Subject {
   const PluginHost& host_;
   ComponentDescription component_;
   std::uint64_t seed_;
+  std::size_t classes_;
   std::vector<GivenOption> base_;
 };
 

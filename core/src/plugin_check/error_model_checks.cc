@@ -212,8 +212,13 @@ void require_edit(const Edit& edit, const TriedSite& site) {
 void check_edits(const Subject& subject) {
   constexpr std::uint64_t kDraws = 300;
   const auto model = subject.make<ErrorModel>();
-  for (const TriedSite& site : sites_to_try()) {
-    if (model->population(site.view(*model)) <= 0) continue;
+  const auto sites = sites_to_try();
+  std::size_t without = 0;
+  for (const TriedSite& site : sites) {
+    if (model->population(site.view(*model)) <= 0) {
+      ++without;
+      continue;
+    }
     now_trying("draw at site " + in_quotes(site.name()));
     for (std::uint64_t i = 0; i < kDraws; ++i) {
       const auto edits = drawn(*model, site.view(*model), subject.random(1000 + i));
@@ -223,6 +228,10 @@ void check_edits(const Subject& subject) {
       }
       for (const Edit& edit : edits) require_edit(edit, site);
     }
+  }
+  if (without == sites.size()) {
+    note("no fault was drawn: its population is 0 at each of the " + std::to_string(without) +
+         " sites that are tried, maps, rows and weights in fp32, fp16, int8, a posit and blocks");
   }
 }
 

@@ -82,22 +82,24 @@ Answers answers(std::size_t classes, Logits kind, PhiloxStream random) {
   return made;
 }
 
-Cases<Metric> cases_with(const Subject& subject, const std::vector<std::size_t>& classes) {
+Cases<Metric> cases_with(const Subject& subject, std::vector<std::size_t> classes) {
+  if (subject.classes() > 0) classes = {subject.classes()};
   Cases<Metric> cases;
   std::uint64_t stream = 10;
   for (const std::size_t count : classes) {
     for (int kind = 0; kind <= static_cast<int>(Logits::kTies); ++kind) {
       const auto made = std::make_shared<Answers>(
           answers(count, static_cast<Logits>(kind), subject.random(++stream)));
-      cases.push_back(
-          {"measure of " + std::to_string(count) + " classes, faulty logits " + kLogitsNames[kind],
-           [made](const Metric& metric) {
-             BoundedArray<double> values(metric.columns().size());
-             metric.measure(made->view(), values.view());
-             Words words;
-             add_words(words, values);
-             return words;
-           }});
+      cases.push_back({"measure of " + std::to_string(count) +
+                           (count == 1 ? " class" : " classes") + ", faulty logits " +
+                           kLogitsNames[kind],
+                       [made](const Metric& metric) {
+                         BoundedArray<double> values(metric.columns().size());
+                         metric.measure(made->view(), values.view());
+                         Words words;
+                         add_words(words, values);
+                         return words;
+                       }});
     }
   }
   return cases;

@@ -1,16 +1,15 @@
 #include "plugin_check.h"
 
-#include <signal.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
-#include <clocale>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <regex>
+#include <thread>
 
 #include "about_checks.h"
 #include "any_kind_checks.h"
@@ -20,8 +19,10 @@
 #include "numbers.h"
 #include "plugin_host.h"
 #include "plugin_note.h"
+#include "process_state.h"
 #include "sha256.h"
 #include "text_table.h"
+#include "timer.h"
 #include "words.h"
 
 namespace bitfall {
@@ -68,21 +69,13 @@ double processor_seconds() {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-/// What a process shares with all code in it: handlers of signals, locale, folder, mode of files.
-std::vector<std::string> process_state() {
-  std::vector<std::string> state;
-  for (const int number : {SIGINT, SIGTERM, SIGSEGV, SIGABRT, SIGFPE, SIGPIPE}) {
-    struct sigaction action {};
-    sigaction(number, nullptr, &action);
-    state.push_back("the handler of signal " + std::to_string(number) + " at " +
-                    std::to_string(reinterpret_cast<std::uintptr_t>(action.sa_handler)));
+constexpr std::string_view kChanges = "changes the process";
+
+/// Throws what of the process is another than before.
+void refuse_changes(const ProcessState& before, const std::string& when) {
+  if (const std::string changed = before.put_back(); !changed.empty()) {
+    throw CheckFailure(std::string(kChanges) + when + ": " + changed);
   }
-  const mode_t mask = umask(0);
-  umask(mask);
-  state.push_back("the mask of new files " + std::to_string(mask));
-  state.push_back(std::string("the locale ") + std::setlocale(LC_ALL, nullptr));
-  state.push_back("the working directory " + fs::current_path().string());
-  return state;
 }
 
 class Checker {
@@ -104,7 +97,11 @@ class Checker {
     const Json components = Json::parse(loaded.text);
     require_options(components);
     check_file(loaded);
+    for (const Json& component : components) begin_reload(component);
+    const Clock::time_point begun = Clock::now();
     for (const Json& component : components) check_component(component);
+    if (!before_.empty()) std::this_thread::sleep_until(begun + std::chrono::milliseconds(1100));
+    for (const Json& component : components) end_reload(component);
     if (report_.results.empty()) {
       throw Error(ExitCode::kUsage, "--only " + in_quotes(request_.only) +
                                         " matches no check; see 'bitfall plugin check --list'");
@@ -124,7 +121,7 @@ class Checker {
 
   /// What the file's components may stand on, and must not be confused with.
   void load_others() {
-    host_.call_once();  // "written" and "deterministic" look themselves
+    host_.leave_looking();  // "written" and "deterministic" look themselves
     std::error_code error;
     std::vector<fs::path> files;
     for (fs::directory_iterator entry(default_plugin_folder(), error), end; !error && entry != end;
@@ -222,15 +219,9 @@ class Checker {
       add(kFile, "quiet",
           run_in_child(
               [this] {
-                const auto before = process_state();
+                const ProcessState before;
                 load();
-                const auto after = process_state();
-                for (std::size_t i = 0; i < before.size(); ++i) {
-                  if (before[i] != after[i]) {
-                    throw CheckFailure("changes the process while it is loaded: " + before[i] +
-                                       " became " + after[i]);
-                  }
-                }
+                refuse_changes(before, " while it is loaded");
                 return std::string();
               },
               request_.limits));
@@ -273,28 +264,83 @@ class Checker {
     return {CheckVerdict::kPass, needs_text(all)};
   }
 
-  void check_component(const Json& told) {
+  struct Place {
+    ComponentKind kind;
+    std::string id;
+    std::string subject;  // "format/nf4"
+  };
+  static Place place_of(const Json& told) {
     const auto kind = static_cast<ComponentKind>(whole_number(told["kind"]));
     const std::string id = told["id"];
-    const std::string subject = std::string(to_string(kind)) + "/" + id;
+    return {kind, id, std::string(to_string(kind)) + "/" + id};
+  }
+
+  ChildEnd run(const Check& check, const Place& place, const ChildLimits& limits, bool changes) {
+    ChildEnd end = run_in_child(
+        [&] {
+          load();
+          const Subject tried(host_, *host_.find(place.kind, place.id), request_.options,
+                              request_.seed, request_.classes);
+          now_trying("");
+          const ProcessState before;
+          check.run(tried);
+          if (!changes) refuse_changes(before, " in its calls");
+          return noted();
+        },
+        limits);
+    shorten(end.text, place.kind, place.id);
+    return end;
+  }
+
+  static Check reload_of(ComponentKind kind) {
+    const auto all = checks_of_kind(kind);
+    return *std::find_if(all.begin(), all.end(),
+                         [](const Check& one) { return one.name == std::string_view(kReload); });
+  }
+
+  void begin_reload(const Json& told) {
+    const Place place = place_of(told);
+    if (!wanted(place.subject, kReload)) return;
+    before_[place.subject] = run(reload_of(place.kind), place, request_.limits, true);
+  }
+
+  void end_reload(const Json& told) {
+    const Place place = place_of(told);
+    const auto before = before_.find(place.subject);
+    if (before == before_.end()) return;
+    ChildEnd end = before->second;
+    if (end.verdict == CheckVerdict::kPass) {
+      end = run(reload_of(place.kind), place, request_.limits, true);
+    }
+    if (end.verdict == CheckVerdict::kPass) {
+      const std::vector<std::string> then = split(before->second.text, '\n'),
+                                     now = split(end.text, '\n');
+      const auto differs = std::mismatch(then.begin(), then.end(), now.begin(), now.end()).first;
+      end.text.clear();
+      if (differs != then.end()) {
+        end.verdict = CheckVerdict::kFail;
+        end.text =
+            "gives another result in a process that loads it anew (a clock, a process number, an "
+            "environment variable?): " +
+            differs->substr(0, differs->find('\t'));
+      }
+    }
+    add(place.subject, kReload, end);
+  }
+
+  void check_component(const Json& told) {
+    const Place place = place_of(told);
     ChildLimits limits = request_.limits;
-    for (const Check& check : checks_of_kind(kind)) {
-      if (!wanted(subject, check.name)) continue;
-      ChildEnd end = run_in_child(
-          [&] {
-            load();
-            const Subject tried(host_, *host_.find(kind, id), request_.options, request_.seed);
-            now_trying("");
-            check.run(tried);
-            return noted();
-          },
-          limits);
+    bool changes = false;  // told once
+    for (const Check& check : checks_of_kind(place.kind)) {
+      if (check.name == std::string_view(kReload) || !wanted(place.subject, check.name)) continue;
+      const ChildEnd end = run(check, place, limits, changes);
       if (end.verdict == CheckVerdict::kHang) {
         limits.call_s = std::min(limits.call_s, 1.0);  // it will again
         limits.total_s = std::min(limits.total_s, 5.0);
       }
-      shorten(end.text, kind, id);
-      add(subject, check.name, end);
+      changes |= end.text.starts_with(kChanges);
+      add(place.subject, check.name, end);
     }
   }
 
@@ -312,6 +358,7 @@ class Checker {
   std::regex only_;
   PluginHost host_;  // of the program's own plugins; children load the file
   CheckReport report_;
+  std::map<std::string, ChildEnd> before_;  // what "reload" noted of each subject at the beginning
 };
 
 }  // namespace

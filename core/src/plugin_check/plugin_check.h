@@ -17,6 +17,7 @@ struct CheckRequest {
   std::vector<std::string> options;  // "key=value", for components that declare the key
   std::vector<std::filesystem::path> plugins;  // loaded before it: what its components stand on
   std::uint64_t seed = 1;
+  std::size_t classes = 0;  // of every answer that metrics are given; 0 = 1 to 1000
   ChildLimits limits = {};
 };
 

@@ -164,15 +164,23 @@ void check_sizes(const Subject& subject) {
   });
 }
 
+/// Some clip the ends of what they have seen by design; one that hits much of it guards something
+/// else than it has learned.
 void check_unchanged(const Subject& subject) {
+  constexpr std::int64_t kShare = 20;  // a twentieth
   for_each_place(subject, [](const Protection& protection, const GuardedPlace& place,
                              const BoundedArray<float>& state) {
     for (const auto& image : place.training) {
       const Mended result = mended(protection, place, image, state);
-      if (changed(image, result.values) == 0 && result.verdict.detected == 0) continue;
-      throw CheckFailure("changes " + std::to_string(changed(image, result.values)) +
-                         " and detects " + std::to_string(result.verdict.detected) +
-                         " of the values that it has learned from, at " + place.text());
+      const std::int64_t other = changed(image, result.values);
+      if (other == 0 && result.verdict.detected == 0) continue;
+      const auto size = static_cast<std::int64_t>(image.size());
+      const std::string what = "changes " + std::to_string(other) + " and detects " +
+                               std::to_string(result.verdict.detected) + " of " +
+                               std::to_string(size) + " values that it has learned from, at " +
+                               place.text();
+      if (kShare * std::max(other, result.verdict.detected) > size) throw CheckFailure(what);
+      if (noted().empty()) note(what + "; where it is meant to, fault-free answers change with it");
     }
   });
 }
@@ -307,7 +315,8 @@ constexpr Check kBasicProtectionChecks[] = {
 };
 
 constexpr Check kProtectionChecks[] = {
-    {"unchanged", "values that it has learned from pass unchanged and undetected", check_unchanged},
+    {"unchanged", "values that it has learned from pass unchanged and undetected, or most of them",
+     check_unchanged},
     {"state", "what it learns is in its state, which another instance can be given", check_state},
     {"verdicts", "it says that it corrected as many values as it changed", check_verdicts},
     {"slices", "a slice guarded alone is what it is in the whole, and so is what is detected there",

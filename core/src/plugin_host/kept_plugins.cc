@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "log.h"
+#include "output.h"
 #include "plugin_note.h"
 #include "sha256.h"
 #include "words.h"
@@ -193,6 +194,7 @@ void load_wanted(PluginHost& host, std::span<const PluginFact> wanted,
     }
     mended[name] = file;
   }
+  keep_results_apart();  // of what plugins print
   load_own_plugins(host);
   for (const PluginFact& plugin : wanted) {
     if (const auto with = mended.find(plugin.name); with != mended.end()) {

@@ -4,12 +4,14 @@
 #include <execinfo.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -218,6 +220,30 @@ void on_crash(int signal) {
   raise(signal);
 }
 
+constexpr double kEndTold = 5, kEndLimit = 60;  // seconds
+std::atomic<double> end_limit{kEndLimit};
+std::atomic<int> end_code{0};
+std::atomic<bool> end_told{false};
+
+void ring_after(double seconds) {
+  itimerval time{};
+  time.it_value.tv_sec = static_cast<time_t>(seconds);
+  time.it_value.tv_usec = 1 + static_cast<suseconds_t>(1e6 * (seconds - std::floor(seconds)));
+  setitimer(ITIMER_REAL, &time, nullptr);
+}
+
+void on_late_end(int) {
+  Line line;
+  const char* plugin = plugin_in_the_stack();
+  line.add("bitfall: warning: all is done, and ");
+  line.add(plugin ? plugin : "something");
+  line.add(" keeps the process from ending (the destructor of a static object, say)");
+  line.add(end_told.load() ? "; ended all the same\n" : "\n");
+  line.write(STDERR_FILENO);
+  if (end_told.exchange(true)) end_at_once(end_code);
+  ring_after(end_limit);
+}
+
 void end_call(const char* how) {
   if (::getpid() != own_process.load()) return;
   if (current != nullptr && current->who.load() != nullptr) {
@@ -252,6 +278,14 @@ void note_plugin_library(const void* symbol, const std::string& who) {
     library.base = base;
     return;
   }  // of one more, such a crash has no name
+}
+
+void expect_end(int code) {
+  end_code = code;
+  struct sigaction action{};
+  action.sa_handler = on_late_end;
+  sigaction(SIGALRM, &action, nullptr);
+  ring_after(std::min(kEndTold, end_limit.load() / 4));
 }
 
 void report_crashes_to(int file) {
@@ -364,6 +398,7 @@ PluginAdvice::~PluginAdvice() { advice_text[0] = '\0'; }
 
 PluginWatch::PluginWatch(const std::atomic<bool>& stop, WatchLimits limits)
     : state_(new State{stop, limits}) {
+  end_limit = std::min(kEndLimit, limits.limit_s);
   state_->thread = std::thread([this] { state_->look(); });
 }
 

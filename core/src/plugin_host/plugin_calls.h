@@ -23,6 +23,11 @@ void catch_plugin_crashes();
 /// thread that it has started, is then told as of `who`, "plugin NAME".
 void note_plugin_library(const void* symbol, const std::string& who);
 
+/// The process is to end now, with this code. Where it does not for some seconds, as the destructor
+/// of a plugin's static object, or a thread that it waits for, does not come back, that is told, and
+/// after a minute, or the limit of the last PluginWatch, it ends all the same.
+void expect_end(int code);
+
 /// Around one call of a plugin's code. Puts the processor's floating-point state back.
 class PluginCall {
  public:

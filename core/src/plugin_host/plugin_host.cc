@@ -26,9 +26,12 @@
 #include "atomic_file.h"
 #include "error.h"
 #include "log.h"
+#include "output.h"
 #include "plugin_guard.h"
 #include "plugin_note.h"
 #include "plugin_options.h"
+#include "process_state.h"
+#include "sandbox.h"
 #include "sha256.h"
 #include "text_file.h"
 #include "words.h"
@@ -54,6 +57,17 @@ constexpr ComponentKind kind_of() {
 
 std::string component_name(ComponentKind kind, std::string_view id) {
   return to_string(kind) + (" " + in_quotes(id));
+}
+
+/// So that code of others that takes without end is told that there is no more.
+std::optional<std::int64_t> memory_for(const fs::path& plugin) {
+  return comes_with_the_program(plugin) ? std::nullopt : memory_for_plugins();
+}
+
+void put_back(const ProcessState& before, const std::string& who, const char* when) {
+  const std::string changed = before.put_back();
+  if (changed.empty()) return;
+  log_warning(who + " changes " + changed + " of the process " + when + "; that is put back");
 }
 
 std::string_view without_group(std::string_view id) {
@@ -507,7 +521,7 @@ struct PluginHost::State {
   std::vector<PluginDescription> plugins;
   std::vector<Entry> entries;
   std::vector<RefusedPlugin> refused;
-  bool twice = true;               // see call_once()
+  bool looks = true;               // see leave_looking()
   std::set<std::string> left_out;  // SHA-256 of files whose notes were refused: told once
   // Ids that refused files offer, which other files have.
   std::map<std::pair<ComponentKind, std::string>, fs::path> shadowed;
@@ -573,6 +587,8 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
                                                        PluginDescription& description) {
   const std::string who = "plugin " + description.path.string();
   const PluginCall here(who.c_str(), "loading");
+  const ProcessState before;
+  const MemoryLimit limit(memory_for(description.path));
   const Plugin& plugin = read_entry(open_library(description.path, description.sha256));
   warn_of_shared_variables(description.path);
   description = described(plugin, description.path, description.sha256);
@@ -580,6 +596,7 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
   StagingRegistrar registrar(host, index, description.group);
   try {
     register_into(registrar, plugin);
+    if (looks) put_back(before, who, "while it is loaded");
   } catch (...) {
     shadow(registrar.entries(), description.path);
     throw;
@@ -821,7 +838,9 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
   const auto& component = std::get<Component<Interface>>(entry->component);
   std::unique_ptr<Interface> made;
   bool contradictory = false;
+  const ProcessState before;
   call_plugin(who, "create", [&] {
+    const MemoryLimit limit(memory_for(plugins[entry->description.plugin].path));
     try {
       made.reset(component.create(*options));
     } catch (const std::invalid_argument& complaint) {
@@ -829,16 +848,17 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
       contradictory = true;
     }
   });
+  if (looks) put_back(before, who, "in create");
   if (contradictory) return nullptr;
   if (made == nullptr) throw Error(ExitCode::kPlugin, who + " made nothing in create");
   if constexpr (kKind == ComponentKind::kFormat) {
-    return guard(std::move(made), who, twice);
+    return guard(std::move(made), who, looks);
   } else {
     return guard(std::move(made), who);
   }
 }
 
-void PluginHost::call_once() { state_->twice = false; }
+void PluginHost::leave_looking() { state_->looks = false; }
 
 void PluginHost::State::note_use(std::size_t plugin, const std::string& name,
                                  const std::vector<OptionFile>& given) const {
@@ -982,6 +1002,7 @@ void load_own_plugins(PluginHost& host) {
 }
 
 void load_plugins(PluginHost& host, std::span<const fs::path> extra) {
+  keep_results_apart();  // of what plugins print
   load_own_plugins(host);
   std::vector<fs::path> places;
   std::error_code unreadable;  // told of where the file or folder is opened

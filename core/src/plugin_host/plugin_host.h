@@ -105,9 +105,9 @@ class PluginHost {
   std::unique_ptr<Protection> make_protection(const PluginChoice& choice,
                                               Diagnostics& diagnostics) const;
 
-  /// From here on formats are made of which no call is made twice to see what it leaves unwritten:
-  /// for who looks for that by itself.
-  void call_once();
+  /// For who looks by itself: from here on formats are made of which no call is made twice to see
+  /// what it leaves unwritten, and what loading and create change of the process stays so.
+  void leave_looking();
 
   /// Of all that was made so far, formats that others stand on included: indices into plugins().
   std::vector<std::size_t> plugins_in_use() const;

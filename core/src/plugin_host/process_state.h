@@ -1,0 +1,33 @@
+// What a process has once, for all of its threads: code of others that changes it changes what
+// comes after.
+#pragma once
+
+#include <signal.h>
+
+#include <array>
+#include <filesystem>
+#include <locale>
+#include <string>
+
+namespace bitfall {
+
+/// As it is when this is made: working directory, mask of new files, handlers of signals, locale.
+class ProcessState {
+ public:
+  ProcessState();
+  /// Puts back what has changed since, and says what: "the working directory and the locale";
+  /// empty where nothing has.
+  std::string put_back() const;
+
+ private:
+  static constexpr std::array kSignals = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGABRT,
+                                          SIGINT,  SIGTERM, SIGPIPE, SIGXFSZ, SIGCHLD};
+
+  std::filesystem::path folder_;  // empty: it is gone
+  unsigned mask_ = 0;
+  std::array<struct sigaction, kSignals.size()> actions_;
+  std::string c_locale_;
+  std::locale locale_;
+};
+
+}  // namespace bitfall
