@@ -145,6 +145,15 @@ workers = 2
                 self.assertIn(f"format '{number_format}' of plugin unruly gives ", err)
                 self.assertIn("does not write it", err)
 
+    def test_what_is_stored_in_two_ways_ends_the_run(self):
+        for number_format, words in (
+            ("other_emulation", r"stores \S+ as 1 by encode and decode of \d+, and emulate of \d+ values makes it 2, at"),
+            ("first_of_slice", r"stores \S+ as \d by encode and decode of \d+, and emulate of \d+ values makes it \d, at"),
+            ("false_exact", r"stores -0 as 0 by encode and decode of \d+, and exact\(\) says that it stays -0"),
+        ):
+            with self.subTest(number_format):
+                self.assertRegex(self.ended(self.start(number_format)), words)
+
     def test_what_a_plugin_catches_ends_the_run_all_the_same(self):
         err = self.ended(self.start(error_model="swallows"))
         self.assertRegex(err, r"'swallows' of plugin unruly draws the operation add with NaN.*, trial \d+")

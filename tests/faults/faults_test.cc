@@ -276,6 +276,16 @@ TEST_F(FaultList, OneFaultHasOneSiteAndImage) {
               StartsWith("F:3:1: the fault's number must be a whole number from 0 on, found 'x'"));
 }
 
+TEST_F(FaultList, TheRowsOfAFaultFollowOneAnother) {
+  const std::string start =
+      "fault,site,image,target,element,register,op,mask\n"
+      "1,fc,cat/c.png,activation,0,payload,flip,1\n"
+      "2,fc,cat/c.png,activation,1,payload,flip,1\n";
+  EXPECT_THAT(error_of(start + "1,fc,cat/c.png,activation,2,payload,flip,1\n"),
+              StartsWith("F:4:1: fault 1 has rows above, and other faults' between; "));
+  EXPECT_EQ(error_of(start + "1,fc,\"cat/a,b.png\",activation,0,payload,flip,1\n"), "accepted");
+}
+
 TEST_F(FaultList, AllErrorsOfARowAndTheFirstTwentyOfAList) {
   const std::string bad = "x,y,activation,z,w,v,u\n";
   EXPECT_THAT(error_of("site,image,target,element,register,op,mask\n" + bad),

@@ -93,6 +93,27 @@ class Format final : public Base {
   }
 };
 
+/// Not what encode and decode make.
+class OtherEmulation final : public Base {
+ public:
+  void emulate(View<float> values, const Slice&, View<std::uint32_t>) const override {
+    for (float& value : values) value = value > 0 ? 2 : 0;
+  }
+};
+/// Of elements that can be stored alone the first of a slice is another.
+class FirstOfSlice final : public Base {
+ public:
+  void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
+              View<std::uint32_t> codes) const override {
+    Base::encode(values, slice, metadata, codes);
+    codes[0] = 3;
+  }
+};
+class FalseExact final : public Base {
+ public:
+  bool exact() const override { return true; }
+};
+
 class WideCodes final : public Base {
  public:
   void encode(View<const float> values, const Slice&, View<std::uint32_t>,
@@ -465,6 +486,9 @@ Component<Interface> component(const char* id) {
 }
 
 void register_all(Registrar& registrar) {
+  registrar.add(component<NumberFormat, OtherEmulation>("other_emulation"));
+  registrar.add(component<NumberFormat, FirstOfSlice>("first_of_slice"));
+  registrar.add(component<NumberFormat, FalseExact>("false_exact"));
   registrar.add(component<NumberFormat, Format<Deed::kPointer>>("bad_pointer"));
   registrar.add(component<NumberFormat, Format<Deed::kStack>>("stack_overflow"));
   registrar.add(component<NumberFormat, Format<Deed::kAbort>>("aborts"));

@@ -1,5 +1,5 @@
-// What a command prints, on standard output. Code of others writes there as it likes, too: a line of
-// a plugin's within a JSON document would spoil it.
+// What a command prints, on standard output. Code of others writes there as it likes, too: a line
+// of a plugin's within a JSON document would spoil it.
 #pragma once
 
 #include <cstdio>

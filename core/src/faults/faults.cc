@@ -6,8 +6,10 @@
 #include <charconv>
 #include <optional>
 #include <ostream>
+#include <set>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -120,7 +122,8 @@ class FaultListReader {
   std::optional<std::size_t> group_column_;
   std::size_t width_ = 0;
   std::vector<ListedFault> faults_;
-  std::optional<std::int64_t> group_;  // of the last fault
+  std::optional<std::int64_t> group_;                                     // of the last fault
+  std::set<std::tuple<std::int64_t, std::int32_t, std::int32_t>> begun_;  // number, site, image
 };
 
 FaultListReader::FaultListReader(const std::filesystem::path& path, std::string_view text,
@@ -232,6 +235,13 @@ void FaultListReader::read_row(const Row& row) {
 void FaultListReader::add_edit(const Row& row, std::optional<std::int64_t> group, std::int32_t site,
                                std::int32_t image, const Edit& edit) {
   if (!group || group != group_ || faults_.empty()) {
+    // A number that begins anew at another site or image is another fault's.
+    if (group && !begun_.insert({*group, site, image}).second) {
+      errors_.add(row[*group_column_].where,
+                  "fault " + std::to_string(*group) +
+                      " has rows above, and other faults' between; the rows of one fault follow "
+                      "one another");
+    }
     faults_.push_back({site, image, {edit}});
     group_ = group;
     return;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 #include <exception>
+#include <limits>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -181,7 +182,18 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   }
   void emulate(View<float> values, const Slice& slice,
                View<std::uint32_t> metadata) const override {
+    const Part part = part_to_compare(values.size());
+    if (part.first == part.last) {
+      call_plugin(who_, "emulate", [&] { format_->emulate(values, slice, metadata); });
+      return;
+    }
+    const std::vector<float> before(values.begin() + part.first, values.begin() + part.last);
+    const std::vector<std::uint32_t> calibration(metadata.begin(), metadata.end());
     call_plugin(who_, "emulate", [&] { format_->emulate(values, slice, metadata); });
+    Slice place = slice;
+    place.first += part.first * slice.stride;
+    require_stored(before, place, calibration, values.begin() + part.first,
+                   "emulate of " + std::to_string(values.size()) + " values makes it ");
   }
   BitClass bit_class(std::uint32_t code, int bit) const override {
     const BitClass found =
@@ -210,6 +222,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   void know_registers() {
     const int bits = registers()[0].bits;
     mask_ = bits == 32 ? ~std::uint32_t{0} : (std::uint32_t{1} << bits) - 1;
+    if (twice_ && registers().size() == 1 && exact()) require_exact();
   }
 
  private:
@@ -221,6 +234,50 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     const std::uint32_t call = calls.fetch_add(1, std::memory_order_relaxed);
     return call < kFirst || call % kEvery == 0;
   }
+  /// Of a call of emulate, what is compared with encode and decode: of the same calls a few values,
+  /// or where a value alone has no code, now and then all of them.
+  struct Part {
+    std::ptrdiff_t first = 0, last = 0;
+  };
+  Part part_to_compare(std::size_t size) const {
+    constexpr std::size_t kValues = 64;
+    constexpr std::uint32_t kFirst = 8, kEvery = 256;
+    const std::uint32_t call = emulations_;
+    if (size == 0 || !is_looked_at(emulations_)) return {};
+    if (!elementwise()) {
+      return call < kFirst || call % kEvery == 0 ? Part{0, static_cast<std::ptrdiff_t>(size)}
+                                                 : Part{};
+    }
+    const std::size_t count = std::min(size, kValues);
+    const std::size_t first = size == count ? 0 : std::size_t{call} * 7919 % (size - count);
+    return {static_cast<std::ptrdiff_t>(first), static_cast<std::ptrdiff_t>(first + count)};
+  }
+  /// stored: what `values` at this place became.
+  void require_stored(const std::vector<float>& values, const Slice& place,
+                      std::vector<std::uint32_t> metadata, const float* stored,
+                      const std::string& how) const {
+    std::vector<std::uint32_t> codes(values.size());
+    std::vector<float> decoded(values.size());
+    call_plugin(who_, "encode", [&] { format_->encode(values, place, metadata, codes); });
+    call_plugin(who_, "decode", [&] { format_->decode(codes, place, metadata, decoded); });
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (bits_of(decoded[i]) == bits_of(stored[i])) continue;
+      refuse(who_, "stores " + exact_text(values[i]) + " as " + exact_text(decoded[i]) +
+                       " by encode and decode of " + std::to_string(values.size()) + ", and " +
+                       how + exact_text(stored[i]));
+    }
+  }
+  void require_exact() const {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const std::vector<float> values = {
+        0,       -0.0F,         1,        0.1F,      -1.0F / 3,  1.1754942e-38F, 1e-45F,
+        -1e-41F, 3.4028235e38F, 16777215, kInfinity, -kInfinity, 0.9999999F,     65519.998F,
+        1e-8F,   -2.7182817F};
+    const std::int64_t shape[] = {static_cast<std::int64_t>(values.size())};
+    if (refusal(shape) != nullptr) return;
+    require_stored(values, {shape, 0, 1, 0}, {}, values.data(), "exact() says that it stays ");
+  }
+
   static std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
   static std::vector<std::uint32_t> complement(View<const std::uint32_t> words) {
     std::vector<std::uint32_t> result;
@@ -271,7 +328,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   std::deque<std::vector<BitClass>> classes_;
   std::vector<Register> registers_;
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
-  mutable std::atomic<std::uint32_t> encodes_{0}, decodes_{0};
+  mutable std::atomic<std::uint32_t> encodes_{0}, decodes_{0}, emulations_{0};
 };
 
 // What the host threw through a plugin's code, which may have caught it.

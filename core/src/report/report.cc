@@ -631,6 +631,7 @@ class Summary {
           "and the clipped mean.");
     }
     warn_of_few_draws();
+    warn_of_idle_layers();
     add_refusals();
     const bool listed =
         !run_.strata.empty() && std::all_of(run_.strata.begin(), run_.strata.end(),
@@ -674,6 +675,25 @@ class Summary {
         std::to_string(halves[halves.size() / 2]) +
         " in the middle layer). Such a mean may be far below the truth, and its interval too "
         "narrow. Rates and their intervals hold.");
+  }
+
+  // As of an error model that writes what is there already.
+  void warn_of_idle_layers() {
+    constexpr std::int64_t kFew = 20;  // trials
+    std::int64_t idle = 0, tried = 0;
+    std::string names;
+    for (const GroupSummary& layer : data_.layers) {
+      if (layer.trials < kFew) continue;
+      ++tried;
+      if (layer.activated > 0) continue;
+      if (++idle <= 3) names += (idle > 1 ? ", " : "") + layer.name;
+    }
+    if (idle == 0) return;
+    data_.warnings.push_back("No fault changed a value in " + std::to_string(idle) + " of " +
+                             std::to_string(tried) + " layers (" + names +
+                             (idle > 3 ? ", ..." : "") +
+                             "): what was written there is what the format holds. Their rates say "
+                             "nothing about the network.");
   }
 
   bool wide_exponent() const {
