@@ -229,13 +229,13 @@ int execute(Session& session, Store& store, const ExecutionOptions& options) {
     finished = run_rest(session, store, further, planned, go_on, nullptr);
     costs.add_run(session.engine().costs());
   }
-  if (finished) prove(session, store, seconds_since(start));
   if (const std::string changed = before.put_back(); !changed.empty()) {
     log_warning(
         "while trials ran, something changed " + changed + " of the process" +
         (session.uses_foreign_plugins() ? ": " + joined(session.foreign_uses(), " or ") : "") +
         "; that is put back");
   }
+  if (finished) prove(session, store, seconds_since(start));
   if (options.explain) print_costs(costs, session);
   const int code = conclude(store, options, planned, finished, seconds_since(start));
   if (notes) notes->finish(finished && !options.more_follows);

@@ -129,6 +129,14 @@ std::vector<TrialResult> some_stored(const Session& session, const Store& store)
   return some;
 }
 
+/// What a command of the program said as it ended.
+std::string error_in(const ChildResult& end) {
+  constexpr std::string_view kOpening = "bitfall: error: ";
+  const auto at = end.err.rfind(kOpening);
+  if (at == end.err.npos) return "it ended with code " + std::to_string(end.code);
+  return std::string(trimmed(std::string_view(end.err).substr(at + kOpening.size())));
+}
+
 }  // namespace
 
 bool replays_trials(const Session& session) {
@@ -171,17 +179,20 @@ void replay_in_new_process(Session& session, const Store& store) {
   }
   if (trials.empty()) return;
   command.words.insert(command.words.end(), {"--trial", trials});
-  const ChildResult end = run_child(command);
-  if (end.code == 0) return;
-  constexpr std::string_view kOpening = "bitfall: error: ";
-  const auto error = end.err.rfind(kOpening);
-  std::string said = error == end.err.npos ? "it ended with code " + std::to_string(end.code)
-                                           : end.err.substr(error + kOpening.size());
-  while (said.ends_with('\n')) said.pop_back();
-  if (end.code == static_cast<int>(ExitCode::kPlugin)) {
-    throw Error(ExitCode::kPlugin, said + "\n  this was in a process started for it");
+  std::string problem;
+  try {
+    const ChildResult end = run_child(command);
+    if (end.code == 0) return;
+    problem = error_in(end);
+    if (end.code == static_cast<int>(ExitCode::kPlugin)) {
+      throw Error(ExitCode::kPlugin, problem + "\n  this was in a process started for it");
+    }
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kInterrupted) return;  // all is stored
+    if (error.code() != ExitCode::kFailure) throw;
+    problem = error.what();
   }
-  log_warning("no process for trials to be run again in: " + said);
+  log_warning("no process for trials to be run again in: " + problem);
   replay_stored(session, store);
 }
 

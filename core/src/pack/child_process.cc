@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,10 +21,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A file without a name, for what a process writes.
+/// A file without a name, for what a process writes: in memory where none can be on the disk, as in
+/// a sandbox.
 class Output {
  public:
   Output() : file_(std::tmpfile()) {
+    if (file_ == nullptr) {
+      const int memory = memfd_create("bitfall-output", MFD_CLOEXEC);
+      if (memory >= 0) file_ = fdopen(memory, "w+");
+    }
     if (file_ == nullptr) {
       throw Error(ExitCode::kFailure,
                   std::string("no temporary file can be made: ") + std::strerror(errno));
