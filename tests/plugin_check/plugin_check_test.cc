@@ -184,6 +184,8 @@ TEST(PluginCheck, FindsFaultyErrorModels) {
               HasSubstr("draws more edits for one fault than site"));
   EXPECT_THAT(found("error_model/own_randomness"), HasSubstr("deterministic FAIL"));
   EXPECT_THAT(found("error_model/population_changes"), HasSubstr("population FAIL"));
+  EXPECT_THAT(found("error_model/population_too_small"),
+              HasSubstr("edits FAIL: has a population of 32 at site 'fp32 map', where "));
   EXPECT_THAT(found("error_model/population_infinite"),
               HasSubstr("population FAIL: has a population of inf"));
   EXPECT_THAT(found("error_model/never_enough_randomness"),
@@ -237,6 +239,10 @@ TEST(PluginCheck, SaysWhyAFileIsNotLoaded) {
               HasSubstr("loads FAIL: not a shared library"));
   EXPECT_THAT(first_finding(checked(library("fast_math")), "file"),
               HasSubstr("loads FAIL: it changes how the processor computes"));
+#if !defined(BITFALL_ASAN) && !defined(__SANITIZE_THREAD__)  // else its runtime is here
+  EXPECT_THAT(first_finding(checked(library("with_asan")), "file"),
+              HasSubstr("loads FAIL: it was built with -fsanitize=address"));
+#endif
 }
 
 TEST(PluginCheck, RefusesWhatIsAskedInVain) {

@@ -281,6 +281,10 @@ class PopulationChanges final : public Flip {
   }
   mutable std::atomic<int> calls_{0};
 };
+class PopulationTooSmall final : public Flip {
+ public:
+  double population(const SiteView& site) const override { return site.registers[0].bits; }
+};
 class PopulationInfinite final : public Flip {
  public:
   double population(const SiteView&) const override {
@@ -506,6 +510,7 @@ void register_others(Registrar& registrar) {
   model("own_randomness", static_cast<OwnRandomness*>(nullptr));
   model("population_changes", static_cast<PopulationChanges*>(nullptr));
   model("population_infinite", static_cast<PopulationInfinite*>(nullptr));
+  model("population_too_small", static_cast<PopulationTooSmall*>(nullptr));
   model("never_enough_randomness", static_cast<NeverEnoughRandomness*>(nullptr));
   model("reads_past_the_shape", static_cast<ReadsPastTheShape*>(nullptr));
   registrar.add(component<Metric, OddMetric<Odd::kUnwritten>>("unwritten_column"));

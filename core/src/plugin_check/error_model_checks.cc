@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "any_kind_checks.h"
 #include "bitfall/extensions/edit_condition.h"
@@ -134,6 +135,14 @@ void add_condition(Words& words, const ErrorModel& model, const Edit& edit) {
   }
 }
 
+void add_edit(Words& words, const Edit& edit) {
+  add_word(words, edit.element);
+  words.push_back(static_cast<std::uint32_t>(edit.register_index));
+  words.push_back(static_cast<std::uint32_t>(edit.operation));
+  words.push_back(edit.mask);
+  add_word(words, edit.value);
+}
+
 Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
   Cases<ErrorModel> cases;
   const auto sites = std::make_shared<std::vector<TriedSite>>(sites_to_try());
@@ -146,11 +155,7 @@ Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
                        for (int i = 0; population > 0 && i < draws; ++i) {
                          const auto number = static_cast<std::uint64_t>(100 + i);
                          for (const Edit& edit : drawn(model, site, subject.random(number))) {
-                           add_word(words, edit.element);
-                           words.push_back(static_cast<std::uint32_t>(edit.register_index));
-                           words.push_back(static_cast<std::uint32_t>(edit.operation));
-                           words.push_back(edit.mask);
-                           add_word(words, edit.value);
+                           add_edit(words, edit);
                            add_condition(words, model, edit);
                          }
                        }
@@ -220,13 +225,28 @@ void check_edits(const Subject& subject) {
       continue;
     }
     now_trying("draw at site " + in_quotes(site.name()));
+    // Of one edit: of sets of any size the population counts places, and so it may of real numbers.
+    std::set<Words> different;
     for (std::uint64_t i = 0; i < kDraws; ++i) {
       const auto edits = drawn(*model, site.view(*model), subject.random(1000 + i));
       if (edits.empty()) {
         throw CheckFailure("draws a fault without an edit at site " + in_quotes(site.name()) +
                            ", whose population is not 0");
       }
-      for (const Edit& edit : edits) require_edit(edit, site);
+      Words words;
+      for (const Edit& edit : edits) {
+        require_edit(edit, site);
+        Edit place = edit;
+        if (is_real(edit.operation)) place.value = 0;
+        add_edit(words, place);
+      }
+      if (edits.size() == 1) different.insert(std::move(words));
+    }
+    const double population = model->population(site.view(*model));
+    if (static_cast<double>(different.size()) > population) {
+      throw CheckFailure("has a population of " + exact_text(population) + " at site " +
+                         in_quotes(site.name()) + ", where " + std::to_string(different.size()) +
+                         " different faults were drawn");
     }
   }
   if (without == sites.size()) {
@@ -237,7 +257,8 @@ void check_edits(const Subject& subject) {
 
 constexpr Check kBasicModelChecks[] = {
     {"population", "a finite number, the same in every call and instance", check_population},
-    {"edits", "300 faults a site: edits of registers, elements and bits that there are",
+    {"edits",
+     "300 faults a site, no more different ones than its population: edits of what there is",
      check_edits},
 };
 

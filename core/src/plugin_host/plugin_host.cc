@@ -1,6 +1,7 @@
 #include "plugin_host.h"
 
 #include <cxxabi.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
 #include <sys/mman.h>
@@ -19,6 +20,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -275,12 +277,29 @@ void warn_of_shared_variables(const fs::path& path) {
   }
 }
 
+/// The runtime of a sanitizer ends a process that has begun without it.
+void refuse_late_sanitizer(const fs::path& path) {
+  for (const LibraryNeed& need : library_needs(path)) {
+    for (const auto& [stem, flag, symbol] : {std::tuple("libasan", "address", "__asan_init"),
+                                             {"libhwasan", "hwaddress", "__hwasan_init"},
+                                             {"libtsan", "thread", "__tsan_init"},
+                                             {"liblsan", "leak", "__lsan_init"}}) {
+      if (!need.library.starts_with(stem) || ::dlsym(RTLD_DEFAULT, symbol) != nullptr) continue;
+      throw Refusal(std::string("it was built with -fsanitize=") + flag +
+                    ", whose runtime must be there from the start: build it without, or try "
+                    "LD_PRELOAD=$(g++ -print-file-name=" +
+                    stem + ".so) in front of the command");
+    }
+  }
+}
+
 /// Loads and keeps a library for the rest of the process: objects, strings and code of a plugin may
 /// be in use anywhere.
 Library& open_library(const fs::path& path, const std::string& sha256) {
   static auto& libraries = *new std::map<std::string, std::unique_ptr<Library>>;
   std::unique_ptr<Library>& library = libraries[sha256];
   try {
+    if (!library) refuse_late_sanitizer(path);
     if (!library && !is_loaded_in_place(path)) library = opened_copy(path, sha256);
     if (!library) library = opened(path);
   } catch (const Refusal&) {
