@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
+#include <cstdio>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -79,10 +82,30 @@ class Coded : public NumberFormat, public MemoryCode {
   int bits_;  // of a word
 };
 
-/// Codes that lie within each word.
+/// Codes that lie within each word, in bits that the base's numbers lose.
 class CodedByWord : public Coded {
  public:
-  using Coded::Coded;
+  explicit CodedByWord(const Options& options) : Coded(base_of(options)) {
+    if (base_->extension(kMemoryCode) == nullptr) return;
+    throw std::invalid_argument("base: '" + std::string(options.text("base")) +
+                                "' keeps a code of its own in bits of its words, which this one "
+                                "would overwrite; choose a format without a code");
+  }
+  FormatTraits traits() const override {
+    FormatTraits traits = Coded::traits();
+    if (has_registers()) return traits;
+    const float largest = kept(static_cast<float>(traits.largest));
+    if (std::isfinite(largest)) traits.largest = largest;
+    for (auto tiny = static_cast<float>(traits.smallest); tiny > 0 && tiny < 1; tiny *= 2) {
+      traits.smallest = kept(tiny);
+      if (traits.smallest > 0) break;
+    }
+    const float infinity = kept(std::numeric_limits<float>::infinity());
+    const float nan = kept(std::numeric_limits<float>::quiet_NaN());
+    if (std::isnan(infinity)) traits.overflow = "NaN";
+    if (!std::isnan(nan)) traits.nan = std::isinf(nan) ? "Inf" : "a number";
+    return traits;
+  }
 
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
@@ -103,17 +126,43 @@ class CodedByWord : public Coded {
     return verdict;
   }
 
+ protected:
+  /// Once a derived class is made. Refuses a base whose largest number, to which others may
+  /// saturate, would be NaN without a fault.
+  void require_largest() const {
+    if (has_registers()) return;
+    const float largest = base_->largest({});
+    if (std::isfinite(kept(largest))) return;
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%g", static_cast<double>(largest));
+    throw std::invalid_argument("base: its largest number, " + std::string(text.data()) +
+                                ", would be stored as no number: the code takes bits that tell "
+                                "them apart");
+  }
+
  private:
   virtual std::uint32_t stored(std::uint32_t code) const = 0;
   virtual std::uint32_t read(std::uint32_t word, MemoryVerdict& verdict) const = 0;
+
+  bool has_registers() const { return base_->registers().size() > 1; }
+  /// What a number becomes, of a base without registers.
+  float kept(float value) const {
+    static constexpr std::int64_t kOne[] = {1};
+    const Slice slice{kOne, 0, 1, 0};
+    std::uint32_t code = 0;
+    encode(View<const float>(&value, 1), slice, {}, View<std::uint32_t>(&code, 1));
+    decode(View<const std::uint32_t>(&code, 1), slice, {}, View<float>(&value, 1));
+    return value;
+  }
 };
 
 /// The second highest bit, which is a float's highest exponent bit, stands in the two lowest ones,
 /// too: the majority holds, in all three.
 class Mset final : public CodedByWord {
  public:
-  explicit Mset(const Options& options) : CodedByWord(base_of(options)) {
+  explicit Mset(const Options& options) : CodedByWord(options) {
     if (bits_ < 4) throw std::invalid_argument("base: has words of fewer than 4 bits");
+    require_largest();
   }
 
  private:
@@ -135,7 +184,7 @@ class Mset final : public CodedByWord {
 /// always are.
 class Cep final : public CodedByWord {
  public:
-  Cep(const Options& options, std::int64_t data_bits) : CodedByWord(base_of(options)) {
+  Cep(const Options& options, std::int64_t data_bits) : CodedByWord(options) {
     const int data = data_bits == 0 ? bits_ - 1 : static_cast<int>(data_bits);
     const int chunks = bits_ / (data + 1);
     if (chunks == 0) {
@@ -148,6 +197,7 @@ class Cep final : public CodedByWord {
       const std::uint32_t ones = data == 32 ? ~0U : (std::uint32_t{1} << data) - 1;
       chunks_.push_back({ones << low, std::uint32_t{1} << (chunks - 1 - chunk)});
     }
+    require_largest();
   }
 
  private:

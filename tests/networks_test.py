@@ -1607,6 +1607,37 @@ class Protected(Networks):
     def protected_rows(self, name):
         return list(csv.DictReader(io.StringIO(self.bitfall("export", f"run/protected/{name}", "--csv"))))
 
+    def test_a_margin_only_widens(self):
+        """Bounds of both signs: a lower one above 0, times 3, would cut off what was learned."""
+        images = torch.from_numpy(numpy.load(self.folder / "x.npy"))
+        numpy.save(self.folder / "lx.npy", images.numpy())
+        numpy.save(self.folder / "ly.npy", numpy.zeros(len(images), numpy.int64))
+        with torch.no_grad():
+            self.network.fc.bias += 3 * torch.sign(self.network.fc.bias)
+            answers = self.network(images)
+        self.save(self.network)
+        self.assertTrue((answers.amin(0) > 0).any() and (answers.amax(0) < 0).any())
+        for margin in (1, 3):
+            self.protect(
+                f'protection = {{ id = "logit_bound", scope = "class", margin = {margin} }}',
+                f'protection = {{ id = "range", scope = "neuron", margin = {margin} }}\noperations = "*"',
+            )
+            for name in ("logit_bound", "range"):
+                alarms = {row["protect_false_alarm"] for row in self.protected_rows(name)}
+                self.assertEqual(alarms, {"0"}, f"{name}, margin {margin}")
+
+    def test_images_to_learn_from_are_numbers(self):
+        images = self.learn.numpy().copy()
+        images[4, 1, 2, 3] = numpy.nan
+        numpy.save(self.folder / "lx.npy", images)
+        self.protect('protection = "logit_bound"', rc=4)
+        self.assertIn("[learn]: image '4' holds NaN or Inf", self.output)
+
+    def test_what_is_computed_twice_by_default_are_operations_that_cost(self):
+        self.protect('protection = "duplicate"', learn=False)
+        facts = json.loads(self.bitfall("report", "run/protected/duplicate", "--json"))
+        self.assertIn("3 sites computed twice", json.dumps(facts))
+
     def test_trials_that_change_the_same_are_noticed_one_by_one(self):
         """A guard may have clamped the one at its site and not the other, which is run for both."""
         for target, place, trials in (
@@ -1993,6 +2024,7 @@ class Protected(Networks):
         self.protect_refused('protection = "range"\noperations = ["gelu"]', "gelu", rc=2)
         self.protect_refused('protection = {id = "range", scope = "image"}', "layer, channel, neuron", rc=2)
         self.protect_refused('protection = "range"\nname = "../x"', "names a folder", rc=2)
+        self.protect_refused('protection = "range"\nname = "none"', "run without a protection", rc=2)
         for target in ("input", "weight"):  # which no operation makes
             self.protect_refused(f'protection = "duplicate"\ntarget = "{target}"\noperations = "*"',
                                  "guards none of the selected sites", learn=False, rc=2)

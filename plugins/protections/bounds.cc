@@ -78,7 +78,10 @@ void Bounds::finish(const ProtectedSite& site, View<const double> scratch,
 void BoundGuard::finish(const ProtectedSite& site, View<const double> scratch,
                         View<float> state) const {
   bounds_.finish(site, scratch, state);
-  for (float& bound : state) bound = static_cast<float>(bound * margin_);
+  for (std::size_t i = 0; i + 1 < state.size(); i += 2) {  // never towards what was learned
+    if (state[i] < 0) state[i] = static_cast<float>(state[i] * margin_);
+    if (state[i + 1] > 0) state[i + 1] = static_cast<float>(state[i + 1] * margin_);
+  }
 }
 
 bitfall::ProtectionCost BoundGuard::cost(const ProtectedSite& site) const {

@@ -12,7 +12,8 @@ using namespace bitfall;  // NOLINT(google-build-using-namespace)
 constexpr OptionSpec kOptions[] = {
     {"scope", OptionType::kText, "layer", 0, 0, "layer|class",
      "What has bounds of its own: all logits, or each class."},
-    {"margin", OptionType::kNumber, "1", 0, 1000, nullptr, "Factor on both bounds."},
+    {"margin", OptionType::kNumber, "1", 0, 1000, nullptr,
+     "Factor on a negative lower and a positive upper bound."},
 };
 
 class LogitBound final : public BoundGuard {

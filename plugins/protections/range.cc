@@ -20,7 +20,8 @@ constexpr OptionSpec kOptions[] = {
      "What becomes of a value outside: the bound that it is beyond, or 0. NaN becomes 0."},
     {"percentile", OptionType::kNumber, "100", 50, 100, nullptr,
      "Per cent of the learned values below the upper bound and above the lower one; 100: all."},
-    {"margin", OptionType::kNumber, "1", 0, 1000, nullptr, "Factor on both bounds."},
+    {"margin", OptionType::kNumber, "1", 0, 1000, nullptr,
+     "Factor on a negative lower and a positive upper bound."},
 };
 
 Scope scope_of(std::string_view name) {

@@ -236,5 +236,36 @@ TEST(Coded, RefuseBlocksAndWordsThatDoNotFit) {
               testing::HasSubstr("unknown format 'nothing'"));
 }
 
+TEST(Coded, WantABaseWhoseWordsBearTheCode) {
+  for (const char* code : {"mset", "cep", "parity"}) {
+    for (const char* base : {"mset", "cep", "parity"}) {
+      EXPECT_THAT(refusal_of(code, {{"base", std::string(base)}}),
+                  testing::HasSubstr("keeps a code of its own"))
+          << code << " over " << base;
+    }
+    made("secded", {{"base", std::string(code)}});
+  }
+  EXPECT_THAT(refusal_of("mset", {{"base", std::string("fp8_e4m3")}}),
+              testing::HasSubstr("its largest number, 448, would be stored as no number"));
+}
+
+TEST(Coded, SayWhatBecomesOfTheBasesNumbers) {
+  const FormatTraits mset = made("mset", {})->traits();
+  EXPECT_STREQ(mset.overflow, "NaN");  // the lowest bits of Inf's word are set
+  EXPECT_EQ(mset.smallest, 0x1p-147);  // two bits are lost
+  const FormatTraits parity = made("parity", {})->traits();
+  EXPECT_STREQ(parity.overflow, "Inf");
+  EXPECT_EQ(parity.smallest, 0x1p-148);
+  EXPECT_EQ(made("cep", {})->traits().smallest, 0x1p-141);  // eight parity bits
+  for (const char* id : {"mset", "cep", "parity"}) {
+    const auto format = made(id, {});
+    EXPECT_EQ(stored(*format, static_cast<float>(format->traits().smallest)).value,
+              static_cast<float>(format->traits().smallest));
+    EXPECT_EQ(stored(*format, static_cast<float>(format->traits().smallest / 2)).value, 0) << id;
+  }
+  EXPECT_STREQ(made("parity", {{"base", std::string("fp8_e4m3")}})->traits().nan, "a number");
+  EXPECT_STREQ(made("cep", {{"base", std::string("fp8_e5m2")}})->traits().nan, "Inf");
+}
+
 }  // namespace
 }  // namespace bitfall::coded_format_test

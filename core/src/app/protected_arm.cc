@@ -43,8 +43,12 @@ void ProtectedArm::guard_sites(const ProtectionEntry& entry,
   // What guards the answer alone needs no sites, and the file then names none.
   const bool named = !config.operations_where.empty() || !config.sites_where.empty();
   Diagnostics ignored("", "");
-  const auto chosen =
-      select_sites(model_->sites(), config, named || !answers ? diagnostics : ignored);
+  auto chosen = select_sites(model_->sites(), config, named || !answers ? diagnostics : ignored);
+  if (config.operations_where.empty() && computes_twice(entry, chosen, by_site)) {
+    SiteSelection costly = config;  // what a second computation is for
+    costly.operations = {"conv", "linear"};
+    chosen = select_sites(model_->sites(), costly, diagnostics);
+  }
   bool any = answers;
   for (const std::int32_t site : chosen) {
     any = guard_site(entry, site, by_site, diagnostics) || any;
@@ -54,6 +58,18 @@ void ProtectedArm::guard_sites(const ProtectionEntry& entry,
                     "protection '" + config.protection.id + "' guards none of the selected sites",
                     "choose others by 'operations' and 'sites'");
   }
+}
+
+bool ProtectedArm::computes_twice(const ProtectionEntry& entry,
+                                  const std::vector<std::int32_t>& sites,
+                                  const std::vector<const NumberFormat*>& by_site) const {
+  return std::any_of(sites.begin(), sites.end(), [&](std::int32_t index) {
+    const auto place = static_cast<std::size_t>(index);
+    const Site& site = model_->sites()[place];
+    if (by_site[place]->refusal(site.shape) != nullptr) return false;
+    const ProtectedSite guarded = protected_site(site, *by_site[place]);
+    return entry.protection->wants(guarded) && entry.protection->computed_twice(guarded);
+  });
 }
 
 bool ProtectedArm::guard_answer(const ProtectionEntry& entry, Diagnostics& diagnostics) {

@@ -74,6 +74,8 @@ class ProtectedArm {
     const ProtectionEntry* by;
   };
 
+  bool computes_twice(const ProtectionEntry& entry, const std::vector<std::int32_t>& sites,
+                      const std::vector<const NumberFormat*>& by_site) const;
   bool guard_answer(const ProtectionEntry& entry, Diagnostics& diagnostics);
   void guard_sites(const ProtectionEntry& entry, std::vector<const NumberFormat*>& by_site,
                    Diagnostics& diagnostics);

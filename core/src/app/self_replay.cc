@@ -179,6 +179,9 @@ void replay_in_new_process(Session& session, const Store& store) {
   }
   if (trials.empty()) return;
   command.words.insert(command.words.end(), {"--trial", trials});
+  for (const std::filesystem::path& plugin : session.foreign_plugins()) {
+    command.words.insert(command.words.end(), {"--plugin", plugin.string()});
+  }
   std::string problem;
   try {
     const ChildResult end = run_child(command);

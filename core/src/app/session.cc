@@ -159,6 +159,15 @@ std::vector<std::filesystem::path> Session::files() const {
 
 bool Session::uses_foreign_plugins() const { return !foreign_uses().empty(); }
 
+std::vector<std::filesystem::path> Session::foreign_plugins() const {
+  std::vector<std::filesystem::path> files;
+  for (const std::size_t index : host_->plugins_in_use()) {
+    const std::filesystem::path& file = host_->plugins()[index].path;
+    if (!comes_with_the_program(file)) files.push_back(file);
+  }
+  return files;
+}
+
 std::vector<std::string> Session::foreign_uses() const {
   std::vector<std::string> all;
   for (const std::size_t index : host_->plugins_in_use()) {
@@ -304,6 +313,9 @@ void Session::check_protections() const {
     }
   }
   diagnostics.throw_if_any();
+  if (!learns && !campaign_.learn.path.empty()) {
+    log_warning("[learn]: no [[protect]] entry learns from images; these are not looked at");
+  }
   if (!learns) return;
   const Dataset images = open_learned(images_to_learn());
   std::error_code ignored;

@@ -114,6 +114,8 @@ class Session {
   std::unique_ptr<Session> protected_by(const std::string& name);
   /// Whether a plugin in use does not come with the program.
   bool uses_foreign_plugins() const;
+  /// The files of those.
+  std::vector<std::filesystem::path> foreign_plugins() const;
   /// "format 'nf4'": the components in use that do not come with the program.
   std::vector<std::string> foreign_uses() const;
   /// "error model 'bit_flip'", of a [[faults]] entry.

@@ -9,9 +9,18 @@
 
 namespace bitfall {
 
+namespace {
+std::atomic<void (*)()> thread_start{nullptr};
+}  // namespace
+
+void set_thread_start(void (*start)()) { thread_start = start; }
+
 std::jthread start_thread(std::function<void()> work) {
   try {
-    return std::jthread(std::move(work));
+    return std::jthread([work = std::move(work)] {
+      if (void (*start)() = thread_start.load()) start();
+      work();
+    });
   } catch (const std::system_error& error) {
     throw NoThread(ExitCode::kFailure, std::string("a thread cannot be started: ") +
                                         error.code().message() +

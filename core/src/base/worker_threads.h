@@ -14,6 +14,10 @@ struct NoThread : Error {
   using Error::Error;
 };
 
+/// From here on each thread that is started below calls this first: what a library keeps for each
+/// thread by itself. Null: nothing.
+void set_thread_start(void (*start)());
+
 /// A thread that runs `work`, which must not throw. Throws NoThread.
 std::jthread start_thread(std::function<void()> work);
 

@@ -48,14 +48,21 @@ class PluginAddCommand final : public Command {
   bool trust_ = false;
 };
 
-void require_as_told(const PackManifest& manifest, const PluginNote& note,
-                     const std::filesystem::path& pack) {
+void require_as_told(const PackManifest& manifest, const PluginNote& note) {
   if (note.name == manifest.name && note.version == manifest.version &&
       note.group == manifest.group && note.components == manifest.components) {
     return;
   }
-  throw Error(ExitCode::kPlugin, pack.string() + ": its sources make " + in_quotes(note.name) +
-                                     " " + note.version + ", which is not what the pack tells of");
+  const auto told = [](const auto& of) {
+    std::vector<std::string> parts{full_id(of.group, of.name) + " " + of.version};
+    for (const NotedComponent& component : of.components) {
+      parts.push_back(component.kind + " " + component.id);
+    }
+    return printable(joined(parts));
+  };
+  const bool summaries = told(note) == told(manifest);
+  throw Error(ExitCode::kPlugin, "its sources make " + told(note) + ", and the pack tells of " +
+                                     (summaries ? "other summaries" : told(manifest)));
 }
 
 /// Throws where another plugin has one of its ids, which would then be nobody's.
@@ -67,7 +74,8 @@ void require_free(const PackManifest& manifest, const std::filesystem::path& pac
       const std::string id = full_id(manifest.group, component.id);
       const PluginDescription& owner = host.plugins()[known.plugin];
       if (component.kind != to_string(known.kind) || id != known.id) continue;
-      if (owner.name == manifest.name && !comes_with_the_program(owner.path)) continue;
+      const bool same = owner.name == manifest.name && owner.group == manifest.group;
+      if (same && !comes_with_the_program(owner.path)) continue;
       throw Error(ExitCode::kPlugin, pack.string() + ": " + component.kind + " " + in_quotes(id) +
                                          " is that of plugin " + owner.name + " (" +
                                          owner.path.string() + ") already");
@@ -107,7 +115,7 @@ int PluginAddCommand::run() {
     log_info("building it");
     build_plugin(manifest, folder, manifest.library(), sandbox);
     const std::string library = sha256_file(folder / manifest.library());
-    require_as_told(manifest, built_note(folder / manifest.library()), pack_);
+    require_as_told(manifest, built_note(folder / manifest.library()));
     const Expectation got =
         try_plugin(manifest, folder, sandbox, [](const std::string& step) { log_info(step); });
     require_unchanged(opened, pack_, sums, library);
@@ -118,7 +126,7 @@ int PluginAddCommand::run() {
     throw Error(ExitCode::kPlugin, pack_.string() + ": not added: " + error.what());
   }
   const auto place = install_pack(manifest, folder, opened.files, opened.sha256, opened.signed_by);
-  if (!opened.key_text.empty()) remember_key(manifest.name, parse_minisign_key(opened.key_text));
+  if (!opened.key_text.empty()) remember_key(manifest.id(), parse_minisign_key(opened.key_text));
   print_result("added to %s\n", place.c_str());
   return 0;
 }

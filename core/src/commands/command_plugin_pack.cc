@@ -85,6 +85,9 @@ std::vector<std::string> PluginPackCommand::gather(const fs::path& to) const {
                                         "there, or give it a name that begins with a dot");
     }
     if (entry->is_directory()) continue;
+    if (const std::string problem = problem_of_name(name.string()); !problem.empty()) {
+      throw Error(ExitCode::kInput, folder_.string() + ": holds " + problem + "; a pack may not");
+    }
     files.push_back(name.string());
     bytes += entry->file_size();
     if (std::ssize(files) > limits.files || bytes > static_cast<std::uintmax_t>(limits.bytes)) {
@@ -154,6 +157,7 @@ int PluginPackCommand::run() {
   } else if (const std::string problem = licence_problem(note.licence); !problem.empty()) {
     log_warning(problem);
   }
+  require_plain_names(manifest, folder_);
   manifest.prepare = prepared(manifest, copy.path());
   fs::rename(copy.path() / "build/first.so", copy.path() / manifest.library());
   const Expectation got =

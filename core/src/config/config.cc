@@ -240,6 +240,10 @@ void CampaignReader::read_protect(const Section& section, ProtectConfig& out) co
     section.report(section.where("name"), "name",
                    "names a folder: letters, digits, '-' and '_', found '" + out.name + "'");
   }
+  if (out.name == "none") {  // as reports call the run without
+    section.report(section.where("name"), "name",
+                   "is the run without a protection; choose another");
+  }
 }
 
 // By their ids where they have no name, counted where that is not one alone. Entries that the file

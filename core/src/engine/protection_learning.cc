@@ -91,6 +91,16 @@ class LearningPass {
   int pass_;
 };
 
+void require_finite(const Dataset& images, std::int32_t first, const at::Tensor& input) {
+  const at::Tensor good = at::isfinite(input).flatten(1).all(1);
+  for (std::int64_t row = 0; row < good.size(0); ++row) {
+    if (good[row].item<bool>()) continue;
+    throw Error(ExitCode::kInput,
+                "[learn]: image '" + images.name(first + static_cast<std::int32_t>(row)) +
+                    "' holds NaN or Inf, of which no bounds can be learned; leave it out");
+  }
+}
+
 }  // namespace
 
 std::int64_t images_to_learn(const Dataset& images, std::span<const LearnPlace> places) {
@@ -118,6 +128,7 @@ bool learn(const Model& model, const Dataset& images, std::span<LearnPlace> plac
       if (stop) return false;
       const std::int32_t count = std::min(batch, images.size() - first);
       const at::Tensor input = images_from(images, first, batch);
+      if (pass == 0) require_finite(images, first, input.narrow(0, 0, count));
       learning.batch(input.to(c10::Device(model.device())), count);
       looked_at += count;
       if (tick) tick(looked_at);

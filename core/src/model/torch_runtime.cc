@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "error.h"
+#include "worker_threads.h"
 
 namespace bitfall {
 namespace {
@@ -38,6 +39,10 @@ void use_plain_executor() {
 }  // namespace
 
 TorchRuntime::TorchRuntime() {
+  // OpenMP and MKL count threads for each thread by itself, and LibTorch hands its number on where
+  // it divides work itself; a product that is the first thing that a thread does would take all
+  // cores, whose sums have other last bits.
+  set_thread_start([] { at::init_num_threads(); });
   keep_freed_memory();
   use_plain_executor();
 }

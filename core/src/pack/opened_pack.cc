@@ -42,7 +42,7 @@ std::optional<MinisignKey> wanted_key(const std::string& name, const SignatureRe
 
 void check_signature(const fs::path& pack, const SignatureRequest& request, OpenedPack& opened) {
   const fs::path file = pack.string() + ".minisig";
-  const auto key = wanted_key(opened.manifest.name, request);
+  const auto key = wanted_key(opened.manifest.id(), request);
   std::error_code ignored;
   const bool is_signed = fs::is_regular_file(file, ignored);
   if (is_signed && key) {
@@ -85,7 +85,7 @@ void open_pack(const fs::path& pack, const SignatureRequest& request, OpenedPack
 
 std::string pack_text(const OpenedPack& pack) {
   const PackManifest& manifest = pack.manifest;
-  std::string text = manifest.name + " " + manifest.version + ": " + manifest.summary + "\n";
+  std::string text = manifest.id() + " " + manifest.version + ": " + manifest.summary + "\n";
   for (const NotedComponent& component : manifest.components) {
     text += "  " + component.kind + " " + full_id(manifest.group, component.id) + ": " +
             component.summary + "\n";

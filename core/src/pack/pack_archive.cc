@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 
 #include <algorithm>
 #include <fstream>
@@ -28,22 +29,34 @@ std::string reason(archive* of) {
 
 /// Why an entry may not be unpacked; empty where it may.
 std::string problem_of(archive_entry* entry, const std::string& name) {
-  if (name.empty()) return "an entry without a name";
   const std::string quoted = in_quotes(printable(name));
-  if (!is_presentable(name)) return "a name with control characters: " + quoted;
-  if (archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK) {
-    return "the link " + quoted;
+  if (!name.empty() && is_presentable(name)) {
+    if (archive_entry_hardlink(entry) != nullptr || archive_entry_filetype(entry) == AE_IFLNK) {
+      return "the link " + quoted;
+    }
+    const auto type = archive_entry_filetype(entry);
+    if (type != AE_IFREG && type != AE_IFDIR) return "what is no plain file: " + quoted;
   }
-  const auto type = archive_entry_filetype(entry);
-  if (type != AE_IFREG && type != AE_IFDIR) return "what is no plain file: " + quoted;
-  const fs::path path(name);
-  if (path.is_absolute()) return "an absolute name: " + quoted;
-  if (name.size() > 200) return "a name of more than 200 bytes: " + quoted;
-  for (const fs::path& part : path) {
-    if (part == ".." || part == ".") return "a name with '" + part.string() + "': " + quoted;
-  }
-  return "";
+  return problem_of_name(name);
 }
+
+/// Names are UTF-8, whatever the user's locale is: libarchive asks that of the thread.
+class Utf8Names {
+ public:
+  Utf8Names() : utf8_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
+    if (utf8_ != nullptr) before_ = ::uselocale(utf8_);
+  }
+  ~Utf8Names() {
+    if (utf8_ == nullptr) return;
+    ::uselocale(before_);
+    ::freelocale(utf8_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t utf8_, before_ = nullptr;
+};
 
 class Unpacking {
  public:
@@ -120,8 +133,22 @@ class Unpacking {
 
 }  // namespace
 
+std::string problem_of_name(const std::string& name) {
+  if (name.empty()) return "an entry without a name";
+  const std::string quoted = in_quotes(printable(name));
+  if (!is_presentable(name)) return "a name with control characters, or not in UTF-8: " + quoted;
+  const fs::path path(name);
+  if (path.is_absolute()) return "an absolute name: " + quoted;
+  if (name.size() > 200) return "a name of more than 200 bytes: " + quoted;
+  for (const fs::path& part : path) {
+    if (part == ".." || part == ".") return "a name with '" + part.string() + "': " + quoted;
+  }
+  return "";
+}
+
 void write_archive(const fs::path& file, const fs::path& folder,
                    const std::vector<std::string>& files) {
+  const Utf8Names names;
   replace_file(file, [&](const fs::path& temporary) {
     const std::unique_ptr<archive, int (*)(archive*)> writer(archive_write_new(),
                                                              archive_write_free);
@@ -157,6 +184,7 @@ std::vector<std::string> unpack_archive(const fs::path& archive, const fs::path&
   if (std::error_code error; !fs::is_regular_file(archive, error)) {
     throw Error(ExitCode::kInput, archive.string() + ": there is no such file");
   }
+  const Utf8Names names;
   return Unpacking(archive, folder, limits).run();
 }
 

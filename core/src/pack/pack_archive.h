@@ -14,6 +14,9 @@ struct ArchiveLimits {
   std::int64_t bytes = 256 << 20;  // of all files together, unpacked
 };
 
+/// Why a pack may not hold a file of this name, as "an absolute name: '/a'"; empty where it may.
+std::string problem_of_name(const std::string& name);
+
 /// Writes the files, named from `folder`, in this order: equal files give equal bytes. Throws
 /// Error(kFailure) where that cannot be.
 void write_archive(const std::filesystem::path& archive, const std::filesystem::path& folder,

@@ -76,6 +76,24 @@ void write_manifest(const PackManifest& manifest, const fs::path& folder) {
   write_file_atomically(folder / kManifest, json_text(json) + "\n");
 }
 
+void require_plain_names(const PackManifest& manifest, const fs::path& pack) {
+  const auto require = [&](const char* what, const std::string& text) {
+    if (is_plain_name(text)) return;
+    refuse(pack, std::string("has a ") + what +
+                     " that cannot be a file's: " + in_quotes(printable(text)) +
+                     "; allowed are 1 to 64 letters, digits, '_', '-', '.', '+'");
+  };
+  require("name", manifest.name);
+  require("version", manifest.version);
+  if (!manifest.group.empty()) require("group", manifest.group);
+}
+
+bool is_plugin_id(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == text.npos) return is_plain_name(text);
+  return is_plain_name(text.substr(0, slash)) && is_plain_name(text.substr(slash + 1));
+}
+
 PackManifest read_manifest(const fs::path& folder, const fs::path& pack) {
   if (!fs::is_regular_file(folder / kManifest)) {
     refuse(pack, std::string("is no pack of Bitfall: it holds no ") + kManifest);
@@ -91,11 +109,7 @@ PackManifest read_manifest(const fs::path& folder, const fs::path& pack) {
   } catch (const Json::exception& error) {
     refuse(pack, std::string(kManifest) + " is damaged: " + printable(error.what()));
   }
-  if (!is_plain_name(manifest.name) || !is_plain_name(manifest.version)) {
-    refuse(pack, std::string(kManifest) + " has a name or version that cannot be: " +
-                     in_quotes(printable(manifest.name)) + " " +
-                     in_quotes(printable(manifest.version)));
-  }
+  require_plain_names(manifest, pack);
   for (const auto& [key, text] : texts_of(manifest)) {
     if (!is_presentable(*text))
       refuse(pack, std::string(kManifest) + ": its " + key + " has control characters");

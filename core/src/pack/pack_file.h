@@ -20,12 +20,20 @@ struct PackManifest {
   std::vector<NotedComponent> components;
   std::vector<std::string> sources;               // what is compiled, named from the pack's folder
   std::vector<std::vector<std::string>> prepare;  // words behind `bitfall`, ahead of the test
+  /// The plugin's: "my_lab/nf4", or "nf4" of no group.
+  std::string id() const { return full_id(group, name); }
   std::string library() const { return "build/" + name + ".so"; }  // in the pack's folder
 };
 
 void write_manifest(const PackManifest& manifest, const std::filesystem::path& folder);
 /// Throws Error(kInput) where a pack lacks it, or it does not hold together. `pack`: for messages.
 PackManifest read_manifest(const std::filesystem::path& folder, const std::filesystem::path& pack);
+
+/// Throws Error(kInput) where name, version or group cannot be a part of a file's name.
+void require_plain_names(const PackManifest& manifest, const std::filesystem::path& pack);
+
+/// Whether it could be PackManifest::id() of a pack.
+bool is_plugin_id(const std::string& text);
 
 /// The sums of the files.
 void write_sums(const std::filesystem::path& folder, const std::vector<std::string>& files);

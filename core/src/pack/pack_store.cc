@@ -20,8 +20,14 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kInstalled = "installed.json";
 
-fs::path key_file(const std::string& name) {
-  return user_folder("XDG_CONFIG_HOME", ".config") / "keys" / (name + ".pub");
+/// Of a plugin's id: "my_lab@nf4", as no name has such a sign.
+std::string file_name(std::string id) {
+  std::replace(id.begin(), id.end(), '/', '@');
+  return id;
+}
+
+fs::path key_file(const std::string& id) {
+  return user_folder("XDG_CONFIG_HOME", ".config") / "keys" / (file_name(id) + ".pub");
 }
 
 }  // namespace
@@ -47,7 +53,7 @@ fs::path install_pack(const PackManifest& manifest, const fs::path& from,
                       const std::string& signed_by) {
   const fs::path place = installed_pack_folder();
   const fs::path folder =
-      place / (manifest.name + "-" + manifest.version + "-" + sha256.substr(0, 12));
+      place / (file_name(manifest.id()) + "-" + manifest.version + "-" + sha256.substr(0, 12));
   const fs::path making = place / (".making-" + std::to_string(::getpid()));
   const auto before = installed_packs();
   try {
@@ -62,7 +68,7 @@ fs::path install_pack(const PackManifest& manifest, const fs::path& from,
     fs::remove_all(folder);
     fs::rename(making, folder);
     for (const InstalledPack& other : before) {
-      if (other.manifest.name == manifest.name && other.folder != folder)
+      if (other.manifest.id() == manifest.id() && other.folder != folder)
         fs::remove_all(other.folder);
     }
   } catch (const std::exception& error) {
@@ -73,8 +79,8 @@ fs::path install_pack(const PackManifest& manifest, const fs::path& from,
   return folder;
 }
 
-std::optional<MinisignKey> known_key(const std::string& name) {
-  const fs::path file = key_file(name);
+std::optional<MinisignKey> known_key(const std::string& id) {
+  const fs::path file = key_file(id);
   if (!fs::is_regular_file(file)) return std::nullopt;
   try {
     return parse_minisign_key(read_text(file));
@@ -83,17 +89,17 @@ std::optional<MinisignKey> known_key(const std::string& name) {
   }
 }
 
-void remember_key(const std::string& name, const MinisignKey& key) {
-  const fs::path file = key_file(name);
+void remember_key(const std::string& id, const MinisignKey& key) {
+  const fs::path file = key_file(id);
   std::error_code error;
   fs::create_directories(file.parent_path(), error);
-  write_file_atomically(file, "untrusted comment: key of Bitfall's pack " + name + ", number " +
+  write_file_atomically(file, "untrusted comment: key of Bitfall's pack " + id + ", number " +
                                   key.name() + "\n" + key.text() + "\n");
 }
 
-void forget_key(const std::string& name) {
+bool forget_key(const std::string& id) {
   std::error_code ignored;
-  fs::remove(key_file(name), ignored);
+  return fs::remove(key_file(id), ignored);
 }
 
 }  // namespace bitfall

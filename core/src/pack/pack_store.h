@@ -20,15 +20,17 @@ struct InstalledPack {
 std::vector<InstalledPack> installed_packs();
 
 /// Copies an unpacked and built pack to a folder of its own there, whole or not at all, and removes
-/// other versions of the same plugin. Returns the folder. sha256, signed_by: of the pack's file,
-/// and the number of the key that signed it or empty; installed.json there has them for people.
+/// other versions of the same plugin, of the same group. Returns the folder. sha256, signed_by: of
+/// the pack's file, and the number of the key that signed it or empty; installed.json there has
+/// them for people.
 std::filesystem::path install_pack(const PackManifest& manifest, const std::filesystem::path& from,
                                    const std::vector<std::string>& files, const std::string& sha256,
                                    const std::string& signed_by);
 
-/// The key that signed an earlier pack of this name.
-std::optional<MinisignKey> known_key(const std::string& name);
-void remember_key(const std::string& name, const MinisignKey& key);
-void forget_key(const std::string& name);
+/// The key that signed an earlier pack of this plugin (PackManifest::id()).
+std::optional<MinisignKey> known_key(const std::string& id);
+void remember_key(const std::string& id, const MinisignKey& key);
+/// False where there is none.
+bool forget_key(const std::string& id);
 
 }  // namespace bitfall

@@ -269,7 +269,12 @@ std::string agreement(const Expectation& expected, const Expectation& got) {
                 "its test campaign gives other results than where the pack was made: " + digests +
                     ", on the same processor's kind and LibTorch");
   }
-  if (expected.trials != got.trials || got.low > expected.high || expected.low > got.high) {
+  if (expected.trials != got.trials) {
+    throw Error(ExitCode::kPlugin, "its test campaign has " + std::to_string(got.trials) +
+                                       " trials here, and had " + std::to_string(expected.trials) +
+                                       " where the pack was made");
+  }
+  if (got.low > expected.high || expected.low > got.high) {
     throw Error(ExitCode::kPlugin,
                 "its test campaign gives other results than where the pack was made: " + digests +
                     ", and its mismatch rate " + short_text(got.mismatch) + " is not within " +

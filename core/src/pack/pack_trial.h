@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "pack_file.h"
 #include "bubblewrap.h"
+#include "pack_file.h"
 
 namespace bitfall {
 

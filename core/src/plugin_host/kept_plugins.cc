@@ -32,7 +32,7 @@ fs::path copy_name(const PluginFact& plugin) {
 
 /// Root could do anything here as it is.
 bool is_ours(const fs::path& path) {
-  struct stat status{};
+  struct stat status {};
   return stat(path.c_str(), &status) == 0 && (status.st_uid == geteuid() || status.st_uid == 0);
 }
 
@@ -56,6 +56,14 @@ bool has_hash(const fs::path& file, const std::string& sha256) {
   } catch (const std::exception&) {  // cannot be read
     return false;
   }
+}
+
+/// Where the run has its copies of which this one, with a protection, is a part; empty of others.
+fs::path folder_of_parent(const fs::path& run) {
+  const fs::path whole = fs::absolute(run).lexically_normal();
+  const fs::path above =
+      whole.has_filename() ? whole.parent_path() : whole.parent_path().parent_path();
+  return above.filename() == "protected" ? above.parent_path() / kFolder : fs::path();
 }
 
 /// Made of the same sources, by another compiler or for another system.
@@ -126,14 +134,15 @@ void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& pl
     }
   };
   seek(default_plugin_folder(), true);
-  if (!places.run.empty()) {
-    const fs::path copy = places.run / kFolder / copy_name(wanted);
+  for (const fs::path& folder : {places.run / kFolder, folder_of_parent(places.run)}) {
+    if (places.run.empty() || folder.empty()) continue;
+    const fs::path copy = folder / copy_name(wanted);
     if (has_hash(copy, wanted.sha256)) {
       if (places.trust || is_ours(copy)) return host.load(copy);
       untrusted += "\n  the run has a copy, which another user made: " + copy.string() +
-                  "; --trust-plugins loads it";
+                   "; --trust-plugins loads it";
     }
-    told.push_back((places.run / kFolder).string());  // no other file of it is loaded
+    told.push_back(folder.string());  // no other file of it is loaded
   }
   for (const fs::path& place : places.files) seek(place, true);
   for (const fs::path& place : places.named) seek(place, places.trust);
@@ -167,20 +176,30 @@ void keep_plugins(const PluginHost& host, std::span<const PluginFact> wanted, co
                      [&](const PluginDescription& one) { return one.sha256 == plugin.sha256; });
     if (loaded == host.plugins().end() || comes_with_the_program(loaded->path)) continue;
     const fs::path copy = folder / copy_name(plugin);
+    if (has_hash(copy, plugin.sha256)) continue;
+    // The file itself may be another by now, or gone: a run with a protection begins when that
+    // without has ended, which has a copy.
+    const fs::path parent = folder_of_parent(run) / copy_name(plugin);
+    const bool parent_has = has_hash(parent, plugin.sha256);
+    const fs::path part = copy.string() + ".part";
     fs::create_directories(folder, problem);
-    if (!problem) fs::copy_file(loaded->path, copy, fs::copy_options::overwrite_existing, problem);
-    if (problem) {
-      throw Error(ExitCode::kFailure, copy.string() + ": cannot be written: " + problem.message());
+    if (!problem) {
+      fs::copy_file(parent_has ? parent : loaded->path, part, fs::copy_options::overwrite_existing,
+                    problem);
     }
-    if (!has_hash(copy, plugin.sha256)) {
+    if (!problem && !has_hash(part, plugin.sha256)) {
+      fs::remove(part, problem);
       throw Error(ExitCode::kInput,
                   loaded->path.string() + ": has changed since it was loaded; start the run again");
+    }
+    if (!problem) fs::rename(part, copy, problem);
+    if (problem) {
+      throw Error(ExitCode::kFailure, copy.string() + ": cannot be written: " + problem.message());
     }
   }
 }
 
-void load_wanted(PluginHost& host, std::span<const PluginFact> wanted,
-                 const PluginPlaces& places) {
+void load_wanted(PluginHost& host, std::span<const PluginFact> wanted, const PluginPlaces& places) {
   std::map<std::string, fs::path> mended;
   for (const fs::path& file : places.mended) {
     const std::string name = noted_name(file);

@@ -258,8 +258,8 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
                       const std::string& how) const {
     std::vector<std::uint32_t> codes(values.size());
     std::vector<float> decoded(values.size());
-    call_plugin(who_, "encode", [&] { format_->encode(values, place, metadata, codes); });
-    call_plugin(who_, "decode", [&] { format_->decode(codes, place, metadata, decoded); });
+    encode(values, place, metadata, codes);  // as always: what they leave unwritten is told first
+    decode(codes, place, metadata, decoded);
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (bits_of(decoded[i]) == bits_of(stored[i])) continue;
       refuse(who_, "stores " + exact_text(values[i]) + " as " + exact_text(decoded[i]) +

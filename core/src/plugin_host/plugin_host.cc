@@ -989,7 +989,8 @@ fs::path user_folder(const char* variable, const char* below_home) {
   const char* named = std::getenv(variable);
   const char* home = std::getenv("HOME");
   if (named != nullptr && *named == '/') return fs::path(named) / "bitfall";
-  return fs::path(home == nullptr ? "/" : home) / below_home / "bitfall";
+  // As of nobody's: what has no home finds nothing there, and may write nothing.
+  return fs::path(home == nullptr || *home != '/' ? "/" : home) / below_home / "bitfall";
 }
 
 fs::path installed_pack_folder() {

@@ -39,6 +39,14 @@ const ComponentDescription& find_component(const PluginHost& host, std::string_v
     known.push_back(qualified(component));
     if (name == component.id || name == qualified(component)) found.push_back(component);
   }
+  if (found.empty()) {  // the short form: without the group
+    for (const auto& component : sorted_components(host)) {
+      const std::string short_id = component.id.substr(component.id.find('/') + 1);
+      if (name == short_id || name == std::string(to_string(component.kind)) + "/" + short_id) {
+        found.push_back(component);
+      }
+    }
+  }
   if (found.empty()) {
     std::string hint = did_you_mean(name, known);
     if (hint.empty()) hint = "see 'bitfall plugin list'";

@@ -119,6 +119,11 @@ void require_usable(const NewPlugin& plugin, const PluginHost& host) {
                                       " stands in front of ids: small letters, digits and '_', a "
                                       "letter first");
   }
+  constexpr std::size_t kMost = 64;  // as of a pack
+  if (plugin.name.size() > kMost || plugin.group.size() > kMost) {
+    throw Error(ExitCode::kUsage,
+                "a plugin's name and group have at most " + std::to_string(kMost) + " letters");
+  }
   const std::string id = full_id(plugin.group, plugin.name);
   const ComponentDescription* known = host.known(plugin.kind, id);
   if (known != nullptr && known->id == id) {
