@@ -188,7 +188,7 @@ class Packs(unittest.TestCase):
         said = self.bitfall("plugin", "add", self.pack, *self.trust)
         self.assertIn("the same digest", said)
         (installed,) = self.installed()
-        self.assertTrue(installed.startswith("nine-1.0-"), installed)
+        self.assertTrue(installed.startswith("my_lab@nine-1.0-"), installed)
         listed = json.loads(self.bitfall("plugin", "list", "--json"))
         (plugin,) = [p for p in listed["plugins"] if p["name"] == "nine"]
         self.assertFalse(plugin["loaded"])
@@ -237,7 +237,7 @@ class Packs(unittest.TestCase):
         said = self.bitfall("plugin", "add", self.pack, *self.trust, code=4)
         self.assertIn("is not signed", said)
         said = self.bitfall("plugin", "verify", signed, "--key", keys["others"], code=4)
-        self.assertIn("earlier packs of nine were signed with key", said)
+        self.assertIn("earlier packs of my_lab/nine were signed with key", said)
         changed = bytearray(signed.read_bytes())
         changed[-1] ^= 1
         other = self.folder / "changed.bfp"

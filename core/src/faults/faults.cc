@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <ostream>
 #include <set>
@@ -436,6 +437,17 @@ std::vector<SiteRegister> site_registers(const Site& site, const NumberFormat& f
     registers.push_back({kinds[i].name, kinds[i].bits, count, kinds[i].bit_classes});
   }
   return registers;
+}
+
+float largest_number(const NumberFormat& format, std::span<const std::int64_t> shape) {
+  std::vector<std::uint32_t> metadata(static_cast<std::size_t>(metadata_size(format, shape)));
+  if (!metadata.empty() && !format.calibrated()) {
+    const std::vector<float> values(static_cast<std::size_t>(element_count(shape)),
+                                    std::numeric_limits<float>::max());
+    std::vector<std::uint32_t> codes(values.size());
+    format.encode(values, {shape, 0, 1, 0}, metadata, codes);
+  }
+  return format.largest(metadata);
 }
 
 }  // namespace bitfall

@@ -59,4 +59,9 @@ std::string csv_field(std::string_view text);
 /// How many registers of each kind a site has under a format; the payload first.
 std::vector<SiteRegister> site_registers(const Site& site, const NumberFormat& format);
 
+/// The largest finite magnitude that a tensor of this shape can hold in the format, of which nothing
+/// is stored yet: its metadata, where that is made for each tensor, is that of float32's largest
+/// numbers. Of a calibrated format as if all metadata were 0.
+float largest_number(const NumberFormat& format, std::span<const std::int64_t> shape);
+
 }  // namespace bitfall

@@ -187,12 +187,13 @@ void Plan::State::set_registers(std::int32_t site) {
   SiteRegisters& own = registers[index];
   const NumberFormat& format = formats->of(site);
   own.registers = site_registers(sites[index], format);
-  std::vector<std::uint32_t> metadata;
-  if (!profiles.empty()) {
-    own.golden = profiles[index].golden;
-    metadata = profiles[index].metadata;
+  if (!profiles.empty()) own.golden = profiles[index].golden;
+  if (profiles.empty() || !format.calibrated()) {
+    own.largest = largest_number(format, sites[index].shape);
+    return;
   }
-  // Not known yet, or made for each tensor; more where a protection's registers follow.
+  std::vector<std::uint32_t> metadata = profiles[index].metadata;
+  // More where a protection's registers follow.
   std::int64_t count = 0;
   for (std::size_t i = 1; i < own.registers.size(); ++i) count += own.registers[i].count;
   metadata.resize(static_cast<std::size_t>(count));

@@ -7,6 +7,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "faults.h"
+
 namespace bitfall {
 namespace {
 
@@ -69,10 +71,8 @@ GuardScope::~GuardScope() {
 }
 
 ProtectedSite protected_site(const Site& site, const NumberFormat& format) {
-  const std::vector<std::uint32_t> unknown(
-      static_cast<std::size_t>(metadata_size(format, site.shape)));
   return {sizeof(ProtectedSite),  site.name, site.operation, site.shape, channel_axis(site),
-          format.largest(unknown)};
+          largest_number(format, site.shape)};
 }
 
 ProtectedFormat::ProtectedFormat(const NumberFormat& format, const Protection& protection,

@@ -1,6 +1,7 @@
 #include "batch_layout.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
@@ -71,6 +72,29 @@ bool are_probabilities(const at::Tensor& answer) {
   return sums || answer.numel() >= 16;  // as sigmoid gives
 }
 
+// LibTorch computes such functions many values at a time, and the rest of a thread's part, which
+// fills no vector, one by one by other code, whose last bits may be others: what a value becomes
+// then depends on its row. Few values show that, so it is not left to the images' ones.
+bool has_uneven_rows(const std::string& function, const at::Tensor& result) {
+  static const std::set<std::string_view> kFunctions = {
+      "acos", "acosh",       "asin",    "asinh",    "atan",          "atan2", "atanh",   "celu",
+      "cos",  "cosh",        "digamma", "elu",      "erf",           "erfc",  "erfinv",  "exp",
+      "exp2", "expm1",       "gelu",    "i0",       "lgamma",        "log",   "log10",   "log1p",
+      "log2", "log_sigmoid", "logit",   "mish",     "pow",           "selu",  "sigmoid", "silu",
+      "sin",  "sinc",        "sinh",    "softplus", "special_expit", "tan",   "tanh",    "xlogy"};
+  std::string_view name = function;
+  name.remove_prefix(std::min(name.size(), name.find("::") + 2));
+  if (name.ends_with('_')) name.remove_suffix(1);
+  if (kFunctions.count(name) == 0 || !result.is_floating_point()) return false;
+  constexpr std::int64_t kVectors = 32;   // float32 of two vectors of 512 bits
+  constexpr std::int64_t kPart = 32'768;  // values that are worth a thread
+  const std::int64_t all = result.numel();
+  const std::int64_t most = (all + kPart - 1) / kPart;
+  const std::int64_t parts =
+      std::clamp<std::int64_t>(at::get_num_threads(), 1, std::max<std::int64_t>(most, 1));
+  return all % kVectors != 0 || (all + parts - 1) / parts % kVectors != 0;
+}
+
 constexpr const char* kTwoRuns =
     "two runs on the same images give different answers (dropout or noise is active, or the model "
     "keeps a state); export the model after model.eval()";
@@ -125,6 +149,7 @@ class SideBySide {
       run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
       for (const int made : steps[static_cast<std::size_t>(i)].outputs) {
+        note_uneven_rows(steps[static_cast<std::size_t>(i)].function, made);
         judge(static_cast<std::size_t>(made),
               program_.instructions().steps[static_cast<std::size_t>(i)]);
       }
@@ -287,6 +312,12 @@ class SideBySide {
     layout.images = axis;
     layout.shape = shape_of_image(a, axis.dim, batch_);
     layout_.rows_alike = layout_.rows_alike && same_images(turned, a, axis);
+  }
+
+  void note_uneven_rows(const std::string& function, int slot) {
+    const c10::IValue& value = a_[static_cast<std::size_t>(slot)];
+    if (batch_ == 1 || !is_defined(value)) return;
+    if (has_uneven_rows(function, value.toTensor())) layout_.rows_alike = false;
   }
 
   // The images of a batch, and of the batch turned by one row.
