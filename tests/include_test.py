@@ -31,7 +31,7 @@ KEPT_TO = [
                             "gpu_facts.cc", "python_numbers.h", "python_numbers.cc", "memory_flow.h", "memory_flow.cc",
                             "value_flow.h", "value_flow.cc", "answer_form.h",
                             "answer_form.cc", "tensor_shape.h", "steps.h", "steps.cc",
-                            "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "model.cc",
+                            "program.h", "program.cc", "batch_layout.h", "batch_layout.cc", "last_bits.cc", "model.cc",
                             "model_costs.cc", "head_module.cc", "head_report.cc", "head_exchange.cc", "engine.cc",
                             "campaign_runner.cc", "cam.cc", "site_slabs.cc", "fault_free.cc", "magnitudes.cc", "worker.cc", "pilot.cc", "profile.cc", "protection_learning.cc", "image_cache.cc", "workload.cc",
                             "image_cache.h", "device_blocks.cc", "device_blocks.h", "device_guard.cc", "device_guard.h", "device_rounding.cc", "device_rounding.h", "emulated_model.cc",

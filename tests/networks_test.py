@@ -1556,6 +1556,76 @@ class Files(Networks):
         self.assert_right(Net())
 
 
+class Gated(nn.Module):
+    """A gate of eight values, whose sigmoids end in what fills no vector."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.squeeze = nn.Linear(8, 4)
+        self.excite = nn.Linear(4, 8)
+        self.fc = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        x = self.conv(x)
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(x.mean((2, 3))))))
+        x = nn.functional.silu(x * gate[:, :, None, None])
+        return self.fc(x.amax((2, 3)))
+
+
+class LastBits(Networks):
+    """One digest, however a campaign is run, where LibTorch's last bits hang on more than values."""
+
+    def digests(self, *runs, workers=(None,), **campaign):
+        digests = set()
+        environment = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+        for run in runs:
+            for count in workers:
+                self.campaign(run=run, **campaign)
+                text = (self.folder / "c.toml").read_text()
+                if count:
+                    text = text.replace("workers = 1", f"workers = {count}")
+                (self.folder / "c.toml").write_text(text)
+                done = subprocess.run(
+                    [PROGRAM, "run", "c.toml", "--force", "--json"],
+                    cwd=self.folder,
+                    capture_output=True,
+                    text=True,
+                    env=environment,
+                )
+                self.assertEqual(done.returncode, 0, done.stderr)
+                digests.add(json.loads(done.stdout)["digest"])
+        return digests
+
+    def test_products_are_of_one_thread_in_every_worker(self):
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(192, 300), nn.ReLU(), nn.Linear(300, 128), nn.ReLU(),
+                                nn.Linear(128, CLASSES))
+        self.save(network.eval())
+        digests = self.digests("", "suffix = false", workers=(1, 2, 3, 4, 2, 3), batch=7, per_site=1200,
+                               model='[format]\nid = "fp16"', faults='target = "input"')
+        self.assertEqual(len(digests), 1)
+
+    def test_rows_of_uneven_sigmoids(self):
+        for seed in range(4):
+            torch.manual_seed(seed)
+            self.save(Gated().eval())
+            for batch in (7, 9):
+                with self.subTest(seed=seed, batch=batch):
+                    digests = self.digests("", "share = false", "suffix = false", "regions = false", batch=batch,
+                                           per_site=400, faults='target = "input"')
+                    self.assertEqual(len(digests), 1)
+
+    def test_the_largest_number_of_a_block_format(self):
+        self.save(Gated().eval())
+        for number_format in ("mxfp4", "mxint8", "bfp"):
+            for fault in ('{ id = "fixed_value", value = "largest" }', '"random_value"'):
+                self.campaign(model=f'[format]\nid = "{number_format}"', faults=f"error_model = {fault}")
+                self.bitfall("run", "c.toml", "--force")
+                values = [abs(float(row["value_after"])) for row in self.rows()]
+                self.assertGreater(min(values) if "largest" in fault else max(values), 1e38, number_format)
+
+
 class Guarded(nn.Module):
     """Two convolutions with activations that can be guarded."""
 

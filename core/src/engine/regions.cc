@@ -9,6 +9,7 @@
 #include <random>
 #include <utility>
 
+#include "last_bits.h"
 #include "spatial.h"
 #include "timer.h"
 #include "window_calls.h"
@@ -247,6 +248,9 @@ std::optional<WindowWay> Regions::State::find_way(int step, const Pack& pack, st
     at::Tensor expected;
   };
   const std::int64_t numbers = std::max<std::int64_t>(1, pack.rows * whole.size(1) * h * w);
+  if (varies_by_place(what.function, whole.numel()) || varies_by_place(what.function, numbers)) {
+    return std::nullopt;
+  }
   const std::int64_t wanted = std::clamp<std::int64_t>(kEnough / numbers, 1, kMostRounds);
   std::vector<Round> rounds;
   std::minstd_rand random;

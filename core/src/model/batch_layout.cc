@@ -1,7 +1,6 @@
 #include "batch_layout.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 #include <sstream>
 
 #include "error.h"
+#include "last_bits.h"
 #include "model.h"
 #include "program.h"
 #include "sites.h"
@@ -70,29 +70,6 @@ bool are_probabilities(const at::Tensor& answer) {
   if (!answer.ge(0).logical_and(answer.le(1)).all().item<bool>()) return false;
   const bool sums = answer.sum(1).sub(1).abs().max().item<float>() < 1e-3F;
   return sums || answer.numel() >= 16;  // as sigmoid gives
-}
-
-// LibTorch computes such functions many values at a time, and the rest of a thread's part, which
-// fills no vector, one by one by other code, whose last bits may be others: what a value becomes
-// then depends on its row. Few values show that, so it is not left to the images' ones.
-bool has_uneven_rows(const std::string& function, const at::Tensor& result) {
-  static const std::set<std::string_view> kFunctions = {
-      "acos", "acosh",       "asin",    "asinh",    "atan",          "atan2", "atanh",   "celu",
-      "cos",  "cosh",        "digamma", "elu",      "erf",           "erfc",  "erfinv",  "exp",
-      "exp2", "expm1",       "gelu",    "i0",       "lgamma",        "log",   "log10",   "log1p",
-      "log2", "log_sigmoid", "logit",   "mish",     "pow",           "selu",  "sigmoid", "silu",
-      "sin",  "sinc",        "sinh",    "softplus", "special_expit", "tan",   "tanh",    "xlogy"};
-  std::string_view name = function;
-  name.remove_prefix(std::min(name.size(), name.find("::") + 2));
-  if (name.ends_with('_')) name.remove_suffix(1);
-  if (kFunctions.count(name) == 0 || !result.is_floating_point()) return false;
-  constexpr std::int64_t kVectors = 32;   // float32 of two vectors of 512 bits
-  constexpr std::int64_t kPart = 32'768;  // values that are worth a thread
-  const std::int64_t all = result.numel();
-  const std::int64_t most = (all + kPart - 1) / kPart;
-  const std::int64_t parts =
-      std::clamp<std::int64_t>(at::get_num_threads(), 1, std::max<std::int64_t>(most, 1));
-  return all % kVectors != 0 || (all + parts - 1) / parts % kVectors != 0;
 }
 
 constexpr const char* kTwoRuns =
@@ -317,7 +294,9 @@ class SideBySide {
   void note_uneven_rows(const std::string& function, int slot) {
     const c10::IValue& value = a_[static_cast<std::size_t>(slot)];
     if (batch_ == 1 || !is_defined(value)) return;
-    if (has_uneven_rows(function, value.toTensor())) layout_.rows_alike = false;
+    const at::Tensor& result = value.toTensor();
+    if (!result.is_cpu() || !result.is_floating_point()) return;
+    if (varies_by_place(function, result.numel())) layout_.rows_alike = false;
   }
 
   // The images of a batch, and of the batch turned by one row.
