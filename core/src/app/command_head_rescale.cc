@@ -43,7 +43,7 @@ class HeadRescaleCommand final : public Command {
     app->add_option("model", model_, "TorchScript file of a classifier")->required();
     app->add_option("-o,--output", output_, "TorchScript file to write")->required();
     auto* by = app->add_option("--by", by_, "the temperature, above 0")
-                   ->check(CLI::Range(kLeastTemperature, kMostTemperature));
+                   ->check(number_between(kLeastTemperature, kMostTemperature));
     auto* fit = app->add_option("--fit", fit_, "`nll`: the one that minimises the loss on --data")
                     ->check(CLI::IsMember({"nll"}))
                     ->excludes(by);

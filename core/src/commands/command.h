@@ -8,9 +8,13 @@
 
 namespace CLI {
 class App;
+class Validator;
 }
 
 namespace bitfall {
+
+/// For options: a real number from `low` to `high`, and no NaN, which CLI11 takes for one.
+CLI::Validator number_between(double low, double high);
 
 class Command {
  public:

@@ -41,7 +41,7 @@ class PluginCheckCommand final : public Command {
         ->allow_extra_args(false);
     app->add_option("--limit", request_.limits.call_s, "seconds that one call may take")
         ->capture_default_str()
-        ->check(CLI::Range(0.1, 3600.0));
+        ->check(number_between(0.1, 3600.0));
     app->add_flag("--list", list_, "the checks there are, and what each looks at");
     app->add_flag("--json", json_, "JSON on stdout");
     return app;

@@ -52,7 +52,7 @@ class ReportCommand final : public Command {
                   "the page's Vega-Lite charts as JSON on stdout; write nothing");
     app->add_option("--png", png_, "a folder: the page's charts as PNG files; write nothing else");
     app->add_option("--confidence", confidence_, "of all intervals (default: the campaign's)")
-        ->check(CLI::Range(0.5, 0.999999));
+        ->check(number_between(0.5, 0.999999));
     app->add_option(
            "--fail-if", gates_,
            "exit with 5 unless the whole interval is on the good side of 'mismatch > 3 %'; "

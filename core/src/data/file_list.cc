@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,6 +14,7 @@
 #include "bad_input.h"
 #include "csv.h"
 #include "json_file.h"
+#include "numbers.h"
 #include "text_file.h"
 #include "utf8.h"
 #include "words.h"
@@ -242,11 +244,18 @@ class JsonFileList {
 
 // Classes -----------------------------------------------------------------------------------------
 
+/// "7", also as "+7" and, as tables of real numbers have it, "7.0". What is too large for any class
+/// is the largest number.
 std::optional<std::int64_t> integer(const std::string& text) {
-  std::int64_t value = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (read.ec != std::errc() || read.ptr != text.data() + text.size()) return std::nullopt;
-  return value;
+  std::string_view digits = text;
+  if (digits.starts_with('+')) digits.remove_prefix(1);
+  if (const auto point = digits.find('.'); point != digits.npos && point > 0) {
+    if (digits.find_first_not_of('0', point + 1) != digits.npos) return std::nullopt;
+    digits = digits.substr(0, point);
+  }
+  if (const auto number = parse_integer(digits)) return number;
+  const bool all = !digits.empty() && digits.find_first_not_of("0123456789") == digits.npos;
+  return all ? std::optional(std::numeric_limits<std::int64_t>::max()) : std::nullopt;
 }
 
 /// Makes the listing of the entries.

@@ -38,6 +38,19 @@ Proportion rate_of(WeightedGroups parts, double confidence,
   return stratified_proportion(strata, confidence);
 }
 
+/// The parts with the weight of those of their trials that a mean is of: one over trials where it is
+/// finite is so of the whole, too.
+std::vector<WeightedGroup> counted(WeightedGroups parts,
+                                   const std::function<std::int64_t(const GroupSummary&)>& of) {
+  std::vector<WeightedGroup> kept;
+  for (WeightedGroup part : parts) {
+    if (part.group->trials == 0) continue;
+    part.weight *= static_cast<double>(of(*part.group)) / static_cast<double>(part.group->trials);
+    kept.push_back(part);
+  }
+  return kept;
+}
+
 /// Of a mean with its interval.
 struct Mean {
   double value = kNan;
@@ -85,7 +98,11 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   }
   loss.changes = rate_of(parts, confidence,
                          [](const Group& g) -> const Proportion& { return g.delta_loss.changes; });
-  const Mean mean = mean_of(parts, [](const Group& g) {
+  const auto finite_trials = [](const Group& g) {
+    return g.delta_loss.trials - g.delta_loss.nonfinite - g.delta_loss.no_answer;
+  };
+  const std::vector<WeightedGroup> finite = counted(parts, finite_trials);
+  const Mean mean = mean_of(finite, [](const Group& g) {
     return Mean{g.delta_loss.mean, g.delta_loss.interval};
   });
   const Mean clipped = mean_of(parts, [](const Group& g) {
@@ -96,17 +113,16 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   loss.mean_clipped = clipped.value;
   loss.clipped_interval = clipped.interval;
   loss.signed_mean =
-      mean_of(parts, [](const Group& g) { return Mean{g.delta_loss.signed_mean}; }).value;
+      mean_of(finite, [](const Group& g) { return Mean{g.delta_loss.signed_mean}; }).value;
   const double changing =
-      mean_of(parts, [](const Group& g) {
-        const auto finite = static_cast<double>(g.delta_loss.trials - g.delta_loss.nonfinite -
-                                                g.delta_loss.no_answer);
-        return Mean{finite > 0 ? static_cast<double>(g.delta_loss.changing) / finite : kNan};
+      mean_of(finite, [&](const Group& g) {
+        const auto count = static_cast<double>(finite_trials(g));
+        return Mean{count > 0 ? static_cast<double>(g.delta_loss.changing) / count : kNan};
       }).value;
   loss.mean_given_change = changing > 0 ? loss.mean / changing : kNan;
   loss.median = loss.p99 = kNan;
   loss.carried = carried(
-      parts, [](const Group& g) { return g.delta_loss.mean; },
+      finite, [](const Group& g) { return g.delta_loss.mean; },
       [](const Group& g) -> const Concentration& { return g.delta_loss.carried; });
   loss.clipped_carried = carried(
       parts, [](const Group& g) { return g.delta_loss.mean_clipped; },
@@ -132,7 +148,11 @@ MetricSummary metric_of(WeightedGroups parts, double confidence, std::size_t ind
     });
     return metric;
   }
-  const Mean mean = mean_of(parts, [&](const GroupSummary& group) {
+  const auto finite = counted(parts, [&](const GroupSummary& group) {
+    const MetricSummary& own = group.metrics[index];
+    return own.trials - own.nonfinite - own.missing;
+  });
+  const Mean mean = mean_of(finite, [&](const GroupSummary& group) {
     return Mean{group.metrics[index].mean, group.metrics[index].interval};
   });
   metric.mean = mean.value;

@@ -1,5 +1,6 @@
 #include "gate.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -29,14 +30,34 @@ std::optional<double> finite_number(std::string_view text) {
   return value;
 }
 
-/// A figure of the run: its interval, and both as text.
+/// A figure of the run: its interval, both as text, and what it is of.
 struct Figure {
   Interval interval;
   std::string text;
+  std::string of;
+  std::string doubt = {};  // why its interval's upper end may be too low; empty: it is not
 };
 
-Figure figure(const Proportion& rate, int decimals) {
-  return {rate.headline, percent(rate, decimals)};
+Figure figure(const Proportion& rate, int decimals, const std::string& of) {
+  return {rate.headline, percent(rate, decimals), of};
+}
+
+/// The mean that the report leads with, by its interval and not by that of the metric's column.
+Figure loss_figure(const DeltaLossSummary& loss, bool clipped, const std::string& of) {
+  const double mean = clipped ? loss.mean_clipped : loss.mean;
+  const Interval& interval = clipped ? loss.clipped_interval : loss.interval;
+  Figure figure{
+      interval,
+      quantity(mean) + " [" + quantity(interval.low) + ", " + quantity(interval.high) + "] nats",
+      of};
+  if (!clipped && loss.nonfinite > 0) {
+    figure.of += ", " + std::to_string(loss.nonfinite) + " of them without a finite loss";
+  }
+  if (clipped ? loss.clipped_unreliable : loss.unreliable) {
+    figure.doubt = "few trials carry this mean, so that its upper end may be higher";
+    if (!clipped) figure.doubt += "; delta_loss_clipped is the mean with losses cut off";
+  }
+  return figure;
 }
 
 /// By name; the names that a run has are listed where there is none of this one.
@@ -48,16 +69,26 @@ Figure find_figure(const ReportData& data, const std::string& name) {
                                                              {"nonfinite", &all.nonfinite_rate},
                                                              {"misclassified", &all.misclassified},
                                                              {"accuracy", &data.golden_accuracy}};
+  const std::string trials = std::to_string(all.trials) + " trials";
   std::vector<std::string> known;
   for (const auto& [title, rate] : rates) {
-    if (name == title) return figure(*rate, decimals);
+    const bool images = rate == &data.golden_accuracy;
+    const std::string of = images ? std::to_string(rate->trials) + " images" : trials;
+    if (name == title) return figure(*rate, decimals, of);
     known.push_back(title);
+  }
+  for (const bool clipped : {false, true}) {
+    known.push_back(clipped ? "delta_loss_clipped" : "delta_loss");
+    if (name == known.back()) return loss_figure(all.delta_loss, clipped, trials);
   }
   for (const MetricSummary& metric : all.metrics) {
     if (name == metric.column) {
-      return {metric.event ? metric.rate.headline : metric.interval, metric_text(metric, decimals)};
+      return {metric.event ? metric.rate.headline : metric.interval, metric_text(metric, decimals),
+              trials};
     }
-    known.push_back(metric.column);
+    if (std::find(known.begin(), known.end(), metric.column) == known.end()) {
+      known.push_back(metric.column);
+    }
   }
   const std::string near = did_you_mean(name, known);
   throw Error(ExitCode::kUsage,
@@ -109,8 +140,8 @@ Gate parse_gate(std::string_view text) {
 GateVerdict judge(const ReportData& data, const Gate& gate) {
   const Figure found = find_figure(data, gate.name);
   GateVerdict verdict;
-  verdict.text = gate.name + " is " + found.text + " at " + confidence_text(data) +
-                 " confidence, " + std::to_string(data.network.trials) + " trials";
+  verdict.text =
+      gate.name + " is " + found.text + " at " + confidence_text(data) + " confidence, " + found.of;
   if (data.sampling && data.done == data.planned && !data.facts.finished) {
     verdict.fails = true;
     verdict.text += "; the run is not complete: further rounds may follow";
@@ -124,6 +155,11 @@ GateVerdict judge(const ReportData& data, const Gate& gate) {
   verdict.fails = may_meet(found.interval, gate);
   const char* const end = is_upper(gate.comparison) ? "upper" : "lower";
   const char* const side[] = {"above", "at or above", "below", "at or below"};
+  if (!verdict.fails && is_upper(gate.comparison) && !found.doubt.empty()) {
+    verdict.fails = true;
+    verdict.text += "; " + found.doubt;
+    return verdict;
+  }
   verdict.text += std::string("; the ") + end + " end is " + (verdict.fails ? "" : "not ") +
                   side[static_cast<int>(gate.comparison)] + " " + gate.limit;
   return verdict;

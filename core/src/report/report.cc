@@ -170,6 +170,7 @@ class Summary {
     directions_.fill(Tally(run_.metric_columns));
     prepare_layers();
     if (run_.facts.sampling) prepare_strata();
+    refuse_other_weights();
   }
 
   ReportData finish() {
@@ -190,6 +191,21 @@ class Summary {
   }
 
  private:
+  // Strata by the values that faults find have their weights of all images.
+  void refuse_other_weights() const {
+    const std::vector<bool>& images = options_.images;
+    const bool some = std::find(images.begin(), images.end(), false) != images.end();
+    const bool by_values =
+        run_.facts.sampling && std::any_of(run_.profiles.begin(), run_.profiles.end(),
+                                           [](const SiteProfile& one) { return !one.values.empty(); });
+    if (!some || !by_values) return;
+    throw Error(ExitCode::kUsage,
+                data_.directory +
+                    ": a part of the images cannot be counted alone: trials were drawn by the values "
+                    "that faults find, with weights that hold for all images. A campaign with [data] "
+                    "only = \"correct\" is of those that the network gets right");
+  }
+
   // Each cell from the strata that have trials in it.
   void finish_layer_bits() {
     std::map<std::pair<std::size_t, int>, std::vector<std::size_t>> cells;  // by row and bit
