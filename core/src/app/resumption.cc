@@ -94,7 +94,8 @@ int resume_run(const std::filesystem::path& run, const StoredPlugins& plugins,
                                       " trials then, " + std::to_string(session->plan().size()) +
                                       " now; the run cannot go on");
   }
-  session->keep_plugins(run, true);  // one that --plugin names may not lie there
+  // One that --plugin names may not lie there; a mended one is kept once it has proved itself.
+  if (mended.empty()) session->keep_plugins(run, true);
   if (shard) session->engine().set_shard(*shard);
   const std::int64_t planned = session->engine().trials(session->plan());
   if (const std::int64_t left = planned - store->count_done(); left > 0) {
