@@ -281,7 +281,7 @@ TEST_F(FaultList, TheRowsOfAFaultFollowOneAnother) {
       "fault,site,image,target,element,register,op,mask\n"
       "1,fc,cat/c.png,activation,0,payload,flip,1\n"
       "2,fc,cat/c.png,activation,1,payload,flip,1\n";
-  EXPECT_THAT(error_of(start + "1,fc,cat/c.png,activation,2,payload,flip,1\n"),
+  EXPECT_THAT(error_of(start + "1,fc,cat/c.png,activation,1,payload,flip,2\n"),
               StartsWith("F:4:1: fault 1 has rows above, and other faults' between; "));
   EXPECT_EQ(error_of(start + "1,fc,\"cat/a,b.png\",activation,0,payload,flip,1\n"), "accepted");
 }

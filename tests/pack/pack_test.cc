@@ -239,7 +239,7 @@ TEST(PackFile, KeepsItsManifestAndItsSums) {
        {R"({"schema": "bitfall.pack/9"})", "another version"},
        {R"({"schema": "bitfall.pack/1"})", "is damaged"},
        {R"({"schema": "bitfall.pack/1", "name": "../x", "version": "1", "abi": 4, "components": [], "sources": ["a.cc"], "prepare": []})",
-        "cannot be: '../x'"},
+        "cannot be a file's: '../x'"},
        {R"({"schema": "bitfall.pack/1", "name": "x", "version": "1", "abi": 4, "components": [], "sources": ["../a.cc"], "prepare": []})",
         "does not hold"},
        {R"({"schema": "bitfall.pack/1", "name": "x", "version": "1", "abi": 4, "components": [], "sources": ["-fplugin=x"], "prepare": []})",

@@ -188,7 +188,7 @@ void Plan::State::set_registers(std::int32_t site) {
   const NumberFormat& format = formats->of(site);
   own.registers = site_registers(sites[index], format);
   if (!profiles.empty()) own.golden = profiles[index].golden;
-  if (profiles.empty() || !format.calibrated()) {
+  if (profiles.empty() || profiles[index].metadata.empty()) {
     own.largest = largest_number(format, sites[index].shape);
     return;
   }
