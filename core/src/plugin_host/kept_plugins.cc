@@ -32,7 +32,7 @@ fs::path copy_name(const PluginFact& plugin) {
 
 /// Root could do anything here as it is.
 bool is_ours(const fs::path& path) {
-  struct stat status {};
+  struct stat status{};
   return stat(path.c_str(), &status) == 0 && (status.st_uid == geteuid() || status.st_uid == 0);
 }
 
