@@ -126,9 +126,9 @@ class SideBySide {
       run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
       for (const int made : steps[static_cast<std::size_t>(i)].outputs) {
-        note_uneven_rows(steps[static_cast<std::size_t>(i)].function, made);
         judge(static_cast<std::size_t>(made),
               program_.instructions().steps[static_cast<std::size_t>(i)]);
+        note_uneven_rows(steps[static_cast<std::size_t>(i)].function, made);
       }
     }
     judge_answer();
@@ -293,7 +293,8 @@ class SideBySide {
 
   void note_uneven_rows(const std::string& function, int slot) {
     const c10::IValue& value = a_[static_cast<std::size_t>(slot)];
-    if (batch_ == 1 || !is_defined(value)) return;
+    const bool by_image = layout_.slots[static_cast<std::size_t>(slot)].images.exists();
+    if (batch_ == 1 || !by_image || !is_defined(value)) return;
     const at::Tensor& result = value.toTensor();
     if (!result.is_cpu() || !result.is_floating_point()) return;
     if (varies_by_place(function, result.numel())) layout_.rows_alike = false;
