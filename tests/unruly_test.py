@@ -494,6 +494,28 @@ workers = 1
         (again / "other_name.so").write_bytes((PLUGINS / "friendly.so").read_bytes())
         self.assertIn("equal", bitfall("replay", "kept", "--trial", "3", "--plugin", again))
 
+    def test_a_plugin_is_built_again_before_protected_runs_begin(self):
+        self.start("nf4").communicate()  # the network and the images
+        own, good = self.folder / "own.so", (PLUGINS / "examples/top_k.so").read_bytes()
+        own.write_bytes(good)
+        text = (self.folder / "c.toml").read_text().replace('id = "nf4"', 'id = "fp32"')
+        text = text.replace(str(PLUGINS / "unruly.so"), str(own)).replace("per_site = 400", "per_site = 20000")
+        text += '[metrics]\nids = ["top_k"]\n[[protect]]\nprotection = "nan_guard"\n'
+        (self.folder / "again.toml").write_text(text)
+        process = subprocess.Popen([PROGRAM, "run", "again.toml", "-o", "rebuilt"], cwd=self.folder,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.wait_for(process, "trials on 12 images into")
+        own.unlink()
+        own.write_bytes(good + b"built again")
+        self.ended(process, code=0)
+        for run in ("rebuilt", "rebuilt/protected/nan_guard"):
+            (kept,) = (self.folder / run / "plugins").iterdir()
+            self.assertEqual(kept.read_bytes(), good)
+            replayed = subprocess.run([PROGRAM, "replay", run, "--trial", "5,30000"], cwd=self.folder,
+                                      capture_output=True, text=True)
+            self.assertEqual(replayed.returncode, 0, replayed.stderr)
+            self.assertEqual(replayed.stdout.count("equal to the stored trial"), 2)
+
     def test_a_run_goes_on_with_a_mended_plugin(self):
         self.start("nf4").communicate()  # the network and the images
         text = (self.folder / "c.toml").read_text().replace('id = "nf4"', 'id = "fp16"')
