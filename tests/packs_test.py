@@ -203,6 +203,23 @@ class Packs(unittest.TestCase):
         self.assertIn("unknown format", self.bitfall("run", "nine/alone.toml", "-o", "no", code=2))
         self.assertIn("no pack 'nine' was added", self.bitfall("plugin", "remove", "nine", code=2))
 
+    def test_4_packs_of_one_name_in_two_groups(self):
+        self.bitfall("plugin", "new", "format", "nine", "--group", "other_lab", "--dir", "theirs")
+        (self.folder / "theirs/données.txt").write_text("a name in UTF-8")
+        self.bitfall("plugin", "pack", "theirs", "-o", "theirs.bfp", LC_ALL="C")
+        self.assertIn("other_lab/nine", self.bitfall("plugin", "verify", "theirs.bfp", LC_ALL="C"))
+        for pack in (self.pack, "theirs.bfp"):
+            self.bitfall("plugin", "add", pack, *self.trust)
+        self.assertEqual(sorted(name.split("-")[0] for name in self.installed()), ["my_lab@nine", "other_lab@nine"])
+        said = self.bitfall("plugin", "remove", "nine", code=2)
+        self.assertIn("short name of several, say which: my_lab/nine, other_lab/nine", said)
+        self.bitfall("plugin", "remove", "other_lab/nine")
+        self.bitfall("plugin", "remove", "nine")
+        self.assertEqual(self.installed(), [])
+        # What could not be added is not packed.
+        (self.folder / "theirs" / ("n" * 201)).write_text("a long name")
+        self.assertIn("200 bytes", self.bitfall("plugin", "pack", "theirs", "-o", "theirs.bfp", code=4))
+
     def test_5_without_bubblewrap_nothing_is_built_unless_trusted(self):
         tools = self.folder / "tools"
         tools.mkdir()
