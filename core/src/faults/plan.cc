@@ -194,9 +194,7 @@ void Plan::State::set_registers(std::int32_t site) {
   }
   std::vector<std::uint32_t> metadata = profiles[index].metadata;
   // More where a protection's registers follow.
-  std::int64_t count = 0;
-  for (std::size_t i = 1; i < own.registers.size(); ++i) count += own.registers[i].count;
-  metadata.resize(static_cast<std::size_t>(count));
+  metadata.resize(static_cast<std::size_t>(metadata_size(format, sites[index].shape)));
   own.largest = format.largest(metadata);
 }
 
