@@ -249,9 +249,12 @@ workers = 2
     def test_a_plugin_that_does_not_let_the_process_end(self):
         process = self.start(metric="lingering", plugins=("meddling",), run="plugin_limit = 2")
         err = self.ended(process, code=0)
-        self.assertIn("all is done, and plugin meddling keeps the process from ending", err)
+        self.assertIn("the command has ended, and plugin meddling keeps the process from ending", err)
         self.assertIn("ended all the same", err)
         self.assert_kept()
+        # Nor where the command fails.
+        process = self.start("rounds_up", metric="lingering", plugins=("meddling", "unruly"), run="plugin_limit = 2")
+        self.assertIn("ended all the same", self.ended(process, code=3))
 
     def test_a_child_of_a_plugin_may_end(self):
         err = self.ended(self.start(metric="forks"), code=0)

@@ -68,5 +68,49 @@ TEST(CombinedGroup, PartsWithoutTrialsSayNothing) {
             one.mismatch.method);
 }
 
+/// A part of whose trials `finite` have a finite loss and value.
+GroupSummary partly_finite(std::int64_t trials, std::int64_t finite, double mean) {
+  GroupSummary part = group(trials, 0, 0, mean);
+  part.delta_loss.nonfinite = trials - finite;
+  part.delta_loss.changing = finite;
+  MetricSummary metric;
+  metric.column = "gap";
+  metric.trials = trials;
+  metric.nonfinite = trials - finite;
+  metric.mean = mean;
+  metric.interval = {mean - 0.1, mean + 0.1};
+  part.metrics.push_back(metric);
+  return part;
+}
+
+TEST(CombinedGroup, MeansWeighPartsByTheTrialsThatTheyAreOf) {
+  // Of 100 trials each drawn as often as in the whole 25 and 75 are finite: their mean is that of
+  // all 100 finite ones.
+  const GroupSummary few = partly_finite(100, 25, 8), most = partly_finite(100, 75, 2);
+  const std::vector<WeightedGroup> parts = {{1, &few}, {1, &most}};
+  const GroupSummary all = combined(parts, 0.99);
+  EXPECT_DOUBLE_EQ(all.delta_loss.mean, (25 * 8 + 75 * 2) / 100.0);
+  EXPECT_DOUBLE_EQ(all.metrics[0].mean, 3.5);
+  EXPECT_DOUBLE_EQ(all.delta_loss.mean_clipped, 5);  // infinite losses are cut off there
+  EXPECT_DOUBLE_EQ(all.delta_loss.mean_given_change, 3.5);
+  // By the delta method, shares of 1/4 and 3/4 of Wilson's interval at 99 % for 25 of 100, which by
+  // its formula in Python is [0.156559, 0.374622]; the slopes are 1/1 x (8 - 3.5) and (2 - 3.5).
+  const double low = 0.25 - 0.156559, high = 0.374622 - 0.25;
+  const double means = std::hypot(0.25 * 0.1, 0.75 * 0.1);
+  EXPECT_NEAR(all.delta_loss.interval.low, 3.5 - std::hypot(means, 4.5 * low, 1.5 * low), 1e-4);
+  EXPECT_NEAR(all.delta_loss.interval.high, 3.5 + std::hypot(means, 4.5 * high, 1.5 * high), 1e-4);
+}
+
+TEST(CombinedGroup, ASingleFiniteLossLeavesTheMeanOpen) {
+  GroupSummary one = partly_finite(50, 1, 4);
+  one.delta_loss.interval = one.metrics[0].interval = {NAN, NAN};
+  const GroupSummary other = group(100, 10, 60, 0.5);
+  const std::vector<WeightedGroup> parts = {{1, &one}, {1, &other}};
+  EXPECT_TRUE(std::isinf(combined(parts, 0.99).delta_loss.interval.high));
+  one.delta_loss.nonfinite = 0;
+  one.delta_loss.mean = 0;  // of none of 50 the loss changed
+  EXPECT_LT(combined(parts, 0.99).delta_loss.interval.high, 1);
+}
+
 }  // namespace
 }  // namespace bitfall::combined_group_test

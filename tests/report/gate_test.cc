@@ -58,6 +58,45 @@ TEST(Gate, AsksTheIntervalsEndAndNotItsMiddle) {
   EXPECT_TRUE(fails("gap >= 1.5"));
 }
 
+ReportData report_of_losses() {
+  ReportData data = report();
+  DeltaLossSummary& loss = data.network.delta_loss;
+  loss.mean = 0.2;
+  loss.interval = {0.1, 0.4};
+  loss.mean_clipped = 0.3;
+  loss.clipped_interval = {0.25, 0.35};
+  loss.unreliable = loss.clipped_unreliable = false;
+  MetricSummary column;  // of the same changes, with an interval by another rule
+  column.column = "delta_loss";
+  column.mean = 0.2;
+  column.interval = {0.19, 0.21};
+  data.network.metrics.push_back(column);
+  return data;
+}
+
+TEST(Gate, MeansOfLossesAreThoseThatTheReportLeadsWith) {
+  ReportData data = report_of_losses();
+  const auto fails = [&](const char* text) { return judge(data, parse_gate(text)).fails; };
+  EXPECT_TRUE(fails("delta_loss > 0.3"));  // by its interval, not by the column's
+  EXPECT_FALSE(fails("delta_loss > 0.4"));
+  EXPECT_FALSE(fails("delta_loss_clipped > 0.36"));
+  EXPECT_TRUE(fails("delta_loss_clipped < 0.26"));
+  data.network.delta_loss.nonfinite = 7;
+  EXPECT_THAT(judge(data, parse_gate("delta_loss > 0.4")).text,
+              HasSubstr("1000 trials, 7 of them without a finite loss"));
+}
+
+TEST(Gate, AMeanThatFewTrialsCarryHasNoUpperEnd) {
+  ReportData data = report_of_losses();
+  data.network.delta_loss.unreliable = true;
+  const GateVerdict upper = judge(data, parse_gate("delta_loss > 100"));
+  EXPECT_TRUE(upper.fails);
+  EXPECT_THAT(upper.text, HasSubstr("few trials carry this mean"));
+  EXPECT_THAT(upper.text, HasSubstr("delta_loss_clipped"));
+  EXPECT_FALSE(judge(data, parse_gate("delta_loss < 0.05")).fails);  // its lower end is known
+  EXPECT_FALSE(judge(data, parse_gate("delta_loss_clipped > 1")).fails);
+}
+
 TEST(Gate, SaysWhatItSaw) {
   EXPECT_EQ(judge(report(), parse_gate("mismatch > 3 %")).text,
             "mismatch is 2.00 % [1.14, 3.50] at 99 % confidence, 1000 trials; the upper end is "

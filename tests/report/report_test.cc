@@ -387,6 +387,48 @@ TEST(Summary, WeighsLayersByTheBitsOfTheirFormats) {
   EXPECT_DOUBLE_EQ(summarise(*store).loss_over_layers.by_bits.value, (576 * 1 + 40 * 7) / 616.0);
 }
 
+TEST(Summary, OfAGoalWeighsStrataWithinALayerByTheirFiniteTrials) {
+  RunDescription run = small_run(12);
+  run.metric_columns[1] = {"mismatch", "mismatch", ColumnKind::kEvent, "1"};
+  SamplingFact goal;
+  goal.of = "mismatch";
+  goal.halfwidth = 0.1;
+  goal.confidence = 0.99;
+  goal.maximum = 12;
+  goal.parts = {{{0, 7}}, {{8, 15}}};  // of the bits
+  goal.rounds = {{4, 4, 4}};           // all trials count
+  run.facts.sampling = goal;
+  run.strata = {{0, 0, 100, 4}, {1, 0, 100, 4}, {0, 1, 200, 4}};
+  const auto store = Store::create(fresh_directory("goal"), run, 12);
+  const double losses[] = {1, 7, 2};
+  for (std::int64_t id = 0; id < 12; ++id) {
+    const Stratum& stratum = run.strata[static_cast<std::size_t>(id / 4)];
+    TrialResult trial;
+    trial.trial = id;
+    trial.entry = stratum.entry;
+    trial.site = stratum.site;
+    trial.outcome = Outcome::kTop1Same;
+    // Four different ones of this mean, of which the middle stratum has the first two alone.
+    trial.faulty_loss = losses[id / 4] + (id % 2 == 0 ? 0.25 : -0.25) * static_cast<double>(1 + id % 4 / 2);
+    if (stratum.entry == 1 && id % 4 >= 2) {
+      trial.outcome = Outcome::kNonfinite;
+      trial.faulty_loss = std::numeric_limits<double>::quiet_NaN();
+    }
+    trial.metrics = {0, 0};
+    store->trial(trial);
+  }
+  const ReportData data = summarise(*store);
+  // Half of the first layer's faults have the loss 1, a quarter 7, a quarter none.
+  EXPECT_DOUBLE_EQ(data.layers[0].delta_loss.mean, (2 * 1 + 7) / 3.0);
+  EXPECT_DOUBLE_EQ(data.layers[1].delta_loss.mean, 2);
+  EXPECT_DOUBLE_EQ(data.loss_over_layers.plain.value, 2.5);
+  EXPECT_DOUBLE_EQ(data.loss_over_layers.by_bits.value, 2.5);
+  // Of all faults: 200 with 1 and 7 as above, and 200 of the second layer with 2.
+  EXPECT_DOUBLE_EQ(data.network.delta_loss.mean, (100 * 1 + 50 * 7 + 200 * 2) / 350.0);
+  // Cut at 2.5, and so the infinite ones.
+  EXPECT_DOUBLE_EQ(data.clipped_over_layers.plain.value, (1.75 + 2) / 2);
+}
+
 TEST(Summary, CountsGoldenAccuracyInBothFormats) {
   const ReportData data = wild_report();
   // Labels 0 1 2 0 0; golden top-1 is image % 3, in FP32 image % 2.

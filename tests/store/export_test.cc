@@ -24,8 +24,7 @@ constexpr std::int64_t kTrials = 200;
 
 template <typename Number>
 std::string hex_bits(Number value, bool json) {
-  if (json && !std::isfinite(value)) return "null";
-  if (std::isnan(value)) return "nan";
+  if (std::isnan(value)) return json ? "null" : "nan";
   std::array<char, 32> text;
   if constexpr (sizeof(Number) == 4) {
     std::snprintf(text.data(), text.size(), "%08x", std::bit_cast<std::uint32_t>(value));

@@ -29,6 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -976,6 +977,20 @@ TEST(Store, SaysWhichTrialsThereAre) {
   EXPECT_THAT(error_of([&] { store->read_trial(20); }).what(), HasSubstr("its trials are 0 to 19"));
   EXPECT_THAT(error_of([&] { store->read_trial(-1); }).what(), HasSubstr("has no trial -1"));
   EXPECT_EQ(error_of([&] { store->read_trial(5); }).code(), ExitCode::kInput);
+}
+
+TEST(Store, SaysThatATrialIsOfAnotherShard) {
+  const fs::path directory = fresh_directory("run");
+  RunDescription run = small_run(20);
+  run.facts.shard = Shard{2, 4};
+  auto store = Store::create(directory, run, 10);
+  store->trial(wild_trial(4, 20));
+  EXPECT_THAT(error_of([&] { store->read_trial(5); }).what(),
+              AllOf(HasSubstr("of another shard than 2/4"), HasSubstr("or was not run yet")));
+  run.facts.finished = "now";
+  store->finish(run.facts);
+  EXPECT_THAT(error_of([&] { store->read_trial(5); }).what(),
+              AllOf(HasSubstr("of another shard than 2/4"), Not(HasSubstr("was not run"))));
 }
 
 TEST(Store, RefusesTrialsThatDoNotBelong) {

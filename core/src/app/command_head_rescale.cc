@@ -1,5 +1,6 @@
 // bitfall head rescale: the same answers at another scale.
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -72,7 +73,15 @@ class HeadRescaleCommand final : public Command {
   /// stopped: what is said where the user stops it.
   ScaledAnswers answers_of(const std::filesystem::path& model, const std::string& stopped) const;
   Found find(const ScaledAnswers& answers) const;
-  void write(const Found& found) const;
+  /// The network's head, and what is to be known to write the network with another one.
+  struct Place {
+    ModelCard card;
+    std::array<std::int64_t, 3> input;
+    LastLinear last;
+    Head layers;
+  };
+  Place find_head() const;
+  void write(Place place, const Found& found) const;
   void print(const Found& found, const ScaledAnswers& before, const ScaledAnswers& after) const;
 
   std::filesystem::path model_, output_, data_;
@@ -128,14 +137,10 @@ HeadRescaleCommand::Found HeadRescaleCommand::find(const ScaledAnswers& answers)
 }
 
 // In the scale that ends the head, else in its last linear layer.
-void divide(Head& layers, double temperature, const std::filesystem::path& model) {
+void divide(Head& layers, double temperature) {
   if (layers.back().kind == HeadLayerKind::kScale) {
     layers.back().log_factor -= std::log(temperature);
     return;
-  }
-  if (layers.back().kind != HeadLayerKind::kLinear) {
-    throw Error(ExitCode::kInput, model.string() + ": its head ends in '" + layers.back().name +
-                                      "', which cannot be divided");
   }
   for (auto* values : {&layers.back().weight, &layers.back().bias}) {
     for (float& value : *values) {
@@ -144,18 +149,26 @@ void divide(Head& layers, double temperature, const std::filesystem::path& model
   }
 }
 
-void HeadRescaleCommand::write(const Found& found) const {
-  const ModelCard known = read_model_card(model_);
-  const auto input = input_shape(known, input_);
-  const LastLinear last = head_place(model_, known, input);
-  Head layers = read_head(model_, last.module);
-  divide(layers, found.temperature, model_);
+HeadRescaleCommand::Place HeadRescaleCommand::find_head() const {
+  Place place;
+  place.card = read_model_card(model_);
+  place.input = input_shape(place.card, input_);
+  place.last = head_place(model_, place.card, place.input);
+  place.layers = read_head(model_, place.last.module);
+  const HeadLayerKind last = place.layers.back().kind;
+  if (last == HeadLayerKind::kScale || last == HeadLayerKind::kLinear) return place;
+  throw Error(ExitCode::kInput, model_.string() + ": its head ends in '" +
+                                    place.layers.back().name + "', which cannot be divided");
+}
+
+void HeadRescaleCommand::write(Place place, const Found& found) const {
+  divide(place.layers, found.temperature);
   nlohmann::ordered_json card = model_card_json(model_);
-  const double before = known.temperature.value_or(1);
+  const double before = place.card.temperature.value_or(1);
   card["rescaled"] = {{"temperature", before * found.temperature},
                       {"how", found.how},
-                      {"model_sha256", known.rescaled_from.value_or(sha256_file(model_))}};
-  write_checked(model_, last.module, layers, card, input, output_);
+                      {"model_sha256", place.card.rescaled_from.value_or(sha256_file(model_))}};
+  write_checked(model_, place.last.module, place.layers, card, place.input, output_);
   log_info("wrote " + output_.string());
 }
 
@@ -202,10 +215,11 @@ int HeadRescaleCommand::run() {
                 "--data is needed: a temperature is found on images' answers; give a campaign "
                 "file, a run directory or a folder with one folder a class");
   }
+  Place place = find_head();  // before the images, which take long
   ScaledAnswers before, after;
   if (!data_.empty()) before = answers_of(model_, "stopped; nothing was written");
   const Found found = find(before);
-  write(found);
+  write(std::move(place), found);
   if (!data_.empty()) {
     after = answers_of(output_, "stopped; " + output_.string() + " is written and whole");
   }

@@ -49,8 +49,9 @@ nlohmann::ordered_json edit_json(const Replay& replay, const EditRecord& record)
       {"element", record.edit.element},         {"register", replay.register_name(record)},
       {"op", to_string(record.edit.operation)}, {"mask", hex(mask_column(record.edit))},
       {"code_before", hex(record.code_before)}, {"code_after", hex(record.code_after)},
-      {"value_before", record.value_before},    {"value_after", record.value_after}};
-  if (is_real(record.edit.operation)) edit["value"] = record.edit.value;
+      {"value_before", json_real(record.value_before)},
+      {"value_after", json_real(record.value_after)}};
+  if (is_real(record.edit.operation)) edit["value"] = json_real(record.edit.value);
   return edit;
 }
 
@@ -70,8 +71,8 @@ nlohmann::ordered_json to_json(const Replay& replay) {
                                      {"outcome", to_string(now.outcome)},
                                      {"message", message_json(now)},
                                      {"activated", now.activated},
-                                     {"golden_loss", now.golden_loss},
-                                     {"faulty_loss", now.faulty_loss},
+                                     {"golden_loss", json_real(now.golden_loss)},
+                                     {"faulty_loss", json_real(now.faulty_loss)},
                                      {"golden_top1", now.golden_top1},
                                      {"faulty_top1", now.faulty_top1},
                                      {"equals_stored", replay.equal}};

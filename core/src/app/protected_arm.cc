@@ -49,14 +49,19 @@ void ProtectedArm::guard_sites(const ProtectionEntry& entry,
     costly.operations = {"conv", "linear"};
     chosen = select_sites(model_->sites(), costly, diagnostics);
   }
-  bool any = answers;
+  bool any = false;
   for (const std::int32_t site : chosen) {
     any = guard_site(entry, site, by_site, diagnostics) || any;
   }
-  if (!any && diagnostics.empty()) {
-    diagnostics.add(config.where,
-                    "protection '" + config.protection.id + "' guards none of the selected sites",
+  if (any || !diagnostics.empty()) return;
+  const std::string protection = "protection '" + config.protection.id + "'";
+  if (!answers) {
+    diagnostics.add(config.where, protection + " guards none of the selected sites",
                     "choose others by 'operations' and 'sites'");
+  } else if (named || config.target != Target::kActivation) {
+    diagnostics.add(config.where,
+                    protection + " guards the answer, and none of the sites that this entry selects",
+                    "leave out 'target', 'operations' and 'sites'");
   }
 }
 

@@ -1,6 +1,7 @@
 // JSON files that a user names, with errors that say where.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -15,6 +16,13 @@ namespace bitfall {
 template <typename Json>
 std::string json_text(const Json& document, int indent = 2) {
   return document.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+/// A real number. JSON has none for NaN, which is null, as trials without an answer have it, nor for
+/// infinities, which are the texts "Infinity" and "-Infinity", as Protocol Buffers' JSON has them.
+inline nlohmann::json json_real(double value) {
+  if (!std::isinf(value)) return value;  // the library writes null for NaN
+  return value > 0 ? "Infinity" : "-Infinity";
 }
 
 /// A whole number of a document of strangers. The library's own get() makes one of 2.5, too, and of

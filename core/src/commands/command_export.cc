@@ -23,7 +23,7 @@ class ExportCommand final : public Command {
     app->add_option("run", run_, "the run directory")->required();
     auto* kinds = app->add_option_group("format", "one of");
     kinds->add_flag("--csv", csv_, "CSV with a header");
-    kinds->add_flag("--jsonl", jsonl_, "one JSON object per line");
+    kinds->add_flag("--jsonl", jsonl_, "one JSON object per line; NaN is null, an infinity the text \"Infinity\"");
     kinds->add_flag("--parquet", parquet_, "Apache Parquet, for DuckDB, pandas or Polars");
     kinds->add_flag("--faults", faults_, "the fault list, for `bitfall run CAMPAIGN --faults`");
     kinds->add_flag("--polito", polito_,

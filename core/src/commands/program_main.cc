@@ -129,7 +129,6 @@ int execute(Command& command) {
   if (!flush_results()) {
     throw Error(ExitCode::kFailure, "standard output: write failed");
   }
-  expect_end(status);
   return status;
 }
 
@@ -148,9 +147,7 @@ int refuse(const CLI::App& app, const CLI::ParseError& error) {
   return static_cast<int>(ExitCode::kUsage);
 }
 
-}  // namespace
-
-int program_main(int argc, char** argv, const Commands& commands, const char* with_others) {
+int run_program(int argc, char** argv, const Commands& commands, const char* with_others) {
   settle_signals();
   CLI::App app{kExamples};
   app.name("bitfall");
@@ -194,6 +191,14 @@ int program_main(int argc, char** argv, const Commands& commands, const char* wi
     std::fprintf(stderr, "bitfall: error: %s\n", printable(torch_message(error)).c_str());
     return static_cast<int>(ExitCode::kFailure);
   }
+}
+
+}  // namespace
+
+int program_main(int argc, char** argv, const Commands& commands, const char* with_others) {
+  const int status = run_program(argc, argv, commands, with_others);
+  expect_end(status);
+  return status;
 }
 
 }  // namespace bitfall

@@ -184,7 +184,7 @@ const KeySpec kKeys[] = {
     {"protect", "target", KeyType::kText, toml_choice(kTargetNames, SiteSelection().target), -kUnbounded, kUnbounded, kClosed,
      kTargetNames, "What is guarded: outputs of operations, parameters, or the model's input."},
     {"protect", "operations", KeyType::kTexts, "[\"relu\"]", -kUnbounded, kUnbounded, kClosed, {},
-     "Kinds of operation whose outputs are guarded, as in `[[faults]]`; what guards the answer alone reads none of them."},
+     "Kinds of operation whose outputs are guarded, as in `[[faults]]`. What guards the answer alone selects no sites."},
     {"protect", "sites", KeyType::kTexts, toml_text(SiteSelection().sites), -kUnbounded, kUnbounded, kClosed, {},
      "Names of sites, as in `[[faults]]`."},
 

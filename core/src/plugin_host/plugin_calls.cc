@@ -235,7 +235,7 @@ void ring_after(double seconds) {
 void on_late_end(int) {
   Line line;
   const char* plugin = plugin_in_the_stack();
-  line.add("bitfall: warning: all is done, and ");
+  line.add("bitfall: warning: the command has ended, and ");
   line.add(plugin ? plugin : "something");
   line.add(" keeps the process from ending (the destructor of a static object, say)");
   line.add(end_told.load() ? "; ended all the same\n" : "\n");

@@ -38,36 +38,46 @@ Proportion rate_of(WeightedGroups parts, double confidence,
   return stratified_proportion(strata, confidence);
 }
 
-/// The parts with the weight of those of their trials that a mean is of: one over trials where it is
-/// finite is so of the whole, too.
-std::vector<WeightedGroup> counted(WeightedGroups parts,
-                                   const std::function<std::int64_t(const GroupSummary&)>& of) {
-  std::vector<WeightedGroup> kept;
-  for (WeightedGroup part : parts) {
-    if (part.group->trials == 0) continue;
-    part.weight *= static_cast<double>(of(*part.group)) / static_cast<double>(part.group->trials);
-    kept.push_back(part);
-  }
-  return kept;
-}
-
-/// Of a mean with its interval.
+/// Of a mean with its interval, over some of a part's trials.
 struct Mean {
   double value = kNan;
   Interval interval = {kNan, kNan};
+  std::int64_t of = 0;  // trials that it is of
 };
 
-Mean mean_of(WeightedGroups parts, const std::function<Mean(const GroupSummary&)>& mean) {
-  const auto kept =
-      normalised(parts, [&](const GroupSummary& group) { return !std::isnan(mean(group).value); });
-  std::vector<WeightedTerm> terms;
-  for (const WeightedGroup& part : kept) {
+/// Means of parts weigh by the trials that they are of: one over trials where it is finite is so of
+/// the whole, too. What share these are is an estimate of each part that has others, and leaves the
+/// whole as uncertain as the part's mean is far from it (the delta method, ends by ends as in
+/// weighted_sum).
+Mean mean_of(WeightedGroups parts, double confidence,
+             const std::function<Mean(const GroupSummary&)>& mean) {
+  struct Part {
+    double weight;  // of all its trials
+    Proportion share;
+    Mean mean;
+  };
+  std::vector<Part> kept;
+  double sum = 0, weights = 0;
+  for (const WeightedGroup& part : parts) {
     const Mean own = mean(*part.group);
-    terms.push_back(
-        {part.weight, own.value, known_interval(own.value, own.interval, part.group->trials)});
+    if (part.weight <= 0 || std::isnan(own.value)) continue;
+    kept.push_back({part.weight, proportion(own.of, part.group->trials, confidence), own});
+    const double weight = part.weight * kept.back().share.rate;
+    weights += weight;
+    sum += weight * own.value;
   }
-  const WeightedSum sum = weighted_sum(terms);
-  return {sum.value, sum.interval};
+  std::vector<WeightedTerm> terms;
+  for (const Part& part : kept) {
+    terms.push_back({part.weight * part.share.rate / weights, part.mean.value, part.mean.interval});
+    if (part.share.events == part.share.trials) continue;
+    const Interval ends = {part.share.rate - part.share.headline.low,
+                           part.share.headline.high - part.share.rate};
+    const double slope = part.weight / weights * (part.mean.value - sum / weights);
+    terms.push_back({std::abs(slope), 0,
+                     slope > 0 ? Interval{-ends.low, ends.high} : Interval{-ends.high, ends.low}});
+  }
+  const WeightedSum all = weighted_sum(terms);
+  return {all.value, all.interval};
 }
 
 /// Effective draws of a weighted mean, by those of its parts.
@@ -98,31 +108,43 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   }
   loss.changes = rate_of(parts, confidence,
                          [](const Group& g) -> const Proportion& { return g.delta_loss.changes; });
-  const auto finite_trials = [](const Group& g) {
-    return g.delta_loss.trials - g.delta_loss.nonfinite - g.delta_loss.no_answer;
+  const auto finite_trials = [](const DeltaLossSummary& own) {
+    return own.trials - own.nonfinite - own.no_answer;
   };
-  const std::vector<WeightedGroup> finite = counted(parts, finite_trials);
-  const Mean mean = mean_of(finite, [](const Group& g) {
-    return Mean{g.delta_loss.mean, g.delta_loss.interval};
+  const Mean mean = mean_of(parts, confidence, [&](const Group& g) {
+    const DeltaLossSummary& own = g.delta_loss;
+    const std::int64_t of = finite_trials(own);
+    return Mean{own.mean, known_loss(own.mean, own.interval, of), of};
   });
-  const Mean clipped = mean_of(parts, [](const Group& g) {
-    return Mean{g.delta_loss.mean_clipped, g.delta_loss.clipped_interval};
+  const Mean clipped = mean_of(parts, confidence, [](const Group& g) {
+    const DeltaLossSummary& own = g.delta_loss;
+    return Mean{own.mean_clipped, known_loss(own.mean_clipped, own.clipped_interval, own.trials),
+                own.trials};
   });
   loss.mean = mean.value;
   loss.interval = mean.interval;
   loss.mean_clipped = clipped.value;
   loss.clipped_interval = clipped.interval;
-  loss.signed_mean =
-      mean_of(finite, [](const Group& g) { return Mean{g.delta_loss.signed_mean}; }).value;
-  const double changing =
-      mean_of(finite, [&](const Group& g) {
-        const auto count = static_cast<double>(finite_trials(g));
-        return Mean{count > 0 ? static_cast<double>(g.delta_loss.changing) / count : kNan};
-      }).value;
+  const auto plain_mean = [&](const std::function<double(const DeltaLossSummary&)>& of) {
+    return mean_of(parts, confidence, [&](const Group& g) {
+             return Mean{of(g.delta_loss), {kNan, kNan}, finite_trials(g.delta_loss)};
+           })
+        .value;
+  };
+  loss.signed_mean = plain_mean([](const DeltaLossSummary& own) { return own.signed_mean; });
+  const double changing = plain_mean([&](const DeltaLossSummary& own) {
+    const auto count = static_cast<double>(finite_trials(own));
+    return count > 0 ? static_cast<double>(own.changing) / count : kNan;
+  });
   loss.mean_given_change = changing > 0 ? loss.mean / changing : kNan;
   loss.median = loss.p99 = kNan;
   loss.carried = carried(
-      finite, [](const Group& g) { return g.delta_loss.mean; },
+      parts,
+      [&](const Group& g) {
+        return g.trials == 0 ? 0
+                             : g.delta_loss.mean * static_cast<double>(finite_trials(g.delta_loss)) /
+                                   static_cast<double>(g.trials);
+      },
       [](const Group& g) -> const Concentration& { return g.delta_loss.carried; });
   loss.clipped_carried = carried(
       parts, [](const Group& g) { return g.delta_loss.mean_clipped; },
@@ -148,12 +170,12 @@ MetricSummary metric_of(WeightedGroups parts, double confidence, std::size_t ind
     });
     return metric;
   }
-  const auto finite = counted(parts, [&](const GroupSummary& group) {
+  const Mean mean = mean_of(parts, confidence, [&](const GroupSummary& group) {
+    constexpr double kOpen = std::numeric_limits<double>::infinity();
     const MetricSummary& own = group.metrics[index];
-    return own.trials - own.nonfinite - own.missing;
-  });
-  const Mean mean = mean_of(finite, [&](const GroupSummary& group) {
-    return Mean{group.metrics[index].mean, group.metrics[index].interval};
+    const bool known = !std::isnan(own.interval.low);
+    return Mean{own.mean, known ? own.interval : Interval{-kOpen, kOpen},
+                own.trials - own.nonfinite - own.missing};
   });
   metric.mean = mean.value;
   metric.interval = mean.interval;
@@ -183,10 +205,10 @@ std::vector<std::int64_t> weighted_counts(
 
 }  // namespace
 
-Interval known_interval(double mean, const Interval& own, std::int64_t trials) {
-  constexpr double kOpen = std::numeric_limits<double>::infinity();
+Interval known_loss(double mean, const Interval& own, std::int64_t draws) {
   if (!std::isnan(own.low)) return own;
-  return trials < 2 ? Interval{-kOpen, kOpen} : Interval{mean, mean};
+  if (draws > 1 && mean == 0) return {0, 0};
+  return {0, std::numeric_limits<double>::infinity()};
 }
 
 GroupSummary combined(WeightedGroups parts, double confidence) {

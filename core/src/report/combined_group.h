@@ -12,12 +12,13 @@ struct WeightedGroup {
   const GroupSummary* group = nullptr;
 };
 
-/// Of a mean in one stratum: its own, that of a number where all of several trials are equal, and
-/// open on both sides where one trial is all there is.
-Interval known_interval(double mean, const Interval& own, std::int64_t trials);
+/// Of a mean change of the loss over so many draws: its own interval, 0 where none of several
+/// changed it, and open where a single draw is all there is.
+Interval known_loss(double mean, const Interval& own, std::int64_t draws);
 
 /// Rates and means are the parts', weighted over those with trials (stratified_rate, weighted_sum);
-/// outcomes and activated trials are weighted shares of the sum of trials; other counts are sums.
+/// a mean over trials where it is finite weighs each part by what share of its trials these are.
+/// Outcomes and activated trials are weighted shares of the sum of trials; other counts are sums.
 /// Median and p99 are NaN, `half` is 0: they need the trials. Name, operation and bits are left to
 /// the caller.
 GroupSummary combined(std::span<const WeightedGroup> parts, double confidence);

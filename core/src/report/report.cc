@@ -377,7 +377,6 @@ class Summary {
       group.population = stratum.population;
       group.entry = stratum.entry;
       group.bits = run_.bits(stratum);
-      bits_of_layers_.push_back(group.bits);
       data_.layers_done.push_back(0);
     }
   }
@@ -550,21 +549,17 @@ class Summary {
 
   // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
   // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
-  WeightedSum mean_over_layers(MeanEstimate Tally::* mean, bool by_bits) const {
+  WeightedSum mean_over_layers(double DeltaLossSummary::* mean, Interval DeltaLossSummary::* interval,
+                               bool by_bits) const {
+    constexpr std::int64_t kSeveral = 2;  // a layer's only draw without a change is as several
     std::vector<WeightedTerm> terms;
     double weight = 0;
-    std::vector<double> weights = bits_of_layers_;
-    if (data_.sampling) {
-      weights = stratum_weights(run_, !by_bits);
-    } else if (!by_bits) {
-      weights.assign(layers_.size(), 1);
-    }
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const MeanEstimate& of = layers_[i].*mean;
-      if (std::isnan(of.mean)) continue;
-      constexpr std::int64_t kSeveral = 2;  // a layer's only draw counts as if it knew its mean
-      const std::int64_t draws = data_.sampling ? strata_[i].trials : kSeveral;
-      terms.push_back({weights[i], of.mean, known_interval(of.mean, of.interval, draws)});
+    for (const GroupSummary& layer : data_.layers) {
+      const double own = layer.delta_loss.*mean;
+      if (std::isnan(own) || !options_.estimate_means) continue;
+      const double bits = data_.sampling ? layer.population : layer.bits;
+      terms.push_back(
+          {by_bits ? bits : 1, own, known_loss(own, layer.delta_loss.*interval, kSeveral)});
       weight += terms.back().weight;
     }
     for (WeightedTerm& term : terms) term.weight /= weight;
@@ -575,10 +570,12 @@ class Summary {
     data_.mismatch_over_layers = rate_over_layers(&GroupSummary::mismatch);
     data_.nonfinite_over_layers = rate_over_layers(&GroupSummary::nonfinite_rate);
     data_.due_over_layers = rate_over_layers(&GroupSummary::due);
-    data_.loss_over_layers = {mean_over_layers(&Tally::loss_estimate, false),
-                              mean_over_layers(&Tally::loss_estimate, true)};
-    data_.clipped_over_layers = {mean_over_layers(&Tally::clipped_estimate, false),
-                                 mean_over_layers(&Tally::clipped_estimate, true)};
+    using Loss = DeltaLossSummary;
+    data_.loss_over_layers = {mean_over_layers(&Loss::mean, &Loss::interval, false),
+                              mean_over_layers(&Loss::mean, &Loss::interval, true)};
+    data_.clipped_over_layers = {
+        mean_over_layers(&Loss::mean_clipped, &Loss::clipped_interval, false),
+        mean_over_layers(&Loss::mean_clipped, &Loss::clipped_interval, true)};
   }
 
   void finish_accuracy() {
@@ -741,7 +738,6 @@ class Summary {
   std::int64_t golden_nonfinite_ = 0;  // images whose loss without a fault is NaN or Inf
   std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> layer_of_;  // (entry, site) -> layer
   std::vector<Tally> layers_;
-  std::vector<double> bits_of_layers_;
   std::vector<bool> permanent_;  // by layer
   // Of a run with a goal, whose tallies are of strata: ids that count, the layer's row of each
   // stratum, and what was counted of each.

@@ -68,7 +68,7 @@ void for_each_row(const Store& store, Row row) {
 
 template <typename Number>
 std::string json_number(Number value) {
-  if (!std::isfinite(value)) return "null";
+  if (!std::isfinite(value)) return json_text(json_real(value), -1);
   if (value == 0 && std::signbit(value)) return "-0.0";  // readers take "-0" for the integer 0
   return exact_text(value);
 }

@@ -663,13 +663,17 @@ TrialResult Store::read_trial(std::int64_t id) const {
   TrialCursor cursor(state_->database, state_->ranges, id, id);
   const TrialResult* result = cursor.next();
   if (result) return *result;
-  const std::string range = "0 to " + std::to_string(state_->planned - 1);
-  const bool planned = id >= 0 && id < state_->planned;
-  throw Error(
-      ExitCode::kInput,
-      state_->directory.string() + ": has no trial " + std::to_string(id) +
-          (planned ? "; it was not run yet (bitfall resume " + state_->directory.string() + ")"
-                   : "; its trials are " + range));
+  const std::string run = state_->directory.string();
+  std::string why = "its trials are 0 to " + std::to_string(state_->planned - 1);
+  if (id >= 0 && id < state_->planned) {
+    const RunFacts facts = description().facts;
+    why = "it was not run yet (bitfall resume " + run + ")";
+    if (facts.shard) {
+      const std::string other = "it is of another shard than " + to_string(*facts.shard);
+      why = facts.finished ? other : other + ", or was not run yet (bitfall resume " + run + ")";
+    }
+  }
+  throw Error(ExitCode::kInput, run + ": has no trial " + std::to_string(id) + "; " + why);
 }
 
 void Store::for_each_trial(const std::function<void(const TrialResult&)>& f) const {
