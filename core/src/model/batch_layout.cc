@@ -1,12 +1,14 @@
 #include "batch_layout.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <iomanip>
 #include <limits>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -119,17 +121,19 @@ class SideBySide {
                      .value_or(ValueType::kFloat32);
     const auto& steps = program_.steps();
     for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
-      look_at(program_.instructions().steps[static_cast<std::size_t>(i)], i);
+      const Instruction& instruction = program_.instructions().steps[static_cast<std::size_t>(i)];
+      look_at(instruction, i);
       flow_.follow(i, a_);
-      note_operands(program_.instructions().steps[static_cast<std::size_t>(i)]);
+      note_operands(instruction);
+      const torch::jit::Stack given = operands_to_try(instruction);
       for (Slots* slots : {&a_, &b_, &turned_}) program_.run(*slots, i, i + 1);
       run_exchanged(i);
       // Looked at here, as a later step may empty or change it.
       for (const int made : steps[static_cast<std::size_t>(i)].outputs) {
-        judge(static_cast<std::size_t>(made),
-              program_.instructions().steps[static_cast<std::size_t>(i)]);
+        judge(static_cast<std::size_t>(made), instruction);
         note_uneven_rows(steps[static_cast<std::size_t>(i)].function, made);
       }
+      if (!given.empty()) try_rows(instruction, given);
     }
     judge_answer();
     return std::move(layout_);
@@ -300,6 +304,84 @@ class SideBySide {
     if (varies_by_place(function, result.numel())) layout_.rows_alike = false;
   }
 
+  // Of an operator whose rows may not be alike, though those of the images are: as they lie before
+  // it runs.
+  torch::jit::Stack operands_to_try(const Instruction& instruction) {
+    if (instruction.function == "prim::ListConstruct" && instruction.out.size() == 1) {
+      lists_[instruction.out[0]] = instruction.in;
+    }
+    if (batch_ == 1 || !layout_.rows_alike || instruction.kind != Instruction::Kind::kCall ||
+        instruction.in_place() || instruction.names > 0 || instruction.tags.random) {
+      return {};
+    }
+    torch::jit::Stack given;
+    for (const int slot : instruction.in) given.push_back(a_[static_cast<std::size_t>(slot)]);
+    return given;
+  }
+
+  // The campaign's images may be all but zero behind an activation, and a few sums of few numbers
+  // show no other order of summation. So each row gets the same image of noise.
+  void try_rows(const Instruction& instruction, torch::jit::Stack given) {
+    if (!layout_.rows_alike) return;
+    const c10::InferenceMode guard;
+    constexpr std::int64_t kMany = 1 << 18;  // values of images that are not all but zero tell, too
+    const bool many = std::all_of(instruction.out.begin(), instruction.out.end(), [&](int slot) {
+      const c10::IValue& made = a_[static_cast<std::size_t>(slot)];
+      return is_defined(made) && made.toTensor().numel() > kMany;
+    });
+    // f: of a value that lies image by image what is given in its place.
+    const auto for_each_value = [&](const auto& f) {
+      const auto of = [&](int slot, const at::Tensor& value) {
+        const ImageAxis& axis = layout_.slots[static_cast<std::size_t>(slot)].images;
+        const bool real = value.defined() && value.is_floating_point();
+        return axis.exists() && real ? f(value, axis) : value;
+      };
+      for (std::size_t i = 0; i < given.size(); ++i) {
+        const auto list = lists_.find(instruction.in[i]);
+        if (given[i].isTensor()) {
+          given[i] = of(instruction.in[i], given[i].toTensor());
+        } else if (given[i].isTensorList() && list != lists_.end()) {
+          std::vector<at::Tensor> values = given[i].toTensorVector();
+          for (std::size_t k = 0; k < values.size(); ++k)
+            values[k] = of(list->second[k], values[k]);
+          given[i] = values;
+        }
+      }
+    };
+    bool any = false, sparse = false;
+    for_each_value([&](const at::Tensor& value, const ImageAxis&) {
+      constexpr std::int64_t kFew = 8;  // one in so many is not 0
+      any = true;
+      sparse =
+          sparse || (many && value.count_nonzero().item<std::int64_t>() * kFew < value.numel());
+      return value;
+    });
+    if (!any || (many && !sparse)) return;
+    for_each_value(
+        [&](const at::Tensor& value, const ImageAxis& axis) { return rows_of_noise(value, axis); });
+    try {
+      instruction.run(given);
+    } catch (const std::exception& error) {
+      if (out_of_memory(error)) throw;
+      return;  // it takes no such values
+    }
+    for (std::size_t i = 0; i < instruction.out.size() && i < given.size(); ++i) {
+      const ImageAxis& axis = layout_.slots[static_cast<std::size_t>(instruction.out[i])].images;
+      if (!axis.exists() || !is_defined(given[i])) continue;
+      const at::Tensor rows = bits_of(by_image(given[i].toTensor(), axis));
+      if (!rows.eq(rows.narrow(0, 0, 1)).all().item<bool>()) layout_.rows_alike = false;
+    }
+  }
+
+  // Laid out as the value is.
+  at::Tensor rows_of_noise(const at::Tensor& value, const ImageAxis& axis) {
+    at::Tensor noise = at::empty_like(value);
+    at::Tensor rows = by_image(noise, axis);
+    const at::Tensor one = at::randn(rows.sizes().slice(1), random_numbers_, at::kFloat);
+    rows.copy_(one.unsqueeze(0).expand_as(rows));
+    return noise;
+  }
+
   // The images of a batch, and of the batch turned by one row.
   bool same_images(const at::Tensor& turned, const at::Tensor& a, const ImageAxis& axis) const {
     return bits_of(by_image(turned, axis)).roll(-1, 0).equal(bits_of(by_image(a, axis)));
@@ -432,6 +514,8 @@ class SideBySide {
   Slots a_, b_, turned_;
   std::vector<Slots> exchanged_;
   ValueFlow flow_;
+  std::map<int, std::vector<int>> lists_;  // what a list is made of, by its slot
+  at::Generator random_numbers_ = at::make_generator<at::CPUGeneratorImpl>(0);
   std::string random_, branching_, sized_;  // where it was seen first
   BatchLayout layout_;
 };
