@@ -908,16 +908,17 @@ class Sizes(Networks):
     """Sizes and row orders that depend on values."""
 
     class Experts(Base):
-        def __init__(self):
+        def __init__(self, rows_of=lambda chosen: chosen.nonzero().squeeze(1)):
             super().__init__()
             self.expert = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+            self.rows_of = rows_of
 
         def forward(self, x):
             y = self.features(x)
             chosen = (x.mean((1, 2, 3)) > 0).long()
             z = torch.zeros_like(y)
             for i, expert in enumerate(self.expert):
-                rows = (chosen == i).nonzero().squeeze(1)
+                rows = self.rows_of(chosen == i)
                 z[rows] = expert(y[rows])
             return self.fc(z)
 
@@ -931,6 +932,18 @@ class Sizes(Networks):
             self.assert_right(network, name, trace=4, batch=1)
         # Batches of other sizes give an expert's matrix product other last bits.
         self.assert_refused(network, "batch = 1", trace=4)
+
+    def test_experts_by_operators_that_say_nothing_of_sizes(self):
+        for rows_of in (lambda c: torch.where(c)[0], lambda c: c.nonzero(as_tuple=True)[0]):
+            network = self.Experts(rows_of).eval()
+            self.save(network, trace=4)
+            for batch in ("1", "8"):
+                found = self.sites("--batch", batch)
+                for name in ("expert.0", "expert.1"):
+                    self.assertIn("size depends on the images' values", found[name]["refusal"])
+            self.assert_right(network, "conv", trace=4, batch=1)
+            self.assert_right(network, weight="expert.0.weight", trace=4, batch=1)
+            self.assert_refused(network, "batch = 1", trace=4)
 
     def test_masked_tokens(self):
         class Net(Base):
@@ -1390,6 +1403,106 @@ class ByExport:
             program = torch.export.export(network, (self.images[:2],), dynamic_shapes=({0: batch},))
         with open(self.folder / "m.pt", "wb") as file:
             torch.export.save(program, file)
+
+
+class Repeated(Networks):
+    """One layer called several times on the same values: a fault hits one of the calls."""
+
+    class Median(Base):
+        """Triple redundancy, written out."""
+
+        def forward(self, x):
+            y = torch.stack([self.conv(x), self.conv(x), self.conv(x)]).median(0)[0]
+            return self.fc(F.relu(y).mean((2, 3)))
+
+    class Turns(Base):
+        """The same in a loop, whose turns an attribute tells."""
+
+        def __init__(self):
+            super().__init__()
+            self.turns = 3
+
+        def forward(self, x):
+            made = [self.conv(x)]
+            for _ in range(self.turns - 1):
+                made.append(self.conv(x))
+            return self.fc(F.relu(torch.stack(made).median(0)[0]).mean((2, 3)))
+
+    class Names(Base):
+        """The same by three names of one layer."""
+
+        def __init__(self):
+            super().__init__()
+            self.again, self.oncemore = self.conv, self.conv
+
+        def forward(self, x):
+            y = torch.stack([self.conv(x), self.again(x), self.oncemore(x)]).median(0)[0]
+            return self.fc(F.relu(y).mean((2, 3)))
+
+    class Branches(Base):
+        """An activation written once for each of two branches."""
+
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.fc((self.left(F.relu(y)) + self.right(F.relu(y))).mean((2, 3)))
+
+    def faulty_loss(self, network, trial, function, call):
+        """function: of `call` the one that the fault hits, counted from 0."""
+        number, mask = int(trial["element"]), int(trial["mask"], 16)
+        image = self.images[int(trial["image"])].unsqueeze(0)
+
+        class Hit(torch.overrides.TorchFunctionMode):
+            calls = 0
+
+            def __torch_function__(self, called, types, arguments=(), keywords=None):
+                result = called(*arguments, **(keywords or {}))
+                if called is function:
+                    if Hit.calls == call:
+                        value = result.view(-1)[number].item()
+                        result = result.clone()
+                        result.view(-1)[number] = flipped(value, mask)
+                    Hit.calls += 1
+                return result
+
+        with torch.no_grad(), Hit():
+            return loss_of(network(image)[0], int(trial["label"]))
+
+    def test_each_call_is_a_site(self):
+        three = ["conv/conv#1", "conv/conv#2", "conv/conv#3"]
+        for make, function, names in (
+            (self.Median, torch.conv2d, three),
+            (self.Turns, torch.conv2d, three),
+            (self.Names, torch.conv2d, None),
+            (self.Branches, F.relu, ["relu#1", "relu#2"]),
+        ):
+            network = make().eval()
+            for form, save in (
+                ("script", self.save),
+                ("trace", lambda one: self.save(one, trace=8)),
+                ("export", lambda one: ByExport.save(self, one)),
+            ):
+                with self.subTest(network=make.__name__, form=form):
+                    save(network)
+                    kind = "relu" if function is F.relu else "conv"
+                    found = [
+                        name for name, site in self.sites().items()
+                        if site["kind"] == "activation" and site["operation"] == kind and not site.get("refusal")
+                    ]
+                    if make is not self.Branches:
+                        self.assertEqual(len(found), 3)
+                    if names:
+                        self.assertEqual([name for name in found if name in names], names)
+                    call = 1
+                    site = (names or found)[call]
+                    self.campaign(faults=f'sites = ["{site}"]\noperations = "*"', per_site=20)
+                    self.bitfall("run", "c.toml", "--force")
+                    for trial in self.rows():
+                        wanted = self.faulty_loss(network, trial, function, call)
+                        self.assertTrue(same(trial["faulty_loss"], wanted), (trial, wanted))
 
 
 class WrittenAndExported(ByExport, Written):

@@ -274,6 +274,19 @@ def forward(self, x):
   EXPECT_EQ(some.of("aten::relu").refusal, "");
 }
 
+TEST(BatchLayout, RefusesProductsOfAsManyRowsAsValuesDecide) {
+  for (const char* rows : {"(y[:, 0] > 0).nonzero().squeeze(1)", "torch.where(y[:, 0] > 0)[0]",
+                           "(y[:, 0] > 0).nonzero_numpy()[0]"}) {
+    SCOPED_TRACE(rows);
+    const Seen some =
+        seen(std::string("def forward(self, x):\n  y = x.flatten(1)\n  rows = ") + rows +
+             "\n  z = torch.zeros_like(y)\n"
+             "  z[rows] = torch.mm(y[rows], torch.ones(48, 48))\n  return z\n");
+    EXPECT_EQ(some.of("aten::mm").refusal, "its size depends on the images' values");
+    EXPECT_THAT(some.layout.unfit, HasSubstr("decide the size of aten::index"));
+  }
+}
+
 TEST(BatchLayout, BranchesThatOnlyRaiseDecideNothing) {
   EXPECT_EQ(seen(R"(
 def forward(self, x):

@@ -53,8 +53,8 @@ def forward(self, x):
 )");
 }
 
-// One step is then the site of both, as it always was.
-TEST(UnseenWrites, WhatNothingWritesToIsOneStep) {
+// A fault hits one of them alone.
+TEST(UnseenWrites, EachCallIsAStepOfItsOwn) {
   torch::jit::Module module("test");
   module.register_attribute("inplace", c10::BoolType::get(), false);
   module.define(R"(
@@ -70,9 +70,23 @@ def forward(self, x):
   return self.act(y) + self.act(y) * 2.0
 )");
   module.eval();
-  EXPECT_EQ(count(compiled_and_right(module), "aten::relu"), 1U);
+  EXPECT_EQ(count(compiled_and_right(module), "aten::relu"), 2U);
   module.setattr("inplace", true);
   EXPECT_EQ(count(compiled_and_right(module), "aten::relu"), 2U);
+}
+
+TEST(UnseenWrites, EachTurnOfALoopHasStepsOfItsOwn) {
+  torch::jit::Module module("test");
+  module.register_attribute("turns", c10::IntType::get(), 3);
+  module.define(R"(
+def forward(self, x):
+  made = [torch.tanh(x)]
+  for i in range(self.turns):
+    made.append(torch.tanh(x))
+  return torch.stack(made).median(0)[0]
+)");
+  module.eval();
+  EXPECT_EQ(count(compiled_and_right(module), "aten::tanh"), 4U);
 }
 
 // As a script is compiled, LibTorch itself drops what nothing reads: here something may.

@@ -494,6 +494,9 @@ class SideBySide {
     if (flow_.of(answer).mixed) {
       return depends + " (" + flow_.first_mixed() + " over them); set [run] batch = 1";
     }
+    if (flow_.of(answer).grouped) {  // products of other sizes have other last bits
+      return depends + " (they decide the size of " + sized_ + "); set [run] batch = 1";
+    }
     if (flow_.of(answer).rows || flow_.of(answer).size) {
       return "the images' values decide which image's answer lies in which row; set [run] batch = "
              "1";

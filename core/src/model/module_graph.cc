@@ -309,14 +309,15 @@ void fold_flags(Block* block, const jit::Module& module, const std::set<std::str
     const auto owner = value_at(module, object_path(node->input()));
     if (!owner || !owner->isObject() || *owner->type() != *node->input()->type()) continue;
     const auto flag = value_at(module, object_path(node->output()));
-    if (!flag || !flag->isBool()) continue;
+    if (!flag || !(flag->isBool() || flag->isInt())) continue;
     const jit::WithInsertPoint here(node);
-    node->output()->replaceAllUsesWith(node->owningGraph()->insertConstant(flag->toBool()));
+    node->output()->replaceAllUsesWith(node->owningGraph()->insertConstant(*flag));
     node->destroy();
   }
 }
 
-// Flags that forward does not set, such as `training` and `inplace`, are known from the beginning.
+// Flags and numbers that forward does not set, such as `training`, `inplace` and how many turns a
+// loop takes, are known from the beginning.
 void fold_flags(Graph& graph, const jit::Module& module) {
   std::set<std::string> set;
   collect_set(graph.block(), set);
@@ -601,7 +602,7 @@ ModuleGraph module_graph(const jit::Module& module) {
   // to nothing below.
   jit::removeDropout(forward);
   source.sets_attributes = AttributePromoter(*forward, inlined).run();
-  show_unseen_writes(forward);
+  show_calls_and_writes(forward);
   // Folds `training` and other flags but keeps parameters and their names; Conv-BN stays apart
   // (that would be torch::jit::freeze). Without it in-place operations survive in scripted models.
   const jit::Module frozen =

@@ -23,8 +23,17 @@ using jit::Node;
 using jit::Value;
 
 const c10::Symbol& mark() {
-  static const c10::Symbol symbol = c10::Symbol::attr("bitfall_read");
+  static const c10::Symbol symbol = c10::Symbol::attr("bitfall_node");
   return symbol;
+}
+
+// An operator that makes tensors, and more than another name of one in a list.
+bool makes_tensors(const Node* node) {
+  if (node->maybeSchema() == nullptr || node->kind() == c10::aten::__getitem__) return false;
+  const auto outputs = node->outputs();
+  return std::any_of(outputs.begin(), outputs.end(), [](const Value* made) {
+    return result_type(made->type()) != ResultType::kNumber;
+  });
 }
 
 bool holds_memory(const Value* value) { return result_type(value->type()) != ResultType::kNumber; }
@@ -177,13 +186,15 @@ class MemoryClasses {
   std::vector<Node*> handed_back_;
 };
 
-// Marks all that reads or makes what is written to. True if a loop holds one of them.
+// Marks all that reads or makes what is written to, and all that makes tensors. True if a loop
+// holds one of them.
 bool mark_nodes(Block* block, MemoryClasses& classes, bool within_loop, std::int64_t& next) {
   bool looped = false;
   for (Node* node : block->nodes()) {
     const bool loop = within_loop || node->kind() == c10::prim::Loop;
     for (Block* inner : node->blocks()) looped |= mark_nodes(inner, classes, loop, next);
-    if (!node->blocks().empty() || !classes.touches_written(node)) continue;
+    if (!node->blocks().empty()) continue;
+    if (!makes_tensors(node) && !classes.touches_written(node)) continue;
     node->i_(mark(), next++);
     looped |= within_loop;
   }
@@ -204,7 +215,7 @@ void take_off(Block* block) {
 
 }  // namespace
 
-void show_unseen_writes(std::shared_ptr<Graph>& graph) {
+void show_calls_and_writes(std::shared_ptr<Graph>& graph) {
   MemoryClasses classes(*graph);
   for (Node* node : classes.handed_back()) {
     const jit::WithInsertPoint here(node->owningBlock());

@@ -5,6 +5,8 @@
 #include <unordered_set>
 #include <utility>
 
+#include "last_bits.h"
+
 namespace bitfall {
 namespace {
 
@@ -179,6 +181,36 @@ int moved_operand(const Instruction& instruction) {
 
 bool is_true(const c10::IValue* value) { return value && value->isBool() && value->toBool(); }
 
+// What an operand's number of rows may change the last bits of.
+bool computes_in_groups(const Instruction& instruction) {
+  static const Names kProducts = {"linear",
+                                  "addmm",
+                                  "mm",
+                                  "bmm",
+                                  "baddbmm",
+                                  "addbmm",
+                                  "matmul",
+                                  "einsum",
+                                  "mv",
+                                  "addmv",
+                                  "bilinear",
+                                  "tensordot",
+                                  "conv1d",
+                                  "conv2d",
+                                  "conv3d",
+                                  "convolution",
+                                  "_convolution",
+                                  "inner",
+                                  "linalg_multi_dot",
+                                  "chain_matmul",
+                                  "scaled_dot_product_attention",
+                                  "_transformer_encoder_layer_fwd",
+                                  "_native_multi_head_attention"};
+  constexpr std::int64_t kNoVector = 1;
+  return kProducts.count(bare_name(instruction)) > 0 ||
+         varies_by_place(instruction.function, kNoVector);
+}
+
 }  // namespace
 
 ValueMarks& ValueMarks::operator|=(const ValueMarks& other) {
@@ -186,6 +218,7 @@ ValueMarks& ValueMarks::operator|=(const ValueMarks& other) {
   size |= other.size;
   rows |= other.rows;
   mixed |= other.mixed;
+  grouped |= other.grouped;
   return *this;
 }
 
@@ -262,6 +295,7 @@ void ValueFlow::follow_call(const Instruction& instruction, const Slots& slots, 
   if (keeps_first_sizes(instruction) && !instruction.in.empty()) {
     tensor.size = of(instruction.in[0]).size;
   }
+  tensor.grouped |= operands.size && computes_in_groups(instruction);
   if (rows_are_moved(instruction, slots)) {
     // Which rows of the batch are first decides where each goes, and no number in it.
     tensor.rows = !operands.rows;
@@ -279,6 +313,7 @@ void ValueFlow::follow_call(const Instruction& instruction, const Slots& slots, 
   }
   ValueMarks number;
   number.mixed = tensor.mixed;
+  number.grouped = tensor.grouped;
   number.content =
       reads_shape_only(instruction) ? operands.size : operands.content || operands.size;
   if (reads_shape_only(instruction)) {  // numbers beside the tensor, such as which size
@@ -315,7 +350,21 @@ bool ValueFlow::size_is_decided(const Instruction& instruction, const Slots& slo
       return true;
     }
   }
-  if (name == "arange" || name == "range" || name == "tensor_split") return true;
+  // What the operators' tags leave out.
+  static const Names kBySize = {"arange",
+                                "range",
+                                "tensor_split",
+                                "nonzero_numpy",
+                                "argwhere",
+                                "to_sparse",
+                                "_to_sparse",
+                                "coalesce",
+                                "_coalesce",
+                                "to_sparse_csr",
+                                "nms",
+                                "_pack_padded_sequence",
+                                "_pad_packed_sequence"};
+  if (kBySize.count(name) > 0 || (name == "where" && instruction.in.size() == 1)) return true;
   if (instruction.schema == nullptr || has_no_size_operand(instruction)) return false;
   const auto& arguments = instruction.schema->arguments();
   for (std::size_t i = 0; i < arguments.size() && i < instruction.in.size(); ++i) {

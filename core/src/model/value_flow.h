@@ -4,6 +4,7 @@
 //   some = y[mask]         size:    how many there are, too
 //   rows = y[order]        rows:    which image lies in which row, too
 //   y / y.max()            mixed:   a number over the whole batch
+//   linear(some)           grouped: last bits, as a product of another size may have others
 //   if bool(mask.any())    a condition that reads values
 //
 // Sizes and conditions that this does not mark are the same for every batch of the same shape.
@@ -25,8 +26,9 @@ struct ValueMarks {
   bool size = false;     // sizes, or how many things a list holds
   bool rows = false;     // the order of the images, or of rows along dimension 0
   bool mixed = false;    // a reduction over the images of the batch
+  bool grouped = false;  // computed with as many others as the images' values decide
 
-  bool any() const { return content || size || rows || mixed; }
+  bool any() const { return content || size || rows || mixed || grouped; }
   ValueMarks& operator|=(const ValueMarks& other);
   friend bool operator==(const ValueMarks&, const ValueMarks&) = default;
 };
