@@ -1809,6 +1809,44 @@ class Protected(Networks):
                 alarms = {row["protect_false_alarm"] for row in self.protected_rows(name)}
                 self.assertEqual(alarms, {"0"}, f"{name}, margin {margin}")
 
+    def test_infinities_that_were_learned_stay(self):
+        """A mask ahead of a softmax is -Inf in every image."""
+
+        class Masked(Base):
+            def forward(self, x):
+                y = self.features(x)
+                mask = torch.arange(4) == 2
+                weights = torch.softmax(y.masked_fill(mask, -float("inf")), 1)
+                return self.fc(weights * y)
+
+        numpy.save(self.folder / "lx.npy", self.images.numpy())
+        numpy.save(self.folder / "ly.npy", numpy.zeros(len(self.images), numpy.int64))
+        self.save(Masked().eval())
+        scopes = ("layer", "channel", "neuron")
+        # Of a quarter of the values a percentile within it is -Inf, too.
+        chosen = [f'scope = "{scope}"{margin}' for scope in scopes for margin in ("", ", margin = 0")]
+        chosen += ['percentile = 80']
+        self.protect(*[f'protection = {{ id = "range", {one} }}\nname = "r{i}"\nsites = ["masked_fill"]\noperations = "*"'
+                       for i, one in enumerate(chosen)], faults='sites = ["fc"]')
+        base = {row["trial"]: row["golden_loss"] for row in self.rows()}
+        for i, one in enumerate(chosen):
+            if "margin" in one:
+                continue  # its other bounds are all 0
+            for row in self.protected_rows(f"r{i}"):
+                if one == "percentile = 80":
+                    self.assertNotEqual(row["golden_loss"], "nan")
+                    continue
+                self.assertEqual(row["golden_loss"], base[row["trial"]], one)
+                self.assertEqual(row["protect_false_alarm"], "0", one)
+        # What a fault makes finite there becomes -Inf again.
+        self.protect('protection = { id = "range", scope = "neuron" }\nsites = ["masked_fill"]\noperations = "*"',
+                     faults='sites = ["masked_fill"]\noperations = "*"', per_site=200)
+        hit = [row for row in self.protected_rows("range")
+               if row["element"] == "2" and row["value_after"] == "-inf"]
+        self.assertTrue(any(row["mask"] == "0x80000000" for row in hit))
+        for row in hit:
+            self.assertEqual((row["faulty_loss"], row["protect_detected"]), (row["golden_loss"], "1"), row)
+
     def test_images_to_learn_from_are_numbers(self):
         images = self.learn.numpy().copy()
         images[4, 1, 2, 3] = numpy.nan

@@ -34,18 +34,23 @@ void Bounds::learn(const ProtectedSite& site, int pass, View<const float> values
   const Units units(site, scope_);
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double value = values[i];
-    if (!std::isfinite(value)) continue;
+    if (std::isnan(value)) continue;
     const auto unit = static_cast<std::size_t>(units.of(static_cast<std::int64_t>(i)));
     double* const own = scratch.data() + unit * static_cast<std::size_t>(stride());
-    if (pass == 0) {
-      own[0] = own[2] == 0 ? value : std::min(own[0], value);
-      own[1] = own[2] == 0 ? value : std::max(own[1], value);
-      ++own[2];
+    double &minimum = own[kMinimum], &maximum = own[kMaximum];
+    if (std::isinf(value)) {  // a mask, say; no bin is wide enough
+      if (pass == 0) ++own[value < 0 ? kLowest : kHighest];
       continue;
     }
-    const double width = own[1] - own[0];
-    const double place = width > 0 ? (value - own[0]) / width * kBins : 0;
-    ++own[3 + std::clamp<std::int64_t>(static_cast<std::int64_t>(place), 0, kBins - 1)];
+    if (pass == 0) {
+      minimum = own[kFinite] == 0 ? value : std::min(minimum, value);
+      maximum = own[kFinite] == 0 ? value : std::max(maximum, value);
+      ++own[kFinite];
+      continue;
+    }
+    const double width = maximum - minimum;
+    const double place = width > 0 ? (value - minimum) / width * kBins : 0;
+    ++own[kFirstBin + std::clamp<std::int64_t>(static_cast<std::int64_t>(place), 0, kBins - 1)];
   }
 }
 
@@ -54,16 +59,24 @@ void Bounds::finish(const ProtectedSite& site, View<const double> scratch,
   const auto count = static_cast<std::size_t>(Units(site, scope_).count());
   for (std::size_t unit = 0; unit < count; ++unit) {
     const double* const own = scratch.data() + unit * static_cast<std::size_t>(stride());
-    double low = own[0], high = own[1];
+    const double all = own[kFinite] + own[kLowest] + own[kHighest];
+    const double outside = percentile_ < 100 ? all * (100 - percentile_) / 100 : 0;
+    double low = own[kMinimum], high = own[kMaximum];
     if (percentile_ < 100) {
-      const double outside = own[2] * (100 - percentile_) / 100;
-      const double bin = (own[1] - own[0]) / kBins;
-      double below = 0, above = 0;
+      const double* const bins = own + kFirstBin;
+      const double bin = (own[kMaximum] - own[kMinimum]) / kBins;
+      double below = own[kLowest], above = own[kHighest];
       std::int64_t first = 0, last = kBins - 1;
-      while (first < last && below + own[3 + first] <= outside) below += own[3 + first++];
-      while (last > first && above + own[3 + last] <= outside) above += own[3 + last--];
-      low = own[0] + static_cast<double>(first) * bin;
-      high = last == kBins - 1 ? own[1] : own[0] + static_cast<double>(last + 1) * bin;
+      while (first < last && below + bins[first] <= outside) below += bins[first++];
+      while (last > first && above + bins[last] <= outside) above += bins[last--];
+      low = own[kMinimum] + static_cast<double>(first) * bin;
+      if (last < kBins - 1) high = own[kMinimum] + static_cast<double>(last + 1) * bin;
+    }
+    if (own[kLowest] > outside) low = -INFINITY;
+    if (own[kHighest] > outside) high = INFINITY;
+    if (own[kFinite] == 0 && all > 0) {  // as many as there are lie at the ends
+      if (own[kHighest] == 0) high = -INFINITY;
+      if (own[kLowest] == 0) low = INFINITY;
     }
     // The bounds are no tighter than what was learned, however they round.
     state[2 * unit] = static_cast<float>(low);
@@ -79,8 +92,10 @@ void BoundGuard::finish(const ProtectedSite& site, View<const double> scratch,
                         View<float> state) const {
   bounds_.finish(site, scratch, state);
   for (std::size_t i = 0; i + 1 < state.size(); i += 2) {  // never towards what was learned
-    if (state[i] < 0) state[i] = static_cast<float>(state[i] * margin_);
-    if (state[i + 1] > 0) state[i + 1] = static_cast<float>(state[i + 1] * margin_);
+    if (state[i] < 0 && std::isfinite(state[i])) state[i] = static_cast<float>(state[i] * margin_);
+    if (state[i + 1] > 0 && std::isfinite(state[i + 1])) {
+      state[i + 1] = static_cast<float>(state[i + 1] * margin_);
+    }
   }
 }
 

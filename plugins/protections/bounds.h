@@ -36,15 +36,20 @@ class Bounds {
   std::int64_t scratch_size(const bitfall::ProtectedSite& site) const;
   void learn(const bitfall::ProtectedSite& site, int pass, bitfall::View<const float> values,
              bitfall::View<double> scratch) const;
-  /// Two numbers a unit: lower and upper bound. 0, 0 where no finite value was seen.
+  /// Two numbers a unit: lower and upper bound, which are infinite where such values were seen.
+  /// 0, 0 where none but NaN was.
   std::int64_t state_size(const bitfall::ProtectedSite& site) const;
   void finish(const bitfall::ProtectedSite& site, bitfall::View<const double> scratch,
               bitfall::View<float> state) const;
 
  private:
   static constexpr std::int64_t kBins = 512;
-  // Of a unit: minimum, maximum, count, bins.
-  std::int64_t stride() const { return percentile_ < 100 ? 3 + kBins : 3; }
+  // Of a unit: extremes and count of finite values, how many are -Inf and Inf, bins.
+  enum Scratch : std::size_t { kMinimum, kMaximum, kFinite, kLowest, kHighest, kFirstBin };
+  std::int64_t stride() const {
+    constexpr auto kCounts = static_cast<std::int64_t>(kFirstBin);
+    return percentile_ < 100 ? kCounts + kBins : kCounts;
+  }
 
   Scope scope_;
   double percentile_;
