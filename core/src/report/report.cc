@@ -673,8 +673,9 @@ class Summary {
       data_.warnings.push_back(
           "Trials were drawn for the rate of " + data_.sampling->goal.of +
           ", more where that was uncertain; all rates and means are weighted so that they are of "
-          "faults as likely as the campaign says. Means of delta loss may be known badly, and the "
-          "upper end of their intervals is open where a stratum has too few trials to tell.");
+          "faults as likely as the campaign says. Means of delta loss and of metrics may be known "
+          "badly: their intervals are open where a stratum has too few trials to tell, and too "
+          "narrow where none of its trials met a rare large value.");
       return;
     }
     const bool clipped = data_.plain_mean_misleads;
