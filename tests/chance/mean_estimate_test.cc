@@ -44,11 +44,34 @@ TEST(MeanEstimate, SaysWhereNothingIsKnown) {
   EXPECT_TRUE(std::isnan(estimate_mean(std::vector<MeanUnit>{{0, 0}}, 0.99, 0).mean));
   EXPECT_TRUE(std::isnan(estimate_mean(units_of({3}), 0.99, 0).interval.low));
   EXPECT_TRUE(std::isnan(estimate_mean(units_of({0, 0, 0}), 0.99, 0).interval.high));
-  EXPECT_EQ(estimate_mean(units_of({2, 2, 2}), 0.99, 0).interval.high, 2);
   // One draw of a hundred: resamples without it have no spread.
   std::vector<double> one(100, 0);
   one[5] = 1;
   EXPECT_TRUE(std::isinf(estimate_mean(units_of(one), 0.99, 0).interval.high));
+}
+
+// Of n draws that are all 2 the share of others is at most 1 - 0.005^(1/n) (Clopper and Pearson):
+// 0.8290 of 3, 0.0516 of 100. They may be 0, or as much as there is.
+TEST(MeanEstimate, OfEqualDrawsLeavesRoomForOthers) {
+  const Interval open = estimate_mean(units_of({2, 2, 2}), 0.99, 0).interval;
+  EXPECT_NEAR(open.low, 2 * 0.17099759466766973, 1e-9);
+  EXPECT_TRUE(std::isinf(open.high));
+  const std::vector<MeanUnit> many = units_of(std::vector<double>(100, 2));
+  const Interval below_ten = estimate_mean(many, 0.99, 0, 10).interval;
+  EXPECT_NEAR(below_ten.low, 2 * 0.948395970375896, 1e-9);
+  EXPECT_NEAR(below_ten.high, 2 * 0.948395970375896 + 10 * (1 - 0.948395970375896), 1e-9);
+  // What rounding leaves of a spread is none, nor do faults without a number count.
+  std::vector<MeanUnit> tenths = units_of({0.1, 0.1, 0.1});
+  tenths.push_back({0, 0});
+  EXPECT_TRUE(std::isinf(estimate_mean(tenths, 0.99, 0).interval.high));
+  EXPECT_NEAR(estimate_mean(tenths, 0.99, 0).interval.low, 0.1 * 0.17099759466766973, 1e-9);
+}
+
+TEST(MeanEstimate, IsAtMostTheLargestValue) {
+  std::vector<double> values(30, 10);
+  values[3] = 0;
+  EXPECT_GT(estimate_mean(units_of(values), 0.99, 0).interval.high, 10);
+  EXPECT_EQ(estimate_mean(units_of(values), 0.99, 0, 10).interval.high, 10);
 }
 
 TEST(MeanEstimate, OfNormalDrawsHasStudentsInterval) {

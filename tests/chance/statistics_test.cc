@@ -331,6 +331,15 @@ TEST(WeightedSum, ScalesWithItsWeights) {
   EXPECT_TRUE(std::isnan(weighted_sum({}).value));
 }
 
+// SciPy: stats.t.isf((1 - confidence) / 2, degrees).
+TEST(StudentQuantile, IsThatOfSciPy) {
+  EXPECT_NEAR(student_quantile(0.95, 1), 12.706204736174694, 1e-9);
+  EXPECT_NEAR(student_quantile(0.99, 1), 63.656741162871526, 1e-9);
+  EXPECT_NEAR(student_quantile(0.9, 4), 2.131846786326651, 1e-9);
+  EXPECT_NEAR(student_quantile(0.999, 29), 3.659405019466332, 1e-9);
+  EXPECT_NEAR(student_quantile(0.99, 1e6), 2.5758342201053344, 1e-9);
+}
+
 TEST(McNemar, IsTheExactBinomialTest) {
   struct Case {
     std::int64_t b, c;
@@ -371,6 +380,15 @@ TEST(WeightedRate, IsTheSumOfPartsWhereEventsAreManyOrThereIsOnePart) {
   const std::vector<WeightedRate> one = {{2, proportion(3, 1000, 0.99)}};
   EXPECT_DOUBLE_EQ(weighted_rate(one, 0.99).interval.low, 2 * one[0].rate.headline.low);
   EXPECT_TRUE(std::isnan(weighted_rate({}, 0.99).value));
+}
+
+// One trial a layer: -ln 0.005 events may be open where two trials cannot have more than two.
+TEST(WeightedRate, IsAtMostTheSumOfWeights) {
+  const std::vector<WeightedRate> none = {{2, proportion(0, 1, 0.99)}, {3, proportion(0, 1, 0.99)}};
+  EXPECT_EQ(weighted_rate(none, 0.99).interval.high, 5);
+  const std::vector<WeightedRate> rare = {{0.99, proportion(0, 1, 0.99)},
+                                          {0.01, proportion(1, 1, 0.99)}};
+  EXPECT_LE(weighted_rate(rare, 0.99).interval.high, 1);
 }
 
 // Layers as a network has them: large ones that hardly ever mismatch, a small one that often does.

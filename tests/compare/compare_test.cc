@@ -903,6 +903,32 @@ TEST(Comparison, MetricsAreSetSideBySideInLayersThatAllArmsHave) {
   EXPECT_THAT(compare_text(data), HasSubstr("that all arms have"));
 }
 
+// A quarter of conv1's trials have no finite value, none of fc's.
+TEST(Comparison, MeansInCommonCountLayersAlike) {
+  const auto effects = [](std::size_t layer, std::int64_t n) {
+    return layer == 0 ? Effect{n % 4 == 0 ? kInfinite : 8} : Effect{2};
+  };
+  const CompareData data = compared({make_run("a", {}, effects), make_run("b", kHead, effects)});
+  ASSERT_TRUE(data.arms[0].common);
+  const MetricSummary& loss = data.arms[0].common->metrics.at(0);
+  ASSERT_EQ(loss.column, "delta_loss");
+  EXPECT_EQ(loss.nonfinite, 25);
+  EXPECT_DOUBLE_EQ(loss.mean, 5);
+}
+
+TEST(Comparison, RatesInCommonOfPermanentFaultsAreByFault) {
+  MadeRun one, more = kHead;
+  one.permanent = more.permanent = true;
+  const auto effects = [](std::size_t, std::int64_t n) { return Effect{1, n / 5 % 2 == 0}; };
+  const CompareData data = compared({make_run("a", one, effects), make_run("b", more, effects)});
+  ASSERT_TRUE(data.arms[0].common);
+  const Proportion& rate = data.arms[0].common->metrics.at(1).rate;
+  EXPECT_STREQ(rate.method, "stratified, by fault");
+  EXPECT_DOUBLE_EQ(rate.rate, 0.5);
+  // Of 40 faults, half of which mismatch; of 200 trials it would be 0.07.
+  EXPECT_GT(rate.headline.high, 0.62);
+}
+
 const MetricChange& change(const std::vector<MetricChange>& changes, const std::string& column) {
   return *std::ranges::find(changes, column, &MetricChange::column);
 }
@@ -921,9 +947,9 @@ TEST(Comparison, MetricsChangeOverTheTrialsThatBothRan) {
   const auto& conv = cell(data, 0, 1).metric_changes;
   EXPECT_EQ(change(conv, "delta_loss").pairs, 40);
   EXPECT_DOUBLE_EQ(change(conv, "delta_loss").difference, 1.5);
-  // Of 20 threes and 20 noughts, by the normal distribution at 95 %.
+  // Of 20 threes and 20 noughts, by Student's t of 39 degrees of freedom at 95 %.
   EXPECT_NEAR(change(conv, "delta_loss").interval.high,
-              1.5 + 1.959964 * 1.5 * std::sqrt(40. / 39) / std::sqrt(40.), 1e-6);
+              1.5 + 2.022691 * 1.5 * std::sqrt(40. / 39) / std::sqrt(40.), 1e-6);
   EXPECT_TRUE(std::isnan(change(conv, "mismatch").interval.low));
   EXPECT_EQ(change(conv, "mismatch").difference, 0);
   const auto& fc = cell(data, 1, 1).metric_changes;
@@ -957,7 +983,7 @@ TEST(Comparison, ChangesOfMetricsHaveIntervalsBetweenFaultsOfSeveralImages) {
   const auto& changes = cell(data, 0, 1).metric_changes;
   EXPECT_DOUBLE_EQ(change(changes, "delta_loss").difference, 1);
   EXPECT_NEAR(change(changes, "delta_loss").interval.high,
-              1 + 1.959964 * std::sqrt(20. / 19) / std::sqrt(20.), 1e-6);  // 20 faults
+              1 + 2.093024 * std::sqrt(20. / 19) / std::sqrt(20.), 1e-6);  // 20 faults
   EXPECT_DOUBLE_EQ(change(changes, "mismatch").difference, 0.5);
   EXPECT_FALSE(change(changes, "mismatch").split);
 }

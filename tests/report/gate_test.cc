@@ -13,6 +13,7 @@ namespace bitfall::gate_test {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 /// What the action is refused with.
 std::string refusal(const std::function<void()>& action) {
@@ -84,6 +85,11 @@ TEST(Gate, MeansOfLossesAreThoseThatTheReportLeadsWith) {
   data.network.delta_loss.nonfinite = 7;
   EXPECT_THAT(judge(data, parse_gate("delta_loss > 0.4")).text,
               HasSubstr("1000 trials, 7 of them without a finite loss"));
+  data.network.delta_loss.no_answer = 4;
+  EXPECT_THAT(judge(data, parse_gate("delta_loss > 0.4")).text,
+              HasSubstr("7 of them without a finite loss, 4 of them without an answer"));
+  EXPECT_THAT(judge(data, parse_gate("delta_loss_clipped > 1")).text,
+              Not(HasSubstr("without an answer")));  // each counts as the clip
 }
 
 TEST(Gate, AMeanThatFewTrialsCarryHasNoUpperEnd) {

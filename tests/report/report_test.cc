@@ -414,6 +414,10 @@ TEST(Summary, OfAGoalWeighsStrataWithinALayerByTheirFiniteTrials) {
       trial.outcome = Outcome::kNonfinite;
       trial.faulty_loss = std::numeric_limits<double>::quiet_NaN();
     }
+    const int bit = stratum.entry == 0 ? 3 : id % 2 == 0 ? 10 : 15;
+    trial.edits = {{{0, 0, EditOperation::kFlip, 1u << bit, 0}, 0, 1, 0.5f, -0.5f}};
+    const auto& classes = run.formats[0].registers[0].bit_classes;
+    trial.edits[0].bit_class = static_cast<std::int8_t>(classes[static_cast<std::size_t>(bit)]);
     trial.metrics = {0, 0};
     store->trial(trial);
   }
@@ -427,6 +431,13 @@ TEST(Summary, OfAGoalWeighsStrataWithinALayerByTheirFiniteTrials) {
   EXPECT_DOUBLE_EQ(data.network.delta_loss.mean, (100 * 1 + 50 * 7 + 200 * 2) / 350.0);
   // Cut at 2.5, and so the infinite ones.
   EXPECT_DOUBLE_EQ(data.clipped_over_layers.plain.value, (1.75 + 2) / 2);
+  // In the first layer bit 3 is a stratum's; bits 10 and 15 are half of another's trials each.
+  ASSERT_EQ(data.bit_classes.size(), 3u);
+  for (const GroupSummary& row : data.bit_classes) {
+    SCOPED_TRACE(row.name);
+    EXPECT_TRUE(std::isfinite(row.delta_loss.clipped_interval.high));
+    EXPECT_LT(row.delta_loss.clipped_interval.low, row.delta_loss.mean_clipped);
+  }
 }
 
 TEST(Summary, CountsGoldenAccuracyInBothFormats) {
@@ -655,6 +666,54 @@ TEST(Due, OfPermanentFaultsIsByFault) {
   EXPECT_LT(due.headline.low, wilson(50, 100, 0.95).low);  // as wide as that of 20 faults
   EXPECT_NEAR(due.headline.high - due.headline.low,
               wilson(10, 20, 0.95).high - wilson(10, 20, 0.95).low, 0.03);
+}
+
+// One trial of a layer has no loss, three of the other all lose more than the clip.
+TEST(Summary, ClippedMeansAreNeverAboveTheClip) {
+  RunDescription run = small_run(4);
+  run.strata = {{0, 0, 100, 1}, {0, 1, 100, 3}};
+  auto store = Store::create(fresh_directory("run"), run, 10);
+  for (std::int64_t id = 0; id < 4; ++id) {
+    TrialResult trial;
+    trial.trial = id;
+    trial.site = id < 1 ? 0 : 1;
+    trial.outcome = Outcome::kTop1Same;
+    trial.faulty_loss = 100;
+    trial.metrics = {0, 0};
+    if (id == 0) trial = without_answer(trial, Outcome::kCrashed, "fc: no");
+    store->trial(trial);
+  }
+  const ReportData data = summarise(*store);
+  const Interval three = data.layers[1].delta_loss.clipped_interval;
+  EXPECT_NEAR(three.low, kClip * 0.29240177382128657, 1e-9);  // 0.025^(1/3)
+  EXPECT_EQ(three.high, kClip);
+  EXPECT_TRUE(std::isinf(data.layers[1].delta_loss.interval.high));
+  EXPECT_EQ(data.network.delta_loss.clipped_interval.high, kClip);
+  EXPECT_EQ(data.clipped_over_layers.plain.value, kClip);
+  EXPECT_LT(data.clipped_over_layers.plain.interval.low, kClip);
+  EXPECT_LE(data.clipped_over_layers.plain.interval.high, kClip);
+  EXPECT_LE(data.clipped_over_layers.by_bits.interval.high, kClip);
+}
+
+// Each fault meets five images and is a mismatch in all or in none.
+TEST(Summary, OfABitOfALayerIsByFault) {
+  RunDescription run = small_run(100);
+  run.strata = {{0, 0, 100, 100, true}};
+  auto store = Store::create(fresh_directory("run"), run, 10);
+  for (std::int64_t id = 0; id < 100; ++id) {
+    TrialResult trial;
+    trial.trial = id;
+    trial.image = static_cast<std::int32_t>(id % 5);
+    trial.outcome = Outcome::kTop1Same;
+    if (id / 5 % 2 == 0) trial.outcome = Outcome::kTop1Changed, trial.faulty_top1 = 1;
+    trial.metrics = {0, 0};
+    trial.edits = {{{id / 5, 0, EditOperation::kFlip, 1u << 3, 0}, 0, 8, 0.5f, -0.5f}};
+    store->trial(trial);
+  }
+  const ReportData data = summarise(*store);
+  ASSERT_EQ(data.layer_bits.size(), 1u);
+  EXPECT_STREQ(data.layer_bits[0].rate.method, "wilson, by fault");
+  EXPECT_EQ(data.layer_bits[0].rate.headline.high, data.network.mismatch.headline.high);
 }
 
 TEST(ReportText, KeepsTheEndOfLongNames) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "bootstrap.h"
@@ -24,10 +23,12 @@ struct Moments {
   }
   double mean() const { return sum / size; }
   // Of a ratio to size (Cochran, Sampling Techniques, 3rd ed., section 2.11), but for a factor that
-  // all resamples share.
+  // all resamples share. 0 of equal draws, whatever rounding leaves.
   double error() const {
+    constexpr double kRounding = 1e-12;
     const double m = mean();
-    return std::sqrt(std::max(squared - 2 * m * cross + m * m * size_squared, 0.0)) / size;
+    const double spread = squared - 2 * m * cross + m * m * size_squared;
+    return spread <= kRounding * squared ? 0 : std::sqrt(spread) / size;
   }
 };
 
@@ -73,26 +74,35 @@ std::vector<double> studentised(const std::vector<MeanUnit>& draws, const Moment
   return values;
 }
 
+// Of so many draws that are all `value`, of a quantity between `least` and `most`.
+Interval interval_of_equal(double value, std::int64_t draws, double confidence, double least,
+                           double most) {
+  const double share = clopper_pearson(draws, draws, confidence).low;
+  return {share * value + (1 - share) * least, share * value + (1 - share) * most};
+}
+
 }  // namespace
 
-MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
-                           std::uint64_t stream) {
-  constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
-  MeanEstimate estimate{kUnknown, {kUnknown, kUnknown}};
+MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence, std::uint64_t stream,
+                           double most) {
+  MeanEstimate estimate{kNan, {kNan, kNan}};
   const std::vector<MeanUnit> draws = grouped_units(units);
   Moments all;
   for (const MeanUnit& unit : draws) all.add(unit);
   if (all.size == 0) return estimate;
   estimate.mean = all.mean();
-  if (draws.size() < 2 || all.error() == 0) {
-    if (all.sum != 0 && draws.size() > 1) estimate.interval = {estimate.mean, estimate.mean};
+  const std::int64_t known = std::ranges::count_if(units, [](auto& unit) { return unit.size > 0; });
+  if (known < 2 || all.squared == 0) return estimate;
+  const bool never_negative =
+      std::ranges::all_of(units, [](const MeanUnit& unit) { return unit.sum >= 0; });
+  const double least = never_negative ? 0 : -std::numeric_limits<double>::infinity();
+  if (all.error() == 0) {
+    estimate.interval = interval_of_equal(estimate.mean, known, confidence, least, most);
     return estimate;
   }
   const Interval t = percentile_interval(studentised(draws, all, stream), confidence);
-  estimate.interval = {estimate.mean - t.high * all.error(), estimate.mean - t.low * all.error()};
-  const bool never_negative =
-      std::all_of(units.begin(), units.end(), [](const MeanUnit& unit) { return unit.sum >= 0; });
-  if (never_negative) estimate.interval.low = std::max(estimate.interval.low, 0.0);
+  estimate.interval = {std::max(estimate.mean - t.high * all.error(), least),
+                       std::min(estimate.mean - t.low * all.error(), most)};
   return estimate;
 }
 

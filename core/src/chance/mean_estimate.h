@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "statistics.h"
@@ -18,14 +19,17 @@ struct MeanEstimate {
   double mean = 0;  // sum of sums / sum of sizes; NaN where there is nothing to average
   /// Bootstrap-t (Efron and Tibshirani, chapter 12.5): the ends are mean - t x standard error, t
   /// the quantiles of the studentised resamples. Of a quantity that is never negative the lower end
-  /// is at least 0. The upper end is infinite where the sample is too thin to say; both are NaN for
-  /// fewer than two draws or where all are 0.
+  /// is at least 0, and the upper end at most its largest value. The upper end is infinite where
+  /// the sample is too thin to say. Of n equal draws other values are as rare as events of which n
+  /// draws have shown none (Clopper and Pearson), and may be any. Both ends are NaN for fewer than
+  /// two draws or where all are 0.
   Interval interval;
 };
 
-/// `stream` numbers the resamples. Beyond 2048 draws groups of them are resampled.
-MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence,
-                           std::uint64_t stream);
+/// `stream` numbers the resamples. Beyond 2048 draws groups of them are resampled. most: the
+/// largest value that the quantity can have.
+MeanEstimate estimate_mean(std::span<const MeanUnit> units, double confidence, std::uint64_t stream,
+                           double most = std::numeric_limits<double>::infinity());
 
 /// How few draws carry a mean.
 struct Concentration {

@@ -1,6 +1,7 @@
 #include "statistics.h"
 
 #include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
 #include <boost/math/special_functions/beta.hpp>
 #include <boost/math/special_functions/erf.hpp>
 #include <boost/math/special_functions/gamma.hpp>
@@ -59,6 +60,12 @@ Interval clopper_pearson_of(double events, double others, double confidence) {
 double normal_quantile(double confidence) {
   check_confidence(confidence);
   return std::sqrt(2.0) * boost::math::erf_inv(confidence);
+}
+
+double student_quantile(double confidence, double degrees) {
+  check_confidence(confidence);
+  const boost::math::students_t_distribution<> student(degrees);
+  return boost::math::quantile(boost::math::complement(student, (1 - confidence) / 2));
 }
 
 Interval wilson(std::int64_t k, std::int64_t n, double confidence, double population) {
@@ -204,7 +211,8 @@ WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence
   };
   const double tail = (1 - confidence) / 2;
   result.interval.low = sum > 0 ? quantile(sum, variance, tail) : 0;
-  result.interval.high = quantile(sum + largest, variance + largest * largest, 1 - tail);
+  const double high = quantile(sum + largest, variance + largest * largest, 1 - tail);
+  result.interval.high = std::min(high, weights);
   return result;
 }
 

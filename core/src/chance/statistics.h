@@ -17,6 +17,8 @@ struct Interval {
 
 /// Two-sided normal quantile: 2.5758 for 0.99. 0 < confidence < 1.
 double normal_quantile(double confidence);
+/// The same of Student's t with so many degrees of freedom (1 or more): 63.657 for 0.99 and 1.
+double student_quantile(double confidence, double degrees);
 
 /// Wilson score interval of k events in n trials; [0, 1] when n = 0. With a finite population N (>
 /// 0) of which n is more than 5 %, n is replaced by n (N - 1) / (N - n).
@@ -33,8 +35,8 @@ struct Proportion {
   Interval wilson;
   Interval clopper_pearson;
   Interval headline;
-  // "wilson" or "clopper-pearson", with ", by fault" if clustered; "stratified": of parts with
-  // weights, so that the rate is not events / trials
+  // "wilson" or "clopper-pearson"; "stratified": of parts with weights, so that the rate is not
+  // events / trials; each with ", by fault" if clustered
   const char* method = "";
 };
 Proportion proportion(std::int64_t k, std::int64_t n, double confidence, double population = 0);
@@ -87,9 +89,9 @@ struct WeightedRate {
 /// The sum of weight x rate over independent samples, weights at least 0. Where events are rare
 /// (their weighted mean is at most 10 %) and few carry the sum (fewer than 100 effective ones), its
 /// interval is that of a weighted sum of Poisson counts (Fay and Feuer, Statistics in Medicine 16,
-/// 1997); else, of one part, and where rates are clustered by fault or stratified, that of
-/// weighted_sum, whose
-/// lower end is too high where a few parts have an event or two each. All NaN for no parts.
+/// 1997), at most the sum of weights; else, of one part, and where rates are clustered by fault or
+/// stratified, that of weighted_sum, whose lower end is too high where a few parts have an event or
+/// two each. All NaN for no parts.
 WeightedSum weighted_rate(std::span<const WeightedRate> parts, double confidence);
 
 /// McNemar's exact test of two arms on the same trials: the two-sided probability, under equal

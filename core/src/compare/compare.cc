@@ -308,7 +308,7 @@ class Comparison {
       if (of_baseline < 0 || !common_[static_cast<std::size_t>(of_baseline)]) continue;
       parts.push_back({1, &arm.report.layers[layer]});
     }
-    arm.common = combined(parts, data_.confidence);
+    arm.common = combined(parts, {data_.confidence, data_.clip, true});
   }
 
   // Whether the layer counts in the usual mean: no arithmetic of a head other than its products,

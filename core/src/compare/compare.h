@@ -69,7 +69,7 @@ struct MetricChange {
   bool event = false;
   std::int64_t pairs = 0;  // of an event all, of a quantity those where both have a finite one
   double difference = 0;   // of the shares, or of the means; NaN without pairs
-  /// Of a quantity's, by the normal distribution, between faults where these meet several images;
+  /// Of a quantity's, by Student's t, between faults where these meet several images;
   /// NaN for an event or fewer than two faults.
   Interval interval;
   std::optional<Discordance> split;  // of an event; none where faults meet several images

@@ -213,6 +213,7 @@ class Tables {
         "where both ran the same trials; p: McNemar's exact test of these. Detected, false alarm: "
         "share of trials in which the protection noticed the fault, or doubts the image without "
         "one.";
+    if (has_due(data_)) table.note += " Trials that gave no answer mismatch in no arm: see DUE.";
     table.columns = {"arm"};
     if (full_) table.columns.insert(table.columns.end(), {"protection", "costs"});
     table.text_columns = table.columns.size();

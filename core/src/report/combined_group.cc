@@ -4,8 +4,10 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <string_view>
 #include <vector>
 
+#include "report_number.h"
 #include "statistics.h"
 #include "stratified.h"
 
@@ -31,11 +33,23 @@ std::vector<WeightedGroup> normalised(WeightedGroups parts,
 Proportion rate_of(WeightedGroups parts, double confidence,
                    const std::function<const Proportion&(const GroupSummary&)>& rate) {
   std::vector<SampledStratum> strata;
+  bool by_fault = false;
   for (const WeightedGroup& part : parts) {
     const Proportion& own = rate(*part.group);
     strata.push_back({part.weight, own.trials, own.events});
+    by_fault |= std::string_view(own.method).ends_with("by fault");
   }
-  return stratified_proportion(strata, confidence);
+  Proportion all = stratified_proportion(strata, confidence);
+  if (!by_fault) return all;
+  // The counts of trials know nothing of the faults that they share, the parts' intervals do.
+  std::vector<WeightedRate> rates;
+  const auto known = [&](const GroupSummary& group) { return rate(group).trials > 0; };
+  for (const WeightedGroup& part : normalised(parts, known)) {
+    rates.push_back({part.weight, rate(*part.group)});
+  }
+  all.wilson = all.clopper_pearson = all.headline = weighted_rate(rates, confidence).interval;
+  all.method = "stratified, by fault";
+  return all;
 }
 
 /// Of a mean with its interval, over some of a part's trials.
@@ -45,11 +59,11 @@ struct Mean {
   std::int64_t of = 0;  // trials that it is of
 };
 
-/// Means of parts weigh by the trials that they are of: one over trials where it is finite is so of
-/// the whole, too. What share these are is an estimate of each part that has others, and leaves the
-/// whole as uncertain as the part's mean is far from it (the delta method, ends by ends as in
-/// weighted_sum).
-Mean mean_of(WeightedGroups parts, double confidence,
+/// Means of strata weigh by the trials that they are of: one over trials where it is finite is so
+/// of the whole, too. What share these are is an estimate of each part that has others, and leaves
+/// the whole as uncertain as the part's mean is far from it (the delta method, ends by ends as in
+/// weighted_sum). Trials of strata share no faults.
+Mean mean_of(WeightedGroups parts, const Combination& how,
              const std::function<Mean(const GroupSummary&)>& mean) {
   struct Part {
     double weight;  // of all its trials
@@ -61,7 +75,8 @@ Mean mean_of(WeightedGroups parts, double confidence,
   for (const WeightedGroup& part : parts) {
     const Mean own = mean(*part.group);
     if (part.weight <= 0 || std::isnan(own.value)) continue;
-    kept.push_back({part.weight, proportion(own.of, part.group->trials, confidence), own});
+    const std::int64_t of = how.layers ? part.group->trials : own.of;
+    kept.push_back({part.weight, proportion(of, part.group->trials, how.confidence), own});
     const double weight = part.weight * kept.back().share.rate;
     weights += weight;
     sum += weight * own.value;
@@ -94,7 +109,7 @@ Concentration carried(WeightedGroups parts, const std::function<double(const Gro
   return {squared > 0 ? sum * sum / squared : 0, 0};
 }
 
-DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
+DeltaLossSummary loss_of(WeightedGroups parts, const Combination& how) {
   using Group = GroupSummary;
   DeltaLossSummary loss;
   loss.maximum = kNan;
@@ -106,19 +121,20 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
     loss.changing += own.changing;
     loss.maximum = std::fmax(loss.maximum, own.maximum);
   }
-  loss.changes = rate_of(parts, confidence,
+  loss.changes = rate_of(parts, how.confidence,
                          [](const Group& g) -> const Proportion& { return g.delta_loss.changes; });
   const auto finite_trials = [](const DeltaLossSummary& own) {
     return own.trials - own.nonfinite - own.no_answer;
   };
-  const Mean mean = mean_of(parts, confidence, [&](const Group& g) {
+  const Mean mean = mean_of(parts, how, [&](const Group& g) {
     const DeltaLossSummary& own = g.delta_loss;
     const std::int64_t of = finite_trials(own);
     return Mean{own.mean, known_loss(own.mean, own.interval, of), of};
   });
-  const Mean clipped = mean_of(parts, confidence, [](const Group& g) {
+  const Mean clipped = mean_of(parts, how, [&](const Group& g) {
     const DeltaLossSummary& own = g.delta_loss;
-    return Mean{own.mean_clipped, known_loss(own.mean_clipped, own.clipped_interval, own.trials),
+    return Mean{own.mean_clipped,
+                known_loss(own.mean_clipped, own.clipped_interval, own.trials, how.clip),
                 own.trials};
   });
   loss.mean = mean.value;
@@ -126,7 +142,7 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   loss.mean_clipped = clipped.value;
   loss.clipped_interval = clipped.interval;
   const auto plain_mean = [&](const std::function<double(const DeltaLossSummary&)>& of) {
-    return mean_of(parts, confidence, [&](const Group& g) {
+    return mean_of(parts, how, [&](const Group& g) {
              return Mean{of(g.delta_loss), {kNan, kNan}, finite_trials(g.delta_loss)};
            })
         .value;
@@ -141,9 +157,9 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   loss.carried = carried(
       parts,
       [&](const Group& g) {
-        return g.trials == 0 ? 0
-                             : g.delta_loss.mean * static_cast<double>(finite_trials(g.delta_loss)) /
-                                   static_cast<double>(g.trials);
+        if (g.trials == 0) return 0.0;
+        const double of = how.layers ? 1 : share(finite_trials(g.delta_loss), g.trials);
+        return of > 0 ? g.delta_loss.mean * of : 0.0;
       },
       [](const Group& g) -> const Concentration& { return g.delta_loss.carried; });
   loss.clipped_carried = carried(
@@ -154,7 +170,7 @@ DeltaLossSummary loss_of(WeightedGroups parts, double confidence) {
   return loss;
 }
 
-MetricSummary metric_of(WeightedGroups parts, double confidence, std::size_t index) {
+MetricSummary metric_of(WeightedGroups parts, const Combination& how, std::size_t index) {
   MetricSummary metric = parts.front().group->metrics[index];
   metric.trials = metric.nonfinite = metric.missing = 0;
   for (const WeightedGroup& part : parts) {
@@ -165,12 +181,13 @@ MetricSummary metric_of(WeightedGroups parts, double confidence, std::size_t ind
     metric.maximum = std::fmax(metric.maximum, own.maximum);
   }
   if (metric.event) {
-    metric.rate = rate_of(parts, confidence, [&](const GroupSummary& group) -> const Proportion& {
-      return group.metrics[index].rate;
-    });
+    metric.rate =
+        rate_of(parts, how.confidence, [&](const GroupSummary& group) -> const Proportion& {
+          return group.metrics[index].rate;
+        });
     return metric;
   }
-  const Mean mean = mean_of(parts, confidence, [&](const GroupSummary& group) {
+  const Mean mean = mean_of(parts, how, [&](const GroupSummary& group) {
     constexpr double kOpen = std::numeric_limits<double>::infinity();
     const MetricSummary& own = group.metrics[index];
     const bool known = !std::isnan(own.interval.low);
@@ -205,13 +222,13 @@ std::vector<std::int64_t> weighted_counts(
 
 }  // namespace
 
-Interval known_loss(double mean, const Interval& own, std::int64_t draws) {
+Interval known_loss(double mean, const Interval& own, std::int64_t draws, double most) {
   if (!std::isnan(own.low)) return own;
   if (draws > 1 && mean == 0) return {0, 0};
-  return {0, std::numeric_limits<double>::infinity()};
+  return {0, most};
 }
 
-GroupSummary combined(WeightedGroups parts, double confidence) {
+GroupSummary combined(WeightedGroups parts, const Combination& how) {
   if (parts.size() == 1) {
     GroupSummary alone = *parts.front().group;
     alone.name.clear();
@@ -234,16 +251,16 @@ GroupSummary combined(WeightedGroups parts, double confidence) {
       [](const GroupSummary& group, std::size_t kind) { return group.outcomes[kind]; });
   std::copy(outcomes.begin(), outcomes.end(), all.outcomes.begin());
   const auto rate = [&](Proportion GroupSummary::* of) {
-    return rate_of(parts, confidence,
+    return rate_of(parts, how.confidence,
                    [of](const GroupSummary& group) -> const Proportion& { return group.*of; });
   };
   all.mismatch = rate(&GroupSummary::mismatch);
   all.nonfinite_rate = rate(&GroupSummary::nonfinite_rate);
   all.due = rate(&GroupSummary::due);
   all.misclassified = rate(&GroupSummary::misclassified);
-  all.delta_loss = loss_of(parts, confidence);
+  all.delta_loss = loss_of(parts, how);
   for (std::size_t i = 0; i < all.metrics.size(); ++i) {
-    all.metrics[i] = metric_of(parts, confidence, i);
+    all.metrics[i] = metric_of(parts, how, i);
   }
   return all;
 }

@@ -53,6 +53,9 @@ Figure loss_figure(const DeltaLossSummary& loss, bool clipped, const std::string
   if (!clipped && loss.nonfinite > 0) {
     figure.of += ", " + std::to_string(loss.nonfinite) + " of them without a finite loss";
   }
+  if (!clipped && loss.no_answer > 0) {
+    figure.of += ", " + std::to_string(loss.no_answer) + " of them without an answer";
+  }
   if (clipped ? loss.clipped_unreliable : loss.unreliable) {
     figure.doubt = "few trials carry this mean, so that its upper end may be higher";
     if (!clipped) figure.doubt += "; delta_loss_clipped is the mean with losses cut off";

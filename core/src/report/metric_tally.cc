@@ -9,7 +9,8 @@
 namespace bitfall {
 namespace {
 
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+constexpr double kRounding = 1e-12;  // of a sum of squares
 
 }  // namespace
 
@@ -18,7 +19,7 @@ MetricTally::MetricTally(const StoredColumn& column) {
   summary_.metric = column.metric;
   summary_.unit = column.unit;
   summary_.event = column.kind == ColumnKind::kEvent;
-  summary_.maximum = -std::numeric_limits<double>::infinity();
+  summary_.maximum = -kInfinite;
 }
 
 void MetricTally::Sums::close(double sum, double size) {
@@ -56,16 +57,17 @@ void MetricTally::add(std::int64_t fault, bool answered, double value) {
 }
 
 // Of the mean the variance between faults (Cochran, Sampling Techniques, 3rd ed., section 9.7:
-// ratio to size); where each trial has a fault of its own, that of independent trials.
+// ratio to size); where each trial has a fault of its own, that of independent trials. Student's t
+// with a degree of freedom less than there are faults.
 MetricSummary MetricTally::finish(double confidence) const {
   MetricSummary summary = summary_;
   if (summary.event) {
     summary.rate = events_.proportion(confidence);
     return summary;
   }
-  summary.interval = {kNothing, kNothing};
+  summary.interval = {kNan, kNan};
   if (finite_ == 0) {
-    summary.mean = summary.maximum = kNothing;
+    summary.mean = summary.maximum = kNan;
     return summary;
   }
   Sums sums = sums_;
@@ -75,8 +77,13 @@ MetricSummary MetricTally::finish(double confidence) const {
   if (sums.clusters < 2) return summary;
   const double spread = sums.squared - 2 * summary.mean * sums.cross +
                         summary.mean * summary.mean * sums.size_squared;
-  const double variance = std::max(spread, 0.0) / (n * n) * clusters / (clusters - 1);
-  const double margin = normal_quantile(confidence) * std::sqrt(variance);
+  const bool equal = spread <= kRounding * sums.squared;
+  if (equal && sums.clusters < kEqualDraws) {
+    summary.interval = {-kInfinite, kInfinite};
+    return summary;
+  }
+  const double variance = equal ? 0 : spread / (n * n) * clusters / (clusters - 1);
+  const double margin = student_quantile(confidence, clusters - 1) * std::sqrt(variance);
   summary.interval = {summary.mean - margin, summary.mean + margin};
   return summary;
 }

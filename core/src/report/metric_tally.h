@@ -21,9 +21,14 @@ struct MetricSummary {
   std::int64_t nonfinite = 0;  // NaN or Inf, though there is an answer
   std::int64_t missing = 0;    // no answer
   double mean = 0;             // NaN where no trial has a finite number, as the two below
-  Interval interval;  // of the mean, by the normal distribution; NaN for fewer than two faults
+  // Of the mean, by Student's t over faults. NaN for fewer than two, infinite for fewer than
+  // kEqualDraws that are all equal.
+  Interval interval;
   double maximum = 0;
 };
+
+/// Of fewer equal values nothing is known of how far others are.
+inline constexpr std::int64_t kEqualDraws = 5;
 
 class MetricTally {
  public:

@@ -1,8 +1,10 @@
 #include "protection_rows.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "report.h"
 #include "report_number.h"
@@ -17,9 +19,20 @@ namespace fs = std::filesystem;
 
 struct ArmTrial {
   std::int32_t site = 0;
+  std::int64_t fault = 0;
   std::uint64_t place = 0;  // of its fault
+  std::int32_t golden_top1 = 0, faulty_top1 = 0;
+  double faulty_loss = 0;
   bool mismatch = false;
+  bool due = false;
   bool detected = false;
+
+  /// right: the top-1 that is. With NaN among the logits none is, which `mismatch` knows where the
+  /// answer without a fault is right, too.
+  bool is_right(std::int32_t right) const {
+    if (due) return false;
+    return golden_top1 == right ? !mismatch : faulty_top1 == right && !std::isnan(faulty_loss);
+  }
 };
 
 struct ArmData {
@@ -38,7 +51,14 @@ ArmData arm_of(const fs::path& run, SummaryOptions options) {
       columns.begin();
   options.visit = [&](std::size_t, const TrialEffect& effect, const TrialResult& trial) {
     const auto column = static_cast<std::size_t>(detected);
-    arm.trials[trial.trial] = {trial.site, place_of_fault(trial), effect.mismatch,
+    arm.trials[trial.trial] = {trial.site,
+                               effect.fault,
+                               place_of_fault(trial),
+                               trial.golden_top1,
+                               trial.faulty_top1,
+                               trial.faulty_loss,
+                               effect.mismatch,
+                               is_due(trial.outcome),
                                column < trial.metrics.size() && trial.metrics[column] > 0};
   };
   arm.data = summarise(*store, options);
@@ -63,6 +83,7 @@ ProtectionRow row_of(const ArmData& arm) {
   row.accuracy = arm.data.golden_accuracy;
   row.nll = arm.data.golden_nll;
   row.mismatch = arm.data.network.mismatch;
+  row.due = arm.data.network.due;
   row.clipped = arm.data.network.delta_loss.mean_clipped;
   row.detected = event(arm.data, "protect_detected");
   row.false_alarm = event(arm.data, "protect_false_alarm");
@@ -78,24 +99,30 @@ bool same_campaign(const ReportData& a, const ReportData& b) {
 // own registers can be hit, the numbers name other faults.
 void pair(const ArmData& base, const ArmData& arm, ProtectionRow& row) {
   if (!same_campaign(base.data, arm.data)) return;
-  std::int64_t both = 0, same = 0, damaging = 0, covered = 0;
+  std::int64_t both = 0, same = 0, fault = -1;
+  bool shared = false;  // a fault by trials
+  ClusterCount corrected, covered;
   for (const auto& [number, trial] : arm.trials) {
-    const auto other = base.trials.find(number);
-    if (other == base.trials.end()) continue;
+    const auto found = base.trials.find(number);
+    if (found == base.trials.end()) continue;
+    const ArmTrial& without = found->second;
     ++both;
-    if (other->second.site != trial.site || other->second.place != trial.place) continue;
+    if (without.site != trial.site || without.place != trial.place) continue;
     ++same;
-    row.only_without += other->second.mismatch && !trial.mismatch;
-    row.only_with += trial.mismatch && !other->second.mismatch;
-    damaging += other->second.mismatch;
-    covered += other->second.mismatch && (!trial.mismatch || trial.detected);
+    shared |= without.fault == fault;
+    fault = without.fault;
+    const bool right = trial.is_right(without.golden_top1);
+    row.caused += !without.mismatch && !without.due && trial.mismatch && !right;
+    if (!without.mismatch) continue;
+    row.prevented += right;
+    corrected.add(fault, right);
+    covered.add(fault, right || trial.due || trial.detected);
   }
   row.paired = same > 0 && static_cast<double>(same) >= kPairedShare * static_cast<double>(both);
   if (!row.paired) return;
-  row.p = mcnemar_exact(row.only_without, row.only_with);
-  const double confidence = base.data.confidence;
-  row.corrected = proportion(row.only_without, damaging, confidence);
-  row.covered = proportion(covered, damaging, confidence);
+  if (!shared) row.p = mcnemar_exact(row.prevented, row.caused);
+  row.corrected = corrected.proportion(base.data.confidence);
+  row.covered = covered.proportion(base.data.confidence);
 }
 
 }  // namespace
@@ -124,18 +151,30 @@ ReportTable protections_table(const std::vector<ProtectionRow>& rows,
   ReportTable table;
   table.title = "Protections";
   table.note =
-      "The same trials without and with each. Prevented, caused: trials that mismatch without it "
-      "alone, and with it alone; p: McNemar's exact test of these; -: its trials have other "
-      "faults, as where its own registers are hit.";
-  table.columns = {"protection", "accuracy",  "NLL",    "mismatch [" + confidence + "]",
-                   "clipped",    "prevented", "caused", "p"};
+      "The same trials without and with each. Prevented: trials that mismatch without it and have "
+      "the right answer with it, the network's own without a fault. Caused: those right without "
+      "it, of which with it the fault makes a wrong answer. p: McNemar's exact test of these, "
+      "where "
+      "no trials share a fault. -: its trials have other faults, as where its own registers are "
+      "hit.";
+  const std::string level = " [" + confidence + "]";
+  const bool due =
+      std::ranges::any_of(rows, [](const ProtectionRow& row) { return row.due.events > 0; });
+  table.columns = {"protection", "accuracy", "NLL", "mismatch" + level};
+  if (due) {
+    table.note += " DUE: trials that gave no answer; they are neither.";
+    table.columns.push_back("DUE" + level);
+  }
+  table.columns.insert(table.columns.end(), {"clipped", "prevented", "caused", "p"});
   for (const ProtectionRow& row : rows) {
-    const bool paired = row.paired;
-    table.rows.push_back({row.name.empty() ? "none" : row.name, percent(row.accuracy.rate, 2),
-                          quantity(row.nll.value), percent(row.mismatch, 2), quantity(row.clipped),
-                          paired ? std::to_string(row.only_without) : "-",
-                          paired ? std::to_string(row.only_with) : "-",
-                          paired ? quantity(row.p) : "-"});
+    std::vector<std::string> cells = {row.name.empty() ? "none" : row.name,
+                                      percent(row.accuracy.rate, 2), quantity(row.nll.value),
+                                      percent(row.mismatch, 2)};
+    if (due) cells.push_back(percent(row.due, 2));
+    cells.insert(cells.end(),
+                 {quantity(row.clipped), row.paired ? std::to_string(row.prevented) : "-",
+                  row.paired ? std::to_string(row.caused) : "-", row.p ? quantity(*row.p) : "-"});
+    table.rows.push_back(std::move(cells));
   }
   return table;
 }
@@ -146,7 +185,8 @@ ReportTable detection_table(const std::vector<ProtectionRow>& rows, const std::s
   table.note =
       "Detected, false alarm: share of the trials in which the protection noticed the fault, or "
       "doubts the image without one. Corrected, covered: of the trials that mismatch without it, "
-      "the share whose answer is the right one again, and of those with that or noticed.";
+      "the share whose answer is the right one again, and of those with that or noticed, be it by "
+      "a crash.";
   const std::string level = " [" + confidence + "]";
   table.columns = {"protection", "detected" + level, "false alarm" + level, "corrected" + level,
                    "covered" + level};

@@ -17,17 +17,20 @@ struct SummaryOptions;  // report.h
 struct ProtectionRow {
   std::string name;  // empty: the run without a protection
   std::string detail, cost, learned_from;
-  Proportion accuracy, mismatch;
+  Proportion accuracy, mismatch, due;
   WeightedSum nll;     // mean loss without a fault, nats
   double clipped = 0;  // nats: mean of the clipped change of loss, over all trials
   std::optional<Proportion> detected, false_alarm;  // of the trials
-  // Trials that mismatch in one of the two runs alone, and McNemar's exact test of them; not where
-  // the runs have other trials.
+  // Where the two runs have the same trials. The right answer of a trial is the one that the
+  // network gives without fault and protection; one that gives none is never right.
   bool paired = false;
-  std::int64_t only_without = 0, only_with = 0;
-  double p = 1;
-  // Of the trials that mismatch without it: the answer is the right one again; or it is, or the
-  // fault was noticed. Where paired.
+  // Trials that mismatch without it and are right with it; and that are right without it and with
+  // it neither right nor as its own run without a fault. McNemar's exact test of these: not where
+  // trials share faults.
+  std::int64_t prevented = 0, caused = 0;
+  std::optional<double> p;
+  // Of the trials that mismatch without it: right with it; or that, or the fault was noticed, be it
+  // by a crash. By fault.
   Proportion corrected, covered;
 };
 

@@ -64,9 +64,9 @@ class Tally {
   }
 
   /// The means with their intervals, `stream` and the next number of resamples apart.
-  void estimate(double confidence, std::uint64_t stream) {
+  void estimate(double confidence, double clip, std::uint64_t stream) {
     loss_estimate = estimate_mean(losses.losses(), confidence, stream);
-    clipped_estimate = estimate_mean(losses.clipped(), confidence, stream + 1);
+    clipped_estimate = estimate_mean(losses.clipped(), confidence, stream + 1, clip);
   }
 
   GroupSummary finish(double confidence, double clip) {
@@ -218,17 +218,17 @@ class Summary {
       std::vector<SampledStratum> parts;
       double weights = 0;
       for (const std::size_t stratum : strata) {
-        const LayerBit& part = layer_bits_[{stratum, place.second}];
+        const BitSums& part = layer_bits_[{stratum, place.second}];
         const double weight = data_.sampling ? run_.strata[stratum].population : 1;
-        parts.push_back({weight, part.trials, part.mismatches});
-        cell.trials += part.trials;
-        cell.mismatches += part.mismatches;
-        cell.clipped += weight * part.clipped / static_cast<double>(part.trials);
+        cell.rate = part.mismatches.proportion(data_.confidence);
+        parts.push_back({weight, cell.rate.trials, cell.rate.events});
+        cell.trials += cell.rate.trials;
+        cell.mismatches += cell.rate.events;
+        cell.clipped += weight * part.clipped / static_cast<double>(cell.rate.trials);
         weights += weight;
       }
       cell.clipped /= weights;
-      cell.rate = parts.size() == 1 ? proportion(cell.mismatches, cell.trials, data_.confidence)
-                                    : stratified_proportion(parts, data_.confidence);
+      if (parts.size() > 1) cell.rate = stratified_proportion(parts, data_.confidence);
       data_.layer_bits.push_back(cell);
     }
   }
@@ -264,6 +264,7 @@ class Summary {
 
   // Layers, parts of the bits and the network, each from its strata.
   void finish_strata() {
+    const Combination how = {data_.confidence, data_.clip};
     for (Tally& stratum : layers_) {
       strata_.push_back(stratum.finish(data_.confidence, data_.clip));
     }
@@ -282,13 +283,13 @@ class Summary {
     // By what the trial's own code says of the bit: of a stratum's weight the share of its trials.
     std::map<std::pair<std::size_t, std::size_t>, GroupSummary> cells;
     for (auto& [place, tally] : cells_) {
-      cells.emplace(place, tally.finish(data_.confidence, data_.clip));
-    }
-    for (const auto& [place, cell] : cells) {
       const auto& [stratum, bit_class] = place;
-      const double part =
-          static_cast<double>(cell.trials) / static_cast<double>(strata_[stratum].trials);
-      classes[bit_class].push_back({weights[stratum] * part, &cell});
+      const double part = share(tally.group.trials, strata_[stratum].trials);
+      const GroupSummary* cell = &strata_[stratum];
+      if (part < 1) {
+        cell = &cells.emplace(place, tally.finish(data_.confidence, data_.clip)).first->second;
+      }
+      classes[bit_class].push_back({weights[stratum] * part, cell});
     }
     std::vector<std::int64_t> done(layers.size(), 0);
     for (std::size_t i = 0; i < strata_.size(); ++i) {
@@ -296,13 +297,13 @@ class Summary {
     }
     data_.layers_done = std::move(done);
     for (const auto& [row, of] : layers) {
-      GroupSummary& layer = data_.layers.emplace_back(combined(of, data_.confidence));
+      GroupSummary& layer = data_.layers.emplace_back(combined(of, how));
       layer.name = of.front().group->name;
       layer.operation = of.front().group->operation;
       layer.bits = of.front().group->bits;
     }
     for (const auto& [range, of] : parts) {
-      GroupSummary& row = data_.bits.emplace_back(combined(of, data_.confidence));
+      GroupSummary& row = data_.bits.emplace_back(combined(of, how));
       const BitRange bits{range.first, range.second};
       row.name = to_string(bits);
       row.bit = bits.last;
@@ -314,10 +315,10 @@ class Summary {
       row.name += " (" + bit_class + ")";
     }
     for (const auto& [bit_class, of] : classes) {
-      GroupSummary& row = data_.bit_classes.emplace_back(combined(of, data_.confidence));
+      GroupSummary& row = data_.bit_classes.emplace_back(combined(of, how));
       row.name = row.bit_class = class_name_of(bit_class);
     }
-    data_.network = combined(all, data_.confidence);
+    data_.network = combined(all, how);
     data_.network.name = "all";
   }
 
@@ -443,8 +444,10 @@ class Summary {
     if (data_.sampling) {  // within a stratum all bits are as likely
       if (record.edit.register_index == 0) add_to_layer_bit(trial, effect, bit);
       const std::size_t stratum = layer_of_.at({trial.entry, trial.site});
-      cells_.try_emplace({stratum, static_cast<std::size_t>(record.bit_class)}, run_.metric_columns)
-          .first->second.add(effect, trial);
+      const auto [cell, first] = cells_.try_emplace(
+          {stratum, static_cast<std::size_t>(record.bit_class)}, run_.metric_columns);
+      if (first && options_.estimate_means) cell->second.losses.keep_draws();
+      cell->second.add(effect, trial);
       return;
     }
     const std::string place_class =
@@ -476,10 +479,9 @@ class Summary {
   }
 
   void add_to_layer_bit(const TrialResult& trial, const Effect& effect, int bit) {
-    LayerBit& cell = layer_bits_[{layer_of_.at({trial.entry, trial.site}), bit}];
-    ++cell.trials;
-    cell.mismatches += effect.mismatch;
-    cell.clipped += effect.clipped;
+    BitSums& sums = layer_bits_[{layer_of_.at({trial.entry, trial.site}), bit}];
+    sums.mismatches.add(effect.fault, effect.mismatch);
+    sums.clipped += effect.clipped;
   }
 
   void add_to_worst(const TrialResult& trial, double delta) {
@@ -507,17 +509,21 @@ class Summary {
     return index >= 0 && i < run_.classes.size() ? run_.classes[i] : std::to_string(index);
   }
 
-  // Layer by layer, several at a time: each has resamples of its own.
+  // Layer by layer, several at a time: each has resamples of its own. A cell that is all of its
+  // stratum is counted as that.
   void estimate_means() {
     std::vector<Tally*> tallies;
     for (Tally& layer : layers_) tallies.push_back(&layer);
     if (!data_.sampling) tallies.push_back(&network_);
+    for (auto& [place, cell] : cells_) {
+      if (cell.group.trials < layers_[place.first].group.trials) tallies.push_back(&cell);
+    }
     std::atomic<std::size_t> next = 0;
     const auto workers = std::min<std::size_t>(
         tallies.size(), std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 8));
     run_on(static_cast<std::int64_t>(workers), [&] {
       for (std::size_t i = next++; i < tallies.size(); i = next++) {
-        tallies[i]->estimate(data_.confidence, kMeanStreams + 2 * i);
+        tallies[i]->estimate(data_.confidence, data_.clip, kMeanStreams + 2 * i);
       }
     });
   }
@@ -549,7 +555,9 @@ class Summary {
 
   // The mean over layers, from their own intervals: a layer that is too thin to know its own upper
   // end leaves the network's as open as its weight makes it. One where nothing changed counts as 0.
-  WeightedSum mean_over_layers(double DeltaLossSummary::* mean, Interval DeltaLossSummary::* interval,
+  // most: nats, of any trial.
+  WeightedSum mean_over_layers(double DeltaLossSummary::* mean,
+                               Interval DeltaLossSummary::* interval, double most,
                                bool by_bits) const {
     constexpr std::int64_t kSeveral = 2;  // a layer's only draw without a change is as several
     std::vector<WeightedTerm> terms;
@@ -559,7 +567,7 @@ class Summary {
       if (std::isnan(own) || !options_.estimate_means) continue;
       const double bits = data_.sampling ? layer.population : layer.bits;
       terms.push_back(
-          {by_bits ? bits : 1, own, known_loss(own, layer.delta_loss.*interval, kSeveral)});
+          {by_bits ? bits : 1, own, known_loss(own, layer.delta_loss.*interval, kSeveral, most)});
       weight += terms.back().weight;
     }
     for (WeightedTerm& term : terms) term.weight /= weight;
@@ -571,11 +579,13 @@ class Summary {
     data_.nonfinite_over_layers = rate_over_layers(&GroupSummary::nonfinite_rate);
     data_.due_over_layers = rate_over_layers(&GroupSummary::due);
     using Loss = DeltaLossSummary;
-    data_.loss_over_layers = {mean_over_layers(&Loss::mean, &Loss::interval, false),
-                              mean_over_layers(&Loss::mean, &Loss::interval, true)};
-    data_.clipped_over_layers = {
-        mean_over_layers(&Loss::mean_clipped, &Loss::clipped_interval, false),
-        mean_over_layers(&Loss::mean_clipped, &Loss::clipped_interval, true)};
+    constexpr double kAny = std::numeric_limits<double>::infinity();
+    const auto over = [&](double Loss::* mean, Interval Loss::* interval, double most) {
+      return OverLayers{mean_over_layers(mean, interval, most, false),
+                        mean_over_layers(mean, interval, most, true)};
+    };
+    data_.loss_over_layers = over(&Loss::mean, &Loss::interval, kAny);
+    data_.clipped_over_layers = over(&Loss::mean_clipped, &Loss::clipped_interval, data_.clip);
   }
 
   void finish_accuracy() {
@@ -663,8 +673,9 @@ class Summary {
       data_.warnings.push_back(
           "Trials were drawn for the rate of " + data_.sampling->goal.of +
           ", more where that was uncertain; all rates and means are weighted so that they are of "
-          "faults as likely as the campaign says. Means of delta loss may be known badly, and the "
-          "upper end of their intervals is open where a stratum has too few trials to tell.");
+          "faults as likely as the campaign says. Means of delta loss and of metrics may be known "
+          "badly: their intervals are open where a stratum has too few trials to tell, and too "
+          "narrow where none of its trials met a rare large value.");
       return;
     }
     const bool clipped = data_.plain_mean_misleads;
@@ -748,7 +759,11 @@ class Summary {
   std::set<std::int32_t> formats_hit_;
   std::map<std::tuple<std::int32_t, std::int32_t, int>, Tally> bits_;  // (format, register, bit)
   std::map<std::size_t, Tally> classes_;
-  std::map<std::pair<std::size_t, int>, LayerBit> layer_bits_;  // by stratum and bit; sums
+  struct BitSums {
+    ClusterCount mismatches;
+    double clipped = 0;
+  };
+  std::map<std::pair<std::size_t, int>, BitSums> layer_bits_;  // by stratum and bit
   std::array<Tally, 2> answers_, directions_;
   Tally network_;
   RaisedCount raised_;

@@ -33,7 +33,7 @@ struct DeltaLossSummary {
   double mean_given_change = 0;  // over changing trials; NaN if none
   double mean_clipped = 0;  // over all trials, each change cut at `clip`; where there is no finite
                             // one it counts as `clip`
-  Interval clipped_interval;  // as `interval`
+  Interval clipped_interval;  // as `interval`, at most the clip
   // How few faults carry these means (mean_estimate.h): the mean's, the clipped mean's.
   Concentration carried, clipped_carried;
   double signed_mean = 0;
@@ -92,7 +92,7 @@ struct LayerBit {
   std::size_t layer = 0;  // in ReportData::layers
   int bit = 0;
   std::int64_t trials = 0, mismatches = 0;
-  Proportion rate;     // of mismatches; of a run drawn by strata weighted, as is the next
+  Proportion rate;     // of mismatches, by fault; of a run drawn by strata weighted, as is the next
   double clipped = 0;  // mean delta loss, each trial cut at the clip
 };
 

@@ -187,11 +187,9 @@ Json to_json(const MetricSummary& metric) {
 }
 
 Json to_json(const ProtectionRow& row) {
-  Json json = {{"name", row.name},
-               {"accuracy", to_json(row.accuracy)},
-               {"nll", to_json(row.nll)},
-               {"mismatch", to_json(row.mismatch)},
-               {"clipped", number(row.clipped)}};
+  Json json = {{"name", row.name},        {"accuracy", to_json(row.accuracy)},
+               {"nll", to_json(row.nll)}, {"mismatch", to_json(row.mismatch)},
+               {"due", to_json(row.due)}, {"clipped", number(row.clipped)}};
   if (row.name.empty()) return json;
   json["detail"] = row.detail;
   json["cost"] = row.cost;
@@ -199,9 +197,9 @@ Json to_json(const ProtectionRow& row) {
   if (row.detected) json["detected"] = to_json(*row.detected);
   if (row.false_alarm) json["false_alarm"] = to_json(*row.false_alarm);
   if (row.paired) {
-    json["prevented"] = row.only_without;
-    json["caused"] = row.only_with;
-    json["p"] = number(row.p);
+    json["prevented"] = row.prevented;
+    json["caused"] = row.caused;
+    json["p"] = row.p ? Json(*row.p) : Json(nullptr);
     json["corrected"] = to_json(row.corrected);
     json["covered"] = to_json(row.covered);
   }

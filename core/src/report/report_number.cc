@@ -113,12 +113,10 @@ const std::vector<Definition>& definitions() {
       {"golden", "the same model in the same number format without a fault"},
       {"interval",
        "of a rate Wilson's score interval, Clopper-Pearson's where there are fewer than 5 events "
-       "or "
-       "fewer than 5 trials without one; of a mean of rates what the layers' intervals leave "
-       "(MOVER); "
-       "of a layer's mean delta loss the bootstrap-t over its faults, of a network's the "
-       "percentiles "
-       "of 2000 resamples"},
+       "or fewer than 5 trials without one; of the mean delta loss of a layer's trials, or of all, "
+       "the bootstrap-t over their faults (10 000 resamples); of a metric's mean Student's t over "
+       "the faults, open where these are fewer than 5 of one value; of a mean over layers what the "
+       "layers' intervals leave (MOVER)"},
   };
   return all;
 }
