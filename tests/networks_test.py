@@ -2249,7 +2249,7 @@ class Protected(Networks):
         for target in ("input", "weight"):  # which no operation makes
             self.protect_refused(f'protection = "duplicate"\ntarget = "{target}"\noperations = "*"',
                                  "guards none of the selected sites", learn=False, rc=2)
-        for chosen in ('target = "weight"\noperations = "*"', 'operations = ["conv"]', 'sites = ["conv"]'):
+        for chosen in ('target = "weight"\noperations = "*"', 'operations = ["conv"]', 'sites = ["act"]'):
             self.protect_refused(f'protection = "logit_bound"\n{chosen}', "guards the answer, and none of the sites", rc=2)
         numpy.save(self.folder / "lx.npy", numpy.zeros((4, 3, 9, 9), numpy.float32))
         numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))
