@@ -300,6 +300,11 @@ workers = 2
         out = subprocess.run([PROGRAM, "status", "run", "--json"], cwd=self.folder, capture_output=True, text=True)
         self.assertFalse(json.loads(out.stdout)["finished"])
 
+    def test_a_thread_that_is_gone_is_named(self):
+        err = self.deed("ends_thread", "measure", per_site=60000, run="self_replay = 0")
+        words = r"plugin deeds ended the thread that had called it in measure, at site|with \d+ of 120000 trials stored"
+        self.assertRegex(err, words)
+
     def test_a_child_that_a_plugin_forks_ends_in_the_call(self):
         err = self.deed("forks", "measure", code=0)
         self.assertIn("metric 'deed' of plugin deeds has forked, and the child came back from measure", err)

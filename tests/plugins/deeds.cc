@@ -51,7 +51,9 @@ void act(std::string_view what) {
   if (what == "ends_thread") ::syscall(SYS_exit, 0);
   if (what == "forks") ::fork();  // and the child goes on
   if (what == "limits") {
-    const rlimit few{64, 64};
+    rlimit few{};
+    ::getrlimit(RLIMIT_NOFILE, &few);
+    few.rlim_cur = 8;
     ::setrlimit(RLIMIT_NOFILE, &few);
   }
 }

@@ -10,12 +10,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -36,6 +38,7 @@ struct Slot {
   std::atomic<const char*> site{nullptr};
   std::atomic<std::int64_t> trial{-1};
   std::atomic<std::uint64_t> calls{0};  // begun and ended
+  std::atomic<pid_t> thread{::gettid()};
 };
 
 struct Slots {
@@ -315,8 +318,14 @@ void end_call(const char* how) {
     end_uncalled(plugin, " ended the process in ", how);
   }
 }
+void know_thread() {
+  if (current != nullptr) current->thread = ::gettid();
+}
 // In the child.
-void on_fork() { is_stray = current != nullptr && current->who.load() != nullptr; }
+void on_fork() {
+  is_stray = current != nullptr && current->who.load() != nullptr;
+  know_thread();
+}
 
 void on_exit() { end_call(" (it called exit)"); }
 
@@ -325,6 +334,7 @@ void on_exit() { end_call(" (it called exit)"); }
 void catch_plugin_crashes() {
   catching = true;
   own_process = ::getpid();
+  know_thread();
   void* frame = nullptr;
   backtrace(&frame, 1);  // loads what unwinds, for which a handler may have no memory
   struct sigaction action{};
@@ -424,6 +434,20 @@ PluginWork::~PluginWork() {
   current->site.store(outer_site_, std::memory_order_relaxed);
 }
 
+namespace {
+
+// Ended by the bare system call; the first thread of a process stays as a zombie.
+bool is_gone(pid_t thread) {
+  if (::tgkill(::getpid(), thread, 0) != 0) return errno == ESRCH;
+  std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
+  for (std::string word; status >> word;) {
+    if (word == "State:") return status >> word && word == "Z";
+  }
+  return false;
+}
+
+}  // namespace
+
 struct PluginWatch::State {
   const std::atomic<bool>& stop;
   WatchLimits limits;
@@ -456,6 +480,9 @@ struct PluginWatch::State {
   void look_at(const Slot& slot, Seen& seen, Clock::time_point now,
                const std::optional<Clock::time_point>& stopped) const {
     const std::uint64_t calls = slot.calls.load();
+    if (slot.who.load() != nullptr && is_gone(slot.thread)) {
+      end_process(slot, " ended the thread that had called it in ", "");
+    }
     if (slot.who.load() == nullptr || calls != seen.calls) {
       seen = {calls, now, false};
       return;

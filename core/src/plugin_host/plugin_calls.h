@@ -88,8 +88,8 @@ class PluginAdvice {
 };
 
 /// While it lives a thread of its own looks at the calls. One that
-/// takes `warn_s` is told of; one that takes `limit_s`, or that still runs `stop_s` after `stop`
-/// became true, ends the process with exit code 3 and its name.
+/// takes `warn_s` is told of; one that takes `limit_s`, that still runs `stop_s` after `stop`
+/// became true, or whose thread is gone, ends the process with exit code 3 and its name.
 struct WatchLimits {
   double warn_s = 30, limit_s = 600, stop_s = 5;
 };

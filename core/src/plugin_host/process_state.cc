@@ -72,16 +72,17 @@ bool ProcessState::stop_timers() const {
   return stopped;
 }
 
-bool ProcessState::put_back_limits() const {
-  bool changed = false;
+std::string ProcessState::put_back_limits() const {
+  std::string changed;
   for (std::size_t i = 0; i < limits_.size(); ++i) {
     const rlimit now = limit_of(i);
     const rlimit& before = limits_[i];
     if (i == RLIMIT_DATA) continue;
     if (now.rlim_cur == before.rlim_cur && now.rlim_max == before.rlim_max) continue;
-    changed = true;
     const auto resource = static_cast<__rlimit_resource_t>(i);
+    if (changed.empty()) changed = "limits of resources";
     if (::setrlimit(resource, &before) == 0) continue;
+    changed = "limits of resources (upper ones, which stay)";
     // Only root raises the upper one again.
     const rlimit most{std::min(before.rlim_cur, now.rlim_max), now.rlim_max};
     ::setrlimit(resource, &most);
@@ -111,7 +112,7 @@ std::string ProcessState::put_back() const {
   }
   if (handlers) changed.emplace_back("handlers of signals");
   if (timers) changed.emplace_back("timers");
-  if (put_back_limits()) changed.emplace_back("limits of resources");
+  if (const std::string limits = put_back_limits(); !limits.empty()) changed.push_back(limits);
   // A locale object of C++ first: it sets that of C, too.
   if (std::locale() != locale_ || c_locale() != c_locale_) {
     std::locale::global(locale_);

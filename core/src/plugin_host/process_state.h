@@ -30,7 +30,8 @@ class ProcessState {
   static constexpr std::array kTimers = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
 
   bool stop_timers() const;
-  bool put_back_limits() const;
+  /// "limits of resources", or nothing where they are as they were.
+  std::string put_back_limits() const;
 
   std::filesystem::path folder_;  // empty: it is gone
   unsigned mask_ = 0;

@@ -4,7 +4,6 @@
 #include <link.h>
 
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <string_view>
@@ -19,6 +18,11 @@ std::map<std::int64_t, std::uint64_t> dynamic_entries(const link_map& library) {
     entries[entry->d_tag] = entry->d_un.d_val;
   }
   return entries;
+}
+
+/// What the loader has written there; AddressSanitizer may know of no variable at that place.
+__attribute__((no_sanitize("address"))) const void* bound_at(std::uint64_t address) {
+  return *reinterpret_cast<const void* const*>(address);
 }
 
 bool is_standard_library(std::string_view file) {
@@ -47,11 +51,11 @@ std::vector<ReplacedSymbol> replaced_symbols(void* handle) {
       const int type = symbol.st_info & 15, binding = symbol.st_info >> 4;
       if (symbol.st_shndx == SHN_UNDEF || binding != STB_GLOBAL) continue;
       if (type != STT_FUNC && type != STT_OBJECT) continue;
-      const void* bound = nullptr;
-      std::memcpy(&bound, reinterpret_cast<const void*>(library->l_addr + relocations[i].r_offset),
-                  sizeof bound);
+      const std::uint64_t place = library->l_addr + relocations[i].r_offset;
       Dl_info other{};
-      if (::dladdr(bound, &other) == 0 || other.dli_fbase == own.dli_fbase) continue;
+      if (place % sizeof(void*) != 0 || ::dladdr(bound_at(place), &other) == 0 ||
+          other.dli_fbase == own.dli_fbase)
+        continue;
       const std::string file = std::filesystem::path(other.dli_fname).filename();
       if (!is_standard_library(file)) found.emplace(names + symbol.st_name, file);
     }
