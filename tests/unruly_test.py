@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -21,6 +22,15 @@ import torch
 from torch import nn
 
 PROGRAM, PLUGINS = (Path(argument).resolve() for argument in (sys.argv.pop(1), sys.argv.pop(1)))
+
+
+def toml(value):
+    """As a campaign file has it."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(of)}" for key, of in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
 
 
 class Unruly(unittest.TestCase):
@@ -45,9 +55,12 @@ class Unruly(unittest.TestCase):
         extra="",
         plugins=("unruly",),
         arguments=(),
+        per_site=400,
+        threads=1,
+        **environment,
     ):
         ids = [metric] if isinstance(metric, str) else metric
-        metrics = f"[metrics]\nids = {json.dumps(ids)}" if metric else ""
+        metrics = f"[metrics]\nids = {toml(ids)}" if metric else ""
         paths = json.dumps([str(PLUGINS / f"{plugin}.so") for plugin in plugins])
         model = f'error_model = "{error_model}"' if error_model else ""
         (self.folder / "c.toml").write_text(f"""
@@ -61,7 +74,7 @@ labels = "y.npy"
 [format]
 id = "{number_format}"
 [[faults]]
-per_site = 400
+per_site = {per_site}
 {model}
 {metrics}
 {extra}
@@ -69,7 +82,7 @@ per_site = 400
 paths = {paths}
 [run]
 batch = 4
-threads = 1
+threads = {threads}
 workers = 2
 {run}
 """)
@@ -79,6 +92,7 @@ workers = 2
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
 
     def ended(self, process, code=3):
@@ -148,7 +162,7 @@ workers = 2
     def test_what_is_stored_in_two_ways_ends_the_run(self):
         for number_format, words in (
             ("other_emulation", r"stores \S+ as 1 by encode and decode of \d+, and emulate of \d+ values makes it 2, at"),
-            ("first_of_slice", r"stores \S+ as \d by encode and decode of \d+, and emulate of \d+ values makes it \d, at"),
+            ("first_of_slice", r"encodes \S+ as 0x\w+ among \d+, and as 0x\w+ among \d+ of them, though elementwise"),
             ("false_exact", r"stores -0 as 0 by encode and decode of \d+, and exact\(\) says that it stays -0"),
         ):
             with self.subTest(number_format):
@@ -157,6 +171,155 @@ workers = 2
     def test_what_a_plugin_catches_ends_the_run_all_the_same(self):
         err = self.ended(self.start(error_model="swallows"))
         self.assertRegex(err, r"'swallows' of plugin unruly draws the operation add with NaN.*, trial \d+")
+
+    def test_parts_are_what_the_whole_is(self):
+        parts = r"elementwise\(\) says that any slice can be stored alone"
+        for number_format, words in (
+            ("by_size", r"encodes \S+ as 0x\w+ among \d+, and as 0x\w+ among [1-7] of them, though " + parts),
+            ("by_size_decode", r"decodes 0x\w+ as \S+ among \d+, and as \S+ among [1-7] of them, though " + parts),
+            ("seldom_exact", r"stores -?0.\d+ as -?0.\d+ by encode and decode of \d+, and exact\(\) says that it stays"),
+            ("writes_input", r"writes to the values in encode, which it may only read"),
+        ):
+            with self.subTest(number_format):
+                err = self.ended(self.start(number_format, plugins=("sly",), run="self_replay = 0"))
+                self.assertRegex(err, f"format '{number_format}' of plugin sly {words}")
+
+    def guarded(self, guard, code=3):
+        rng = numpy.random.default_rng(2)
+        numpy.save(self.folder / "lx.npy", (0.9 * rng.standard_normal((4, 3, 8, 8))).astype(numpy.float32))
+        numpy.save(self.folder / "ly.npy", numpy.zeros(4, numpy.int64))
+        learn = f'[[protect]]\nprotection = "{guard}"\n[learn]\npath = "lx.npy"\nlabels = "ly.npy"'
+        return self.ended(self.start(extra=learn, name=guard, plugins=("sly",), run="self_replay = 0"), code)
+
+    def test_parts_are_guarded_as_the_whole_is(self):
+        alone = r"makes \S+ of \S+ in guard of \d+ values, and \S+ of it in guard of \d+ of them: what becomes of a value"
+        for guard, words in (
+            ("bounds_first", alone),
+            ("bounds_many", alone),
+            ("bounds_few", alone),
+            ("counts_slices", r"detects 1 of \d+ values in guard, and 2 of them in two halves"),
+            ("writes_state", "writes to its state in guard, which it may only read"),
+        ):
+            with self.subTest(guard):
+                self.assertRegex(self.guarded(guard), f"protection '{guard}' of plugin sly {words}")
+        self.guarded("bounds", code=0)
+
+    def test_a_guard_says_the_same_when_asked_again(self):
+        for guard, method in (
+            ("other_state", "state_size"),
+            ("other_scratch", "scratch_size"),
+            ("other_wants", "wants"),
+            ("other_twice", "computed_twice"),
+            ("other_passes", "passes"),
+        ):
+            with self.subTest(guard):
+                words = f"protection '{guard}' of plugin sly says \\d+ in {method}, and \\d+ when asked again"
+                self.assertRegex(self.guarded(guard), words)
+
+    def test_a_metric_may_not_write_to_logits(self):
+        err = self.ended(self.start(metric="writes_logits", plugins=("sly",)))
+        self.assertRegex(err, r"'writes_logits' of plugin sly writes to the faulty logits in measure, .*, trial \d+")
+
+    def test_formats_are_made_during_create(self):
+        err = self.ended(self.start(metric="asks_late", plugins=("sly",)))
+        self.assertRegex(err, r"'asks_late' of plugin sly asks for format 'fp16', at site .*during create alone")
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "these registers are those of x86-64")
+    def test_the_registers_of_long_double_are_put_back(self):
+        for metric in ("double_precision", "leaves_mmx"):
+            with self.subTest(metric):
+                err = self.ended(self.start(metric=metric, plugins=("sly",)))
+                self.assertIn(f"metric '{metric}' of plugin sly changed how the processor computes in measure, at", err)
+                self.assertIn("MMX code ends with emms", err)
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "the plugin does nothing elsewhere")
+    def test_threads_of_the_pool_are_put_back(self):
+        needs = subprocess.run(["readelf", "-d", PLUGINS / "pooling.so"], capture_output=True, text=True).stdout
+        if "gomp" not in needs and "omp" not in needs:
+            self.skipTest("this compiler has no OpenMP")
+        for metric, method in (("pools_in_create", "create"), ("pools_in_measure", "measure")):
+            with self.subTest(metric):
+                process = self.start(metric=metric, plugins=("pooling",), threads=2, OMP_NUM_THREADS="2")
+                words = f"'{metric}' of plugin pooling changed how the processor computes in {method} (threads of OpenMP's pool)"
+                self.assertIn(words, self.ended(process))
+
+    def deed(self, what, when="create", code=3, **choice):
+        process = self.start(
+            metric=[{"id": "deed", "what": what, "when": when}], plugins=("deeds",), number_format="fp32", **choice
+        )
+        return self.ended(process, code)
+
+    def test_signals_of_plugins_are_named(self):
+        for what, how in (
+            ("closed_pipe", "(it wrote to a pipe that nobody reads)"),
+            ("trap", "(trap)"),
+            ("bad_call", "(bad system call)"),
+        ):
+            for when in ("create", "measure"):
+                with self.subTest(what, when=when):
+                    self.assertIn(f"metric 'deed' of plugin deeds crashed in {when} {how}", self.deed(what, when))
+        for what, signal_name in (("alarm", "SIGALRM"), ("profiler", "SIGPROF"), ("hangs_up", "SIGHUP")):
+            with self.subTest(what):
+                err = self.deed(what, "measure", per_site=60000)
+                self.assertIn(f"a signal that code of the process asked for ends it ({signal_name}, ", err)
+                self.assertIn("it is that of plugin deeds", err)
+        for what in ("alarm", "profiler"):  # stopped before it rings
+            self.assertIn("changes timers of the process in create; that is put back", self.deed(what, code=0))
+
+    def test_signals_of_others_are_left_alone(self):
+        process = self.start(metric=[{"id": "deed"}], plugins=("deeds",), per_site=60000)
+        self.wait_for(process, "trials on")
+        process.send_signal(signal.SIGHUP)
+        self.assertNotIn("plugin", self.ended(process, code=-signal.SIGHUP))
+        process = subprocess.Popen(
+            [PROGRAM, "plugin", "list", "--plugin", PLUGINS / "deeds.so", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        process.stdout.close()
+        with process.stderr:
+            self.assertEqual(process.stderr.read(), "")
+        self.assertEqual(process.wait(timeout=60), -signal.SIGPIPE)
+
+    def test_limits_that_plugins_lower_are_put_back(self):
+        self.assertIn("changes limits of resources of the process in create; that is put back", self.deed("limits", code=0))
+
+    def test_an_exit_in_a_thread_of_a_plugin_is_named(self):
+        for what, how in (("exit_aside", "(it called exit)"), ("exit_at_once_aside", "(it called _exit)")):
+            with self.subTest(what):
+                err = self.deed(what, per_site=60000)
+                words = f"plugin deeds ended the process in code that was not called, such as a thread of its own {how}"
+                self.assertIn(words, err)
+                self.assertIn("bitfall resume", err)
+                self.assert_kept()
+
+    def test_a_worker_that_ends_without_a_word_leaves_no_finished_run(self):
+        err = self.deed("ends_thread", "measure", run="self_replay = 0")
+        self.assertRegex(err, r"the run came to its end with \d+ of 800 trials stored")
+        out = subprocess.run([PROGRAM, "status", "run", "--json"], cwd=self.folder, capture_output=True, text=True)
+        self.assertFalse(json.loads(out.stdout)["finished"])
+
+    def test_a_thread_that_is_gone_is_named(self):
+        err = self.deed("ends_thread", "measure", per_site=60000, run="self_replay = 0")
+        words = r"plugin deeds ended the thread that had called it in measure, at site|with \d+ of 120000 trials stored"
+        self.assertRegex(err, words)
+
+    def test_a_child_that_a_plugin_forks_ends_in_the_call(self):
+        err = self.deed("forks", "measure", code=0)
+        self.assertIn("metric 'deed' of plugin deeds has forked, and the child came back from measure", err)
+        self.assert_kept()
+
+    def test_a_plugin_that_needs_a_library_beside_it(self):
+        self.ended(self.start(metric="supported", plugins=("supported",), name="supported"), code=0)
+        replayed = subprocess.run([PROGRAM, "replay", "supported", "--trial", "3"], cwd=self.folder,
+                                  capture_output=True, text=True)
+        self.assertEqual(replayed.returncode, 0, replayed.stderr)
+        self.assertIn("equal to the stored trial", replayed.stdout)
+
+    def test_sites_are_calibrated_in_any_order(self):
+        words = r"format 'first_scale' gives other metadata in calibrate at site '\w+' when sites come in the reverse order"
+        self.assertRegex(self.ended(self.start("first_scale", plugins=("sly",))), words)
 
     def test_golden_ranges_are_for_those_that_ask(self):
         err = self.ended(self.start(error_model="by_range_unsaid"))

@@ -39,7 +39,8 @@ function(bitfall_add_plugin name)
   target_compile_options(${name} PRIVATE $<$<CONFIG:>:-O2>  # no build type, no optimisation
     -ffile-prefix-map=${CMAKE_CURRENT_SOURCE_DIR}=.)        # the same bytes wherever it is built
   if(NOT BITFALL_SANITIZE)  # whose own functions clang takes from the program
-    target_link_options(${name} PRIVATE -Wl,-z,defs)        # what is missing is an error here, not where it is loaded
+    target_link_options(${name} PRIVATE -Wl,-z,defs         # what is missing is an error here, not where it is loaded
+      -Wl,--exclude-libs,ALL -Wl,-Bsymbolic)                # its own functions are those that it calls
   endif()
   bitfall_sources_hash(hash ${ARGN})
   if(hash)

@@ -243,10 +243,26 @@ TEST(PackFile, KeepsItsManifestAndItsSums) {
        {R"({"schema": "bitfall.pack/1", "name": "x", "version": "1", "abi": 4, "components": [], "sources": ["../a.cc"], "prepare": []})",
         "does not hold"},
        {R"({"schema": "bitfall.pack/1", "name": "x", "version": "1", "abi": 4, "components": [], "sources": ["-fplugin=x"], "prepare": []})",
-        "does not hold"}}) {
+        "does not hold"},
+       {R"({"schema": "bitfall.pack/1", "name": "x", "version": "1", "abi": 4, "components": [], "sources": ["pack.json"], "prepare": []})",
+        "names the source 'pack.json', which is no C++ by its name"}}) {
     std::ofstream(folder / kManifest) << name;
     write_sums(folder, files);
     EXPECT_THAT(says(files), HasSubstr(words)) << name;
+  }
+}
+
+TEST(PackFile, RefusesNamesThatAddingUses) {
+  PackManifest manifest;
+  manifest.name = "nf4";
+  require_free_names(manifest, {"nf4.cc", "data/nf4.so", "other.so", "tmp.txt"}, "p.bfp");
+  for (const std::string name : {"nf4.so", "installed.json", "build/nf4.so", "tmp"}) {
+    try {
+      require_free_names(manifest, {"nf4.cc", name}, "p.bfp");
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.what(), "p.bfp: holds '" + name + "', a name that `plugin add` itself uses");
+    }
   }
 }
 

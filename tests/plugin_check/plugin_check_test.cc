@@ -104,6 +104,27 @@ TEST(PluginCheck, FindsWhatChangesTheProcess) {
               HasSubstr("changes the process in its calls: the working directory and the locale"));
 }
 
+TEST(PluginCheck, FindsWhatThreadsOfThePoolAreLeftWith) {
+#if defined(__x86_64__)
+  const std::string only = "^metric/pools_in_measure deterministic";
+  const CheckReport report = checked(library("pooling"), only);
+  const std::string needs = checked(library("pooling"), "needs").results.front().detail;
+  if (needs.find("omp") == needs.npos) GTEST_SKIP() << "this compiler has no OpenMP";
+  EXPECT_THAT(first_finding(report, "metric/pools_in_measure"),
+              HasSubstr("deterministic FAIL: changes how the processor computes in threads"));
+#endif
+}
+
+TEST(PluginCheck, FindsSlyErrorModels) {
+  const auto said = [](const std::string& subject) {
+    return first_finding(checked(library("sly"), "^" + subject + " (?!reload)"), subject);
+  };
+  EXPECT_THAT(said("error_model/pairs"), HasSubstr("deterministic FAIL: gives another result"));
+  EXPECT_THAT(said("error_model/two_bits"),
+              HasSubstr("edits FAIL: says that each fault is of one bit (BitFaults), and draws the "
+                        "mask 0x3 for one at site 'fp32 map'"));
+}
+
 TEST(PluginCheck, FindsFaultyFormats) {
   EXPECT_THAT(found("format/random_output"), HasSubstr("deterministic FAIL: gives another result"));
   EXPECT_THAT(found("format/state_between_calls"), HasSubstr("deterministic FAIL"));

@@ -263,6 +263,17 @@ TEST(PluginHost, RefusesAnUndefinedSymbol) {
             "undefined symbol: _Z7missingv (missing()); link the plugin against what defines it");
 }
 
+TEST(PluginHost, RefusesFunctionsThatOthersReplace) {
+  EXPECT_THAT(refusal(test_plugin("replaced_symbols")),
+              StartsWith("it holds 'lrand48', and its calls would reach those of libc.so"));
+  PluginHost host;
+  host.load(test_plugin("own_symbols"));
+  Diagnostics diagnostics("", "");
+  std::vector<double> values(1);
+  host.make_metric(plugin_choice("draws"), diagnostics)->measure({}, values);
+  EXPECT_EQ(values[0], -7);
+}
+
 TEST(PluginHost, RefusesWhatIsNoLibrary) {
   EXPECT_EQ(refusal(test_plugin("not_a_library")), "not a shared library: file too short");
   const fs::path text = scratch_folder("text") / "long_text.so";

@@ -28,9 +28,9 @@ class Host {
   /// component the first is shown. From any thread.
   virtual void log(LogLevel level, Text message) const = 0;
 
-  /// Another format, to stand on; options that are not set have their defaults. The caller deletes
-  /// it. Throws std::invalid_argument where there is none, or a setting is wrong. The run then
-  /// depends on that format's plugin, too.
+  /// During create only: another format, to stand on; options that are not set have their defaults.
+  /// The caller deletes it. Throws std::invalid_argument where there is none, or a setting is
+  /// wrong. The run then depends on that format's plugin, too.
   virtual NumberFormat* make_format(Text id, View<const Setting> settings) const = 0;
 
   /// For abilities that a later host may have: null where it does not know `name`.

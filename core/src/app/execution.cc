@@ -246,6 +246,15 @@ int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned
              double seconds) {
   const std::string directory = store.directory().string();
   const std::string go_on = command_to_go_on(store, options);
+  if (finished && store.count_done() != planned) {
+    throw Error(ExitCode::kPlugin,
+                "the run came to its end with " + std::to_string(store.count_done()) + " of " +
+                    std::to_string(planned) +
+                    " trials stored: a thread that ran trials ended without a "
+                    "word, which a plugin can do\n  what is stored is kept; go on "
+                    "with: " +
+                    go_on);
+  }
   RunFacts facts = store.facts();
   facts.wall_s = facts.wall_s.value_or(0) + seconds;
   if (finished) facts.finished = now_text();

@@ -37,6 +37,7 @@ int execute(Session& session, Store& store, const ExecutionOptions& options = {}
 std::vector<bool> expect_stored_golden(Session& session, const Store& store);
 
 /// The end of a session, `seconds` long: facts, the report or how to go on. Returns the exit code.
+/// Throws Error(kPlugin) where a finished run has not as many trials as were planned.
 int conclude(Store& store, const ExecutionOptions& options, std::int64_t planned, bool finished,
              double seconds);
 

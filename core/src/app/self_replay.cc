@@ -150,6 +150,13 @@ std::string not_relied_on(const std::filesystem::path& run) {
 void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up) {
   if (!replays_trials(session)) return;
   const auto fresh = session.fresh();
+  const std::int32_t otherwise = fresh->engine().site_calibrated_otherwise(session.engine());
+  if (otherwise >= 0) {
+    const Site& site = session.model().sites()[static_cast<std::size_t>(otherwise)];
+    throw Error(ExitCode::kPlugin, "format '" + session.format_name(otherwise) +
+                                       "' gives other metadata in calibrate at site '" + site.name +
+                                       "' when sites come in the reverse order; " + kNoFunction);
+  }
   const std::int64_t trials = session.plan().size();
   const std::int64_t count = std::min(session.campaign().self_replay, trials);
   for (std::int64_t i = 0; i < count && !stop_requested; ++i) {

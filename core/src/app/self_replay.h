@@ -20,7 +20,8 @@ bool replays_trials(const Session& session);
 /// What errors of the calls below end with: the results of this run cannot be relied on.
 std::string not_relied_on(const std::filesystem::path& run);
 
-/// Before the first trial: [run] self_replay trials, each by two sets of components. Does nothing
+/// Before the first trial: what formats are calibrated to, sites in the reverse order, and [run]
+/// self_replay trials, each by two sets of components. Does nothing
 /// where all plugins in use come with the program. Throws Error(kPlugin) naming what differs.
 /// given_up: trials that are not run, by number.
 void replay_ahead(Session& session, const std::map<std::int64_t, std::string>& given_up = {});

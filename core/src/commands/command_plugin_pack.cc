@@ -103,8 +103,8 @@ std::vector<std::string> PluginPackCommand::gather(const fs::path& to) const {
 }
 
 bool is_source(const fs::path& name) {
-  const fs::path folder = name.parent_path(), kind = name.extension();
-  return (folder.empty() || folder == "src") && (kind == ".cc" || kind == ".cpp" || kind == ".cxx");
+  const fs::path folder = name.parent_path();
+  return (folder.empty() || folder == "src") && is_source_name(name);
 }
 
 std::vector<std::vector<std::string>> PluginPackCommand::prepared(const PackManifest& manifest,

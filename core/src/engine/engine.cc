@@ -33,7 +33,8 @@ struct Engine::State {
   EngineOptions options;
   Workload workload;
   Shard shard;
-  EngineCosts costs;  // of the last run
+  EngineCosts costs;                        // of the last run
+  std::vector<std::vector<Range>> learned;  // by site, of the last profile()
 
   State(const Model& model, const Dataset& dataset, const SiteFormats& formats, EngineOptions given)
       : options(std::move(given)), workload(model, dataset, formats, options) {}
@@ -65,11 +66,26 @@ std::int64_t Engine::images_to_profile(std::int64_t most_images, const Dataset* 
 bool Engine::profile(const std::atomic<bool>& stop, const std::function<void(std::int64_t)>& tick,
                      std::int64_t most_images, const Dataset* others) {
   const c10::InferenceMode guard;
-  auto profiles =
-      Profiler(state_->workload, state_->options, most_images, others).profile(stop, tick);
+  Profiler profiler(state_->workload, state_->options, most_images, others);
+  auto profiles = profiler.profile(stop, tick);
   if (!profiles) return false;
+  state_->learned = profiler.ranges();
   state_->workload.set_profiles(std::move(*profiles));
   return true;
+}
+
+std::int32_t Engine::site_calibrated_otherwise(const Engine& other) const {
+  const auto& learned = other.state_->learned;
+  for (std::size_t index = learned.size(); index-- > 0;) {
+    if (learned[index].empty()) continue;
+    const auto site = static_cast<std::int32_t>(index);
+    const std::vector<std::uint32_t>& then = other.profiles()[index].metadata;
+    std::vector<std::uint32_t> now(then.size());
+    emulated().formats().of(site).calibrate(learned[index],
+                                            state_->workload.model().sites()[index].shape, now);
+    if (now != then) return site;
+  }
+  return -1;
 }
 
 bool Engine::count_values(const std::atomic<bool>& stop,

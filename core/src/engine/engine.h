@@ -58,6 +58,10 @@ class Engine {
   std::int64_t images_to_profile(std::int64_t most_images = 0,
                                  const Dataset* others = nullptr) const;
   const std::vector<SiteProfile>& profiles() const;
+  /// The first site at which this engine's formats, calibrated by what the other's profile() has
+  /// learned, in the reverse order of sites, have another metadata than that one's; -1 where none
+  /// has. The other has the same model and formats.
+  std::int32_t site_calibrated_otherwise(const Engine& other) const;
   /// The network as it is run: its values pass through their formats.
   const EmulatedModel& emulated() const;
   /// Decodes images ahead, up to 1 GiB of them, so that a broken one is found before anything is

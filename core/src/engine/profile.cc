@@ -109,7 +109,8 @@ SiteProfile Profiler::profile_of(std::int32_t site) {
   if (format.calibrated()) {
     const auto& shape = workload_.model().sites()[index].shape;
     profile.metadata.resize(static_cast<std::size_t>(metadata_size(format, shape)));
-    format.calibrate(learned_[index].ranges(), shape, profile.metadata);
+    ranges_[index] = learned_[index].ranges();
+    format.calibrate(ranges_[index], shape, profile.metadata);
   }
   return profile;
 }
@@ -130,6 +131,7 @@ std::optional<std::vector<SiteProfile>> Profiler::profile(
     if (tick) tick(std::min((chunk + 1) * batch, images_));
   }
   std::vector<SiteProfile> profiles(workload_.model().sites().size());
+  ranges_.assign(profiles.size(), {});
   for (const std::int32_t site : options_.emulated) {
     profiles[static_cast<std::size_t>(site)] = profile_of(site);
   }

@@ -28,6 +28,8 @@ class Profiler {
   /// way. `tick(images done)` after each chunk, if given. Nothing if `stop` became true first.
   std::optional<std::vector<SiteProfile>> profile(const std::atomic<bool>& stop,
                                                   const std::function<void(std::int64_t)>& tick);
+  /// By site, after profile(): what calibrated formats were given; empty of others.
+  const std::vector<std::vector<Range>>& ranges() const { return ranges_; }
 
  private:
   std::vector<RangeObserver> observers() const;
@@ -45,6 +47,7 @@ class Profiler {
   std::int64_t learning_;  // images that formats learn from, the first that were dealt
   std::int64_t images_;
   std::vector<RangeObserver> learned_, all_;  // by site: of those images, of every image
+  std::vector<std::vector<Range>> ranges_;
 };
 
 }  // namespace bitfall

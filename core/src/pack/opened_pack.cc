@@ -72,6 +72,7 @@ void check_signature(const fs::path& pack, const SignatureRequest& request, Open
 void open_pack(const fs::path& pack, const SignatureRequest& request, OpenedPack& opened) {
   opened.files = unpack_archive(pack, opened.folder.path());
   opened.manifest = read_manifest(opened.folder.path(), pack);
+  require_free_names(opened.manifest, opened.files, pack);
   opened.sha256 = sha256_file(pack);
   check_signature(pack, request, opened);
   check_sums(opened.folder.path(), opened.files, pack);

@@ -60,6 +60,22 @@ bool is_plain_name(const std::string& name) {
 
 }  // namespace
 
+bool is_source_name(const fs::path& file) {
+  const fs::path kind = file.extension();
+  return kind == ".cc" || kind == ".cpp" || kind == ".cxx";
+}
+
+void require_free_names(const PackManifest& manifest, const std::vector<std::string>& files,
+                        const fs::path& pack) {
+  for (const std::string& file : files) {
+    const std::string top = *fs::path(file).begin();
+    if (file != manifest.name + ".so" && file != kInstalled && top != "build" && top != "tmp") {
+      continue;
+    }
+    refuse(pack, "holds " + in_quotes(printable(file)) + ", a name that `plugin add` itself uses");
+  }
+}
+
 void write_manifest(const PackManifest& manifest, const fs::path& folder) {
   Json json = {{"schema", kSchema}};
   for (const auto& [key, text] : texts_of(manifest)) {
@@ -120,6 +136,10 @@ PackManifest read_manifest(const fs::path& folder, const fs::path& pack) {
     if (leaves || source.starts_with('-') || !fs::is_regular_file(folder / path)) {
       refuse(pack, std::string(kManifest) + " names the source " + in_quotes(printable(source)) +
                        ", which the pack does not hold");
+    }
+    if (!is_source_name(path)) {
+      refuse(pack, std::string(kManifest) + " names the source " + in_quotes(printable(source)) +
+                       ", which is no C++ by its name (.cc, .cpp, .cxx)");
     }
   }
   if (manifest.sources.empty()) refuse(pack, std::string(kManifest) + " names no source");

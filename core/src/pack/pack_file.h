@@ -13,6 +13,7 @@ namespace bitfall {
 inline constexpr const char* kManifest = "pack.json";
 inline constexpr const char* kExpected = "expected.json";
 inline constexpr const char* kSums = "SHA256SUMS";
+inline constexpr const char* kInstalled = "installed.json";  // of an installed one
 
 struct PackManifest {
   std::string name, version, summary, group, licence, url, cite;
@@ -31,6 +32,13 @@ PackManifest read_manifest(const std::filesystem::path& folder, const std::files
 
 /// Throws Error(kInput) where name, version or group cannot be a part of a file's name.
 void require_plain_names(const PackManifest& manifest, const std::filesystem::path& pack);
+
+/// Whether it is C++ by its name, as all sources of packs are.
+bool is_source_name(const std::filesystem::path& file);
+/// Throws Error(kInput) where one of the pack's files has a name that building, trying or
+/// installing it needs.
+void require_free_names(const PackManifest& manifest, const std::vector<std::string>& files,
+                        const std::filesystem::path& pack);
 
 /// Whether it could be PackManifest::id() of a pack.
 bool is_plugin_id(const std::string& text);

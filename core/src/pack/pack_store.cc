@@ -18,8 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kInstalled = "installed.json";
-
 /// Of a plugin's id: "my_lab@nf4", as no name has such a sign.
 std::string file_name(std::string id) {
   std::replace(id.begin(), id.end(), '/', '@');

@@ -1,10 +1,12 @@
 // What error models are tried with.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <set>
 
 #include "any_kind_checks.h"
+#include "bitfall/extensions/bit_faults.h"
 #include "bitfall/extensions/edit_condition.h"
 #include "bounded_array.h"
 #include "check_inputs.h"
@@ -165,8 +167,9 @@ Cases<ErrorModel> cases_over(const Subject& subject, int draws) {
   return cases;
 }
 
-Cases<ErrorModel> all_model_cases(const Subject& subject) { return cases_over(subject, 20); }
-Cases<ErrorModel> few_model_cases(const Subject& subject) { return cases_over(subject, 2); }
+// Odd numbers, so that a model with a state of two comes to the next site in the other one.
+Cases<ErrorModel> all_model_cases(const Subject& subject) { return cases_over(subject, 21); }
+Cases<ErrorModel> few_model_cases(const Subject& subject) { return cases_over(subject, 3); }
 
 void check_population(const Subject& subject) {
   const auto model = subject.make<ErrorModel>(), other = subject.make<ErrorModel>();
@@ -214,9 +217,23 @@ void require_edit(const Edit& edit, const TriedSite& site) {
   }
 }
 
+/// A model that says that each of its faults is of one bit (BitFaults) is drawn by parts of the
+/// bits.
+void require_one_bit(const std::vector<Edit>& edits, const TriedSite& site) {
+  if (edits.size() == 1 && !is_real(edits[0].operation) &&
+      edits[0].operation != EditOperation::kWrite && std::popcount(edits[0].mask) == 1) {
+    return;
+  }
+  throw CheckFailure("says that each fault is of one bit (BitFaults), and draws " +
+                     (edits.size() == 1 ? "the mask " + hex(edits[0].mask)
+                                        : std::to_string(edits.size()) + " edits") +
+                     " for one at site " + in_quotes(site.name()));
+}
+
 void check_edits(const Subject& subject) {
   constexpr std::uint64_t kDraws = 300;
   const auto model = subject.make<ErrorModel>();
+  const bool one_bit = model->extension(kBitFaults) != nullptr;
   const auto sites = sites_to_try();
   std::size_t without = 0;
   for (const TriedSite& site : sites) {
@@ -233,6 +250,7 @@ void check_edits(const Subject& subject) {
         throw CheckFailure("draws a fault without an edit at site " + in_quotes(site.name()) +
                            ", whose population is not 0");
       }
+      if (one_bit) require_one_bit(edits, site);
       Words words;
       for (const Edit& edit : edits) {
         require_edit(edit, site);

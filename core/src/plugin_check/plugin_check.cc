@@ -17,6 +17,7 @@
 #include "error.h"
 #include "json_file.h"
 #include "numbers.h"
+#include "openmp_pool.h"
 #include "plugin_host.h"
 #include "plugin_note.h"
 #include "process_state.h"
@@ -284,6 +285,11 @@ class Checker {
           now_trying("");
           const ProcessState before;
           check.run(tried);
+          if (uses_openmp(request_.file) && !put_back_pool()) {
+            throw CheckFailure(
+                "changes how the processor computes in threads of OpenMP's pool, on which networks "
+                "run: each thread of a parallel region puts that back");
+          }
           if (!changes) refuse_changes(before, " in its calls");
           return noted();
         },

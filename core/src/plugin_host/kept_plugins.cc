@@ -121,7 +121,7 @@ std::string noted_name(const fs::path& file) {
 void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& places) {
   std::vector<std::string> told;
   std::vector<fs::path> files;
-  std::string untrusted;
+  std::string untrusted, not_loaded;
   const auto seek = [&](const fs::path& place, bool trusted) {
     told.push_back(place.string());
     for (fs::path& file : libraries_in(place)) {
@@ -138,9 +138,16 @@ void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& pl
     if (places.run.empty() || folder.empty()) continue;
     const fs::path copy = folder / copy_name(wanted);
     if (has_hash(copy, wanted.sha256)) {
-      if (places.trust || is_ours(copy)) return host.load(copy);
-      untrusted += "\n  the run has a copy, which another user made: " + copy.string() +
-                   "; --trust-plugins loads it";
+      if (places.trust || is_ours(copy)) {
+        try {
+          return host.load(copy);
+        } catch (const Error& error) {  // its libraries lie beside the file that it is a copy of
+          not_loaded = error.what();
+        }
+      } else {
+        untrusted += "\n  the run has a copy, which another user made: " + copy.string() +
+                     "; --trust-plugins loads it";
+      }
     }
     told.push_back(folder.string());  // no other file of it is loaded
   }
@@ -157,6 +164,7 @@ void load_one(PluginHost& host, const PluginFact& wanted, const PluginPlaces& pl
     tell_rebuilt(file, wanted);
     return host.load(file);
   }
+  if (!not_loaded.empty()) throw Error(ExitCode::kPlugin, not_loaded);
   throw Error(ExitCode::kInput, "plugin " + wanted.name + " " + wanted.version +
                                     ", which the run used, is not there (SHA-256 " + wanted.sha256 +
                                     ")\n  sought in " + joined(told) + untrusted +

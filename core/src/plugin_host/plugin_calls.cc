@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <execinfo.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -9,12 +10,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,6 +38,7 @@ struct Slot {
   std::atomic<const char*> site{nullptr};
   std::atomic<std::int64_t> trial{-1};
   std::atomic<std::uint64_t> calls{0};  // begun and ended
+  std::atomic<pid_t> thread{::gettid()};
 };
 
 struct Slots {
@@ -147,7 +151,9 @@ Line told(const Slot& slot, const char* verb, const char* how) {
 
 std::atomic<int> report_file{-1};
 std::atomic<bool> catching{false};
-std::atomic<pid_t> own_process{0};  // a child of a plugin's may end as it likes
+std::atomic<pid_t> own_process{0};   // a child of a plugin's may end as it likes
+std::atomic<bool> concluded{false};  // the process may exit
+std::atomic<bool> is_stray{false};   // this process was forked within a call
 std::atomic<std::int64_t> failed{kNoFailedCall};
 
 std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.load() : -1; }
@@ -165,7 +171,8 @@ std::int64_t trial_of(const Slot& slot) { return slot.site.load() ? slot.trial.l
   end_at_once(static_cast<int>(ExitCode::kPlugin));
 }
 
-constexpr std::array kSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+constexpr std::array kSignals = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
+                                 SIGABRT, SIGTRAP, SIGSYS, SIGPIPE};
 
 const char* reason(int signal) {
   switch (signal) {
@@ -177,6 +184,12 @@ const char* reason(int signal) {
       return " (arithmetic exception)";
     case SIGILL:
       return " (illegal instruction)";
+    case SIGTRAP:
+      return " (trap)";
+    case SIGSYS:
+      return " (bad system call)";
+    case SIGPIPE:
+      return " (it wrote to a pipe that nobody reads)";
     default:
       return " (abort)";
   }
@@ -206,18 +219,69 @@ const char* plugin_in_the_stack() {
   return nullptr;
 }
 
+// Where the plugin is in no call.
+[[noreturn]] void end_uncalled(const char* plugin, const char* verb, const char* how) {
+  Slot slot;
+  slot.who = plugin;
+  slot.what = "code that was not called, such as a thread of its own";
+  end_process(slot, verb, how);
+}
+
 void on_crash(int signal) {
   if (current != nullptr && current->who.load() != nullptr) {
     end_process(*current, " crashed in ", reason(signal));
   }
   for (const int other : kSignals) ::signal(other, SIG_DFL);  // looking may crash, too
   if (const char* plugin = plugin_in_the_stack()) {
-    Slot slot;
-    slot.who = plugin;
-    slot.what = "code that was not called, such as a thread of its own";
-    end_process(slot, " crashed in ", reason(signal));
+    end_uncalled(plugin, " crashed in ", reason(signal));
   }
   raise(signal);
+}
+
+// They end a process that does not handle them, and come to any of its threads.
+constexpr std::array kSentSignals = {SIGALRM, SIGVTALRM, SIGPROF, SIGHUP};
+
+const char* sent_by(int signal) {
+  switch (signal) {
+    case SIGALRM:
+      return "SIGALRM, a timer";
+    case SIGVTALRM:
+      return "SIGVTALRM, a timer";
+    case SIGPROF:
+      return "SIGPROF, a profiler's timer";
+    default:
+      return "SIGHUP, sent by itself";
+  }
+}
+
+void on_sent(int signal, siginfo_t* info, void*) {
+  const bool sent = info->si_code == SI_USER || info->si_code == SI_TKILL;
+  const bool own = sent ? info->si_pid == ::getpid() : signal != SIGHUP;
+  if (!own || plugin_libraries.front().base == nullptr) {
+    ::signal(signal, SIG_DFL);
+    raise(signal);
+    return;
+  }
+  Line line;
+  line.add(report_file.load() >= 0 ? "-1\n" : "\nbitfall: error: ");
+  line.add("a signal that code of the process asked for ends it (");
+  line.add(sent_by(signal));
+  line.add("); it is that of ");
+  const char* between = "";
+  for (const PluginCode& library : plugin_libraries) {
+    if (library.base == nullptr) break;
+    line.add(between);
+    line.add(library.name.data());
+    between = " or ";
+  }
+  line.add("\n");
+  if (report_file.load() < 0 && advice_text[0] != '\0') {
+    line.add("  ");
+    line.add(advice_text.data());
+    line.add("\n");
+  }
+  line.write(report_file.load() >= 0 ? report_file.load() : STDERR_FILENO);
+  end_at_once(static_cast<int>(ExitCode::kPlugin));
 }
 
 constexpr double kEndTold = 5, kEndLimit = 60;  // seconds
@@ -249,7 +313,20 @@ void end_call(const char* how) {
   if (current != nullptr && current->who.load() != nullptr) {
     end_process(*current, " ended the process in ", how);
   }
+  if (concluded) return;
+  if (const char* plugin = plugin_in_the_stack()) {
+    end_uncalled(plugin, " ended the process in ", how);
+  }
 }
+void know_thread() {
+  if (current != nullptr) current->thread = ::gettid();
+}
+// In the child.
+void on_fork() {
+  is_stray = current != nullptr && current->who.load() != nullptr;
+  know_thread();
+}
+
 void on_exit() { end_call(" (it called exit)"); }
 
 }  // namespace
@@ -257,12 +334,22 @@ void on_exit() { end_call(" (it called exit)"); }
 void catch_plugin_crashes() {
   catching = true;
   own_process = ::getpid();
+  know_thread();
   void* frame = nullptr;
   backtrace(&frame, 1);  // loads what unwinds, for which a handler may have no memory
   struct sigaction action{};
   action.sa_handler = on_crash;
   action.sa_flags = SA_ONSTACK | SA_NODEFER;
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
+  struct sigaction sent{};
+  sent.sa_sigaction = on_sent;
+  sent.sa_flags = SA_ONSTACK | SA_NODEFER | SA_SIGINFO;
+  for (const int signal : kSentSignals) {
+    struct sigaction now{};
+    sigaction(signal, nullptr, &now);
+    if (now.sa_handler == SIG_DFL) sigaction(signal, &sent, nullptr);  // nohup ignores one
+  }
+  ::pthread_atfork(nullptr, nullptr, on_fork);
   std::atexit(on_exit);
   std::at_quick_exit(on_exit);
 }
@@ -281,6 +368,7 @@ void note_plugin_library(const void* symbol, const std::string& who) {
 }
 
 void expect_end(int code) {
+  concluded = true;
   end_code = code;
   struct sigaction action{};
   action.sa_handler = on_late_end;
@@ -316,10 +404,20 @@ PluginCall::PluginCall(const char* who, const char* what) : state_(floating_poin
 
 PluginCall::~PluginCall() {
   Slot& slot = *current;
+  if (is_stray.load(std::memory_order_relaxed) && outer_who_ == nullptr) {
+    Line line;
+    line.add("\nbitfall: warning: ");
+    tell(line, slot, " has forked, and the child came back from ", ": the child ends there");
+    line.add("\n");
+    line.write(STDERR_FILENO);
+    end_at_once(static_cast<int>(ExitCode::kPlugin));
+  }
   slot.who.store(outer_who_, std::memory_order_relaxed);
   slot.what.store(outer_what_, std::memory_order_relaxed);
   slot.calls.store(slot.calls.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (!left_arithmetic_alone()) set_floating_point_state(state_);
+  if (left_arithmetic_alone()) return;
+  if (!x87_is_empty()) empty_x87();
+  set_floating_point_state(state_);
 }
 
 PluginWork::PluginWork(const char* site, std::int64_t trial) {
@@ -335,6 +433,20 @@ PluginWork::~PluginWork() {
   current->trial.store(outer_trial_, std::memory_order_relaxed);
   current->site.store(outer_site_, std::memory_order_relaxed);
 }
+
+namespace {
+
+// Ended by the bare system call; the first thread of a process stays as a zombie.
+bool is_gone(pid_t thread) {
+  if (::tgkill(::getpid(), thread, 0) != 0) return errno == ESRCH;
+  std::ifstream status("/proc/self/task/" + std::to_string(thread) + "/status");
+  for (std::string word; status >> word;) {
+    if (word == "State:") return status >> word && word == "Z";
+  }
+  return false;
+}
+
+}  // namespace
 
 struct PluginWatch::State {
   const std::atomic<bool>& stop;
@@ -368,6 +480,9 @@ struct PluginWatch::State {
   void look_at(const Slot& slot, Seen& seen, Clock::time_point now,
                const std::optional<Clock::time_point>& stopped) const {
     const std::uint64_t calls = slot.calls.load();
+    if (slot.who.load() != nullptr && is_gone(slot.thread)) {
+      end_process(slot, " ended the thread that had called it in ", "");
+    }
     if (slot.who.load() == nullptr || calls != seen.calls) {
       seen = {calls, now, false};
       return;

@@ -17,18 +17,21 @@ namespace bitfall {
 
 /// From here on a crash or an exit within a plugin's code ends the process with exit code 3 and one
 /// line that names component, method and, in a run, site and trial. Other crashes are left alone.
+/// So does a timer, or a signal that the process sends itself, once a plugin is noted (below):
+/// which of them did that is not known.
 void catch_plugin_crashes();
 
-/// Of a loaded plugin, by an address within it: a crash in its code outside of all calls, as in a
-/// thread that it has started, is then told as of `who`, "plugin NAME".
+/// Of a loaded plugin, by an address within it: a crash or an exit in its code outside of all
+/// calls, as in a thread that it has started, is then told as of `who`, "plugin NAME".
 void note_plugin_library(const void* symbol, const std::string& who);
 
-/// The process is to end now, with this code. Where it does not for some seconds, as the destructor
-/// of a plugin's static object, or a thread that it waits for, does not come back, that is told, and
-/// after a minute, or the limit of the last PluginWatch, it ends all the same.
+/// The process is to end now, with this code, and may exit. Where it does not for some seconds, as
+/// the destructor of a plugin's static object, or a thread that it waits for, does not come back,
+/// that is told, and after a minute, or the limit of the last PluginWatch, it ends all the same.
 void expect_end(int code);
 
-/// Around one call of a plugin's code. Puts the processor's floating-point state back.
+/// Around one call of a plugin's code. Puts the processor's floating-point state back. A child that
+/// the code has forked ends where the call does.
 class PluginCall {
  public:
   /// Borrows both. `who`: "format 'fp16' of plugin formats_ieee". `what`: the method.
@@ -38,7 +41,7 @@ class PluginCall {
   PluginCall& operator=(const PluginCall&) = delete;
 
   /// False if the code has changed how the processor computes.
-  bool left_arithmetic_alone() const { return floating_point_state() == state_; }
+  bool left_arithmetic_alone() const { return floating_point_state() == state_ && x87_is_empty(); }
 
  private:
   const char* outer_who_;
@@ -85,8 +88,8 @@ class PluginAdvice {
 };
 
 /// While it lives a thread of its own looks at the calls. One that
-/// takes `warn_s` is told of; one that takes `limit_s`, or that still runs `stop_s` after `stop`
-/// became true, ends the process with exit code 3 and its name.
+/// takes `warn_s` is told of; one that takes `limit_s`, that still runs `stop_s` after `stop`
+/// became true, or whose thread is gone, ends the process with exit code 3 and its name.
 struct WatchLimits {
   double warn_s = 30, limit_s = 600, stop_s = 5;
 };

@@ -4,9 +4,12 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <exception>
 #include <limits>
+#include <map>
+#include <mutex>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -51,6 +54,57 @@ const Extension* extension_of(const Component& component, const std::string& who
   return static_cast<const Extension*>(found);
 }
 
+/// Of a method's calls the first and every 64th are looked at more closely.
+class Looks {
+ public:
+  explicit Looks(bool any) : any_(any) {}
+  /// Counts a call.
+  bool at_this_call() {
+    if (!any_) return false;
+    constexpr std::uint32_t kFirst = 64, kEvery = 64;
+    const std::uint32_t call = calls_.fetch_add(1, std::memory_order_relaxed);
+    return call < kFirst || call % kEvery == 0;
+  }
+  std::uint32_t calls() const { return calls_; }
+
+ private:
+  const bool any_;
+  std::atomic<std::uint32_t> calls_{0};
+};
+
+std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
+
+/// Every `stride`th of them, from `first` on.
+template <typename T>
+std::vector<T> part_of(View<const T> whole, std::size_t first, std::size_t stride) {
+  std::vector<T> part;
+  for (std::size_t i = first; i < whole.size(); i += stride) part.push_back(whole[i]);
+  return part;
+}
+Slice part_of(const Slice& whole, std::size_t first, std::size_t stride) {
+  return {whole.shape, whole.first + static_cast<std::int64_t>(first) * whole.stride,
+          whole.stride * static_cast<std::int64_t>(stride), whole.stream};
+}
+
+/// The program's own values for a plugin to read, a copy of them where the plugin is to change
+/// nothing of the program's though it writes to them.
+template <typename T>
+class Lent {
+ public:
+  explicit Lent(View<const T> own, bool as_copy = true)
+      : own_(own), copy_(own.begin(), own.end()), as_copy_(as_copy) {}
+  View<const T> view() const { return as_copy_ ? View<const T>(copy_) : own_; }
+  void require_untouched(const std::string& who, const char* what) const {
+    if (own_.empty() || std::memcmp(own_.data(), copy_.data(), own_.size_bytes()) == 0) return;
+    refuse(who, std::string("writes to ") + what + ", which it may only read");
+  }
+
+ private:
+  View<const T> own_;
+  std::vector<T> copy_;
+  bool as_copy_;
+};
+
 // Its destructor is a call like others: it may crash, or not come back.
 template <typename Component>
 void destroy(std::unique_ptr<Component>& component, const std::string& who) {
@@ -61,9 +115,17 @@ void destroy(std::unique_ptr<Component>& component, const std::string& who) {
 class GuardedFormat final : public NumberFormat, public MemoryCode {
  public:
   GuardedFormat(std::unique_ptr<NumberFormat> format, std::string who, bool twice)
-      : format_(std::move(format)), who_(std::move(who)), twice_(twice) {
+      : format_(std::move(format)),
+        who_(std::move(who)),
+        looks_(twice),
+        encodes_(twice),
+        decodes_(twice),
+        emulations_(twice) {
     code_ = extension_of<MemoryCode>(*format_, who_, kMemoryCode);
     // Once: another answer to another call would be of another format.
+    calibrated_ = call_plugin(who_, "calibrated", [&] { return format_->calibrated(); });
+    elementwise_ = call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
+    exact_ = call_plugin(who_, "exact", [&] { return format_->exact(); });
     const View<const Register> given =
         call_plugin(who_, "registers", [&] { return format_->registers(); });
     for (const Register& one : given) {
@@ -101,9 +163,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     }
     return count;
   }
-  bool calibrated() const override {
-    return call_plugin(who_, "calibrated", [&] { return format_->calibrated(); });
-  }
+  bool calibrated() const override { return calibrated_; }
   const char* refusal(View<const std::int64_t> shape) const override {
     return call_plugin(who_, "refusal", [&] { return format_->refusal(shape); });
   }
@@ -120,9 +180,7 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     call_plugin(who_, "calibrate", [&] { format_->calibrate(ranges, shape, metadata); });
     check_metadata(shape, metadata, "calibrate");
   }
-  bool elementwise() const override {
-    return call_plugin(who_, "elementwise", [&] { return format_->elementwise(); });
-  }
+  bool elementwise() const override { return elementwise_; }
   ElementRun block(std::int64_t element, View<const std::int64_t> shape) const override {
     const ElementRun run =
         call_plugin(who_, "block", [&] { return format_->block(element, shape); });
@@ -136,13 +194,11 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
     }
     return run;
   }
-  bool exact() const override {
-    return call_plugin(who_, "exact", [&] { return format_->exact(); });
-  }
+  bool exact() const override { return exact_; }
   void encode(View<const float> values, const Slice& slice, View<std::uint32_t> metadata,
               View<std::uint32_t> codes) const override {
     const bool whole = is_whole(slice, values.size());
-    const bool again = is_looked_at(encodes_);
+    const bool again = encodes_.at_this_call();
     bool writes_metadata = false;
     std::vector<std::uint32_t> others, other_metadata;
     if (again) {  // over other contents than the call that counts
@@ -151,7 +207,10 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
       other_metadata = writes_metadata
                            ? complement(metadata)
                            : std::vector<std::uint32_t>(metadata.begin(), metadata.end());
-      call_plugin(who_, "encode", [&] { format_->encode(values, slice, other_metadata, others); });
+      const Lent lent(values);
+      call_plugin(who_, "encode",
+                  [&] { format_->encode(lent.view(), slice, other_metadata, others); });
+      lent.require_untouched(who_, "the values in encode");
     }
     call_plugin(who_, "encode", [&] { format_->encode(values, slice, metadata, codes); });
     if (again) {
@@ -165,20 +224,28 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
                        " bits in encode");
     }
     if (whole) check_metadata(slice.shape, metadata, "encode");
+    if (!again) return;
+    require_parts_encoded(values, slice, metadata, codes);
+    if (exact()) require_exact(values, slice, metadata, codes);
   }
   void decode(View<const std::uint32_t> codes, const Slice& slice,
               View<const std::uint32_t> metadata, View<float> values) const override {
-    const bool again = is_looked_at(decodes_);
+    const bool again = decodes_.at_this_call();
     std::vector<float> others;
     if (again) {
       for (const float value : values) others.push_back(std::bit_cast<float>(~bits_of(value)));
-      call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, others); });
+      const Lent lent(codes), lent_metadata(metadata);
+      call_plugin(who_, "decode",
+                  [&] { format_->decode(lent.view(), slice, lent_metadata.view(), others); });
+      lent.require_untouched(who_, "the codes in decode");
+      lent_metadata.require_untouched(who_, "the metadata in decode");
     }
     call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, values); });
     for (std::size_t i = 0; i < others.size(); ++i) {
       if (bits_of(values[i]) == bits_of(others[i])) continue;
       refuse_other("decode", "value", i, exact_text(others[i]), exact_text(values[i]));
     }
+    if (again) require_parts_decoded(codes, slice, metadata, values);
   }
   void emulate(View<float> values, const Slice& slice,
                View<std::uint32_t> metadata) const override {
@@ -222,18 +289,10 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   void know_registers() {
     const int bits = registers()[0].bits;
     mask_ = bits == 32 ? ~std::uint32_t{0} : (std::uint32_t{1} << bits) - 1;
-    if (twice_ && registers().size() == 1 && exact()) require_exact();
+    if (looks_ && registers().size() == 1 && exact()) try_exact();
   }
 
  private:
-  /// Some calls are made twice, so that what is left unwritten, or is no function of the arguments,
-  /// has a name at once.
-  bool is_looked_at(std::atomic<std::uint32_t>& calls) const {
-    if (!twice_) return false;
-    constexpr std::uint32_t kFirst = 64, kEvery = 64;
-    const std::uint32_t call = calls.fetch_add(1, std::memory_order_relaxed);
-    return call < kFirst || call % kEvery == 0;
-  }
   /// Of a call of emulate, what is compared with encode and decode: of the same calls a few values,
   /// or where a value alone has no code, now and then all of them.
   struct Part {
@@ -242,8 +301,8 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
   Part part_to_compare(std::size_t size) const {
     constexpr std::size_t kValues = 64;
     constexpr std::uint32_t kFirst = 8, kEvery = 256;
-    const std::uint32_t call = emulations_;
-    if (size == 0 || !is_looked_at(emulations_)) return {};
+    const std::uint32_t call = emulations_.calls();
+    if (size == 0 || !emulations_.at_this_call()) return {};
     if (!elementwise()) {
       return call < kFirst || call % kEvery == 0 ? Part{0, static_cast<std::ptrdiff_t>(size)}
                                                  : Part{};
@@ -266,8 +325,70 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
                        " by encode and decode of " + std::to_string(values.size()) + ", and " +
                        how + exact_text(stored[i]));
     }
+    require_parts_encoded(values, place, metadata, codes);
+    require_parts_decoded(codes, place, metadata, decoded);
   }
-  void require_exact() const {
+  /// What can be stored alone is, one value and a few that do not lie side by side, as among
+  /// others.
+  struct Step {
+    std::size_t first, stride;
+  };
+  std::vector<Step> parts(std::size_t size) const {
+    constexpr std::size_t kFew = 5;
+    if (!elementwise() || size < 2) return {};
+    const std::size_t one = std::size_t{encodes_.calls()} * 7919 % size;
+    const std::size_t stride = std::max<std::size_t>(size / kFew, 2);
+    return {{one, size}, {one % stride, stride}};
+  }
+  void require_parts_encoded(View<const float> values, const Slice& slice,
+                             View<const std::uint32_t> metadata,
+                             View<const std::uint32_t> codes) const {
+    for (const auto& [first, stride] : parts(values.size())) {
+      const std::vector<float> part = part_of(values, first, stride);
+      std::vector<std::uint32_t> own(metadata.begin(), metadata.end()), alone(part.size());
+      call_plugin(who_, "encode",
+                  [&] { format_->encode(part, part_of(slice, first, stride), own, alone); });
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        const std::uint32_t code = codes[first + i * stride];
+        if (alone[i] == code) continue;
+        refuse_part("encodes " + exact_text(part[i]) + " as " + hex(code), values.size(),
+                    hex(alone[i]), part.size());
+      }
+    }
+  }
+  void require_parts_decoded(View<const std::uint32_t> codes, const Slice& slice,
+                             View<const std::uint32_t> metadata, View<const float> values) const {
+    for (const auto& [first, stride] : parts(codes.size())) {
+      const std::vector<std::uint32_t> part = part_of(codes, first, stride);
+      std::vector<float> alone(part.size());
+      call_plugin(who_, "decode",
+                  [&] { format_->decode(part, part_of(slice, first, stride), metadata, alone); });
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        const float value = values[first + i * stride];
+        if (bits_of(alone[i]) == bits_of(value)) continue;
+        refuse_part("decodes " + hex(part[i]) + " as " + exact_text(value), codes.size(),
+                    exact_text(alone[i]), part.size());
+      }
+    }
+  }
+  [[noreturn]] void refuse_part(const std::string& what, std::size_t size, const std::string& other,
+                                std::size_t other_size) const {
+    refuse(who_, what + " among " + std::to_string(size) + ", and as " + other + " among " +
+                     std::to_string(other_size) +
+                     " of them, though elementwise() says that any slice can be stored alone");
+  }
+  void require_exact(View<const float> values, const Slice& slice,
+                     View<const std::uint32_t> metadata, View<const std::uint32_t> codes) const {
+    std::vector<float> decoded(values.size());
+    call_plugin(who_, "decode", [&] { format_->decode(codes, slice, metadata, decoded); });
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (bits_of(decoded[i]) == bits_of(values[i])) continue;
+      refuse(who_, "stores " + exact_text(values[i]) + " as " + exact_text(decoded[i]) +
+                       " by encode and decode of " + std::to_string(values.size()) +
+                       ", and exact() says that it stays " + exact_text(values[i]));
+    }
+  }
+  void try_exact() const {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const std::vector<float> values = {
         0,       -0.0F,         1,        0.1F,      -1.0F / 3,  1.1754942e-38F, 1e-45F,
@@ -275,10 +396,10 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
         1e-8F,   -2.7182817F};
     const std::int64_t shape[] = {static_cast<std::int64_t>(values.size())};
     if (refusal(shape) != nullptr) return;
-    require_stored(values, {shape, 0, 1, 0}, {}, values.data(), "exact() says that it stays ");
+    std::vector<std::uint32_t> codes(values.size());
+    encode(values, {shape, 0, 1, 0}, {}, codes);  // the first calls are looked at
   }
 
-  static std::uint32_t bits_of(float value) { return std::bit_cast<std::uint32_t>(value); }
   static std::vector<std::uint32_t> complement(View<const std::uint32_t> words) {
     std::vector<std::uint32_t> result;
     for (const std::uint32_t word : words) result.push_back(~word);
@@ -322,13 +443,14 @@ class GuardedFormat final : public NumberFormat, public MemoryCode {
 
   std::unique_ptr<NumberFormat> format_;
   std::string who_;
-  const bool twice_;
+  const bool looks_;
+  bool calibrated_ = false, elementwise_ = false, exact_ = false;
   const MemoryCode* code_ = nullptr;  // null: it has none
   Names names_;
   std::deque<std::vector<BitClass>> classes_;
   std::vector<Register> registers_;
   std::uint32_t mask_ = ~std::uint32_t{0};  // of a payload
-  mutable std::atomic<std::uint32_t> encodes_{0}, decodes_{0}, emulations_{0};
+  mutable Looks encodes_, decodes_, emulations_;
 };
 
 // What the host threw through a plugin's code, which may have caught it.
@@ -437,8 +559,8 @@ class GuardedErrorModel final : public ErrorModel, public EditCondition {
 
 class GuardedMetric final : public Metric {
  public:
-  GuardedMetric(std::unique_ptr<Metric> metric, std::string who)
-      : metric_(std::move(metric)), who_(std::move(who)) {
+  GuardedMetric(std::unique_ptr<Metric> metric, std::string who, bool copies)
+      : metric_(std::move(metric)), who_(std::move(who)), copies_(copies) {
     // Once: a metric of other columns from call to call would be none.
     const View<const MetricColumn> given =
         call_plugin(who_, "columns", [&] { return metric_->columns(); });
@@ -459,8 +581,15 @@ class GuardedMetric final : public Metric {
       return std::bit_cast<std::uint64_t>(value) == std::bit_cast<std::uint64_t>(unwritten);
     };
     std::vector<double> written(values.size() + 1, unwritten);
+    const Lent golden(observation.golden_logits, copies_);
+    const Lent faulty(observation.faulty_logits, copies_);
+    Observation shown = observation;
+    shown.golden_logits = golden.view();
+    shown.faulty_logits = faulty.view();
     call_plugin(who_, "measure",
-                [&] { metric_->measure(observation, std::span(written).first(values.size())); });
+                [&] { metric_->measure(shown, std::span(written).first(values.size())); });
+    golden.require_untouched(who_, "the golden logits in measure");
+    faulty.require_untouched(who_, "the faulty logits in measure");
     if (!is_unwritten(written.back())) refuse(who_, "writes more columns in measure than it has");
     for (std::size_t i = 0; i < values.size(); ++i) {
       const MetricColumn& column = columns_[i];
@@ -478,6 +607,7 @@ class GuardedMetric final : public Metric {
  private:
   std::unique_ptr<Metric> metric_;
   std::string who_;
+  const bool copies_;  // of logits are what it is shown
   Names names_;
   std::vector<MetricColumn> columns_;
 };
@@ -651,31 +781,37 @@ class GuardedHeadInit final : public HeadInit, public FeatureLearner {
 
 class GuardedProtection final : public Protection {
  public:
-  GuardedProtection(std::unique_ptr<Protection> protection, std::string who)
-      : protection_(std::move(protection)), who_(std::move(who)) {}
+  GuardedProtection(std::unique_ptr<Protection> protection, std::string who, bool looks)
+      : protection_(std::move(protection)), who_(std::move(who)), learns_(looks), guards_(looks) {}
   ~GuardedProtection() override { destroy(protection_, who_); }
 
   bool wants(const ProtectedSite& site) const override {
-    return call_plugin(who_, "wants", [&] { return protection_->wants(site); });
+    return the_same("wants", &site, [&] { return protection_->wants(site); }) != 0;
   }
   int passes() const override {
-    const int passes = call_plugin(who_, "passes", [&] { return protection_->passes(); });
+    const std::int64_t passes = the_same("passes", nullptr, [&] { return protection_->passes(); });
     if (passes < 0 || passes > 16) {
       refuse(who_, "wants " + std::to_string(passes) + " passes, allowed are 0 to 16");
     }
-    return passes;
+    return static_cast<int>(passes);
   }
   std::int64_t scratch_size(const ProtectedSite& site) const override {
     return checked_size(
-        call_plugin(who_, "scratch_size", [&] { return protection_->scratch_size(site); }), site);
+        site, the_same("scratch_size", &site, [&] { return protection_->scratch_size(site); }));
   }
   void learn(const ProtectedSite& site, int pass, View<const float> values,
              View<double> scratch) const override {
-    call_plugin(who_, "learn", [&] { protection_->learn(site, pass, values, scratch); });
+    if (!learns_.at_this_call()) {
+      call_plugin(who_, "learn", [&] { protection_->learn(site, pass, values, scratch); });
+      return;
+    }
+    const Lent lent(values);
+    call_plugin(who_, "learn", [&] { protection_->learn(site, pass, lent.view(), scratch); });
+    lent.require_untouched(who_, "the values in learn");
   }
   std::int64_t state_size(const ProtectedSite& site) const override {
     return checked_size(
-        call_plugin(who_, "state_size", [&] { return protection_->state_size(site); }), site);
+        site, the_same("state_size", &site, [&] { return protection_->state_size(site); }));
   }
   void finish(const ProtectedSite& site, View<const double> scratch,
               View<float> state) const override {
@@ -690,8 +826,70 @@ class GuardedProtection final : public Protection {
   }
   Verdict guard(const ProtectedSite& site, View<float> values, const Slice& slice,
                 View<const float> state) const override {
+    const bool look = guards_.at_this_call();
+    std::vector<float> before;
+    if (look) before.assign(values.begin(), values.end());
+    const Verdict verdict = guard_once(site, values, slice, state, look);
+    if (look && site.operation != "answer") {
+      require_parts_guarded(site, before, values, verdict.detected, slice, state);
+    }
+    return verdict;
+  }
+  ProtectionCost cost(const ProtectedSite& site) const override {
+    const ProtectionCost cost = call_plugin(who_, "cost", [&] { return protection_->cost(site); });
+    if (!std::isfinite(cost.operations) || cost.operations < 0 || cost.stored_bits < 0) {
+      refuse(who_, "has a cost that is not a count at site " + in_quotes(site.name));
+    }
+    return cost;
+  }
+  bool computed_twice(const ProtectedSite& site) const override {
+    return the_same("computed_twice", &site, [&] { return protection_->computed_twice(site); }) !=
+           0;
+  }
+  const void* extension(const char* name) const override {
+    return call_plugin(who_, "extension", [&] { return protection_->extension(name); });
+  }
+
+ private:
+  // The place of the call names the site where a trial or pass is known.
+  [[noreturn]] void refuse_at(const ProtectedSite& site, const std::string& problem) const {
+    refuse(who_, problem + (place_of_call().empty() ? ", at site " + in_quotes(site.name) : ""));
+  }
+  std::int64_t checked_size(const ProtectedSite& site, std::int64_t size) const {
+    constexpr std::int64_t kMost = std::int64_t{1} << 26;
+    if (size < 0 || size > kMost) {
+      refuse_at(site, "keeps " + std::to_string(size) + " numbers");
+    }
+    return size;
+  }
+  /// What a method says of a site (null: of none): the same each time, as arrays are made by it.
+  template <typename Ask>
+  std::int64_t the_same(const char* method, const ProtectedSite* site, const Ask& ask) const {
+    const std::int64_t once = call_plugin(who_, method, ask), said = call_plugin(who_, method, ask);
+    std::string key = method;
+    if (site != nullptr) key += " at " + std::string(site->name);
+    if (site != nullptr) {
+      for (const std::int64_t size : site->shape) key += ", " + std::to_string(size);
+    }
+    std::int64_t first = once;
+    {
+      const std::lock_guard lock(mutex_);
+      first = said_.emplace(key, once).first->second;
+    }
+    if (first == once && first == said) return first;
+    refuse(who_, "says " + std::to_string(first) + " in " + method + ", and " +
+                     std::to_string(first == once ? said : once) + " when asked again" +
+                     (site == nullptr || !place_of_call().empty()
+                          ? ""
+                          : ", at site " + in_quotes(site->name)));
+  }
+  Verdict guard_once(const ProtectedSite& site, View<float> values, const Slice& slice,
+                     View<const float> state, bool look) const {
+    const Lent<float> lent(look ? state : View<const float>());
+    const View<const float> shown = look ? lent.view() : state;
     const Verdict verdict =
-        call_plugin(who_, "guard", [&] { return protection_->guard(site, values, slice, state); });
+        call_plugin(who_, "guard", [&] { return protection_->guard(site, values, slice, shown); });
+    lent.require_untouched(who_, "its state in guard");
     if (verdict.corrected < 0 || verdict.corrected > verdict.detected ||
         verdict.detected > static_cast<std::int64_t>(values.size())) {
       refuse_at(site, "detects " + std::to_string(verdict.detected) + " and corrects " +
@@ -705,35 +903,50 @@ class GuardedProtection final : public Protection {
     }
     return verdict;
   }
-  ProtectionCost cost(const ProtectedSite& site) const override {
-    const ProtectionCost cost = call_plugin(who_, "cost", [&] { return protection_->cost(site); });
-    if (!std::isfinite(cost.operations) || cost.operations < 0 || cost.stored_bits < 0) {
-      refuse(who_, "has a cost that is not a count at site " + in_quotes(site.name));
+  /// One value alone, and every second of them, are guarded as all together.
+  void require_parts_guarded(const ProtectedSite& site, View<const float> before,
+                             View<const float> after, std::int64_t detected, const Slice& slice,
+                             View<const float> state) const {
+    const std::size_t size = before.size();
+    if (size < 2) return;
+    const auto part = [&](std::size_t first, std::size_t stride) {
+      std::vector<float> values = part_of(before, first, stride);
+      const Verdict verdict = guard_once(site, values, part_of(slice, first, stride), state, true);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const std::size_t at = first + i * stride;
+        if (bits_of(values[i]) == bits_of(after[at])) continue;
+        refuse_at(site, "makes " + exact_text(after[at]) + " of " + exact_text(before[at]) +
+                            " in guard of " + std::to_string(size) + " values, and " +
+                            exact_text(values[i]) + " of it in guard of " +
+                            std::to_string(values.size()) + " of them" + kByPlace);
+      }
+      return verdict.detected;
+    };
+    part(most_likely_guarded(before, after), size);
+    const std::int64_t in_parts = part(0, 2) + part(1, 2);
+    if (in_parts == detected) return;
+    refuse_at(site, "detects " + std::to_string(detected) + " of " + std::to_string(size) +
+                        " values in guard, and " + std::to_string(in_parts) +
+                        " of them in two halves" + kByPlace);
+  }
+  /// One that was changed, or of the largest magnitude, NaN first.
+  static std::size_t most_likely_guarded(View<const float> before, View<const float> after) {
+    std::size_t largest = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      if (bits_of(before[i]) != bits_of(after[i])) return i;
+      const float most = std::fabs(before[largest]);
+      if (!std::isnan(most) && !(std::fabs(before[i]) <= most)) largest = i;
     }
-    return cost;
+    return largest;
   }
-  bool computed_twice(const ProtectedSite& site) const override {
-    return call_plugin(who_, "computed_twice", [&] { return protection_->computed_twice(site); });
-  }
-  const void* extension(const char* name) const override {
-    return call_plugin(who_, "extension", [&] { return protection_->extension(name); });
-  }
-
- private:
-  // The place of the call names the site where a trial or pass is known.
-  [[noreturn]] void refuse_at(const ProtectedSite& site, const std::string& problem) const {
-    refuse(who_, problem + (place_of_call().empty() ? ", at site " + in_quotes(site.name) : ""));
-  }
-  std::int64_t checked_size(std::int64_t size, const ProtectedSite& site) const {
-    constexpr std::int64_t kMost = std::int64_t{1} << 26;
-    if (size < 0 || size > kMost) {
-      refuse_at(site, "keeps " + std::to_string(size) + " numbers");
-    }
-    return size;
-  }
+  static constexpr const char* kByPlace =
+      ": what becomes of a value may depend on its place and the state alone";
 
   std::unique_ptr<Protection> protection_;
   std::string who_;
+  mutable Looks learns_, guards_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, std::int64_t> said_;  // by method and site
 };
 
 }  // namespace
@@ -780,8 +993,8 @@ std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::
   return std::make_unique<GuardedErrorModel>(std::move(model), who);
 }
 
-std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who) {
-  auto guarded = std::make_unique<GuardedMetric>(std::move(metric), who);
+std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who, bool copies) {
+  auto guarded = std::make_unique<GuardedMetric>(std::move(metric), who, copies);
   const auto columns = guarded->columns();
   if (columns.empty()) refuse(who, "has no columns");
   std::set<std::string> names;
@@ -801,8 +1014,9 @@ std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::strin
   return std::make_unique<GuardedHeadInit>(std::move(init), who);
 }
 
-std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who) {
-  return std::make_unique<GuardedProtection>(std::move(protection), who);
+std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who,
+                                  bool twice) {
+  return std::make_unique<GuardedProtection>(std::move(protection), who, twice);
 }
 
 }  // namespace bitfall

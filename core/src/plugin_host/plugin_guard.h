@@ -10,6 +10,7 @@
 
 #include "bitfall/plugin.h"
 #include "error.h"
+#include "openmp_pool.h"
 #include "plugin_calls.h"
 
 namespace bitfall {
@@ -23,10 +24,13 @@ template <typename Call>
 auto call_plugin(const std::string& who, const char* what, Call&& call) {
   const PluginCall here(who.c_str(), what);
   const auto check = [&] {
-    if (here.left_arithmetic_alone()) return;
+    const bool own = here.left_arithmetic_alone();
+    if (own && left_pool_alone(who)) return;
     throw Error(ExitCode::kPlugin,
-                who + " changed how the processor computes in " + what + place_of_call() +
-                    ": rounding, subnormal numbers or floating-point exceptions must be put back");
+                who + " changed how the processor computes in " + what +
+                    (own ? " (threads of OpenMP's pool)" : "") + place_of_call() +
+                    ": rounding, precision, subnormal numbers or floating-point exceptions must be "
+                    "put back, and MMX code ends with emms");
   };
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Call>>) {
@@ -56,13 +60,16 @@ auto call_plugin(const std::string& who, const char* what, Call&& call) {
 }
 
 /// Takes a plugin's object, checks what it says of itself (registers, columns), and wraps it.
-/// Throws Error(kPlugin) where that does not hold together. twice: some calls of encode and decode
-/// are made twice, over other contents of what they write, and must give the same.
+/// Throws Error(kPlugin) where that does not hold together. twice: some calls of encode, decode and
+/// guard are made twice, over other contents of what they write and of parts of the values, and
+/// must give the same.
 std::unique_ptr<NumberFormat> guard(std::unique_ptr<NumberFormat> format, const std::string& who,
                                     bool twice);
 std::unique_ptr<ErrorModel> guard(std::unique_ptr<ErrorModel> model, const std::string& who);
-std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who);
+/// copies: it is shown copies of the logits, so that it can change nothing of the program's.
+std::unique_ptr<Metric> guard(std::unique_ptr<Metric> metric, const std::string& who, bool copies);
 std::unique_ptr<HeadInit> guard(std::unique_ptr<HeadInit> init, const std::string& who);
-std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who);
+std::unique_ptr<Protection> guard(std::unique_ptr<Protection> protection, const std::string& who,
+                                  bool twice);
 
 }  // namespace bitfall

@@ -28,11 +28,13 @@
 #include "atomic_file.h"
 #include "error.h"
 #include "log.h"
+#include "openmp_pool.h"
 #include "output.h"
 #include "plugin_guard.h"
 #include "plugin_note.h"
 #include "plugin_options.h"
 #include "process_state.h"
+#include "replaced_symbols.h"
 #include "sandbox.h"
 #include "sha256.h"
 #include "text_file.h"
@@ -277,6 +279,20 @@ void warn_of_shared_variables(const fs::path& path) {
   }
 }
 
+/// What a plugin computes by a function of its own must not be what another library of the process
+/// computes by one of that name.
+void refuse_replaced_symbols(const Library& library, const fs::path& path) {
+  if (comes_with_the_program(path)) return;
+  const auto replaced = replaced_symbols(library.native());
+  if (replaced.empty()) return;
+  const std::size_t more = replaced.size() - 1;
+  throw Refusal("it holds " + in_quotes(replaced.front().name) +
+                (more == 0 ? "" : " and " + std::to_string(more) + " more") +
+                ", and its calls would reach those of " + replaced.front().library +
+                ", which have the same names: link it with -Wl,--exclude-libs,ALL -Wl,-Bsymbolic, "
+                "as `bitfall plugin flags` has it");
+}
+
 /// The runtime of a sanitizer ends a process that has begun without it.
 void refuse_late_sanitizer(const fs::path& path) {
   for (const LibraryNeed& need : library_needs(path)) {
@@ -502,6 +518,19 @@ const char* to_string(ComponentKind kind) {
   return "?";
 }
 
+/// While one stands, this thread makes a component.
+class Creation {
+ public:
+  Creation() { ++depth; }
+  ~Creation() { --depth; }
+  Creation(const Creation&) = delete;
+  Creation& operator=(const Creation&) = delete;
+  static bool goes_on() { return depth > 0; }
+
+ private:
+  static inline thread_local int depth = 0;
+};
+
 /// What one component sees of the host.
 class ComponentHost final : public Host {
  public:
@@ -518,6 +547,11 @@ class ComponentHost final : public Host {
     level == LogLevel::kWarning ? log_warning(line) : log_info(line);
   }
   NumberFormat* make_format(Text id, View<const Setting> settings) const override {
+    if (!Creation::goes_on()) {  // the run has told by then what it depends on
+      throw Error(ExitCode::kPlugin, who_ + " asks for format " + in_quotes(std::string(id)) +
+                                         place_of_call() +
+                                         ": Host::make_format is there during create alone");
+    }
     // A format that stands on itself would never be made.
     thread_local int depth = 0;
     struct Deeper {
@@ -606,12 +640,16 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
                                                        PluginDescription& description) {
   const std::string who = "plugin " + description.path.string();
   const PluginCall here(who.c_str(), "loading");
-  const ProcessState before;
   const MemoryLimit limit(memory_for(description.path));
-  const Plugin& plugin = read_entry(open_library(description.path, description.sha256));
+  const ProcessState before;
+  Library& library = open_library(description.path, description.sha256);
+  refuse_replaced_symbols(library, description.path);
+  const Plugin& plugin = read_entry(library);
   warn_of_shared_variables(description.path);
   description = described(plugin, description.path, description.sha256);
-  note_plugin_library(&plugin, "plugin " + description.name);
+  if (!comes_with_the_program(description.path)) {
+    note_plugin_library(&plugin, "plugin " + description.name);
+  }
   StagingRegistrar registrar(host, index, description.group);
   try {
     register_into(registrar, plugin);
@@ -620,7 +658,10 @@ std::vector<Entry> PluginHost::State::run_registration(const PluginHost& host, s
     shadow(registrar.entries(), description.path);
     throw;
   }
-  if (!here.left_arithmetic_alone()) {
+  const bool openmp =
+      looks && !comes_with_the_program(description.path) && uses_openmp(description.path);
+  if (openmp) note_openmp_plugin(description.name);
+  if (!here.left_arithmetic_alone() || (openmp && !put_back_pool())) {
     throw Refusal(
         "it changes how the processor computes (subnormal numbers become 0, or rounding "
         "is another): build it without -ffast-math and -Ofast, where it is linked as well");
@@ -860,6 +901,7 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
   const ProcessState before;
   call_plugin(who, "create", [&] {
     const MemoryLimit limit(memory_for(plugins[entry->description.plugin].path));
+    const Creation creation;
     try {
       made.reset(component.create(*options));
     } catch (const std::invalid_argument& complaint) {
@@ -870,10 +912,10 @@ std::unique_ptr<Interface> PluginHost::State::make(const PluginHost& host,
   if (looks) put_back(before, who, "in create");
   if (contradictory) return nullptr;
   if (made == nullptr) throw Error(ExitCode::kPlugin, who + " made nothing in create");
-  if constexpr (kKind == ComponentKind::kFormat) {
-    return guard(std::move(made), who, looks);
-  } else {
+  if constexpr (kKind == ComponentKind::kErrorModel || kKind == ComponentKind::kHeadInit) {
     return guard(std::move(made), who);
+  } else {
+    return guard(std::move(made), who, looks);
   }
 }
 

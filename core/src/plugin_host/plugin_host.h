@@ -105,8 +105,9 @@ class PluginHost {
   std::unique_ptr<Protection> make_protection(const PluginChoice& choice,
                                               Diagnostics& diagnostics) const;
 
-  /// For who looks by itself: from here on formats are made of which no call is made twice to see
-  /// what it leaves unwritten, and what loading and create change of the process stays so.
+  /// For who looks by itself: from here on formats and protections are made of which no call is
+  /// made twice to see what it leaves unwritten or makes of parts, metrics that are shown the
+  /// logits themselves, and what loading and create change of the process stays so.
   void leave_looking();
 
   /// Of all that was made so far, formats that others stand on included: indices into plugins().

@@ -159,6 +159,8 @@ std::vector<std::string> plugin_flags() {
           "-ffp-contract=off",
           "-fno-fast-math",
           "-Wl,-z,defs",
+          "-Wl,--exclude-libs,ALL",
+          "-Wl,-Bsymbolic",
           "-I" + include.string()};
 }
 

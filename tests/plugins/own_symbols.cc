@@ -1,0 +1,2 @@
+// Linked so that its calls reach its own function.
+#include "replaced_symbols.cc"
