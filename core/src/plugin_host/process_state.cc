@@ -82,7 +82,7 @@ std::string ProcessState::put_back_limits() const {
     const auto resource = static_cast<__rlimit_resource_t>(i);
     if (changed.empty()) changed = "limits of resources";
     if (::setrlimit(resource, &before) == 0) continue;
-    changed = "limits of resources (upper ones, which stay)";
+    changed = "limits of resources (as far as that is allowed)";
     // Only root raises the upper one again.
     const rlimit most{std::min(before.rlim_cur, now.rlim_max), now.rlim_max};
     ::setrlimit(resource, &most);
