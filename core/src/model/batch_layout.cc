@@ -310,7 +310,8 @@ class SideBySide {
     if (instruction.function == "prim::ListConstruct" && instruction.out.size() == 1) {
       lists_[instruction.out[0]] = instruction.in;
     }
-    if (batch_ == 1 || !layout_.rows_alike || instruction.kind != Instruction::Kind::kCall ||
+    // What is no operator may write to the module's state.
+    if (batch_ == 1 || !layout_.rows_alike || instruction.schema == nullptr ||
         instruction.in_place() || instruction.names > 0 || instruction.tags.random) {
       return {};
     }
