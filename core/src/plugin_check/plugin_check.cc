@@ -284,8 +284,10 @@ class Checker {
                               request_.seed, request_.classes);
           now_trying("");
           const ProcessState before;
+          const bool openmp = uses_openmp(request_.file);
+          if (openmp) widen_pool();
           check.run(tried);
-          if (uses_openmp(request_.file) && !put_back_pool()) {
+          if (openmp && !put_back_pool()) {
             throw CheckFailure(
                 "changes how the processor computes in threads of OpenMP's pool, on which networks "
                 "run: each thread of a parallel region puts that back");

@@ -16,21 +16,24 @@ namespace {
 
 constexpr std::array kRuntimes = {"libgomp", "libomp", "libiomp5"};
 
-// What compilers call for `#pragma omp parallel`: of whichever runtime is there, as this program
-// itself is linked with none where it runs no network. Null where there is none.
-using ParallelRegion = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
-ParallelRegion parallel_region() {
-  constexpr const char* kName = "GOMP_parallel";
-  void* found = ::dlsym(RTLD_DEFAULT, kName);
+// A function of whichever runtime is there, as this program itself is linked with none where it
+// runs no network. Null where there is none.
+void* runtime_function(const char* name) {
+  void* found = ::dlsym(RTLD_DEFAULT, name);
   for (const char* runtime : kRuntimes) {
     for (const char* ending : {".so.1", ".so.5", ".so"}) {
       if (found != nullptr) break;
-      const std::string name = std::string(runtime) + ending;
-      void* library = ::dlopen(name.c_str(), RTLD_NOLOAD | RTLD_LAZY);
-      if (library != nullptr) found = ::dlsym(library, kName);
+      void* library = ::dlopen((std::string(runtime) + ending).c_str(), RTLD_NOLOAD | RTLD_LAZY);
+      if (library != nullptr) found = ::dlsym(library, name);
     }
   }
-  return reinterpret_cast<ParallelRegion>(found);
+  return found;
+}
+
+// What compilers call for `#pragma omp parallel`.
+using ParallelRegion = void (*)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+ParallelRegion parallel_region() {
+  return reinterpret_cast<ParallelRegion>(runtime_function("GOMP_parallel"));
 }
 
 struct PoolLook {
@@ -63,6 +66,12 @@ bool uses_openmp(const std::filesystem::path& library) {
     }
   }
   return false;
+}
+
+void widen_pool() {
+  const auto most = reinterpret_cast<int (*)()>(runtime_function("omp_get_max_threads"));
+  const auto set = reinterpret_cast<void (*)(int)>(runtime_function("omp_set_num_threads"));
+  if (most != nullptr && set != nullptr && most() < 2) set(2);
 }
 
 bool put_back_pool() {

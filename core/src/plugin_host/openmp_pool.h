@@ -10,6 +10,10 @@ namespace bitfall {
 /// Whether a shared library is linked with a runtime of OpenMP.
 bool uses_openmp(const std::filesystem::path& library);
 
+/// Parallel regions that this thread begins have two threads or more from here on, whatever
+/// OMP_NUM_THREADS says.
+void widen_pool();
+
 /// Runs one parallel region in which each thread computes from then on (floating_point_state.h) as
 /// this one does. False where one did not before. True where the process has no OpenMP.
 bool put_back_pool();
